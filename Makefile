@@ -1,0 +1,81 @@
+# `make` alone lists the targets.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8080
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+MODEL := artifacts/scoring_explainer.json
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
+# One version per package, good for every Python from 3.11 on. UPGRADE=--upgrade moves the pins forward.
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
+	--custom-compile-command "make lock" $(UPGRADE)
+# uv rewrites its output even when it is the same; then the old time is put back, and .venv is not rebuilt.
+define compile
+@cp -p $(2) $(VENV)/$(2)
+	$(LOCK) $(1) --output-file $(2)
+	@if cmp -s $(2) $(VENV)/$(2); then touch -r $(VENV)/$(2) $(2); fi
+endef
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev train train-regression serve test lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(RUNTIME) ## create .venv from requirements.lock
+
+setup-dev: $(DEV) ## add the development tools to .venv
+
+train: $(MODEL) ## train the breast cancer example and save it under artifacts/
+
+train-regression: $(RUNTIME) ## train the diabetes example and save it under artifacts-diabetes/
+	$(BIN)/python -m examples.diabetes_svr
+
+serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
+	@HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
+
+test: $(DEV) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(DEV) ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## format the code and apply the safe fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(DEV) ## compile both locks anew (UPGRADE=--upgrade for newer releases)
+	$(BIN)/python tools/pip_section.py environment.yml > $(VENV)/environment.in
+	$(call compile,$(VENV)/environment.in,requirements.lock)
+	$(call compile,requirements-dev.in,requirements-dev.lock)
+
+clean: ## remove .venv, artifacts and caches
+	rm -rf $(VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# A changed lock rebuilds the environment, so that it never holds more than the lock says.
+$(RUNTIME): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed, and '$(PYTHON)' is not: name one with 'make PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	@echo "Installing requirements.lock into $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+		echo "'$(PYTHON) -m venv' failed (see above). On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(PIP_INSTALL) requirements.lock
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "Installing requirements-dev.lock into $(VENV) ..."
+	@$(PIP_INSTALL) requirements-dev.lock
+	@touch $@
+
+# The manifest is written last, so it stands for the whole artifacts folder.
+$(MODEL): examples/breast_cancer.py $(RUNTIME)
+	$(BIN)/python -m examples.breast_cancer

@@ -1,0 +1,173 @@
+"""Saving and loading a scoring explainer: a joblib file and a readable manifest beside it.
+
+Loading a pickle executes it. So the file's SHA-256 is compared with the manifest's before a byte of it is unpickled,
+and the library versions with those it was saved with. The digest tells a damaged or swapped file, not a forged pair:
+load only folders that you trust. Next: ``service/web/app.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from pickle import PicklingError
+from typing import Any
+
+import joblib
+
+from service.scoring.errors import ArtifactError, DigestError, ManifestError, VersionError
+from service.scoring.explainer import KernelScoringExplainer
+
+ARTIFACT_NAME = "scoring_explainer.pkl"
+MANIFEST_FORMAT = 1
+LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
+
+
+def save(scoring_explainer: KernelScoringExplainer, directory: str | Path = ".", exist_ok: bool = False) -> Path:
+    """Write ``scoring_explainer.pkl`` and its manifest ``scoring_explainer.json``.
+
+    Parameters
+    ----------
+    scoring_explainer : KernelScoringExplainer
+    directory : path, default "."
+        Made when it is not there.
+    exist_ok : bool, default False
+        Whether the directory may exist already; a scoring explainer in it is then replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The file ``scoring_explainer.pkl``.
+
+    Raises
+    ------
+    FileExistsError
+        When the directory exists and `exist_ok` is False.
+    ArtifactError
+        When the model cannot be pickled.
+    """
+    folder = Path(directory)
+    if folder.exists() and not exist_ok:
+        raise FileExistsError(
+            f"save: expected a new directory, but {folder} exists; pass exist_ok=True to write into it."
+        )
+    content = _pickled(scoring_explainer)
+    manifest = {
+        "format": MANIFEST_FORMAT,
+        "artifact": ARTIFACT_NAME,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        **scoring_explainer.to_dict(),
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ARTIFACT_NAME
+    _replace(path, content)
+    _replace(path.with_suffix(".json"), f"{text}\n".encode())
+    return path
+
+
+def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExplainer:
+    """Load a scoring explainer after checking that it is what its manifest says.
+
+    Parameters
+    ----------
+    path : path
+        The directory, or the file itself under any name. The manifest is the ``.json`` of the same name beside the
+        file, or ``scoring_explainer.json``.
+    check_versions : bool, default True
+        Whether to refuse other library versions than those recorded. They can change results, or break loading.
+
+    Returns
+    -------
+    KernelScoringExplainer
+
+    Raises
+    ------
+    ArtifactError
+        When nothing is there, or the file holds something else.
+    ManifestError, DigestError, VersionError
+        When the manifest is missing or unreadable, the digest differs, or a library version does.
+    """
+    file = _artifact_file(Path(path))
+    manifest = _read_manifest(file)
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
+        raise DigestError(
+            f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save it again."
+        )
+    if check_versions:
+        _check_versions(file, manifest.get("libraries", {}))
+    explainer = joblib.load(io.BytesIO(content))  # the bytes that were checked, not the file a second time
+    if not isinstance(explainer, KernelScoringExplainer):
+        raise ArtifactError(f"{file}: expected a KernelScoringExplainer, got {type(explainer).__name__}.")
+    return explainer
+
+
+def _pickled(scoring_explainer: KernelScoringExplainer) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        joblib.dump(scoring_explainer, buffer)
+    except (PicklingError, AttributeError, TypeError) as error:
+        raise ArtifactError(
+            f"save: the model cannot be pickled ({error}); define its functions in a module."
+        ) from error
+    return buffer.getvalue()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _artifact_file(path: Path) -> Path:
+    file = path / ARTIFACT_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise ArtifactError(
+            f"{path}: expected a saved scoring explainer, found none; write one with service.scoring.save."
+        )
+    return file
+
+
+def _read_manifest(file: Path) -> dict[str, Any]:
+    beside = [file.with_suffix(".json"), file.with_name(ARTIFACT_NAME).with_suffix(".json")]
+    manifest = next((candidate for candidate in beside if candidate.is_file()), None)
+    if manifest is None:
+        raise ManifestError(f"{file}: expected its manifest {beside[-1].name} beside it, found none; copy it along.")
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ManifestError(f"{manifest}: expected a JSON manifest, but {error}.") from error
+    if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
+        raise ManifestError(f"{manifest}: expected a manifest of format {MANIFEST_FORMAT}; save the explainer again.")
+    return content
+
+
+def _check_versions(file: Path, recorded: dict[str, str]) -> None:
+    here = {name: _version_here(name) for name in recorded}
+    differing = [f"{name} {saved} ({here[name]})" for name, saved in recorded.items() if here[name] != f"here {saved}"]
+    if differing:
+        raise VersionError(
+            f"{file}: saved with {', '.join(differing)}; install those versions, or save it again with these."
+        )
+
+
+def _version_here(name: str) -> str:
+    try:
+        return f"here {version(name)}"
+    except PackageNotFoundError:
+        return "not installed here"

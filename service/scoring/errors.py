@@ -1,0 +1,45 @@
+"""What can go wrong in scoring.
+
+ScoringError
+├── PayloadError (also a ValueError)   the rows do not fit the model; the message is safe to show to a client
+├── ModelOutputError                   the model answered something that cannot be explained
+├── UnsupportedStructureError          a model's inside cannot be read; stays inside: Kernel SHAP takes over
+└── ArtifactError                      a saved scoring explainer cannot be written or loaded
+    ├── ManifestError                  its manifest is missing or unreadable
+    ├── DigestError                    the file is not the one that the manifest describes
+    └── VersionError                   it was saved with other library versions
+
+There are no HTTP statuses here: :mod:`service.web` maps these errors to them.
+"""
+
+
+class ScoringError(Exception):
+    """Base of everything that :mod:`service.scoring` raises on its own account."""
+
+
+class PayloadError(ScoringError, ValueError):
+    """Rows that do not fit the model; says which column and row, what was expected and what came."""
+
+
+class ModelOutputError(ScoringError):
+    """A model output that cannot be explained: missing values, or a wrong shape."""
+
+
+class UnsupportedStructureError(ScoringError):
+    """A model of a known kind whose inside cannot be read."""
+
+
+class ArtifactError(ScoringError):
+    """A scoring explainer that cannot be saved or loaded."""
+
+
+class ManifestError(ArtifactError):
+    """A manifest that is missing or unreadable."""
+
+
+class DigestError(ArtifactError):
+    """A file whose SHA-256 differs from the one in its manifest."""
+
+
+class VersionError(ArtifactError):
+    """Library versions that differ from those the artifact was saved with."""

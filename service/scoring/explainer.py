@@ -1,0 +1,230 @@
+"""The scoring explainer: what is saved next to the model and served with it. Next: :mod:`service.scoring.artifact`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils import Tags, TargetTags
+
+from service.scoring import payload
+from service.scoring.choice import EngineOptions
+from service.scoring.engines import KernelEngine
+from service.scoring.outputs import ModelOutput
+from service.scoring.result import LocalImportances
+from service.scoring.row_explainer import RowExplainer, class_names
+from service.scoring.schema import Schema
+from service.shapley.background import Background
+from service.shapley.games import BlackBoxGame
+
+
+class KernelScoringExplainer:
+    """Answers with local importances at scoring time; light, picklable and read-only.
+
+    It explains the same output of the model, on the same background and with the same engine as the explainer it is
+    made from, so it gives the numbers that ``explain_local`` gave. One instance may be shared by any number of threads:
+    the same row gives the same bytes alone, in a batch, and in every thread and process.
+
+    Parameters
+    ----------
+    original_explainer : service.explainers.TabularExplainer or shap.KernelExplainer
+    initialization_examples : DataFrame or array of shape (n_examples, n_features), optional
+        Examples for a new background; by default the original's background is kept.
+    nsamples : "auto" or int, default "auto"
+        Largest number of coalitions a row; "auto" is 2 · n_features + 2048. Exact engines ("linear", "tree") evaluate
+        none, whatever it is.
+    random_state : int, default 0
+        Seed of the sampled coalitions, and of the new background if there is one.
+
+    Raises
+    ------
+    TypeError
+        When the original explainer is of another kind.
+    ValueError
+        When an option is out of range, or a ``shap.KernelExplainer`` has a link other than the identity.
+    """
+
+    def __init__(
+        self,
+        original_explainer: Any,
+        initialization_examples: Any = None,
+        *,
+        nsamples: str | int = "auto",
+        random_state: int = 0,
+    ) -> None:
+        original = _row_explainer(original_explainer)
+        if initialization_examples is None:
+            self._explainer = original.with_sampling(nsamples, random_state)
+        else:
+            self._explainer = _with_examples(original, initialization_examples, nsamples, random_state)
+
+    @property
+    def features(self) -> list[str]:
+        """Feature names, along the last axis of the importances."""
+        return self._explainer.features
+
+    @property
+    def classes(self) -> list[Any] | None:
+        """Class names, along the first axis of a classifier's importances; None for regressors."""
+        return self._explainer.classes
+
+    @property
+    def expected_values(self) -> Any:
+        """The model's mean output over the background: a list with one number per class, one number for regressors."""
+        expected = self._explainer.engine.expected_values.tolist()
+        return expected[0] if self._explainer.function.task == "regression" and len(expected) == 1 else expected
+
+    @property
+    def method(self) -> str:
+        """How the importances are computed: "linear", "tree" (both exact) or "kernel"."""
+        return self._explainer.engine.method
+
+    @property
+    def output(self) -> str:
+        """The scale of the importances: "probability", "margin" or "prediction"."""
+        return self._explainer.function.scale
+
+    @property
+    def schema(self) -> Schema:
+        """The columns that rows must have."""
+        return self._explainer.schema
+
+    def read_rows(self, raw_data: str | bytes | Mapping[str, Any] | list[Any]) -> pd.DataFrame | NDArray[Any]:
+        """Read a request body into rows of the form that the model was fitted on.
+
+        Parameters
+        ----------
+        raw_data : str, bytes, dict or list
+            JSON text, or parsed JSON, in one of the shapes of :mod:`service.scoring.payload`.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_rows, n_features)
+
+        Raises
+        ------
+        PayloadError
+            When the body does not fit; the message says where, and is safe to show to a client.
+        """
+        return self.schema.model_rows(payload.parse(raw_data, self.schema))
+
+    def explain(self, rows: Any) -> list[Any]:
+        """Compute local importances as nested lists.
+
+        Parameters
+        ----------
+        rows : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
+            A DataFrame and records are matched by column name.
+
+        Returns
+        -------
+        list
+            ``[class][row][feature]`` for classifiers (classes in ``predict_proba`` column order),
+            ``[row][feature]`` for regressors.
+
+        Raises
+        ------
+        PayloadError
+            When the rows do not fit the model's columns.
+        ModelOutputError
+            When the model answers NaN or infinity.
+        """
+        return self.explain_rows(rows).to_lists()
+
+    def explain_rows(self, rows: Any) -> LocalImportances:
+        """Compute local importances as arrays, with expected values, names, method and scale; see :meth:`explain`."""
+        return self._explainer.explain(rows)
+
+    def predict(self, X: Any) -> list[Any]:
+        """Return :meth:`explain`, so that the explainer can end a scikit-learn pipeline."""
+        return self.explain(X)
+
+    def fit(self, X: Any, y: Any = None) -> KernelScoringExplainer:
+        """Do nothing, as the pipeline interface asks; everything was learned at construction."""
+        return self
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn that there is nothing to fit."""
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False), requires_fit=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the explainer in plain values, for the manifest."""
+        explainer, background = self._explainer, self._explainer.engine.background
+        return {
+            "method": self.method,
+            "output": self.output,
+            "task": explainer.function.task,
+            "model": f"{type(explainer.function.model).__module__}.{type(explainer.function.model).__qualname__}",
+            "note": explainer.note,
+            "features": self.features,
+            "classes": self.classes,
+            "labels": explainer.labels,
+            "expected_values": self.expected_values,
+            "columns": self.schema.to_dict(),
+            "background": {
+                "kind": background.kind,
+                "n_rows": len(background.rows),
+                "n_examples": background.n_examples,
+            },
+            "nsamples": explainer.options.nsamples,
+            "random_state": explainer.options.random_state,
+        }
+
+
+def _row_explainer(original: Any) -> RowExplainer:
+    found = getattr(original, "row_explainer", None)
+    if isinstance(found, RowExplainer):
+        return found
+    if any(cls.__module__.startswith("shap.") and cls.__name__ == "KernelExplainer" for cls in type(original).__mro__):
+        return _from_shap(original)
+    raise TypeError(
+        "KernelScoringExplainer: expected a service.explainers.TabularExplainer or a shap.KernelExplainer, "
+        f"got {type(original).__name__}."
+    )
+
+
+def _with_examples(original: RowExplainer, examples: Any, nsamples: str | int, random_state: int) -> RowExplainer:
+    """Build the original again on other examples; what was decided about names and outputs stays."""
+    return RowExplainer.build(
+        original.function.model,
+        examples,
+        features=original.schema.names,
+        classes=original.classes,
+        subset=original.subset,
+        output="auto" if not hasattr(original.function.model, "predict") else original.function.scale,
+        task=original.function.task,
+        options=replace(original.options, nsamples=nsamples, random_state=random_state),
+    )
+
+
+def _from_shap(original: Any) -> RowExplainer:
+    """Take over the function, background rows and weights of a ``shap.KernelExplainer``."""
+    link = type(original.link).__name__ + getattr(original.link, "__name__", "")
+    if "identity" not in link.lower():
+        raise ValueError(
+            "KernelScoringExplainer: expected a shap.KernelExplainer with link='identity', got another link."
+        )
+    rows = np.asarray(original.data.data)
+    function = original.model.f
+    model, scale = _bound_model(function)
+    names = getattr(original, "data_feature_names", None) or original.data.group_names
+    schema = Schema.of(rows, names, model)
+    task = "classification" if original.vector_out else "regression"
+    output = ModelOutput(model, scale, task, schema)
+    background = Background.weighted(schema.matrix(rows), original.data.weights, "given", len(rows))
+    engine = KernelEngine(BlackBoxGame(output, background), "auto", 0)
+    classes = class_names(output, None, len(engine.expected_values))
+    return RowExplainer(output, engine, EngineOptions(engine="kernel"), classes)
+
+
+def _bound_model(function: Any) -> tuple[Any, str]:
+    """Recognise ``model.predict_proba`` and its like, so that the model itself is kept, and not only its method."""
+    scale = {"predict_proba": "probability", "decision_function": "margin"}.get(getattr(function, "__name__", ""))
+    model = getattr(function, "__self__", None)
+    if model is not None and scale is not None:
+        return model, scale
+    return function, "prediction"

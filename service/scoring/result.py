@@ -1,0 +1,40 @@
+"""Local importances with what is needed to read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class LocalImportances:
+    """Local importances of some rows, as arrays.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_classes, n_rows, n_features) or (n_rows, n_features)
+        Classes first for classifiers (in ``predict_proba`` column order); regressors with one target have no such axis.
+    expected_values : ndarray of shape (n_classes,) or ()
+        The model's mean output over the background. expected value + Σ importances = the model's output for the row.
+    features : list of str
+        Names along the last axis.
+    classes : list or None
+        Names along the first axis; None for regressors.
+    method : {"linear", "tree", "kernel"}
+    output : {"probability", "margin", "prediction"}
+        The scale on which the importances add up.
+    """
+
+    values: NDArray[np.float64]
+    expected_values: NDArray[np.float64]
+    features: list[str]
+    classes: list[Any] | None
+    method: str
+    output: str
+
+    def to_lists(self) -> list[Any]:
+        """Return the values as nested lists: ``[class][row][feature]``, or ``[row][feature]`` for regressors."""
+        return self.values.tolist()

@@ -1,0 +1,74 @@
+"""The weighted reference rows that stand for "this feature is unknown".
+
+Which rows are taken is decided elsewhere (:mod:`service.scoring.backgrounds`); here they are only held and checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Background:
+    """Reference rows with weights, and where they came from.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_background, n_features)
+        Float64, or object where a column holds strings.
+    weights : ndarray of shape (n_background,)
+        Positive; they sum to 1.
+    kind : {"whole", "sample", "kmeans", "given"}
+        How the rows were obtained from the examples; "given" when a caller brought rows and weights along.
+    n_examples : int
+        Number of example rows that the background stands for.
+    """
+
+    rows: NDArray[Any]
+    weights: NDArray[np.float64]
+    kind: str
+    n_examples: int
+
+    @classmethod
+    def weighted(cls, rows: NDArray[Any], weights: NDArray[Any], kind: str, n_examples: int) -> Background:
+        """Check rows and weights, and scale the weights to sum 1.
+
+        Raises
+        ------
+        ValueError
+            When the rows are not a non-empty matrix, or the weights do not fit them.
+        """
+        weights = np.asarray(weights, dtype=np.float64)
+        if rows.ndim != 2 or 0 in rows.shape:
+            raise ValueError(f"Background: expected a non-empty 2-D array of rows, got shape {rows.shape}.")
+        if weights.shape != (len(rows),) or not (weights > 0).all():
+            raise ValueError(
+                f"Background: expected one positive weight for each of {len(rows)} rows, got shape {weights.shape}."
+            )
+        return cls(rows, weights / weights.sum(), kind, n_examples)
+
+    @classmethod
+    def uniform(cls, rows: NDArray[Any], kind: str = "whole", n_examples: int | None = None) -> Background:
+        """Give every row the same weight."""
+        return cls.weighted(rows, np.ones(len(rows)), kind, n_examples if n_examples is not None else len(rows))
+
+    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which features of `row` differ from the background in at least one of its rows.
+
+        A feature that never differs cannot change the game: its Shapley value is 0 and it leaves the game. Two
+        missing values count as equal.
+
+        Parameters
+        ----------
+        row : ndarray of shape (n_features,)
+
+        Returns
+        -------
+        ndarray of bool, shape (n_features,)
+        """
+        both_missing = (self.rows != self.rows) & (row != row)  # noqa: PLR0124 - only a missing value differs from itself
+        return ~((self.rows == row) | both_missing).all(axis=0)

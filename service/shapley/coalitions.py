@@ -1,0 +1,159 @@
+"""Which coalitions are evaluated, and with which weights in the least squares.
+
+Coalitions always come in pairs, a coalition next to its complement: pairing cancels the even-order part of the
+sampling error. Small and large sizes are enumerated as long as the budget covers them; the sizes in between are
+sampled without repetition, each with the same share of the budget (the leverage scores of the regression are uniform
+over sizes) and weighted back to the kernel.
+
+Sources: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions" (2017), for the kernel; Covert and
+Lee, "Improving KernelSHAP" (2021), for pairs; Musco and Witter, "Provably Accurate Shapley Value Estimation via
+Leverage Score Sampling" (2024), for the shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Coalitions:
+    """A design: coalitions with their regression weights.
+
+    Attributes
+    ----------
+    members : ndarray of bool, shape (n_coalitions, n_players)
+        Neither the empty nor the full coalition is among them.
+    weights : ndarray of shape (n_coalitions,)
+    complete : bool
+        True when every coalition is there, so that the least squares give the exact Shapley values.
+    """
+
+    members: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    complete: bool
+
+
+def default_budget(n_players: int) -> int:
+    """Return the number of coalitions that ``nsamples="auto"`` stands for: 2·n_players + 2048, as in shap."""
+    return 2 * n_players + 2048
+
+
+def smallest_budget(n_players: int) -> int:
+    """Return the fewest coalitions a design needs: all of them, or the outer sizes and something of each inner one."""
+    return min(2**n_players - 2, 4 * n_players)
+
+
+@lru_cache(maxsize=64)
+def choose_coalitions(n_players: int, budget: int, seed: int) -> Coalitions:
+    """Lay out the coalitions of a game; the same arguments always give the same design.
+
+    Parameters
+    ----------
+    n_players : int
+        At least 2.
+    budget : int
+        Largest number of coalitions. All 2^n_players − 2 are taken where they fit.
+    seed : int
+        Seed of the sampled part.
+
+    Returns
+    -------
+    Coalitions
+        Shared and cached: its arrays are read-only.
+
+    Raises
+    ------
+    ValueError
+        When the budget is below :func:`smallest_budget`.
+    """
+    needed = smallest_budget(n_players)
+    if budget < needed:
+        raise ValueError(f"nsamples: expected at least {needed} coalitions for {n_players} features, got {budget}.")
+    rng = np.random.default_rng(seed)
+    enumerated, pairs_left = _enumerated_sizes(n_players, budget // 2)
+    sampled = list(range(len(enumerated) + 1, n_players // 2 + 1))
+    drawn = _shares(sampled, n_players, pairs_left)
+    halves = [_all_of_size(n_players, size) for size in enumerated]
+    halves += [_draw_of_size(n_players, size, count, rng) for size, count in zip(sampled, drawn, strict=True)]
+    weights = [
+        np.full(len(half), _kernel_mass(n_players, size) / len(half))
+        for size, half in zip([*enumerated, *sampled], halves, strict=True)
+    ]
+    return _with_complements(np.concatenate(halves), np.concatenate(weights), complete=not sampled)
+
+
+def _with_complements(half: NDArray[np.bool_], weights: NDArray[np.float64], *, complete: bool) -> Coalitions:
+    members = np.stack([half, ~half], axis=1).reshape(-1, half.shape[1])  # each coalition, then its complement
+    weights = np.repeat(weights, 2)
+    members.flags.writeable = weights.flags.writeable = False
+    return Coalitions(members, weights, complete)
+
+
+def _n_pairs(n_players: int, size: int) -> int:
+    """Count the {coalition, complement} pairs whose smaller side has `size` players."""
+    return comb(n_players, size) // (2 if 2 * size == n_players else 1)
+
+
+def _share_weight(n_players: int, size: int) -> float:
+    """Return the share of a size: the middle size stands for itself alone, every other one for two sizes."""
+    return 0.5 if 2 * size == n_players else 1.0
+
+
+def _kernel_mass(n_players: int, size: int) -> float:
+    """Return the Shapley kernel's weight of all coalitions of `size` (of the middle size: of half of them)."""
+    return (n_players - 1) / (size * (n_players - size)) * _share_weight(n_players, size)
+
+
+def _enumerated_sizes(n_players: int, n_pairs: int) -> tuple[list[int], int]:
+    """Go from the outer sizes inwards while a size costs no more than its share; return the sizes and the pairs left.
+
+    Size 1 is always taken: it carries the largest kernel weight, and with it the least squares have a unique solution.
+    """
+    enumerated, left = [1], n_pairs - _n_pairs(n_players, 1)
+    for size in range(2, n_players // 2 + 1):
+        inner = sum(_share_weight(n_players, s) for s in range(size, n_players // 2 + 1))
+        if _n_pairs(n_players, size) > left * _share_weight(n_players, size) / inner:
+            break
+        enumerated.append(size)
+        left -= _n_pairs(n_players, size)
+    return enumerated, left
+
+
+def _shares(sizes: list[int], n_players: int, n_pairs: int) -> list[int]:
+    """Split `n_pairs` over the sampled sizes in proportion to their share, rounded so that nothing is lost."""
+    if not sizes:
+        return []
+    share = np.cumsum([_share_weight(n_players, size) for size in sizes])
+    return [int(count) for count in np.diff(np.floor(share / share[-1] * n_pairs), prepend=0)]
+
+
+def _all_of_size(n_players: int, size: int) -> NDArray[np.bool_]:
+    """List every coalition of `size`; for the middle size, the half that holds player 0."""
+    indices = np.array(list(combinations(range(n_players), size)))
+    members = np.zeros((len(indices), n_players), dtype=bool)
+    np.put_along_axis(members, indices, values=True, axis=1)
+    return members[members[:, 0]] if 2 * size == n_players else members
+
+
+def _draw_of_size(n_players: int, size: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw `count` different coalitions of `size` uniformly; for the middle size, among those that hold player 0."""
+    if 2 * size == n_players:
+        rest = _draw_distinct(n_players - 1, size - 1, count, rng)
+        return np.concatenate([np.ones((count, 1), dtype=bool), rest], axis=1)
+    return _draw_distinct(n_players, size, count, rng)
+
+
+def _draw_distinct(n_players: int, size: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    members = np.zeros((0, n_players), dtype=bool)
+    while len(members) < count:
+        ranks = rng.random((count, n_players)).argsort(axis=1)
+        members = np.concatenate([members, ranks < size])
+        first_seen = np.unique(members, axis=0, return_index=True)[1]
+        members = members[np.sort(first_seen)]
+    return members[:count]

@@ -1,0 +1,54 @@
+"""The wiring of the web service: settings in, a Flask application out. Next: `service.web.routes`."""
+
+import traceback
+
+from flask import Flask
+
+from service.scoring.errors import ScoringError
+from service.web.entry_script import EntryScript
+from service.web.errors import WebError
+from service.web.refusals import register_refusals
+from service.web.routes import routes
+from service.web.settings import Settings
+
+
+def create_app(settings: Settings) -> Flask:
+    """Load the entry script, call its ``init()`` and put the routes around it.
+
+    Parameters
+    ----------
+    settings : Settings
+        Which script, and the limits. Host, port, workers and threads are gunicorn's.
+
+    Returns
+    -------
+    Flask
+        An application that is ready to score.
+
+    Raises
+    ------
+    EntryScriptError
+        When the script cannot be loaded or its ``init()`` fails: a service without it would be of no use.
+    """
+    script = EntryScript(settings.entry_script)
+    script.init()
+    app = Flask("service.web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
+    app.register_blueprint(routes(script))
+    register_refusals(app)
+    return app
+
+
+def from_environment() -> Flask:
+    """Make the application that gunicorn serves, or end the process with one sentence on what is wrong."""
+    try:
+        return create_app(Settings.from_environment())
+    except WebError as error:
+        _show_cause(error)
+        raise SystemExit(str(error)) from None
+
+
+def _show_cause(error: WebError) -> None:
+    # Errors of service.scoring say what is wrong and what to do; any other is a fault in the script: show where.
+    if error.__cause__ is not None and not isinstance(error.__cause__, ScoringError):
+        traceback.print_exception(error.__cause__)

@@ -1,0 +1,99 @@
+"""The host of the user's entry script: a Python file with ``init()`` and ``run(raw_data)``.
+
+The contract is that of Azure ML's inference server: ``init()`` is called once, before the service is ready; ``run``
+gets the body of each request as text, from several threads at once, and returns something that JSON can express.
+Whatever fails at start-up is one sentence that names the file. What ``run`` raises passes through:
+`service.web.refusals` decides what a client hears of it.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from service.web.errors import EntryScriptError
+
+_numbers = count(1)
+
+
+class EntryScript:
+    """The user's file, loaded by its path.
+
+    Parameters
+    ----------
+    path : Path
+        A Python file that defines ``init()`` and ``run(raw_data)``.
+
+    Attributes
+    ----------
+    path : Path
+        The file's absolute path.
+    ready : bool
+        Whether ``init()`` has returned.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.ready = False
+        module = _load(self.path)
+        self._init = _function(module, "init", self.path)
+        self._run = _function(module, "run", self.path)
+
+    def init(self) -> None:
+        """Call the script's ``init()``; the script is ready when that returns."""
+        with _failures_name(self.path, "init()"):
+            self._init()
+        self.ready = True
+
+    def run(self, raw_data: str) -> Any:
+        """Call the script's ``run`` with one request's body and return its result as it is."""
+        try:
+            return self._run(raw_data)
+        except SystemExit as error:
+            # sys.exit() in one request must not take the worker's other requests with it.
+            raise EntryScriptError(f"entry script {self.path}: run() called sys.exit({error.code!r})") from error
+
+
+def _load(path: Path) -> ModuleType:
+    # A name of its own, registered before the file runs: dataclasses and pickle look their module up in sys.modules.
+    name = f"entry_script_{next(_numbers)}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise EntryScriptError(
+            f"entry script {path}: expected a .py file that defines init() and run(raw_data), found none; "
+            "set ENTRY_SCRIPT to the path of yours"
+        )
+    _make_neighbours_importable(path)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    with _failures_name(path, "loading the file"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _make_neighbours_importable(path: Path) -> None:
+    # At the end, so that a neighbour never hides an installed package.
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+
+
+def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    if callable(function):
+        return function
+    found = "nothing of that name" if function is None else f"a value of type {type(function).__name__}"
+    raise EntryScriptError(
+        f"entry script {path}: expected a function {name}(), found {found}; define init() and run(raw_data) in it"
+    )
+
+
+@contextmanager
+def _failures_name(path: Path, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # sys.exit(0) while starting would look like success
+        reason = f"{type(error).__name__}: {error}"
+        raise EntryScriptError(f"entry script {path}: {doing} failed with {reason}") from error

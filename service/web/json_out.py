@@ -1,0 +1,90 @@
+"""Strict JSON out of whatever an entry script returns.
+
+NumPy and pandas objects become lists, numbers and records; NaN and the infinities become null, which is all that JSON
+has for them. A ``str`` is a JSON string like any other value, so a script that returns ``json.dumps(...)`` is answered
+with a string holding JSON, as Azure ML's inference server does: return the object itself instead.
+"""
+
+import datetime
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from flask import Response
+
+_LISTS = (np.ndarray, np.generic, pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """Answer with a value as strict JSON, one line with its end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the value holds something that JSON cannot express.
+    """
+    return Response(strict_json(value) + "\n", status, mimetype="application/json")
+
+
+def strict_json(value: Any) -> str:
+    """Write a value as JSON that every parser accepts, keys in their own order.
+
+    Parameters
+    ----------
+    value : Any
+        Dictionaries, lists, strings, numbers, dates, and NumPy or pandas objects, nested at will.
+
+    Returns
+    -------
+    str
+        The JSON text, ASCII only, without NaN or Infinity tokens.
+    """
+    try:
+        # An answer is thousands of floats and nearly never has a NaN: let the C encoder look for one.
+        return _encode(value)
+    except (TypeError, ValueError):
+        return _encode(_cleaned(value))
+
+
+def _encode(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def _cleaned(value: Any) -> Any:
+    """Copy a value with null for NaN and the infinities, and plain keys."""
+    if isinstance(value, dict):
+        return {_plain_key(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return _cleaned(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """Turn one object that `json` does not know into one that it does, or that is nearer to it."""
+    if value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, pd.DataFrame):
+        return value.to_dict(orient="records")
+    if isinstance(value, _LISTS):
+        return _in_microseconds(value).tolist()
+    if isinstance(value, datetime.date | datetime.time):  # datetime and pandas' Timestamp among them
+        return value.isoformat()
+    raise TypeError(
+        f"run() returned a value of type {type(value).__name__}, which JSON cannot express; return lists and numbers"
+    )
+
+
+def _in_microseconds(value: Any) -> Any:
+    # NumPy turns nanoseconds into bare integers, and microseconds into datetimes.
+    is_time = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "mM"
+    return value.astype(f"{value.dtype.kind}8[us]") if is_time else value
+
+
+def _plain_key(key: Any) -> Any:
+    return key.item() if isinstance(key, np.generic) else key

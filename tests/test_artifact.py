@@ -1,0 +1,138 @@
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+
+from service.explainers import TabularExplainer
+from service.scoring import (
+    ArtifactError,
+    DigestError,
+    KernelScoringExplainer,
+    ManifestError,
+    VersionError,
+    load,
+    save,
+)
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def saved(diabetes, tmp_path):
+    return save(diabetes.scoring, tmp_path / "artifact")
+
+
+def edit(manifest, **changes):
+    content = json.loads(manifest.read_text())
+    content.update(changes)
+    manifest.write_text(json.dumps(content))
+
+
+def test_save_writes_the_file_and_a_readable_manifest(saved, diabetes):
+    """The manifest tells digest, versions, schema, method, background and scale without loading anything."""
+    assert saved.name == "scoring_explainer.pkl"
+    manifest = json.loads(saved.with_suffix(".json").read_text())
+    assert manifest["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest()
+    assert manifest["libraries"]["numpy"] == np.__version__
+    assert (manifest["method"], manifest["output"], manifest["classes"]) == ("kernel", "prediction", None)
+    assert manifest["background"] == {"kind": "kmeans", "n_rows": 10, "n_examples": 353}
+    assert [column["name"] for column in manifest["columns"]] == diabetes.scoring.features
+    assert {column["kind"] for column in manifest["columns"]} == {"number"}
+
+
+def test_a_fresh_process_with_only_scoring_gives_the_same_numbers(saved, diabetes, tmp_path):
+    """service.explainers and service.web cannot be imported there, and none of the heavy libraries gets loaded."""
+    rows = tmp_path / "rows.json"
+    rows.write_text(diabetes.rows.to_json())
+    script = (
+        "import json, sys\n"
+        "sys.modules['service.explainers'] = sys.modules['service.web'] = None\n"
+        "from service.scoring import load\n"
+        f"explainer = load({str(saved)!r})\n"
+        f"print(json.dumps(explainer.explain(explainer.read_rows(open({str(rows)!r}).read()))))\n"
+        "loaded = {'shap', 'numba', 'matplotlib', 'flask'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == diabetes.scoring.explain(diabetes.rows)
+
+
+def test_it_is_loaded_by_directory_or_by_file_under_any_name(saved, diabetes):
+    """Registries rename files; the manifest is found beside them, renamed too or not."""
+    expected = diabetes.scoring.explain(diabetes.rows)
+    renamed = saved.rename(saved.with_name("model-3.bin"))
+    assert load(renamed).explain(diabetes.rows) == expected
+    renamed.with_name("scoring_explainer.json").rename(renamed.with_suffix(".json"))
+    assert load(str(renamed)).explain(diabetes.rows) == expected
+    renamed.rename(saved)
+    renamed.with_suffix(".json").rename(saved.with_suffix(".json"))
+    assert load(saved.parent).explain(diabetes.rows) == expected
+
+
+def test_an_existing_directory_is_refused_unless_it_may_exist(saved, diabetes):
+    """Nothing is overwritten by accident; exist_ok replaces the explainer."""
+    with pytest.raises(FileExistsError, match="pass exist_ok=True"):
+        save(diabetes.scoring, saved.parent)
+    assert save(diabetes.scoring, saved.parent, exist_ok=True) == saved
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["scoring_explainer.json", "scoring_explainer.pkl"]
+
+
+def test_a_flipped_byte_is_found_before_anything_is_unpickled(saved, monkeypatch):
+    """The digest is checked first."""
+    monkeypatch.setattr(joblib, "load", lambda _: pytest.fail("unpickled"))
+    content = bytearray(saved.read_bytes())
+    content[100] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(DigestError, match="its SHA-256 is not the one in its manifest"):
+        load(saved)
+
+
+def test_a_directory_without_a_manifest_or_with_a_broken_one_is_refused(saved):
+    """One sentence each."""
+    manifest = saved.with_suffix(".json")
+    text = manifest.read_text()
+    for broken, reason in [("{", "expected a JSON manifest"), ("[]", "format 1"), ('{"format": 99}', "format 1")]:
+        manifest.write_text(broken)
+        with pytest.raises(ManifestError, match=reason):
+            load(saved.parent)
+    manifest.unlink()
+    with pytest.raises(ManifestError, match=r"expected its manifest .* beside it, found none"):
+        load(saved.parent)
+    manifest.write_text(text)
+    assert load(saved.parent).method == "kernel"
+
+
+def test_another_library_version_is_refused_unless_it_is_accepted(saved):
+    """The sentence names the library, the recorded version and the one here."""
+    libraries = json.loads(saved.with_suffix(".json").read_text())["libraries"]
+    edit(saved.with_suffix(".json"), libraries={**libraries, "scikit-learn": "0.24.1"})
+    with pytest.raises(VersionError, match=r"saved with scikit-learn 0.24.1 \(here \d"):
+        load(saved)
+    assert load(saved, check_versions=False).method == "kernel"
+    edit(saved.with_suffix(".json"), libraries={**libraries, "no-such-library": "1.0"})
+    with pytest.raises(VersionError, match=r"no-such-library 1.0 \(not installed here\)"):
+        load(saved)
+
+
+def test_what_is_no_scoring_explainer_is_refused(saved, tmp_path):
+    """Nothing at the path, or another object in the file."""
+    with pytest.raises(ArtifactError, match="expected a saved scoring explainer, found none"):
+        load(tmp_path / "nowhere")
+    joblib.dump({"not": "an explainer"}, saved)
+    edit(saved.with_suffix(".json"), sha256=hashlib.sha256(saved.read_bytes()).hexdigest())
+    with pytest.raises(ArtifactError, match="expected a KernelScoringExplainer, got dict"):
+        load(saved)
+
+
+def test_a_model_that_cannot_be_pickled_says_so_and_leaves_nothing(tmp_path):
+    """A lambda has no importable name."""
+    scoring = KernelScoringExplainer(TabularExplainer(lambda x: x[:, 0], np.eye(3)))
+    with pytest.raises(ArtifactError, match="cannot be pickled"):
+        save(scoring, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

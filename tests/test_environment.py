@@ -1,0 +1,90 @@
+"""environment.yml, the two locks and what they promise each other."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.pip_section import pip_section
+
+ROOT = Path(__file__).parent.parent
+LOCKS = ["requirements.lock", "requirements-dev.lock"]
+DIRECT = "-r .venv/environment.in"  # how uv annotates what `make lock` took from environment.yml
+
+PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][^\s;]*) \\")
+HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
+VIA = re.compile(r"    # {1,3}(via )?(?P<origin>.*)")
+HEADER = re.compile(r"#.*")
+
+
+@dataclass
+class Pin:
+    """One locked package: its version, how many hashes it has, and who asked for it."""
+
+    version: str
+    hashes: int
+    origins: set[str]
+
+
+def read_lock(name: str) -> dict[str, Pin]:
+    pins: dict[str, Pin] = {}
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        if match := PIN.fullmatch(line):
+            pins[match["name"]] = pin = Pin(match["version"], 0, set())
+        elif HASH.fullmatch(line):
+            pin.hashes += 1
+        elif match := VIA.fullmatch(line):
+            pin.origins.add(match["origin"])
+    return pins
+
+
+def declared() -> dict[str, Requirement]:
+    requirements = map(Requirement, pip_section(ROOT / "environment.yml"))
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+@pytest.mark.parametrize("name", declared())
+def test_every_declared_requirement_is_locked_at_a_version_it_admits(name):
+    """What environment.yml declares is pinned in the lock, within the declared range, with a hash to check."""
+    lock = read_lock("requirements.lock")
+
+    assert name in lock, "not locked: run `make lock`"
+    assert declared()[name].specifier.contains(lock[name].version, prereleases=True), "out of range: run `make lock`"
+    assert lock[name].hashes > 0
+
+
+def test_the_lock_was_compiled_from_what_is_declared_now():
+    """What the lock calls directly required is what environment.yml declares: nothing left over, nothing new."""
+    direct = {name for name, pin in read_lock("requirements.lock").items() if DIRECT in pin.origins}
+
+    assert direct == set(declared()), "run `make lock`"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_pins_hashes_and_comments_only(name):
+    """A lock names no index, host, find-links folder, URL or file, so it installs from whatever the user's pip uses."""
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        assert any(form.fullmatch(line) for form in (PIN, HASH, VIA, HEADER)), line
+        assert "://" not in line
+        assert not re.search(r"(^|\s)(~|\.\.)?/", line), f"a path: {line}"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_a_hash(name):
+    """pip can check each download: no package, direct or indirect, is pinned without a hash."""
+    pins = read_lock(name)
+
+    assert pins
+    assert [package for package, pin in pins.items() if pin.hashes == 0] == []
+
+
+def test_both_locks_agree_on_the_packages_they_share():
+    """Adding the development tools changes no version that the service runs with."""
+    runtime, development = map(read_lock, LOCKS)
+    shared = runtime.keys() & development.keys()
+
+    assert shared
+    assert {name: development[name].version for name in shared} == {name: runtime[name].version for name in shared}

@@ -1,0 +1,122 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import shap
+from shapley_by_definition import shapley_by_definition, third_order_interaction
+
+from service.shapley.background import Background
+from service.shapley.games import BlackBoxGame
+from service.shapley.kernel import kernel_shapley
+
+
+def interacting(x):
+    """Two outputs of order three and more, so that a wrong kernel cannot hide."""
+    triple = x[:, 0] * x[:, 1] * x[:, 2]
+    return np.stack([triple + np.sin(x[:, 0] * x[:, 2]) * x[:, -1], np.exp(x.sum(axis=1) / 3) - triple], axis=1)
+
+
+def game_of(n_features, seed=0, n_background=7):
+    rng = np.random.default_rng(seed)
+    background = Background.weighted(rng.normal(size=(n_background, n_features)), rng.random(n_background), "given", 7)
+    return BlackBoxGame(interacting, background), rng.normal(size=n_features)
+
+
+@pytest.mark.parametrize("n_features", [3, 4, 5, 8, 10])
+def test_enumeration_gives_the_shapley_values_of_the_definition(n_features):
+    """Up to M = 10 on a game of order three and more: the same numbers to 1e-10, for every output."""
+    game, row = game_of(n_features)
+    background = game.background
+    assert abs(third_order_interaction(lambda x: interacting(x)[:, 0], row, background.rows[0])) > 0.01
+    expected = shapley_by_definition(interacting, row, background.rows, background.weights)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(kernel_shapley(game, row, None, seed=0), expected, rtol=0, atol=1e-10)
+
+
+def test_enumeration_agrees_with_shap_on_the_same_weighted_background():
+    """shap.KernelExplainer without its feature selection, where both enumerate: to 1e-6."""
+    game, row = game_of(8)
+    background = shap.utils._legacy.DenseData(
+        game.background.rows, [str(i) for i in range(8)], None, game.background.weights
+    )
+    expected = shap.KernelExplainer(interacting, background).shap_values(row, l1_reg=False, silent=True)
+    np.testing.assert_allclose(kernel_shapley(game, row, None, seed=0), expected.T, rtol=0, atol=1e-6)
+
+
+def test_sampling_comes_close_to_the_truth_and_closer_with_more_coalitions():
+    """With M = 14 sampled: unbiased enough to approach the enumerated values as the budget grows."""
+    game, row = game_of(14)
+    truth = kernel_shapley(game, row, 2**14 - 2, seed=0)
+    errors = [
+        np.mean([np.abs(kernel_shapley(game, row, budget, seed) - truth).mean() for seed in range(5)])
+        for budget in (100, 800, 6400)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.1 * np.abs(truth).mean()
+
+
+@pytest.mark.parametrize("budget", [120, 700, None])
+def test_importances_add_up_to_the_output_also_when_sampled(budget):
+    """Σ φ = f(x) − E f(b) for every output, whatever the budget."""
+    game, row = game_of(30)
+    importances = kernel_shapley(game, row, budget, seed=3)
+    np.testing.assert_allclose(importances.sum(axis=1) + game.empty_value, game.full_value(row), rtol=0, atol=1e-12)
+
+
+def test_a_feature_that_does_not_vary_leaves_the_game():
+    """It gets exactly 0 and the others get what they would get without it; two missing values count as equal."""
+    game, row = game_of(6)
+    rows, constant, missing = game.background.rows, np.full((7, 1), 3.5), np.full((7, 1), np.nan)
+    wide = Background.weighted(np.hstack([rows, constant, missing]), game.background.weights, "given", 7)
+    seen = BlackBoxGame(lambda x: interacting(x[:, :6]), wide)
+    importances = kernel_shapley(seen, np.append(row, [3.5, np.nan]), None, seed=0)
+    assert (importances[:, 6:] == 0).all()
+    np.testing.assert_allclose(importances[:, :6], kernel_shapley(game, row, None, seed=0), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_varying", [0, 1, 2])
+def test_games_of_hardly_any_players_are_solved_too(n_varying):
+    """A row equal to the background in all but a few features: the difference goes to those features."""
+    background = Background.uniform(np.array([[1.0, 2.0, 3.0]]))
+    row = background.rows[0].copy()
+    row[:n_varying] += 1.0
+    game = BlackBoxGame(interacting, background)
+    importances = kernel_shapley(game, row, None, seed=0)
+    np.testing.assert_allclose(importances, shapley_by_definition(interacting, row, background.rows, [1.0]), atol=1e-12)
+
+
+def test_text_columns_are_players_like_any_other():
+    """Hybrid rows may hold strings: the game only swaps values."""
+    rows = np.array([["red", 1.0], ["blue", 2.0]], dtype=object)
+    model = lambda x: ((x[:, 0] == "red") * x[:, 1].astype(float))[:, None]  # noqa: E731
+    game = BlackBoxGame(model, Background.uniform(rows))
+    importances = kernel_shapley(game, np.array(["red", 5.0], dtype=object), None, seed=0)
+    assert importances.sum() == pytest.approx(5.0 - 0.5)
+    assert (importances > 0).all()
+
+
+def test_eight_threads_give_the_bytes_of_one():
+    """One game shared by eight threads, 64 calls: each row's bytes are those of a single thread."""
+    game, _ = game_of(20)
+    rows = np.random.default_rng(5).normal(size=(16, 20))
+    alone = [kernel_shapley(game, row, None, seed=0).tobytes() for row in rows]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda i: kernel_shapley(game, rows[i % 16], None, seed=0).tobytes(), range(64)))
+    assert together == alone * 4
+
+
+def test_the_memory_budget_cuts_the_calls_and_not_the_result():
+    """Small calls give what one large call gives, and no call is larger than the budget."""
+    game, row = game_of(10)
+    sizes = []
+
+    def counting(x):
+        sizes.append(x.nbytes)
+        return interacting(x)
+
+    budget = 20 * game.background.rows.nbytes
+    small = BlackBoxGame(counting, game.background, call_bytes=budget)
+    expected = kernel_shapley(game, row, None, seed=0)
+    np.testing.assert_allclose(kernel_shapley(small, row, None, seed=0), expected, atol=1e-12)
+    assert len(sizes) > 50
+    assert max(sizes) <= budget

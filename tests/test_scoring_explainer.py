@@ -1,0 +1,162 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+import shap
+from shapley_by_definition import shapley_by_definition
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from service.explainers import TabularExplainer
+from service.scoring import KernelScoringExplainer, PayloadError
+
+
+def test_the_documents_example_adds_up_to_the_served_probability(breast_cancer):
+    """Σ importances + expected value = predict_proba to 1e-9, for every class and row; axes are class, row, feature."""
+    values = np.array(breast_cancer.scoring.explain(breast_cancer.rows))
+    assert values.shape == (2, 4, 30)
+    assert np.ptp(values) > 0.1
+    sums = values.sum(axis=2).T + breast_cancer.scoring.expected_values
+    np.testing.assert_allclose(sums, breast_cancer.model.predict_proba(breast_cancer.rows), rtol=0, atol=1e-9)
+
+
+def test_enumerated_importances_are_those_of_the_definition(diabetes):
+    """Four rows of a real model with ten features, on its own background: to 1e-10 of the largest."""
+    background = diabetes.scoring._explainer.engine.background
+    predict = lambda x: diabetes.model.predict(pd.DataFrame(x, columns=diabetes.rows.columns))  # noqa: E731
+    values = diabetes.scoring.explain_rows(diabetes.rows).values
+    for row, importances in zip(diabetes.rows.to_numpy(), values, strict=True):
+        expected = shapley_by_definition(predict, row, background.rows, background.weights)[0]
+        np.testing.assert_allclose(importances, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+def test_it_gives_the_numbers_of_the_explainer_it_is_made_from(breast_cancer, diabetes):
+    """What the notebook showed is what is served: the same bytes."""
+    for case in (breast_cancer, diabetes):
+        assert case.scoring.explain(case.rows) == case.explainer.explain_local(case.rows).local_importance_values
+        assert (case.scoring.method, case.scoring.output) == (case.explainer.method, case.explainer.output)
+        assert (case.scoring.features, case.scoring.classes) == (case.explainer.features, case.explainer.classes)
+
+
+def test_it_is_made_from_a_shap_kernel_explainer_too(diabetes):
+    """Same model, background and weights as shap: the same numbers to 1e-6, where both enumerate."""
+    x_train = diabetes.x_train.to_numpy()
+    model = clone(diabetes.model).fit(x_train, x_train[:, 2] * x_train[:, 3] + x_train[:, 8])
+    original = shap.KernelExplainer(model.predict, shap.kmeans(x_train, 10))
+    scoring = KernelScoringExplainer(original)
+    rows = diabetes.rows.to_numpy()
+    theirs = original.shap_values(rows, l1_reg=False, silent=True)
+    assert np.ptp(theirs) > 1
+    np.testing.assert_allclose(scoring.explain(rows), theirs, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(scoring.expected_values, original.expected_value)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # shap itself drops the names
+def test_a_shap_explainer_of_predict_proba_keeps_classes_and_names(breast_cancer):
+    """The bound method tells the model: its classes, its scale, and that it wants a DataFrame."""
+    original = shap.KernelExplainer(breast_cancer.model.predict_proba, breast_cancer.x_train[:5])
+    scoring = KernelScoringExplainer(original, nsamples=120)
+    assert (scoring.classes, scoring.output) == ([0, 1], "probability")
+    assert scoring.features == list(breast_cancer.x_train.columns)
+    sums = np.array(scoring.explain(breast_cancer.rows)).sum(axis=2).T + scoring.expected_values
+    np.testing.assert_allclose(sums, breast_cancer.model.predict_proba(breast_cancer.rows), rtol=0, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_what_it_cannot_be_made_from_is_refused(breast_cancer):
+    """Another kind of object, or a link that changes the target."""
+    with pytest.raises(TypeError, match=r"expected a service.explainers.TabularExplainer or a shap.KernelExplainer"):
+        KernelScoringExplainer(breast_cancer.model)
+    logit = shap.KernelExplainer(breast_cancer.model.predict_proba, breast_cancer.x_train[:5], link="logit")
+    with pytest.raises(ValueError, match="link='identity'"):
+        KernelScoringExplainer(logit)
+
+
+def test_initialization_examples_replace_the_background(diabetes):
+    """Another background, the same everything else."""
+    scoring = KernelScoringExplainer(diabetes.explainer, diabetes.x_train[:20])
+    assert scoring.to_dict()["background"] == {"kind": "whole", "n_rows": 20, "n_examples": 20}
+    assert scoring.expected_values == pytest.approx(diabetes.model.predict(diabetes.x_train[:20]).mean())
+    assert scoring.features == diabetes.scoring.features
+
+
+def test_nsamples_and_seed_decide_the_sampled_coalitions(breast_cancer):
+    """Other seeds and budgets give other estimates, all additive; the same ones the same bytes."""
+    row = breast_cancer.rows[:1]
+    estimates = [
+        np.array(KernelScoringExplainer(breast_cancer.explainer, nsamples=n, random_state=seed).explain(row))
+        for n, seed in [(200, 0), (200, 0), (200, 1), (400, 0)]
+    ]
+    assert (estimates[0] == estimates[1]).all()
+    assert (estimates[0] != estimates[2]).any()
+    assert (estimates[0] != estimates[3]).any()
+    for estimate in estimates:
+        np.testing.assert_allclose(estimate.sum(axis=2), estimates[0].sum(axis=2), rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="expected at least 120 coalitions for 30 features"):
+        KernelScoringExplainer(breast_cancer.explainer, nsamples=50).explain(row)
+
+
+def test_every_form_of_the_rows_gives_the_same_bytes(breast_cancer):
+    """DataFrame, shuffled columns, array, records, JSON text: one answer."""
+    rows, scoring = breast_cancer.rows[:2], KernelScoringExplainer(breast_cancer.explainer, nsamples=200)
+    expected = scoring.explain(rows)
+    for form in (rows[rows.columns[::-1]], rows.to_numpy(), rows.to_dict("records"), scoring.read_rows(rows.to_json())):
+        assert scoring.explain(form) == expected
+    with pytest.raises(PayloadError, match="missing column 'mean radius'"):
+        scoring.explain(rows.drop(columns="mean radius"))
+
+
+def test_a_row_has_the_same_bytes_alone_and_in_a_batch(breast_cancer):
+    """Its company changes nothing."""
+    scoring = KernelScoringExplainer(breast_cancer.explainer, nsamples=120)
+    rows = breast_cancer.x_train[:64]
+    batch = scoring.explain_rows(rows).values
+    for i in (0, 17, 63):
+        assert batch[:, i].tobytes() == scoring.explain_rows(rows[i : i + 1]).values.tobytes()
+
+
+def test_eight_threads_share_one_explainer(breast_cancer):
+    """The bytes of one thread, from eight at once."""
+    scoring = KernelScoringExplainer(breast_cancer.explainer, nsamples=200)
+    expected = [scoring.explain_rows(breast_cancer.rows[i : i + 1]).values.tobytes() for i in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        rows = [breast_cancer.rows[i % 4 : i % 4 + 1] for i in range(32)]
+        answers = list(pool.map(lambda row: scoring.explain_rows(row).values.tobytes(), rows))
+    assert answers == expected * 8
+
+
+def test_two_processes_give_the_same_bytes(tmp_path):
+    """The same seed in two fresh processes: the same digest of the importances."""
+    script = (
+        "import hashlib, numpy as np\n"
+        "from service.explainers import TabularExplainer\n"
+        "from service.scoring import KernelScoringExplainer\n"
+        "X = np.random.default_rng(0).normal(size=(300, 15))\n"
+        "f = lambda x: np.tanh(x[:, 0] * x[:, 1] * x[:, 2]) + x.sum(axis=1) ** 2\n"
+        "explainer = KernelScoringExplainer(TabularExplainer(f, X), random_state=7)\n"
+        "values = explainer.explain_rows(X[:3]).values\n"
+        "assert np.ptp(values) > 0.1\n"
+        "print(hashlib.sha256(values.tobytes()).hexdigest())\n"
+    )
+    answers = {subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout for _ in range(2)}
+    assert len(answers) == 1
+
+
+def test_it_ends_a_scikit_learn_pipeline(diabetes):
+    """fit does nothing and predict explains."""
+    pipeline = Pipeline([("same", FunctionTransformer()), ("explain", diabetes.scoring)]).fit(diabetes.rows)
+    assert pipeline.predict(diabetes.rows) == diabetes.scoring.explain(diabetes.rows)
+
+
+def test_a_linear_choice_can_be_served(breast_cancer):
+    """The original's engine is kept, also when it needs no Kernel SHAP at all."""
+    model = LogisticRegression(max_iter=10_000).fit(breast_cancer.x_train.to_numpy(), range(455) > np.full(455, 200))
+    scoring = KernelScoringExplainer(TabularExplainer(model, breast_cancer.x_train.to_numpy()))
+    assert (scoring.method, scoring.output) == ("linear", "margin")
+    margins = np.array(scoring.explain(breast_cancer.rows.to_numpy()))[1].sum(axis=1) + scoring.expected_values[1]
+    np.testing.assert_allclose(margins, model.decision_function(breast_cancer.rows.to_numpy()))

@@ -1,0 +1,189 @@
+import numpy as np
+import pandas as pd
+import pytest
+import shap
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from service.explainers import TabularExplainer
+from service.scoring import KernelScoringExplainer, ModelOutputError
+
+WINE = load_wine()
+CANCER = load_breast_cancer()
+DIABETES = load_diabetes()
+X_WINE = StandardScaler().fit_transform(WINE.data)
+X_CANCER = StandardScaler().fit_transform(CANCER.data)[:, :8]
+
+
+def fitted(model, n_classes):
+    X, y = (X_CANCER, CANCER.target) if n_classes == 2 else (X_WINE, WINE.target)
+    return model.fit(X, y), X
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(
+    ("model", "method", "output"),
+    [
+        (RandomForestClassifier(10, random_state=0), "tree", "probability"),
+        (LogisticRegression(), "linear", "margin"),
+        (RidgeClassifier(), "linear", "margin"),
+        (LinearSVC(), "linear", "margin"),
+        (GaussianNB(), "kernel", "probability"),
+        (SVC(), "kernel", "margin"),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "fit") else value,
+)
+def test_every_kind_of_classifier_has_its_engine_scale_and_one_output_per_class(model, method, output, n_classes):
+    """The choice table holds; every class is additive on the named scale, binary classifiers have two classes."""
+    model, X = fitted(model, n_classes)
+    explanation = TabularExplainer(model, X).explain_local(X[:3])
+    assert (explanation.method, explanation.output) == (method, output)
+    assert explanation.num_classes == n_classes
+    assert explanation.classes == list(range(n_classes))
+    outputs = model.predict_proba(X[:3]) if output == "probability" else model.decision_function(X[:3])
+    outputs = np.stack([-outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
+    values = np.array(explanation.local_importance_values)
+    assert values.shape == (n_classes, 3, X.shape[1])
+    assert np.ptp(values) > 0.01
+    np.testing.assert_allclose(values.sum(axis=2).T + explanation.expected_values, outputs, rtol=0, atol=1e-9)
+
+
+def test_a_binary_gradient_boosting_is_a_classifier():
+    """It has one raw output inside, and two classes outside."""
+    model, X = fitted(GradientBoostingClassifier(n_estimators=10, random_state=0), 2)
+    explanation = TabularExplainer(model, X, classes=["malignant", "benign"]).explain_local(X[:2])
+    assert (explanation.method, explanation.num_classes) == ("tree", 2)
+    values = np.array(explanation.local_importance_values)
+    np.testing.assert_array_equal(values[0], -values[1])
+
+
+def test_the_output_can_be_chosen_and_the_engine_follows():
+    """A logistic regression's probability has no closed form; a forest has no margin; Kernel SHAP serves any model."""
+    model, X = fitted(LogisticRegression(), 2)
+    probability = TabularExplainer(model, X[:30], output="probability").explain_local(X[40:42])
+    assert (probability.method, probability.output) == ("kernel", "probability")
+    sums = np.array(probability.local_importance_values).sum(axis=2).T + probability.expected_values
+    np.testing.assert_allclose(sums, model.predict_proba(X[40:42]), rtol=0, atol=1e-9)
+    forest, X = fitted(RandomForestClassifier(5, random_state=0), 2)
+    assert TabularExplainer(forest, X, engine="kernel").method == "kernel"
+    with pytest.raises(ValueError, match="RandomForestClassifier: expected a classification model"):
+        TabularExplainer(forest, X, output="margin")
+
+
+def test_the_engines_agree_on_the_same_game():
+    """Kernel SHAP, enumerating on the whole background, gives the closed forms' numbers to 1e-9."""
+    for unfitted in (RandomForestClassifier(10, random_state=0), LogisticRegression()):
+        model, X = fitted(unfitted, 2)
+        exact = TabularExplainer(model, X[:80])
+        kernel = TabularExplainer(model, X[:80], engine="kernel")
+        assert (exact.method != "kernel", kernel.method) == (True, "kernel")
+        ours, theirs = (np.array(e.explain_local(X[100:103]).local_importance_values) for e in (exact, kernel))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
+
+
+def test_linear_importances_agree_with_shaps_linear_explainer():
+    """An independent route for the closed form."""
+    model = Ridge().fit(DIABETES.data, DIABETES.target)
+    ours = TabularExplainer(model, DIABETES.data).explain_local(DIABETES.data[:5])
+    masker = shap.maskers.Independent(DIABETES.data, max_samples=len(DIABETES.data))
+    theirs = shap.LinearExplainer(model, masker).shap_values(DIABETES.data[:5])
+    assert ours.method == "linear"
+    np.testing.assert_allclose(ours.local_importance_values, theirs, rtol=0, atol=1e-9)
+
+
+def test_a_structured_engine_that_misses_the_model_gives_way_and_says_so():
+    """Poisson boosting puts an exponential behind its trees: Kernel SHAP explains it, and the manifest says why."""
+    model = HistGradientBoostingRegressor(loss="poisson", max_iter=10).fit(DIABETES.data, DIABETES.target)
+    explainer = TabularExplainer(model, DIABETES.data)
+    assert explainer.method == "kernel"
+    assert "tree engine differs" in KernelScoringExplainer(explainer).to_dict()["note"]
+
+
+def test_mixed_columns_are_explained_through_a_pipeline():
+    """Strings and numbers, a ColumnTransformer by name: importances for the raw columns, additive."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"colour": rng.choice(["red", "blue"], 200), "size": rng.normal(size=200), "n": range(200)})
+    target = (frame["colour"] == "red") ^ (frame["size"] > 0)
+    columns = make_column_transformer((OneHotEncoder(), ["colour"]), (StandardScaler(), ["size", "n"]))
+    model = make_pipeline(columns, RandomForestClassifier(10, random_state=0)).fit(frame, target)
+    explanation = TabularExplainer(model, frame, background="whole").explain_local(frame[:3])
+    assert explanation.features == ["colour", "size", "n"]
+    values = np.array(explanation.local_importance_values)
+    assert np.abs(values[1, :, 0]).min() > 0.01
+    sums = values.sum(axis=2).T + explanation.expected_values
+    np.testing.assert_allclose(sums, model.predict_proba(frame[:3]), rtol=0, atol=1e-9)
+
+
+def test_plain_functions_are_models_too():
+    """One number per row is a regression, several columns are classes."""
+    regression = TabularExplainer(lambda x: x[:, 0] * x[:, 1], DIABETES.data[:50]).explain_local(DIABETES.data[60:62])
+    assert np.shape(regression.local_importance_values) == (2, 10)
+    assert isinstance(regression.expected_values, float)
+    assert (regression.output, regression.num_classes, regression.classes) == ("prediction", 1, None)
+    two = TabularExplainer(lambda x: np.stack([x[:, 0], x[:, 1] ** 2], axis=1), DIABETES.data[:50], classes=["a", "b"])
+    assert np.shape(two.explain_local(DIABETES.data[60:62]).local_importance_values) == (2, 2, 10)
+
+
+def test_a_subset_reports_the_same_numbers_for_fewer_features():
+    """By name or position, locally, globally and in the scoring explainer."""
+    model, X = fitted(RandomForestClassifier(5, random_state=0), 2)
+    names = [f"f{i}" for i in range(8)]
+    whole = TabularExplainer(model, X, features=names)
+    subset = TabularExplainer(model, X, features=names, explain_subset=["f3", 1])
+    expected = np.array(whole.explain_local(X[:2]).local_importance_values)[:, :, [3, 1]]
+    np.testing.assert_array_equal(subset.explain_local(X[:2]).local_importance_values, expected)
+    assert subset.explain_global(X[:9]).features == ["f3", "f1"]
+    scoring = KernelScoringExplainer(subset)
+    assert scoring.features == ["f3", "f1"]
+    np.testing.assert_array_equal(scoring.explain(X[:2]), expected)
+    for wrong in (["nobody"], [8], [], [1, 1]):
+        with pytest.raises(ValueError, match="explain_subset: expected different column names or positions"):
+            TabularExplainer(model, X, explain_subset=wrong)
+
+
+def test_transformations_wait_for_their_own_release():
+    """They are refused by name, not ignored."""
+    model, X = fitted(LogisticRegression(), 2)
+    with pytest.raises(NotImplementedError, match="transformations"):
+        TabularExplainer(model, X, transformations=[("scale", None)])
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"engine": "fast"}, "engine: expected one of auto, kernel"),
+        ({"output": "odds"}, "output: expected one of auto, probability"),
+        ({"model_task": "ranking"}, "model_task: expected one of unknown"),
+        ({"classes": ["only one"]}, "classes: expected 2 names"),
+        ({"features": ["too", "few"]}, "features: expected 8 different names"),
+        ({"background": "half"}, "background: expected one of"),
+        ({"engine": "kernel", "nsamples": 1}, "nsamples: expected 'auto' or a number"),
+        ({"engine": "kernel", "nsamples": "many"}, "nsamples: expected 'auto' or a number"),
+    ],
+)
+def test_options_out_of_range_are_refused_when_the_explainer_is_built(options, reason):
+    """Each message names the option, what was expected and what came."""
+    model, X = fitted(LogisticRegression(), 2)
+    with pytest.raises(ValueError, match=reason):
+        TabularExplainer(model, X, **options)
+
+
+def test_models_that_cannot_be_explained_say_why():
+    """No model, no probabilities, several targets, or NaN answers."""
+    X = X_CANCER
+    with pytest.raises(TypeError, match="expected an estimator with predict, or a function of rows, got str"):
+        TabularExplainer("model", X)
+    with pytest.raises(ValueError, match="one column per class"):
+        TabularExplainer(lambda x: x[:, 0], X, model_task="classification")
+    both = MultiOutputClassifier(GaussianNB()).fit(X, np.stack([CANCER.target, 1 - CANCER.target], axis=1))
+    with pytest.raises(ModelOutputError, match="several targets"):
+        TabularExplainer(both, X)
+    with pytest.raises(ModelOutputError, match="expected finite numbers"):
+        TabularExplainer(lambda x: x[:, 0] * np.nan, X)

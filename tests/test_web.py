@@ -1,0 +1,558 @@
+"""The service as clients see it: a real gunicorn, real sockets, a real model."""
+
+import http.client
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from flask import Flask
+from sklearn.datasets import load_iris
+from sklearn.neighbors import KNeighborsClassifier
+
+from service.explainers import TabularExplainer
+from service.scoring import KernelScoringExplainer, load, save
+from service.web.entry_script import EntryScript
+from service.web.errors import EntryScriptError, SettingsError
+from service.web.json_out import strict_json
+from service.web.routes import routes
+from service.web.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"  # what `curl -d` declares
+OURS = ("ENTRY_SCRIPT", "HOST", "PORT", "WORKERS", "THREADS", "MAX_CONTENT_LENGTH", "AZUREML_MODEL_DIR")
+
+# What the user's own script answers is chosen by the body, so that one server serves many tests.
+OWN_SCRIPT = """
+import json, sys
+import numpy as np
+import pandas as pd
+from service.scoring import PayloadError
+
+def init():
+    print("init was called", flush=True)
+
+def run(raw_data):
+    return globals()[raw_data.strip()]()
+
+def fails():
+    raise ValueError("the secret is 4711")
+
+def exits():
+    sys.exit(3)
+
+def refuses():
+    raise PayloadError("column 'age' is missing")
+
+def numbers():
+    return {"array": np.arange(4.0).reshape(2, 2), "scalar": np.float32(0.5), "count": np.int64(7)}
+
+def not_numbers():
+    return {"array": np.array([1.0, np.nan, np.inf]), "list": [-np.inf, None], "scalar": np.float64("nan")}
+
+def text():
+    return json.dumps({"a": 1})
+
+def nothing_json_knows():
+    return {"model": object()}
+"""
+
+
+def strict(text):
+    """Parse JSON as a strict parser does: NaN and Infinity are no JSON."""
+
+    def refuse(token):
+        raise AssertionError(f"{token} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self):
+        assert self.headers.get_content_type() == JSON
+        return strict(self.body)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running gunicorn, talked to over its socket."""
+
+    process: subprocess.Popen
+    port: int
+    log_file: Path
+
+    def ask(self, method, path, body=None, content_type=JSON):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, {"Content-Type": content_type} if body is not None else {})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def score(self, body, content_type=JSON):
+        return self.ask("POST", "/score", body, content_type)
+
+    def log(self):
+        return self.log_file.read_text(encoding="utf-8")
+
+    def is_up(self, workers):
+        """Whether the service is ready in every worker: gunicorn starts them up to 0.1 s apart."""
+        assert self.process.poll() is None, self.log()
+        try:
+            return self.ask("GET", "/ping").status == 200 and self.log().count("Booting worker") >= workers
+        except OSError:
+            return False
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_gunicorn(log, **settings):
+    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "GUNICORN_CMD_ARGS")}
+    command = [sys.executable, "-m", "gunicorn", "-c", "service/web/gunicorn_conf.py"]
+    return subprocess.Popen(
+        command, cwd=ROOT, env={**environment, **settings}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def stop(process):
+    """End gunicorn as a container host does; return its exit status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its session, hence the workers too
+        return process.wait(timeout=30)
+
+
+@contextmanager
+def serving(folder, **settings):
+    """Run the service with two workers for a while; it has to end well on SIGTERM."""
+    port, log_file = free_port(), folder / "service.log"
+    with log_file.open("wb") as log:
+        process = start_gunicorn(log, PORT=str(port), WORKERS="2", **settings)
+    service = Service(process, port, log_file)
+    try:
+        deadline = time.monotonic() + 60
+        while not service.is_up(workers=2):
+            assert time.monotonic() < deadline, service.log()
+            time.sleep(0.05)
+        yield service
+    finally:
+        status = stop(process)
+    assert status == 0, service.log()
+
+
+def start_in_vain(folder, **settings):
+    """Start a service that cannot start; return its exit status and what it printed."""
+    log_file = folder / "service.log"
+    with log_file.open("wb") as log:
+        process = start_gunicorn(log, PORT=str(free_port()), **settings)
+    try:
+        status = process.wait(timeout=60)
+    finally:
+        stop(process)
+    return status, log_file.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return load_iris(as_frame=True).data
+
+
+@pytest.fixture(scope="module")
+def model(frame):
+    return KNeighborsClassifier(15).fit(frame, load_iris().target)
+
+
+@pytest.fixture(scope="module")
+def model_folder(model, frame, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("artifacts")
+    explainer = TabularExplainer(model, frame[::2], classes=["setosa", "versicolor", "virginica"])
+    save(KernelScoringExplainer(explainer), folder, exist_ok=True)
+    joblib.dump(model, folder / "original_model.pkl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def four_rows(frame):
+    """Rows out of order and of every class: an answer sorted by row label would differ."""
+    return frame.loc[[101, 7, 77, 133]]
+
+
+@pytest.fixture(scope="module")
+def service(model_folder, tmp_path_factory):
+    """The service as it comes: score.py and a trained model."""
+    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(model_folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """The service with a user's own script and a small cap on bodies."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_script.py").write_text(OWN_SCRIPT, encoding="utf-8")
+    settings = {"ENTRY_SCRIPT": str(folder / "own_script.py"), "MAX_CONTENT_LENGTH": "1000"}
+    with serving(folder, **settings) as running:
+        yield running
+
+
+# What is answered
+
+
+def test_the_service_says_that_it_lives_and_that_it_is_ready(service):
+    """GET / is Azure's liveness probe, a plain word; GET /ping is readiness, as JSON."""
+    alive, ready = service.ask("GET", "/"), service.ask("GET", "/ping")
+
+    assert (alive.status, alive.headers.get_content_type(), alive.body) == (200, "text/plain", b"Healthy")
+    assert (ready.status, ready.json()) == (200, {"status": "ready"})
+
+
+def test_a_service_is_not_ready_before_init_has_returned(tmp_path):
+    """GET /ping is 503 as long as the entry script is not initialised, while GET / is 200."""
+    (tmp_path / "idle.py").write_text("def init(): pass\ndef run(raw_data): pass\n", encoding="utf-8")
+    app = Flask(__name__)
+    app.register_blueprint(routes(EntryScript(tmp_path / "idle.py")))
+    client = app.test_client()
+
+    assert client.get("/").status_code == 200
+    assert client.get("/ping").status_code == 503
+    assert "init()" in client.get("/ping").json["message"]
+
+
+def test_the_answer_is_the_model_and_its_explainer(service, model, model_folder, four_rows):
+    """Predictions are model.predict's and importances are explain's, number for number, in the order sent."""
+    answer = service.score(four_rows.to_json())
+
+    assert answer.status == 200, answer.body
+    assert list(answer.json()) == ["predictions", "local_importance_values"]
+    assert answer.json()["predictions"] == model.predict(four_rows).tolist() == [2, 0, 1, 2]
+    assert answer.json()["local_importance_values"] == load(model_folder).explain(four_rows)
+
+
+def test_importances_are_indexed_by_class_row_feature_and_are_not_trivial(service, model, four_rows):
+    """For each row and class the importances add up to the probability's distance from a common base value."""
+    values = np.array(service.score(four_rows.to_json()).json()["local_importance_values"])  # (K, n, M)
+    base_values = model.predict_proba(four_rows).T - values.sum(axis=2)  # (K, n)
+
+    assert values.shape == (3, 4, 4)
+    assert np.abs(values).max() > 0.1
+    assert np.allclose(base_values, base_values[:, :1], atol=1e-9)
+
+
+def test_four_ways_to_write_four_rows_get_the_same_bytes(service, four_rows):
+    """to_json() as it is, records, split and a list of lists mean the same rows."""
+    columns, records, split = (four_rows.to_json(orient=orient) for orient in ("columns", "records", "split"))
+    lists = json.dumps(four_rows.to_numpy().tolist())
+
+    answers = {service.score(body).body for body in (columns, records, split, lists)}
+
+    assert len(answers) == 1
+    assert "predictions" in strict(answers.pop())
+
+
+def test_columns_are_matched_by_name(service, four_rows):
+    """The order in which a client writes the columns changes nothing."""
+    reversed_columns = four_rows[four_rows.columns[::-1]]
+
+    assert service.score(reversed_columns.to_json()).body == service.score(four_rows.to_json()).body
+
+
+def test_curl_without_a_header_works(service, four_rows):
+    """`curl -d` declares a form; the body is read as what it is."""
+    answer = service.score(four_rows.to_json(), content_type=FORM)
+
+    assert (answer.status, answer.body) == (200, service.score(four_rows.to_json()).body)
+
+
+def test_concurrent_requests_get_the_same_bytes(service, four_rows):
+    """Every thread of every worker gives the same answer."""
+    with ThreadPoolExecutor(8) as pool:
+        answers = {answer.body for answer in pool.map(service.score, [four_rows.to_json()] * 64)}
+
+    assert answers == {service.score(four_rows.to_json()).body}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("break_it", "named"),
+    [
+        pytest.param(lambda rows: rows.to_json()[:-2], "JSON", id="malformed JSON"),
+        pytest.param(lambda rows: "", "empty", id="empty body"),
+        pytest.param(lambda rows: " \n", "empty", id="blank body"),
+        pytest.param(lambda rows: b'{"a": "\xff"}', "UTF-8", id="not text"),
+        pytest.param(lambda rows: rows.drop(columns="petal width (cm)").to_json(), "petal width", id="missing column"),
+        pytest.param(lambda rows: rows.assign(colour=1.0).to_json(), "colour", id="unknown column"),
+        pytest.param(
+            lambda rows: rows.assign(**{"petal width (cm)": [1.9, "wide", 1.7, 1.5]}).to_json(),
+            "'petal width (cm)', row 1: expected a number",
+            id="a string in a numeric column",
+        ),
+        pytest.param(lambda rows: json.dumps([rows.to_numpy().tolist()]), "got a list", id="3-D list"),
+        pytest.param(lambda rows: json.dumps(rows.to_numpy()[:, :3].tolist()), "4", id="rows too short"),
+        pytest.param(lambda rows: "3", "3", id="a number"),
+    ],
+)
+def test_bad_input_is_refused_with_what_is_wrong_and_the_service_stays_up(service, four_rows, break_it, named):
+    """The client's mistake is a 400 whose message names it; a good request is answered afterwards."""
+    answer = service.score(break_it(four_rows))
+
+    assert answer.status == 400, answer.body
+    assert list(answer.json()) == ["message"]
+    assert named in answer.json()["message"]
+    assert service.score(four_rows.to_json()).status == 200
+
+
+def test_a_nan_token_is_a_missing_value(service, four_rows):
+    """A bare NaN, which some clients write, means what null means, and is never the service's failure."""
+    record = four_rows.iloc[0].to_dict()
+    token, null = (json.dumps([{**record, "petal width (cm)": missing}]) for missing in (math.nan, None))
+    assert "NaN" in token
+
+    answers = [service.score(body) for body in (token, null)]
+
+    # Iris has no missing values, so that one is refused.
+    assert [answer.status for answer in answers] == [400, 400]
+    assert answers[0].json() == answers[1].json()
+    assert "'petal width (cm)', row 0" in answers[0].json()["message"]
+    assert "missing value" in answers[0].json()["message"]
+
+
+def test_an_unknown_path_is_404_in_json(service):
+    """A mistyped route is answered in JSON and points at the right one."""
+    answer = service.ask("POST", "/scores", "[]")
+
+    assert answer.status == 404
+    assert "/score" in answer.json()["message"]
+
+
+def test_a_wrong_method_is_405_in_json(service):
+    """GET /score is refused with what is allowed."""
+    answer = service.ask("GET", "/score")
+
+    assert answer.status == 405
+    assert answer.json()["message"]
+    assert "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("written", [lambda body: body, lambda body: iter([body])], ids=["declared", "chunked"])
+def test_a_body_over_the_cap_is_413_in_json(own, written):
+    """A body of MAX_CONTENT_LENGTH is read, one byte more is refused and the cap named, its length declared or not."""
+    body = b"numbers".ljust(1000)
+
+    fits, too_large = own.score(written(body)), own.score(written(body + b" "))
+
+    assert fits.status == 200
+    assert too_large.status == 413
+    assert "1000 bytes" in too_large.json()["message"]
+
+
+# The user's own script
+
+
+def test_what_a_script_raises_stays_in_the_log(own):
+    """A failure is a 500 with an id; under that id the log has the traceback, of which the client sees nothing."""
+    answer = own.score("fails")
+
+    assert answer.status == 500
+    (error_id,) = re.findall(r"[0-9a-f]{32}", answer.json()["message"])
+    assert not re.search(rb"Traceback|4711|ValueError|own_script", answer.body)
+    logged = own.log().split(error_id, 1)[1]
+    assert "Traceback" in logged
+    assert "ValueError: the secret is 4711" in logged
+
+
+@pytest.mark.parametrize("name", ["exits", "nothing_json_knows", "no such answer"])
+def test_no_misbehaviour_of_a_script_ends_the_service(own, name):
+    """sys.exit(), a result that is no JSON, a KeyError: each a 500 with an id, and the next request is answered."""
+    answer = own.score(name)
+
+    assert answer.status == 500
+    (error_id,) = re.findall(r"[0-9a-f]{32}", answer.json()["message"])
+    assert error_id in own.log()
+    assert own.score("numbers").status == 200
+
+
+def test_a_script_refuses_a_body_with_payload_error(own):
+    """What a script of the user's own says in a PayloadError reaches the client as a 400."""
+    answer = own.score("refuses")
+
+    assert (answer.status, answer.json()) == (400, {"message": "column 'age' is missing"})
+
+
+def test_numpy_results_are_json(own):
+    """Arrays and scalars of NumPy are lists and numbers in the answer."""
+    assert own.score("numbers").json() == {"array": [[0.0, 1.0], [2.0, 3.0]], "scalar": 0.5, "count": 7}
+
+
+def test_not_a_number_is_null(own):
+    """The answer is strict JSON: NaN and the infinities are null."""
+    assert own.score("not_numbers").json() == {"array": [1.0, None, None], "list": [None, None], "scalar": None}
+
+
+def test_a_string_is_a_json_string(own):
+    """A str result is quoted, not passed off as a document, as Azure's server has it."""
+    assert own.score("text").json() == '{"a": 1}'
+
+
+def test_init_is_called_once_whatever_the_number_of_workers(own):
+    """The parent loads, the workers share."""
+    assert own.log().count("init was called") == 1
+    assert own.log().count("Booting worker") == 2
+
+
+# What keeps the service from starting
+
+
+def test_a_script_without_run_ends_the_start(tmp_path):
+    """Gunicorn exits with a failure and one sentence that names the script and what it lacks."""
+    script = tmp_path / "halfway.py"
+    script.write_text("def init(): pass\n", encoding="utf-8")
+
+    status, log = start_in_vain(tmp_path, ENTRY_SCRIPT=str(script))
+
+    assert status != 0
+    assert f"entry script {script}: expected a function run()" in log
+    assert "Traceback" not in log
+
+
+def test_a_failing_init_ends_the_start(tmp_path):
+    """Gunicorn exits with a failure; the last line names the script and the reason, above it is where it came from."""
+    script = tmp_path / "broken.py"
+    script.write_text("def init():\n    return 1 / 0\ndef run(raw_data): pass\n", encoding="utf-8")
+
+    status, log = start_in_vain(tmp_path, ENTRY_SCRIPT=str(script))
+
+    assert status != 0
+    last_line = log.rstrip().splitlines()[-1]
+    assert last_line == f"entry script {script}: init() failed with ZeroDivisionError: division by zero"
+    assert f'"{script}", line 2, in init' in log
+
+
+def test_a_missing_model_ends_the_start_with_what_to_do(tmp_path):
+    """score.py without models is one sentence that names the folder and `make train`, and no traceback."""
+    status, log = start_in_vain(tmp_path, AZUREML_MODEL_DIR=str(tmp_path / "nowhere"))
+
+    assert status != 0
+    assert str(tmp_path / "nowhere") in log
+    assert "make train" in log
+    assert "Traceback" not in log
+
+
+def test_a_bad_setting_ends_the_start(tmp_path):
+    """A value that cannot be used is one sentence that names the variable, and no traceback."""
+    status, log = start_in_vain(tmp_path, WORKERS="many")
+
+    assert status != 0
+    assert log.startswith("WORKERS: expected a whole number from 1")
+    assert "'many'" in log
+    assert "Traceback" not in log
+
+
+# The parts, in this process
+
+
+def test_score_py_finds_its_models_where_azure_puts_them(model, model_folder, four_rows, monkeypatch):
+    """init() loads from AZUREML_MODEL_DIR, and run() answers a body with predictions and importances."""
+    monkeypatch.setenv("AZUREML_MODEL_DIR", str(model_folder))
+    script = EntryScript(ROOT / "score.py")
+    script.init()
+
+    answer = script.run(four_rows.to_json())
+
+    assert answer["predictions"] == model.predict(four_rows).tolist()
+    assert answer["local_importance_values"] == load(model_folder).explain(four_rows)
+
+
+def test_score_py_says_what_to_do_about_a_missing_model(tmp_path, monkeypatch):
+    """The sentence names the folder that was looked in and the command that fills it."""
+    monkeypatch.setenv("AZUREML_MODEL_DIR", str(tmp_path))
+    script = EntryScript(ROOT / "score.py")
+
+    with pytest.raises(EntryScriptError, match=f"{re.escape(str(tmp_path))}.*`make train`"):
+        script.init()
+
+
+def test_settings_have_defaults_which_the_environment_replaces():
+    """Unset and empty variables leave the default."""
+    assert Settings.from_environment({"PORT": ""}) == Settings(Path("score.py"), "127.0.0.1", 8080, 1, 4, 16 * 2**20)
+    assert Settings.from_environment(
+        {
+            "ENTRY_SCRIPT": "mine.py",
+            "HOST": "0.0.0.0",
+            "PORT": "80",
+            "WORKERS": "2",
+            "THREADS": "8",
+            "MAX_CONTENT_LENGTH": "5",
+        }
+    ) == Settings(Path("mine.py"), "0.0.0.0", 80, 2, 8, 5)
+
+
+@pytest.mark.parametrize("name", ["PORT", "WORKERS", "THREADS", "MAX_CONTENT_LENGTH"])
+@pytest.mark.parametrize("value", ["0", "-1", "65536000000", "8_080", "2.5", "²", "many", "9" * 5000])
+def test_a_setting_that_cannot_be_used_is_refused_by_name(name, value):
+    """The sentence names the variable, what was expected and what came."""
+    with pytest.raises(SettingsError, match=f"^{name}: expected a whole number from 1 to .*{re.escape(repr(value))}"):
+        Settings.from_environment({name: value})
+
+
+def test_an_ipv6_host_is_bracketed():
+    """An address with colons is told apart from its port."""
+    assert Settings(host="::1").bind == "[::1]:8080"
+    assert Settings().bind == "127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"b": 1, "a": [True, None, "ä"]}, '{"b":1,"a":[true,null,"\\u00e4"]}'),
+        ([math.nan, (math.inf, -math.inf)], "[null,[null,null]]"),
+        (np.array([[1, 2]], dtype=np.int8), "[[1,2]]"),
+        ({np.int64(1): np.bool_(True)}, '{"1":true}'),
+        (pd.Series([1.5, math.nan]), "[1.5,null]"),
+        (pd.Series([1, None], dtype="Int64"), "[1,null]"),
+        (pd.Categorical(["x", "y"]), '["x","y"]'),
+        (pd.DataFrame({"a": [1.0, math.nan]}, index=[5, 6]), '[{"a":1.0},{"a":null}]'),
+        (pd.Timestamp("2024-02-29 12:00"), '"2024-02-29T12:00:00"'),
+        (np.array(["2024-02-29", "NaT"], dtype="M8[ns]"), '["2024-02-29T00:00:00",null]'),
+        (pd.NaT, "null"),
+        (np.str_("word"), '"word"'),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_results_become_strict_json(value, text):
+    """Each kind of result has its form in JSON, and NaN is null wherever it stands."""
+    assert strict_json(value) == text
+    assert strict_json({"next to a NaN": value, "": math.nan}) == f'{{"next to a NaN":{text},"":null}}'
+
+
+@pytest.mark.parametrize("value", [object(), b"bytes", {1, 2}, 1j, np.array([1j]), np.timedelta64(1, "ns")])
+def test_what_json_cannot_express_is_refused(value):
+    """No value is passed off as something that it is not."""
+    with pytest.raises(TypeError, match="which JSON cannot express"):
+        strict_json([value])
