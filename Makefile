@@ -76,6 +76,6 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@$(PIP_INSTALL) requirements-dev.lock
 	@touch $@
 
-# The manifest is written last, so it stands for the whole artifacts folder.
-$(MODEL): examples/breast_cancer.py $(RUNTIME)
+# The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.
+$(MODEL): examples/breast_cancer.py $(wildcard service/shapley/*.py service/scoring/*.py service/explainers/*.py) $(RUNTIME)
 	$(BIN)/python -m examples.breast_cancer

@@ -34,9 +34,10 @@ def main() -> None:
     scoring_explainer = KernelScoringExplainer(explainer)
 
     # 4. Both go to artifacts/, where score.py finds them, with four rows to try them on.
-    path = save(scoring_explainer, ARTIFACTS, exist_ok=True)
+    ARTIFACTS.mkdir(exist_ok=True)
     joblib.dump(model, ARTIFACTS / "original_model.pkl")
     (ARTIFACTS / "examples.json").write_text(x_test[:4].to_json())
+    path = save(scoring_explainer, ARTIFACTS, exist_ok=True)
     print(f"Saved {path} and {ARTIFACTS / 'original_model.pkl'}")
 
 

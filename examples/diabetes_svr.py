@@ -34,9 +34,10 @@ def main() -> None:
         print(f"  {name:6} {value:+.1f}")
 
     # 3. Saved for the service.
-    path = save(KernelScoringExplainer(explainer), ARTIFACTS, exist_ok=True)
+    ARTIFACTS.mkdir(exist_ok=True)
     joblib.dump(model, ARTIFACTS / "original_model.pkl")
     (ARTIFACTS / "examples.json").write_text(x_test[:4].to_json())
+    path = save(KernelScoringExplainer(explainer), ARTIFACTS, exist_ok=True)
     print(f"Saved {path} and {ARTIFACTS / 'original_model.pkl'}")
 
 
