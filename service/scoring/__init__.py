@@ -11,6 +11,7 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 ``outputs``        which output of a model is explained
 ``backgrounds``    which examples become the background
 ``schema``         what a row looks like, and the check of every row
+``columns``        one column of it, and the check of every value
 ``payload``        what clients send, read against the schema
 ``errors``         the exception tree
 
