@@ -39,8 +39,8 @@ def test_save_writes_the_file_and_a_readable_manifest(saved, diabetes):
     manifest = json.loads(saved.with_suffix(".json").read_text())
     assert manifest["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest()
     assert manifest["libraries"]["numpy"] == np.__version__
-    assert (manifest["method"], manifest["output"], manifest["classes"]) == ("kernel", "prediction", None)
-    assert manifest["background"] == {"kind": "kmeans", "n_rows": 10, "n_examples": 353}
+    assert (manifest["method"], manifest["output"], manifest["classes"]) == ("product", "prediction", None)
+    assert manifest["background"] == {"kind": "whole", "n_rows": 353, "n_examples": 353}
     assert [column["name"] for column in manifest["columns"]] == diabetes.scoring.features
     assert {column["kind"] for column in manifest["columns"]} == {"number"}
 
@@ -105,7 +105,7 @@ def test_a_directory_without_a_manifest_or_with_a_broken_one_is_refused(saved):
     with pytest.raises(ManifestError, match=r"expected its manifest .* beside it, found none"):
         load(saved.parent)
     manifest.write_text(text)
-    assert load(saved.parent).method == "kernel"
+    assert load(saved.parent).method == "product"
 
 
 def test_another_library_version_is_refused_unless_it_is_accepted(saved):
@@ -114,7 +114,7 @@ def test_another_library_version_is_refused_unless_it_is_accepted(saved):
     edit(saved.with_suffix(".json"), libraries={**libraries, "scikit-learn": "0.24.1"})
     with pytest.raises(VersionError, match=r"saved with scikit-learn 0.24.1 \(here \d"):
         load(saved)
-    assert load(saved, check_versions=False).method == "kernel"
+    assert load(saved, check_versions=False).method == "product"
     edit(saved.with_suffix(".json"), libraries={**libraries, "no-such-library": "1.0"})
     with pytest.raises(VersionError, match=r"no-such-library 1.0 \(not installed here\)"):
         load(saved)

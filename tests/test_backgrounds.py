@@ -9,48 +9,40 @@ from service.shapley.background import Background
 X = load_breast_cancer().data
 
 
-def choose(examples=X, kind="auto", size=None, affordable=None):
+def choose(examples=X, kind="auto", size=None, affordable=1000):
     return choose_background(examples, kind, size, affordable=affordable, random_state=0)
 
 
-def test_more_than_100_rows_become_10_weighted_centres_as_in_the_reference():
-    """The black-box default is shap.kmeans(X, 10): the same rows and weights."""
-    background, reference = choose(), shap.kmeans(X, 10)
+def test_the_whole_background_is_the_default_up_to_what_the_engine_can_afford():
+    """All rows, or a sample of the affordable size that says what it is."""
+    np.testing.assert_array_equal(choose().rows, X)
+    sample = choose(affordable=200)
+    assert (choose().kind, sample.kind, len(sample.rows), sample.n_examples) == ("whole", "sample", 200, 569)
+
+
+def test_kmeans_is_the_summary_of_the_reference():
+    """By name only: shap.kmeans(X, 10), the same rows and weights."""
+    background, reference = choose(kind="kmeans"), shap.kmeans(X, 10)
     assert (background.kind, background.n_examples) == ("kmeans", 569)
     np.testing.assert_array_equal(background.rows, reference.data)
     np.testing.assert_allclose(background.weights, reference.weights / reference.weights.sum())
 
 
-def test_up_to_100_rows_are_taken_whole():
-    """No summary where none is needed."""
-    background = choose(X[:100])
-    assert background.kind == "whole"
-    np.testing.assert_array_equal(background.rows, X[:100])
-
-
-def test_the_summary_can_be_adjusted_and_switched_off():
-    """Another number of centres, a sample instead, or all rows."""
+def test_summaries_can_be_adjusted():
+    """Another number of centres, a sample instead, or all rows whatever the engine says."""
     assert len(choose(kind="kmeans", size=25).rows) == 25
     assert len(choose(kind="sample").rows) == 100
     assert len(choose(kind="sample", size=7).rows) == 7
-    assert len(choose(kind="whole").rows) == 569
+    assert len(choose(kind="whole", affordable=10).rows) == 569
 
 
-def test_engines_with_a_closed_form_take_what_they_can_afford():
-    """The whole background up to the limit, a sample of that size beyond."""
-    assert choose(affordable=1000).kind == "whole"
-    assert (choose(affordable=200).kind, len(choose(affordable=200).rows)) == ("sample", 200)
-
-
-def test_columns_that_are_not_all_numbers_are_sampled():
-    """k-means knows neither strings nor missing values, so the default takes a sample of 100, and says so by name."""
+def test_kmeans_refuses_columns_that_are_not_all_numbers():
+    """It knows neither strings nor missing values."""
     mixed = X.astype(object)
     mixed[:, 0] = "text"
     holes = X.copy()
     holes[3, 4] = np.nan
     for examples in (mixed, holes):
-        background = choose(examples)
-        assert (background.kind, len(background.rows)) == ("sample", 100)
         with pytest.raises(ValueError, match="numbers without missing values"):
             choose(examples, kind="kmeans")
 

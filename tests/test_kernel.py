@@ -7,7 +7,11 @@ from shapley_by_definition import shapley_by_definition, third_order_interaction
 
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame
-from service.shapley.kernel import kernel_shapley
+from service.shapley.kernel import Sampling, kernel_shapley
+
+
+def explain(game, row, budget=None, seed=0, n_draws=100):
+    return kernel_shapley(game, row, Sampling(budget, n_draws, seed)).values
 
 
 def interacting(x):
@@ -30,7 +34,7 @@ def test_enumeration_gives_the_shapley_values_of_the_definition(n_features):
     assert abs(third_order_interaction(lambda x: interacting(x)[:, 0], row, background.rows[0])) > 0.01
     expected = shapley_by_definition(interacting, row, background.rows, background.weights)
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(kernel_shapley(game, row, None, seed=0), expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(explain(game, row), expected, rtol=0, atol=1e-10)
 
 
 def test_enumeration_agrees_with_shap_on_the_same_weighted_background():
@@ -40,15 +44,15 @@ def test_enumeration_agrees_with_shap_on_the_same_weighted_background():
         game.background.rows, [str(i) for i in range(8)], None, game.background.weights
     )
     expected = shap.KernelExplainer(interacting, background).shap_values(row, l1_reg=False, silent=True)
-    np.testing.assert_allclose(kernel_shapley(game, row, None, seed=0), expected.T, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(explain(game, row), expected.T, rtol=0, atol=1e-6)
 
 
 def test_sampling_comes_close_to_the_truth_and_closer_with_more_coalitions():
     """With M = 14 sampled: unbiased enough to approach the enumerated values as the budget grows."""
     game, row = game_of(14)
-    truth = kernel_shapley(game, row, 2**14 - 2, seed=0)
+    truth = explain(game, row, 2**14 - 2)
     errors = [
-        np.mean([np.abs(kernel_shapley(game, row, budget, seed) - truth).mean() for seed in range(5)])
+        np.mean([np.abs(explain(game, row, budget, seed) - truth).mean() for seed in range(5)])
         for budget in (100, 800, 6400)
     ]
     assert errors[0] > errors[1] > errors[2]
@@ -59,7 +63,7 @@ def test_sampling_comes_close_to_the_truth_and_closer_with_more_coalitions():
 def test_importances_add_up_to_the_output_also_when_sampled(budget):
     """Σ φ = f(x) − E f(b) for every output, whatever the budget."""
     game, row = game_of(30)
-    importances = kernel_shapley(game, row, budget, seed=3)
+    importances = explain(game, row, budget, seed=3)
     np.testing.assert_allclose(importances.sum(axis=1) + game.empty_value, game.full_value(row), rtol=0, atol=1e-12)
 
 
@@ -69,9 +73,9 @@ def test_a_feature_that_does_not_vary_leaves_the_game():
     rows, constant, missing = game.background.rows, np.full((7, 1), 3.5), np.full((7, 1), np.nan)
     wide = Background.weighted(np.hstack([rows, constant, missing]), game.background.weights, "given", 7)
     seen = BlackBoxGame(lambda x: interacting(x[:, :6]), wide)
-    importances = kernel_shapley(seen, np.append(row, [3.5, np.nan]), None, seed=0)
+    importances = explain(seen, np.append(row, [3.5, np.nan]))
     assert (importances[:, 6:] == 0).all()
-    np.testing.assert_allclose(importances[:, :6], kernel_shapley(game, row, None, seed=0), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(importances[:, :6], explain(game, row), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_varying", [0, 1, 2])
@@ -81,7 +85,7 @@ def test_games_of_hardly_any_players_are_solved_too(n_varying):
     row = background.rows[0].copy()
     row[:n_varying] += 1.0
     game = BlackBoxGame(interacting, background)
-    importances = kernel_shapley(game, row, None, seed=0)
+    importances = explain(game, row)
     np.testing.assert_allclose(importances, shapley_by_definition(interacting, row, background.rows, [1.0]), atol=1e-12)
 
 
@@ -90,7 +94,7 @@ def test_text_columns_are_players_like_any_other():
     rows = np.array([["red", 1.0], ["blue", 2.0]], dtype=object)
     model = lambda x: ((x[:, 0] == "red") * x[:, 1].astype(float))[:, None]  # noqa: E731
     game = BlackBoxGame(model, Background.uniform(rows))
-    importances = kernel_shapley(game, np.array(["red", 5.0], dtype=object), None, seed=0)
+    importances = explain(game, np.array(["red", 5.0], dtype=object))
     assert importances.sum() == pytest.approx(5.0 - 0.5)
     assert (importances > 0).all()
 
@@ -99,9 +103,9 @@ def test_eight_threads_give_the_bytes_of_one():
     """One game shared by eight threads, 64 calls: each row's bytes are those of a single thread."""
     game, _ = game_of(20)
     rows = np.random.default_rng(5).normal(size=(16, 20))
-    alone = [kernel_shapley(game, row, None, seed=0).tobytes() for row in rows]
+    alone = [explain(game, row, n_draws=3).tobytes() for row in rows]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda i: kernel_shapley(game, rows[i % 16], None, seed=0).tobytes(), range(64)))
+        together = list(pool.map(lambda i: explain(game, rows[i % 16], n_draws=3).tobytes(), range(64)))
     assert together == alone * 4
 
 
@@ -114,9 +118,43 @@ def test_the_memory_budget_cuts_the_calls_and_not_the_result():
         sizes.append(x.nbytes)
         return interacting(x)
 
-    budget = 20 * game.background.rows.nbytes
+    budget = 40 * game.background.rows.nbytes
     small = BlackBoxGame(counting, game.background, call_bytes=budget)
-    expected = kernel_shapley(game, row, None, seed=0)
-    np.testing.assert_allclose(kernel_shapley(small, row, None, seed=0), expected, atol=1e-12)
-    assert len(sizes) > 50
+    expected = explain(game, row)
+    np.testing.assert_allclose(explain(small, row), expected, atol=1e-12)
+    assert len(sizes) > 25
     assert max(sizes) <= budget
+
+
+def wide_game(n_features=14, n_background=60):
+    """A game whose truth can be enumerated, on a background larger than the draws."""
+    rng = np.random.default_rng(1)
+    return BlackBoxGame(interacting, Background.uniform(rng.normal(size=(n_background, n_features)))), rng.normal(
+        size=n_features
+    )
+
+
+def test_joint_draws_estimate_the_game_on_the_whole_background():
+    """With 3 of 60 background rows a pair, the mean over seeds is the enumerated truth on all 60, within its error."""
+    game, row = wide_game()
+    truth = explain(game, row, 2**14 - 2)
+    estimates = np.array([explain(game, row, 400, seed, n_draws=3) for seed in range(60)])
+    error = estimates.std(axis=0, ddof=1) / np.sqrt(60)
+    assert np.abs(truth).max() > 20 * error.max()
+    assert (np.abs(estimates.mean(axis=0) - truth) < 4 * error).all()
+
+
+@pytest.mark.parametrize(("budget", "n_draws"), [(300, 60), (300, 4), (2**14 - 2, 4), (2000, 10)])
+def test_standard_errors_cover_the_truth(budget, n_draws):
+    """About 95% of |estimate − truth| < 1.96 standard errors, whether coalitions, draws or both are sampled."""
+    game, row = wide_game()
+    truth = explain(game, row, 2**14 - 2)
+    runs = [kernel_shapley(game, row, Sampling(budget, n_draws, seed)) for seed in range(40)]
+    covered = [np.abs(run.values - truth) < 1.96 * run.standard_errors for run in runs]
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_an_exact_plan_has_no_standard_error():
+    """Everything was evaluated: the errors are zero."""
+    game, row = game_of(6)
+    assert (kernel_shapley(game, row, Sampling(None, 10, 0)).standard_errors == 0).all()

@@ -26,12 +26,15 @@ def test_the_documents_example_adds_up_to_the_served_probability(breast_cancer):
 
 
 def test_enumerated_importances_are_those_of_the_definition(diabetes):
-    """Four rows of a real model with ten features, on its own background: to 1e-10 of the largest."""
-    background = diabetes.scoring._explainer.engine.background
+    """Four rows of a real model with ten features, every coalition on a given background: to 1e-10 of the largest."""
+    background = diabetes.x_train[:12]
+    explainer = KernelScoringExplainer(TabularExplainer(diabetes.model, background, engine="kernel"))
+    assert explainer.method == "kernel"
     predict = lambda x: diabetes.model.predict(pd.DataFrame(x, columns=diabetes.rows.columns))  # noqa: E731
-    values = diabetes.scoring.explain_rows(diabetes.rows).values
-    for row, importances in zip(diabetes.rows.to_numpy(), values, strict=True):
-        expected = shapley_by_definition(predict, row, background.rows, background.weights)[0]
+    result = explainer.explain_rows(diabetes.rows)
+    assert (result.standard_errors == 0).all()
+    for row, importances in zip(diabetes.rows.to_numpy(), result.values, strict=True):
+        expected = shapley_by_definition(predict, row, background.to_numpy(), np.ones(12))[0]
         np.testing.assert_allclose(importances, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
 
 

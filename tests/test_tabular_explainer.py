@@ -8,9 +8,10 @@ from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingReg
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import SVC, LinearSVC
+from sklearn.svm import LinearSVC
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, ModelOutputError
@@ -36,7 +37,7 @@ def fitted(model, n_classes):
         (RidgeClassifier(), "linear", "margin"),
         (LinearSVC(), "linear", "margin"),
         (GaussianNB(), "kernel", "probability"),
-        (SVC(), "kernel", "margin"),
+        (MLPClassifier((8,), max_iter=1000, random_state=0), "kernel/network", "probability"),
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else value,
 )
@@ -68,7 +69,7 @@ def test_the_output_can_be_chosen_and_the_engine_follows():
     """A logistic regression's probability has no closed form; a forest has no margin; Kernel SHAP serves any model."""
     model, X = fitted(LogisticRegression(), 2)
     probability = TabularExplainer(model, X[:30], output="probability").explain_local(X[40:42])
-    assert (probability.method, probability.output) == ("kernel", "probability")
+    assert (probability.method, probability.output) == ("kernel/linear", "probability")
     sums = np.array(probability.local_importance_values).sum(axis=2).T + probability.expected_values
     np.testing.assert_allclose(sums, model.predict_proba(X[40:42]), rtol=0, atol=1e-9)
     forest, X = fitted(RandomForestClassifier(5, random_state=0), 2)
@@ -82,7 +83,7 @@ def test_the_engines_agree_on_the_same_game():
     for unfitted in (RandomForestClassifier(10, random_state=0), LogisticRegression()):
         model, X = fitted(unfitted, 2)
         exact = TabularExplainer(model, X[:80])
-        kernel = TabularExplainer(model, X[:80], engine="kernel")
+        kernel = TabularExplainer(model, X[:80], engine="kernel", background="whole")
         assert (exact.method != "kernel", kernel.method) == (True, "kernel")
         ours, theirs = (np.array(e.explain_local(X[100:103]).local_importance_values) for e in (exact, kernel))
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)

@@ -1,15 +1,13 @@
 """Which example rows become the background.
 
-| background | what is taken                                                                                   |
-|------------|-------------------------------------------------------------------------------------------------|
-| "whole"    | every example                                                                                   |
-| "sample"   | a random subset (100 rows unless said otherwise)                                                 |
+| background | what is taken                                                                                     |
+|------------|---------------------------------------------------------------------------------------------------|
+| "auto"     | every example, up to what the engine can afford, then a random sample of that size                |
+| "whole"    | every example; where the model is called, every pair of coalitions meets all of them             |
+| "sample"   | a random subset (100 rows unless said otherwise)                                                  |
 | "kmeans"   | weighted k-means centres (10), each coordinate moved to the nearest example's, as shap.kmeans does |
-| "auto"     | engines with a closed form: the whole, up to what they can afford, then a sample; the black-box  |
-|            | engine: the whole up to 100 rows, then k-means (a sample where columns are not all numbers)      |
 
-A summary by k-means is a stop-gap for speed: the game on its centres can lie far from the game on all examples. The
-manifest names the background that was used.
+The centres are there for parity with the Azure reference: the game on them can lie far from the game on all examples.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ DEFAULT_SAMPLE = 100
 
 
 def choose_background(
-    examples: NDArray[Any], kind: str, size: int | None, *, affordable: int | None, random_state: int
+    examples: NDArray[Any], kind: str, size: int | None, *, affordable: int, random_state: int
 ) -> Background:
     """Make the background that an engine uses.
 
@@ -37,8 +35,8 @@ def choose_background(
     kind : {"auto", "whole", "sample", "kmeans"}
     size : int or None
         Rows of a sample, or number of centres; None for the defaults (100 and 10).
-    affordable : int or None
-        For engines with a closed form, the most rows they take whole; None for the black-box engine.
+    affordable : int
+        The most rows that the engine takes whole by itself.
     random_state : int
 
     Raises
@@ -50,21 +48,11 @@ def choose_background(
         raise ValueError(f"background: expected one of {', '.join(BACKGROUNDS)}, got {kind!r}.")
     if size is not None and size < 1:
         raise ValueError(f"background_size: expected a positive number of rows, got {size}.")
-    if kind == "auto":
-        kind, size = _automatic(examples, size, affordable)
     if kind == "kmeans":
         return _centres(examples, size or DEFAULT_CENTRES, random_state)
     if kind == "sample":
         return _sample(examples, size or DEFAULT_SAMPLE, random_state)
-    return Background.uniform(examples)
-
-
-def _automatic(examples: NDArray[Any], size: int | None, affordable: int | None) -> tuple[str, int | None]:
-    if affordable is not None:
-        return ("whole", None) if len(examples) <= affordable else ("sample", size or affordable)
-    if len(examples) <= DEFAULT_SAMPLE:
-        return "whole", None
-    return ("kmeans" if _is_finite(examples) else "sample"), size
+    return _sample(examples, affordable, random_state) if kind == "auto" else Background.uniform(examples)
 
 
 def _sample(examples: NDArray[Any], size: int, random_state: int) -> Background:

@@ -1,38 +1,69 @@
 """Which engine explains a model: one explicit table, and a check that the choice reproduces the model.
 
-| model                                                        | output      | engine                             |
-|--------------------------------------------------------------|-------------|------------------------------------|
-| linear regressors and classifiers                            | prediction, margin     | "linear", closed form   |
-| decision trees, forests, extra trees                         | prediction, probability | "tree", exact          |
-| gradient boosting (binary or regression), histogram boosting | prediction, margin     | "tree", exact           |
-| everything else, and any model with ``engine="kernel"``       | any         | "kernel", Kernel SHAP              |
+| structure of the model         | link | engine                                               |
+|--------------------------------|------|------------------------------------------------------|
+| linear                         | none | "linear": closed form, exact                         |
+| trees                          | none | "tree": exact                                        |
+| product kernel                 | none | "product": exact                                     |
+| linear                         | any  | "kernel/linear": sampled, no model call              |
+| product kernel                 | any  | "kernel/product": sampled around the exact margin    |
+| network                        |      | "kernel/network": sampled, first layer on coalitions |
+| none known; ``engine="kernel"`` |     | "kernel": sampled, the model is called               |
 
-A structured engine that does not reproduce the model on the examples is not used: Kernel SHAP takes its place, and the
-note that goes into the manifest says why. Trees are read with shap's own readers, when an explainer is built; scoring
-needs no shap. Next: :mod:`service.scoring.engines`.
+Preprocessing in which every column stems from one feature is looked through (:mod:`service.scoring.encoders`). A
+structured engine must reproduce the model on hybrid rows; one that does not is not used: the model is called instead,
+and the note that goes into the manifest says why. Next: :mod:`service.scoring.engines`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.scoring.backgrounds import choose_background
-from service.scoring.engines import Engine, KernelEngine, LinearEngine, TreeEngine
+from service.scoring.encoders import Encoder, split_model
+from service.scoring.engines import (
+    Encode,
+    Engine,
+    KernelEngine,
+    LinearEngine,
+    ProductEngine,
+    TreeEngine,
+    unchanged,
+)
 from service.scoring.errors import UnsupportedStructureError
 from service.scoring.model_kinds import model_kind
 from service.scoring.outputs import ModelOutput
+from service.scoring.structures import (
+    LinearStructure,
+    NetworkStructure,
+    ProductStructure,
+    Structure,
+    TreeStructure,
+    structure_of,
+)
+from service.shapley.additive import AdditiveGame
+from service.shapley.background import Background
+from service.shapley.coalitions import default_budget
 from service.shapley.games import BlackBoxGame
-from service.shapley.trees import Leaves, Tree, TreeGame
+from service.shapley.grouping import Grouping
+from service.shapley.products import ProductGame, ProductKernel
+from service.shapley.trees import Leaves, TreeGame
 
 ENGINES = ("auto", "kernel")
-# A tree game keeps one bit pattern per leaf and distinct background row: about 16 bytes each while it is built.
-AFFORDABLE_LEAF_ROWS = 20_000_000
+# What an exact engine takes whole; more examples are sampled down to it.
+AFFORDABLE_LEAF_ROWS = 20_000_000  # leaves × background rows of a tree game: 16 bytes each while it is built
+AFFORDABLE_FACTORS = 200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
+AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured game: 16 bytes each
+AFFORDABLE_DRAWS = 250_000  # pairs × draws that are read out for a row
+BLACK_BOX_ROWS = 30_000  # model rows evaluated for an explained row, when the model is called
 AGREEMENT = 1e-9
-N_CHECKED_ROWS = 32
+N_CHECKED_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -46,7 +77,58 @@ class EngineOptions:
     random_state: int = 0
 
 
-def choose_engine(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> tuple[Engine, str]:
+@dataclass(frozen=True)
+class Grouped:
+    """Contributions of columns, added up by feature."""
+
+    of_columns: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    grouping: Grouping
+
+    def __call__(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return contributions of shape (n_rows, n_features, n_hidden)."""
+        return self.grouping.add_up(self.of_columns(rows))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything an engine is built from.
+
+    Attributes
+    ----------
+    function : ModelOutput
+    examples : ndarray of shape (n_examples, n_features)
+        The schema's matrix.
+    options : EngineOptions
+    encode : Encode
+    grouping : Grouping
+    given : Background or None
+        A background that was brought along; it is used as it is.
+    """
+
+    function: ModelOutput
+    examples: NDArray[Any]
+    options: EngineOptions
+    encode: Encode
+    grouping: Grouping
+    given: Background | None
+
+    def background(self, affordable: int) -> Background:
+        """Choose the background, in encoded columns."""
+        if self.given is not None:
+            return replace(self.given, rows=self.encode(self.given.rows))
+        options = self.options
+        return choose_background(
+            self.encode(self.examples),
+            options.background,
+            options.background_size,
+            affordable=affordable,
+            random_state=options.random_state,
+        )
+
+
+def choose_engine(
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None = None
+) -> tuple[Engine, str]:
     """Build the engine of the table for a model output.
 
     Parameters
@@ -54,6 +136,8 @@ def choose_engine(function: ModelOutput, examples: NDArray[Any], options: Engine
     function : ModelOutput
     examples : ndarray of shape (n_examples, n_features)
     options : EngineOptions
+    given : Background, optional
+        A background to be used as it is, in place of one chosen from the examples.
 
     Returns
     -------
@@ -68,77 +152,162 @@ def choose_engine(function: ModelOutput, examples: NDArray[Any], options: Engine
     """
     if options.engine not in ENGINES:
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {options.engine!r}.")
-    structure = _structure(function) if options.engine == "auto" and _is_plain(examples) else None
-    if structure is None:
-        return _kernel_engine(function, examples, options), ""
-    build = _linear_engine if structure == "linear" else _tree_engine
+    if options.engine == "kernel":
+        return _black_box(function, examples, options, given), ""
     try:
-        engine: Engine = build(function, examples, options)
+        engine = _structured(function, examples, options, given)
     except UnsupportedStructureError as unsupported:
-        return _kernel_engine(function, examples, options), str(unsupported)
+        return _black_box(function, examples, options, given), str(unsupported)
+    if engine is None:
+        return _black_box(function, examples, options, given), ""
     if (off := _disagreement(engine, function, examples)) > AGREEMENT:
-        note = f"The {structure} engine differs from {function.name} by {off:.2g}; Kernel SHAP took its place."
-        return _kernel_engine(function, examples, options), note
+        note = f"The {engine.method} engine differs from {function.name} by {off:.2g}; the model is called instead."
+        return _black_box(function, examples, options, given), note
     return engine, ""
 
 
-def _structure(function: ModelOutput) -> str | None:
-    kind = model_kind(function.model)
-    if kind == "linear" and function.scale != "probability":
-        return "linear"
-    if (kind == "forest" and function.scale != "margin") or (kind == "boosting" and function.scale != "probability"):
-        return "tree"
-    return None
+def _structured(
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
+) -> Engine | None:
+    names = function.schema.names
+    split = split_model(function.model, len(names), names)
+    if split is None:
+        return None
+    encoder, estimator = _into_calibration(*split)
+    structure = structure_of(estimator, function.scale)
+    if structure is None:
+        return None
+    grouping = Grouping(encoder.owner, len(names))
+    subject = Subject(function, examples, options, Encode(function.schema, encoder), grouping, given)
+    return _ENGINES[type(structure)](subject, structure)
 
 
-def _is_plain(examples: NDArray[Any]) -> bool:
-    return examples.dtype != object
+def _into_calibration(encoder: Encoder, estimator: Any) -> tuple[Encoder, Any]:
+    """Take the preprocessing of a single calibrated pipeline out of its calibration."""
+    if model_kind(estimator) != "calibrated" or len(estimator.calibrated_classifiers_) != 1:
+        return encoder, estimator
+    (calibrated,) = estimator.calibrated_classifiers_
+    split = split_model(calibrated.estimator, len(encoder.owner), [str(i) for i in range(len(encoder.owner))])
+    if split is None or not split[0].steps:
+        return encoder, estimator
+    inner, last = split
+    bare = type(calibrated)(last, calibrated.calibrators, classes=calibrated.classes, method=calibrated.method)
+    without_steps = copy(estimator)
+    without_steps.calibrated_classifiers_ = [bare]
+    return Encoder((*encoder.steps, *inner.steps), encoder.owner[inner.owner]), without_steps
 
 
 def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any]) -> float:
-    """Compare expected value + Σ importances with the model, relative to its largest output."""
-    rows = examples[:: max(1, len(examples) // N_CHECKED_ROWS)][:N_CHECKED_ROWS]
-    model = function(rows)  # (n_rows, n_outputs)
-    rebuilt = engine.importances(rows).sum(axis=2).T + engine.expected_values
-    return (
-        float(np.abs(rebuilt - model).max() / max(1.0, np.abs(model).max())) if rebuilt.shape == model.shape else np.inf
-    )
+    """Compare the engine's own idea of the model with the model, on hybrid rows of the examples.
+
+    Every row is explained too: expected value + Σ importances must be the model's output. Both are relative to the
+    model's largest output.
+    """
+    rng = np.random.default_rng(0)
+    rows, others = examples[rng.integers(len(examples), size=(2, N_CHECKED_ROWS))]
+    hybrids = np.where(rng.random(rows.shape) < 0.5, rows, others)
+    outputs = function(hybrids)  # (n_rows, n_outputs)
+    few = hybrids[:4]
+    explained = engine.importances(few).values.sum(axis=2).T + engine.expected_values
+    differences = [np.abs(explained - outputs[:4]).max()] if explained.shape == outputs[:4].shape else [np.inf]
+    if isinstance(engine, KernelEngine):
+        evaluated = np.array([engine.game.full_value(row) for row in engine.encode(hybrids)])
+        differences.append(np.abs(evaluated - outputs).max())
+    return float(max(differences) / max(1.0, np.abs(outputs).max()))
 
 
-def _kernel_engine(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> KernelEngine:
-    background = choose_background(
-        examples, options.background, options.background_size, affordable=None, random_state=options.random_state
-    )
-    return KernelEngine(BlackBoxGame(function, background), options.nsamples, options.random_state)
-
-
-def _linear_engine(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> LinearEngine:
-    """Read the coefficients; the whole background costs nothing, because only its mean matters."""
-    background = choose_background(
+def _black_box(
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
+) -> KernelEngine:
+    background = given or choose_background(
         examples,
         options.background,
         options.background_size,
         affordable=len(examples),
         random_state=options.random_state,
     )
-    coefficients = np.atleast_2d(np.asarray(function.model.coef_, dtype=np.float64))
-    intercepts = np.atleast_1d(np.asarray(function.model.intercept_, dtype=np.float64))
-    return LinearEngine(*_per_class(function, coefficients, intercepts), background)
+    draws_all = given is not None or options.background != "auto"
+    return KernelEngine(
+        unchanged,
+        BlackBoxGame(function, background),
+        nsamples=options.nsamples,
+        n_draws=len(background.rows) if draws_all else _black_box_draws(examples.shape[1]),
+        random_state=options.random_state,
+        method="kernel",
+    )
 
 
-def _tree_engine(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> TreeEngine:
-    trees, offset, input_dtype = _read_trees(function.model)
+def _black_box_draws(n_features: int) -> int:
+    n_coalitions = min(2**n_features - 2, default_budget(n_features))
+    return BLACK_BOX_ROWS // max(1, n_coalitions)
+
+
+def _linear(subject: Subject, structure: LinearStructure) -> Engine:
+    background = subject.background(affordable=len(subject.examples))
+    if structure.link is not None:
+        return _sampled(subject, structure, background, "kernel/linear")
+    coefficients, intercepts = _per_class(subject.function, structure.coefficients, structure.intercepts)
+    return LinearEngine(subject.encode, subject.grouping, coefficients, intercepts, background)
+
+
+def _trees(subject: Subject, structure: TreeStructure) -> Engine:
     try:
-        leaves = Leaves.of(trees)
+        leaves = Leaves.of(structure.trees, subject.grouping)
     except ValueError as too_deep:
         raise UnsupportedStructureError(str(too_deep)) from too_deep
-    affordable = max(100, AFFORDABLE_LEAF_ROWS // len(leaves.value))
-    background = choose_background(
-        examples, options.background, options.background_size, affordable=affordable, random_state=options.random_state
+    background = subject.background(affordable=max(100, AFFORDABLE_LEAF_ROWS // len(leaves.value)))
+    value, offset = _per_class(subject.function, leaves.value.T, structure.offset)
+    leaves = replace(leaves, value=np.ascontiguousarray(value.T))
+    game = TreeGame(leaves, offset, background, structure.input_dtype, subject.grouping.n_features)
+    # The game has merged the background into its patterns: the rows need not be carried along.
+    return TreeEngine(subject.encode, game, background)
+
+
+def _product(subject: Subject, structure: ProductStructure) -> Engine:
+    n_features = subject.grouping.n_features
+    factors = len(structure.support) * n_features * -(-n_features // 2)
+    background = subject.background(affordable=max(10, AFFORDABLE_FACTORS // factors))
+    log_factors = Grouped(structure.log_factors, subject.grouping)
+    kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
+    if structure.link is None:
+        dual, intercepts = _per_class(subject.function, structure.dual, structure.intercepts)
+        return ProductEngine(subject.encode, replace(kernel, dual=dual, intercept=intercepts), background)
+    game = ProductGame(kernel, structure.link, background, subject.grouping)
+    return _kernel_engine(subject, game, "kernel/product", n_hidden=len(structure.support))
+
+
+def _network(subject: Subject, structure: NetworkStructure) -> Engine:
+    return _sampled(subject, structure, subject.background(affordable=len(subject.examples)), "kernel/network")
+
+
+def _sampled(
+    subject: Subject, structure: LinearStructure | NetworkStructure, background: Background, method: str
+) -> KernelEngine:
+    contributions = Grouped(structure.contributions, subject.grouping)
+    game = AdditiveGame(contributions, structure.readout, background, subject.grouping)
+    n_hidden = structure.contributions(background.rows[:1]).shape[2]
+    return _kernel_engine(subject, game, method, n_hidden)
+
+
+def _kernel_engine(subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int) -> KernelEngine:
+    n_pairs = default_budget(subject.grouping.n_features) // 2
+    n_draws = max(1, min(AFFORDABLE_DRAWS, AFFORDABLE_TABLE // n_hidden) // n_pairs)
+    return KernelEngine(
+        subject.encode,
+        game,
+        nsamples=subject.options.nsamples,
+        n_draws=n_draws,
+        random_state=subject.options.random_state,
+        method=method,
     )
-    value, offset = _per_class(function, leaves.value.T, offset)
-    leaves = Leaves(leaves.feature, leaves.lower, leaves.upper, leaves.missing, np.ascontiguousarray(value.T))
-    return TreeEngine(TreeGame(leaves, offset, background, input_dtype), background)
+
+
+_ENGINES: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
+    LinearStructure: _linear,
+    TreeStructure: _trees,
+    ProductStructure: _product,
+    NetworkStructure: _network,
+}
 
 
 def _per_class(
@@ -148,29 +317,3 @@ def _per_class(
     if function.task == "classification" and len(per_output) == 1:
         return np.concatenate([-per_output, per_output]), np.concatenate([-offset, offset])
     return per_output, offset
-
-
-def _read_trees(model: Any) -> tuple[list[Tree], NDArray[np.float64], type[np.floating]]:
-    """Read a fitted ensemble with shap's readers, which know the inside of every supported library."""
-    if np.any(getattr(model, "is_categorical_", False)):
-        raise UnsupportedStructureError(
-            "Histogram boosting with categorical columns: its category splits are not read."
-        )
-    import shap  # needed when an explainer is built, never when one scores
-
-    try:
-        read = shap.TreeExplainer(model).model
-    except (shap.utils._exceptions.InvalidModelError, NotImplementedError) as error:
-        raise UnsupportedStructureError(f"Trees of {type(model).__name__} cannot be read: {error}") from error
-    trees = [
-        Tree(
-            left=read.children_left[i],
-            right=read.children_right[i],
-            default=read.children_default[i],
-            feature=read.features[i],
-            threshold=read.thresholds[i],
-            value=read.values[i],
-        )
-        for i in range(len(read.children_left))
-    ]
-    return trees, np.asarray(read.base_offset, dtype=np.float64), read.input_dtype

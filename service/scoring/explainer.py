@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags, TargetTags
 
 from service.scoring import payload
-from service.scoring.choice import EngineOptions
-from service.scoring.engines import KernelEngine
+from service.scoring.choice import EngineOptions, choose_engine
 from service.scoring.outputs import ModelOutput
 from service.scoring.result import LocalImportances
 from service.scoring.row_explainer import RowExplainer, class_names
 from service.scoring.schema import Schema
 from service.shapley.background import Background
-from service.shapley.games import BlackBoxGame
 
 
 class KernelScoringExplainer:
@@ -216,9 +214,10 @@ def _from_shap(original: Any) -> RowExplainer:
     task = "classification" if original.vector_out else "regression"
     output = ModelOutput(model, scale, task, schema)
     background = Background.weighted(schema.matrix(rows), original.data.weights, "given", len(rows))
-    engine = KernelEngine(BlackBoxGame(output, background), "auto", 0)
+    options = EngineOptions()
+    engine, note = choose_engine(output, background.rows, options, background)
     classes = class_names(output, None, len(engine.expected_values))
-    return RowExplainer(output, engine, EngineOptions(engine="kernel"), classes)
+    return RowExplainer(output, engine, options, classes, note=note)
 
 
 def _bound_model(function: Any) -> tuple[Any, str]:

@@ -46,6 +46,11 @@ MODEL_KINDS = {
         "RandomForestClassifier",
         "RandomForestRegressor",
     ),
+    "support vectors": ("NuSVC", "NuSVR", "OneClassSVM", "SVC", "SVR"),
+    "kernel ridge": ("KernelRidge",),
+    "gaussian process": ("GaussianProcessRegressor",),
+    "network": ("MLPClassifier", "MLPRegressor"),
+    "calibrated": ("CalibratedClassifierCV",),
     "boosting": (
         "GradientBoostingClassifier",
         "GradientBoostingRegressor",
@@ -56,7 +61,7 @@ MODEL_KINDS = {
 
 
 def model_kind(model: Any) -> str | None:
-    """Return "linear", "forest" or "boosting" for the scikit-learn models of the table, None for every other."""
+    """Return the kind of a scikit-learn model of the table, None for every other model."""
     if not type(model).__module__.startswith("sklearn."):
         return None
     return next((kind for kind, names in MODEL_KINDS.items() if type(model).__name__ in names), None)

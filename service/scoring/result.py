@@ -23,9 +23,13 @@ class LocalImportances:
         Names along the last axis.
     classes : list or None
         Names along the first axis; None for regressors.
-    method : {"linear", "tree", "kernel"}
+    method : str
+        "linear", "tree" and "product" are exact; "kernel" is Kernel SHAP by calling the model, and "kernel/linear",
+        "kernel/product", "kernel/network" evaluate it without a call of the model.
     output : {"probability", "margin", "prediction"}
         The scale on which the importances add up.
+    standard_errors : ndarray of the shape of `values`, or None
+        One standard error of each importance, 0 where nothing was sampled; None from the exact methods.
     """
 
     values: NDArray[np.float64]
@@ -34,6 +38,7 @@ class LocalImportances:
     classes: list[Any] | None
     method: str
     output: str
+    standard_errors: NDArray[np.float64] | None = None
 
     def to_lists(self) -> list[Any]:
         """Return the values as nested lists: ``[class][row][feature]``, or ``[row][feature]`` for regressors."""

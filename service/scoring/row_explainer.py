@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.scoring.choice import EngineOptions, choose_engine
 from service.scoring.engines import Engine, KernelEngine, Progress, no_progress
@@ -85,16 +86,29 @@ class RowExplainer:
         options = replace(self.options, nsamples=nsamples, random_state=random_state)
         if not isinstance(self.engine, KernelEngine):
             return replace(self, options=options)
-        return replace(self, options=options, engine=KernelEngine(self.engine.game, nsamples, random_state))
+        return replace(self, options=options, engine=self.engine.with_sampling(nsamples, random_state))
 
     def explain(self, rows: Any, progress: Progress = no_progress) -> LocalImportances:
         """Explain rows in any form that :meth:`Schema.matrix` takes."""
-        values = self.engine.importances(self.schema.matrix(rows), progress)  # (n_outputs, n_rows, n_features)
+        importances = self.engine.importances(self.schema.matrix(rows), progress)
+        return LocalImportances(
+            values=self._shaped(importances.values),
+            expected_values=self.engine.expected_values[0] if self._has_no_class_axis else self.engine.expected_values,
+            features=self.features,
+            classes=self.classes,
+            method=self.engine.method,
+            output=self.function.scale,
+            standard_errors=None if importances.standard_errors is None else self._shaped(importances.standard_errors),
+        )
+
+    @property
+    def _has_no_class_axis(self) -> bool:
+        return self.function.task == "regression" and len(self.engine.expected_values) == 1
+
+    def _shaped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Keep the explained features; a regressor with one target has no class axis."""
         values = values if self.subset is None else values[:, :, list(self.subset)]
-        expected = self.engine.expected_values
-        if self.function.task == "regression" and len(expected) == 1:
-            values, expected = values[0], expected[0]
-        return LocalImportances(values, expected, self.features, self.classes, self.engine.method, self.function.scale)
+        return values[0] if self._has_no_class_axis else values
 
 
 def class_names(function: ModelOutput, classes: Sequence[Any] | None, n_outputs: int) -> list[Any] | None:

@@ -1,9 +1,9 @@
-"""Which coalitions are evaluated, and with which weights in the least squares.
+"""Which coalitions are evaluated, and on which background rows.
 
-Coalitions always come in pairs, a coalition next to its complement: pairing cancels the even-order part of the
-sampling error. Small and large sizes are enumerated as long as the budget covers them; the sizes in between are
-sampled without repetition, each with the same share of the budget (the leverage scores of the regression are uniform
-over sizes) and weighted back to the kernel.
+Coalitions always come in pairs, a coalition with its complement: only the difference of their values enters the
+regression, and the even-order part of the sampling error cancels. Small and large sizes are enumerated as long as the
+budget covers them; the sizes in between are sampled without repetition, each with the same share of the budget (the
+leverage scores of the regression are uniform over sizes) and weighted back to the Shapley kernel.
 
 Sources: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions" (2017), for the kernel; Covert and
 Lee, "Improving KernelSHAP" (2021), for pairs; Musco and Witter, "Provably Accurate Shapley Value Estimation via
@@ -22,21 +22,27 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Coalitions:
-    """A design: coalitions with their regression weights.
+class Pairs:
+    """Pairs {coalition, complement} with their regression weights.
 
     Attributes
     ----------
-    members : ndarray of bool, shape (n_coalitions, n_players)
-        Neither the empty nor the full coalition is among them.
-    weights : ndarray of shape (n_coalitions,)
-    complete : bool
-        True when every coalition is there, so that the least squares give the exact Shapley values.
+    members : ndarray of bool, shape (n_pairs, n_players)
+        One side of each pair; the other is its complement. The empty and the full coalition are not among them.
+    weights : ndarray of shape (n_pairs,)
+    unseen : ndarray of shape (n_pairs,)
+        Which share of the pairs of the same size was not taken: 0 where all are there, so that they carry no error of
+        the sampled coalitions.
     """
 
     members: NDArray[np.bool_]
     weights: NDArray[np.float64]
-    complete: bool
+    unseen: NDArray[np.float64]
+
+    @property
+    def complete(self) -> bool:
+        """True when every coalition is there, so that the regression gives the exact Shapley values."""
+        return not self.unseen.any()
 
 
 def default_budget(n_players: int) -> int:
@@ -50,7 +56,7 @@ def smallest_budget(n_players: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def choose_coalitions(n_players: int, budget: int, seed: int) -> Coalitions:
+def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
     """Lay out the coalitions of a game; the same arguments always give the same design.
 
     Parameters
@@ -64,7 +70,7 @@ def choose_coalitions(n_players: int, budget: int, seed: int) -> Coalitions:
 
     Returns
     -------
-    Coalitions
+    Pairs
         Shared and cached: its arrays are read-only.
 
     Raises
@@ -79,20 +85,16 @@ def choose_coalitions(n_players: int, budget: int, seed: int) -> Coalitions:
     enumerated, pairs_left = _enumerated_sizes(n_players, budget // 2)
     sampled = list(range(len(enumerated) + 1, n_players // 2 + 1))
     drawn = _shares(sampled, n_players, pairs_left)
-    halves = [_all_of_size(n_players, size) for size in enumerated]
-    halves += [_draw_of_size(n_players, size, count, rng) for size, count in zip(sampled, drawn, strict=True)]
-    weights = [
-        np.full(len(half), _kernel_mass(n_players, size) / len(half))
-        for size, half in zip([*enumerated, *sampled], halves, strict=True)
-    ]
-    return _with_complements(np.concatenate(halves), np.concatenate(weights), complete=not sampled)
-
-
-def _with_complements(half: NDArray[np.bool_], weights: NDArray[np.float64], *, complete: bool) -> Coalitions:
-    members = np.stack([half, ~half], axis=1).reshape(-1, half.shape[1])  # each coalition, then its complement
-    weights = np.repeat(weights, 2)
-    members.flags.writeable = weights.flags.writeable = False
-    return Coalitions(members, weights, complete)
+    members = [_all_of_size(n_players, size) for size in enumerated]
+    members += [_draw_of_size(n_players, size, count, rng) for size, count in zip(sampled, drawn, strict=True)]
+    sizes = [*enumerated, *sampled]
+    counts = np.array([len(of_size) for of_size in members])
+    mass = np.array([_kernel_mass(n_players, size) for size in sizes])
+    unseen = np.array([1 - count / _n_pairs(n_players, size) for size, count in zip(sizes, counts, strict=True)])
+    pairs = Pairs(np.concatenate(members), np.repeat(mass / counts, counts), np.repeat(unseen, counts))
+    for array in (pairs.members, pairs.weights, pairs.unseen):
+        array.flags.writeable = False
+    return pairs
 
 
 def _n_pairs(n_players: int, size: int) -> int:

@@ -1,20 +1,63 @@
 """The value function v(S) = Σ_i w_i · f(x on S, b_i elsewhere) of a model that can only be called.
 
-Games with more structure (linear, trees) need no value function: see :mod:`service.shapley.exact` and
-:mod:`service.shapley.trees`. Next: :mod:`service.shapley.kernel`.
+Games with more structure need fewer calls or none: :mod:`service.shapley.additive`, :mod:`service.shapley.products`,
+:mod:`service.shapley.trees`, :mod:`service.shapley.exact`. Next: :mod:`service.shapley.kernel`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.plan import Plan
 
 DEFAULT_CALL_BYTES = 64 * 2**20
+Function = Callable[[NDArray[Any]], NDArray[np.float64]]
+
+
+class Game(Protocol):
+    """What the estimator asks of a game.
+
+    A game may bring *controls*: outputs of a simpler game on the same players whose Shapley values are known exactly.
+    The estimator samples only what the controls leave over.
+
+    Attributes
+    ----------
+    background : Background
+    n_features : int
+        Number of players; an encoded row may have more columns.
+    empty_value : ndarray of shape (n_outputs,)
+        v(∅), the mean output over the background.
+    """
+
+    background: Background
+    n_features: int
+    empty_value: NDArray[np.float64]
+
+    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which features of `row` can change the game, shape (n_features,)."""
+
+    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return v of all features together, the model's output for `row`, shape (n_outputs,)."""
+
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate v(S) − v(complement) for the pairs of a plan.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_pairs, n_draws, n_outputs)
+            One value for each background row drawn; `n_draws` is 1 when the plan has none, the value then is v's own.
+        controls : ndarray of shape (n_pairs, n_draws, n_controls)
+        """
+
+    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the exact Shapley values of the controls, shape (n_controls, n_features)."""
 
 
 class BlackBoxGame:
@@ -30,44 +73,50 @@ class BlackBoxGame:
         give different last bits for the same row in a differently cut batch, and a row must not depend on its company.
     """
 
-    def __init__(
-        self,
-        function: Callable[[NDArray[Any]], NDArray[np.float64]],
-        background: Background,
-        call_bytes: int = DEFAULT_CALL_BYTES,
-    ) -> None:
+    def __init__(self, function: Function, background: Background, call_bytes: int = DEFAULT_CALL_BYTES) -> None:
         self.function = function
         self.background = background
-        self.coalitions_per_call = max(1, call_bytes // background.rows.nbytes)
-        self.empty_value = self._mean(function(background.rows)[None])[0]  # (n_outputs,)
+        self.call_bytes = call_bytes
+        self.n_features = background.rows.shape[1]
+        self.empty_value = background.weights @ function(background.rows)  # (n_outputs,)
+
+    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which features of `row` differ from the background."""
+        return self.background.varying(row)
 
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return v of all features together, the model's output for `row`, shape (n_outputs,)."""
+        """Return the model's output for `row`, shape (n_outputs,)."""
         return self.function(row[None])[0]
 
-    def values(self, row: NDArray[Any], members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Evaluate v for many coalitions of one row.
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate the plan's pairs by calling the model on hybrid rows; see :class:`Game`."""
+        outputs = self._outputs(row, players, plan, self.function)
+        return outputs, np.zeros((*outputs.shape[:2], 0))
 
-        Parameters
-        ----------
-        row : ndarray of shape (n_features,)
-        members : ndarray of bool, shape (n_coalitions, n_features)
-            True where the feature takes the row's value.
+    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return no controls."""
+        return np.zeros((0, len(row)))
 
-        Returns
-        -------
-        ndarray of shape (n_coalitions, n_outputs)
-        """
-        step = self.coalitions_per_call
-        return np.concatenate(
-            [self._values_in_one_call(row, members[start : start + step]) for start in range(0, len(members), step)]
-        )
+    def _outputs(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, function: Function) -> Any:
+        n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
+        step = max(1, self.call_bytes // (2 * n_draws * row.nbytes))
+        starts = range(0, len(plan.pairs.members), step)
+        return np.concatenate([self._one_call(row, players, plan, slice(i, i + step), function) for i in starts])
 
-    def _values_in_one_call(self, row: NDArray[Any], members: NDArray[np.bool_]) -> NDArray[np.float64]:
-        hybrids = np.where(members[:, None, :], row, self.background.rows)  # (n_coalitions, n_background, n_features)
-        outputs = self.function(hybrids.reshape(-1, len(row)))
-        return self._mean(outputs.reshape(len(members), len(self.background.rows), -1))
-
-    def _mean(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Average over the background: (n, n_background, n_outputs) to (n, n_outputs)."""
-        return np.einsum("b,nbk->nk", self.background.weights, outputs)
+    def _one_call(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice, function: Function
+    ) -> NDArray[np.float64]:
+        members = np.zeros((len(plan.pairs.members[part]), len(row)), dtype=bool)
+        members[:, players] = plan.pairs.members[part]
+        others = np.zeros_like(members)
+        others[:, players] = ~plan.pairs.members[part]
+        sides = np.stack([members, others], axis=1)[:, :, None, :]  # (n_pairs, 2, 1, n_features)
+        rows = self.background.rows[None] if plan.draws is None else self.background.rows[plan.draws[part]]
+        hybrids = np.where(sides, row, rows[:, None])  # (n_pairs, 2, n_draws, n_features)
+        outputs = function(hybrids.reshape(-1, len(row))).reshape(*hybrids.shape[:3], -1)
+        differences = outputs[:, 0] - outputs[:, 1]  # (n_pairs, n_draws, n_outputs)
+        if plan.draws is None:
+            return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]
+        return differences

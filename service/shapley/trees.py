@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.grouping import Grouping
 
 MAX_PATH_FEATURES = 62  # a leaf's pattern is one bit per feature of its path, in an int64
 
@@ -63,12 +64,19 @@ class Leaves:
 
     Attributes
     ----------
+    column : ndarray of int, shape (n_leaves, n_conditions)
+        The encoded column that each condition looks at.
+    slot : ndarray of int, shape (n_leaves, n_conditions)
+        The feature's place on the leaf's own list; conditions on columns of one feature share it.
     feature : ndarray of int, shape (n_leaves, n_conditions)
+        The features on the leaf's list, by slot.
     lower, upper : ndarray of shape (n_leaves, n_conditions)
     missing : ndarray of bool, shape (n_leaves, n_conditions)
     value : ndarray of shape (n_leaves, n_outputs)
     """
 
+    column: NDArray[np.int_]
+    slot: NDArray[np.int64]
     feature: NDArray[np.int_]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
@@ -76,37 +84,46 @@ class Leaves:
     value: NDArray[np.float64]
 
     @classmethod
-    def of(cls, trees: list[Tree]) -> Leaves:
+    def of(cls, trees: list[Tree], grouping: Grouping) -> Leaves:
         """Collect the leaves of `trees`.
 
         Raises
         ------
         ValueError
-            When a path tests more than 62 different features.
+            When a path tests more than 62 different columns.
         """
         paths = [leaf for tree in trees for leaf in _paths(tree)]
         n_conditions = max(1, *(len(path) for path, _ in paths))
         if n_conditions > MAX_PATH_FEATURES:
-            raise ValueError(f"TreeGame: expected at most {MAX_PATH_FEATURES} features on a path, got {n_conditions}.")
-        padded = [[*path.items(), *[(0, Condition())] * (n_conditions - len(path))] for path, _ in paths]
+            raise ValueError(f"TreeGame: expected at most {MAX_PATH_FEATURES} columns on a path, got {n_conditions}.")
+        conditions = [[*path.values(), *[Condition()] * (n_conditions - len(path))] for path, _ in paths]
+        column, slot, feature = np.zeros((3, len(paths), n_conditions), dtype=np.int64)
+        for leaf, (path, _) in enumerate(paths):
+            columns = list(path)
+            features, slots = np.unique(grouping.owner[columns], return_inverse=True)
+            column[leaf, : len(path)], slot[leaf, : len(path)] = columns, slots
+            feature[leaf, : len(features)] = features
         return cls(
-            feature=np.array([[feature for feature, _ in path] for path in padded]),
-            lower=np.array([[condition.lower for _, condition in path] for path in padded]),
-            upper=np.array([[condition.upper for _, condition in path] for path in padded]),
-            missing=np.array([[condition.missing for _, condition in path] for path in padded]),
+            column=column,
+            slot=slot,
+            feature=feature,
+            lower=np.array([[condition.lower for condition in leaf] for leaf in conditions]),
+            upper=np.array([[condition.upper for condition in leaf] for leaf in conditions]),
+            missing=np.array([[condition.missing for condition in leaf] for leaf in conditions]),
             value=np.array([value for _, value in paths], dtype=np.float64),
         )
 
     def patterns(self, row: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return, for each leaf, the bits of the conditions that `row` satisfies, shape (n_leaves,)."""
-        x = row[self.feature]  # (n_leaves, n_conditions)
+        """Return, for each leaf, the bits of the slots whose conditions `row` all satisfies, shape (n_leaves,)."""
+        x = row[self.column]  # (n_leaves, n_conditions)
         holds = ((x > self.lower) & (x <= self.upper)) | (self.missing & np.isnan(x))
-        return holds @ (np.int64(1) << np.arange(self.feature.shape[1], dtype=np.int64))
+        broken = np.bitwise_or.reduce(np.where(holds, 0, np.int64(1) << self.slot), axis=1)
+        return self.all_hold & ~broken
 
     @property
     def all_hold(self) -> int:
         """The pattern of a row that reaches the leaf."""
-        return (1 << self.feature.shape[1]) - 1
+        return (1 << self.slot.shape[1]) - 1
 
 
 class TreeGame:
@@ -120,12 +137,19 @@ class TreeGame:
     background : Background
     input_dtype : numpy dtype
         The model rounds its rows to this before it compares them (float32 in scikit-learn's trees).
+    n_features : int
     """
 
     def __init__(
-        self, leaves: Leaves, offset: NDArray[np.float64], background: Background, input_dtype: type[np.floating]
+        self,
+        leaves: Leaves,
+        offset: NDArray[np.float64],
+        background: Background,
+        input_dtype: type[np.floating],
+        n_features: int,
     ) -> None:
         self.leaves = leaves
+        self.n_features = n_features
         self.offset = offset
         self.input_dtype = input_dtype
         self.leaf, self.pattern, self.weight = self._merged_patterns(background)  # three of shape (n_patterns,)
@@ -156,7 +180,7 @@ class TreeGame:
 
         Parameters
         ----------
-        row : ndarray of shape (n_features,)
+        row : ndarray of shape (n_columns,)
 
         Returns
         -------
@@ -169,13 +193,13 @@ class TreeGame:
         only_background = self.pattern[possible] & ~row_pattern[possible]
         sizes = np.bitwise_count(only_row), np.bitwise_count(only_background)
         gain, loss = self.weight[possible] * self._only_row[sizes], self.weight[possible] * self._only_background[sizes]
-        importances = np.zeros((self.leaves.value.shape[1], len(row)))
+        importances = np.zeros((self.leaves.value.shape[1], self.n_features))
         for condition in range(self.leaves.feature.shape[1]):
             signed = gain * (only_row >> condition & 1) - loss * (only_background >> condition & 1)
             per_leaf = np.bincount(leaf, signed, minlength=len(self.leaves.value))
             for output, value in enumerate(self.leaves.value.T):
                 feature = self.leaves.feature[:, condition]
-                importances[output] += np.bincount(feature, per_leaf * value, minlength=len(row))
+                importances[output] += np.bincount(feature, per_leaf * value, minlength=self.n_features)
         return importances
 
 

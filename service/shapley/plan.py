@@ -1,0 +1,164 @@
+"""One plan for all rows: the pairs of coalitions, the background rows each pair meets, and the factorised regression.
+
+Every pair meets `n_draws` background rows, the same for a coalition and its complement, drawn so that all rows are used
+about equally often. So coalitions and background are sampled at once, and the estimate is one of the game on the
+*whole* background, for the price of the draws. A background no larger than the draws is used whole, with its weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from service.shapley.background import Background
+from service.shapley.coalitions import Pairs, choose_pairs
+
+
+@dataclass(frozen=True)
+class Solver:
+    """The constrained weighted least squares of a design, solved for every possible value function.
+
+    The Shapley values minimise Σ_S w(S) (v(S) − v(∅) − Σ_{j∈S} φ_j)² subject to Σ_j φ_j = v(N) − v(∅) (Charnes et al.
+    1988; Lundberg and Lee 2017). For pairs this is a regression of the differences v(S) − v(complement) on signs, +1 in
+    S and −1 outside; its solution is linear in the differences.
+
+    Attributes
+    ----------
+    signs : ndarray of shape (n_pairs, n_players)
+    projection : ndarray of shape (n_players, n_pairs)
+        Applied to the differences.
+    share : ndarray of shape (n_players,)
+        Each player's share of v(N) − v(∅) that the constraint adds; sums to 1.
+    leverage : ndarray of shape (n_pairs,)
+        How much of its own difference each pair's fitted value is made of.
+    """
+
+    signs: NDArray[np.float64]
+    projection: NDArray[np.float64]
+    share: NDArray[np.float64]
+    leverage: NDArray[np.float64]
+
+    @classmethod
+    def factorise(cls, pairs: Pairs) -> Solver:
+        """Solve the normal equations of a design with its constraint."""
+        signs = np.where(pairs.members, 1.0, -1.0)
+        weighted = signs * (pairs.weights / pairs.weights.sum())[:, None]
+        # Under the constraint (Σφ)² is a constant: adding it changes no solution and makes two players solvable too.
+        factor = cho_factor(weighted.T @ signs + 1.0)
+        unconstrained = cho_solve(factor, weighted.T)  # (n_players, n_pairs)
+        ones = cho_solve(factor, np.ones(signs.shape[1]))
+        share = ones / ones.sum()
+        projection = unconstrained - np.outer(share, unconstrained.sum(axis=0))
+        return cls(signs, projection, share, np.einsum("pm,mp->p", signs, projection))
+
+    def solve(self, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn values into Shapley values.
+
+        Parameters
+        ----------
+        differences : ndarray of shape (n_pairs, n_outputs)
+            v(S) − v(complement of S).
+        total : ndarray of shape (n_outputs,)
+            v(N) − v(∅).
+
+        Returns
+        -------
+        ndarray of shape (n_players, n_outputs)
+        """
+        return self.projection @ differences + np.outer(self.share, total)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated for a row.
+
+    Attributes
+    ----------
+    pairs : Pairs
+        A pair may come several times, each time with draws of its own.
+    solver : Solver
+    draws : ndarray of int, shape (n_pairs, n_draws), or None
+        Background rows of each pair; None when each pair meets the whole background.
+    draw_noise : ndarray of shape (n_pairs,)
+        The variance that the draws leave in a pair's difference, as a multiple of the variance between background rows.
+    """
+
+    pairs: Pairs
+    solver: Solver
+    draws: NDArray[np.intp] | None
+    draw_noise: NDArray[np.float64]
+
+    @property
+    def exact(self) -> bool:
+        """True when neither coalitions nor background rows are sampled."""
+        return self.pairs.complete and self.draws is None
+
+
+@lru_cache(maxsize=32)
+def make_plan(background: Background, n_players: int, budget: int, n_draws: int, seed: int) -> Plan:
+    """Lay out the evaluations of a game; the same arguments give the same plan, made once and shared.
+
+    Parameters
+    ----------
+    background : Background
+    n_players : int
+        At least 2.
+    budget : int
+        Largest number of different coalitions.
+    n_draws : int
+        Background rows each pair meets.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        When the budget is too small for the number of players.
+    """
+    pairs = choose_pairs(n_players, budget, seed)
+    if len(background.rows) <= n_draws:
+        return Plan(pairs, Solver.factorise(pairs), None, np.zeros(len(pairs.members)))
+    times = _times(pairs)
+    repeated = Pairs(
+        members=np.repeat(pairs.members, times, axis=0),
+        weights=np.repeat(pairs.weights / times, times),
+        unseen=np.repeat(pairs.unseen, times),
+    )
+    draws = _draws(background, len(repeated.members), n_draws, seed)
+    is_dealt = np.ptp(background.weights) == 0
+    noise = times * (_dealt_noise(times * n_draws, len(background.rows)) if is_dealt else 1 / (times * n_draws))
+    return Plan(repeated, Solver.factorise(repeated), draws, np.repeat(noise, times))
+
+
+def _times(pairs: Pairs) -> NDArray[np.intp]:
+    """Say how often each pair comes: enumerated ones of more than average weight meet more background rows.
+
+    The noise of the draws is smallest when they follow the weights. Pairs of sampled sizes are not repeated: there
+    another coalition is worth more than another look at the same one.
+    """
+    relative = pairs.weights / pairs.weights.mean()
+    return np.where(pairs.unseen == 0, np.ceil(relative), 1).astype(np.intp)
+
+
+def _dealt_noise(counts: NDArray[np.intp], n_rows: int) -> NDArray[np.float64]:
+    """Return the variance of the mean of `counts` cards dealt one after another from shuffled decks of `n_rows`.
+
+    Whole decks add nothing; what comes from the end of one deck and the start of the next is drawn without replacement.
+    """
+    start = np.cumsum(counts) - counts
+    first = np.minimum(counts, -start % n_rows)
+    last = (counts - first) % n_rows
+    return (first * (1 - first / n_rows) + last * (1 - last / n_rows)) / counts**2
+
+
+def _draws(background: Background, n_pairs: int, n_draws: int, seed: int) -> NDArray[np.intp]:
+    """Deal shuffled background rows to the pairs, again and again; rows of unequal weight are drawn by weight."""
+    rng = np.random.default_rng([seed, n_pairs])
+    n_rows, needed = len(background.rows), n_pairs * n_draws
+    if np.ptp(background.weights) > 0:
+        return rng.choice(n_rows, size=(n_pairs, n_draws), p=background.weights)
+    decks = [rng.permutation(n_rows) for _ in range(-(-needed // n_rows))]
+    return np.concatenate(decks)[:needed].reshape(n_pairs, n_draws)

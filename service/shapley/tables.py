@@ -1,0 +1,93 @@
+"""Tables of what the background contributes to hybrid rows, made once for a plan and shared by all explained rows.
+
+Where hidden units add up over features, a hybrid row's hidden units are the row's part on S plus the background row's
+part off S. The second depends on the plan alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.background import Background
+from service.shapley.grouping import Grouping
+from service.shapley.plan import Plan
+
+Sides = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+class SideTables:
+    """The background's part of every pair of a plan.
+
+    Parameters
+    ----------
+    contributions : callable
+        Takes rows (n_rows, n_columns), returns what each feature adds to each hidden unit,
+        shape (n_rows, n_features, n_hidden).
+    background : Background
+    grouping : Grouping
+    activation : callable, optional
+        Applied to the tables, elementwise; the exponential where hidden units multiply.
+    """
+
+    def __init__(
+        self,
+        contributions: Callable[[NDArray[Any]], NDArray[np.float64]],
+        background: Background,
+        grouping: Grouping,
+        activation: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    ) -> None:
+        self.contributions = contributions
+        self.background = background
+        self.activation = activation
+        # The features that vary within the background are the players of nearly every row: their tables are kept.
+        self._usual = np.flatnonzero(grouping.varying(background, background.rows[0]))
+        self._n_features = grouping.n_features
+        self._kept: tuple[Plan, Sides] | None = None
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the tables out of a pickle: they are made again at first use."""
+        return {**self.__dict__, "_kept": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore all but the tables."""
+        self.__dict__.update(state)
+        self._lock = Lock()
+
+    def sides(self, players: NDArray[np.intp], plan: Plan) -> Sides:
+        """Return the background's part off S and off its complement, each (n_pairs, n_draws, n_hidden).
+
+        Features that are no players are the background's own on both sides.
+        """
+        if not np.array_equal(players, self._usual):
+            return self._make(players, plan)
+        with self._lock:
+            if self._kept is None or self._kept[0] is not plan:
+                self._kept = plan, self._make(players, plan)
+            return self._kept[1]
+
+    def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
+        """Average over the whole background where a plan draws none of it: (n_pairs, n_draws or 1, n_outputs)."""
+        if plan.draws is not None:
+            return differences
+        return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]
+
+    def _make(self, players: NDArray[np.intp], plan: Plan) -> Sides:
+        n_pairs, n_background = len(plan.pairs.members), len(self.background.rows)
+        draws = np.broadcast_to(np.arange(n_background), (n_pairs, n_background)) if plan.draws is None else plan.draws
+        off = np.ones((2, n_pairs, self._n_features))
+        off[0][:, players], off[1][:, players] = ~plan.pairs.members, plan.pairs.members
+        n_hidden = self.contributions(self.background.rows[:1]).shape[2]
+        first, second = np.empty((2, *draws.shape, n_hidden))
+        for index, row in enumerate(self.background.rows):
+            pair, draw = np.nonzero(draws == index)
+            parts = self.contributions(row[None])[0]  # (n_features, n_hidden)
+            first[pair, draw], second[pair, draw] = off[0][pair] @ parts, off[1][pair] @ parts
+        if self.activation is not None:
+            first, second = self.activation(first), self.activation(second)
+        return first, second
