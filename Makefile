@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+BENCH_VENV := .venv-bench
+BENCH := $(BENCH_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
@@ -16,14 +18,14 @@ LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --
 	--custom-compile-command "make lock" $(UPGRADE)
 # uv rewrites its output even when it is the same; then the old time is put back, and .venv is not rebuilt.
 define compile
-@cp -p $(2) $(VENV)/$(2)
+@cp -p $(2) $(VENV)/$(notdir $(2))
 	$(LOCK) $(1) --output-file $(2)
-	@if cmp -s $(2) $(VENV)/$(2); then touch -r $(VENV)/$(2) $(2); fi
+	@if cmp -s $(2) $(VENV)/$(notdir $(2)); then touch -r $(VENV)/$(notdir $(2)) $(2); fi
 endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev train train-regression serve test lint format lock clean
+.PHONY: help setup setup-dev train train-regression serve test lint format bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +40,7 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 	$(BIN)/python -m examples.diabetes_svr
 
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
-	@HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
+	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
 
 test: $(DEV) ## run the tests
 	$(BIN)/python -m pytest
@@ -52,13 +54,17 @@ format: $(DEV) ## format the code and apply the safe fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-lock: $(DEV) ## compile both locks anew (UPGRADE=--upgrade for newer releases)
+bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE --tools ours,shap' for a part)
+	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
+
+lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(BIN)/python tools/pip_section.py environment.yml > $(VENV)/environment.in
 	$(call compile,$(VENV)/environment.in,requirements.lock)
 	$(call compile,requirements-dev.in,requirements-dev.lock)
+	$(call compile,benchmarks/requirements.in,benchmarks/requirements.lock)
 
-clean: ## remove .venv, artifacts and caches
-	rm -rf $(VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the environments, artifacts and caches
+	rm -rf $(VENV) $(BENCH_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A changed lock rebuilds the environment, so that it never holds more than the lock says.
@@ -74,6 +80,13 @@ $(RUNTIME): requirements.lock
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "Installing requirements-dev.lock into $(VENV) ..."
 	@$(PIP_INSTALL) requirements-dev.lock
+	@touch $@
+
+# The peers bring matplotlib, which shap then imports, with warnings: they stay out of .venv.
+$(BENCH): benchmarks/requirements.lock $(RUNTIME)
+	@echo "Installing benchmarks/requirements.lock into $(BENCH_VENV) ..."
+	@$(BIN)/python -m venv --clear $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
 
 # The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.

@@ -1,45 +1,66 @@
-"""Serve the trained models with gunicorn, ask for four rows over HTTP, and stay up until Ctrl-C: ``make serve``."""
+"""Serve the trained models with gunicorn, ask for some rows over HTTP, and stay up until Ctrl-C: ``make serve``."""
 
 import json
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from service.web.errors import SettingsError
 from service.web.settings import Settings
 
 SECONDS_TO_START = 60
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "service/web/gunicorn_conf.py", "--log-level", "warning"]
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server that listens everywhere is asked
+
+# The server is on this machine: a proxy set in the environment would look for it elsewhere.
+web = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def main() -> int:
     """Start the server, show what it answers, and wait for it."""
-    settings = Settings.from_environment(os.environ)
-    folder = Path(os.environ.get("AZUREML_MODEL_DIR", "artifacts"))
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    address = f"http://{host}:{settings.port}"
+    settings = read_settings()
+    check_free(settings)
+    folder = Path(os.environ.get("AZUREML_MODEL_DIR") or "artifacts")
+    address = f"http://{Settings(host=ANYWHERE.get(settings.host, settings.host), port=settings.port).bind}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill stops the server too
     server = subprocess.Popen(GUNICORN)
     try:
         wait_until_ready(server, f"{address}/ping")
-        body = (folder / "examples.json").read_bytes()
-        manifest = json.loads((folder / "scoring_explainer.json").read_bytes())
-        show(post(f"{address}/score", body), manifest)
-        print(
-            f"\nTo repeat it:\n  curl --data @{folder}/examples.json {address}/score\n\nServing; Ctrl-C stops.",
-            flush=True,
-        )
+        try_examples(folder, f"{address}/score")
+        print("\nServing; Ctrl-C stops.", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         return 0
     finally:
         server.terminate()
         server.wait()
+
+
+def read_settings() -> Settings:
+    """Read the environment; a setting that cannot be used ends the program with one sentence."""
+    try:
+        return Settings.from_environment(os.environ)
+    except SettingsError as error:
+        sys.exit(f"make serve: {error}")
+
+
+def check_free(settings: Settings) -> None:
+    """End the program when nothing can listen there: another server would answer in the place of this one."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        reason = error.strerror or error
+        sys.exit(f"make serve: cannot listen on {settings.bind} ({reason}); choose another: make serve PORT=8081")
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
@@ -49,30 +70,71 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
         if server.poll() is not None:
             sys.exit(f"make serve: gunicorn ended with code {server.returncode}; its last lines above say why.")
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with web.open(url, timeout=5):
                 return
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             time.sleep(0.1)
     sys.exit(f"make serve: {url} did not answer 200 within {SECONDS_TO_START} seconds.")
+
+
+def try_examples(folder: Path, url: str) -> None:
+    """Ask for the rows in ``examples.json`` and say how to repeat it; without that file, say how to ask."""
+    examples, manifest = folder / "examples.json", folder / "scoring_explainer.json"
+    if not examples.is_file():
+        print(f"\nNo {examples} with rows to try. To ask for some of yours:\n  {curl('rows.json', url)}")
+        return
+    try:
+        show(post(url, examples.read_bytes()), json.loads(manifest.read_bytes()) if manifest.is_file() else None)
+    except urllib.error.HTTPError as refusal:
+        print(f"\nThe service answered {refusal.code} to {examples}: {refusal.read().decode()}")
+    except OSError as error:
+        print(f"\nThe service did not answer to {examples}: {error}")
+    print(f"\nTo repeat it:\n  {curl(str(examples), url)}")
+
+
+def curl(rows: str, url: str) -> str:
+    """Write the command that posts a file."""
+    return shlex.join(["curl", "--data", f"@{rows}", url])
 
 
 def post(url: str, body: bytes) -> Any:
     """POST JSON and return the decoded answer."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with web.open(request, timeout=60) as response:
         return json.load(response)
 
 
-def show(answer: dict[str, Any], manifest: dict[str, Any]) -> None:
+def show(answer: Any, manifest: dict[str, Any] | None) -> None:
     """Print each row's prediction with its three largest local importances by name."""
+    is_ours = isinstance(answer, dict) and {"predictions", "local_importance_values"} <= set(answer)
+    if manifest is None or not is_ours:
+        print(f"\nThe answer of an entry script of your own:\n  {json.dumps(answer)[:300]}")
+        return
     print(f"\nPredictions, with the three largest local importances ({manifest['output']} scale):")
     for row, prediction in enumerate(answer["predictions"]):
-        importances, name = answer["local_importance_values"], str(prediction)
-        if manifest["classes"]:  # [class][row][feature]: the reasons for the class that was predicted
-            predicted = manifest["labels"].index(prediction)
-            importances, name = importances[predicted], f"{prediction} ({manifest['classes'][predicted]})"
-        largest = sorted(zip(manifest["features"], importances[row], strict=True), key=lambda pair: -abs(pair[1]))[:3]
-        print(f"  row {row}: {name}: {', '.join(f'{feature} {value:+.3f}' for feature, value in largest)}")
+        for name, importances in reasons(row, prediction, answer["local_importance_values"], manifest):
+            largest = sorted(zip(manifest["features"], importances, strict=True), key=lambda pair: -abs(pair[1]))[:3]
+            print(f"  row {row}: {name}: {', '.join(f'{feature} {value:+.3f}' for feature, value in largest)}")
+
+
+def reasons(row: int, prediction: Any, values: list[Any], manifest: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Say what was predicted and give the importances that explain it, once for each target."""
+    if manifest["classes"]:  # [class][row][feature]: the reasons for the class that was predicted
+        predicted = class_index(row, prediction, values, manifest)
+        yield f"{prediction} ({manifest['classes'][predicted]})", values[predicted][row]
+    elif isinstance(manifest["expected_values"], list):  # [target][row][feature]
+        for target, of_target in enumerate(values):
+            yield f"{prediction} (target {target})", of_target[row]
+    else:
+        yield str(prediction), values[row]
+
+
+def class_index(row: int, prediction: Any, values: list[Any], manifest: dict[str, Any]) -> int:
+    """Find the predicted class by its label; of a function, which has no labels, by the largest output."""
+    if prediction in (manifest["labels"] or ()):
+        return manifest["labels"].index(prediction)
+    outputs = [mean + sum(of_class[row]) for mean, of_class in zip(manifest["expected_values"], values, strict=True)]
+    return outputs.index(max(outputs))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 import hashlib
+import io
 import json
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +10,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
 
 from service.explainers import TabularExplainer
 from service.scoring import (
@@ -97,7 +102,12 @@ def test_a_directory_without_a_manifest_or_with_a_broken_one_is_refused(saved):
     """One sentence each."""
     manifest = saved.with_suffix(".json")
     text = manifest.read_text()
-    for broken, reason in [("{", "expected a JSON manifest"), ("[]", "format 1"), ('{"format": 99}', "format 1")]:
+    for broken, reason in [
+        ("{", "expected a JSON manifest"),
+        ("[]", "format 1"),
+        ('{"format": 99}', "format 1"),
+        ('{"format": 1, "libraries": null}', "expected the library versions under 'libraries'"),
+    ]:
         manifest.write_text(broken)
         with pytest.raises(ManifestError, match=reason):
             load(saved.parent)
@@ -128,6 +138,61 @@ def test_what_is_no_scoring_explainer_is_refused(saved, tmp_path):
     edit(saved.with_suffix(".json"), sha256=hashlib.sha256(saved.read_bytes()).hexdigest())
     with pytest.raises(ArtifactError, match="expected a KernelScoringExplainer, got dict"):
         load(saved)
+
+
+def test_what_cannot_be_saved_there_is_refused(diabetes, tmp_path):
+    """A full explainer, or a file in the place of the directory: one sentence each, and nothing is written."""
+    with pytest.raises(TypeError, match=r"save: expected a KernelScoringExplainer, got TabularExplainer; make one"):
+        save(diabetes.explainer, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError, match=r"save: expected a directory, but .*file is a file"):
+        save(diabetes.scoring, tmp_path / "file", exist_ok=True)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_missing_module_of_the_model_is_named(tmp_path):
+    """Where the user's own module is not on the path, loading says so in one sentence."""
+    (tmp_path / "my_model.py").write_text("def score(x):\n    return x[:, 0]\n")
+    script = (
+        "import numpy as np, my_model\n"
+        "from service.explainers import TabularExplainer\n"
+        "from service.scoring import KernelScoringExplainer, save\n"
+        "save(KernelScoringExplainer(TabularExplainer(my_model.score, np.eye(3))), 'saved')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+    with pytest.raises(ArtifactError, match=r"cannot be loaded here \(No module named 'my_model'\)"):
+        load(tmp_path / "saved")
+
+
+def test_a_model_that_is_not_called_is_not_carried_along(tmp_path):
+    """A forest's explainer loads and explains without the forest, and still tells its name and its labels."""
+    X, y = make_classification(200, 5, random_state=0)
+    explainer = TabularExplainer(RandomForestClassifier(5, random_state=0).fit(X, y), X)
+    scoring = load(save(KernelScoringExplainer(explainer), tmp_path / "forest"))
+    assert modules_in(scoring) & {"service.scoring.explainer", "sklearn.ensemble._forest"} == {
+        "service.scoring.explainer"
+    }
+    assert scoring.explain(X[:3]) == explainer.explain_local(X[:3]).local_importance_values
+    described = scoring.to_dict()
+    assert described["model"] == "sklearn.ensemble._forest.RandomForestClassifier"
+    assert described["labels"] == [0, 1]
+    sampled = KernelScoringExplainer(TabularExplainer(explainer.row_explainer.function.model, X, engine="kernel"))
+    assert "sklearn.ensemble._forest" in modules_in(sampled)
+
+
+def modules_in(scoring):
+    """Which modules a pickle of it imports from."""
+
+    class Recorder(pickle.Unpickler):
+        def find_class(self, module, name):
+            modules.add(module)
+            return super().find_class(module, name)
+
+    modules = set()
+    Recorder(io.BytesIO(pickle.dumps(scoring))).load()
+    return modules
 
 
 def test_a_model_that_cannot_be_pickled_says_so_and_leaves_nothing(tmp_path):

@@ -97,6 +97,10 @@ CASES = {
     "imputer with indicators": ([SimpleImputer(add_indicator=True), StandardScaler()], NUMBERS),
     "imputer on empty column": ([SimpleImputer(add_indicator=True)], EMPTY),
     "imputer keeps empty column": ([SimpleImputer(add_indicator=True, keep_empty_features=True)], EMPTY),
+    "imputer with nothing to put in": (
+        [SimpleImputer(strategy="constant", fill_value=np.nan, keep_empty_features=True)],
+        EMPTY,
+    ),
     "constant imputer on empty column": ([SimpleImputer(strategy="constant", fill_value=-1)], EMPTY),
     "one-hot": ([OneHotEncoder()], FRAME[TEXTS]),
     "one-hot dense array": ([OneHotEncoder(sparse_output=False)], MIXED),
@@ -368,6 +372,8 @@ def test_steps_that_do_not_fit_together_are_not_looked_through():
     model = fit([OneHotEncoder()], MIXED)
     model[0].drop_idx_ = np.array([0, 0], dtype=object)
     assert split(model, MIXED) is None
+    model = fit([columns((StandardScaler(), [0, 1]))], ARRAY)
+    assert split_model(model, 4, ["a", "b", "c", "d"]) is None
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from shapley_by_definition import shapley_by_definition, third_order_interaction
 
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame
-from service.shapley.kernel import Sampling, kernel_shapley
+from service.shapley.kernel import Sampling, Stopping, kernel_shapley, refined_shapley
 
 
-def explain(game, row, budget=None, seed=0, n_draws=100):
-    return kernel_shapley(game, row, Sampling(budget, n_draws, seed)).values
+def explain(game, row, coalitions=None, seed=0, evaluations=None):
+    return kernel_shapley(game, row, Sampling(coalitions, evaluations, seed)).values
 
 
 def interacting(x):
@@ -103,9 +103,9 @@ def test_eight_threads_give_the_bytes_of_one():
     """One game shared by eight threads, 64 calls: each row's bytes are those of a single thread."""
     game, _ = game_of(20)
     rows = np.random.default_rng(5).normal(size=(16, 20))
-    alone = [explain(game, row, n_draws=3).tobytes() for row in rows]
+    alone = [explain(game, row, evaluations=3000).tobytes() for row in rows]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda i: explain(game, rows[i % 16], n_draws=3).tobytes(), range(64)))
+        together = list(pool.map(lambda i: explain(game, rows[i % 16], evaluations=3000).tobytes(), range(64)))
     assert together == alone * 4
 
 
@@ -135,21 +135,23 @@ def wide_game(n_features=14, n_background=60):
 
 
 def test_joint_draws_estimate_the_game_on_the_whole_background():
-    """With 3 of 60 background rows a pair, the mean over seeds is the enumerated truth on all 60, within its error."""
+    """With a few of 60 background rows a pair, the mean over seeds is the truth on all 60, within its error."""
     game, row = wide_game()
     truth = explain(game, row, 2**14 - 2)
-    estimates = np.array([explain(game, row, 400, seed, n_draws=3) for seed in range(60)])
+    estimates = np.array([explain(game, row, 400, seed, evaluations=1500) for seed in range(60)])
     error = estimates.std(axis=0, ddof=1) / np.sqrt(60)
     assert np.abs(truth).max() > 20 * error.max()
     assert (np.abs(estimates.mean(axis=0) - truth) < 4 * error).all()
 
 
-@pytest.mark.parametrize(("budget", "n_draws"), [(300, 60), (300, 4), (2**14 - 2, 4), (2000, 10)])
-def test_standard_errors_cover_the_truth(budget, n_draws):
+@pytest.mark.parametrize(
+    ("coalitions", "evaluations"), [(300, None), (300, 1500), (2**14 - 2, 40_000), (2000, 30_000), (None, 8000)]
+)
+def test_standard_errors_cover_the_truth(coalitions, evaluations):
     """About 95% of |estimate − truth| < 1.96 standard errors, whether coalitions, draws or both are sampled."""
     game, row = wide_game()
     truth = explain(game, row, 2**14 - 2)
-    runs = [kernel_shapley(game, row, Sampling(budget, n_draws, seed)) for seed in range(40)]
+    runs = [kernel_shapley(game, row, Sampling(coalitions, evaluations, seed)) for seed in range(40)]
     covered = [np.abs(run.values - truth) < 1.96 * run.standard_errors for run in runs]
     assert 0.92 < np.mean(covered) < 0.98
 
@@ -157,4 +159,37 @@ def test_standard_errors_cover_the_truth(budget, n_draws):
 def test_an_exact_plan_has_no_standard_error():
     """Everything was evaluated: the errors are zero."""
     game, row = game_of(6)
-    assert (kernel_shapley(game, row, Sampling(None, 10, 0)).standard_errors == 0).all()
+    assert (kernel_shapley(game, row, Sampling()).standard_errors == 0).all()
+
+
+def test_a_tolerance_adds_rounds_until_the_standard_error_is_reached():
+    """The mean of independent rounds: closer to the truth, with an error that says so, additive and repeatable."""
+    game, row = wide_game()
+    truth = explain(game, row, 2**14 - 2)
+    sampling = Sampling(400, 2000)
+    one = refined_shapley(game, row, sampling, Stopping())
+    assert one.values.tobytes() == kernel_shapley(game, row, sampling).values.tobytes()
+    fine = refined_shapley(game, row, sampling, Stopping(tolerance=0.05))
+    assert fine.standard_errors.mean() <= 0.05 * np.abs(fine.values).mean() < one.standard_errors.mean()
+    assert np.abs(fine.values - truth).mean() < 0.5 * np.abs(one.values - truth).mean()
+    np.testing.assert_allclose(fine.values.sum(axis=1), truth.sum(axis=1), rtol=0, atol=1e-12)
+    assert fine.values.tobytes() == refined_shapley(game, row, sampling, Stopping(tolerance=0.05)).values.tobytes()
+
+
+def test_a_time_budget_ends_the_rounds():
+    """With no time left one round is made; with some, more rounds, and the error falls."""
+    game, row = wide_game()
+    sampling = Sampling(400, 2000)
+    one = kernel_shapley(game, row, sampling)
+    assert (refined_shapley(game, row, sampling, Stopping(time_budget=0.0)).values == one.values).all()
+    longer = refined_shapley(game, row, sampling, Stopping(time_budget=0.5))
+    assert longer.standard_errors.mean() < 0.7 * one.standard_errors.mean()
+
+
+def test_an_exact_result_needs_no_rounds():
+    """Whatever the tolerance, nothing is repeated."""
+    game, row = game_of(5)
+    calls = []
+    game.function = lambda x: calls.append(1) or interacting(x)
+    refined_shapley(game, row, Sampling(), Stopping(tolerance=1e-9))
+    assert len(calls) == 2

@@ -129,7 +129,7 @@ def changed(**columns):
         (changed(member="yes"), "Column 'member', row 1: expected true or false, got 'yes'"),
         (changed(grade="c"), "Column 'grade', row 1: expected one of 'a', 'b', got 'c'"),
         (changed(grade={}), "Column 'grade', row 1: expected one of 'a', 'b', got a record"),
-        (changed(joined="someday"), "Column 'joined', row 1: expected a date and time, got 'someday'"),
+        (changed(joined="someday"), "Column 'joined', row 1: expected a date and time without a time zone"),
         ("[[1, 2], [3, 4]]", "Row 0: expected a list of 6 values, got a list"),
         ("[[[1]], [[2]]]", "Row 0: expected a list of 6 values"),
         ("[[1, 2, 3, 4, 5, 6], 7]", "Row 1: expected a list of 6 values, got 7"),

@@ -1,19 +1,24 @@
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import shap
 from shapley_by_definition import shapley_by_definition
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.datasets import load_breast_cancer, make_classification
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from tqdm import tqdm
 
 from service.explainers import TabularExplainer
-from service.scoring import KernelScoringExplainer, PayloadError
+from service.scoring import KernelScoringExplainer, PayloadError, engines
 
 
 def test_the_documents_example_adds_up_to_the_served_probability(breast_cancer):
@@ -70,6 +75,39 @@ def test_a_shap_explainer_of_predict_proba_keeps_classes_and_names(breast_cancer
     np.testing.assert_allclose(sums, breast_cancer.model.predict_proba(breast_cancer.rows), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("rows_of", [lambda x: x[:5], lambda x: shap.kmeans(x, 5), lambda x: x[:5].to_numpy()])
+def test_a_shap_explainer_of_a_model_with_names_serves_without_a_warning(rows_of):
+    """shap takes the names from its copy of the model; rows read here fit the original model all the same."""
+    data = load_breast_cancer(as_frame=True)
+    x_train = data.data.iloc[:, :6]
+    model = RandomForestClassifier(5, random_state=0).fit(x_train, data.target)
+    original = shap.KernelExplainer(model.predict_proba, rows_of(x_train), feature_names=list(x_train.columns))
+    scoring = KernelScoringExplainer(original)
+    rows = scoring.read_rows(x_train[:3].to_json())
+    np.testing.assert_array_equal(model.predict(rows), model.predict(x_train[:3]))
+    sums = np.array(scoring.explain(rows)).sum(axis=2).T + scoring.expected_values
+    np.testing.assert_allclose(sums, model.predict_proba(x_train[:3]), rtol=0, atol=1e-9)
+
+
+def test_a_shap_explainer_of_predict_keeps_a_regressor_whole_and_a_classifier_as_a_function():
+    """A regressor has its structure explained, with several targets too; labels are no output of a classifier."""
+    X, y = make_classification(100, 5, random_state=0)
+    ridge = KernelScoringExplainer(shap.KernelExplainer(Ridge().fit(X, y).predict, X[:10]))
+    assert (ridge.method, ridge.output, np.shape(ridge.explain(X[:3]))) == ("linear", "prediction", (3, 5))
+    two = KernelScoringExplainer(shap.KernelExplainer(Ridge().fit(X, np.stack([y, -y], axis=1)).predict, X[:10]))
+    assert (two.classes, np.shape(two.explain(X[:3])), np.shape(two.expected_values)) == (None, (2, 3, 5), (2,))
+    labels = KernelScoringExplainer(shap.KernelExplainer(LogisticRegression().fit(X, y).predict, X[:10]))
+    assert (labels.method, labels.output, labels.classes) == ("kernel", "prediction", None)
+
+
+def test_a_shap_explainer_that_keeps_the_index_is_refused():
+    """Its function expects an index, and served rows have none."""
+    x_train = pd.DataFrame(np.eye(3), columns=["a", "b", "c"])
+    original = shap.KernelExplainer(lambda x: x.to_numpy().sum(axis=1), x_train, keep_index=True)
+    with pytest.raises(ValueError, match=r"expected a shap.KernelExplainer with keep_index=False"):
+        KernelScoringExplainer(original)
+
+
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_what_it_cannot_be_made_from_is_refused(breast_cancer):
     """Another kind of object, or a link that changes the target."""
@@ -88,6 +126,45 @@ def test_initialization_examples_replace_the_background(diabetes):
     assert scoring.features == diabetes.scoring.features
 
 
+def test_examples_are_matched_by_name_and_change_nothing_but_the_background(diabetes):
+    """Reordered columns give the same explainer; columns that are not the model's are refused."""
+    few = diabetes.x_train[:20]
+    expected = KernelScoringExplainer(diabetes.explainer, few)
+    reordered = KernelScoringExplainer(diabetes.explainer, few[few.columns[::-1]])
+    assert reordered.schema == expected.schema == diabetes.scoring.schema
+    assert reordered.explain(diabetes.rows) == expected.explain(diabetes.rows)
+    with pytest.raises(ValueError, match="missing column 'age'"):
+        KernelScoringExplainer(diabetes.explainer, few.drop(columns="age"))
+
+
+def test_new_names_go_all_the_way_to_the_client(diabetes):
+    """features= names the columns that rows are sent with; the model still gets its own."""
+    names = [f"Feature {i}" for i in range(10)]
+    scoring = KernelScoringExplainer(TabularExplainer(diabetes.model, diabetes.x_train[:50], features=names))
+    assert scoring.features == names
+    rows = scoring.read_rows(diabetes.rows.set_axis(names, axis=1).to_json())
+    np.testing.assert_array_equal(diabetes.model.predict(rows), diabetes.model.predict(diabetes.rows))
+    assert scoring.explain(rows) == scoring.explain(diabetes.rows)
+
+
+def test_it_samples_as_the_original_unless_told_otherwise():
+    """nsamples and random_state are inherited one by one, also onto another background."""
+    X = np.random.default_rng(0).normal(size=(40, 12))
+    original = TabularExplainer(lambda x: np.tanh(x.sum(axis=1)), X, nsamples=np.int64(200), random_state=7)
+    for arguments, expected in [
+        ({}, (200, 7)),
+        ({"nsamples": 100}, (100, 7)),
+        ({"random_state": 3}, (200, 3)),
+        ({"initialization_examples": X[:20]}, (200, 7)),
+        ({"nsamples": "auto", "random_state": 0}, ("auto", 0)),
+    ]:
+        described = KernelScoringExplainer(original, **arguments).to_dict()
+        assert (described["nsamples"], described["random_state"]) == expected
+        json.dumps(described)
+    same = KernelScoringExplainer(original).explain(X[:2])
+    assert same == original.explain_local(X[:2]).local_importance_values
+
+
 def test_nsamples_and_seed_decide_the_sampled_coalitions(breast_cancer):
     """Other seeds and budgets give other estimates, all additive; the same ones the same bytes."""
     row = breast_cancer.rows[:1]
@@ -101,7 +178,9 @@ def test_nsamples_and_seed_decide_the_sampled_coalitions(breast_cancer):
     for estimate in estimates:
         np.testing.assert_allclose(estimate.sum(axis=2), estimates[0].sum(axis=2), rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="expected at least 120 coalitions for 30 features"):
-        KernelScoringExplainer(breast_cancer.explainer, nsamples=50).explain(row)
+        KernelScoringExplainer(breast_cancer.explainer, nsamples=50)
+    with pytest.raises(ValueError, match="expected at least 120 coalitions for 30 features, got 119"):
+        TabularExplainer(lambda x: x.sum(axis=1), breast_cancer.x_train[:20], nsamples=119)
 
 
 def test_every_form_of_the_rows_gives_the_same_bytes(breast_cancer):
@@ -163,3 +242,38 @@ def test_a_linear_choice_can_be_served(breast_cancer):
     assert (scoring.method, scoring.output) == ("linear", "margin")
     margins = np.array(scoring.explain(breast_cancer.rows.to_numpy()))[1].sum(axis=1) + scoring.expected_values[1]
     np.testing.assert_allclose(margins, model.decision_function(breast_cancer.rows.to_numpy()))
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_parallel_jobs_give_the_same_bytes_on_any_backend(breast_cancer, backend):
+    """Rows cut into jobs, in processes or threads: values and standard errors as without them."""
+    rows = breast_cancer.x_train[:6]
+    expected = breast_cancer.scoring.explain_rows(rows)
+    with joblib.parallel_config(backend=backend):
+        result = breast_cancer.scoring.explain_rows(rows, n_jobs=2)
+    assert result.values.tobytes() == expected.values.tobytes()
+    assert result.standard_errors.tobytes() == expected.standard_errors.tobytes()
+
+
+def test_a_bar_is_shown_only_when_asked_for_and_only_on_a_terminal(breast_cancer, capsys, monkeypatch):
+    """Nothing by default and nothing in a pipe; a bar on a terminal, here without the delay that short work gets."""
+    breast_cancer.scoring.explain_rows(breast_cancer.rows, show_progress=True)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(engines, "tqdm", lambda parts, **options: tqdm(parts, **{**options, "delay": 0}))
+    breast_cancer.scoring.explain_rows(breast_cancer.rows)
+    assert capsys.readouterr().err == ""
+    breast_cancer.scoring.explain_rows(breast_cancer.rows, show_progress=True)
+    assert "Explaining" in capsys.readouterr().err
+
+
+def test_the_original_shap_explainer_stays_reachable(diabetes):
+    """engine="shap" is shap.KernelExplainer; where it enumerates it agrees with our own on the same background."""
+    options = {"background": "kmeans"}
+    original = KernelScoringExplainer(TabularExplainer(diabetes.model, diabetes.x_train, engine="shap", **options))
+    ours = KernelScoringExplainer(TabularExplainer(diabetes.model, diabetes.x_train, engine="kernel", **options))
+    assert (original.method, ours.method) == ("shap", "kernel")
+    theirs = original.explain_rows(diabetes.rows[:1])
+    assert theirs.standard_errors is None
+    np.testing.assert_allclose(theirs.values, ours.explain_rows(diabetes.rows[:1]).values, rtol=0, atol=1e-6)
+    assert original.expected_values == pytest.approx(ours.expected_values)

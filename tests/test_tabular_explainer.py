@@ -4,14 +4,19 @@ import pytest
 import shap
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import LinearSVC, OneClassSVM
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, ModelOutputError
@@ -144,7 +149,9 @@ def test_a_subset_reports_the_same_numbers_for_fewer_features():
     scoring = KernelScoringExplainer(subset)
     assert scoring.features == ["f3", "f1"]
     np.testing.assert_array_equal(scoring.explain(X[:2]), expected)
-    for wrong in (["nobody"], [8], [], [1, 1]):
+    positions = TabularExplainer(model, X, explain_subset=np.array([3, 1]))
+    np.testing.assert_array_equal(positions.explain_local(X[:2]).local_importance_values, expected)
+    for wrong in (["nobody"], [8], [-1], [], [1, 1], [True], [1.0], "01"):
         with pytest.raises(ValueError, match="explain_subset: expected different column names or positions"):
             TabularExplainer(model, X, explain_subset=wrong)
 
@@ -167,6 +174,13 @@ def test_transformations_wait_for_their_own_release():
         ({"background": "half"}, "background: expected one of"),
         ({"engine": "kernel", "nsamples": 1}, "nsamples: expected 'auto' or a number"),
         ({"engine": "kernel", "nsamples": "many"}, "nsamples: expected 'auto' or a number"),
+        ({"nsamples": 2.5}, "nsamples: expected 'auto' or a number"),
+        ({"nsamples": True}, "nsamples: expected 'auto' or a number"),
+        ({"nsamples": None}, "nsamples: expected 'auto' or a number"),
+        ({"random_state": -1}, "random_state: expected a whole number of at least 0, got -1"),
+        ({"random_state": 0.5}, "random_state: expected a whole number"),
+        ({"random_state": False}, "random_state: expected a whole number"),
+        ({"random_state": None}, "random_state: expected a whole number"),
     ],
 )
 def test_options_out_of_range_are_refused_when_the_explainer_is_built(options, reason):
@@ -174,6 +188,83 @@ def test_options_out_of_range_are_refused_when_the_explainer_is_built(options, r
     model, X = fitted(LogisticRegression(), 2)
     with pytest.raises(ValueError, match=reason):
         TabularExplainer(model, X, **options)
+
+
+class Halves:
+    """A model of nobody's library: no scikit-learn tags."""
+
+    def predict(self, x):
+        return x[:, 0] / 2
+
+
+class Coin(Halves):
+    def predict_proba(self, x):
+        heads = 1 / (1 + np.exp(-x[:, 0]))
+        return np.stack([heads, 1 - heads], axis=1)
+
+
+def test_a_model_needs_no_scikit_learn():
+    """predict alone is a regression, predict_proba makes a classifier."""
+    assert TabularExplainer(Halves(), X_CANCER[:50]).output == "prediction"
+    explanation = TabularExplainer(Coin(), X_CANCER[:50]).explain_local(X_CANCER[60:62])
+    assert (explanation.output, explanation.classes) == ("probability", [0, 1])
+
+
+@pytest.mark.parametrize("model", [OneClassSVM(), IsolationForest(n_estimators=5, random_state=0)])
+def test_an_outlier_detector_is_explained_on_its_margin(model):
+    """One number a row, how far inside it is; the two labels only when they are asked for."""
+    model.fit(X_CANCER)
+    explanation = TabularExplainer(model, X_CANCER[:50]).explain_local(X_CANCER[60:63])
+    assert (explanation.output, explanation.classes) == ("margin", None)
+    sums = np.sum(explanation.local_importance_values, axis=1) + explanation.expected_values
+    np.testing.assert_allclose(sums, model.decision_function(X_CANCER[60:63]), rtol=0, atol=1e-9)
+    assert TabularExplainer(model, X_CANCER[:50], output="prediction").output == "prediction"
+
+
+def test_several_targets_come_first():
+    """A regressor with two targets: [target][row][feature] and one expected value for each."""
+    model = Ridge().fit(DIABETES.data, np.stack([DIABETES.target, -DIABETES.target], axis=1))
+    explanation = TabularExplainer(model, DIABETES.data).explain_local(DIABETES.data[:3])
+    values = np.array(explanation.local_importance_values)
+    assert (values.shape, explanation.classes) == ((2, 3, 10), None)
+    sums = values.sum(axis=2).T + explanation.expected_values
+    np.testing.assert_allclose(sums, model.predict(DIABETES.data[:3]), rtol=0, atol=1e-9)
+
+
+def test_booleans_and_integers_of_object_columns_reach_the_model_as_they_were():
+    """A function of a DataFrame sees True and 2, never 1.0 and 2.0."""
+    frame = pd.DataFrame({"member": [True, False], "rooms": [2, 3], "size": [0.5, 1.5]})
+    frame = frame.astype({"member": object, "rooms": object})
+    seen = set()
+
+    def size(rows):
+        seen.update(type(value) for column in ("member", "rooms") for value in rows[column])
+        return rows["size"].to_numpy(dtype=float)
+
+    TabularExplainer(size, frame).explain_local(frame)
+    assert seen == {bool, int}
+
+
+def test_examples_as_lists_of_mixed_values_are_a_table():
+    """Numbers stay numbers beside text."""
+    explanation = TabularExplainer(lambda x: np.array([row[0] * len(row[1]) for row in x]), [[1, "x"], [2, "yy"]])
+    assert np.sum(explanation.explain_local([[2, "yy"]]).local_importance_values) == pytest.approx(4 - 2.5)
+
+
+def test_classes_are_for_classifiers():
+    """Names that would be ignored are refused."""
+    model = Ridge().fit(DIABETES.data, DIABETES.target)
+    with pytest.raises(ValueError, match=r"classes: expected none for Ridge.predict, a regression, got \['low'\]"):
+        TabularExplainer(model, DIABETES.data, classes=["low"])
+
+
+@pytest.mark.parametrize(
+    "model", [RandomForestClassifier(), LogisticRegression(), Ridge(), make_pipeline(StandardScaler(), LinearSVC())]
+)
+def test_an_unfitted_model_is_refused(model):
+    """One sentence, whatever the engine would have been."""
+    with pytest.raises(ValueError, match=r"model: expected a fitted .*; call its fit"):
+        TabularExplainer(model, X_CANCER)
 
 
 def test_models_that_cannot_be_explained_say_why():

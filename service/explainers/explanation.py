@@ -49,8 +49,14 @@ class LocalExplanation:
 
     @property
     def method(self) -> str:
-        """How the importances were computed: "linear", "tree" or "kernel"."""
+        """How the importances were computed: "linear", "tree", "product" (exact), "kernel/…", "kernel" or "shap"."""
         return self.importances.method
+
+    @property
+    def standard_errors(self) -> list[Any] | None:
+        """Standard errors of the importances, in the same order; None from the exact methods."""
+        errors = self.importances.standard_errors
+        return None if errors is None else errors.tolist()
 
     @property
     def output(self) -> str:

@@ -6,14 +6,14 @@ model is written in :mod:`service.scoring.choice`, which output is explained in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from tqdm import tqdm
 
 from service.explainers.explanation import GlobalExplanation, LocalExplanation
 from service.scoring.choice import EngineOptions
+from service.scoring.engines import progress_bar
 from service.scoring.row_explainer import RowExplainer
+from service.shapley.kernel import Stopping
 
 
 class TabularExplainer:
@@ -41,19 +41,29 @@ class TabularExplainer:
         The scale of the importances. "auto" is "prediction" for regressors and functions, "margin"
         (``decision_function``) for linear and boosted classifiers, and "probability" for every other classifier with
         ``predict_proba``.
-    engine : {"auto", "kernel"}, default "auto"
-        "auto" is exact where the model's kind and the output allow it (linear models, trees, forests, boosting) and
-        Kernel SHAP otherwise; "kernel" is Kernel SHAP for any model.
+    engine : {"auto", "kernel", "shap"}, default "auto"
+        "auto" looks into the model: exact for linear models, trees, forests, boosting and RBF kernel machines; sampled
+        without a call of the model behind a link and for neural networks; otherwise the model is called. "kernel"
+        calls any model, "shap" uses ``shap.KernelExplainer`` as it is. See :mod:`service.scoring.choice`.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
-        Which examples are used. "auto" is all of them for the exact engines; for Kernel SHAP, all up to 100 rows and
-        weighted k-means centres beyond. The centres are fast and can be far from the truth; "whole" switches them off.
+        Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact engine can afford;
+        where values are sampled, coalitions and background rows are drawn together, for an unbiased estimate on all.
+        "whole" lets every coalition meet every example, "kmeans" weighted centres: fast, and far from the truth.
     background_size : int, optional
-        Number of centres (default 10) or of sampled rows (default 100).
+        Number of centres (default 10) or of sampled rows (default 100) with "kmeans" and "sample".
     nsamples : "auto" or int, default "auto"
-        Largest number of coalitions Kernel SHAP evaluates a row; "auto" is 2 · n_features + 2048. It is exact when
-        2^n_features − 2 is no more than that.
+        Largest number of coalitions evaluated a row, where values are sampled. Exact when 2^n_features − 2 is no more
+        than that and the background is small enough to be met whole.
+    tolerance : float, optional
+        Sample in further rounds until the mean standard error is this share of the mean absolute importance.
+    time_budget : float, optional
+        Seconds a row; no further round is begun after them. Alone it fills the time, with a tolerance it limits it.
+        What is reached depends on the machine, so the numbers are not repeatable.
+    surrogate : bool, default True
+        Whether a model that is called may get a small boosted-tree model as control variate. It is fitted here and
+        kept only if it lowers the standard error; the estimate is unbiased with or without it.
     random_state : int, default 0
-        Seed of the sampled coalitions and of the background.
+        Seed of everything that is sampled.
 
     Raises
     ------
@@ -83,6 +93,9 @@ class TabularExplainer:
         background: str = "auto",
         background_size: int | None = None,
         nsamples: str | int = "auto",
+        tolerance: float | None = None,
+        time_budget: float | None = None,
+        surrogate: bool = True,
         random_state: int = 0,
     ) -> None:
         if transformations is not None:
@@ -98,7 +111,15 @@ class TabularExplainer:
             subset=explain_subset,
             output=output,
             task=model_task,
-            options=EngineOptions(engine, background, background_size, nsamples, random_state),
+            options=EngineOptions(
+                engine=engine,
+                background=background,
+                background_size=background_size,
+                nsamples=nsamples,
+                random_state=random_state,
+                surrogate=surrogate,
+                stopping=Stopping(tolerance, time_budget),
+            ),
         )
 
     @property
@@ -113,7 +134,7 @@ class TabularExplainer:
 
     @property
     def method(self) -> str:
-        """The engine chosen: "linear", "tree" or "kernel"."""
+        """The engine chosen: "linear", "tree", "product" (exact), "kernel/…", "kernel" or "shap"."""
         return self.row_explainer.engine.method
 
     @property
@@ -121,12 +142,14 @@ class TabularExplainer:
         """The scale explained: "probability", "margin" or "prediction"."""
         return self.row_explainer.function.scale
 
-    def explain_local(self, evaluation_examples: Any) -> LocalExplanation:
+    def explain_local(self, evaluation_examples: Any, *, n_jobs: int | None = None) -> LocalExplanation:
         """Explain each row by itself.
 
         Parameters
         ----------
         evaluation_examples : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
+        n_jobs : int, optional
+            Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
         Returns
         -------
@@ -137,14 +160,16 @@ class TabularExplainer:
         service.scoring.PayloadError
             When the rows do not fit the columns of the initialization examples.
         """
-        return LocalExplanation(self.row_explainer.explain(evaluation_examples, _progress))
+        return LocalExplanation(self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs))
 
-    def explain_global(self, evaluation_examples: Any) -> GlobalExplanation:
+    def explain_global(self, evaluation_examples: Any, *, n_jobs: int | None = None) -> GlobalExplanation:
         """Explain the model as a whole by the mean absolute local importance of some rows.
 
         Parameters
         ----------
         evaluation_examples : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
+        n_jobs : int, optional
+            Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
         Returns
         -------
@@ -155,9 +180,4 @@ class TabularExplainer:
         service.scoring.PayloadError
             When the rows do not fit the columns of the initialization examples.
         """
-        return GlobalExplanation(self.row_explainer.explain(evaluation_examples, _progress))
-
-
-def _progress(rows: Iterable[Any]) -> Iterable[Any]:
-    """Show a bar once the work takes longer than a second, and only on a terminal."""
-    return tqdm(rows, desc="Explaining", unit="row", delay=1, disable=None)
+        return GlobalExplanation(self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs))

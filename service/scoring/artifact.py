@@ -46,12 +46,23 @@ def save(scoring_explainer: KernelScoringExplainer, directory: str | Path = ".",
 
     Raises
     ------
+    TypeError
+        When it is another kind of explainer.
     FileExistsError
         When the directory exists and `exist_ok` is False.
+    NotADirectoryError
+        When `directory` is a file.
     ArtifactError
         When the model cannot be pickled.
     """
+    if not isinstance(scoring_explainer, KernelScoringExplainer):
+        raise TypeError(
+            f"save: expected a KernelScoringExplainer, got {type(scoring_explainer).__name__}; make one with "
+            "KernelScoringExplainer(explainer)."
+        )
     folder = Path(directory)
+    if folder.is_file():
+        raise NotADirectoryError(f"save: expected a directory, but {folder} is a file; name another one.")
     if folder.exists() and not exist_ok:
         raise FileExistsError(
             f"save: expected a new directory, but {folder} exists; pass exist_ok=True to write into it."
@@ -91,7 +102,7 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     Raises
     ------
     ArtifactError
-        When nothing is there, or the file holds something else.
+        When nothing is there, the file holds something else, or it needs a module that cannot be imported here.
     ManifestError, DigestError, VersionError
         When the manifest is missing or unreadable, the digest differs, or a library version does.
     """
@@ -103,8 +114,8 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
             f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save it again."
         )
     if check_versions:
-        _check_versions(file, manifest.get("libraries", {}))
-    explainer = joblib.load(io.BytesIO(content))  # the bytes that were checked, not the file a second time
+        _check_versions(file, manifest["libraries"])
+    explainer = _unpickled(file, content)  # the bytes that were checked, not the file a second time
     if not isinstance(explainer, KernelScoringExplainer):
         raise ArtifactError(f"{file}: expected a KernelScoringExplainer, got {type(explainer).__name__}.")
     return explainer
@@ -119,6 +130,16 @@ def _pickled(scoring_explainer: KernelScoringExplainer) -> bytes:
             f"save: the model cannot be pickled ({error}); define its functions in a module."
         ) from error
     return buffer.getvalue()
+
+
+def _unpickled(file: Path, content: bytes) -> Any:
+    try:
+        return joblib.load(io.BytesIO(content))
+    except (ImportError, AttributeError) as error:
+        raise ArtifactError(
+            f"{file}: cannot be loaded here ({error}); the model needs the modules that it was saved with, so put them "
+            "on the Python path."
+        ) from error
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -154,6 +175,8 @@ def _read_manifest(file: Path) -> dict[str, Any]:
         raise ManifestError(f"{manifest}: expected a JSON manifest, but {error}.") from error
     if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
         raise ManifestError(f"{manifest}: expected a manifest of format {MANIFEST_FORMAT}; save the explainer again.")
+    if not isinstance(content.get("libraries"), dict):
+        raise ManifestError(f"{manifest}: expected the library versions under 'libraries'; save the explainer again.")
     return content
 
 

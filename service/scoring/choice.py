@@ -9,6 +9,7 @@
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | network                        |      | "kernel/network": sampled, first layer on coalitions |
 | none known; ``engine="kernel"`` |     | "kernel": sampled, the model is called               |
+| any; ``engine="shap"``         |      | "shap": ``shap.KernelExplainer`` as it is            |
 
 Preprocessing in which every column stems from one feature is looked through (:mod:`service.scoring.encoders`). A
 structured engine must reproduce the model on hybrid rows; one that does not is not used: the model is called instead,
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from service.scoring.engines import (
     KernelEngine,
     LinearEngine,
     ProductEngine,
+    ShapEngine,
     TreeEngine,
     unchanged,
 )
@@ -47,21 +49,23 @@ from service.scoring.structures import (
     TreeStructure,
     structure_of,
 )
+from service.scoring.surrogate import with_surrogate
 from service.shapley.additive import AdditiveGame
 from service.shapley.background import Background
-from service.shapley.coalitions import default_budget
+from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import BlackBoxGame
 from service.shapley.grouping import Grouping
+from service.shapley.kernel import Stopping
 from service.shapley.products import ProductGame, ProductKernel
-from service.shapley.trees import Leaves, TreeGame
+from service.shapley.trees import Leaves, TreeGame, affordable_rows
 
-ENGINES = ("auto", "kernel")
+ENGINES = ("auto", "kernel", "shap")
 # What an exact engine takes whole; more examples are sampled down to it.
-AFFORDABLE_LEAF_ROWS = 20_000_000  # leaves × background rows of a tree game: 16 bytes each while it is built
 AFFORDABLE_FACTORS = 200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
 AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured game: 16 bytes each
-AFFORDABLE_DRAWS = 250_000  # pairs × draws that are read out for a row
-BLACK_BOX_ROWS = 30_000  # model rows evaluated for an explained row, when the model is called
+STRUCTURED_EVALUATIONS = 20_000  # hybrid rows read out for an explained row, where no model is called
+BLACK_BOX_EVALUATIONS = 30_000  # model rows evaluated for an explained row, when the model is called
+LARGEST_SHAP_BACKGROUND = 100
 AGREEMENT = 1e-9
 N_CHECKED_ROWS = 64
 
@@ -75,6 +79,8 @@ class EngineOptions:
     background_size: int | None = None
     nsamples: str | int = "auto"
     random_state: int = 0
+    surrogate: bool = True
+    stopping: Stopping = field(default_factory=Stopping)
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,8 @@ def choose_engine(
     """
     if options.engine not in ENGINES:
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {options.engine!r}.")
+    if options.engine == "shap":
+        return _shap(function, examples, options, given), ""
     if options.engine == "kernel":
         return _black_box(function, examples, options, given), ""
     try:
@@ -226,20 +234,36 @@ def _black_box(
         affordable=len(examples),
         random_state=options.random_state,
     )
-    draws_all = given is not None or options.background != "auto"
+    game = BlackBoxGame(function, background)
+    if options.surrogate and options.background == "auto" and given is None:
+        game = with_surrogate(game, examples, options.random_state)
+    meets_all = given is not None or options.background != "auto"
     return KernelEngine(
         unchanged,
-        BlackBoxGame(function, background),
+        game,
         nsamples=options.nsamples,
-        n_draws=len(background.rows) if draws_all else _black_box_draws(examples.shape[1]),
+        evaluations=None if meets_all else BLACK_BOX_EVALUATIONS,
         random_state=options.random_state,
         method="kernel",
+        stopping=options.stopping,
     )
 
 
-def _black_box_draws(n_features: int) -> int:
-    n_coalitions = min(2**n_features - 2, default_budget(n_features))
-    return BLACK_BOX_ROWS // max(1, n_coalitions)
+def _shap(
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
+) -> ShapEngine:
+    """Take the original with the reference's background: all rows up to 100, k-means centres beyond."""
+    if examples.dtype == object:
+        raise ValueError("engine='shap': expected numbers only in the columns, got others; leave engine='auto'.")
+    summarised = options.background == "auto" and len(examples) > LARGEST_SHAP_BACKGROUND
+    background = given or choose_background(
+        examples,
+        "kmeans" if summarised else options.background,
+        options.background_size,
+        affordable=len(examples),
+        random_state=options.random_state,
+    )
+    return ShapEngine(function, background, options.nsamples)
 
 
 def _linear(subject: Subject, structure: LinearStructure) -> Engine:
@@ -255,12 +279,11 @@ def _trees(subject: Subject, structure: TreeStructure) -> Engine:
         leaves = Leaves.of(structure.trees, subject.grouping)
     except ValueError as too_deep:
         raise UnsupportedStructureError(str(too_deep)) from too_deep
-    background = subject.background(affordable=max(100, AFFORDABLE_LEAF_ROWS // len(leaves.value)))
+    background = subject.background(affordable=affordable_rows(leaves))
     value, offset = _per_class(subject.function, leaves.value.T, structure.offset)
     leaves = replace(leaves, value=np.ascontiguousarray(value.T))
     game = TreeGame(leaves, offset, background, structure.input_dtype, subject.grouping.n_features)
-    # The game has merged the background into its patterns: the rows need not be carried along.
-    return TreeEngine(subject.encode, game, background)
+    return TreeEngine(subject.encode, game, background.summary)
 
 
 def _product(subject: Subject, structure: ProductStructure) -> Engine:
@@ -273,7 +296,7 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
         dual, intercepts = _per_class(subject.function, structure.dual, structure.intercepts)
         return ProductEngine(subject.encode, replace(kernel, dual=dual, intercept=intercepts), background)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
-    return _kernel_engine(subject, game, "kernel/product", n_hidden=len(structure.support))
+    return _kernel_engine(subject, game, "kernel/product", len(structure.support), default_budget(n_features))
 
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:
@@ -286,19 +309,22 @@ def _sampled(
     contributions = Grouped(structure.contributions, subject.grouping)
     game = AdditiveGame(contributions, structure.readout, background, subject.grouping)
     n_hidden = structure.contributions(background.rows[:1]).shape[2]
-    return _kernel_engine(subject, game, method, n_hidden)
+    # Another coalition costs hardly more than another background row here, and tells more.
+    return _kernel_engine(subject, game, method, n_hidden, STRUCTURED_EVALUATIONS // 4)
 
 
-def _kernel_engine(subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int) -> KernelEngine:
-    n_pairs = default_budget(subject.grouping.n_features) // 2
-    n_draws = max(1, min(AFFORDABLE_DRAWS, AFFORDABLE_TABLE // n_hidden) // n_pairs)
+def _kernel_engine(
+    subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int, coalitions: int
+) -> KernelEngine:
+    nsamples = subject.options.nsamples
     return KernelEngine(
         subject.encode,
         game,
-        nsamples=subject.options.nsamples,
-        n_draws=n_draws,
+        nsamples=max(coalitions, smallest_budget(subject.grouping.n_features)) if nsamples == "auto" else nsamples,
+        evaluations=min(STRUCTURED_EVALUATIONS, 2 * AFFORDABLE_TABLE // n_hidden),
         random_state=subject.options.random_state,
         method=method,
+        stopping=subject.options.stopping,
     )
 
 

@@ -1,14 +1,16 @@
 """One column of the rows: what it holds, and the check of every value in it.
 
-Nothing is guessed and nothing is rounded: "02139" stays text, 30.7 never becomes 30, and a value that does not fit is
-refused with its column and row. Next: :mod:`service.scoring.schema`.
+Nothing is guessed and nothing is rounded: "02139" stays text, 30.7 never becomes 30, "10/11/2024" is no date, and a
+value that does not fit is refused with its column and row. Next: :mod:`service.scoring.schema`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, tzinfo
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,8 @@ class Column:
         True when the examples had missing values in this column.
     categories : tuple or None
         The known values of a "category" column.
+    ordered : bool
+        True when those are ordered from the lowest to the highest.
     """
 
     name: str
@@ -42,13 +46,15 @@ class Column:
     dtype: str
     nullable: bool = False
     categories: tuple[Any, ...] | None = None
+    ordered: bool = False
 
     @classmethod
     def of(cls, values: pd.Series, name: str) -> Column:
         """Record a column of the examples."""
         nullable = bool(values.isna().any())
         if isinstance(values.dtype, pd.CategoricalDtype):
-            return cls(name, "category", "category", nullable, tuple(values.cat.categories.tolist()))
+            categories = tuple(values.cat.categories.tolist())
+            return cls(name, "category", "category", nullable, categories, bool(values.dtype.ordered))
         return cls(name, _kind(values), str(values.dtype), nullable)
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
@@ -62,10 +68,19 @@ class Column:
         if isinstance(values, np.ndarray) and values.dtype.kind == "f" and self.kind == "number":
             read = values.astype(np.float64)  # the common case, without a look at each value
         else:
-            read = np.array([self._read_one(value, row) for row, value in enumerate(values)], dtype=self.matrix_dtype)
+            read = np.array(self._read_each(values), dtype=self.matrix_dtype)
+        if self.kind == "number" and len(infinite := np.flatnonzero(np.isinf(read))):
+            raise self._refusal(int(infinite[0]), shown(float(read[infinite[0]])))
         if not self.nullable and len(missing := np.flatnonzero(pd.isna(read))):
             raise self._refusal(int(missing[0]), "a missing value, and the examples had none in this column")
         return read
+
+    def for_model(self, values: pd.Series) -> pd.Series:
+        """Give read values the type that the model was fitted with."""
+        if self.dtype == "object" and self.kind in _OBJECTS:
+            objects = [value if _is_missing(value) else _OBJECTS[self.kind](value) for value in values]
+            return pd.Series(objects, index=values.index, dtype=object)
+        return values.astype(self.pandas_dtype)
 
     @property
     def matrix_dtype(self) -> type:
@@ -75,28 +90,48 @@ class Column:
     @property
     def pandas_dtype(self) -> Any:
         """The dtype that a DataFrame for the model has here."""
-        return pd.CategoricalDtype(list(self.categories or ())) if self.kind == "category" else self.dtype
+        if self.kind == "category":
+            return pd.CategoricalDtype(list(self.categories or ()), self.ordered)
+        return pd.api.types.pandas_dtype(self.dtype)
 
-    def _read_one(self, value: Any, row: int) -> Any:
-        if _is_missing(value):
-            return np.nan
-        if isinstance(value, np.generic):
-            value = value.item()
-        read = _READERS[self.kind](value)
-        if read is None or (self.categories is not None and read not in self.categories):
-            raise self._refusal(row, shown(value))
+    def _read_each(self, values: Sequence[Any] | NDArray[Any]) -> list[Any]:
+        read_one = self._reader
+        read = [np.nan if _is_missing(value) else read_one(value) for value in map(_without_numpy, values)]
+        refused = next((row for row, value in enumerate(read) if value is None), None)
+        if refused is not None:
+            raise self._refusal(refused, shown(_without_numpy(values[refused])))
         return read
 
+    @property
+    def _reader(self) -> Callable[[Any], Any]:
+        """What reads one value; it answers None for one that does not fit."""
+        if self.kind == "category":
+            return partial(_read_category, categories=self.categories or ())
+        if self.kind == "datetime":
+            return partial(_read_datetime, dtype=self.pandas_dtype)
+        return _READERS[self.kind]
+
     def _refusal(self, row: int, came: str) -> PayloadError:
-        expected = {"number": "a number", "integer": "an integer", "boolean": "true or false", "string": "a string"}
-        one_of = f"one of {', '.join(map(shown, (self.categories or ())[:10]))}"
-        what = expected.get(self.kind, "a date and time" if self.kind == "datetime" else one_of)
-        return PayloadError(f"Column {self.name!r}, row {row}: expected {what}, got {came}.")
+        return PayloadError(f"Column {self.name!r}, row {row}: expected {self._expected}, got {came}.")
+
+    @property
+    def _expected(self) -> str:
+        if self.kind == "category":
+            return f"one of {', '.join(map(shown, (self.categories or ())[:10]))}"
+        if self.kind == "datetime":
+            zone = "with" if getattr(self.pandas_dtype, "tz", None) else "without"
+            return f"a date and time {zone} a time zone, as ISO 8601 text or milliseconds since 1970"
+        return _EXPECTED[self.kind]
 
 
 def _kind(values: pd.Series) -> str:
     """Name the kind of a column by its values, so that an object column of numbers counts as numbers."""
     inferred = pd.api.types.infer_dtype(values, skipna=True)
+    if inferred == "empty":
+        raise ValueError(
+            f"initialization_examples: column {values.name!r}: expected values, got only missing ones; leave the "
+            "column out, or give it the dtype of its values."
+        )
     if inferred not in _KINDS:
         raise ValueError(
             f"initialization_examples: column {values.name!r}: expected numbers, booleans, strings, dates or "
@@ -105,14 +140,25 @@ def _kind(values: pd.Series) -> str:
     return _KINDS[inferred]
 
 
+def _without_numpy(value: Any) -> Any:
+    """Return a Python value; a numpy date as a Timestamp, since its own ``item`` can be a bare integer."""
+    if isinstance(value, np.datetime64):
+        return pd.Timestamp(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
 
 
 def _read_number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _read_integer(value: Any) -> float | None:
@@ -130,16 +176,39 @@ def _read_string(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _read_category(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool) else None
+def _read_category(value: Any, categories: Sequence[Any]) -> Any:
+    return value if value in categories else None
 
 
-def _read_datetime(value: Any) -> pd.Timestamp | None:
-    """Read ISO text, a timestamp, or milliseconds since 1970 (what pandas' ``to_json`` writes)."""
+def _read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
+    """Read ISO 8601 text, a date, or milliseconds since 1970 (what pandas' ``to_json`` writes), for a column's dtype.
+
+    Text and dates must have a time zone where the column has one, and none where it has none. What the column's
+    resolution cannot hold is refused, not rounded.
+    """
+    zone = getattr(dtype, "tz", None)
     try:
-        return pd.Timestamp(value, unit="ms") if isinstance(value, int) else pd.Timestamp(value)
+        read = _timestamp(value, zone)
+        if read is None or (read.tzinfo is None) != (zone is None):
+            return None
+        return _in_resolution(read if zone is None else read.tz_convert(zone), dtype)
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
+    if isinstance(value, str):
+        datetime.fromisoformat(value)  # pandas alone would also read "now", "12:00" and "10/11/2024"
+    return pd.Timestamp(value) if isinstance(value, str | date) else None
+
+
+def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:
+    if dtype == np.dtype(object):
+        return read
+    unit: Any = dtype.unit if isinstance(dtype, pd.DatetimeTZDtype) else np.datetime_data(dtype)[0]
+    return read.as_unit(unit, round_ok=False)
 
 
 _KINDS = {
@@ -152,14 +221,17 @@ _KINDS = {
     "datetime64": "datetime",
 }
 
+_EXPECTED = {"number": "a number", "integer": "an integer", "boolean": "true or false", "string": "a string"}
+
 _READERS = {
     "number": _read_number,
     "integer": _read_integer,
     "boolean": _read_boolean,
     "string": _read_string,
-    "category": _read_category,
-    "datetime": _read_datetime,
 }
+
+# What numbers of the matrix were in a column of dtype object.
+_OBJECTS: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}
 
 
 def shown(value: Any) -> str:

@@ -8,28 +8,36 @@ last step sees, all rows at once. Next: :mod:`service.shapley.kernel`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from service.scoring.encoders import Encoder
 from service.scoring.schema import Schema
-from service.shapley.background import Background
+from service.shapley.background import Background, BackgroundSummary
 from service.shapley.exact import linear_shapley
-from service.shapley.games import Game
+from service.shapley.games import Function, Game
 from service.shapley.grouping import Grouping
-from service.shapley.kernel import Sampling, kernel_shapley
+from service.shapley.kernel import Sampling, Stopping, refined_shapley
 from service.shapley.products import ProductKernel, product_shapley
 from service.shapley.trees import TreeGame
 
+CHUNKS_PER_JOB = 4  # enough for a bar and an even load; few, because a process makes its tables anew for each
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def no_progress(rows: Iterable[Any]) -> Iterable[Any]:
     """Show nothing."""
     return rows
+
+
+def progress_bar(parts: Iterable[Any]) -> Iterable[Any]:
+    """Show a bar once the work takes longer than a second, and only on a terminal."""
+    return tqdm(parts, desc="Explaining", delay=1, disable=None)
 
 
 @dataclass(frozen=True)
@@ -65,14 +73,13 @@ class Engine(Protocol):
     Attributes
     ----------
     method : str
-    background : Background
-        In the engine's own columns.
+    background : BackgroundSummary
     expected_values : ndarray of shape (n_outputs,)
         The model's mean output over the background.
     """
 
     method: str
-    background: Background
+    background: BackgroundSummary
     expected_values: NDArray[np.float64]
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
@@ -106,8 +113,7 @@ class LinearEngine:
         self.coefficients = coefficients
         self.mean = background.weights @ background.rows  # (n_columns,)
         self.expected_values = coefficients @ self.mean + intercepts
-        # Only the mean matters: the rows need not be carried along.
-        self.background = replace(background, rows=background.rows[:0], weights=background.weights[:0])
+        self.background = background.summary
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances of all rows at once."""
@@ -120,7 +126,7 @@ class TreeEngine:
 
     method = "tree"
 
-    def __init__(self, encode: Encode, game: TreeGame, background: Background) -> None:
+    def __init__(self, encode: Encode, game: TreeGame, background: BackgroundSummary) -> None:
         self.encode = encode
         self.game = game
         self.background = background
@@ -139,12 +145,13 @@ class ProductEngine:
     def __init__(self, encode: Encode, kernel: ProductKernel, background: Background) -> None:
         self.encode = encode
         self.kernel = kernel
-        self.background = background
+        self.rows = background
+        self.background = background.summary
         self.expected_values = background.weights @ kernel.margins(background.rows)
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""
-        values = [product_shapley(self.kernel, row, self.background) for row in progress(self.encode(rows))]
+        values = [product_shapley(self.kernel, row, self.rows) for row in progress(self.encode(rows))]
         return Importances(np.stack(values, axis=1))
 
 
@@ -158,9 +165,10 @@ class KernelEngine:
     game : Game
     nsamples : "auto" or int
         Largest number of coalitions a row.
-    n_draws : int
-        Background rows that each pair of coalitions meets.
+    evaluations : int or None
+        About how many hybrid rows are evaluated for an explained row; None for every coalition on the whole background.
     random_state : int
+    stopping : Stopping
     method : str
         "kernel" where the model is called; "kernel/…" where a structured evaluator takes its place.
     """
@@ -171,20 +179,24 @@ class KernelEngine:
         game: Game,
         *,
         nsamples: str | int,
-        n_draws: int,
+        evaluations: int | None,
         random_state: int,
         method: str,
+        stopping: Stopping,
     ) -> None:
         self.encode = encode
+        self.stopping = stopping
         self.game = game
-        self.sampling = Sampling(None if nsamples == "auto" else _checked_budget(nsamples), n_draws, random_state)
+        self.sampling = Sampling(None if nsamples == "auto" else _checked_budget(nsamples), evaluations, random_state)
         self.method = method
-        self.background = game.background
+        self.background = game.background.summary
         self.expected_values = game.empty_value
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""
-        estimates = [kernel_shapley(self.game, row, self.sampling) for row in progress(self.encode(rows))]
+        estimates = [
+            refined_shapley(self.game, row, self.sampling, self.stopping) for row in progress(self.encode(rows))
+        ]
         return Importances(
             np.stack([estimate.values for estimate in estimates], axis=1),
             np.stack([estimate.standard_errors for estimate in estimates], axis=1),
@@ -196,10 +208,50 @@ class KernelEngine:
             self.encode,
             self.game,
             nsamples=nsamples,
-            n_draws=self.sampling.n_draws,
+            evaluations=self.sampling.evaluations,
             random_state=random_state,
             method=self.method,
+            stopping=self.stopping,
         )
+
+
+class ShapEngine:
+    """``shap.KernelExplainer`` as it is, for those who want the original; scoring with it needs shap.
+
+    It samples with numpy's global generator, so its numbers change from call to call where it cannot enumerate, and it
+    cannot be shared by threads: each call makes its own.
+    """
+
+    method = "shap"
+
+    def __init__(self, function: Function, background: Background, nsamples: str | int) -> None:
+        self.function = function
+        self.rows = background
+        self.nsamples = nsamples
+        self.background = background.summary
+        self.expected_values = background.weights @ function(background.rows)
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Compute the local importances row by row."""
+        import shap  # heavy, and needed by this engine alone
+
+        data = shap.utils._legacy.DenseData(
+            self.rows.rows, [str(i) for i in range(rows.shape[1])], None, self.rows.weights
+        )
+        explainer = shap.KernelExplainer(self.function, data)
+        values = [explainer.shap_values(row, nsamples=self.nsamples, silent=True) for row in progress(rows)]
+        return Importances(np.moveaxis(np.stack(values), 2, 0))  # from (n_rows, n_features, n_outputs)
+
+
+def in_parallel(engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None) -> Importances:
+    """Compute the local importances in joblib jobs, on whatever backend is configured; the numbers are the same."""
+    n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
+    chunks = np.array_split(rows, n_chunks)
+    parts = Parallel(n_jobs=n_jobs)(delayed(engine.importances)(chunk) for chunk in progress(chunks))
+    errors = [part.standard_errors for part in parts if part.standard_errors is not None]
+    return Importances(
+        np.concatenate([part.values for part in parts], axis=1), np.concatenate(errors, axis=1) if errors else None
+    )
 
 
 def unchanged(rows: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from sklearn.utils import Tags, TargetTags
 
 from service.scoring import payload
 from service.scoring.choice import EngineOptions, choose_engine
-from service.scoring.outputs import ModelOutput
+from service.scoring.engines import no_progress, progress_bar
+from service.scoring.outputs import ModelOutput, task_of
 from service.scoring.result import LocalImportances
 from service.scoring.row_explainer import RowExplainer, class_names
 from service.scoring.schema import Schema
@@ -24,26 +25,29 @@ class KernelScoringExplainer:
     """Answers with local importances at scoring time; light, picklable and read-only.
 
     It explains the same output of the model, on the same background and with the same engine as the explainer it is
-    made from, so it gives the numbers that ``explain_local`` gave. One instance may be shared by any number of threads:
-    the same row gives the same bytes alone, in a batch, and in every thread and process.
+    made from, so it gives the numbers that ``explain_local`` gave. The engine alone carries the model, where it calls
+    it. One instance may be shared by any number of threads: the same row gives the same bytes alone, in a batch, and in
+    every thread and process.
 
     Parameters
     ----------
     original_explainer : service.explainers.TabularExplainer or shap.KernelExplainer
     initialization_examples : DataFrame or array of shape (n_examples, n_features), optional
-        Examples for a new background; by default the original's background is kept.
-    nsamples : "auto" or int, default "auto"
-        Largest number of coalitions a row; "auto" is 2 · n_features + 2048. Exact engines ("linear", "tree") evaluate
-        none, whatever it is.
-    random_state : int, default 0
-        Seed of the sampled coalitions, and of the new background if there is one.
+        Examples for a new background, in the columns of the original; by default its background is kept.
+    nsamples : "auto" or int, optional
+        Largest number of coalitions a row; by default that of the original, "auto" for a ``shap.KernelExplainer``,
+        which is 2 · n_features + 2048. Exact engines ("linear", "tree", "product") evaluate none, whatever it is.
+    random_state : int, optional
+        Seed of the sampled coalitions, and of the new background if there is one; by default that of the original, 0
+        for a ``shap.KernelExplainer``.
 
     Raises
     ------
     TypeError
         When the original explainer is of another kind.
     ValueError
-        When an option is out of range, or a ``shap.KernelExplainer`` has a link other than the identity.
+        When an option is out of range, or a ``shap.KernelExplainer`` has a link other than the identity or keeps the
+        index.
     """
 
     def __init__(
@@ -51,14 +55,15 @@ class KernelScoringExplainer:
         original_explainer: Any,
         initialization_examples: Any = None,
         *,
-        nsamples: str | int = "auto",
-        random_state: int = 0,
+        nsamples: str | int | None = None,
+        random_state: int | None = None,
     ) -> None:
         original = _row_explainer(original_explainer)
         if initialization_examples is None:
-            self._explainer = original.with_sampling(nsamples, random_state)
+            explainer = original.with_sampling(nsamples, random_state)
         else:
-            self._explainer = _with_examples(original, initialization_examples, nsamples, random_state)
+            explainer = original.with_examples(initialization_examples, nsamples, random_state)
+        self._explainer = explainer.without_model()
 
     @property
     def features(self) -> list[str]:
@@ -72,13 +77,13 @@ class KernelScoringExplainer:
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background: a list with one number per class, one number for regressors."""
+        """The model's mean output over the background: one number for a regressor, a list per class or target else."""
         expected = self._explainer.engine.expected_values.tolist()
         return expected[0] if self._explainer.function.task == "regression" and len(expected) == 1 else expected
 
     @property
     def method(self) -> str:
-        """How the importances are computed: "linear", "tree" (both exact) or "kernel"."""
+        """How the importances are computed; see :class:`service.scoring.LocalImportances`."""
         return self._explainer.engine.method
 
     @property
@@ -122,7 +127,7 @@ class KernelScoringExplainer:
         -------
         list
             ``[class][row][feature]`` for classifiers (classes in ``predict_proba`` column order),
-            ``[row][feature]`` for regressors.
+            ``[row][feature]`` for regressors, ``[target][row][feature]`` for those with several targets.
 
         Raises
         ------
@@ -133,9 +138,29 @@ class KernelScoringExplainer:
         """
         return self.explain_rows(rows).to_lists()
 
-    def explain_rows(self, rows: Any) -> LocalImportances:
-        """Compute local importances as arrays, with expected values, names, method and scale; see :meth:`explain`."""
-        return self._explainer.explain(rows)
+    def explain_rows(self, rows: Any, *, n_jobs: int | None = None, show_progress: bool = False) -> LocalImportances:
+        """Compute local importances as arrays, with standard errors, expected values, names, method and scale.
+
+        Parameters
+        ----------
+        rows : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
+            As in :meth:`explain`.
+        n_jobs : int, optional
+            Number of joblib jobs, −1 for all processors; the backend is joblib's choice or
+            ``joblib.parallel_config``'s. The numbers do not depend on it.
+        show_progress : bool, default False
+            Show a bar on a terminal once the work takes longer than a second.
+
+        Returns
+        -------
+        LocalImportances
+
+        Raises
+        ------
+        PayloadError, ModelOutputError
+            As in :meth:`explain`.
+        """
+        return self._explainer.explain(rows, progress_bar if show_progress else no_progress, n_jobs)
 
     def predict(self, X: Any) -> list[Any]:
         """Return :meth:`explain`, so that the explainer can end a scikit-learn pipeline."""
@@ -156,7 +181,7 @@ class KernelScoringExplainer:
             "method": self.method,
             "output": self.output,
             "task": explainer.function.task,
-            "model": f"{type(explainer.function.model).__module__}.{type(explainer.function.model).__qualname__}",
+            "model": explainer.function.type_name,
             "note": explainer.note,
             "features": self.features,
             "classes": self.classes,
@@ -165,7 +190,7 @@ class KernelScoringExplainer:
             "columns": self.schema.to_dict(),
             "background": {
                 "kind": background.kind,
-                "n_rows": len(background.rows),
+                "n_rows": background.n_rows,
                 "n_examples": background.n_examples,
             },
             "nsamples": explainer.options.nsamples,
@@ -185,33 +210,14 @@ def _row_explainer(original: Any) -> RowExplainer:
     )
 
 
-def _with_examples(original: RowExplainer, examples: Any, nsamples: str | int, random_state: int) -> RowExplainer:
-    """Build the original again on other examples; what was decided about names and outputs stays."""
-    return RowExplainer.build(
-        original.function.model,
-        examples,
-        features=original.schema.names,
-        classes=original.classes,
-        subset=original.subset,
-        output="auto" if not hasattr(original.function.model, "predict") else original.function.scale,
-        task=original.function.task,
-        options=replace(original.options, nsamples=nsamples, random_state=random_state),
-    )
-
-
 def _from_shap(original: Any) -> RowExplainer:
     """Take over the function, background rows and weights of a ``shap.KernelExplainer``."""
-    link = type(original.link).__name__ + getattr(original.link, "__name__", "")
-    if "identity" not in link.lower():
-        raise ValueError(
-            "KernelScoringExplainer: expected a shap.KernelExplainer with link='identity', got another link."
-        )
+    _check_shap(original)
     rows = np.asarray(original.data.data)
-    function = original.model.f
-    model, scale = _bound_model(function)
-    names = getattr(original, "data_feature_names", None) or original.data.group_names
-    schema = Schema.of(rows, names, model)
-    task = "classification" if original.vector_out else "regression"
+    model, scale, task = _explained(original)
+    given = getattr(original, "data_feature_names", None)
+    owner = getattr(model, "__self__", model)  # a bound method takes what its model was fitted on
+    schema = Schema.of(rows, original.data.group_names if given is None else given, owner)
     output = ModelOutput(model, scale, task, schema)
     background = Background.weighted(schema.matrix(rows), original.data.weights, "given", len(rows))
     options = EngineOptions()
@@ -220,10 +226,48 @@ def _from_shap(original: Any) -> RowExplainer:
     return RowExplainer(output, engine, options, classes, note=note)
 
 
-def _bound_model(function: Any) -> tuple[Any, str]:
-    """Recognise ``model.predict_proba`` and its like, so that the model itself is kept, and not only its method."""
-    scale = {"predict_proba": "probability", "decision_function": "margin"}.get(getattr(function, "__name__", ""))
-    model = getattr(function, "__self__", None)
-    if model is not None and scale is not None:
-        return model, scale
-    return function, "prediction"
+def _check_shap(original: Any) -> None:
+    link = type(original.link).__name__ + getattr(original.link, "__name__", "")
+    if "identity" not in link.lower():
+        raise ValueError(
+            "KernelScoringExplainer: expected a shap.KernelExplainer with link='identity', got another link."
+        )
+    if original.keep_index:
+        raise ValueError(
+            "KernelScoringExplainer: expected a shap.KernelExplainer with keep_index=False, got keep_index=True; rows "
+            "have no index when they are served."
+        )
+
+
+def _explained(original: Any) -> tuple[Any, str, str]:
+    """Find model, scale and task of a ``shap.KernelExplainer``.
+
+    Of ``model.predict_proba`` and its like the model itself is kept, and not only its method. A classifier's
+    ``predict`` stays a plain function: labels are no output that this package explains.
+    """
+    function = original.model.f
+    task = "classification" if original.vector_out else "regression"
+    model, method = getattr(function, "__self__", None), getattr(function, "__name__", "")
+    if method not in _SCALES or not hasattr(model, "predict"):
+        return function, "prediction", task
+    model = _with_its_names(model, original)
+    if method == "predict" and task_of(model) == "classification":
+        return model.predict, "prediction", task
+    return model, _SCALES[method], "regression" if method == "predict" else task
+
+
+def _with_its_names(model: Any, original: Any) -> Any:
+    """Give the names back to a model that shap has copied and taken them from (``feature_names_in_`` is None)."""
+    if getattr(model, "feature_names_in_", original) is not None:
+        return model
+    names: Any = list(original.data.group_names)
+    if names == [str(i) for i in range(len(names))]:  # what shap calls the columns of an array
+        names = getattr(original, "data_feature_names", None)
+    if names is None:
+        return model
+    named = copy(model)
+    named.feature_names_in_ = np.array(names, dtype=object)
+    return named
+
+
+_SCALES = {"predict_proba": "probability", "decision_function": "margin", "predict": "prediction"}

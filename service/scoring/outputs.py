@@ -5,6 +5,7 @@
 | regressor                      | "prediction": ``predict``                                         |
 | linear or boosted classifier   | "margin": ``decision_function``, where the model is a plain sum   |
 | any other classifier           | "probability": ``predict_proba``; "margin" where it has none      |
+| outlier detector               | "margin": ``decision_function``, one number; low is an outlier    |
 | plain function                 | "prediction": whatever it returns; several columns are classes    |
 
 A binary margin is given for both classes, −m and m, so that every classifier has one output per class.
@@ -13,12 +14,15 @@ A binary margin is given for both classes, −m and m, so that every classifier 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from service.scoring.errors import ModelOutputError
 from service.scoring.schema import Schema
@@ -29,13 +33,22 @@ _METHODS = {"probability": "predict_proba", "margin": "decision_function", "pred
 
 
 @dataclass(frozen=True)
+class ModelName:
+    """What is kept of a model that is not asked any more: its name in messages, its type and its labels."""
+
+    name: str
+    type_name: str
+    labels: Any
+
+
+@dataclass(frozen=True)
 class ModelOutput:
     """The function that is explained, picklable: a model, the method asked, and the rows' schema.
 
     Attributes
     ----------
     model : object
-        A fitted estimator, or a plain function of rows.
+        A fitted estimator, a plain function of rows, or a :class:`ModelName` in place of either.
     scale : {"probability", "margin", "prediction"}
     task : {"classification", "regression"}
     schema : Schema
@@ -81,9 +94,27 @@ class ModelOutput:
     @property
     def name(self) -> str:
         """The model and method in words, for messages."""
+        if isinstance(self.model, ModelName):
+            return self.model.name
         if self._is_function:
             return getattr(self.model, "__qualname__", type(self.model).__name__)
         return f"{type(self.model).__name__}.{_METHODS[self.scale]}"
+
+    @property
+    def type_name(self) -> str:
+        """The model's type with its module."""
+        if isinstance(self.model, ModelName):
+            return self.model.type_name
+        return f"{type(self.model).__module__}.{type(self.model).__qualname__}"
+
+    @property
+    def labels(self) -> Any:
+        """What a classifier predicts for each of its classes (``classes_``), None where the model does not say."""
+        return self.model.labels if isinstance(self.model, ModelName) else getattr(self.model, "classes_", None)
+
+    def without_model(self) -> ModelOutput:
+        """Return the same output by name only."""
+        return replace(self, model=ModelName(self.name, self.type_name, self.labels))
 
     @property
     def _is_function(self) -> bool:
@@ -124,26 +155,48 @@ def model_output(
     _check_choice("model_task", task, ("unknown", *TASKS))
     if not hasattr(model, "predict"):
         return _function_output(model, schema, probe, output, task)
-    found = task if task != "unknown" else _task_of(model)
-    available = [scale for scale in _scales(found, prefers_margin) if hasattr(model, _METHODS[scale])]
+    _check_fitted(model)
+    found = task if task != "unknown" else task_of(model)
+    known = _scales(model, found, prefers_margin)
+    available = [scale for scale in known if hasattr(model, _METHODS[scale])]
     if not available or output not in ("auto", *available):
         raise ValueError(
             f"{type(model).__name__}: expected a {found} model with "
-            f"{' or '.join(_METHODS[scale] for scale in _scales(found, prefers_margin))}"
+            f"{' or '.join(_METHODS[scale] for scale in known)}"
             f"{'' if output == 'auto' else f' and output one of {available}'}, got output={output!r}."
         )
     return ModelOutput(model, available[0] if output == "auto" else output, found, schema)
 
 
-def _scales(task: str, prefers_margin: bool) -> Sequence[str]:
+def task_of(model: Any) -> str:
+    """Tell whether a model with ``predict`` is for "classification" or "regression", like outlier detectors."""
+    is_one = hasattr(model, "predict_proba") or (_has_tags(model) and is_classifier(model))
+    return "classification" if is_one else "regression"
+
+
+def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
     """List the outputs that a task knows, the default first."""
     if task == "regression":
-        return ("prediction",)
+        return ("margin", "prediction") if _has_tags(model) and is_outlier_detector(model) else ("prediction",)
     return ("margin", "probability") if prefers_margin else ("probability", "margin")
 
 
-def _task_of(model: Any) -> str:
-    return "classification" if is_classifier(model) or hasattr(model, "predict_proba") else "regression"
+def _has_tags(model: Any) -> bool:
+    """Tell whether scikit-learn can be asked about the model; it fails on models that it does not know."""
+    return hasattr(model, "__sklearn_tags__")
+
+
+def _check_fitted(model: Any) -> None:
+    """Refuse an unfitted model of scikit-learn's own; of other models nothing is known."""
+    last = model
+    while isinstance(last, Pipeline):  # it is fitted when its last step is
+        last = last.steps[-1][1]
+    if not type(last).__module__.startswith("sklearn."):
+        return
+    try:
+        check_is_fitted(last)
+    except NotFittedError:
+        raise ValueError(f"model: expected a fitted {type(model).__name__}; call its fit(X, y) first.") from None
 
 
 def _function_output(model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str) -> ModelOutput:

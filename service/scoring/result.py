@@ -16,13 +16,14 @@ class LocalImportances:
     Attributes
     ----------
     values : ndarray of shape (n_classes, n_rows, n_features) or (n_rows, n_features)
-        Classes first for classifiers (in ``predict_proba`` column order); regressors with one target have no such axis.
+        Classes first for classifiers (in ``predict_proba`` column order), targets first for regressors with several of
+        them; regressors with one target have no such axis.
     expected_values : ndarray of shape (n_classes,) or ()
         The model's mean output over the background. expected value + Σ importances = the model's output for the row.
     features : list of str
         Names along the last axis.
     classes : list or None
-        Names along the first axis; None for regressors.
+        Names along a classifier's first axis; None for regressors.
     method : str
         "linear", "tree" and "product" are exact; "kernel" is Kernel SHAP by calling the model, and "kernel/linear",
         "kernel/product", "kernel/network" evaluate it without a call of the model.
@@ -41,5 +42,8 @@ class LocalImportances:
     standard_errors: NDArray[np.float64] | None = None
 
     def to_lists(self) -> list[Any]:
-        """Return the values as nested lists: ``[class][row][feature]``, or ``[row][feature]`` for regressors."""
+        """Return the values as nested lists: ``[class][row][feature]``, or ``[row][feature]`` for regressors.
+
+        Regressors with several targets have ``[target][row][feature]``.
+        """
         return self.values.tolist()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.scoring.choice import EngineOptions, choose_engine
-from service.scoring.engines import Engine, KernelEngine, Progress, no_progress
+from service.scoring.engines import Engine, KernelEngine, Progress, in_parallel, no_progress
 from service.scoring.model_kinds import model_kind
 from service.scoring.outputs import ModelOutput, model_output
 from service.scoring.result import LocalImportances
 from service.scoring.schema import Schema
+from service.shapley.coalitions import smallest_budget
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class RowExplainer:
     subset: tuple[int, ...] | None = None
     note: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a number of coalitions with which a row whose features all vary could not be explained."""
+        n_features, nsamples = len(self.schema.columns), self.options.nsamples
+        needed = smallest_budget(n_features)
+        if isinstance(self.engine, KernelEngine) and not isinstance(nsamples, str) and nsamples < needed:
+            raise ValueError(
+                f"nsamples: expected at least {needed} coalitions for {n_features} features, got {nsamples}."
+            )
+
     @classmethod
     def build(
         cls,
@@ -55,9 +66,16 @@ class RowExplainer:
         task: str,
         options: EngineOptions,
     ) -> RowExplainer:
-        """Record the schema of the examples, decide what is explained, and build the engine for it."""
+        """Record the schema of the examples, decide what is explained, and build the engine for it.
+
+        Raises
+        ------
+        ValueError
+            When an option is out of range.
+        """
+        options = _checked(options)
         schema = Schema.of(examples, features, model)
-        matrix = schema.matrix(examples)
+        matrix = schema.from_positions(examples)
         prefers_margin = model_kind(model) in ("linear", "boosting")
         function = model_output(model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin)
         engine, note = choose_engine(function, matrix, options)
@@ -78,19 +96,43 @@ class RowExplainer:
     @property
     def labels(self) -> list[Any] | None:
         """What a classifier predicts for each of its classes; None for regressors and plain functions."""
-        labels = getattr(self.function.model, "classes_", None)
+        labels = self.function.labels
         return None if labels is None or self.classes is None else plain_values(labels)
 
-    def with_sampling(self, nsamples: str | int, random_state: int) -> RowExplainer:
-        """Return the same explainer with another number of coalitions and seed; exact engines need neither."""
-        options = replace(self.options, nsamples=nsamples, random_state=random_state)
-        if not isinstance(self.engine, KernelEngine):
+    def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
+        """Return the same explainer with another number of coalitions and seed; None keeps what it has."""
+        options = self._options(nsamples, random_state)
+        if options == self.options or not isinstance(self.engine, KernelEngine):
             return replace(self, options=options)
-        return replace(self, options=options, engine=self.engine.with_sampling(nsamples, random_state))
+        engine = self.engine.with_sampling(options.nsamples, options.random_state)
+        return replace(self, options=options, engine=engine)
 
-    def explain(self, rows: Any, progress: Progress = no_progress) -> LocalImportances:
-        """Explain rows in any form that :meth:`Schema.matrix` takes."""
-        importances = self.engine.importances(self.schema.matrix(rows), progress)
+    def with_examples(self, examples: Any, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
+        """Return an explainer of the same output with a background chosen from other examples."""
+        options = self._options(nsamples, random_state)
+        engine, note = choose_engine(self.function, self.schema.matrix(examples), options)
+        return replace(self, options=options, engine=engine, note=note)
+
+    def without_model(self) -> RowExplainer:
+        """Leave the model to the engine, which has it where it calls it."""
+        return replace(self, function=self.function.without_model())
+
+    def _options(self, nsamples: str | int | None, random_state: int | None) -> EngineOptions:
+        return _checked(
+            replace(
+                self.options,
+                nsamples=self.options.nsamples if nsamples is None else nsamples,
+                random_state=self.options.random_state if random_state is None else random_state,
+            )
+        )
+
+    def explain(self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None) -> LocalImportances:
+        """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs."""
+        matrix = self.schema.matrix(rows)
+        if n_jobs in (None, 1):
+            importances = self.engine.importances(matrix, progress)
+        else:
+            importances = in_parallel(self.engine, matrix, progress, n_jobs)
         return LocalImportances(
             values=self._shaped(importances.values),
             expected_values=self.engine.expected_values[0] if self._has_no_class_axis else self.engine.expected_values,
@@ -117,12 +159,14 @@ def class_names(function: ModelOutput, classes: Sequence[Any] | None, n_outputs:
     Raises
     ------
     ValueError
-        When there are not as many names as outputs.
+        When there are not as many names as outputs, or names for a regressor.
     """
     if function.task == "regression":
+        if classes is not None:
+            raise ValueError(f"classes: expected none for {function.name}, a regression, got {list(classes)}.")
         return None
-    given = classes if classes is not None else getattr(function.model, "classes_", range(n_outputs))
-    names = plain_values(given)
+    labels = function.labels if function.labels is not None else range(n_outputs)
+    names = plain_values(labels if classes is None else classes)
     if len(names) != n_outputs:
         raise ValueError(
             f"classes: expected {n_outputs} names, one for each output of {function.name}, got {len(names)}."
@@ -135,14 +179,28 @@ def plain_values(values: Iterable[Any]) -> list[Any]:
     return [value.item() if isinstance(value, np.generic) else value for value in values]
 
 
+def _checked(options: EngineOptions) -> EngineOptions:
+    """Refuse a number of coalitions and a seed that are none; return plain integers."""
+    nsamples, seed = options.nsamples, options.random_state
+    if nsamples != "auto" and not _is_whole(nsamples, at_least=2):
+        raise ValueError(f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}.")
+    if not _is_whole(seed, at_least=0):
+        raise ValueError(f"random_state: expected a whole number of at least 0, got {seed!r}.")
+    return replace(options, nsamples="auto" if nsamples == "auto" else int(nsamples), random_state=int(seed))
+
+
+def _is_whole(value: Any, at_least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
+
+
 def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tuple[int, ...] | None:
     if subset is None:
         return None
-    positions = [names.index(name) if name in names else name for name in subset]
-    wrong = [p for p in positions if not isinstance(p, int) or not 0 <= p < len(names)]
-    if wrong or not positions or len(set(positions)) != len(positions):
+    wanted: Iterable[Any] = [] if isinstance(subset, str) else subset  # a bare name is no list of letters
+    positions = [names.index(name) if name in names else name for name in wanted]
+    is_valid = all(_is_whole(position, at_least=0) and position < len(names) for position in positions)
+    if not is_valid or not positions or len(set(positions)) != len(positions):
         raise ValueError(
-            f"explain_subset: expected different column names or positions from 0 to {len(names) - 1}, "
-            f"got {list(subset)}."
+            f"explain_subset: expected different column names or positions from 0 to {len(names) - 1}, got {subset!r}."
         )
-    return tuple(int(p) for p in positions)
+    return tuple(int(position) for position in positions)

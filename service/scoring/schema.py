@@ -7,7 +7,8 @@ into the form in which the model was fitted. Next: :mod:`service.scoring.payload
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,12 +27,16 @@ class Schema:
     Attributes
     ----------
     columns : tuple of Column
+        Under the names by which rows are matched and importances are shown.
     as_frame : bool
         True when the model was fitted on a DataFrame and wants one, False when it takes the bare matrix.
+    model_names : tuple
+        What the model itself calls its columns: the labels of the DataFrame that it takes.
     """
 
     columns: tuple[Column, ...]
     as_frame: bool
+    model_names: tuple[Hashable, ...]
 
     @classmethod
     def of(cls, examples: Any, names: Sequence[str] | None, model: Any) -> Schema:
@@ -41,7 +46,8 @@ class Schema:
         ----------
         examples : DataFrame or array-like of shape (n_examples, n_features)
         names : sequence of str or None
-            Feature names; by default the DataFrame's columns, or "0", "1", … for an array.
+            Feature names; by default the model's own: the DataFrame's columns, for an array those that the model was
+            fitted on, else "0", "1", ….
         model : object
             Asked whether it was fitted on a DataFrame (scikit-learn's ``feature_names_in_``).
 
@@ -50,17 +56,12 @@ class Schema:
         ValueError
             When `examples` is not a non-empty table, or the names do not fit it.
         """
-        frame = examples if isinstance(examples, pd.DataFrame) else pd.DataFrame(_table(examples))
-        if 0 in frame.shape:
-            raise ValueError(f"initialization_examples: expected at least one row and column, got {frame.shape}.")
-        chosen = [str(name) for name in (names if names is not None else frame.columns)]
-        if len(chosen) != frame.shape[1] or len(set(chosen)) != len(chosen):
-            raise ValueError(
-                f"features: expected {frame.shape[1]} different names, one for each column of the examples, "
-                f"got {len(set(chosen))} different ones in {len(chosen)}."
-            )
-        columns = tuple(Column.of(frame.iloc[:, i], name) for i, name in enumerate(chosen))
-        return cls(columns, _takes_frames(model, isinstance(examples, pd.DataFrame), columns))
+        is_frame = isinstance(examples, pd.DataFrame)
+        table = _table(examples)
+        labels = tuple(table.columns) if is_frame else _labels_of_array(table, names, model)
+        chosen = _chosen_names(names, labels, table.shape[1])
+        columns = tuple(Column.of(table.iloc[:, i], name) for i, name in enumerate(chosen))
+        return cls(columns, _takes_frames(model, is_frame, columns), labels)
 
     @property
     def names(self) -> list[str]:
@@ -78,7 +79,8 @@ class Schema:
         Parameters
         ----------
         rows : DataFrame, array of shape (n_rows, n_features), list of records, or list of lists
-            A DataFrame and records are matched by column name, arrays and lists by position.
+            A DataFrame and records are matched by column name, arrays and lists by position. A DataFrame may have the
+            model's own names too.
 
         Returns
         -------
@@ -90,19 +92,16 @@ class Schema:
             When the rows do not fit the schema.
         """
         if isinstance(rows, pd.DataFrame):
-            columns = [_values(rows.iloc[:, i]) for i in range(rows.shape[1])]
-            return self.from_named([str(name) for name in rows.columns], columns)
+            return self.from_named(self._translated(rows.columns), _columns(rows))
         if isinstance(rows, Sequence) and not isinstance(rows, str) and rows and isinstance(rows[0], Mapping):
             return self.from_records(rows)
         return self.from_positions(rows)
 
     def from_records(self, records: Sequence[Any]) -> NDArray[Any]:
         """Check a list of {column: value} records, each with the same columns."""
-        for row, record in enumerate(records):
-            if not isinstance(record, Mapping):
-                raise PayloadError(f"Row {row}: expected a record like row 0, got {shown(record)}.")
-            self._check_names([str(name) for name in record], where=f"Row {row}: ")
-        return self._stack([column.read([record[column.name] for record in records]) for column in self.columns])
+        names = set(self.names)
+        checked = [self._record(record, names, row) for row, record in enumerate(records)]
+        return self._stack([column.read([record[column.name] for record in checked]) for column in self.columns])
 
     def from_named(self, names: Sequence[str], columns: Sequence[Sequence[Any] | NDArray[Any]]) -> NDArray[Any]:
         """Check columns that come with their names, in any order."""
@@ -111,56 +110,120 @@ class Schema:
         return self._stack([column.read(by_name[column.name]) for column in self.columns])
 
     def from_positions(self, rows: Any) -> NDArray[Any]:
-        """Check rows without names: an array or a list of lists, columns in the model's order."""
-        if isinstance(rows, np.ndarray):
-            if rows.ndim != 2 or rows.shape[1] != len(self.columns):
-                raise PayloadError(f"Rows: expected an array of shape (n, {len(self.columns)}), got {rows.shape}.")
-            return self._stack([column.read(values) for column, values in zip(self.columns, rows.T, strict=True)])
-        if not isinstance(rows, Sequence) or isinstance(rows, str):
-            raise PayloadError(f"Rows: expected a DataFrame, an array, records or a list of lists, got {shown(rows)}.")
-        for row, values in enumerate(rows):
-            if not isinstance(values, list | tuple | np.ndarray) or len(values) != len(self.columns):
-                raise PayloadError(f"Row {row}: expected a list of {len(self.columns)} values, got {shown(values)}.")
-        by_column = zip(*rows, strict=True) if len(rows) else [()] * len(self.columns)
-        return self._stack([column.read(values) for column, values in zip(self.columns, by_column, strict=True)])
+        """Check rows whose columns are in the model's order: an array, a list of lists, a DataFrame of any names."""
+        return self._stack([column.read(values) for column, values in zip(self.columns, self._cut(rows), strict=True)])
 
     def model_rows(self, matrix: NDArray[Any]) -> pd.DataFrame | NDArray[Any]:
-        """Turn the matrix into what the model was fitted on: a DataFrame with its dtypes, or the matrix itself."""
+        """Turn the matrix into what the model was fitted on: a DataFrame with its names and dtypes, or the matrix."""
         if not self.as_frame:
             return matrix
-        frame = pd.DataFrame(matrix, columns=self.names)
-        return frame.astype({c.name: c.pandas_dtype for c in self.columns if c.dtype != matrix.dtype.name})
+        frame = pd.DataFrame(matrix, columns=list(self.model_names))
+        if all(column.dtype == "float64" for column in self.columns):
+            return frame
+        by_label = zip(self.model_names, self.columns, strict=True)
+        return pd.DataFrame({label: column.for_model(frame[label]) for label, column in by_label})
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
         return [asdict(column) for column in self.columns]
 
+    def _cut(self, rows: Any) -> Sequence[Any]:
+        """Cut rows into columns, when each row has as many values as there are columns."""
+        n_columns = len(self.columns)
+        if isinstance(rows, np.ndarray | pd.DataFrame):
+            if rows.ndim != 2 or rows.shape[1] != n_columns:
+                raise PayloadError(f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}.")
+            return _columns(rows) if isinstance(rows, pd.DataFrame) else list(rows.T)
+        if not isinstance(rows, Sequence) or isinstance(rows, str):
+            raise PayloadError(f"Rows: expected a DataFrame, an array, records or a list of lists, got {shown(rows)}.")
+        for row, values in enumerate(rows):
+            if not isinstance(values, list | tuple | np.ndarray) or len(values) != n_columns:
+                raise PayloadError(f"Row {row}: expected a list of {n_columns} values, got {shown(values)}.")
+        return list(zip(*rows, strict=True)) if len(rows) else [()] * n_columns
+
     def _stack(self, columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
         if not columns or len(columns[0]) == 0:
             raise PayloadError("Rows: expected at least one row, got none.")
-        return np.stack([column if self.is_numeric else column.astype(object) for column in columns], axis=1)
+        return np.stack(columns if self.is_numeric else [column.astype(object) for column in columns], axis=1)
+
+    def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
+        """Turn a DataFrame's labels into column names, from the model's own names where it has those."""
+        names = [str(label) for label in labels]
+        by_model = dict(zip(map(str, self.model_names), self.names, strict=True))
+        return [by_model[name] for name in names] if set(names) == set(by_model) else names
+
+    def _record(self, record: Any, names: set[str], row: int) -> Mapping[str, Any]:
+        if not isinstance(record, Mapping):
+            raise PayloadError(f"Row {row}: expected a record like row 0, got {shown(record)}.")
+        if record.keys() == names:  # the common case: nothing to list
+            return record
+        self._check_names([str(name) for name in record], where=f"Row {row}: ")
+        return {str(name): value for name, value in record.items()}
 
     def _check_names(self, names: Sequence[str], where: str = "") -> None:
-        missing = [name for name in self.names if name not in names]
-        unknown = [name for name in names if name not in self.names]
+        own, came = set(self.names), set(names)
+        missing = [name for name in self.names if name not in came]
+        unknown = [name for name in names if name not in own]
         if missing or unknown:
             wrong = [f"missing {_named(missing)}"] * bool(missing) + [f"unknown {_named(unknown)}"] * bool(unknown)
             raise PayloadError(f"{where}Expected the model's own columns, but {' and '.join(wrong)}.")
-        if len(set(names)) != len(names):
-            twice = sorted({name for name in names if list(names).count(name) > 1})
+        if len(came) != len(names):
+            twice = sorted(name for name, count in Counter(names).items() if count > 1)
             raise PayloadError(f"{where}Expected each column once, but {_named(twice)} came more often.")
 
 
-def _table(examples: Any) -> NDArray[Any]:
-    table = np.asarray(examples)
-    if table.ndim != 2:
-        raise ValueError(f"initialization_examples: expected a DataFrame or a 2-D array, got shape {table.shape}.")
+def _table(examples: Any) -> pd.DataFrame:
+    table = examples if isinstance(examples, pd.DataFrame) else _frame(examples)
+    if 0 in table.shape:
+        raise ValueError(f"initialization_examples: expected at least one row and column, got {table.shape}.")
     return table
+
+
+def _frame(examples: Any) -> pd.DataFrame:
+    try:
+        array = np.asarray(examples)
+    except ValueError:
+        raise ValueError("initialization_examples: expected a table, got rows of different lengths.") from None
+    if array.ndim != 2:
+        raise ValueError(f"initialization_examples: expected a DataFrame or a 2-D array, got shape {array.shape}.")
+    # An array of numbers and text has become text all over; pandas keeps the type of each column of a list.
+    is_mixed = isinstance(examples, Sequence) and array.dtype.kind in "OSU"
+    return pd.DataFrame(list(examples) if is_mixed else array)
+
+
+def _labels_of_array(table: pd.DataFrame, names: Sequence[str] | None, model: Any) -> tuple[Hashable, ...]:
+    """Find what the model calls the columns of an array: what it was fitted on, else the names given, else 0, 1, …."""
+    fitted_on = getattr(model, "feature_names_in_", None)
+    if fitted_on is None:
+        return tuple(names if names is not None else table.columns)
+    if len(fitted_on) != table.shape[1]:
+        raise ValueError(
+            f"initialization_examples: expected the {len(fitted_on)} columns that {type(model).__name__} was fitted "
+            f"on, got {table.shape[1]}."
+        )
+    return tuple(fitted_on)
+
+
+def _chosen_names(names: Sequence[str] | None, labels: Sequence[Hashable], n_columns: int) -> list[str]:
+    own = [str(label) for label in labels]
+    chosen = own if names is None else [str(name) for name in names]
+    if len(chosen) != n_columns or len(set(chosen)) != len(chosen):
+        raise ValueError(
+            f"features: expected {n_columns} different names, one for each column of the examples, "
+            f"got {len(set(chosen))} different ones in {len(chosen)}."
+        )
+    taken = next((pair for pair in zip(chosen, own, strict=True) if pair[0] != pair[1] and pair[0] in own), None)
+    if taken is not None:  # which column would a DataFrame mean?
+        raise ValueError(
+            f"features: expected new names, or the model's own in their places, got {taken[0]!r} for the column that "
+            f"the model calls {taken[1]!r}; reorder the columns of the examples instead."
+        )
+    return chosen
 
 
 def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column]) -> bool:
     """Ask a scikit-learn model what it was fitted on; of other models believe what the examples look like."""
-    if hasattr(model, "feature_names_in_"):
+    if getattr(model, "feature_names_in_", None) is not None:
         return True
     numeric = all(column.kind in NUMERIC_KINDS for column in columns)
     return examples_are_frame and not (numeric and hasattr(model, "n_features_in_"))
@@ -169,6 +232,10 @@ def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column
 def _named(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     return f"column{'s' if len(names) > 1 else ''} {shown}"
+
+
+def _columns(frame: pd.DataFrame) -> list[NDArray[Any]]:
+    return [_values(frame.iloc[:, i]) for i in range(frame.shape[1])]
 
 
 def _values(series: pd.Series) -> NDArray[Any]:

@@ -6,10 +6,20 @@ Which rows are taken is decided elsewhere (:mod:`service.scoring.backgrounds`); 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class BackgroundSummary:
+    """What a background is: how it was obtained, its number of rows, and how many examples they stand for."""
+
+    kind: str
+    n_rows: int
+    n_examples: int
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: plans are cached by it
@@ -55,6 +65,20 @@ class Background:
     def uniform(cls, rows: NDArray[Any], kind: str = "whole", n_examples: int | None = None) -> Background:
         """Give every row the same weight."""
         return cls.weighted(rows, np.ones(len(rows)), kind, n_examples if n_examples is not None else len(rows))
+
+    @property
+    def summary(self) -> BackgroundSummary:
+        """What it is, without the rows."""
+        return BackgroundSummary(self.kind, len(self.rows), self.n_examples)
+
+    @cached_property
+    def marks(self) -> NDArray[np.float64]:
+        """The rows as numbers that average to 0, of unit spread; no columns when they are not all finite numbers."""
+        if self.rows.dtype == object or not np.isfinite(self.rows).all():
+            return np.zeros((len(self.rows), 0))
+        centred = self.rows - self.weights @ self.rows
+        spread = np.sqrt(self.weights @ centred**2)
+        return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background in at least one of its rows.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan
 
 DEFAULT_CALL_BYTES = 64 * 2**20
@@ -30,12 +31,15 @@ class Game(Protocol):
     background : Background
     n_features : int
         Number of players; an encoded row may have more columns.
+    grouping : Grouping
+        Which feature each column of the rows belongs to.
     empty_value : ndarray of shape (n_outputs,)
         v(∅), the mean output over the background.
     """
 
     background: Background
     n_features: int
+    grouping: Grouping
     empty_value: NDArray[np.float64]
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
@@ -60,6 +64,16 @@ class Game(Protocol):
         """Return the exact Shapley values of the controls, shape (n_controls, n_features)."""
 
 
+class Control(Protocol):
+    """A simpler model of the same rows whose Shapley values on the game's background are known exactly."""
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return its outputs, shape (n_rows, n_controls)."""
+
+    def shapley_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return its Shapley values, shape (n_controls, n_features)."""
+
+
 class BlackBoxGame:
     """The game of a model on a background; the row comes with each call, so one game serves all rows and threads.
 
@@ -71,13 +85,23 @@ class BlackBoxGame:
     call_bytes : int, default 64 MiB
         Largest size of the rows handed to `function` in one call. A call never mixes two explained rows: many models
         give different last bits for the same row in a differently cut batch, and a row must not depend on its company.
+    control : Control, optional
+        Evaluated on the same hybrid rows.
     """
 
-    def __init__(self, function: Function, background: Background, call_bytes: int = DEFAULT_CALL_BYTES) -> None:
+    def __init__(
+        self,
+        function: Function,
+        background: Background,
+        call_bytes: int = DEFAULT_CALL_BYTES,
+        control: Control | None = None,
+    ) -> None:
         self.function = function
         self.background = background
         self.call_bytes = call_bytes
+        self.control = control
         self.n_features = background.rows.shape[1]
+        self.grouping = Grouping.identity(self.n_features)
         self.empty_value = background.weights @ function(background.rows)  # (n_outputs,)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
@@ -92,22 +116,18 @@ class BlackBoxGame:
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the plan's pairs by calling the model on hybrid rows; see :class:`Game`."""
-        outputs = self._outputs(row, players, plan, self.function)
-        return outputs, np.zeros((*outputs.shape[:2], 0))
-
-    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return no controls."""
-        return np.zeros((0, len(row)))
-
-    def _outputs(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, function: Function) -> Any:
         n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
         step = max(1, self.call_bytes // (2 * n_draws * row.nbytes))
         starts = range(0, len(plan.pairs.members), step)
-        return np.concatenate([self._one_call(row, players, plan, slice(i, i + step), function) for i in starts])
+        both = np.concatenate([self._one_call(row, players, plan, slice(i, i + step)) for i in starts])
+        return both[:, :, : len(self.empty_value)], both[:, :, len(self.empty_value) :]
 
-    def _one_call(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice, function: Function
-    ) -> NDArray[np.float64]:
+    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the exact Shapley values of the control, shape (n_controls, n_features)."""
+        return np.zeros((0, len(row))) if self.control is None else self.control.shapley_values(row)
+
+    def _one_call(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice) -> NDArray[np.float64]:
+        """Evaluate some pairs; outputs and controls side by side, (n_pairs, n_draws, n_outputs + n_controls)."""
         members = np.zeros((len(plan.pairs.members[part]), len(row)), dtype=bool)
         members[:, players] = plan.pairs.members[part]
         others = np.zeros_like(members)
@@ -115,7 +135,13 @@ class BlackBoxGame:
         sides = np.stack([members, others], axis=1)[:, :, None, :]  # (n_pairs, 2, 1, n_features)
         rows = self.background.rows[None] if plan.draws is None else self.background.rows[plan.draws[part]]
         hybrids = np.where(sides, row, rows[:, None])  # (n_pairs, 2, n_draws, n_features)
-        outputs = function(hybrids.reshape(-1, len(row))).reshape(*hybrids.shape[:3], -1)
+        flat = hybrids.reshape(-1, len(row))
+        outputs = (
+            self.function(flat)
+            if self.control is None
+            else np.hstack([self.function(flat), self.control.predict(flat)])
+        )
+        outputs = outputs.reshape(*hybrids.shape[:3], -1)
         differences = outputs[:, 0] - outputs[:, 1]  # (n_pairs, n_draws, n_outputs)
         if plan.draws is None:
             return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]

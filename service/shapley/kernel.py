@@ -7,15 +7,19 @@ Next: :mod:`service.scoring.engines`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.shapley.coalitions import default_budget
+from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import Game
 from service.shapley.plan import Plan, make_plan
+
+MOST_ROUNDS = 64
+ROUND_STRIDE = 1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
 
 
 @dataclass(frozen=True)
@@ -39,28 +43,33 @@ class Sampling:
 
     Attributes
     ----------
-    budget : int or None
-        Largest number of coalitions; None for :func:`~service.shapley.coalitions.default_budget`.
-    n_draws : int
-        Background rows that each pair of coalitions meets.
+    coalitions : int or None
+        Largest number of coalitions; None for as many as two background rows each leave room for.
+    evaluations : int or None
+        About how many hybrid rows are evaluated; None for every coalition on the whole background, with
+        :func:`~service.shapley.coalitions.default_budget` coalitions unless said otherwise.
     seed : int
     """
 
-    budget: int | None = None
-    n_draws: int = 10
+    coalitions: int | None = None
+    evaluations: int | None = None
     seed: int = 0
 
     def plan(self, game: Game, n_players: int) -> Plan:
         """Lay out the evaluations for that many varying features."""
-        budget = self.budget if self.budget is not None else default_budget(n_players)
-        return make_plan(game.background, n_players, budget, self.n_draws, self.seed)
+        coalitions = self.coalitions
+        if coalitions is None and self.evaluations is None:
+            coalitions = default_budget(n_players)
+        elif coalitions is None:
+            coalitions = max(smallest_budget(n_players), (self.evaluations or 0) // 2)
+        return make_plan(game.background, n_players, coalitions, self.evaluations, self.seed)
 
 
 def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimate:
     """Compute the Shapley values of one row.
 
-    Exact when all coalitions of its varying features fit the budget and the whole background fits the draws, estimated
-    otherwise. The result depends on nothing but the arguments: not on other rows, threads or earlier calls.
+    Exact when all coalitions of its varying features on the whole background fit the sampling, estimated otherwise.
+    The result depends on nothing but the arguments: not on other rows, threads or earlier calls.
 
     Parameters
     ----------
@@ -85,9 +94,70 @@ def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimat
     elif len(players) > 1:
         plan = sampling.plan(game, len(players))
         outputs, controls = game.differences(row, players, plan)
+        drawn = _draw_controls(game, players, plan)
+        controls = np.concatenate([controls, drawn], axis=2)
         known = game.control_values(row)[:, players]  # (n_controls, n_players)
+        known = np.concatenate([known, np.zeros((drawn.shape[2], len(players)))])
         values[:, players], errors[:, players] = _regress(plan, total, outputs, controls, known)
     return Estimate(values, errors)
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When an estimate is good enough.
+
+    Attributes
+    ----------
+    tolerance : float or None
+        The mean standard error to reach, as a share of the mean absolute importance.
+    time_budget : float or None
+        Seconds after which no further round is begun for a row. What is reached by then depends on the machine.
+    """
+
+    tolerance: float | None = None
+    time_budget: float | None = None
+
+    def is_met(self, estimate: Estimate, seconds: float) -> bool:
+        """Tell whether to stop after this much time; without a tolerance or a time budget, always."""
+        if not estimate.standard_errors.any() or (self.tolerance is None and self.time_budget is None):
+            return True
+        if self.time_budget is not None and seconds >= self.time_budget:
+            return True
+        reached = estimate.standard_errors.mean() <= (self.tolerance or 0.0) * np.abs(estimate.values).mean()
+        return self.tolerance is not None and bool(reached)
+
+
+def refined_shapley(game: Game, row: NDArray[Any], sampling: Sampling, stopping: Stopping) -> Estimate:
+    """Compute the Shapley values of one row, in as many independent rounds as the stopping rule asks for.
+
+    Parameters
+    ----------
+    game : Game
+    row : ndarray of shape (n_features,)
+    sampling : Sampling
+        What one round evaluates.
+    stopping : Stopping
+        At most 64 rounds are made.
+
+    Returns
+    -------
+    Estimate
+        The mean of the rounds, each with coalitions and background rows of its own.
+    """
+    start = monotonic()
+    rounds: list[Estimate] = []
+    while len(rounds) < MOST_ROUNDS:
+        rounds.append(kernel_shapley(game, row, replace(sampling, seed=sampling.seed + ROUND_STRIDE * len(rounds))))
+        mean = _mean(rounds)
+        if stopping.is_met(mean, monotonic() - start):
+            break
+    return mean
+
+
+def _mean(rounds: list[Estimate]) -> Estimate:
+    values = np.mean([estimate.values for estimate in rounds], axis=0)
+    variance = np.mean([estimate.standard_errors**2 for estimate in rounds], axis=0) / len(rounds)
+    return Estimate(values, np.sqrt(variance))
 
 
 def _regress(
@@ -98,24 +168,56 @@ def _regress(
     known: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Solve for what the controls leave over, and add their known Shapley values; both (n_outputs, n_players)."""
-    scale = _best_scale(plan, outputs.mean(axis=1), controls.mean(axis=1))  # (n_controls, n_outputs)
+    totals = known.sum(axis=1)  # (n_controls,)
+    scale = _best_scale(_errors_of(plan, controls, totals), _errors_of(plan, outputs, total))
     left = outputs - controls @ scale  # (n_pairs, n_draws, n_outputs)
-    solved = plan.solver.solve(left.mean(axis=1), total - known.sum(axis=1) @ scale)
+    solved = plan.solver.solve(left.mean(axis=1), total - totals @ scale)
     values = solved + known.T @ scale  # (n_players, n_outputs)
     return values.T, _standard_errors(plan, left, solved).T
 
 
-def _best_scale(plan: Plan, outputs: NDArray[np.float64], controls: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit the multiple of the controls that leaves the smallest weighted residual of the regression."""
-    if controls.shape[1] == 0:
-        return np.zeros((0, outputs.shape[1]))
-    weight = np.sqrt(plan.pairs.weights)[:, None]
-    zero = np.zeros(1)
-    x, y = (
-        weight * (part - plan.solver.signs @ plan.solver.solve(part, zero.repeat(part.shape[1])))
-        for part in (controls, outputs)
-    )
-    return np.linalg.lstsq(x, y, rcond=None)[0].astype(np.float64)
+def _draw_controls(game: Game, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:
+    """Return controls for the noise of the draws; (n_pairs, n_draws, n_controls).
+
+    What a background row adds by itself, feature by feature, averages to nothing over the background: with the sign of
+    the side it stands on, minus its mean, it is a control whose Shapley values are 0.
+    """
+    if plan.draws is None:
+        return np.zeros((len(plan.pairs.members), 1, 0))
+    marks = game.background.marks
+    owner = game.grouping.owner[: marks.shape[1]]
+    position = np.full(game.n_features, -1)
+    position[players] = np.arange(len(players))
+    playing = position[owner] >= 0
+    signs = plan.solver.signs[:, position[owner[playing]]]  # (n_pairs, n_controls)
+    return marks[plan.draws][:, :, playing] * signs[:, None]
+
+
+def _best_scale(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fit the multiple of the controls' errors that leaves least of the outputs' errors; (n_controls, n_outputs)."""
+    size = np.linalg.norm(x, axis=0)
+    x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
+    scale = np.linalg.pinv(x.T @ x, rcond=1e-9, hermitian=True) @ (x.T @ y)
+    return np.divide(scale, size[:, None], out=np.zeros_like(scale), where=size[:, None] > 0)
+
+
+def _errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the errors whose squares add up to the variance of the Shapley values, (n_errors, n).
+
+    They are those of :func:`_standard_errors`, over all players: residuals of pairs that were sampled, and deviations
+    of the draws from their mean where every pair of a size is there.
+    """
+    influence = np.einsum("mp,mp->p", plan.solver.projection, plan.solver.projection)
+    mean = differences.mean(axis=1)
+    solved = plan.solver.solve(mean, total)
+    residual = np.sqrt(influence * plan.pairs.unseen)[:, None] * (mean - plan.solver.signs @ solved)
+    n_draws = differences.shape[1]
+    if plan.draws is None or n_draws == 1:
+        return residual
+    drawn = np.sqrt(influence * (1 - plan.pairs.unseen) * plan.draw_noise / (n_draws - 1))
+    known = drawn > 0
+    deviation = drawn[known, None, None] * (differences[known] - mean[known, None])
+    return np.concatenate([residual, deviation.reshape(-1, mean.shape[1])])
 
 
 def _standard_errors(plan: Plan, left: NDArray[np.float64], solved: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """One plan for all rows: the pairs of coalitions, the background rows each pair meets, and the factorised regression.
 
-Every pair meets `n_draws` background rows, the same for a coalition and its complement, drawn so that all rows are used
+Every pair meets some background rows, the same for a coalition and its complement, drawn so that all rows are used
 about equally often. So coalitions and background are sampled at once, and the estimate is one of the game on the
 *whole* background, for the price of the draws. A background no larger than the draws is used whole, with its weights.
 """
@@ -99,7 +99,7 @@ class Plan:
 
 
 @lru_cache(maxsize=32)
-def make_plan(background: Background, n_players: int, budget: int, n_draws: int, seed: int) -> Plan:
+def make_plan(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
     """Lay out the evaluations of a game; the same arguments give the same plan, made once and shared.
 
     Parameters
@@ -107,10 +107,10 @@ def make_plan(background: Background, n_players: int, budget: int, n_draws: int,
     background : Background
     n_players : int
         At least 2.
-    budget : int
+    coalitions : int
         Largest number of different coalitions.
-    n_draws : int
-        Background rows each pair meets.
+    evaluations : int or None
+        About how many hybrid rows are evaluated, at least two for each coalition; None for the whole background.
     seed : int
 
     Raises
@@ -118,10 +118,11 @@ def make_plan(background: Background, n_players: int, budget: int, n_draws: int,
     ValueError
         When the budget is too small for the number of players.
     """
-    pairs = choose_pairs(n_players, budget, seed)
+    pairs = choose_pairs(n_players, coalitions, seed)
+    times = _times(pairs)
+    n_draws = len(background.rows) if evaluations is None else max(2, evaluations // (2 * int(times.sum())))
     if len(background.rows) <= n_draws:
         return Plan(pairs, Solver.factorise(pairs), None, np.zeros(len(pairs.members)))
-    times = _times(pairs)
     repeated = Pairs(
         members=np.repeat(pairs.members, times, axis=0),
         weights=np.repeat(pairs.weights / times, times),

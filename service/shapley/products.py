@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from service.shapley.tables import SideTables
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-CHUNK = 2**17  # numbers per array in the inner loop: what stays in the processor's cache
+ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
+TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,12 @@ def product_shapley(kernel: ProductKernel, row: NDArray[Any], background: Backgr
     -------
     ndarray of shape (n_margins, n_features)
     """
-    at_row = kernel.log_factors(row[None])[0].T  # (n_support, n_features)
-    values = np.zeros((len(kernel.dual), at_row.shape[1]))
-    rows_at_once = max(1, 8 * CHUNK // at_row.size)
+    at_row = kernel.log_factors(row[None])[0]  # (n_features, n_support)
+    values = np.zeros((len(kernel.dual), len(at_row)))
+    rows_at_once = max(1, ROWS_CHUNK // at_row.size)
     for start in range(0, len(background.rows), rows_at_once):
         part = slice(start, start + rows_at_once)
-        at_background = kernel.log_factors(background.rows[part]).transpose(0, 2, 1)  # (n_rows, n_support, n_features)
+        at_background = kernel.log_factors(background.rows[part])  # (n_rows, n_features, n_support)
         values += _integrate(kernel.dual, at_row, at_background, background.weights[part])
     return values
 
@@ -80,33 +82,41 @@ def _integrate(
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Sum the integral over the (background row, support vector) terms that matter; (n_margins, n_features)."""
-    largest = np.maximum(at_row, at_background)  # (n_rows, n_support, n_features)
-    bound = np.exp(largest.sum(axis=2)) * weights[:, None]  # (n_rows, n_support)
+    largest = np.maximum(at_row, at_background)  # (n_rows, n_features, n_support)
+    bound = np.exp(largest.sum(axis=1)) * weights[:, None]  # (n_rows, n_support)
     size = np.abs(dual).max(axis=0)
     which, support = np.nonzero(bound * size > NEGLIGIBLE * size.sum() / bound.size)
-    values = np.zeros((len(dual), at_row.shape[1]))
-    n_features = at_row.shape[1]
-    step = max(1, CHUNK // n_features)
+    values = np.zeros((len(dual), len(at_row)))
+    step = max(1, TERMS_CHUNK // len(at_row))
     for start in range(0, len(which), step):
         term = which[start : start + step], support[start : start + step]
-        scale = largest[term]
-        p, q = np.exp(at_row[term[1]] - scale), np.exp(at_background[term] - scale)  # (n_terms, n_features)
-        values += (dual[:, term[1]] * bound[term]) @ _product_values(p, q)
+        # One of p and q is 1, the other exp(−|difference of the logarithms|).
+        ratio = at_row[:, term[1]] - at_background[term[0], :, term[1]].T  # (n_features, n_terms)
+        p, q = np.exp(np.minimum(ratio, 0)), np.exp(np.minimum(-ratio, 0))
+        values += (dual[:, term[1]] * bound[term]) @ _product_values(p, q).T
     return values
 
 
 def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term; (n_terms, n_features).
+    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term; (n_features, n_terms).
 
     The larger of p_j and q_j is 1, so no factor is 0 inside (0, 1) and the product can be divided by each of them.
     """
-    nodes, node_weights = np.polynomial.legendre.leggauss((p.shape[1] + 1) // 2)
     slope = p - q
-    values = np.zeros_like(p)
-    for t, weight in zip((nodes + 1) / 2, node_weights / 2, strict=True):
-        factors = q + t * slope
-        values += (weight * factors.prod(axis=1))[:, None] / factors
+    values, factors = np.zeros_like(p), np.empty_like(p)
+    for t, weight in _quadrature(len(p)):
+        np.multiply(slope, t, out=factors)
+        factors += q
+        product = weight * factors.prod(axis=0)
+        values += np.divide(product, factors, out=factors)
     return values * slope
+
+
+@lru_cache
+def _quadrature(n_features: int) -> list[tuple[float, float]]:
+    """Return Gauss–Legendre nodes in (0, 1) and their weights, enough of them for degree n_features − 1."""
+    nodes, weights = np.polynomial.legendre.leggauss((n_features + 1) // 2)
+    return list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 
 class ProductGame:

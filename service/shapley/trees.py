@@ -14,8 +14,10 @@ close to a threshold can go the wrong way (seen: 0.77 on a margin of 7), which i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, fields
 from math import factorial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 
+MAX_PATTERNS = 10_000_000  # 16 bytes each
+PATTERNS_AT_ONCE = 2_000_000  # while a game is built
 MAX_PATH_FEATURES = 62  # a leaf's pattern is one bit per feature of its path, in an int64
 
 
@@ -120,6 +124,15 @@ class Leaves:
         broken = np.bitwise_or.reduce(np.where(holds, 0, np.int64(1) << self.slot), axis=1)
         return self.all_hold & ~broken
 
+    def part(self, which: slice) -> Leaves:
+        """Return some of the leaves."""
+        return Leaves(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+
+    @property
+    def pattern_dtype(self) -> type[np.signedinteger]:
+        """The smallest integer type that holds a pattern."""
+        return np.int32 if self.slot.shape[1] < 32 else np.int64
+
     @property
     def all_hold(self) -> int:
         """The pattern of a row that reaches the leaf."""
@@ -155,20 +168,18 @@ class TreeGame:
         self.leaf, self.pattern, self.weight = self._merged_patterns(background)  # three of shape (n_patterns,)
         reached = self.weight * (self.pattern == leaves.all_hold)
         self.empty_value = offset + np.bincount(self.leaf, reached, minlength=len(leaves.value)) @ leaves.value
-        self._only_row, self._only_background = _shapley_weights(leaves.feature.shape[1])
+        self._only_row, self._only_background = _shapley_weights(leaves.slot.shape[1])
 
-    def _merged_patterns(
-        self, background: Background
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    def _merged_patterns(self, background: Background) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.float64]]:
         """Merge the background rows that satisfy the same conditions of a leaf, and add up their weights."""
         rows = background.rows.astype(self.input_dtype)
-        patterns = np.stack([self.leaves.patterns(row) for row in rows], axis=1)  # (n_leaves, n_background)
-        merged = []
-        for leaf, of_rows in enumerate(patterns):
-            unique, which = np.unique(of_rows, return_inverse=True)
-            merged.append((np.full(len(unique), leaf), unique, np.bincount(which, background.weights)))
-        leaf_index, pattern, weight = (np.concatenate(part) for part in zip(*merged, strict=True))
-        return leaf_index, pattern, weight
+        at_once = max(1, PATTERNS_AT_ONCE // len(rows))
+        parts = [
+            _merged(self.leaves.part(slice(start, start + at_once)), rows, background.weights, start)
+            for start in range(0, len(self.leaves.value), at_once)
+        ]
+        leaf, pattern, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return leaf.astype(np.int32), pattern.astype(self.leaves.pattern_dtype), weight
 
     def full_value(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the sum of the trees for one row, shape (n_outputs,)."""
@@ -186,7 +197,7 @@ class TreeGame:
         -------
         ndarray of shape (n_outputs, n_features)
         """
-        row_pattern = self.leaves.patterns(row.astype(self.input_dtype))[self.leaf]
+        row_pattern = self.leaves.patterns(row.astype(self.input_dtype)).astype(self.pattern.dtype)[self.leaf]
         possible = (row_pattern | self.pattern) == self.leaves.all_hold
         leaf = self.leaf[possible]
         only_row = row_pattern[possible] & ~self.pattern[possible]
@@ -201,6 +212,26 @@ class TreeGame:
                 feature = self.leaves.feature[:, condition]
                 importances[output] += np.bincount(feature, per_leaf * value, minlength=self.n_features)
         return importances
+
+
+def affordable_rows(leaves: Leaves) -> int:
+    """Return how many background rows a game on these leaves takes without more patterns than it can hold."""
+    n_slots = leaves.slot.max(axis=1) + 1
+    most = np.minimum(2.0**n_slots, 2.0**62)
+    return bisect_right(range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum()))
+
+
+def _merged(
+    leaves: Leaves, rows: NDArray[np.floating], weights: NDArray[np.float64], first_leaf: int
+) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.float64]]:
+    """Return leaf, pattern and weight of the different patterns of some leaves."""
+    patterns = np.stack([leaves.patterns(row) for row in rows], axis=1)  # (n_leaves, n_background)
+    order = np.argsort(patterns, axis=1, kind="stable")
+    patterns = np.take_along_axis(patterns, order, axis=1)
+    is_new = np.ones(patterns.shape, dtype=bool)
+    is_new[:, 1:] = patterns[:, 1:] != patterns[:, :-1]
+    weight = np.add.reduceat(weights[order].ravel(), np.flatnonzero(is_new))
+    return first_leaf + np.nonzero(is_new)[0], patterns[is_new], weight
 
 
 def _paths(tree: Tree) -> list[tuple[dict[int, Condition], NDArray[np.float64]]]:

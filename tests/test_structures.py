@@ -1,0 +1,229 @@
+"""Every model whose inside is known, against the definition: the engines must not only be consistent, but right."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from shapley_by_definition import shapley_by_definition
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import make_classification, make_regression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC, NuSVC, NuSVR, OneClassSVM
+
+from service.explainers import TabularExplainer
+from service.scoring import KernelScoringExplainer
+
+N_FEATURES, N_BACKGROUND = 6, 25
+X_REGRESSION, Y_REGRESSION = make_regression(120, N_FEATURES, random_state=0)
+Y_REGRESSION = Y_REGRESSION / Y_REGRESSION.std() + np.sin(X_REGRESSION[:, 0] * X_REGRESSION[:, 1])
+TARGETS = np.stack([Y_REGRESSION, X_REGRESSION[:, 2] ** 2], axis=1)
+
+
+def classification(n_classes):
+    return make_classification(150, N_FEATURES, n_informative=5, n_redundant=0, n_classes=n_classes, random_state=1)
+
+
+def calibrated(model, **options):
+    return CalibratedClassifierCV(model, **{"ensemble": False, "cv": 3, **options})
+
+
+GAUSSIAN = ConstantKernel(2.0) * RBF([1.0, 2.0, 1.5, 1.0, 3.0, 1.0]) + WhiteKernel(0.1)
+REGRESSORS = [
+    (LinearRegression(), Y_REGRESSION, "linear"),
+    (Ridge(), TARGETS, "linear"),
+    (SVR(C=10), Y_REGRESSION, "product"),
+    (NuSVR(C=10), Y_REGRESSION, "product"),
+    (SVR(kernel="linear"), Y_REGRESSION, "linear"),
+    (SVR(kernel="poly"), Y_REGRESSION, "kernel"),
+    (KernelRidge(kernel="rbf", gamma=0.2), Y_REGRESSION, "product"),
+    (KernelRidge(kernel="rbf"), TARGETS, "product"),
+    (KernelRidge(kernel="laplacian", gamma=0.2), Y_REGRESSION, "product"),
+    (KernelRidge(kernel="linear"), Y_REGRESSION, "linear"),
+    (GaussianProcessRegressor(GAUSSIAN, normalize_y=True, optimizer=None), Y_REGRESSION, "product"),
+    (GaussianProcessRegressor(Matern(), optimizer=None), Y_REGRESSION, "kernel"),
+    (MLPRegressor(hidden_layer_sizes=(9, 5), max_iter=300, random_state=0, alpha=10), Y_REGRESSION, "kernel/network"),
+    (MLPRegressor(hidden_layer_sizes=(7,), activation="tanh", max_iter=300, random_state=0), TARGETS, "kernel/network"),
+]
+CLASSIFIERS = [
+    (LogisticRegression(), "margin", "linear"),
+    (LogisticRegression(), "probability", "kernel/linear"),
+    (LinearDiscriminantAnalysis(), "probability", "kernel/linear"),
+    (SVC(kernel="linear"), "margin", {2: "linear", 3: "kernel/linear"}),
+    (SVC(), "margin", {2: "product", 3: "kernel/product"}),
+    (NuSVC(nu=0.3), "margin", {2: "product", 3: "kernel/product"}),
+    (calibrated(SVC(C=10)), "probability", "kernel/product"),
+    (calibrated(SVC(C=10), method="isotonic"), "probability", "kernel/product"),
+    (calibrated(LinearSVC()), "probability", "kernel/linear"),
+    (calibrated(LinearSVC(), ensemble=True), "probability", "kernel/linear"),
+    (calibrated(make_pipeline(StandardScaler(), SVC())), "probability", "kernel/product"),
+    (calibrated(SVC(), ensemble=True), "probability", "kernel"),
+    (calibrated(RandomForestClassifier(5, random_state=0)), "probability", "kernel"),
+    (MLPClassifier((8,), max_iter=300, random_state=0), "probability", "kernel/network"),
+    (MLPClassifier((6, 4), activation="logistic", max_iter=300, random_state=0), "probability", "kernel/network"),
+]
+
+
+def named(cases):
+    return [pytest.param(*case, id=f"{type(case[0]).__name__}-{i}") for i, case in enumerate(cases)]
+
+
+def check(explainer, function, rows, background, method):
+    """Compare two rows with the definition on the whole background, for every output."""
+    assert explainer.method == method
+    result = explainer.explain_rows(rows)
+    values = result.values if result.values.ndim == 3 else result.values[None]
+    for i in range(2):
+        expected = shapley_by_definition(function, rows[i], background, np.ones(len(background)))
+        assert np.ptp(expected) > 1e-3
+        np.testing.assert_allclose(values[:, i], expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+    if method.startswith("kernel"):
+        assert (result.standard_errors == 0).all()
+    else:
+        assert result.standard_errors is None
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # small networks need not have converged
+@pytest.mark.parametrize(("model", "y", "method"), named(REGRESSORS))
+def test_regressors_get_the_shapley_values_of_the_definition(model, y, method):
+    """On the whole background, to 1e-9, by the engine that the table names."""
+    model.fit(X_REGRESSION, y)
+    background = X_REGRESSION[:N_BACKGROUND]
+    explainer = KernelScoringExplainer(TabularExplainer(model, background))
+    check(explainer, model.predict, X_REGRESSION[60:62], background, method)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize(("model", "output", "method"), named(CLASSIFIERS))
+def test_classifiers_get_the_shapley_values_of_the_definition(model, output, method, n_classes):
+    """For every class, two and more of them, behind every link."""
+    X, y = classification(n_classes)
+    model.fit(X, y)
+    explainer = KernelScoringExplainer(TabularExplainer(model, X[:N_BACKGROUND], output=output))
+    function = model.predict_proba if output == "probability" else model.decision_function
+
+    def per_class(rows):
+        outputs = function(rows)
+        return outputs if outputs.ndim == 2 else np.stack([-outputs, outputs], axis=1)
+
+    method = method if isinstance(method, str) else method[n_classes]
+    check(explainer, per_class, X[60:62], X[:N_BACKGROUND], method)
+
+
+def test_an_outlier_detector_is_explained_by_its_margin():
+    """OneClassSVM: one output, the decision function."""
+    model = OneClassSVM(nu=0.2).fit(X_REGRESSION)
+    explainer = KernelScoringExplainer(TabularExplainer(model, X_REGRESSION[:N_BACKGROUND]))
+    assert explainer.output == "margin"
+    check(explainer, model.decision_function, X_REGRESSION[60:62], X_REGRESSION[:N_BACKGROUND], "product")
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize(
+    ("estimator", "method"),
+    [
+        (Ridge(), "linear"),
+        (SVR(C=10), "product"),
+        (MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0), "kernel/network"),
+        (HistGradientBoostingRegressor(max_iter=10), "tree"),
+    ],
+    ids=lambda value: type(value).__name__ if hasattr(value, "fit") else value,
+)
+def test_pipelines_are_looked_through_with_raw_columns_as_features(estimator, method):
+    """Scaled numbers and one-hot text: one importance per raw column, as by definition on the pipeline itself."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "colour": rng.choice(["red", "green", "blue"], 150),
+            "size": rng.normal(size=150),
+            "shape": rng.choice(["round", "square"], 150),
+            "weight": rng.normal(3.0, 2.0, size=150),
+        }
+    )
+    y = (frame["colour"] == "red") * frame["size"] * frame["weight"] + (frame["shape"] == "round") * 2.0
+    columns = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["colour", "shape"]), (StandardScaler(), ["weight", "size"])
+    )
+    model = make_pipeline(columns, estimator).fit(frame, y)
+    explainer = KernelScoringExplainer(TabularExplainer(model, frame[:N_BACKGROUND]))
+    assert explainer.method == method
+    predict = lambda rows: model.predict(pd.DataFrame(rows, columns=frame.columns).astype(frame.dtypes))  # noqa: E731
+    background = frame[:N_BACKGROUND].to_numpy(dtype=object)
+    values = explainer.explain_rows(frame[60:62]).values
+    for row, importances in zip(frame[60:62].to_numpy(dtype=object), values, strict=True):
+        expected = shapley_by_definition(predict, row, background, np.ones(N_BACKGROUND))[0]
+        assert np.ptp(expected) > 1e-3
+        np.testing.assert_allclose(importances, expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+
+
+def test_far_values_do_not_underflow():
+    """On unscaled data single kernel factors are below the smallest number; the importances are right all the same."""
+    X = X_REGRESSION * 40
+    model = KernelRidge(kernel="rbf", gamma=0.01).fit(X, Y_REGRESSION)
+    near = X[:1] + 0.5
+    explainer = KernelScoringExplainer(TabularExplainer(model, X[:N_BACKGROUND]))
+    values = explainer.explain_rows(near).values[0]
+    expected = shapley_by_definition(model.predict, near[0], X[:N_BACKGROUND], np.ones(N_BACKGROUND))[0]
+    assert np.exp(-0.01 * np.abs(X[:, None] - X[None]).max() ** 2) < 1e-100
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("output", ["margin", "probability"])
+def test_a_structured_game_agrees_with_calling_the_model(output):
+    """Thirty features, sampled: within four standard errors of an estimate that calls the model, and additive."""
+    X, y = make_classification(300, 30, n_informative=10, random_state=0)
+    model = calibrated(SVC(C=10)).fit(X, y) if output == "probability" else SVC(C=10).fit(X, y)
+    structured = KernelScoringExplainer(TabularExplainer(model, X[:200])).explain_rows(X[250:253])
+    called = KernelScoringExplainer(TabularExplainer(model, X[:200], engine="kernel", random_state=5))
+    called = called.explain_rows(X[250:253])
+    assert (structured.method, called.method) == ("product" if output == "margin" else "kernel/product", "kernel")
+    error = np.hypot(called.standard_errors, 0 if output == "margin" else structured.standard_errors)
+    assert (np.abs(structured.values - called.values) < 4 * error).all()
+    assert np.abs(structured.values).max() > 10 * error.mean()
+    np.testing.assert_allclose(structured.values.sum(axis=2), called.values.sum(axis=2), rtol=0, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("constant", [0.5, 0.9], ids=["equal", "different"])
+@pytest.mark.parametrize(
+    "model",
+    [LogisticRegression(), calibrated(SVC()), MLPClassifier((8,), max_iter=300, random_state=0)],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_column_that_is_constant_in_the_background_plays_only_where_a_row_differs(model, constant):
+    """Exactly 0 where the row has the background's value, and the definition's value where it has another."""
+    X, y = classification(2)
+    model.fit(X, y)
+    background = X[:N_BACKGROUND].copy()
+    background[:, 2] = 0.5
+    row = X[60:61].copy()
+    row[0, 2] = constant
+    explainer = KernelScoringExplainer(TabularExplainer(model, background, output="probability"))
+    values = explainer.explain_rows(row).values[:, 0]
+    expected = shapley_by_definition(model.predict_proba, row[0], background, np.ones(N_BACKGROUND))
+    assert (values[:, 2] == 0).all() == (constant == 0.5)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-9)
+
+
+def test_a_structured_engine_gives_the_same_bytes_after_loading_and_in_any_batch():
+    """Tables are left out of the pickle and made again: nothing changes, alone or among others."""
+    X, y = make_classification(300, 20, n_informative=8, random_state=0)
+    for model in (calibrated(SVC()), MLPClassifier((8,), max_iter=2000, random_state=0), LogisticRegression()):
+        model.fit(X, y)
+        explainer = KernelScoringExplainer(TabularExplainer(model, X[:200], output="probability"))
+        batch = explainer.explain_rows(X[200:216])
+        content = pickle.dumps(explainer)
+        assert len(content) < 400_000
+        alone = pickle.loads(content).explain_rows(X[203:204])
+        assert alone.values[:, 0].tobytes() == batch.values[:, 3].tobytes()
+        assert alone.standard_errors[:, 0].tobytes() == batch.standard_errors[:, 3].tobytes()
