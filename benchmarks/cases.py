@@ -27,7 +27,7 @@ from sklearn.svm import SVC, SVR
 from benchmarks import truth
 from benchmarks.truth import Background
 
-WHOLE = "whole"  # the option that our explainer is given where it uses every example
+WHOLE = "auto"  # the option that our explainer is given where it uses every example
 N_SAMPLE = 100  # rows of the sample that peers get where all examples are too many, as shap's own notebooks do
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from service.scoring.backgrounds import choose_background
 from service.scoring.encoders import Encoder, split_model
 from service.scoring.engines import (
+    Effort,
     Encode,
     Engine,
     KernelEngine,
@@ -52,7 +53,6 @@ from service.scoring.structures import (
 from service.scoring.surrogate import with_surrogate
 from service.shapley.additive import AdditiveGame
 from service.shapley.background import Background
-from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import BlackBoxGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
@@ -63,8 +63,7 @@ ENGINES = ("auto", "kernel", "shap")
 # What an exact engine takes whole; more examples are sampled down to it.
 AFFORDABLE_FACTORS = 200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
 AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured game: 16 bytes each
-STRUCTURED_EVALUATIONS = 20_000  # hybrid rows read out for an explained row, where no model is called
-BLACK_BOX_EVALUATIONS = 30_000  # model rows evaluated for an explained row, when the model is called
+EVALUATIONS_EACH = 12  # hybrid rows for each coalition of nsamples, where background rows are drawn
 LARGEST_SHAP_BACKGROUND = 100
 AGREEMENT = 1e-9
 N_CHECKED_ROWS = 64
@@ -177,7 +176,7 @@ def choose_engine(
 def _structured(
     function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
 ) -> Engine | None:
-    names = function.schema.names
+    names = [str(name) for name in function.schema.model_names]
     split = split_model(function.model, len(names), names)
     if split is None:
         return None
@@ -241,8 +240,8 @@ def _black_box(
     return KernelEngine(
         unchanged,
         game,
+        effort=Effort(None) if meets_all else Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2),
         nsamples=options.nsamples,
-        evaluations=None if meets_all else BLACK_BOX_EVALUATIONS,
         random_state=options.random_state,
         method="kernel",
         stopping=options.stopping,
@@ -296,7 +295,7 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
         dual, intercepts = _per_class(subject.function, structure.dual, structure.intercepts)
         return ProductEngine(subject.encode, replace(kernel, dual=dual, intercept=intercepts), background)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
-    return _kernel_engine(subject, game, "kernel/product", len(structure.support), default_budget(n_features))
+    return _kernel_engine(subject, game, "kernel/product", len(structure.support), spread=1)
 
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:
@@ -310,21 +309,20 @@ def _sampled(
     game = AdditiveGame(contributions, structure.readout, background, subject.grouping)
     n_hidden = structure.contributions(background.rows[:1]).shape[2]
     # Another coalition costs hardly more than another background row here, and tells more.
-    return _kernel_engine(subject, game, method, n_hidden, STRUCTURED_EVALUATIONS // 4)
+    return _kernel_engine(subject, game, method, n_hidden, spread=EVALUATIONS_EACH // 4)
 
 
 def _kernel_engine(
-    subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int, coalitions: int
+    subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int, spread: int
 ) -> KernelEngine:
-    nsamples = subject.options.nsamples
     return KernelEngine(
         subject.encode,
         game,
-        nsamples=max(coalitions, smallest_budget(subject.grouping.n_features)) if nsamples == "auto" else nsamples,
-        evaluations=min(STRUCTURED_EVALUATIONS, 2 * AFFORDABLE_TABLE // n_hidden),
+        effort=Effort(EVALUATIONS_EACH, spread, most_evaluations=2 * AFFORDABLE_TABLE // n_hidden),
+        nsamples=subject.options.nsamples,
         random_state=subject.options.random_state,
-        method=method,
         stopping=subject.options.stopping,
+        method=method,
     )
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from service.scoring.encoders import Encoder
 from service.scoring.schema import Schema
 from service.shapley.background import Background, BackgroundSummary
+from service.shapley.coalitions import default_budget
 from service.shapley.exact import linear_shapley
 from service.shapley.games import Function, Game
 from service.shapley.grouping import Grouping
@@ -155,6 +156,41 @@ class ProductEngine:
         return Importances(np.stack(values, axis=1))
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How `nsamples`, the work for a row counted in coalitions, becomes a sampling.
+
+    Attributes
+    ----------
+    evaluations_each : int or None
+        Hybrid rows evaluated for each coalition of `nsamples`; None where each coalition meets the whole background.
+    spread : int, default 1
+        How many coalitions share these evaluations: more of them with fewer background rows each tell more, where
+        another coalition costs little.
+    most_evaluations : int or None
+        What the game's tables can hold.
+    """
+
+    evaluations_each: int | None
+    spread: int = 1
+    most_evaluations: int | None = None
+
+    def sampling(self, nsamples: str | int, n_features: int, seed: int) -> Sampling:
+        """Return what is evaluated for a row; "auto" is 2 · n_features + 2048, as in shap."""
+        if not isinstance(nsamples, str):
+            count = nsamples
+        elif nsamples == "auto":
+            count = default_budget(n_features)
+        else:
+            raise ValueError(f"nsamples: expected 'auto' or a number of coalitions, got {nsamples!r}.")
+        if self.evaluations_each is None:
+            return Sampling(count, None, seed)
+        evaluations = count * self.evaluations_each
+        if self.most_evaluations is not None:
+            evaluations = min(evaluations, self.most_evaluations)
+        return Sampling(count * self.spread, evaluations, seed)
+
+
 class KernelEngine:
     """Kernel SHAP: exact where every coalition meets every background row, estimated with standard errors otherwise.
 
@@ -163,10 +199,8 @@ class KernelEngine:
     encode : callable
         From the schema's matrix to the rows of the game.
     game : Game
+    effort : Effort
     nsamples : "auto" or int
-        Largest number of coalitions a row.
-    evaluations : int or None
-        About how many hybrid rows are evaluated for an explained row; None for every coalition on the whole background.
     random_state : int
     stopping : Stopping
     method : str
@@ -178,16 +212,17 @@ class KernelEngine:
         encode: Callable[[NDArray[Any]], NDArray[Any]],
         game: Game,
         *,
+        effort: Effort,
         nsamples: str | int,
-        evaluations: int | None,
         random_state: int,
-        method: str,
         stopping: Stopping,
+        method: str,
     ) -> None:
         self.encode = encode
-        self.stopping = stopping
         self.game = game
-        self.sampling = Sampling(None if nsamples == "auto" else _checked_budget(nsamples), evaluations, random_state)
+        self.effort = effort
+        self.sampling = effort.sampling(nsamples, game.n_features, random_state)
+        self.stopping = stopping
         self.method = method
         self.background = game.background.summary
         self.expected_values = game.empty_value
@@ -207,11 +242,11 @@ class KernelEngine:
         return KernelEngine(
             self.encode,
             self.game,
+            effort=self.effort,
             nsamples=nsamples,
-            evaluations=self.sampling.evaluations,
             random_state=random_state,
-            method=self.method,
             stopping=self.stopping,
+            method=self.method,
         )
 
 
@@ -230,6 +265,10 @@ class ShapEngine:
         self.nsamples = nsamples
         self.background = background.summary
         self.expected_values = background.weights @ function(background.rows)
+
+    def with_sampling(self, nsamples: str | int, random_state: int) -> ShapEngine:
+        """Return the same engine with another number of coalitions."""
+        return ShapEngine(self.function, self.rows, nsamples)
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""
@@ -257,9 +296,3 @@ def in_parallel(engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: 
 def unchanged(rows: NDArray[Any]) -> NDArray[Any]:
     """Return rows as they are: the encoding of a model that is only called."""
     return rows
-
-
-def _checked_budget(nsamples: Any) -> int:
-    if isinstance(nsamples, bool) or not isinstance(nsamples, int) or nsamples < 2:
-        raise ValueError(f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}.")
-    return nsamples

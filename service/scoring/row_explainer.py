@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.scoring.choice import EngineOptions, choose_engine
-from service.scoring.engines import Engine, KernelEngine, Progress, in_parallel, no_progress
+from service.scoring.engines import Engine, KernelEngine, Progress, ShapEngine, in_parallel, no_progress
 from service.scoring.model_kinds import model_kind
 from service.scoring.outputs import ModelOutput, model_output
 from service.scoring.result import LocalImportances
@@ -102,7 +102,7 @@ class RowExplainer:
     def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
         """Return the same explainer with another number of coalitions and seed; None keeps what it has."""
         options = self._options(nsamples, random_state)
-        if options == self.options or not isinstance(self.engine, KernelEngine):
+        if options == self.options or not isinstance(self.engine, KernelEngine | ShapEngine):
             return replace(self, options=options)
         engine = self.engine.with_sampling(options.nsamples, options.random_state)
         return replace(self, options=options, engine=engine)

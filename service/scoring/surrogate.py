@@ -82,7 +82,7 @@ def _fit(function: Function, examples: NDArray[Any], background: Background, ran
     free = outputs[:, 1:] if outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) < 1e-9 else outputs
     models = tuple(
         HistGradientBoostingRegressor(
-            max_iter=100, learning_rate=0.15, early_stopping=False, random_state=random_state
+            max_iter=60, learning_rate=0.2, early_stopping=False, random_state=random_state
         ).fit(hybrids, output)
         for output in free.T
     )

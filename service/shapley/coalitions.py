@@ -46,8 +46,11 @@ class Pairs:
 
 
 def default_budget(n_players: int) -> int:
-    """Return the number of coalitions that ``nsamples="auto"`` stands for: 2·n_players + 2048, as in shap."""
-    return 2 * n_players + 2048
+    """Return the number of coalitions that ``nsamples="auto"`` stands for: 2·n_players + 2048, as in shap.
+
+    More than 1,024 players need more than that.
+    """
+    return max(2 * n_players + 2048, smallest_budget(n_players))
 
 
 def smallest_budget(n_players: int) -> int:

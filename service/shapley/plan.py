@@ -119,10 +119,10 @@ def make_plan(background: Background, n_players: int, coalitions: int, evaluatio
         When the budget is too small for the number of players.
     """
     pairs = choose_pairs(n_players, coalitions, seed)
-    times = _times(pairs)
-    n_draws = len(background.rows) if evaluations is None else max(2, evaluations // (2 * int(times.sum())))
-    if len(background.rows) <= n_draws:
+    if evaluations is None or 2 * len(pairs.members) * len(background.rows) <= evaluations:
         return Plan(pairs, Solver.factorise(pairs), None, np.zeros(len(pairs.members)))
+    times = _times(pairs)
+    n_draws = min(len(background.rows), max(2, evaluations // (2 * int(times.sum()))))
     repeated = Pairs(
         members=np.repeat(pairs.members, times, axis=0),
         weights=np.repeat(pairs.weights / times, times),

@@ -80,7 +80,7 @@ class Leaves:
     """
 
     column: NDArray[np.int_]
-    slot: NDArray[np.int64]
+    slot: NDArray[np.int_]
     feature: NDArray[np.int_]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
@@ -108,9 +108,9 @@ class Leaves:
             column[leaf, : len(path)], slot[leaf, : len(path)] = columns, slots
             feature[leaf, : len(features)] = features
         return cls(
-            column=column,
-            slot=slot,
-            feature=feature,
+            column=_small(column),
+            slot=_small(slot),
+            feature=_small(feature),
             lower=np.array([[condition.lower for condition in leaf] for leaf in conditions]),
             upper=np.array([[condition.upper for condition in leaf] for leaf in conditions]),
             missing=np.array([[condition.missing for condition in leaf] for leaf in conditions]),
@@ -121,7 +121,7 @@ class Leaves:
         """Return, for each leaf, the bits of the slots whose conditions `row` all satisfies, shape (n_leaves,)."""
         x = row[self.column]  # (n_leaves, n_conditions)
         holds = ((x > self.lower) & (x <= self.upper)) | (self.missing & np.isnan(x))
-        broken = np.bitwise_or.reduce(np.where(holds, 0, np.int64(1) << self.slot), axis=1)
+        broken = np.bitwise_or.reduce(np.where(holds, 0, np.int64(1) << self.slot.astype(np.int64)), axis=1)
         return self.all_hold & ~broken
 
     def part(self, which: slice) -> Leaves:
@@ -129,9 +129,9 @@ class Leaves:
         return Leaves(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
     @property
-    def pattern_dtype(self) -> type[np.signedinteger]:
+    def pattern_dtype(self) -> np.dtype[Any]:
         """The smallest integer type that holds a pattern."""
-        return np.int32 if self.slot.shape[1] < 32 else np.int64
+        return np.min_scalar_type(self.all_hold)
 
     @property
     def all_hold(self) -> int:
@@ -214,9 +214,14 @@ class TreeGame:
         return importances
 
 
+def _small(indices: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the same numbers in the smallest integer type that holds them."""
+    return indices.astype(np.min_scalar_type(int(indices.max(initial=0))))
+
+
 def affordable_rows(leaves: Leaves) -> int:
     """Return how many background rows a game on these leaves takes without more patterns than it can hold."""
-    n_slots = leaves.slot.max(axis=1) + 1
+    n_slots = leaves.slot.max(axis=1).astype(np.int64) + 1
     most = np.minimum(2.0**n_slots, 2.0**62)
     return bisect_right(range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum()))
 
