@@ -50,6 +50,15 @@ def test_save_writes_the_file_and_a_readable_manifest(saved, diabetes):
     assert {column["kind"] for column in manifest["columns"]} == {"number"}
 
 
+def test_the_manifest_says_how_large_the_sampling_error_is(breast_cancer, diabetes):
+    """A share of the mean importance where values are sampled, as on the result; nothing from exact engines."""
+    assert diabetes.scoring.to_dict()["relative_standard_error"] is None
+    said = breast_cancer.scoring.to_dict()["relative_standard_error"]
+    result = breast_cancer.scoring.explain_rows(breast_cancer.x_train[:8])
+    seen = result.standard_errors.mean() / np.abs(result.values).mean()
+    assert 0.4 * seen < said < 2.5 * seen
+
+
 def test_a_fresh_process_with_only_scoring_gives_the_same_numbers(saved, diabetes, tmp_path):
     """service.explainers and service.web cannot be imported there, and none of the heavy libraries gets loaded."""
     rows = tmp_path / "rows.json"

@@ -27,7 +27,8 @@ class TabularExplainer:
     initialization_examples : DataFrame or array of shape (n_examples, n_features)
         Rows that stand for "feature unknown", usually the training rows. They also fix the columns that rows must have.
     explain_subset : sequence of str or int, optional
-        Names or positions of the features whose importances are reported. They are the same numbers as without it.
+        Names or positions of the features whose importances are reported. They are the same numbers as without it, so
+        their sum leaves out the rest.
     features : sequence of str, optional
         Feature names; by default the DataFrame's columns, or "0", "1", … for an array.
     classes : sequence, optional
@@ -52,8 +53,9 @@ class TabularExplainer:
     background_size : int, optional
         Number of centres (default 10) or of sampled rows (default 100) with "kmeans" and "sample".
     nsamples : "auto" or int, default "auto"
-        Largest number of coalitions evaluated a row, where values are sampled. Exact when 2^n_features − 2 is no more
-        than that and the background is small enough to be met whole.
+        The work for a row where values are sampled, counted in coalitions; "auto" is 2 · n_features + 2048. A coalition
+        counts for all rows of a "whole" or "kmeans" background, or for 12 where background rows are drawn; the same
+        work is spread over more coalitions where that tells more. Exact when all coalitions meet the whole background.
     tolerance : float, optional
         Sample in further rounds until the mean standard error is this share of the mean absolute importance.
     time_budget : float, optional

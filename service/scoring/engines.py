@@ -28,6 +28,7 @@ from service.shapley.products import ProductKernel, product_shapley
 from service.shapley.trees import TreeGame
 
 CHUNKS_PER_JOB = 4  # enough for a bar and an even load; few, because a process makes its tables anew for each
+N_TRIAL_ROWS = 4
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -236,6 +237,14 @@ class KernelEngine:
             np.stack([estimate.values for estimate in estimates], axis=1),
             np.stack([estimate.standard_errors for estimate in estimates], axis=1),
         )
+
+    def relative_error(self) -> float:
+        """Return the mean standard error over a few background rows, as a share of the mean absolute importance."""
+        rows = self.game.background.rows
+        few = rows[:: max(1, len(rows) // N_TRIAL_ROWS)][:N_TRIAL_ROWS]
+        estimates = [refined_shapley(self.game, row, self.sampling, self.stopping) for row in few]
+        size = np.mean([np.abs(estimate.values).mean() for estimate in estimates])
+        return float(np.mean([estimate.standard_errors.mean() for estimate in estimates]) / size) if size else 0.0
 
     def with_sampling(self, nsamples: str | int, random_state: int) -> KernelEngine:
         """Return the same engine with another number of coalitions and seed."""

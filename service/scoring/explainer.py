@@ -13,7 +13,7 @@ from sklearn.utils import Tags, TargetTags
 
 from service.scoring import payload
 from service.scoring.choice import EngineOptions, choose_engine
-from service.scoring.engines import no_progress, progress_bar
+from service.scoring.engines import KernelEngine, no_progress, progress_bar
 from service.scoring.outputs import ModelOutput, task_of
 from service.scoring.result import LocalImportances
 from service.scoring.row_explainer import RowExplainer, class_names
@@ -35,8 +35,8 @@ class KernelScoringExplainer:
     initialization_examples : DataFrame or array of shape (n_examples, n_features), optional
         Examples for a new background, in the columns of the original; by default its background is kept.
     nsamples : "auto" or int, optional
-        Largest number of coalitions a row; by default that of the original, "auto" for a ``shap.KernelExplainer``,
-        which is 2 · n_features + 2048. Exact engines ("linear", "tree", "product") evaluate none, whatever it is.
+        The work for a row counted in coalitions, as in ``TabularExplainer``; by default that of the original, "auto"
+        for a ``shap.KernelExplainer``. Exact engines ("linear", "tree", "product") evaluate none, whatever it is.
     random_state : int, optional
         Seed of the sampled coalitions, and of the new background if there is one; by default that of the original, 0
         for a ``shap.KernelExplainer``.
@@ -176,7 +176,7 @@ class KernelScoringExplainer:
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the explainer in plain values, for the manifest."""
-        explainer, background = self._explainer, self._explainer.engine.background
+        explainer, engine, background = self._explainer, self._explainer.engine, self._explainer.engine.background
         return {
             "method": self.method,
             "output": self.output,
@@ -194,6 +194,7 @@ class KernelScoringExplainer:
                 "n_examples": background.n_examples,
             },
             "nsamples": explainer.options.nsamples,
+            "relative_standard_error": engine.relative_error() if isinstance(engine, KernelEngine) else None,
             "random_state": explainer.options.random_state,
         }
 
