@@ -289,6 +289,8 @@ def _trees(estimator: Any, scale: str) -> Structure | None:
     is_boosting = model_kind(estimator) == "boosting"
     if scale == ("probability" if is_boosting else "margin"):
         return None
+    if type(estimator).__name__ == "GradientBoostingClassifier" and len(estimator.classes_) > 2:
+        return _multiclass_boosting(estimator)
     if np.any(getattr(estimator, "is_categorical_", False)):
         raise UnsupportedStructureError(
             "Histogram boosting with categorical columns: its category splits are not read."
@@ -311,6 +313,32 @@ def _trees(estimator: Any, scale: str) -> Structure | None:
         for i in range(len(read.children_left))
     ]
     return TreeStructure(trees, np.asarray(read.base_offset, dtype=np.float64), read.input_dtype)
+
+
+def _multiclass_boosting(estimator: Any) -> TreeStructure:
+    """Read gradient boosting of more than two classes, which shap's readers do not know: one tree a stage and class."""
+    n_classes = len(estimator.classes_)
+    trees = [
+        _stage(tree.tree_, estimator.learning_rate, np.eye(n_classes)[k])
+        for stage in estimator.estimators_
+        for k, tree in enumerate(stage)
+    ]
+    anywhere = np.zeros((1, estimator.n_features_in_))
+    of_trees = [sum(tree.predict(anywhere)[0] for tree in of_class) for of_class in estimator.estimators_.T]
+    offset = estimator.decision_function(anywhere)[0] - estimator.learning_rate * np.array(of_trees)
+    return TreeStructure(trees, offset, np.float32)
+
+
+def _stage(tree: Any, rate: float, output: Floats) -> Tree:
+    """Turn a scikit-learn regression tree into one whose leaves add to a single output."""
+    return Tree(
+        left=tree.children_left,
+        right=tree.children_right,
+        default=np.where(tree.missing_go_to_left, tree.children_left, tree.children_right),
+        feature=tree.feature,
+        threshold=tree.threshold,
+        value=rate * tree.value[:, 0, 0, None] * output,
+    )
 
 
 _READERS: dict[str, Callable[[Any, str], Structure | None]] = {
