@@ -193,3 +193,21 @@ def test_an_exact_result_needs_no_rounds():
     game.function = lambda x: calls.append(1) or interacting(x)
     refined_shapley(game, row, Sampling(), Stopping(tolerance=1e-9))
     assert len(calls) == 2
+
+
+def test_text_columns_are_sampled_with_draws_too():
+    """Rows that are no numbers have no marks to control the draws with; the estimate is as honest without them."""
+    rng = np.random.default_rng(3)
+    rows = np.stack([rng.choice(["a", "b", "c"], 300) for _ in range(12)], axis=1).astype(object)
+
+    def model(x):
+        same = x == "a"
+        return (same[:, :4].sum(axis=1) * same[:, 4:8].sum(axis=1) + same[:, 0] * same[:, 9] * same[:, 11])[
+            :, None
+        ] * 1.0
+
+    game, row = BlackBoxGame(model, Background.uniform(rows)), rows[7].copy()
+    truth = explain(game, row, 2**12 - 2)
+    estimate = kernel_shapley(game, row, Sampling(None, 8000))
+    assert 0 < estimate.standard_errors.max() < 0.2 * np.abs(truth).max()
+    assert (np.abs(estimate.values - truth) < 4.5 * estimate.standard_errors).all()

@@ -70,8 +70,8 @@ def _centres(examples: NDArray[Any], n_centres: int, random_state: int) -> Backg
         raise ValueError("background='kmeans': expected numbers without missing values; use 'sample' or 'whole'.")
     distinct = len(np.unique(examples, axis=0))
     clusters = KMeans(min(n_centres, distinct), random_state=random_state, n_init=10).fit(examples)
-    distance = np.abs(examples[None] - clusters.cluster_centers_[:, None])  # (n_centres, n_examples, n_features)
-    nearest = np.take_along_axis(examples, distance.argmin(axis=1), axis=0)
+    closest = [np.abs(examples - centre).argmin(axis=0) for centre in clusters.cluster_centers_]  # by column
+    nearest = np.take_along_axis(examples, np.array(closest), axis=0)
     return Background.weighted(nearest, np.bincount(clusters.labels_), "kmeans", len(examples))
 
 

@@ -7,6 +7,7 @@ last step sees, all rows at once. Next: :mod:`service.shapley.kernel`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from service.scoring.encoders import Encoder
 from service.scoring.schema import Schema
 from service.shapley.background import Background, BackgroundSummary
-from service.shapley.coalitions import default_budget
+from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.exact import linear_shapley
 from service.shapley.games import Function, Game
 from service.shapley.grouping import Grouping
@@ -29,6 +30,7 @@ from service.shapley.trees import TreeGame
 
 CHUNKS_PER_JOB = 4  # enough for a bar and an even load; few, because a process makes its tables anew for each
 N_TRIAL_ROWS = 4
+AFFORDABLE_DESIGN = 10_000_000  # coalitions × features of a design: some 8 bytes each, a few times over
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
@@ -186,10 +188,9 @@ class Effort:
             raise ValueError(f"nsamples: expected 'auto' or a number of coalitions, got {nsamples!r}.")
         if self.evaluations_each is None:
             return Sampling(count, None, seed)
-        evaluations = count * self.evaluations_each
-        if self.most_evaluations is not None:
-            evaluations = min(evaluations, self.most_evaluations)
-        return Sampling(count * self.spread, evaluations, seed)
+        evaluations = min(count * self.evaluations_each, self.most_evaluations or sys.maxsize)
+        coalitions = min(count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features))
+        return Sampling(max(coalitions, smallest_budget(n_features)), evaluations, seed)
 
 
 class KernelEngine:

@@ -23,6 +23,7 @@ from service.shapley.kernel import Sampling, kernel_shapley
 from service.shapley.trees import Leaves, TreeGame, affordable_rows
 
 N_FITTED_ROWS = 8_000
+MOST_FEATURES = 200  # beyond, fitting takes longer than a data scientist waits
 MOST_OUTPUTS = 3  # each output costs a model of its own; beyond, the surrogate would be slower than what it saves
 PAYS_BELOW = 0.6  # of the standard error without it
 N_TRIAL_ROWS = 4
@@ -61,7 +62,9 @@ def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int
         Only numbers can be fitted; with other columns the game is returned as it is.
     random_state : int
     """
-    if examples.dtype == object or len(game.empty_value) > MOST_OUTPUTS or examples.shape[1] < 2:
+    if examples.dtype == object or len(game.empty_value) > MOST_OUTPUTS:
+        return game
+    if not 2 <= examples.shape[1] <= MOST_FEATURES:
         return game
     control = _fit(game.function, examples, game.background, random_state)
     if control is None:

@@ -58,7 +58,7 @@ def smallest_budget(n_players: int) -> int:
     return min(2**n_players - 2, 4 * n_players)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
     """Lay out the coalitions of a game; the same arguments always give the same design.
 
@@ -91,9 +91,10 @@ def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
     members = [_all_of_size(n_players, size) for size in enumerated]
     members += [_draw_of_size(n_players, size, count, rng) for size, count in zip(sampled, drawn, strict=True)]
     sizes = [*enumerated, *sampled]
-    counts = np.array([len(of_size) for of_size in members])
+    counts = np.array([len(part) for part in members])
     mass = np.array([_kernel_mass(n_players, size) for size in sizes])
-    unseen = np.array([1 - count / _n_pairs(n_players, size) for size, count in zip(sizes, counts, strict=True)])
+    n_pairs = np.array([min(_n_pairs(n_players, size), 2**62) for size in sizes])  # more would overflow
+    unseen = 1 - counts / n_pairs
     pairs = Pairs(np.concatenate(members), np.repeat(mass / counts, counts), np.repeat(unseen, counts))
     for array in (pairs.members, pairs.weights, pairs.unseen):
         array.flags.writeable = False

@@ -19,6 +19,7 @@ from service.shapley.games import Game
 from service.shapley.plan import Plan, make_plan
 
 MOST_ROUNDS = 64
+MOST_MARKS = 300  # columns of the background that serve as controls of the draws; more would cost more than they save
 ROUND_STRIDE = 1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
 
 
@@ -182,8 +183,9 @@ def _draw_controls(game: Game, players: NDArray[np.intp], plan: Plan) -> NDArray
     What a background row adds by itself, feature by feature, averages to nothing over the background: with the sign of
     the side it stands on, minus its mean, it is a control whose Shapley values are 0.
     """
-    if plan.draws is None:
-        return np.zeros((len(plan.pairs.members), 1, 0))
+    if plan.draws is None or game.background.rows.shape[1] > MOST_MARKS:
+        n_draws = 1 if plan.draws is None else plan.draws.shape[1]
+        return np.zeros((len(plan.pairs.members), n_draws, 0))
     marks = game.background.marks
     owner = game.grouping.owner[: marks.shape[1]]
     position = np.full(game.n_features, -1)
@@ -217,7 +219,7 @@ def _errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.f
     drawn = np.sqrt(influence * (1 - plan.pairs.unseen) * plan.draw_noise / (n_draws - 1))
     known = drawn > 0
     deviation = drawn[known, None, None] * (differences[known] - mean[known, None])
-    return np.concatenate([residual, deviation.reshape(-1, mean.shape[1])])
+    return np.concatenate([residual, deviation.reshape(known.sum() * n_draws, mean.shape[1])])
 
 
 def _standard_errors(plan: Plan, left: NDArray[np.float64], solved: NDArray[np.float64]) -> NDArray[np.float64]:

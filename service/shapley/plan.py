@@ -98,7 +98,7 @@ class Plan:
         return self.pairs.complete and self.draws is None
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def make_plan(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
     """Lay out the evaluations of a game; the same arguments give the same plan, made once and shared.
 

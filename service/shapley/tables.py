@@ -84,9 +84,11 @@ class SideTables:
         off[0][:, players], off[1][:, players] = ~plan.pairs.members, plan.pairs.members
         n_hidden = self.contributions(self.background.rows[:1]).shape[2]
         first, second = np.empty((2, *draws.shape, n_hidden))
-        for index, row in enumerate(self.background.rows):
-            pair, draw = np.nonzero(draws == index)
-            parts = self.contributions(row[None])[0]  # (n_features, n_hidden)
+        order = np.argsort(draws, axis=None, kind="stable")
+        rows, starts = np.unique(draws.ravel()[order], return_index=True)
+        for row, places in zip(rows, np.split(order, starts[1:]), strict=True):
+            parts = self.contributions(self.background.rows[row][None])[0]  # (n_features, n_hidden)
+            pair, draw = np.unravel_index(places, draws.shape)
             first[pair, draw], second[pair, draw] = off[0][pair] @ parts, off[1][pair] @ parts
         if self.activation is not None:
             first, second = self.activation(first), self.activation(second)
