@@ -22,6 +22,7 @@ from sklearn.svm import SVC, SVR, LinearSVC, NuSVC, NuSVR, OneClassSVM
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
+from service.shapley.products import product_shapley
 
 N_FEATURES, N_BACKGROUND = 6, 25
 X_REGRESSION, Y_REGRESSION = make_regression(120, N_FEATURES, random_state=0)
@@ -172,10 +173,11 @@ def test_far_values_do_not_underflow():
     model = KernelRidge(kernel="rbf", gamma=0.01).fit(X, Y_REGRESSION)
     near = X[:1] + 0.5
     explainer = KernelScoringExplainer(TabularExplainer(model, X[:N_BACKGROUND]))
-    values = explainer.explain_rows(near).values[0]
     expected = shapley_by_definition(model.predict, near[0], X[:N_BACKGROUND], np.ones(N_BACKGROUND))[0]
     assert np.exp(-0.01 * np.abs(X[:, None] - X[None]).max() ** 2) < 1e-100
-    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(explainer.explain_rows(near).values[0], expected, rtol=0, atol=1e-12)
+    engine = TabularExplainer(model, X[:N_BACKGROUND]).row_explainer.engine
+    np.testing.assert_allclose(product_shapley(engine.kernel, near[0], engine.rows)[0], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("output", ["margin", "probability"])
@@ -227,3 +229,14 @@ def test_a_structured_engine_gives_the_same_bytes_after_loading_and_in_any_batch
         alone = pickle.loads(content).explain_rows(X[203:204])
         assert alone.values[:, 0].tobytes() == batch.values[:, 3].tobytes()
         assert alone.standard_errors[:, 0].tobytes() == batch.standard_errors[:, 3].tobytes()
+
+
+def test_enumeration_and_quadrature_agree():
+    """Two routes to the margin of the same kernel machine, on a real background: the same numbers to 1e-12."""
+    model = SVR(C=10).fit(X_REGRESSION, Y_REGRESSION)
+    engine = TabularExplainer(model, X_REGRESSION[:90]).row_explainer.engine
+    assert engine.enumerated is not None
+    for row in X_REGRESSION[100:104]:
+        by_quadrature = product_shapley(engine.kernel, row, engine.rows)
+        assert np.ptp(by_quadrature) > 1e-3
+        np.testing.assert_allclose(engine.enumerated.shapley_values(row), by_quadrature, rtol=0, atol=1e-12)

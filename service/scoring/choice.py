@@ -56,7 +56,7 @@ from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
-from service.shapley.products import ProductGame, ProductKernel
+from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
 from service.shapley.trees import Leaves, TreeGame, affordable_rows
 
 ENGINES = ("auto", "kernel", "shap")
@@ -64,6 +64,8 @@ ENGINES = ("auto", "kernel", "shap")
 AFFORDABLE_FACTORS = 200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
 AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured game: 16 bytes each
 EVALUATIONS_EACH = 12  # hybrid rows for each coalition of nsamples, where background rows are drawn
+AFFORDABLE_MEANS = 1_000_000  # coalitions × support vectors of an enumerated kernel machine: 8 bytes each, also saved
+AFFORDABLE_EXPONENTIALS = 500_000_000  # the same × background rows, when it is built: a few seconds
 LARGEST_SHAP_BACKGROUND = 100
 AGREEMENT = 1e-9
 N_CHECKED_ROWS = 64
@@ -293,9 +295,18 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
     kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
     if structure.link is None:
         dual, intercepts = _per_class(subject.function, structure.dual, structure.intercepts)
-        return ProductEngine(subject.encode, replace(kernel, dual=dual, intercept=intercepts), background)
+        kernel = replace(kernel, dual=dual, intercept=intercepts)
+        enumerated = _enumerated(kernel, background, n_features)
+        return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
     return _kernel_engine(subject, game, "kernel/product", len(structure.support), spread=1)
+
+
+def _enumerated(kernel: ProductKernel, background: Background, n_features: int) -> EnumeratedProducts | None:
+    entries = 2**n_features * kernel.dual.shape[1]
+    if n_features < 2 or entries > AFFORDABLE_MEANS or entries * len(background.rows) > AFFORDABLE_EXPONENTIALS:
+        return None
+    return EnumeratedProducts(kernel, background, n_features)
 
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:

@@ -25,7 +25,7 @@ from service.shapley.exact import linear_shapley
 from service.shapley.games import Function, Game
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Sampling, Stopping, refined_shapley
-from service.shapley.products import ProductKernel, product_shapley
+from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
 from service.shapley.trees import TreeGame
 
 CHUNKS_PER_JOB = 4  # enough for a bar and an even load; few, because a process makes its tables anew for each
@@ -142,12 +142,31 @@ class TreeEngine:
 
 
 class ProductEngine:
-    """Exact importances of a kernel machine with a product kernel."""
+    """Exact importances of a kernel machine with a product kernel.
+
+    Parameters
+    ----------
+    encode : Encode
+    grouping : Grouping
+    kernel : ProductKernel
+    background : Background
+    enumerated : EnumeratedProducts or None
+        For few features; quadrature otherwise.
+    """
 
     method = "product"
 
-    def __init__(self, encode: Encode, kernel: ProductKernel, background: Background) -> None:
+    def __init__(
+        self,
+        encode: Encode,
+        grouping: Grouping,
+        kernel: ProductKernel,
+        background: Background,
+        enumerated: EnumeratedProducts | None,
+    ) -> None:
         self.encode = encode
+        self.grouping = grouping
+        self.enumerated = enumerated
         self.kernel = kernel
         self.rows = background
         self.background = background.summary
@@ -155,8 +174,14 @@ class ProductEngine:
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""
-        values = [product_shapley(self.kernel, row, self.rows) for row in progress(self.encode(rows))]
+        values = [self._importances(row) for row in progress(self.encode(rows))]
         return Importances(np.stack(values, axis=1))
+
+    def _importances(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.enumerated is None:
+            return product_shapley(self.kernel, row, self.rows)
+        # Rounding would leave something of a feature that does not vary.
+        return self.enumerated.shapley_values(row) * self.grouping.varying(self.rows, row)
 
 
 @dataclass(frozen=True)
