@@ -197,19 +197,19 @@ class TreeGame:
         -------
         ndarray of shape (n_outputs, n_features)
         """
-        row_pattern = self.leaves.patterns(row.astype(self.input_dtype)).astype(self.pattern.dtype)[self.leaf]
-        possible = (row_pattern | self.pattern) == self.leaves.all_hold
-        leaf = self.leaf[possible]
-        only_row = row_pattern[possible] & ~self.pattern[possible]
-        only_background = self.pattern[possible] & ~row_pattern[possible]
+        at_row = self.leaves.patterns(row.astype(self.input_dtype)).astype(self.pattern.dtype)  # (n_leaves,)
+        possible = np.flatnonzero((at_row[self.leaf] | self.pattern) == self.leaves.all_hold)
+        leaf, pattern, weight = self.leaf[possible], self.pattern[possible], self.weight[possible]
+        only_row, only_background = at_row[leaf] & ~pattern, pattern & ~at_row[leaf]
         sizes = np.bitwise_count(only_row), np.bitwise_count(only_background)
-        gain, loss = self.weight[possible] * self._only_row[sizes], self.weight[possible] * self._only_background[sizes]
+        gain, loss = weight * self._only_row[sizes], weight * self._only_background[sizes]
         importances = np.zeros((self.leaves.value.shape[1], self.n_features))
-        for condition in range(self.leaves.feature.shape[1]):
-            signed = gain * (only_row >> condition & 1) - loss * (only_background >> condition & 1)
-            per_leaf = np.bincount(leaf, signed, minlength=len(self.leaves.value))
+        for slot in range(self.leaves.feature.shape[1]):
+            gains, losses = (np.flatnonzero(side & (1 << slot)) for side in (only_row, only_background))
+            gained = np.bincount(leaf[gains], gain[gains], minlength=len(at_row))
+            per_leaf = gained - np.bincount(leaf[losses], loss[losses], minlength=len(at_row))
             for output, value in enumerate(self.leaves.value.T):
-                feature = self.leaves.feature[:, condition]
+                feature = self.leaves.feature[:, slot]
                 importances[output] += np.bincount(feature, per_leaf * value, minlength=self.n_features)
         return importances
 
