@@ -27,6 +27,7 @@ from service.shapley.products import product_shapley
 N_FEATURES, N_BACKGROUND = 6, 25
 X_REGRESSION, Y_REGRESSION = make_regression(120, N_FEATURES, random_state=0)
 Y_REGRESSION = Y_REGRESSION / Y_REGRESSION.std() + np.sin(X_REGRESSION[:, 0] * X_REGRESSION[:, 1])
+COUNTS = np.abs(Y_REGRESSION).round()
 TARGETS = np.stack([Y_REGRESSION, X_REGRESSION[:, 2] ** 2], axis=1)
 
 
@@ -53,6 +54,7 @@ REGRESSORS = [
     (GaussianProcessRegressor(GAUSSIAN, normalize_y=True, optimizer=None), Y_REGRESSION, "product"),
     (GaussianProcessRegressor(Matern(), optimizer=None), Y_REGRESSION, "kernel"),
     (MLPRegressor(hidden_layer_sizes=(9, 5), max_iter=300, random_state=0, alpha=10), Y_REGRESSION, "kernel/network"),
+    (MLPRegressor(loss="poisson", hidden_layer_sizes=(7,), max_iter=300, random_state=0), COUNTS, "kernel/network"),
     (MLPRegressor(hidden_layer_sizes=(7,), activation="tanh", max_iter=300, random_state=0), TARGETS, "kernel/network"),
 ]
 CLASSIFIERS = [

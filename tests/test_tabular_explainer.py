@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shap
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.ensemble import (
@@ -16,7 +17,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.svm import LinearSVC, OneClassSVM
+from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, ModelOutputError
@@ -170,6 +171,12 @@ def test_transformations_wait_for_their_own_release():
         ({"output": "odds"}, "output: expected one of auto, probability"),
         ({"model_task": "ranking"}, "model_task: expected one of unknown"),
         ({"classes": ["only one"]}, "classes: expected 2 names"),
+        ({"background_size": 5}, "background_size: expected with background='sample' or 'kmeans' only"),
+        ({"background": "sample", "background_size": 2.5}, "background_size: expected a positive number of rows"),
+        ({"tolerance": 0}, "tolerance: expected a positive number, got 0"),
+        ({"tolerance": float("nan")}, "tolerance: expected a positive number, got nan"),
+        ({"time_budget": "long"}, "time_budget: expected a positive number, got 'long'"),
+        ({"surrogate": "no"}, "surrogate: expected True or False, got 'no'"),
         ({"features": ["too", "few"]}, "features: expected 8 different names"),
         ({"background": "half"}, "background: expected one of"),
         ({"engine": "kernel", "nsamples": 1}, "nsamples: expected 'auto' or a number"),
@@ -279,3 +286,19 @@ def test_models_that_cannot_be_explained_say_why():
         TabularExplainer(both, X)
     with pytest.raises(ModelOutputError, match="expected finite numbers"):
         TabularExplainer(lambda x: x[:, 0] * np.nan, X)
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(), GradientBoostingClassifier(n_estimators=5, random_state=0)])
+def test_a_scaler_in_front_changes_neither_scale_nor_engine(model):
+    """The default output is that of the pipeline's last step."""
+    bare, X = fitted(model, 2)
+    alone = TabularExplainer(bare, X)
+    piped = TabularExplainer(make_pipeline(StandardScaler(), model).fit(X, CANCER.target), X)
+    assert (piped.output, piped.method) == (alone.output, alone.method) == ("margin", alone.method)
+
+
+def test_a_calibrated_pipeline_is_looked_into_whatever_it_was_fitted_on():
+    """Arrays or a DataFrame: the same engine."""
+    for X in (X_CANCER, pd.DataFrame(X_CANCER, columns=list("abcdefgh"))):
+        model = CalibratedClassifierCV(make_pipeline(StandardScaler(), SVC()), ensemble=False).fit(X, CANCER.target)
+        assert TabularExplainer(model, X[:50]).method == "kernel/product"

@@ -48,13 +48,14 @@ class TabularExplainer:
         calls any model, "shap" uses ``shap.KernelExplainer`` as it is. See :mod:`service.scoring.choice`.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
         Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact engine can afford;
-        where values are sampled, coalitions and background rows are drawn together, for an unbiased estimate on all.
-        "whole" lets every coalition meet every example, "kmeans" weighted centres: fast, and far from the truth.
+        where values are sampled, coalitions and background rows are drawn together, for an estimate on all. "whole"
+        lets every coalition meet every example where the model is called; elsewhere it is "auto" without the cut.
+        "kmeans" takes weighted centres: fast, and far from the truth.
     background_size : int, optional
         Number of centres (default 10) or of sampled rows (default 100) with "kmeans" and "sample".
     nsamples : "auto" or int, default "auto"
         The work for a row where values are sampled, counted in coalitions; "auto" is 2 · n_features + 2048. A coalition
-        counts for all rows of a "whole" or "kmeans" background, or for 12 where background rows are drawn; the same
+        counts for all rows of a background chosen by name, or for 12 where background rows are drawn; the same
         work is spread over more coalitions where that tells more. Exact when all coalitions meet the whole background.
     tolerance : float, optional
         Sample in further rounds until the mean standard error is this share of the mean absolute importance.
@@ -63,7 +64,7 @@ class TabularExplainer:
         What is reached depends on the machine, so the numbers are not repeatable.
     surrogate : bool, default True
         Whether a model that is called may get a small boosted-tree model as control variate. It is fitted here and
-        kept only if it lowers the standard error; the estimate is unbiased with or without it.
+        kept only if it lowers the standard error; the estimate aims at the same values with or without it.
     random_state : int, default 0
         Seed of everything that is sampled.
 

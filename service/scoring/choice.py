@@ -18,7 +18,7 @@ and the note that goes into the manifest says why. Next: :mod:`service.scoring.e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -69,6 +69,7 @@ AFFORDABLE_EXPONENTIALS = 500_000_000  # the same × background rows, when it is
 LARGEST_SHAP_BACKGROUND = 100
 AGREEMENT = 1e-9
 N_CHECKED_ROWS = 64
+N_EXPLAINED_ROWS = 16  # of them, by exact engines
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _structured(
     split = split_model(function.model, len(names), names)
     if split is None:
         return None
-    encoder, estimator = _into_calibration(*split)
+    encoder, estimator = _into_calibration(*split, names)
     structure = structure_of(estimator, function.scale)
     if structure is None:
         return None
@@ -191,12 +192,13 @@ def _structured(
     return _ENGINES[type(structure)](subject, structure)
 
 
-def _into_calibration(encoder: Encoder, estimator: Any) -> tuple[Encoder, Any]:
+def _into_calibration(encoder: Encoder, estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any]:
     """Take the preprocessing of a single calibrated pipeline out of its calibration."""
     if model_kind(estimator) != "calibrated" or len(estimator.calibrated_classifiers_) != 1:
         return encoder, estimator
     (calibrated,) = estimator.calibrated_classifiers_
-    split = split_model(calibrated.estimator, len(encoder.owner), [str(i) for i in range(len(encoder.owner))])
+    n_columns = len(encoder.owner)
+    split = split_model(calibrated.estimator, n_columns, [str(i) for i in range(n_columns)] if encoder.steps else names)
     if split is None or not split[0].steps:
         return encoder, estimator
     inner, last = split
@@ -216,13 +218,15 @@ def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any])
     rows, others = examples[rng.integers(len(examples), size=(2, N_CHECKED_ROWS))]
     hybrids = np.where(rng.random(rows.shape) < 0.5, rows, others)
     outputs = function(hybrids)  # (n_rows, n_outputs)
-    few = hybrids[:4]
-    explained = engine.importances(few).values.sum(axis=2).T + engine.expected_values
-    differences = [np.abs(explained - outputs[:4]).max()] if explained.shape == outputs[:4].shape else [np.inf]
+    few = hybrids if not isinstance(engine, KernelEngine) else hybrids[:4]
+    explained = engine.importances(few[:N_EXPLAINED_ROWS]).values.sum(axis=2).T + engine.expected_values
+    if explained.shape[1] != outputs.shape[1]:
+        return np.inf
+    difference = np.abs(explained - outputs[: len(explained)]).max()
     if isinstance(engine, KernelEngine):
         evaluated = np.array([engine.game.full_value(row) for row in engine.encode(hybrids)])
-        differences.append(np.abs(evaluated - outputs).max())
-    return float(max(differences) / max(1.0, np.abs(outputs).max()))
+        difference = max(difference, np.abs(evaluated - outputs).max())
+    return float(difference / max(1.0, np.abs(outputs).max()))
 
 
 def _black_box(
@@ -289,8 +293,7 @@ def _trees(subject: Subject, structure: TreeStructure) -> Engine:
 
 def _product(subject: Subject, structure: ProductStructure) -> Engine:
     n_features = subject.grouping.n_features
-    factors = len(structure.support) * n_features * -(-n_features // 2)
-    background = subject.background(affordable=max(10, AFFORDABLE_FACTORS // factors))
+    background = subject.background(affordable=_affordable_rows(structure, n_features))
     log_factors = Grouped(structure.log_factors, subject.grouping)
     kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
     if structure.link is None:
@@ -302,9 +305,23 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
     return _kernel_engine(subject, game, "kernel/product", len(structure.support), spread=1)
 
 
+def _affordable_rows(structure: ProductStructure, n_features: int) -> int:
+    """Return how many background rows the exact margin takes, by enumeration or by quadrature."""
+    entries = _entries(len(structure.support), n_features)
+    if structure.link is None and entries is not None:
+        return AFFORDABLE_EXPONENTIALS // entries
+    return max(10, AFFORDABLE_FACTORS // (len(structure.support) * n_features * -(-n_features // 2)))
+
+
+def _entries(n_support: int, n_features: int) -> int | None:
+    """Return the size of the table of an enumerated kernel machine; None when it would be too large."""
+    entries = 2**n_features * n_support
+    return entries if n_features > 1 and entries <= AFFORDABLE_MEANS else None
+
+
 def _enumerated(kernel: ProductKernel, background: Background, n_features: int) -> EnumeratedProducts | None:
-    entries = 2**n_features * kernel.dual.shape[1]
-    if n_features < 2 or entries > AFFORDABLE_MEANS or entries * len(background.rows) > AFFORDABLE_EXPONENTIALS:
+    entries = _entries(kernel.dual.shape[1], n_features)
+    if entries is None or entries * len(background.rows) > AFFORDABLE_EXPONENTIALS:
         return None
     return EnumeratedProducts(kernel, background, n_features)
 

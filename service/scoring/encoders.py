@@ -101,6 +101,11 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     return Encoder(tuple(steps), raw[owner]), estimator
 
 
+def last_step(model: Any) -> Any:
+    """Return what a model ends in: the last step of its Pipelines, or the model itself."""
+    return ([model, *_flat(model)])[-1]
+
+
 def _flat(step: Any) -> Iterator[Any]:
     """Walk through nested Pipelines, past the steps that do nothing."""
     if _table_name(step) == "Pipeline":

@@ -170,7 +170,7 @@ class ProductEngine:
         self.kernel = kernel
         self.rows = background
         self.background = background.summary
-        self.expected_values = background.weights @ kernel.margins(background.rows)
+        self.expected_values = background.mean(kernel.margins)
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""

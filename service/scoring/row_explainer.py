@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.scoring.choice import EngineOptions, choose_engine
+from service.scoring.encoders import last_step
 from service.scoring.engines import Engine, KernelEngine, Progress, ShapEngine, in_parallel, no_progress
 from service.scoring.model_kinds import model_kind
 from service.scoring.outputs import ModelOutput, model_output
 from service.scoring.result import LocalImportances
 from service.scoring.schema import Schema
 from service.shapley.coalitions import smallest_budget
+from service.shapley.kernel import Stopping
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class RowExplainer:
         options = _checked(options)
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
-        prefers_margin = model_kind(model) in ("linear", "boosting")
+        prefers_margin = model_kind(last_step(model)) in ("linear", "boosting")
         function = model_output(model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin)
         engine, note = choose_engine(function, matrix, options)
         names = class_names(function, classes, len(engine.expected_values))
@@ -180,13 +182,30 @@ def plain_values(values: Iterable[Any]) -> list[Any]:
 
 
 def _checked(options: EngineOptions) -> EngineOptions:
-    """Refuse a number of coalitions and a seed that are none; return plain integers."""
+    """Refuse options out of range, for every engine; return plain integers."""
+    _check_stopping(options.stopping)
+    if options.background_size is not None and not _is_whole(options.background_size, at_least=1):
+        raise ValueError(f"background_size: expected a positive number of rows, got {options.background_size!r}.")
+    if options.background_size is not None and options.background in ("auto", "whole"):
+        raise ValueError(
+            "background_size: expected with background='sample' or 'kmeans' only, got it with "
+            f"background={options.background!r}."
+        )
+    if not isinstance(options.surrogate, bool):
+        raise ValueError(f"surrogate: expected True or False, got {options.surrogate!r}.")
     nsamples, seed = options.nsamples, options.random_state
     if nsamples != "auto" and not _is_whole(nsamples, at_least=2):
         raise ValueError(f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}.")
     if not _is_whole(seed, at_least=0):
         raise ValueError(f"random_state: expected a whole number of at least 0, got {seed!r}.")
     return replace(options, nsamples="auto" if nsamples == "auto" else int(nsamples), random_state=int(seed))
+
+
+def _check_stopping(stopping: Stopping) -> None:
+    for name, value in (("tolerance", stopping.tolerance), ("time_budget", stopping.time_budget)):
+        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 < float(value) < np.inf):
+            raise ValueError(f"{name}: expected a positive number, got {value!r}.")
 
 
 def _is_whole(value: Any, at_least: int) -> bool:

@@ -145,7 +145,8 @@ _ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
 }
 _OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "identity": lambda x: x,
-    "logistic": lambda x: np.hstack([1 - expit(x), expit(x)]),
+    "logistic": lambda x: np.hstack([1 - expit(x), expit(x)]) if x.shape[1] == 1 else expit(x),
+    "exp": np.exp,
     "softmax": lambda x: softmax(x, axis=1),
 }
 
@@ -225,7 +226,7 @@ def _kernel_ridge(estimator: Any, scale: str) -> Structure | None:
 
 def _gaussian_process(estimator: Any, scale: str) -> Structure | None:
     """Read the posterior mean for a kernel that is a constant times an RBF, plus white noise."""
-    amplitude, length_scale = _scaled_rbf(estimator.kernel_)
+    amplitude, length_scale = _scaled_rbf(getattr(estimator, "kernel_", None))
     if length_scale is None:
         return None
     alpha = np.asarray(estimator.alpha_, dtype=np.float64).reshape(len(estimator.X_train_), -1)
@@ -259,6 +260,8 @@ def _machine(
 
 
 def _network(estimator: Any, scale: str) -> Structure | None:
+    if estimator.activation not in _ACTIVATIONS or estimator.out_activation_ not in _OUTPUT_ACTIVATIONS:
+        return None
     weights = [np.asarray(layer, dtype=np.float64) for layer in estimator.coefs_]
     biases = [np.asarray(layer, dtype=np.float64) for layer in estimator.intercepts_]
     return NetworkStructure(weights, biases, estimator.activation, estimator.out_activation_)

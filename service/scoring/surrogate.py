@@ -1,9 +1,9 @@
 """A small boosted-tree model of an opaque model, fitted when an explainer is built, as a control variate.
 
 Its Shapley values on the same background are exact (:mod:`service.shapley.trees`), so only what it misses is sampled:
-the estimate stays unbiased, however good or bad it is, and its error shrinks with the residual. It is kept only where
-that pays. Source of the idea: Witter et al., "Regression-adjusted Monte Carlo Estimators for Shapley Values and
-Probabilistic Values" (2025).
+the estimate aims at the same values, however good or bad it is, and its error shrinks with the residual. It is kept
+only where that pays. Source of the idea: Witter et al., "Regression-adjusted Monte Carlo Estimators for Shapley Values
+and Probabilistic Values" (2025).
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class AdditiveGame:
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        self.empty_value = background.weights @ readout(contributions(background.rows).sum(axis=1))
+        self.empty_value = background.mean(lambda rows: readout(contributions(rows).sum(axis=1)))
         self.tables = SideTables(contributions, background, grouping)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:

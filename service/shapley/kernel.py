@@ -174,7 +174,9 @@ def _regress(
     left = outputs - controls @ scale  # (n_pairs, n_draws, n_outputs)
     solved = plan.solver.solve(left.mean(axis=1), total - totals @ scale)
     values = solved + known.T @ scale  # (n_players, n_outputs)
-    return values.T, _standard_errors(plan, left, solved).T
+    # The controls' scale was fitted to the same draws: each takes a degree of freedom.
+    freedom = len(left) / max(1, len(left) - len(scale))
+    return values.T, np.sqrt(freedom) * _standard_errors(plan, left, solved).T
 
 
 def _draw_controls(game: Game, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:

@@ -92,11 +92,6 @@ class Plan:
     draws: NDArray[np.intp] | None
     draw_noise: NDArray[np.float64]
 
-    @property
-    def exact(self) -> bool:
-        """True when neither coalitions nor background rows are sampled."""
-        return self.pairs.complete and self.draws is None
-
 
 @lru_cache(maxsize=8)
 def make_plan(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:

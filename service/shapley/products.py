@@ -29,6 +29,7 @@ from service.shapley.tables import SideTables
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
+SIDES_CHUNK = 2**20  # numbers per array while hybrid rows are evaluated
 TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
 
 
@@ -138,7 +139,7 @@ class EnumeratedProducts:
         self.kernel = kernel
         self.pairs = choose_pairs(n_features, 2**n_features - 2, seed=0)
         self.solver = Solver.factorise(self.pairs)
-        self.empty_value = background.weights @ kernel.margins(background.rows)
+        self.empty_value = background.mean(kernel.margins)
         sides = (~self.pairs.members).astype(np.float64), self.pairs.members.astype(np.float64)
         self.means = tuple(self._mean(side, background) for side in sides)  # two of shape (n_pairs, n_support)
 
@@ -181,7 +182,7 @@ class ProductGame:
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        self.empty_value = background.weights @ link(kernel.margins(background.rows))
+        self.empty_value = background.mean(lambda rows: link(kernel.margins(rows)))
         self.tables = SideTables(kernel.log_factors, background, grouping, np.exp)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
@@ -198,12 +199,22 @@ class ProductGame:
         """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
         at_row = self.kernel.log_factors(row[None])[0][players]  # (n_players, n_support)
         members = plan.pairs.members
-        margins = [
-            np.matmul(table, np.exp(side @ at_row)[:, :, None] * self.kernel.dual.T) + self.kernel.intercept
+        first, second = (
+            self._margins(side, at_row, table)
             for side, table in zip((members, ~members), self.tables.sides(players, plan), strict=True)
-        ]  # two of shape (n_pairs, n_draws, n_margins)
-        outputs = [self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1) for side in margins]
-        return self.tables.weighted(outputs[0] - outputs[1], plan), self.tables.weighted(margins[0] - margins[1], plan)
+        )  # (n_pairs, n_draws, n_margins)
+        outputs = [self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1) for side in (first, second)]
+        return self.tables.weighted(outputs[0] - outputs[1], plan), self.tables.weighted(first - second, plan)
+
+    def _margins(
+        self, side: NDArray[np.bool_], at_row: NDArray[np.float64], table: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        step = max(1, SIDES_CHUNK // self.kernel.dual.size)
+        parts = [
+            np.matmul(table[i : i + step], np.exp(side[i : i + step] @ at_row)[:, :, None] * self.kernel.dual.T)
+            for i in range(0, len(side), step)
+        ]
+        return np.concatenate(parts) + self.kernel.intercept
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
