@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 from tqdm import tqdm
 
 from service.explainers import TabularExplainer
-from service.scoring import KernelScoringExplainer, PayloadError, engines
+from service.scoring import KernelScoringExplainer, PayloadError, engines, save
 
 
 def test_the_documents_example_adds_up_to_the_served_probability(breast_cancer):
@@ -277,3 +278,31 @@ def test_the_original_shap_explainer_stays_reachable(diabetes):
     assert theirs.standard_errors is None
     np.testing.assert_allclose(theirs.values, ours.explain_rows(diabetes.rows[:1]).values, rtol=0, atol=1e-6)
     assert original.expected_values == pytest.approx(ours.expected_values)
+
+
+def test_the_number_of_blas_threads_changes_no_byte(breast_cancer, tmp_path):
+    """One saved explainer in two processes, with one and with two BLAS threads; afterwards the setting is as before."""
+    path = save(breast_cancer.scoring, tmp_path / "model")
+    rows = tmp_path / "rows.json"
+    rows.write_text(breast_cancer.rows.to_json())
+    script = (
+        "import hashlib, threadpoolctl\n"
+        "from service.scoring import load\n"
+        f"explainer = load({str(path)!r})\n"
+        f"result = explainer.explain_rows(explainer.read_rows(open({str(rows)!r}).read()))\n"
+        "threads = {pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['user_api'] == 'blas'}\n"
+        "print(hashlib.sha256(result.values.tobytes()).hexdigest(), threads)\n"
+    )
+    answers = {
+        n: subprocess.run(
+            [sys.executable, "-c", script],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n},
+        ).stdout.split(" ", 1)
+        for n in ("1", "2")
+    }
+    assert answers["1"][0] == answers["2"][0]
+    assert answers["1"][1] == "{1}\n"
+    assert answers["2"][1] in ("{2}\n", "{1}\n")  # a machine of one core has no second thread to give

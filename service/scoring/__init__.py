@@ -8,6 +8,7 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 ``choice``         which engine explains which model
 ``model_kinds``    the models whose inside the engines know
 ``engines``        linear, tree, kernel
+``threads``        one BLAS thread, so that bytes do not depend on the machine
 ``outputs``        which output of a model is explained
 ``backgrounds``    which examples become the background
 ``schema``         what a row looks like, and the check of every row

@@ -51,6 +51,7 @@ from service.scoring.structures import (
     structure_of,
 )
 from service.scoring.surrogate import with_surrogate
+from service.scoring.threads import one_blas_thread
 from service.shapley.additive import AdditiveGame
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame
@@ -134,6 +135,7 @@ class Subject:
         )
 
 
+@one_blas_thread()
 def choose_engine(
     function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None = None
 ) -> tuple[Engine, str]:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from service.scoring.encoders import Encoder
 from service.scoring.schema import Schema
+from service.scoring.threads import one_blas_thread
 from service.shapley.background import Background, BackgroundSummary
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.exact import linear_shapley
@@ -264,6 +265,7 @@ class KernelEngine:
             np.stack([estimate.standard_errors for estimate in estimates], axis=1),
         )
 
+    @one_blas_thread()
     def relative_error(self) -> float:
         """Return the mean standard error over a few background rows, as a share of the mean absolute importance."""
         rows = self.game.background.rows
@@ -317,11 +319,17 @@ class ShapEngine:
         return Importances(np.moveaxis(np.stack(values), 2, 0))  # from (n_rows, n_features, n_outputs)
 
 
+@one_blas_thread()
+def importances_of(engine: Engine, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+    """Compute the local importances of rows, the same bytes whatever number of BLAS threads is set."""
+    return engine.importances(rows, progress)
+
+
 def in_parallel(engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None) -> Importances:
     """Compute the local importances in joblib jobs, on whatever backend is configured; the numbers are the same."""
     n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
     chunks = np.array_split(rows, n_chunks)
-    parts = Parallel(n_jobs=n_jobs)(delayed(engine.importances)(chunk) for chunk in progress(chunks))
+    parts = Parallel(n_jobs=n_jobs)(delayed(importances_of)(engine, chunk) for chunk in progress(chunks))
     errors = [part.standard_errors for part in parts if part.standard_errors is not None]
     return Importances(
         np.concatenate([part.values for part in parts], axis=1), np.concatenate(errors, axis=1) if errors else None

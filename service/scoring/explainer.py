@@ -27,7 +27,7 @@ class KernelScoringExplainer:
     It explains the same output of the model, on the same background and with the same engine as the explainer it is
     made from, so it gives the numbers that ``explain_local`` gave. The engine alone carries the model, where it calls
     it. One instance may be shared by any number of threads: the same row gives the same bytes alone, in a batch, and in
-    every thread and process with as many BLAS threads.
+    every thread and process.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.scoring.choice import EngineOptions, choose_engine
 from service.scoring.encoders import last_step
-from service.scoring.engines import Engine, KernelEngine, Progress, ShapEngine, in_parallel, no_progress
+from service.scoring.engines import Engine, KernelEngine, Progress, ShapEngine, importances_of, in_parallel, no_progress
 from service.scoring.model_kinds import model_kind
 from service.scoring.outputs import ModelOutput, model_output
 from service.scoring.result import LocalImportances
@@ -132,7 +132,7 @@ class RowExplainer:
         """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs."""
         matrix = self.schema.matrix(rows)
         if n_jobs in (None, 1):
-            importances = self.engine.importances(matrix, progress)
+            importances = importances_of(self.engine, matrix, progress)
         else:
             importances = in_parallel(self.engine, matrix, progress, n_jobs)
         return LocalImportances(

@@ -1,0 +1,68 @@
+"""One BLAS thread while engines are built and rows explained: the last bits of a product depend on their number.
+
+So a row gets the same bytes whatever the machine's cores, the environment's settings and the joblib backend. Rows are
+what is worth doing in parallel (``n_jobs``, or the server's workers), not the small products of one row.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+
+class _Keeper:
+    """Sets the limit for the first thread that comes in, and lifts it after the last one.
+
+    threadpoolctl lets only the thread that set a limit change it, and the last one out need not be the first one in:
+    so one thread of its own does both.
+    """
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.count = 0
+        self.thread = ThreadPoolExecutor(1, "blas-threads")
+        self.limit: Any = None
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.count == 0:
+                self.limit = self.thread.submit(_limited).result()
+            self.count += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.count -= 1
+            if self.count == 0:
+                self.thread.submit(self.limit.__exit__, None, None, None).result()
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # it looks through all loaded libraries: some milliseconds
+
+
+def _limited() -> Any:
+    return _controller().limit(limits=1, user_api="blas").__enter__()
+
+
+_keepers = [_Keeper()]
+# A forked process has no copy of the keeper's thread: it gets a keeper of its own.
+os.register_at_fork(after_in_child=lambda: _keepers.__setitem__(0, _Keeper()))
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Limit BLAS to one thread in this process, as a context or a decorator; several threads may be inside at once."""
+    keeper = _keepers[0]
+    keeper.enter()
+    try:
+        yield
+    finally:
+        keeper.leave()
