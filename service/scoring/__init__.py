@@ -6,8 +6,10 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 ``artifact``       save and load, with manifest, digest and versions
 ``row_explainer``  the core it shares with the training side
 ``choice``         which engine explains which model
-``model_kinds``    the models whose inside the engines know
-``engines``        linear, tree, kernel
+``structures``     what is known about the inside of models; ``model_kinds`` their names, ``links`` what stands behind
+``encoders``       preprocessing that is looked through
+``engines``        linear, tree, product, kernel, shap
+``surrogate``      a small model of an opaque one, as a control variate
 ``threads``        one BLAS thread, so that bytes do not depend on the machine
 ``outputs``        which output of a model is explained
 ``backgrounds``    which examples become the background

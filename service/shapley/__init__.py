@@ -5,11 +5,16 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 Σ_j φ_j = f(x) − Σ_i w_i f(b_i). Nothing here knows a model library, a data frame or HTTP.
 
 ``background``   the weighted reference rows that stand for "feature unknown"
-``coalitions``   which subsets are evaluated, with which weights
+``coalitions``   which subsets are evaluated, in pairs, with which weights
+``plan``         coalitions, background draws and the factorised regression, shared by all rows
 ``games``        the value function v(S) of a model that can only be called
-``kernel``       constrained weighted least squares: from v(S) to φ
-``exact``        closed forms that need no coalitions
+``kernel``       the estimate: regression, control variates, standard errors, stopping
+``exact``        the closed form of linear models
 ``trees``        the closed form of a sum of decision trees
+``products``     the closed form of kernel machines, and their game behind a link
+``additive``     linear models behind a link, and neural networks, without a call of the model
+``tables``       what the background contributes to hybrid rows, made once
+``grouping``     several encoded columns that move together as one feature
 
 Next: :mod:`service.shapley.kernel`.
 """
