@@ -125,14 +125,7 @@ class Subject:
         """Choose the background, in encoded columns."""
         if self.given is not None:
             return replace(self.given, rows=self.encode(self.given.rows))
-        options = self.options
-        return choose_background(
-            self.encode(self.examples),
-            options.background,
-            options.background_size,
-            affordable=affordable,
-            random_state=options.random_state,
-        )
+        return _background(self.encode(self.examples), self.options, affordable)
 
 
 @one_blas_thread()
@@ -231,16 +224,20 @@ def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any])
     return float(difference / max(1.0, np.abs(outputs).max()))
 
 
-def _black_box(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
-) -> KernelEngine:
-    background = given or choose_background(
+def _background(examples: NDArray[Any], options: EngineOptions, affordable: int) -> Background:
+    return choose_background(
         examples,
         options.background,
         options.background_size,
-        affordable=len(examples),
+        affordable=affordable,
         random_state=options.random_state,
     )
+
+
+def _black_box(
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
+) -> KernelEngine:
+    background = given or _background(examples, options, affordable=len(examples))
     game = BlackBoxGame(function, background)
     if options.surrogate and options.background == "auto" and given is None:
         game = with_surrogate(game, examples, options.random_state)
@@ -262,14 +259,9 @@ def _shap(
     """Take the original with the reference's background: all rows up to 100, k-means centres beyond."""
     if examples.dtype == object:
         raise ValueError("engine='shap': expected numbers only in the columns, got others; leave engine='auto'.")
-    summarised = options.background == "auto" and len(examples) > LARGEST_SHAP_BACKGROUND
-    background = given or choose_background(
-        examples,
-        "kmeans" if summarised else options.background,
-        options.background_size,
-        affordable=len(examples),
-        random_state=options.random_state,
-    )
+    if options.background == "auto" and len(examples) > LARGEST_SHAP_BACKGROUND:
+        options = replace(options, background="kmeans")
+    background = given or _background(examples, options, affordable=len(examples))
     return ShapEngine(function, background, options.nsamples)
 
 

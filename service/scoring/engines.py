@@ -20,7 +20,7 @@ from tqdm import tqdm
 from service.scoring.encoders import Encoder
 from service.scoring.schema import Schema
 from service.scoring.threads import one_blas_thread
-from service.shapley.background import Background, BackgroundSummary
+from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.exact import linear_shapley
 from service.shapley.games import Function, Game
@@ -268,8 +268,7 @@ class KernelEngine:
     @one_blas_thread()
     def relative_error(self) -> float:
         """Return the mean standard error over a few background rows, as a share of the mean absolute importance."""
-        rows = self.game.background.rows
-        few = rows[:: max(1, len(rows) // N_TRIAL_ROWS)][:N_TRIAL_ROWS]
+        few = spread_out(self.game.background.rows, N_TRIAL_ROWS)
         estimates = [refined_shapley(self.game, row, self.sampling, self.stopping) for row in few]
         size = np.mean([np.abs(estimate.values).mean() for estimate in estimates])
         return float(np.mean([estimate.standard_errors.mean() for estimate in estimates]) / size) if size else 0.0

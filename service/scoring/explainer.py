@@ -78,8 +78,7 @@ class KernelScoringExplainer:
     @property
     def expected_values(self) -> Any:
         """The model's mean output over the background: one number for a regressor, a list per class or target else."""
-        expected = self._explainer.engine.expected_values.tolist()
-        return expected[0] if self._explainer.function.task == "regression" and len(expected) == 1 else expected
+        return self._explainer.expected_values.tolist()
 
     @property
     def method(self) -> str:

@@ -137,13 +137,19 @@ class RowExplainer:
             importances = in_parallel(self.engine, matrix, progress, n_jobs)
         return LocalImportances(
             values=self._shaped(importances.values),
-            expected_values=self.engine.expected_values[0] if self._has_no_class_axis else self.engine.expected_values,
+            expected_values=self.expected_values,
             features=self.features,
             classes=self.classes,
             method=self.engine.method,
             output=self.function.scale,
             standard_errors=None if importances.standard_errors is None else self._shaped(importances.standard_errors),
         )
+
+    @property
+    def expected_values(self) -> Any:
+        """The model's mean output over the background, shape (n_classes,) or (), as in :class:`LocalImportances`."""
+        expected = self.engine.expected_values
+        return expected[0] if self._has_no_class_axis else expected
 
     @property
     def _has_no_class_axis(self) -> bool:

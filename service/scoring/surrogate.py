@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from service.scoring.structures import TreeStructure, structure_of
-from service.shapley.background import Background
+from service.shapley.background import Background, spread_out
 from service.shapley.games import BlackBoxGame, Function
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Sampling, kernel_shapley
@@ -105,5 +105,5 @@ def _tree_game(model: Any, background: Background) -> TreeGame | None:
 
 def _error(game: BlackBoxGame, examples: NDArray[Any]) -> float:
     """Return the mean standard error over a few examples at a small budget."""
-    rows = examples[:: max(1, len(examples) // N_TRIAL_ROWS)][:N_TRIAL_ROWS]
-    return float(np.mean([kernel_shapley(game, row, TRIAL).standard_errors.mean() for row in rows]))
+    few = spread_out(examples, N_TRIAL_ROWS)
+    return float(np.mean([kernel_shapley(game, row, TRIAL).standard_errors.mean() for row in few]))

@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 ROWS_AT_ONCE = 256
 
 
+def spread_out(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    """Take `count` rows at even distances, or all when there are no more."""
+    return rows[:: max(1, len(rows) // count)][:count]
+
+
 @dataclass(frozen=True)
 class BackgroundSummary:
     """What a background is: how it was obtained, its number of rows, and how many examples they stand for."""

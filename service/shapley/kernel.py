@@ -211,7 +211,7 @@ def _errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.f
     They are those of :func:`_standard_errors`, over all players: residuals of pairs that were sampled, and deviations
     of the draws from their mean where every pair of a size is there.
     """
-    influence = np.einsum("mp,mp->p", plan.solver.projection, plan.solver.projection)
+    influence = plan.solver.influence
     mean = differences.mean(axis=1)
     solved = plan.solver.solve(mean, total)
     residual = np.sqrt(influence * plan.pairs.unseen)[:, None] * (mean - plan.solver.signs @ solved)

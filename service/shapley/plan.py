@@ -35,12 +35,15 @@ class Solver:
         Each player's share of v(N) − v(∅) that the constraint adds; sums to 1.
     leverage : ndarray of shape (n_pairs,)
         How much of its own difference each pair's fitted value is made of.
+    influence : ndarray of shape (n_pairs,)
+        How much a unit of variance in a pair's difference adds to the variance of all Shapley values together.
     """
 
     signs: NDArray[np.float64]
     projection: NDArray[np.float64]
     share: NDArray[np.float64]
     leverage: NDArray[np.float64]
+    influence: NDArray[np.float64]
 
     @classmethod
     def factorise(cls, pairs: Pairs) -> Solver:
@@ -53,7 +56,8 @@ class Solver:
         ones = cho_solve(factor, np.ones(signs.shape[1]))
         share = ones / ones.sum()
         projection = unconstrained - np.outer(share, unconstrained.sum(axis=0))
-        return cls(signs, projection, share, np.einsum("pm,mp->p", signs, projection))
+        leverage = np.einsum("pm,mp->p", signs, projection)
+        return cls(signs, projection, share, leverage, np.einsum("mp,mp->p", projection, projection))
 
     def solve(self, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn values into Shapley values.
