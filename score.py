@@ -1,48 +1,32 @@
 """The entry script: what the service runs for each request, and what you edit first.
 
-`init` is called once, when the service starts; `run` for each POST to /score, from several threads at once. Keep the
-two names and change the rest as you like, or point ENTRY_SCRIPT at a file of your own. Reading rows, explaining them
-and loading safely is done by service/scoring/: read that next.
+`init` is called once, when the service starts; `run` for each request, from several threads at once. Keep the two names
+and change the rest as you like, or point ENTRY_SCRIPT at a file of your own. The model that `init` returns describes
+the columns and an example to the service's other routes; returning nothing is fine too. Reading rows, explaining them
+and loading safely is done by service/scoring/: read scoring_model.py there next.
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
-import joblib
+from service.scoring import ScoringModel, ScoringRequest
 
-from service.scoring import ArtifactError, KernelScoringExplainer, load
-
-original_model: Any
-scoring_explainer: KernelScoringExplainer
+scoring_model: ScoringModel
 
 
-def init() -> None:
+def init() -> ScoringModel:
     """Load the original model and its scoring explainer."""
-    global original_model, scoring_explainer  # noqa: PLW0603  # the documented form of an entry script
-    folder = model_folder()
-    scoring_explainer = load(folder)
-    original_model = joblib.load(folder / "original_model.pkl")
+    global scoring_model  # noqa: PLW0603  # the documented form of an entry script
+    folder = os.environ.get("AZUREML_MODEL_DIR") or Path(__file__).parent / "artifacts"
+    scoring_model = ScoringModel.load(folder)
+    return scoring_model
 
 
-def run(raw_data: str) -> dict[str, Any]:
+def run(raw_data: str, request: ScoringRequest) -> dict[str, Any]:
     """Predict and explain the rows of one request's body.
 
-    Importances are indexed [class][row][feature] for a classifier, [row][feature] for a regressor.
+    Importances are indexed [class][row][feature] for a classifier, [row][feature] for a regressor. `request` says what
+    else was asked for; a script whose run() takes the body alone is never asked for more.
     """
-    rows = scoring_explainer.read_rows(raw_data)
-    return {
-        "predictions": original_model.predict(rows).tolist(),
-        "local_importance_values": scoring_explainer.explain(rows),
-    }
-
-
-def model_folder() -> Path:
-    """Find the folder with both models: AZUREML_MODEL_DIR, else artifacts/ next to this file."""
-    folder = Path(os.environ.get("AZUREML_MODEL_DIR") or Path(__file__).parent / "artifacts")
-    if (folder / "original_model.pkl").is_file():
-        return folder
-    raise ArtifactError(
-        f"expected original_model.pkl and scoring_explainer.pkl in {folder}, found no original_model.pkl; "
-        "run `make train`, or set AZUREML_MODEL_DIR to the folder that holds your models"
-    )
+    return scoring_model.score(raw_data, request)

@@ -5,7 +5,6 @@ A support vector machine tells malignant from benign tumours by 30 measurements 
 
 from pathlib import Path
 
-import joblib
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
@@ -34,10 +33,8 @@ def main() -> None:
     scoring_explainer = KernelScoringExplainer(explainer)
 
     # 4. Both go to artifacts/, where score.py finds them, with four rows to try them on.
-    ARTIFACTS.mkdir(exist_ok=True)
-    joblib.dump(model, ARTIFACTS / "original_model.pkl")
+    path = save(scoring_explainer, ARTIFACTS, exist_ok=True, original_model=model)
     (ARTIFACTS / "examples.json").write_text(x_test[:4].to_json())
-    path = save(scoring_explainer, ARTIFACTS, exist_ok=True)
     print(f"Saved {path} and {ARTIFACTS / 'original_model.pkl'}")
 
 

@@ -5,7 +5,6 @@ Train it with ``make train-regression`` and serve it with ``AZUREML_MODEL_DIR=ar
 
 from pathlib import Path
 
-import joblib
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -34,10 +33,8 @@ def main() -> None:
         print(f"  {name:6} {value:+.1f}")
 
     # 3. Saved for the service.
-    ARTIFACTS.mkdir(exist_ok=True)
-    joblib.dump(model, ARTIFACTS / "original_model.pkl")
+    path = save(KernelScoringExplainer(explainer), ARTIFACTS, exist_ok=True, original_model=model)
     (ARTIFACTS / "examples.json").write_text(x_test[:4].to_json())
-    path = save(KernelScoringExplainer(explainer), ARTIFACTS, exist_ok=True)
     print(f"Saved {path} and {ARTIFACTS / 'original_model.pkl'}")
 
 

@@ -18,7 +18,7 @@ from service.web.errors import SettingsError
 from service.web.settings import Settings
 
 SECONDS_TO_START = 60
-GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "service/web/gunicorn_conf.py", "--log-level", "warning"]
+SERVER = [sys.executable, "-m", "service", "serve"]
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server that listens everywhere is asked
 
 # The server is on this machine: a proxy set in the environment would look for it elsewhere.
@@ -30,9 +30,9 @@ def main() -> int:
     settings = read_settings()
     check_free(settings)
     folder = Path(os.environ.get("AZUREML_MODEL_DIR") or "artifacts")
-    address = f"http://{Settings(host=ANYWHERE.get(settings.host, settings.host), port=settings.port).bind}"
+    address = f"http://{Settings(host=ANYWHERE.get(settings.host, settings.host), port=settings.port).binds[0]}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill stops the server too
-    server = subprocess.Popen(GUNICORN)
+    server = subprocess.Popen(SERVER)
     try:
         wait_until_ready(server, f"{address}/ping")
         try_examples(folder, f"{address}/score")
@@ -60,7 +60,7 @@ def check_free(settings: Settings) -> None:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         reason = error.strerror or error
-        sys.exit(f"make serve: cannot listen on {settings.bind} ({reason}); choose another: make serve PORT=8081")
+        sys.exit(f"make serve: cannot listen on {settings.binds[0]} ({reason}); choose another: make serve PORT=8081")
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:

@@ -2,6 +2,8 @@
 
 Importing this package loads neither shap, numba, matplotlib nor Flask.
 
+``scoring_model``  ScoringModel, the core of the service: a model with its explainer
+``request``        what one request asks for
 ``explainer``      KernelScoringExplainer, what a user holds
 ``artifact``       save and load, with manifest, digest and versions
 ``row_explainer``  the core it shares with the training side
@@ -21,7 +23,7 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 Next: :mod:`service.scoring.explainer`.
 """
 
-from service.scoring.artifact import load, save
+from service.scoring.artifact import load, load_original_model, save
 from service.scoring.errors import (
     ArtifactError,
     DigestError,
@@ -29,10 +31,14 @@ from service.scoring.errors import (
     ModelOutputError,
     PayloadError,
     ScoringError,
+    SelfCheckError,
+    TooManyRowsError,
     VersionError,
 )
 from service.scoring.explainer import KernelScoringExplainer
+from service.scoring.request import ScoringRequest
 from service.scoring.result import LocalImportances
+from service.scoring.scoring_model import ScoringModel
 
 __all__ = [
     "ArtifactError",
@@ -43,7 +49,12 @@ __all__ = [
     "ModelOutputError",
     "PayloadError",
     "ScoringError",
+    "ScoringModel",
+    "ScoringRequest",
+    "SelfCheckError",
+    "TooManyRowsError",
     "VersionError",
     "load",
+    "load_original_model",
     "save",
 ]

@@ -1,4 +1,4 @@
-"""Saving and loading a scoring explainer: a joblib file and a readable manifest beside it.
+"""Saving and loading a scoring explainer and its original model: joblib files and a readable manifest beside them.
 
 Loading a pickle executes it. So the file's SHA-256 is compared with the manifest's before a byte of it is unpickled,
 and the library versions with those it was saved with. The digest tells a damaged or swapped file, not a forged pair:
@@ -24,12 +24,19 @@ from service.scoring.errors import ArtifactError, DigestError, ManifestError, Ve
 from service.scoring.explainer import KernelScoringExplainer
 
 ARTIFACT_NAME = "scoring_explainer.pkl"
-MANIFEST_FORMAT = 1
+ORIGINAL_NAME = "original_model.pkl"
+MANIFEST_FORMAT = 2
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 
 
-def save(scoring_explainer: KernelScoringExplainer, directory: str | Path = ".", exist_ok: bool = False) -> Path:
-    """Write ``scoring_explainer.pkl`` and its manifest ``scoring_explainer.json``.
+def save(
+    scoring_explainer: KernelScoringExplainer,
+    directory: str | Path = ".",
+    exist_ok: bool = False,
+    *,
+    original_model: Any = None,
+) -> Path:
+    """Write ``scoring_explainer.pkl`` and its manifest ``scoring_explainer.json``, and the original model beside them.
 
     Parameters
     ----------
@@ -37,7 +44,10 @@ def save(scoring_explainer: KernelScoringExplainer, directory: str | Path = ".",
     directory : path, default "."
         Made when it is not there.
     exist_ok : bool, default False
-        Whether the directory may exist already; a scoring explainer in it is then replaced.
+        Whether the directory may exist already; what is in it under the same names is then replaced.
+    original_model : object, optional
+        The model that is served: ``original_model.pkl``. The manifest gets its digest, and what it predicts for the
+        recorded example, so that a deployment can tell whether it still does.
 
     Returns
     -------
@@ -68,6 +78,7 @@ def save(scoring_explainer: KernelScoringExplainer, directory: str | Path = ".",
             f"save: expected a new directory, but {folder} exists; pass exist_ok=True to write into it."
         )
     content = _pickled(scoring_explainer)
+    original = None if original_model is None else _pickled(original_model)
     manifest = {
         "format": MANIFEST_FORMAT,
         "artifact": ARTIFACT_NAME,
@@ -75,10 +86,16 @@ def save(scoring_explainer: KernelScoringExplainer, directory: str | Path = ".",
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         **scoring_explainer.to_dict(),
+        "example": {"rows": [scoring_explainer.example]},
     }
+    if original is not None:
+        manifest["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": hashlib.sha256(original).hexdigest()}
+        manifest["example"]["predictions"] = _predicted(original_model, scoring_explainer)
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ARTIFACT_NAME
+    if original is not None:
+        _replace(folder / ORIGINAL_NAME, original)
     _replace(path, content)
     _replace(path.with_suffix(".json"), f"{text}\n".encode())
     return path
@@ -108,23 +125,57 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     """
     file = _artifact_file(Path(path))
     manifest = _read_manifest(file)
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
-        raise DigestError(
-            f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save it again."
-        )
+    content = _checked_bytes(file, manifest.get("sha256"))
     if check_versions:
         _check_versions(file, manifest["libraries"])
-    explainer = _unpickled(file, content)  # the bytes that were checked, not the file a second time
+    explainer = _unpickled(file, content)
     if not isinstance(explainer, KernelScoringExplainer):
         raise ArtifactError(f"{file}: expected a KernelScoringExplainer, got {type(explainer).__name__}.")
     return explainer
 
 
-def _pickled(scoring_explainer: KernelScoringExplainer) -> bytes:
+def load_original_model(folder: str | Path) -> Any:
+    """Load ``original_model.pkl`` from a folder, after checking it against the manifest where that has its digest.
+
+    A model that was put there by ``joblib.dump``, and not by :func:`save`, has none.
+
+    Raises
+    ------
+    ArtifactError
+        When there is no such file, or it needs a module that cannot be imported here.
+    ManifestError, DigestError
+        When the manifest is missing or unreadable, or the digest differs.
+    """
+    file = Path(folder) / ORIGINAL_NAME
+    if not file.is_file():
+        raise ArtifactError(
+            f"expected {ORIGINAL_NAME} and {ARTIFACT_NAME} in {folder}, found no {ORIGINAL_NAME}; run `make train`, or "
+            "set AZUREML_MODEL_DIR to the folder that holds your models"
+        )
+    recorded = _read_manifest(file.with_name(ARTIFACT_NAME)).get("original_model", {}).get("sha256")
+    return _unpickled(file, file.read_bytes() if recorded is None else _checked_bytes(file, recorded))
+
+
+def _checked_bytes(file: Path, recorded: str | None) -> bytes:
+    """Read a file whose digest is the recorded one; what is unpickled are these bytes, not the file a second time."""
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != recorded:
+        raise DigestError(
+            f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save it again."
+        )
+    return content
+
+
+def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -> list[Any]:
+    schema = scoring_explainer.schema
+    answer = original_model.predict(schema.model_rows(schema.from_records([scoring_explainer.example])))
+    return answer.tolist() if hasattr(answer, "tolist") else list(answer)
+
+
+def _pickled(model: Any) -> bytes:
     buffer = io.BytesIO()
     try:
-        joblib.dump(scoring_explainer, buffer)
+        joblib.dump(model, buffer)
     except (PicklingError, AttributeError, TypeError) as error:
         raise ArtifactError(
             f"save: the model cannot be pickled ({error}); define its functions in a module."

@@ -82,6 +82,14 @@ class Column:
             return pd.Series(objects, index=values.index, dtype=object)
         return values.astype(self.pandas_dtype)
 
+    def plain(self, value: Any) -> Any:
+        """Write a read value as JSON has it: what :meth:`read` takes back, None for a missing one."""
+        if _is_missing(value):
+            return None
+        if self.kind == "datetime":
+            return pd.Timestamp(value).isoformat()
+        return _PLAIN.get(self.kind, _without_numpy)(value)
+
     @property
     def matrix_dtype(self) -> type:
         """The dtype of this column by itself."""
@@ -229,6 +237,8 @@ _READERS = {
     "boolean": _read_boolean,
     "string": _read_string,
 }
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {"number": float, "boolean": bool, "integer": int}
 
 # What numbers of the matrix were in a column of dtype object.
 _OBJECTS: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}

@@ -2,8 +2,10 @@
 
 ScoringError
 ├── PayloadError (also a ValueError)   the rows do not fit the model; the message is safe to show to a client
+│   └── TooManyRowsError               there are more of them than a request may have
 ├── ModelOutputError                   the model answered something that cannot be explained
 ├── UnsupportedStructureError          a model's inside cannot be read; stays inside: Kernel SHAP takes over
+├── SelfCheckError                     model and scoring explainer do not belong together
 └── ArtifactError                      a saved scoring explainer cannot be written or loaded
     ├── ManifestError                  its manifest is missing or unreadable
     ├── DigestError                    the file is not the one that the manifest describes
@@ -21,12 +23,20 @@ class PayloadError(ScoringError, ValueError):
     """Rows that do not fit the model; says which column and row, what was expected and what came."""
 
 
+class TooManyRowsError(PayloadError):
+    """More rows than a request may have."""
+
+
 class ModelOutputError(ScoringError):
     """A model output that cannot be explained: missing values, or a wrong shape."""
 
 
 class UnsupportedStructureError(ScoringError):
     """A model of a known kind whose inside cannot be read."""
+
+
+class SelfCheckError(ScoringError):
+    """A model and a scoring explainer that do not belong together."""
 
 
 class ArtifactError(ScoringError):

@@ -66,6 +66,11 @@ class KernelScoringExplainer:
         self._explainer = explainer.without_model()
 
     @property
+    def row_explainer(self) -> RowExplainer:
+        """The core that does the work, for callers whose rows are checked already."""
+        return self._explainer
+
+    @property
     def features(self) -> list[str]:
         """Feature names, along the last axis of the importances."""
         return self._explainer.features
@@ -94,6 +99,11 @@ class KernelScoringExplainer:
     def schema(self) -> Schema:
         """The columns that rows must have."""
         return self._explainer.schema
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """A row that fits the model, as a record: the first of the initialization examples."""
+        return self.schema.records(self._explainer.example)[0]
 
     def read_rows(self, raw_data: str | bytes | Mapping[str, Any] | list[Any]) -> pd.DataFrame | NDArray[Any]:
         """Read a request body into rows of the form that the model was fitted on.
@@ -223,7 +233,7 @@ def _from_shap(original: Any) -> RowExplainer:
     options = EngineOptions()
     engine, note = choose_engine(output, background.rows, options, background)
     classes = class_names(output, None, len(engine.expected_values))
-    return RowExplainer(output, engine, options, classes, note=note)
+    return RowExplainer(output, engine, options, schema.matrix(rows[:1]), classes, note=note)
 
 
 def _check_shap(original: Any) -> None:

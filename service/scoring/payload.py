@@ -38,12 +38,18 @@ def parse(raw_data: str | bytes | Mapping[str, Any] | list[Any], schema: Schema)
     PayloadError
         When the text is not JSON, has none of the accepted shapes, or does not fit the schema.
     """
-    body = _decode(raw_data) if isinstance(raw_data, str | bytes) else raw_data
+    body = decode(raw_data) if isinstance(raw_data, str | bytes) else raw_data
     return _rows(_unwrapped(body, schema), schema)
 
 
-def _decode(text: str | bytes) -> Any:
-    """Decode JSON; refuse duplicate keys, read the tokens NaN and Infinity, which some clients send, as missing."""
+def decode(text: str | bytes) -> Any:
+    """Decode JSON; refuse duplicate keys, read the tokens NaN and Infinity, which some clients send, as missing.
+
+    Raises
+    ------
+    PayloadError
+        When the text is not JSON in UTF-8.
+    """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
         return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=lambda _: None)

@@ -31,6 +31,8 @@ class RowExplainer:
     engine : Engine
     options : EngineOptions
         How the engine was built.
+    example : ndarray of shape (1, n_features)
+        A row that fits the model: the first of the examples.
     classes : list or None
         Class names of a classifier, in output order.
     subset : tuple of int or None
@@ -42,6 +44,7 @@ class RowExplainer:
     function: ModelOutput
     engine: Engine
     options: EngineOptions
+    example: NDArray[Any]
     classes: list[Any] | None = None
     subset: tuple[int, ...] | None = None
     note: str = ""
@@ -82,7 +85,7 @@ class RowExplainer:
         function = model_output(model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin)
         engine, note = choose_engine(function, matrix, options)
         names = class_names(function, classes, len(engine.expected_values))
-        return cls(function, engine, options, names, _positions(subset, schema.names), note)
+        return cls(function, engine, options, matrix[:1].copy(), names, _positions(subset, schema.names), note)
 
     @property
     def schema(self) -> Schema:
@@ -130,7 +133,12 @@ class RowExplainer:
 
     def explain(self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None) -> LocalImportances:
         """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs."""
-        matrix = self.schema.matrix(rows)
+        return self.explain_matrix(self.schema.matrix(rows), progress, n_jobs)
+
+    def explain_matrix(
+        self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
+    ) -> LocalImportances:
+        """Explain rows that the schema has checked already."""
         if n_jobs in (None, 1):
             importances = importances_of(self.engine, matrix, progress)
         else:

@@ -123,6 +123,13 @@ class Schema:
         by_label = zip(self.model_names, self.columns, strict=True)
         return pd.DataFrame({label: column.for_model(frame[label]) for label, column in by_label})
 
+    def records(self, matrix: NDArray[Any]) -> list[dict[str, Any]]:
+        """Write a matrix as JSON records, which :meth:`from_records` reads back."""
+        return [
+            {column.name: column.plain(value) for column, value in zip(self.columns, row, strict=True)}
+            for row in matrix
+        ]
+
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
         return [asdict(column) for column in self.columns]

@@ -1,4 +1,4 @@
-"""The wiring of the web service: settings in, a Flask application out. Next: `service.web.routes`."""
+"""The wiring of the web service: settings in, a Flask application out. Next: `service.web.scoring`."""
 
 import traceback
 
@@ -7,8 +7,13 @@ from flask import Flask
 from service.scoring.errors import ScoringError
 from service.web.entry_script import EntryScript
 from service.web.errors import WebError
+from service.web.keys import Keys
+from service.web.limits import Gate
+from service.web.metrics import Metrics
+from service.web.observation import observe
+from service.web.protocols import PROTOCOLS
 from service.web.refusals import register_refusals
-from service.web.routes import routes
+from service.web.scoring import Scoring
 from service.web.settings import Settings
 
 
@@ -23,18 +28,26 @@ def create_app(settings: Settings) -> Flask:
     Returns
     -------
     Flask
-        An application that is ready to score.
+        An application that is ready to score. ``app.extensions["warm_up"]`` is to be called in each process before.
 
     Raises
     ------
     EntryScriptError
         When the script cannot be loaded or its ``init()`` fails: a service without it would be of no use.
+    SettingsError
+        When the file with the keys cannot be used.
     """
+    keys = Keys(settings.keys_file)
     script = EntryScript(settings.entry_script)
     script.init()
+    metrics = Metrics(settings.model_name, script.model)
+    scoring = Scoring(script, settings, Gate(settings.n_in_flight, settings.n_slots), keys, metrics)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    app.register_blueprint(routes(script))
+    app.extensions["warm_up"] = script.warm_up
+    observe(app, metrics, settings.deadline)
+    for routes in PROTOCOLS:
+        app.register_blueprint(routes(scoring))
     register_refusals(app)
     return app
 

@@ -2,11 +2,15 @@
 
 The contract is that of Azure ML's inference server: ``init()`` is called once, before the service is ready; ``run``
 gets the body of each request as text, from several threads at once, and returns something that JSON can express.
+Beyond it, ``init`` may return a ScoringModel, which describes the rows to other routes, and ``run`` may take a second
+argument, what the request asks for.
+
 Whatever fails at start-up is one sentence that names the file. What ``run`` raises passes through:
 `service.web.refusals` decides what a client hears of it.
 """
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from service.scoring.request import ScoringRequest
+from service.scoring.scoring_model import ScoringModel
 from service.web.errors import EntryScriptError
 
 _numbers = count(1)
@@ -34,24 +40,39 @@ class EntryScript:
         The file's absolute path.
     ready : bool
         Whether ``init()`` has returned.
+    model : ScoringModel or None
+        What ``init()`` returned, if it was one.
+    takes_request : bool
+        Whether ``run`` has a second argument.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.ready = False
+        self.model: ScoringModel | None = None
         module = _load(self.path)
         self._init = _function(module, "init", self.path)
         self._run = _function(module, "run", self.path)
+        self.takes_request = _takes_two(self._run)
 
     def init(self) -> None:
         """Call the script's ``init()``; the script is ready when that returns."""
         with _failures_name(self.path, "init()"):
-            self._init()
+            returned = self._init()
+        self.model = returned if isinstance(returned, ScoringModel) else None
         self.ready = True
 
-    def run(self, raw_data: str) -> Any:
+    def warm_up(self) -> None:
+        """Predict and explain the recorded example, once in every process."""
+        if self.model is not None:
+            with _failures_name(self.path, "the self-check"):
+                self.model.self_check()
+
+    def run(self, raw_data: str, request: ScoringRequest | None = None) -> Any:
         """Call the script's ``run`` with one request's body and return its result as it is."""
         try:
+            if self.takes_request:
+                return self._run(raw_data, request or ScoringRequest())
             return self._run(raw_data)
         except SystemExit as error:
             # sys.exit() in one request must not take the worker's other requests with it.
@@ -88,6 +109,14 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
     raise EntryScriptError(
         f"entry script {path}: expected a function {name}(), found {found}; define init() and run(raw_data) in it"
     )
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind("raw_data", "request")
+    except (TypeError, ValueError):  # one argument; or written in C, without a signature
+        return False
+    return True
 
 
 @contextmanager

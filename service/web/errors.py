@@ -5,10 +5,16 @@
     WebError
     ├── SettingsError      a variable of the environment has a value that cannot be used
     ├── EntryScriptError   the user's script cannot be loaded, or its init() failed
-    └── BodyError          a request's body is empty or is not text
+    └── RequestError       a request that is not answered as it is; its message is safe for clients
+        ├── BodyError      its body is empty, no text, or not what the route takes
+        ├── MediaTypeError its body has a form that nobody reads here
+        ├── UnauthorizedError  it has no valid key
+        ├── NoModelError   it asks for a model of another name
+        ├── SlowBodyError  its body did not arrive in time
+        ├── BusyError      too many others are in flight
+        └── DeadlineError  its answer would come too late
 
-The first two end the start of the process; the last one is the client's to mend. The table in `service.web.refusals`
-gives the statuses.
+The first two end the start of the process. The table in `service.web.refusals` gives the statuses of the others.
 """
 
 
@@ -24,5 +30,33 @@ class EntryScriptError(WebError):
     """The entry script cannot be loaded or started."""
 
 
-class BodyError(WebError):
-    """The body of a request cannot be handed to the entry script; the message is safe for clients."""
+class RequestError(WebError):
+    """A request that is refused; the message is safe for clients."""
+
+
+class BodyError(RequestError):
+    """The body of a request cannot be handed to the entry script."""
+
+
+class MediaTypeError(RequestError):
+    """The body of a request is declared to be something that is not read here."""
+
+
+class UnauthorizedError(RequestError):
+    """A request has no valid key."""
+
+
+class NoModelError(RequestError):
+    """A request asks for a model of another name."""
+
+
+class SlowBodyError(RequestError):
+    """The body of a request did not arrive in time."""
+
+
+class BusyError(RequestError):
+    """Too many requests are in flight."""
+
+
+class DeadlineError(RequestError):
+    """The answer would come too late."""

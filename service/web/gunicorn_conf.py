@@ -1,12 +1,20 @@
-"""How gunicorn runs the service: ``gunicorn -c service/web/gunicorn_conf.py``, from the folder that holds ``service``.
+"""How gunicorn runs the service: ``python -m service serve``, or ``gunicorn -c python:service.web.gunicorn_conf``.
 
-Gunicorn reads the module's variables by name; its documentation explains each. Options on its command line come after
-and win.
+Gunicorn reads the module's variables and functions by name; its documentation explains each. Options on its command
+line come after and win.
 """
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from service.web.errors import SettingsError
+from gunicorn.arbiter import Arbiter
+
+from service.web.drain import drain_on_sigterm
+from service.web.errors import SettingsError, WebError
+from service.web.logs import log_config
 from service.web.settings import Settings
 
 try:
@@ -14,12 +22,25 @@ try:
 except SettingsError as error:
     raise SystemExit(str(error)) from None
 
+# In memory where there is such a folder: a slow or full disk must not stop the workers.
+_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+_metrics_folder = tempfile.mkdtemp(prefix="scoring-metrics-", dir=_memory)
+
+# Read by libraries when they are imported, which is after this module.
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+os.environ["AZUREML_MODEL_DIR"] = str(_settings.model_folder)
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, str(_settings.processors_each))
+
 wsgi_app = "service.web.app:from_environment()"
-bind = _settings.bind
-workers = _settings.workers
+bind = _settings.binds
+reuse_port = _settings.reuse_port
+workers = _settings.n_workers
+certfile = None if _settings.tls_cert_file is None else str(_settings.tls_cert_file)
+keyfile = None if _settings.tls_key_file is None else str(_settings.tls_key_file)
 
 # Threads, so that the health routes answer while rows are explained.
-worker_class = "gthread"
+worker_class = "service.web.worker.ScoringWorker"
 threads = _settings.threads
 
 # The parent loads the models and the workers share that memory. It must never predict: the OpenMP threads that a
@@ -29,11 +50,43 @@ preload_app = True
 # Longer than the idle time-out of the usual load balancers (60 s), so that it is never gunicorn which hangs up first.
 keepalive = 75
 
-# Requests in flight may end after SIGTERM; below the 30 s that container hosts wait before SIGKILL.
-graceful_timeout = 25
+# After the drain; both together stay below the 30 s that container hosts wait before SIGKILL.
+graceful_timeout = max(1, int(29 - _settings.drain))
 
-# Workers prove that they live by touching a file: in memory, since a slow disk would get them killed.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+# A worker that shows no sign of life is killed; a model that holds the interpreter may be silent for a deadline.
+timeout = int(_settings.deadline) + 30
+
+# Workers prove that they live by touching a file.
+worker_tmp_dir = _memory
 
 # A second way to steer the process is one more to guard, and nothing uses it.
 control_socket_disable = True
+
+# The service writes its own line for each request.
+logconfig_dict = log_config("INFO")
+
+
+def when_ready(server: Any) -> None:
+    """Let SIGTERM begin with a drain."""
+    drain_on_sigterm(_settings.drain)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Score the recorded example before the worker accepts anything: ready means that it has worked."""
+    try:
+        worker.wsgi.extensions["warm_up"]()
+    except WebError as error:
+        worker.log.error("%s", error)
+        raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None  # gunicorn then gives up, and does not try for ever
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Let the metrics of a worker that has ended go on counting."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(server: Any) -> None:
+    """Take the metrics folder away."""
+    shutil.rmtree(Path(_metrics_folder), ignore_errors=True)

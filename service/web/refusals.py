@@ -1,33 +1,58 @@
 """What a client hears when something goes wrong: JSON with a message, and the status that this table gives.
 
-===========================  ======  ==================================================
-exception                    status  message
-===========================  ======  ==================================================
-`PayloadError`, `BodyError`  400     its own: it names what is wrong with the body
-Werkzeug's HTTPException     its own what to do, for 404, 405 and 413
-anything else                500     an id; the log has the traceback under the same id
-===========================  ======  ==================================================
+=====================  ======  ==================================================
+exception              status  message
+=====================  ======  ==================================================
+`PayloadError`         400     its own: it names what is wrong with the rows
+`TooManyRowsError`     413     its own
+`RequestError`         below   its own
+Werkzeug's             its own what to do, for 404, 405 and 413
+anything else          500     an id; the log has the traceback under the same id
+=====================  ======  ==================================================
 
-An entry script of the user's own answers 400 by raising `service.scoring.PayloadError`.
+An entry script of the user's own answers 400 by raising `service.scoring.PayloadError`. The form of the body is that of
+the protocol whose route was asked.
 """
 
-import uuid
 from collections.abc import Callable
+from typing import Any
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
-from service.scoring.errors import PayloadError
-from service.web.errors import BodyError
+from service.scoring.errors import PayloadError, TooManyRowsError
+from service.web.errors import (
+    BodyError,
+    BusyError,
+    DeadlineError,
+    MediaTypeError,
+    NoModelError,
+    SlowBodyError,
+    UnauthorizedError,
+)
 from service.web.json_out import json_response
 
-STATUS_OF: dict[type[Exception], int] = {PayloadError: 400, BodyError: 400}
+STATUS_OF: dict[type[Exception], int] = {
+    PayloadError: 400,
+    BodyError: 400,
+    UnauthorizedError: 401,
+    NoModelError: 404,
+    SlowBodyError: 408,
+    TooManyRowsError: 413,
+    MediaTypeError: 415,
+    BusyError: 429,
+    DeadlineError: 504,
+}
+
+HEADERS_OF = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}, 429: {"Retry-After": "1"}}
 
 MESSAGE_OF = {
     404: "No such route; POST rows to /score.",
     405: "This route does not take this method; see the Allow header.",
     413: "Body: expected at most {limit} bytes, got more; send fewer rows at once.",
 }
+
+_MLFLOW_CODES = {400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 404: "ENDPOINT_NOT_FOUND", 500: "INTERNAL_ERROR"}
 
 
 def register_refusals(app: Flask) -> None:
@@ -39,25 +64,38 @@ def register_refusals(app: Flask) -> None:
 
 
 def _refuse_with(status: int) -> Callable[[Exception], Response]:
-    return lambda error: json_response({"message": str(error)}, status)
+    return lambda error: _refusal(str(error), status)
 
 
 def _refuse_http(error: HTTPException) -> Response:
     if error.code is None or error.code == 500:
         return _fail(error)
-    response = json_response({"message": _message(error.code, error)}, error.code)
+    response = _refusal(_message(error.code, error), error.code)
     # Werkzeug's own headers: Allow for 405, Location for a redirect.
     response.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
     return response
 
 
-def _message(status: int, error: HTTPException) -> str | None:
+def _message(status: int, error: HTTPException) -> str:
     if status in MESSAGE_OF:
         return MESSAGE_OF[status].format(limit=current_app.config["MAX_CONTENT_LENGTH"])
-    return error.description
+    return error.description or error.name
 
 
 def _fail(error: Exception) -> Response:
-    error_id = uuid.uuid4().hex
-    current_app.logger.error("error %s at %s %r", error_id, request.method, request.path, exc_info=error)
-    return json_response({"message": f"The service failed; its log tells more under the id {error_id}."}, 500)
+    current_app.logger.error("error %s at %s %r", g.request_id, request.method, request.path, exc_info=error)
+    return _refusal(f"The service failed; its log tells more under the id {g.request_id}.", 500)
+
+
+def _refusal(message: str, status: int) -> Response:
+    response = json_response(_in_protocol(request.path, message, status), status)
+    response.headers.update(HEADERS_OF.get(status, {}))
+    return response
+
+
+def _in_protocol(path: str, message: str, status: int) -> dict[str, Any]:
+    if path.startswith(("/v1/", "/v2/")):
+        return {"error": message}
+    if path.startswith("/invocations"):
+        return {"error_code": _MLFLOW_CODES.get(status, "INVALID_STATE"), "message": message}
+    return {"message": message}

@@ -1,0 +1,108 @@
+"""The command line of the service.
+
+``serve``       the web service, until SIGTERM; what a container runs. The default
+``check``       load the models, score the recorded example, and say so with the exit code
+``score FILE``  rows of a file in, the same rows with predictions and importances out
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.scoring.errors import ScoringError
+from service.web.errors import SettingsError
+from service.web.settings import Settings
+
+# Options of the hosts that start containers (KServe's spelling), and the variable that each stands for.
+FLAGS = {"model_name": "MODEL_NAME", "model_dir": "AZUREML_MODEL_DIR", "http_port": "PORT", "workers": "WORKERS"}
+SERVER = ["-m", "gunicorn", "--config", "python:service.web.gunicorn_conf"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = _parser()
+    known, unknown = parser.parse_known_args(arguments)
+    for flag, variable in FLAGS.items():
+        if getattr(known, flag) is not None:
+            os.environ[variable] = getattr(known, flag)
+    try:
+        if known.command == "check":
+            _refuse(parser, unknown)
+            return check()
+        if known.command == "score":
+            _refuse(parser, unknown)
+            return _score(known)
+        for word in unknown:
+            logging.warning("python -m service serve: option %s is not known here and has no effect.", word)
+        return serve()
+    except (ScoringError, SettingsError, OSError) as error:
+        logging.error("python -m service %s: %s", known.command, error)
+        return 1
+
+
+def serve() -> int:
+    """Become gunicorn: this process is the one that gets the host's signals."""
+    Settings.from_environment()  # a setting that cannot be used is one sentence here, before gunicorn starts
+    os.execv(sys.executable, [sys.executable, *SERVER])
+
+
+def check() -> int:
+    """Load both models and score the recorded example."""
+    from service.scoring import ScoringModel
+
+    folder = Settings.from_environment().model_folder
+    model = ScoringModel.load(folder)
+    model.self_check()
+    explainer = model.scoring_explainer
+    logging.info("%s: %d features, method %s; the example scores.", folder, len(explainer.features), explainer.method)
+    return 0
+
+
+def _score(known: argparse.Namespace) -> int:
+    from service.batch import score_file
+    from service.scoring import ScoringModel
+
+    model = ScoringModel.load(Settings.from_environment().model_folder)
+    output = known.output or known.file.with_name(f"{known.file.stem}.scored{known.file.suffix}")
+    written = score_file(model, known.file, output, explain=not known.no_explain, show_progress=True)
+    logging.info("%s: %d rows", output, written)
+    return 0
+
+
+def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--model_name", "--model-name", help="its name in /v1 and /v2 routes (MODEL_NAME)")
+    shared.add_argument("--model_dir", "--model-dir", help="the folder with both models (AZUREML_MODEL_DIR)")
+    shared.add_argument("--http_port", "--http-port", help="the port to listen on (PORT)")
+    shared.add_argument("--workers", help="how many processes (WORKERS)")
+    parser = argparse.ArgumentParser(
+        "python -m service", description="Predictions with the reasons for them.", parents=[shared]
+    )
+    parser.set_defaults(command="serve")
+    commands = parser.add_subparsers(title="commands", metavar="serve | check | score")
+    for name, says in (
+        ("serve", "serve the models over HTTP (default)"),
+        ("check", "load the models and score the example"),
+    ):
+        commands.add_parser(name, help=says, parents=[shared], argument_default=argparse.SUPPRESS).set_defaults(
+            command=name
+        )
+    score = commands.add_parser(
+        "score", help="score the rows of a file", parents=[shared], argument_default=argparse.SUPPRESS
+    )
+    score.set_defaults(command="score")
+    score.add_argument("file", type=Path, metavar="FILE", help="CSV (.csv), Parquet (.parquet) or JSON lines (.jsonl)")
+    score.add_argument("--output", type=Path, default=None, help="where to write; by default FILE.scored beside FILE")
+    score.add_argument("--no-explain", action="store_true", default=False, help="predictions alone")
+    return parser

@@ -1,0 +1,179 @@
+"""Reading bodies: the bytes of a request as text, CSV and JSON tensors as JSON rows."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from service.scoring import payload
+from service.scoring.columns import Column, shown
+from service.scoring.errors import PayloadError
+from service.scoring.schema import Schema
+from service.web.errors import BodyError, SlowBodyError
+from service.web.slow_clients import reading
+
+
+def read_text(request: Request, seconds: float) -> str:
+    """Return the body of a request as text.
+
+    Raises
+    ------
+    SlowBodyError
+        When it did not arrive within `seconds`.
+    BodyError
+        When it is empty, cut short, or not UTF-8.
+    RequestEntityTooLarge
+        When it is longer than the application takes.
+    """
+    body = _received(request, seconds)
+    try:
+        text = body.decode("utf-8-sig")  # with or without the byte order mark that Windows tools put first
+    except UnicodeDecodeError as error:
+        raise BodyError(f"Body: expected JSON encoded as UTF-8, but byte {error.start} is not UTF-8.") from error
+    if not text.strip():
+        raise BodyError("Body: expected JSON with one or more rows, got an empty body.")
+    return text
+
+
+def _received(request: Request, seconds: float) -> bytes:
+    connection = request.environ.get("gunicorn.socket")
+    if connection is None:  # another server, a test client: it minds its own clients
+        return _all_bytes(request)
+    with reading(connection, seconds) as progress:
+        try:
+            body = _all_bytes(request)
+        except OSError as error:
+            raise BodyError("Body: the connection broke off before its end.") from error
+    if progress.is_cut:
+        raise SlowBodyError(f"Body: expected it whole within {seconds:g} seconds; send it faster, or fewer rows.")
+    return body
+
+
+def _all_bytes(request: Request) -> bytes:
+    # `curl -d` declares a form: take the bytes before Werkzeug parses them away. The Content-Type is advice only.
+    body = request.get_data(cache=False, parse_form_data=False)
+    declared = request.content_length
+    if declared is None and request.environ["wsgi.input"].read(1):
+        # A chunked body declares no length: Werkzeug reads it up to the cap and drops the rest without a word.
+        raise RequestEntityTooLarge
+    if declared is not None and len(body) < declared:
+        raise BodyError(f"Body: expected the {declared} bytes of Content-Length, got {len(body)}.")
+    return body
+
+
+def json_object(text: str) -> Mapping[str, Any]:
+    """Parse a JSON object.
+
+    Raises
+    ------
+    PayloadError, BodyError
+        When the text is no JSON, or something else than an object.
+    """
+    value = payload.decode(text)
+    if not isinstance(value, dict):
+        raise BodyError(f"Body: expected a JSON object, got {shown(value)}.")
+    return value
+
+
+def rows_of_csv(text: str, schema: Schema) -> str:
+    """Turn CSV into JSON rows.
+
+    The first line may hold the column names, in any order; without it the columns are in the model's order. An empty
+    cell is a missing value.
+
+    Raises
+    ------
+    PayloadError
+        When a line has another number of cells than there are columns, or a cell does not fit its column.
+    """
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
+    except csv.Error as error:
+        raise PayloadError(f"Body: expected CSV, but {error}.") from error
+    by_name = {column.name: column for column in schema.columns}
+    has_header = bool(lines) and set(lines[0]) == set(by_name)
+    names = lines.pop(0) if has_header else schema.names
+    columns = [by_name[name] for name in names]
+    return json.dumps({"columns": names, "data": [_cells(line, columns, row) for row, line in enumerate(lines)]})
+
+
+def _cells(line: Sequence[str], columns: Sequence[Column], row: int) -> list[Any]:
+    if len(line) != len(columns):
+        raise PayloadError(f"Row {row}: expected {len(columns)} cells, got {len(line)}.")
+    return [_cell(text, column) for text, column in zip(line, columns, strict=True)]
+
+
+def _cell(text: str, column: Column) -> Any:
+    """Read a cell as JSON would have it; what does not fit stays text, which the schema refuses with its place."""
+    if text == "":
+        return None
+    if column.kind == "category":
+        return next((value for value in column.categories or () if str(value) == text), text)
+    if column.kind == "boolean":
+        return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
+    if column.kind not in ("number", "integer"):
+        return text
+    try:
+        return int(text) if column.kind == "integer" else float(text)
+    except ValueError:
+        return text
+
+
+def rows_of_tensors(tensors: Any, schema: Schema | None) -> str:
+    """Turn the ``inputs`` of an Open Inference Protocol request into JSON rows.
+
+    Either one tensor of shape (n_rows, n_features), in the model's order, or one for each column, by name, of shape
+    (n_rows,) or (n_rows, 1).
+
+    Raises
+    ------
+    BodyError
+        When they are neither.
+    """
+    if not isinstance(tensors, list) or not tensors or not all(isinstance(one, dict) for one in tensors):
+        raise BodyError("Body: expected a list of tensors under 'inputs', each with name, shape, datatype and data.")
+    values = [_values(one) for one in tensors]
+    shapes = [one["shape"] for one in tensors]
+    if len(tensors) == 1 and len(shapes[0]) == 2 and not _is_column(tensors[0], schema):
+        width = shapes[0][1]
+        return json.dumps([values[0][start : start + width] for start in range(0, len(values[0]), max(1, width))])
+    if any(len(shape) > 2 or (len(shape) == 2 and shape[1] != 1) for shape in shapes):
+        raise BodyError("Body: expected one tensor of shape [rows, columns], or one of shape [rows] for each column.")
+    names = [str(one["name"]) for one in tensors]
+    if len({len(column) for column in values}) > 1:
+        raise BodyError("Body: expected tensors of the same number of rows.")
+    return json.dumps({"columns": names, "data": list(zip(*values, strict=True))})
+
+
+def _is_column(tensor: Mapping[str, Any], schema: Schema | None) -> bool:
+    return schema is not None and tensor["shape"][1] == 1 and schema.names == [tensor["name"]]
+
+
+def _values(tensor: Mapping[str, Any]) -> list[Any]:
+    """Return a tensor's data, flat, after checking it against its shape."""
+    name, shape, data = tensor.get("name"), tensor.get("shape"), tensor.get("data")
+    is_shape = isinstance(shape, list) and bool(shape) and all(type(size) is int and size >= 0 for size in shape)
+    if not isinstance(name, str) or not is_shape or not isinstance(data, list):
+        raise BodyError(
+            "Body: expected each tensor with 'name', 'shape' (whole numbers) and 'data' (a list); binary tensors are "
+            "not read here."
+        )
+    flat = _flat(data)
+    size = 1
+    for length in shape or ():
+        size *= length
+    if len(flat) != size:
+        raise BodyError(f"Tensor {name[:60]!r}: expected {size} values for its shape, got {len(flat)}.")
+    if tensor.get("datatype") == "BOOL":
+        return [bool(value) if value in (0, 1) else value for value in flat]
+    return flat
+
+
+def _flat(data: list[Any]) -> list[Any]:
+    while data and all(isinstance(item, list) for item in data):
+        data = [value for item in data for value in item]
+    return data

@@ -1,0 +1,64 @@
+"""Bounds on work: how many requests are in flight, how many are computed at once, and how long one may take."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.web.errors import BusyError, DeadlineError
+
+
+class Deadline:
+    """The time by which a request has to be answered.
+
+    Parameters
+    ----------
+    seconds : float
+        From now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until then; 0 when it has passed."""
+        return max(0.0, self._end - time.monotonic())
+
+    def check(self) -> None:
+        """Raise DeadlineError once the time is over: the work goes no further, and its thread is free."""
+        if not self.left:
+            raise DeadlineError(f"The answer took longer than {self.seconds:g} seconds; send fewer rows at once.")
+
+
+class Gate:
+    """Lets a bounded number of requests in, and a smaller number of them compute at once, first come, first served.
+
+    Parameters
+    ----------
+    in_flight : int
+        How many may be inside; one more is turned away at once.
+    slots : int
+        How many of them compute; the others wait until their deadline.
+    """
+
+    def __init__(self, in_flight: int, slots: int) -> None:
+        self._places = threading.BoundedSemaphore(in_flight)
+        self._slots = threading.BoundedSemaphore(slots)
+
+    @contextmanager
+    def entered(self, deadline: Deadline) -> Iterator[None]:
+        """Hold a place and a slot for as long as the block runs."""
+        if not self._places.acquire(blocking=False):
+            raise BusyError("Too many requests are being answered; try again in a second.")
+        try:
+            if not self._slots.acquire(timeout=deadline.left):
+                deadline.check()
+                raise DeadlineError("No processor became free in time.")
+            try:
+                yield
+            finally:
+                self._slots.release()
+        finally:
+            self._places.release()

@@ -1,0 +1,43 @@
+"""Logs as one JSON object a line: gunicorn's own, the service's, and one line per request.
+
+No line holds a value of a request's rows, but for the traceback of a failure, which may quote one.
+"""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+ACCESS = logging.getLogger("service.access")
+FIELDS = "fields"  # what a record carries beside its message
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return time, level, logger and message, the record's fields, and a traceback if there is one."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+            **getattr(record, FIELDS, {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def log_config(level: str) -> dict[str, Any]:
+    """Return the configuration of :func:`logging.config.dictConfig`, everything to standard error."""
+    handler = {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "service.web.logs.JsonLines"}},
+        "handlers": {"lines": handler},
+        "root": {"level": level, "handlers": ["lines"]},
+        "loggers": {"gunicorn.error": {"level": level, "handlers": ["lines"], "propagate": False}},
+    }

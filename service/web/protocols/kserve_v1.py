@@ -1,0 +1,37 @@
+"""KServe's first protocol: ``{"instances": [...]}`` in, ``{"predictions": [...]}`` out."""
+
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from service.web.json_out import json_response
+from service.web.scoring import Scoring
+
+
+def routes(scoring: Scoring) -> Blueprint:
+    """Make the list of models, the model's readiness, and its two verbs; Werkzeug has decoded a ``%3A`` by then."""
+    blueprint = Blueprint("kserve_v1", __name__, url_prefix="/v1/models")
+
+    @blueprint.get("")
+    def models() -> Response:
+        return json_response({"models": [scoring.settings.model_name]})
+
+    @blueprint.get("/<name>")
+    def model(name: str) -> Response:
+        scoring.check_name(name)
+        return json_response({"name": name, "ready": scoring.is_ready}, 200 if scoring.is_ready else 503)
+
+    @blueprint.post("/<name>:predict")
+    def predict(name: str) -> Response:
+        return json_response(_answer(name, explain=False))
+
+    @blueprint.post("/<name>:explain")
+    def explain(name: str) -> Response:
+        return json_response(_answer(name, explain=True))
+
+    def _answer(name: str, *, explain: bool) -> Any:
+        text = scoring.read_body()
+        scoring.check_name(name)
+        return scoring.run(text, request.args, explain=explain)
+
+    return blueprint

@@ -1,0 +1,90 @@
+"""The one door to the entry script: every scoring route of every protocol goes through it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import g, request
+
+from service.scoring.request import ScoringRequest, options_of
+from service.scoring.schema import Schema
+from service.scoring.scoring_model import Scored
+from service.web.bodies import read_text
+from service.web.drain import draining
+from service.web.entry_script import EntryScript
+from service.web.errors import BodyError, NoModelError
+from service.web.keys import Keys
+from service.web.limits import Gate
+from service.web.metrics import Metrics
+from service.web.settings import Settings
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The entry script behind keys, bounds and metrics."""
+
+    script: EntryScript
+    settings: Settings
+    gate: Gate
+    keys: Keys
+    metrics: Metrics
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether new requests should be sent here."""
+        return self.script.ready and not draining
+
+    @property
+    def schema(self) -> Schema | None:
+        """The columns of the rows, where the script has told its model."""
+        return None if self.script.model is None else self.script.model.schema
+
+    def read_body(self) -> str:
+        """Check the key and read the text of the present request's body."""
+        self.check_key()
+        return read_text(request, self.settings.slow_client)
+
+    def check_key(self) -> None:
+        """Refuse the present request unless it has a key, where keys are needed."""
+        self.keys.check(request.headers.get("Authorization"))
+
+    def check_name(self, name: str) -> None:
+        """Refuse a request for a model of another name."""
+        if name != self.settings.model_name:
+            raise NoModelError(f"No model {name[:60]!r} here; this service has {self.settings.model_name!r}.")
+
+    def run(self, raw_data: str, options: Mapping[str, Any], *, explain: bool = True) -> Any:
+        """Hand a body to the entry script and return what it answers.
+
+        Parameters
+        ----------
+        raw_data : str
+            Rows as JSON.
+        options : mapping
+            What the client asked for; see :func:`service.scoring.request.options_of`.
+        explain : bool, default True
+            Whether to explain when the client does not say.
+
+        Raises
+        ------
+        RequestError
+            When too many requests are in flight, or the time is over.
+        PayloadError
+            When an option cannot be used.
+        """
+        if options and not self.script.takes_request:
+            raise BodyError(f"Options: expected none, since run() of {self.script.path.name} takes the body alone.")
+        asked = ScoringRequest(
+            **{"explain": explain, **options_of(options)},
+            max_rows=self.settings.max_rows,
+            check=g.deadline.check,
+            observe=self._observe,
+        )
+        with self.gate.entered(g.deadline):
+            answer = self.script.run(raw_data, asked)
+        g.deadline.check()
+        return answer
+
+    def _observe(self, scored: Scored) -> None:
+        g.rows = len(scored.rows)
+        self.metrics.scored(scored)

@@ -1,0 +1,3 @@
+"""The version of the service, the one that pyproject.toml has."""
+
+VERSION = "0.1.0"
