@@ -82,6 +82,24 @@ class Column:
             return pd.Series(objects, index=values.index, dtype=object)
         return values.astype(self.pandas_dtype)
 
+    def of_text(self, text: str) -> Any:
+        """Turn a cell of a CSV file into the value that JSON would have; an empty one is missing.
+
+        What does not fit stays text, which :meth:`read` refuses with its place.
+        """
+        if text == "":
+            return None
+        if self.kind == "category":
+            return next((value for value in self.categories or () if str(value) == text), text)
+        if self.kind == "boolean":
+            return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
+        if self.kind not in ("number", "integer"):
+            return text
+        try:
+            return int(text) if self.kind == "integer" else float(text)
+        except ValueError:
+            return text
+
     def plain(self, value: Any) -> Any:
         """Write a read value as JSON has it: what :meth:`read` takes back, None for a missing one."""
         if _is_missing(value):

@@ -104,23 +104,7 @@ def rows_of_csv(text: str, schema: Schema) -> str:
 def _cells(line: Sequence[str], columns: Sequence[Column], row: int) -> list[Any]:
     if len(line) != len(columns):
         raise PayloadError(f"Row {row}: expected {len(columns)} cells, got {len(line)}.")
-    return [_cell(text, column) for text, column in zip(line, columns, strict=True)]
-
-
-def _cell(text: str, column: Column) -> Any:
-    """Read a cell as JSON would have it; what does not fit stays text, which the schema refuses with its place."""
-    if text == "":
-        return None
-    if column.kind == "category":
-        return next((value for value in column.categories or () if str(value) == text), text)
-    if column.kind == "boolean":
-        return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
-    if column.kind not in ("number", "integer"):
-        return text
-    try:
-        return int(text) if column.kind == "integer" else float(text)
-    except ValueError:
-        return text
+    return [column.of_text(text) for text, column in zip(line, columns, strict=True)]
 
 
 def rows_of_tensors(tensors: Any, schema: Schema | None) -> str:

@@ -1,0 +1,303 @@
+"""Scoring a whole file: the same rows out, with predictions and importances, in bounded memory.
+
+The file is read in chunks. Each scored chunk becomes a file in ``OUTPUT.parts``, under its name only once it is whole;
+at the end they are put together and renamed to the output, which is therefore never half written. What was interrupted
+goes on where it stopped, unless input, model or options have changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from service.scoring import payload
+from service.scoring.columns import Column
+from service.scoring.engines import no_progress, progress_bar
+from service.scoring.errors import PayloadError, ScoringError
+from service.scoring.request import ScoringRequest
+from service.scoring.result import LocalImportances
+from service.scoring.schema import Schema
+from service.scoring.scoring_model import Scored, ScoringModel
+from service.web.json_out import strict_json
+
+ROWS_IN_A_CHUNK = 256
+
+Table = Mapping[str, Sequence[Any]]  # by column name
+
+
+class BatchError(ScoringError):
+    """A file that cannot be scored."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one kind of file is read, written and put together.
+
+    Attributes
+    ----------
+    chunks : callable
+        File and number of rows to tables, in order.
+    values : callable
+        One column of such a table to what :meth:`Schema.from_named` takes.
+    columns_of : callable
+        What was scored, as columns that can be written.
+    write : callable
+        Path, table and whether it is the first.
+    join : callable
+        Files in order to one file.
+    """
+
+    chunks: Callable[[Path, int], Iterator[Table]]
+    values: Callable[[Column, Sequence[Any]], Sequence[Any]]
+    columns_of: Callable[[Scored], dict[str, Sequence[Any]]]
+    write: Callable[[Path, Table, bool], None]
+    join: Callable[[Sequence[Path], Path], None]
+
+
+def score_file(
+    model: ScoringModel, file: Path, output: Path, *, explain: bool = True, show_progress: bool = False
+) -> int:
+    """Score the rows of a file.
+
+    Parameters
+    ----------
+    model : ScoringModel
+    file : Path
+        ``.csv`` (with a header), ``.parquet`` or ``.jsonl``; columns that the model does not know are kept.
+    output : Path
+        Of the same kind. CSV and Parquet get a column ``prediction`` and one ``importance:<feature>`` for each feature,
+        of a classifier ``importance:<class>:<feature>``; JSON lines get ``prediction`` and ``local_importance_values``,
+        ``[class][feature]`` or ``[feature]``.
+    explain : bool, default True
+        Whether importances are computed.
+    show_progress : bool, default False
+
+    Returns
+    -------
+    int
+        The number of rows written.
+
+    Raises
+    ------
+    BatchError
+        When the kind of file is not known, or a row does not fit the model; what was scored before is kept.
+    OSError
+        When a file cannot be read or written.
+    """
+    form = _format(file, output)
+    parts = _parts_folder(model, file, output, explain)
+    request = ScoringRequest(explain=explain)
+    done: list[Path] = []
+    n_rows = 0
+    chunks = enumerate(form.chunks(file, ROWS_IN_A_CHUNK))
+    for number, table in (progress_bar if show_progress else no_progress)(chunks):
+        part = parts / f"{number:08d}"
+        if not part.is_file():
+            try:
+                scored = _scored(form, model, table, request)
+            except PayloadError as error:
+                last = n_rows + _n_rows(table) - 1
+                raise BatchError(f"{file}, in rows {n_rows} to {last}: {error}") from error
+            _put(form, part, scored, is_first=number == 0)
+        done.append(part)
+        n_rows += _n_rows(table)
+    if not done:
+        raise BatchError(f"{file}: expected at least one row, got none.")
+    whole = parts / "whole"
+    form.join(done, whole)
+    whole.replace(output)
+    shutil.rmtree(parts)
+    return n_rows
+
+
+def _scored(form: Format, model: ScoringModel, table: Table, request: ScoringRequest) -> Table:
+    scored = model.predict_and_explain(_matrix(form, model.schema, table), request)
+    return {**table, **form.columns_of(scored)}
+
+
+def _put(form: Format, part: Path, table: Table, is_first: bool) -> None:
+    """Write a part under its name only when it is whole."""
+    temporary = part.with_suffix(".writing")
+    form.write(temporary, table, is_first)
+    temporary.replace(part)
+
+
+def _matrix(form: Format, schema: Schema, table: Table) -> NDArray[Any]:
+    known = [column for column in schema.columns if column.name in table]
+    return schema.from_named(
+        [column.name for column in known], [form.values(column, table[column.name]) for column in known]
+    )
+
+
+def _n_rows(table: Table) -> int:
+    return len(next(iter(table.values()), ()))
+
+
+def _format(file: Path, output: Path) -> Format:
+    kind = file.suffix.lower()
+    if kind not in _FORMATS or output.suffix.lower() != kind:
+        raise BatchError(
+            f"{file.name}, {output.name}: expected two files of one kind, {', '.join(_FORMATS)}; convert or rename."
+        )
+    if file.resolve() == output.resolve():
+        raise BatchError(f"{output}: expected another file than the input.")
+    return _FORMATS[kind]
+
+
+def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) -> Path:
+    """Return the folder of finished parts; empty unless it is of the same input, model and options."""
+    folder = output.with_name(f"{output.name}.parts")
+    status = file.stat()
+    about = json.dumps([status.st_size, status.st_mtime_ns, explain, ROWS_IN_A_CHUNK, _fingerprint(model)])
+    marker = folder / "about.json"
+    if not marker.is_file() or marker.read_text(encoding="utf-8") != about:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        marker.write_text(about, encoding="utf-8")
+    return folder
+
+
+def _fingerprint(model: ScoringModel) -> str:
+    return str(joblib.hash((model.original_model, model.scoring_explainer)))
+
+
+# CSV
+
+
+def _csv_chunks(file: Path, size: int) -> Iterator[Table]:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.reader(stream)
+        names = next(reader, [])
+        if len(set(names)) != len(names):
+            raise BatchError(f"{file}: expected each column name once in the first line.")
+        for lines in _in_chunks((line for line in reader if line), size):
+            wrong = next((line for line in lines if len(line) != len(names)), None)
+            if wrong is not None:
+                raise BatchError(f"{file}: expected {len(names)} cells in every line, got {len(wrong)}.")
+            yield dict(zip(names, zip(*lines, strict=True), strict=True))
+
+
+def _write_csv(path: Path, table: Table, is_first: bool) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if is_first:
+            writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+
+
+def _flat_columns(scored: Scored) -> dict[str, Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = {}
+    predictions = np.asarray(scored.predictions)
+    if predictions.ndim == 1:
+        columns["prediction"] = scored.predictions
+    else:
+        columns.update({f"prediction:{target}": values.tolist() for target, values in enumerate(predictions.T)})
+    return columns if scored.importances is None else columns | dict(_importance_columns(scored.importances))
+
+
+def _importance_columns(found: LocalImportances) -> Iterator[tuple[str, list[float]]]:
+    if found.values.ndim == 2:
+        for feature, values in zip(found.features, found.values.T, strict=True):
+            yield f"importance:{feature}", values.tolist()
+        return
+    names = range(len(found.values)) if found.classes is None else found.classes
+    for name, of_class in zip(names, found.values, strict=True):
+        for feature, values in zip(found.features, of_class.T, strict=True):
+            yield f"importance:{name}:{feature}", values.tolist()
+
+
+# JSON lines
+
+
+def _json_chunks(file: Path, size: int) -> Iterator[Table]:
+    with file.open("rb") as stream:
+        for lines in _in_chunks((line for line in stream if line.strip()), size):
+            records = [payload.decode(line) for line in lines]
+            names = list(records[0]) if isinstance(records[0], dict) else []
+            if not all(isinstance(record, dict) and record.keys() == records[0].keys() for record in records):
+                raise BatchError(f"{file}: expected one JSON object a line, all with the same keys.")
+            yield {name: [record[name] for record in records] for name in names}
+
+
+def _write_json(path: Path, table: Table, is_first: bool) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        for values in zip(*table.values(), strict=True):
+            stream.write(strict_json(dict(zip(table, values, strict=True))) + "\n")
+
+
+def _nested_columns(scored: Scored) -> dict[str, Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = {"prediction": scored.predictions}
+    if scored.importances is not None:
+        values = scored.importances.values
+        by_row = values if values.ndim == 2 else values.transpose(1, 0, 2)
+        columns["local_importance_values"] = by_row.tolist()
+    return columns
+
+
+def _join_text(parts: Sequence[Path], whole: Path) -> None:
+    with whole.open("wb") as target:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, target)
+
+
+# Parquet, with pyarrow, which is not one of the service's own packages
+
+
+def _parquet() -> Any:
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise BatchError("Parquet: expected the package pyarrow, found none; pip install pyarrow.") from None
+    return pyarrow.parquet
+
+
+def _parquet_chunks(file: Path, size: int) -> Iterator[Table]:
+    for batch in _parquet().ParquetFile(file).iter_batches(batch_size=size):
+        yield {name: batch.column(name).to_pylist() for name in batch.schema.names}
+
+
+def _write_parquet(path: Path, table: Table, is_first: bool) -> None:
+    import pyarrow
+
+    _parquet().write_table(pyarrow.table({name: pyarrow.array(values) for name, values in table.items()}), path)
+
+
+def _join_parquet(parts: Sequence[Path], whole: Path) -> None:
+    import pyarrow
+
+    parquet = _parquet()
+    schema = pyarrow.unify_schemas([parquet.read_schema(part) for part in parts], promote_options="permissive")
+    with parquet.ParquetWriter(whole, schema) as writer:
+        for part in parts:
+            writer.write_table(parquet.read_table(part).cast(schema))
+
+
+def _in_chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk
+
+
+def _as_text(column: Column, values: Sequence[Any]) -> Sequence[Any]:
+    return [column.of_text(text) for text in values]
+
+
+def _as_is(_: Column, values: Sequence[Any]) -> Sequence[Any]:
+    return values
+
+
+_FORMATS = {
+    ".csv": Format(_csv_chunks, _as_text, _flat_columns, _write_csv, _join_text),
+    ".jsonl": Format(_json_chunks, _as_is, _nested_columns, _write_json, _join_text),
+    ".parquet": Format(_parquet_chunks, _as_is, _flat_columns, _write_parquet, _join_parquet),
+}
