@@ -3,15 +3,17 @@
 from types import SimpleNamespace
 
 import pytest
+from serving import serving
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 from service.explainers import TabularExplainer
-from service.scoring import KernelScoringExplainer
+from service.scoring import KernelScoringExplainer, save
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +38,34 @@ def diabetes():
     return SimpleNamespace(
         model=model, x_train=x_train, rows=x_test[:4], explainer=explainer, scoring=KernelScoringExplainer(explainer)
     )
+
+
+@pytest.fixture(scope="session")
+def iris():
+    return load_iris(as_frame=True).data
+
+
+@pytest.fixture(scope="session")
+def iris_model(iris):
+    return KNeighborsClassifier(15).fit(iris, load_iris().target)
+
+
+@pytest.fixture(scope="session")
+def iris_folder(iris_model, iris, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("artifacts")
+    explainer = TabularExplainer(iris_model, iris[::2], classes=["setosa", "versicolor", "virginica"])
+    save(KernelScoringExplainer(explainer), folder, exist_ok=True, original_model=iris_model)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def four_rows(iris):
+    """Rows out of order and of every class: an answer sorted by row label would differ."""
+    return iris.loc[[101, 7, 77, 133]]
+
+
+@pytest.fixture(scope="session")
+def service(iris_folder, tmp_path_factory):
+    """The service as it comes: score.py and a trained model."""
+    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(iris_folder)) as running:
+        yield running

@@ -1,0 +1,138 @@
+"""A real gunicorn on a free port, and a client that shows what came back byte for byte."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from service.web.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"  # what `curl -d` declares
+OURS = tuple(name for setting in fields(Settings) for name in setting.metadata["variables"])
+
+
+def strict(text):
+    """Parse JSON as a strict parser does: NaN and Infinity are no JSON."""
+
+    def refuse(token):
+        raise AssertionError(f"{token} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self):
+        assert self.headers.get_content_type() == JSON
+        return strict(self.body)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running gunicorn, talked to over its socket."""
+
+    process: subprocess.Popen
+    port: int
+    log_file: Path
+
+    def ask(self, method, path, body=None, content_type=JSON, **headers):
+        if body is not None:
+            headers["Content-Type"] = content_type
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def score(self, body, content_type=JSON, query="", **headers):
+        return self.ask("POST", f"/score{query}", body, content_type, **headers)
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self):
+        return self.log_file.read_text(encoding="utf-8")
+
+    def is_up(self, workers):
+        """Whether the service is ready in every worker: gunicorn starts them up to 0.1 s apart."""
+        assert self.process.poll() is None, self.log()
+        try:
+            return self.ask("GET", "/ping").status == 200 and self.log().count("Booting worker") >= workers
+        except OSError:
+            return False
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_gunicorn(log, **settings):
+    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "GUNICORN_CMD_ARGS")}
+    command = [sys.executable, "-m", "service", "serve"]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**environment, "DRAIN_SECONDS": "0", **settings},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def stop(process):
+    """End gunicorn as a container host does; return its exit status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # its session, hence the workers too
+        return process.wait(timeout=30)
+
+
+@contextmanager
+def serving(folder, **settings):
+    """Run the service, with two workers unless told otherwise, for a while; it has to end well on SIGTERM."""
+    settings = {"PORT": str(free_port()), "WORKERS": "2", **settings}
+    log_file = folder / "service.log"
+    with log_file.open("wb") as log:
+        process = start_gunicorn(log, **settings)
+    service = Service(process, int(settings["PORT"]), log_file)
+    try:
+        deadline = time.monotonic() + 60
+        while not service.is_up(workers=int(settings["WORKERS"])):
+            assert time.monotonic() < deadline, service.log()
+            time.sleep(0.05)
+        yield service
+    finally:
+        status = stop(process)
+    assert status == 0, service.log()
+
+
+def start_in_vain(folder, **settings):
+    """Start a service that cannot start; return its exit status and what it printed."""
+    log_file = folder / "service.log"
+    with log_file.open("wb") as log:
+        process = start_gunicorn(log, PORT=str(free_port()), **settings)
+    try:
+        status = process.wait(timeout=60)
+    finally:
+        stop(process)
+    return status, log_file.read_text(encoding="utf-8")
