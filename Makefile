@@ -10,6 +10,8 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCH_VENV := .venv-bench
 BENCH := $(BENCH_VENV)/.installed
+BENCH_SERVICE_VENV := .venv-bench-service
+BENCH_SERVICE := $(BENCH_SERVICE_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
@@ -25,7 +27,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev train train-regression serve test lint format bench lock clean
+.PHONY: help setup setup-dev train train-regression serve test lint format bench bench-service lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,14 +59,18 @@ format: $(DEV) ## format the code and apply the safe fixes
 bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE --tools ours,shap' for a part)
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
 
+bench-service: $(BENCH_SERVICE) $(DEV) $(MODEL) ## measure the service under load (ARGS='--only predictions' for a part)
+	$(BIN)/python -m benchmarks.serving.run $(ARGS)
+
 lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(BIN)/python tools/pip_section.py environment.yml > $(VENV)/environment.in
 	$(call compile,$(VENV)/environment.in,requirements.lock)
 	$(call compile,requirements-dev.in,requirements-dev.lock)
 	$(call compile,benchmarks/requirements.in,benchmarks/requirements.lock)
+	$(call compile,benchmarks/serving/requirements.in,benchmarks/serving/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(BENCH_SERVICE_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A changed lock rebuilds the environment, so that it never holds more than the lock says.
@@ -87,6 +93,12 @@ $(BENCH): benchmarks/requirements.lock $(RUNTIME)
 	@echo "Installing benchmarks/requirements.lock into $(BENCH_VENV) ..."
 	@$(BIN)/python -m venv --clear $(BENCH_VENV)
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --require-hashes --requirement benchmarks/requirements.lock
+	@touch $@
+
+$(BENCH_SERVICE): benchmarks/serving/requirements.lock $(RUNTIME)
+	@echo "Installing benchmarks/serving/requirements.lock into $(BENCH_SERVICE_VENV) ..."
+	@$(BIN)/python -m venv --clear $(BENCH_SERVICE_VENV)
+	@$(BENCH_SERVICE_VENV)/bin/python -m pip install --quiet --require-hashes --requirement benchmarks/serving/requirements.lock
 	@touch $@
 
 # The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.
