@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.scoring.errors import ScoringError
 from service.web.errors import SettingsError
 from service.web.settings import Settings
 
@@ -32,16 +31,14 @@ def main(arguments: Sequence[str]) -> int:
         if getattr(known, flag) is not None:
             os.environ[variable] = getattr(known, flag)
     try:
-        if known.command == "check":
-            _refuse(parser, unknown)
-            return check()
-        if known.command == "score":
-            _refuse(parser, unknown)
-            return _score(known)
-        for word in unknown:
-            logging.warning("python -m service serve: option %s is not known here and has no effect.", word)
-        return serve()
-    except (ScoringError, SettingsError, OSError) as error:
+        if known.command == "serve":
+            for word in unknown:
+                logging.warning("python -m service serve: option %s is not known here and has no effect.", word)
+            return serve()
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return _with_models(known)
+    except (SettingsError, OSError) as error:
         logging.error("python -m service %s: %s", known.command, error)
         return 1
 
@@ -52,7 +49,18 @@ def serve() -> int:
     os.execv(sys.executable, [sys.executable, *SERVER])
 
 
-def check() -> int:
+def _with_models(known: argparse.Namespace) -> int:
+    # Imported here, since `serve` hands over to a process that imports it all again.
+    from service.scoring.errors import ScoringError
+
+    try:
+        return _check() if known.command == "check" else _score(known)
+    except ScoringError as error:
+        logging.error("python -m service %s: %s", known.command, error)
+        return 1
+
+
+def _check() -> int:
     """Load both models and score the recorded example."""
     from service.scoring import ScoringModel
 
@@ -73,11 +81,6 @@ def _score(known: argparse.Namespace) -> int:
     written = score_file(model, known.file, output, explain=not known.no_explain, show_progress=True)
     logging.info("%s: %d rows", output, written)
     return 0
-
-
-def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
 
 
 def _parser() -> argparse.ArgumentParser:

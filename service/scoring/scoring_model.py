@@ -6,6 +6,7 @@ It knows no HTTP. ``score.py`` holds one; the web adapters of every protocol end
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,10 @@ class Scored:
 class ScoringModel:
     """Answers rows with predictions and their local importances. Read-only, shared by all threads.
 
+    A model of scikit-learn's that was fitted on a DataFrame of numbers is asked with the bare array where it answers
+    the same: half of the time of a small request would go into that DataFrame. The library's warning about missing
+    feature names is switched off then, once for the process.
+
     Parameters
     ----------
     original_model : object
@@ -63,6 +68,9 @@ class ScoringModel:
     def __init__(self, original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
         self.original_model = original_model
         self.scoring_explainer = scoring_explainer
+        self._takes_arrays = _takes_arrays(original_model, scoring_explainer.schema)
+        if self._takes_arrays:
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
     @classmethod
     def load(cls, folder: str | Path) -> ScoringModel:
@@ -145,6 +153,7 @@ class ScoringModel:
         """
         explainer = self.scoring_explainer.row_explainer
         scored = self.predict_and_explain(explainer.example, ScoringRequest())
+        self._check_arrays(scored)
         if scored.importances is None or not hasattr(self.original_model, _METHODS[explainer.function.scale]):
             return  # a plain function was explained, and the model beside it is another way to ask it
         explained = np.atleast_1d(scored.importances.expected_values + scored.importances.values.sum(axis=-1).T)
@@ -157,10 +166,18 @@ class ScoringModel:
                 f"model, {output.ravel()[:3]}, got {explained.ravel()[:3]}; make the scoring explainer from this model."
             )
 
+    def _check_arrays(self, scored: Scored) -> None:
+        predicted = _listed(self.original_model.predict(self.schema.model_rows(scored.rows)))
+        if predicted != scored.predictions:
+            raise SelfCheckError(
+                f"self-check: expected {predicted} for the recorded example, what the original model predicts for a "
+                f"DataFrame, got {scored.predictions} for an array; fit the model on an array."
+            )
+
     def _ask(self, method: str, rows: NDArray[Any]) -> Any:
         """Ask the original model; a value that it cannot hold is the client's to mend, and named."""
         try:
-            return getattr(self.original_model, method)(self.schema.model_rows(rows))
+            return getattr(self.original_model, method)(rows if self._takes_arrays else self.schema.model_rows(rows))
         except ValueError:
             self._refuse_beyond_float32(rows)
             raise
@@ -231,6 +248,7 @@ class ScoringModel:
         return np.argmax(found.expected_values[:, None] + found.values.sum(axis=2), axis=0)
 
 
+_BY_NAME = ("ColumnTransformer", "FunctionTransformer")
 _METHODS = {"probability": "predict_proba", "margin": "decision_function", "prediction": "predict"}
 
 
@@ -254,6 +272,18 @@ def named(values: NDArray[np.float64], features: Sequence[str], k: int) -> list[
         [{"feature": features[i], "importance": float(row[i])} for i in largest]
         for row, largest in zip(values, order, strict=True)
     ]
+
+
+def _takes_arrays(model: Any, schema: Schema) -> bool:
+    """Tell whether a model that was fitted on a DataFrame reads its columns by position, so that an array will do.
+
+    All of scikit-learn's own estimators do, but for those that choose columns by name or hand the DataFrame on.
+    """
+    is_of_floats = schema.as_frame and all(column.dtype == "float64" for column in schema.columns)
+    if not is_of_floats or not hasattr(model, "get_params"):
+        return False
+    parts = [model, *(part for part in model.get_params(deep=True).values() if hasattr(part, "fit"))]
+    return all(type(part).__module__.startswith("sklearn.") and type(part).__name__ not in _BY_NAME for part in parts)
 
 
 def _pieces(rows: NDArray[Any], request: ScoringRequest) -> Iterator[NDArray[Any]]:
