@@ -46,11 +46,19 @@ REGRESSORS = [
     (SVR(C=10), Y_REGRESSION, "product"),
     (NuSVR(C=10), Y_REGRESSION, "product"),
     (SVR(kernel="linear"), Y_REGRESSION, "linear"),
-    (SVR(kernel="poly"), Y_REGRESSION, "kernel"),
+    (SVR(kernel="poly"), Y_REGRESSION, "polynomial"),
+    (SVR(kernel="poly", degree=5, coef0=0.5), Y_REGRESSION, "polynomial"),
+    (NuSVR(kernel="poly", degree=2, coef0=1), Y_REGRESSION, "polynomial"),
+    (SVR(kernel="poly", degree=1), Y_REGRESSION, "polynomial"),
+    (SVR(kernel="sigmoid"), Y_REGRESSION, "kernel/network"),
     (KernelRidge(kernel="rbf", gamma=0.2), Y_REGRESSION, "product"),
     (KernelRidge(kernel="rbf"), TARGETS, "product"),
     (KernelRidge(kernel="laplacian", gamma=0.2), Y_REGRESSION, "product"),
     (KernelRidge(kernel="linear"), Y_REGRESSION, "linear"),
+    (KernelRidge(kernel="poly", alpha=10), Y_REGRESSION, "polynomial"),
+    (KernelRidge(kernel="polynomial", degree=4.0, gamma=0.1, coef0=0.3), TARGETS, "polynomial"),
+    (KernelRidge(kernel="sigmoid", alpha=10), TARGETS, "kernel/network"),
+    (KernelRidge(kernel="cosine"), Y_REGRESSION, "kernel"),
     (GaussianProcessRegressor(GAUSSIAN, normalize_y=True, optimizer=None), Y_REGRESSION, "product"),
     (GaussianProcessRegressor(Matern(), optimizer=None), Y_REGRESSION, "kernel"),
     (MLPRegressor(hidden_layer_sizes=(9, 5), max_iter=300, random_state=0, alpha=10), Y_REGRESSION, "kernel/network"),
@@ -64,12 +72,21 @@ CLASSIFIERS = [
     (SVC(kernel="linear"), "margin", {2: "linear", 3: "kernel/linear"}),
     (SVC(), "margin", {2: "product", 3: "kernel/product"}),
     (NuSVC(nu=0.3), "margin", {2: "product", 3: "kernel/product"}),
+    (SVC(kernel="poly"), "margin", {2: "polynomial", 3: "kernel/polynomial"}),
+    (SVC(kernel="poly", degree=2, decision_function_shape="ovo"), "margin", "polynomial"),
+    (SVC(kernel="sigmoid", gamma=0.1), "margin", "kernel/network"),
     (calibrated(SVC(C=10)), "probability", "kernel/product"),
+    (calibrated(SVC(kernel="poly")), "probability", "kernel/polynomial"),
+    (calibrated(SVC(kernel="sigmoid")), "probability", "kernel/network"),
     (calibrated(SVC(C=10), method="isotonic"), "probability", "kernel/product"),
     (calibrated(LinearSVC()), "probability", "kernel/linear"),
     (calibrated(LinearSVC(), ensemble=True), "probability", "kernel/linear"),
     (calibrated(make_pipeline(StandardScaler(), SVC())), "probability", "kernel/product"),
-    (calibrated(SVC(), ensemble=True), "probability", "kernel"),
+    (calibrated(SVC(), ensemble=True), "probability", "kernel/product"),
+    (calibrated(SVC(kernel="poly"), ensemble=True, method="isotonic"), "probability", "kernel/polynomial"),
+    (calibrated(SVC(kernel="sigmoid"), ensemble=True), "probability", "kernel"),
+    (calibrated(SVC(kernel="linear"), ensemble=True), "probability", "kernel/linear"),
+    (calibrated(make_pipeline(StandardScaler(), SVC()), ensemble=True), "probability", "kernel"),
     (calibrated(RandomForestClassifier(5, random_state=0)), "probability", "kernel"),
     (MLPClassifier((8,), max_iter=300, random_state=0), "probability", "kernel/network"),
     (MLPClassifier((6, 4), activation="logistic", max_iter=300, random_state=0), "probability", "kernel/network"),
@@ -123,12 +140,34 @@ def test_classifiers_get_the_shapley_values_of_the_definition(model, output, met
     check(explainer, per_class, X[60:62], X[:N_BACKGROUND], method)
 
 
-def test_an_outlier_detector_is_explained_by_its_margin():
+@pytest.mark.parametrize(("kernel", "method"), [("rbf", "product"), ("poly", "polynomial")])
+def test_an_outlier_detector_is_explained_by_its_margin(kernel, method):
     """OneClassSVM: one output, the decision function."""
-    model = OneClassSVM(nu=0.2).fit(X_REGRESSION)
+    model = OneClassSVM(nu=0.2, kernel=kernel).fit(X_REGRESSION)
     explainer = KernelScoringExplainer(TabularExplainer(model, X_REGRESSION[:N_BACKGROUND]))
     assert explainer.output == "margin"
-    check(explainer, model.decision_function, X_REGRESSION[60:62], X_REGRESSION[:N_BACKGROUND], "product")
+    check(explainer, model.decision_function, X_REGRESSION[60:62], X_REGRESSION[:N_BACKGROUND], method)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 4])
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        (SVC(probability=True, random_state=0), "kernel/product"),
+        (NuSVC(nu=0.2, probability=True, kernel="poly", random_state=0), "kernel/polynomial"),
+        (SVC(probability=True, kernel="linear", random_state=0), "kernel/linear"),
+        (SVC(probability=True, kernel="sigmoid", gamma=0.1, random_state=0), "kernel/network"),
+    ],
+    ids=["rbf", "poly", "linear", "sigmoid"],
+)
+def test_libsvms_own_probabilities_are_those_of_the_definition(model, method, n_classes):
+    """Pairwise sigmoids and their coupling, as far as libsvm iterates it, without a call of the model."""
+    X, y = classification(n_classes)
+    with pytest.warns(FutureWarning, match="probability"):
+        model.fit(X, y)
+    explainer = KernelScoringExplainer(TabularExplainer(model, X[:N_BACKGROUND]))
+    assert explainer.output == "probability"
+    check(explainer, model.predict_proba, X[60:62], X[:N_BACKGROUND], method)
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
@@ -137,6 +176,7 @@ def test_an_outlier_detector_is_explained_by_its_margin():
     [
         (Ridge(), "linear"),
         (SVR(C=10), "product"),
+        (SVR(kernel="poly", coef0=1), "polynomial"),
         (MLPRegressor(hidden_layer_sizes=(8,), max_iter=300, random_state=0), "kernel/network"),
         (HistGradientBoostingRegressor(max_iter=10), "tree"),
     ],
@@ -201,8 +241,13 @@ def test_a_structured_game_agrees_with_calling_the_model(output):
 @pytest.mark.parametrize("constant", [0.5, 0.9], ids=["equal", "different"])
 @pytest.mark.parametrize(
     "model",
-    [LogisticRegression(), calibrated(SVC()), MLPClassifier((8,), max_iter=300, random_state=0)],
-    ids=lambda model: type(model).__name__,
+    [
+        LogisticRegression(),
+        calibrated(SVC()),
+        calibrated(SVC(kernel="poly")),
+        MLPClassifier((8,), max_iter=300, random_state=0),
+    ],
+    ids=["LogisticRegression", "rbf", "poly", "MLPClassifier"],
 )
 def test_a_column_that_is_constant_in_the_background_plays_only_where_a_row_differs(model, constant):
     """Exactly 0 where the row has the background's value, and the definition's value where it has another."""

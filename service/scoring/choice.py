@@ -5,8 +5,10 @@
 | linear                         | none | "linear": closed form, exact                         |
 | trees                          | none | "tree": exact                                        |
 | product kernel                 | none | "product": exact                                     |
+| polynomial kernel              | none | "polynomial": exact                                  |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
+| polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
 | network                        |      | "kernel/network": sampled, first layer on coalitions |
 | none known; ``engine="kernel"`` |     | "kernel": sampled, the model is called               |
 | any; ``engine="shap"``         |      | "shap": ``shap.KernelExplainer`` as it is            |
@@ -21,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,29 +37,25 @@ from service.scoring.engines import (
     Engine,
     KernelEngine,
     LinearEngine,
+    PolynomialEngine,
     ProductEngine,
     ShapEngine,
     TreeEngine,
     unchanged,
 )
 from service.scoring.errors import UnsupportedStructureError
+from service.scoring.margins import LinearStructure, NetworkStructure, PolynomialStructure, ProductStructure
 from service.scoring.model_kinds import model_kind
 from service.scoring.outputs import ModelOutput
-from service.scoring.structures import (
-    LinearStructure,
-    NetworkStructure,
-    ProductStructure,
-    Structure,
-    TreeStructure,
-    structure_of,
-)
+from service.scoring.structures import Structure, TreeStructure, structure_of
 from service.scoring.surrogate import with_surrogate
 from service.scoring.threads import one_blas_thread
-from service.shapley.additive import AdditiveGame
+from service.shapley.additive import AdditiveGame, KnownMargins
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
+from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
 from service.shapley.trees import Leaves, TreeGame, affordable_rows
 
@@ -178,7 +177,7 @@ def _structured(
     split = split_model(function.model, len(names), names)
     if split is None:
         return None
-    encoder, estimator = _into_calibration(*split, names)
+    encoder, estimator = _into_wrapped(*split, names)
     structure = structure_of(estimator, function.scale)
     if structure is None:
         return None
@@ -187,20 +186,39 @@ def _structured(
     return _ENGINES[type(structure)](subject, structure)
 
 
-def _into_calibration(encoder: Encoder, estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any]:
-    """Take the preprocessing of a single calibrated pipeline out of its calibration."""
-    if model_kind(estimator) != "calibrated" or len(estimator.calibrated_classifiers_) != 1:
+def _into_wrapped(encoder: Encoder, estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any]:
+    """Take the preprocessing of a single pipeline out of its calibration, or out from under its target's scaling."""
+    around = _around(estimator)
+    if around is None:
         return encoder, estimator
-    (calibrated,) = estimator.calibrated_classifiers_
+    inner, rewrapped = around
     n_columns = len(encoder.owner)
-    split = split_model(calibrated.estimator, n_columns, [str(i) for i in range(n_columns)] if encoder.steps else names)
+    split = split_model(inner, n_columns, [str(i) for i in range(n_columns)] if encoder.steps else names)
     if split is None or not split[0].steps:
         return encoder, estimator
-    inner, last = split
-    bare = type(calibrated)(last, calibrated.calibrators, classes=calibrated.classes, method=calibrated.method)
-    without_steps = copy(estimator)
-    without_steps.calibrated_classifiers_ = [bare]
-    return Encoder((*encoder.steps, *inner.steps), encoder.owner[inner.owner]), without_steps
+    preprocessing, last = split
+    return Encoder((*encoder.steps, *preprocessing.steps), encoder.owner[preprocessing.owner]), rewrapped(last)
+
+
+def _around(estimator: Any) -> tuple[Any, Callable[[Any], Any]] | None:
+    """Return the single model inside a wrapper of the table, and what puts another one in its place."""
+    kind, bare = model_kind(estimator), copy(estimator)
+    if kind == "calibrated" and len(estimator.calibrated_classifiers_) == 1:
+        (one,) = estimator.calibrated_classifiers_
+
+        def recalibrated(last: Any) -> Any:
+            bare.calibrated_classifiers_ = [type(one)(last, one.calibrators, classes=one.classes, method=one.method)]
+            return bare
+
+        return one.estimator, recalibrated
+    if kind == "transformed target":
+
+        def rescaled(last: Any) -> Any:
+            bare.regressor_ = last
+            return bare
+
+        return estimator.regressor_, rescaled
+    return None
 
 
 def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any]) -> float:
@@ -320,7 +338,27 @@ def _enumerated(kernel: ProductKernel, background: Background, n_features: int) 
     return EnumeratedProducts(kernel, background, n_features)
 
 
+def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
+    n_support, n_features = len(structure.support), subject.grouping.n_features
+    affordable = max(10, AFFORDABLE_FACTORS // (n_support * n_features * structure.degree))
+    background = subject.background(affordable)
+    dual, intercepts = structure.dual, structure.intercepts
+    if structure.link is None:
+        dual, intercepts = _per_class(subject.function, dual, intercepts)
+    kernel = PolynomialKernel(structure.support, structure.offset, structure.degree, dual, intercepts, subject.grouping)
+    if structure.link is None:
+        return PolynomialEngine(subject.encode, kernel, background)
+    known = KnownMargins(structure.link, partial(polynomial_shapley, kernel))
+    game = AdditiveGame(kernel.contributions, kernel.readout, background, subject.grouping, known)
+    return _kernel_engine(subject, game, "kernel/polynomial", n_support, spread=1)
+
+
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:
+    if structure.link is None and structure.output_activation == "identity":
+        weights, biases = _per_class(subject.function, structure.weights[-1].T, structure.biases[-1])
+        structure = replace(
+            structure, weights=[*structure.weights[:-1], weights.T], biases=[*structure.biases[:-1], biases]
+        )
     return _sampled(subject, structure, subject.background(affordable=len(subject.examples)), "kernel/network")
 
 
@@ -352,6 +390,7 @@ _ENGINES: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     LinearStructure: _linear,
     TreeStructure: _trees,
     ProductStructure: _product,
+    PolynomialStructure: _polynomial,
     NetworkStructure: _network,
 }
 

@@ -27,6 +27,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
+from service.scoring.model_kinds import unwrapped
+
 Owner = NDArray[np.intp]
 
 
@@ -78,7 +80,8 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     Parameters
     ----------
     model : object
-        A scikit-learn Pipeline is split, through Pipelines inside it too. Anything else is an estimator by itself.
+        A scikit-learn Pipeline is split, through Pipelines and searches inside and around it too. Anything else is an
+        estimator by itself.
     n_columns : int
     names : sequence of str
         The raw columns in the order of the rows. A ColumnTransformer fitted on a DataFrame finds its columns by name,
@@ -102,12 +105,13 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
 
 
 def last_step(model: Any) -> Any:
-    """Return what a model ends in: the last step of its Pipelines, or the model itself."""
+    """Return what a model ends in: the last step of its Pipelines, inside searches too, or the model itself."""
     return ([model, *_flat(model)])[-1]
 
 
 def _flat(step: Any) -> Iterator[Any]:
-    """Walk through nested Pipelines, past the steps that do nothing."""
+    """Walk through nested Pipelines and wrappers, past the steps that do nothing."""
+    step = unwrapped(step)
     if _table_name(step) == "Pipeline":
         for _, inner in step.steps:
             yield from _flat(inner)

@@ -26,6 +26,7 @@ from service.shapley.exact import linear_shapley
 from service.shapley.games import Function, Game
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Sampling, Stopping, refined_shapley
+from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
 from service.shapley.trees import TreeGame
 
@@ -183,6 +184,24 @@ class ProductEngine:
             return product_shapley(self.kernel, row, self.rows)
         # Rounding would leave something of a feature that does not vary.
         return self.enumerated.shapley_values(row) * self.grouping.varying(self.rows, row)
+
+
+class PolynomialEngine:
+    """Exact importances of a kernel machine with a polynomial kernel."""
+
+    method = "polynomial"
+
+    def __init__(self, encode: Encode, kernel: PolynomialKernel, background: Background) -> None:
+        self.encode = encode
+        self.kernel = kernel
+        self.rows = background
+        self.background = background.summary
+        self.expected_values = background.mean(kernel.margins)
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Compute the local importances row by row."""
+        values = [polynomial_shapley(self.kernel, row, self.rows) for row in progress(self.encode(rows))]
+        return Importances(np.stack(values, axis=1))
 
 
 @dataclass(frozen=True)

@@ -52,29 +52,126 @@ class Chained:
         return self.second(self.first(margins))
 
 
+def chained(first: Link | None, second: Link) -> Link:
+    """Return one link after another, where there is a first one."""
+    return second if first is None else Chained(first, second)
+
+
 @dataclass(frozen=True)
 class Calibrated:
-    """The mean of calibrated probabilities, as ``CalibratedClassifierCV`` computes them.
+    """Calibrated probabilities, as ``CalibratedClassifierCV`` computes them from one fitted classifier.
 
     Attributes
     ----------
-    calibrators : tuple of tuples
-        For each fitted classifier, its calibrators: one for two classes, one per class for more.
+    calibrators : tuple
+        One for two classes, one per class for more.
     """
 
-    calibrators: tuple[tuple[Any, ...], ...]
+    calibrators: tuple[Any, ...]
 
     def __call__(self, margins: Margins) -> Margins:
-        """Return probabilities; each classifier has its own margins, side by side."""
-        n_margins = len(self.calibrators[0])
-        groups = [margins[:, i * n_margins : (i + 1) * n_margins] for i in range(len(self.calibrators))]
-        probabilities = [self._one(of_group, group) for of_group, group in zip(self.calibrators, groups, strict=True)]
-        return np.mean(probabilities, axis=0)
+        """Return probabilities."""
+        columns = zip(self.calibrators, margins.T, strict=True)
+        positive = np.stack([calibrator.predict(margin) for calibrator, margin in columns], axis=1)
+        return np.hstack([1 - positive, positive]) if len(self.calibrators) == 1 else _shares(positive, 1.0)
 
-    @staticmethod
-    def _one(calibrators: tuple[Any, ...], margins: Margins) -> Margins:
-        positive = np.stack([c.predict(margin) for c, margin in zip(calibrators, margins.T, strict=True)], axis=1)
-        if len(calibrators) == 1:
-            return np.hstack([1 - positive, positive])
-        total = positive.sum(axis=1, keepdims=True)
-        return np.divide(positive, total, out=np.full_like(positive, 1 / len(calibrators)), where=total != 0)
+
+@dataclass(frozen=True)
+class Averaged:
+    """The mean outputs of several models with equally many margins each, side by side."""
+
+    links: tuple[Link, ...]
+
+    def __call__(self, margins: Margins) -> Margins:
+        """Return the mean of what each link makes of its own margins."""
+        groups = np.split(margins, len(self.links), axis=1)
+        return np.mean([link(group) for link, group in zip(self.links, groups, strict=True)], axis=0)
+
+
+@dataclass(frozen=True)
+class OnePerClass:
+    """Probabilities of ``OneVsRestClassifier``: those of one binary model per class, scaled to sum 1."""
+
+    links: tuple[Link, ...]
+
+    def __call__(self, margins: Margins) -> Margins:
+        """Return probabilities; the models have equally many margins, side by side."""
+        groups = np.split(margins, len(self.links), axis=1)
+        positive = [link(group)[:, 1] for link, group in zip(self.links, groups, strict=True)]
+        return _shares(np.stack(positive, axis=1), 0.0)
+
+
+def _shares(positive: Margins, total_of_none: float) -> Margins:
+    """Scale rows to sum 1; rows of zeros get equal shares of `total_of_none`."""
+    total = positive.sum(axis=1, keepdims=True)
+    shares = np.full_like(positive, total_of_none / positive.shape[1])
+    return np.divide(positive, total, out=shares, where=total != 0)
+
+
+@dataclass(frozen=True)
+class PairwisePlatt:
+    """libsvm's probabilities: a sigmoid for each pair of classes, coupled into one distribution.
+
+    The coupling is method 2 of Wu, Lin and Weng, "Probability Estimates for Multi-class Classification by Pairwise
+    Coupling" (2004). libsvm iterates it until the error is below 0.005 / n_classes, for two classes too, so its
+    probabilities are up to some thousandths off the sigmoid; the iteration is repeated here step by step.
+
+    Attributes
+    ----------
+    slopes, offsets : ndarray of shape (n_pairs,)
+        Of the pairs (0, 1), (0, 2), …, (1, 2), …; the first class of a pair has the probability
+        1 / (1 + exp(slope · margin + offset)).
+    n_classes : int
+    """
+
+    slopes: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    n_classes: int
+
+    def __call__(self, margins: Margins) -> Margins:
+        """Return probabilities from one-versus-one margins."""
+        first = np.clip(expit(-(margins * self.slopes + self.offsets)), 1e-7, 1 - 1e-7)
+        pairwise = np.zeros((len(margins), self.n_classes, self.n_classes))
+        upper = np.triu_indices(self.n_classes, 1)
+        pairwise[:, upper[0], upper[1]] = first
+        pairwise[:, upper[1], upper[0]] = 1 - first
+        return _coupled(pairwise)
+
+
+def _coupled(pairwise: NDArray[np.float64]) -> Margins:
+    """Find the distributions p that minimise Σ (r_ji p_i − r_ij p_j)², row by row, as far as libsvm goes.
+
+    Parameters
+    ----------
+    pairwise : ndarray of shape (n, n_classes, n_classes)
+        r_ij, the probability of class i where it is i or j; zeros on the diagonal.
+    """
+    n_classes = pairwise.shape[1]
+    swapped = pairwise.transpose(0, 2, 1)
+    form = -swapped * pairwise
+    form[:, range(n_classes), range(n_classes)] = np.square(swapped).sum(axis=2)
+    probabilities = np.full((len(pairwise), n_classes), 1 / n_classes)
+    going = np.arange(len(pairwise))
+    for _ in range(max(100, n_classes)):
+        gradient = (form[going] * probabilities[going, None]).sum(axis=2)
+        value = (probabilities[going] * gradient).sum(axis=1)
+        still = np.abs(gradient - value[:, None]).max(axis=1) >= 0.005 / n_classes
+        going = going[still]
+        if not len(going):
+            break
+        probabilities[going] = _one_round(form[going], probabilities[going], gradient[still], value[still])
+    return probabilities
+
+
+def _one_round(
+    form: NDArray[np.float64], probabilities: Margins, gradient: Margins, value: NDArray[np.float64]
+) -> Margins:
+    """Adjust each probability in turn to its optimum given the others, and rescale; overwrites its arguments."""
+    for t in range(probabilities.shape[1]):
+        step = (value - gradient[:, t]) / form[:, t, t]
+        total = 1 + step
+        value = (value + step * (step * form[:, t, t] + 2 * gradient[:, t])) / total / total
+        probabilities[:, t] += step
+        probabilities /= total[:, None]
+        gradient = (gradient + step[:, None] * form[:, t]) / total[:, None]
+    return probabilities

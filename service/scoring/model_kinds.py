@@ -1,4 +1,4 @@
-"""The scikit-learn models whose inside the engines know, by class name."""
+"""The scikit-learn models whose inside the engines know, and the wrappers that are looked through, by class name."""
 
 from typing import Any
 
@@ -51,6 +51,10 @@ MODEL_KINDS = {
     "gaussian process": ("GaussianProcessRegressor",),
     "network": ("MLPClassifier", "MLPRegressor"),
     "calibrated": ("CalibratedClassifierCV",),
+    "one versus rest": ("OneVsRestClassifier",),
+    "voting": ("VotingRegressor",),
+    "bagging": ("BaggingRegressor",),
+    "transformed target": ("TransformedTargetRegressor",),
     "boosting": (
         "GradientBoostingClassifier",
         "GradientBoostingRegressor",
@@ -58,6 +62,23 @@ MODEL_KINDS = {
         "HistGradientBoostingRegressor",
     ),
 }
+
+# Which attribute holds the fitted model that a wrapper passes everything on to.
+WRAPPERS = {
+    "FixedThresholdClassifier": "estimator_",
+    "FrozenEstimator": "estimator",
+    "GridSearchCV": "best_estimator_",
+    "HalvingGridSearchCV": "best_estimator_",
+    "HalvingRandomSearchCV": "best_estimator_",
+    "RandomizedSearchCV": "best_estimator_",
+    "TunedThresholdClassifierCV": "estimator_",
+}
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the model inside scikit-learn's own searches and thresholds; any other model as it is."""
+    attribute = WRAPPERS.get(type(model).__name__, "") if type(model).__module__.startswith("sklearn.") else ""
+    return unwrapped(getattr(model, attribute)) if hasattr(model, attribute) else model
 
 
 def model_kind(model: Any) -> str | None:

@@ -3,12 +3,17 @@
 A structure says how a model's output comes about, in terms of the columns that its last step sees. It holds plain
 arrays, so that scoring needs neither the model's own ``predict`` nor shap.
 
-``LinearStructure``   linear regressors and classifiers; support vector machines and kernel ridge with a linear kernel.
-                      Links: none, logistic, softmax, calibrated
-``ProductStructure``  SVC, NuSVC, SVR, NuSVR, OneClassSVM, KernelRidge and GaussianProcessRegressor with an RBF kernel,
-                      KernelRidge with a Laplacian one. Links: none, one-versus-rest, calibrated
-``NetworkStructure``  MLPClassifier, MLPRegressor, with their own layers
-``TreeStructure``     decision trees, forests, extra trees, gradient and histogram boosting. No links
+``LinearStructure``     linear regressors and classifiers; support vector machines and kernel ridge with a linear kernel
+``ProductStructure``    SVC, NuSVC, SVR, NuSVR, OneClassSVM, KernelRidge and GaussianProcessRegressor with an RBF
+                        kernel, KernelRidge with a Laplacian one
+``PolynomialStructure`` the same support vector machines and KernelRidge with a polynomial kernel
+``NetworkStructure``    MLPClassifier, MLPRegressor, with their own layers; support vector machines and KernelRidge with
+                        a sigmoid kernel, whose support vectors are the hidden units of a network
+``TreeStructure``       decision trees, forests, extra trees, gradient and histogram boosting. No links
+
+Links of linear models and kernel machines: logistic, softmax, one-versus-rest, libsvm's own probabilities, calibrated.
+Of several of one kind: their mean (VotingRegressor, BaggingRegressor), one per class (OneVsRestClassifier), calibrated
+in folds. TransformedTargetRegressor with an affine transformer scales any of them but trees.
 
 Next: :mod:`service.scoring.choice`.
 """
@@ -21,101 +26,22 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit, softmax
 
 from service.scoring import links
 from service.scoring.errors import UnsupportedStructureError
-from service.scoring.model_kinds import model_kind
+from service.scoring.margins import (
+    ACTIVATIONS,
+    OUTPUT_ACTIVATIONS,
+    Floats,
+    LinearStructure,
+    Margins,
+    NetworkStructure,
+    PolynomialStructure,
+    ProductStructure,
+    side_by_side,
+)
+from service.scoring.model_kinds import model_kind, unwrapped
 from service.shapley.trees import Tree
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class LinearStructure:
-    """Margins that are linear in the columns, behind an optional link.
-
-    Attributes
-    ----------
-    coefficients : ndarray of shape (n_margins, n_columns)
-    intercepts : ndarray of shape (n_margins,)
-    link : callable or None
-    """
-
-    coefficients: Floats
-    intercepts: Floats
-    link: links.Link | None = None
-
-    def contributions(self, rows: Floats) -> Floats:
-        """Return what each column adds to each margin, shape (n_rows, n_columns, n_margins)."""
-        return rows[:, :, None] * self.coefficients.T
-
-    def readout(self, margins: Floats) -> Floats:
-        """Add the intercepts and apply the link."""
-        margins = margins + self.intercepts
-        return margins if self.link is None else self.link(margins)
-
-
-@dataclass(frozen=True)
-class ProductStructure:
-    """A kernel machine with a product kernel, behind an optional link.
-
-    Attributes
-    ----------
-    support : ndarray of shape (n_support, n_columns)
-    rate : ndarray of shape (n_columns,) or (1,)
-        γ of exp(−γ d²), or of exp(−γ |d|).
-    power : {1, 2}
-        2 for RBF kernels, 1 for Laplacian ones.
-    dual : ndarray of shape (n_margins, n_support)
-    intercepts : ndarray of shape (n_margins,)
-    link : callable or None
-    """
-
-    support: Floats
-    rate: Floats
-    power: int
-    dual: Floats
-    intercepts: Floats
-    link: links.Link | None = None
-
-    def log_factors(self, rows: Floats) -> Floats:
-        """Return the logarithm of each column's factor of the kernel, shape (n_rows, n_columns, n_support)."""
-        distance = rows[:, :, None] - self.support.T
-        raised = np.square(distance, out=distance) if self.power == 2 else np.abs(distance, out=distance)
-        return np.multiply(raised, -self.rate[:, None], out=raised)
-
-
-@dataclass(frozen=True)
-class NetworkStructure:
-    """A multilayer perceptron.
-
-    Attributes
-    ----------
-    weights, biases : sequence of ndarrays
-        Of each layer, the first one included.
-    activation, output_activation : str
-        As scikit-learn names them.
-    """
-
-    weights: Sequence[Floats]
-    biases: Sequence[Floats]
-    activation: str
-    output_activation: str
-
-    def contributions(self, rows: Floats) -> Floats:
-        """Return what each column adds to each unit of the first layer, shape (n_rows, n_columns, n_hidden)."""
-        return rows[:, :, None] * self.weights[0]
-
-    def readout(self, hidden: Floats) -> Floats:
-        """Evaluate the rest of the network; overwrites its argument."""
-        activate = _ACTIVATIONS[self.activation]
-        hidden += self.biases[0]
-        for weights, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            hidden = activate(hidden) @ weights
-            hidden += bias
-        return _OUTPUT_ACTIVATIONS[self.output_activation](hidden)
 
 
 @dataclass(frozen=True)
@@ -135,20 +61,7 @@ class TreeStructure:
     input_dtype: type[np.floating]
 
 
-Structure = LinearStructure | ProductStructure | NetworkStructure | TreeStructure
-
-_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "identity": lambda x: x,
-    "relu": lambda x: np.maximum(x, 0, out=x),
-    "tanh": lambda x: np.tanh(x, out=x),
-    "logistic": lambda x: expit(x, out=x),
-}
-_OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "identity": lambda x: x,
-    "logistic": lambda x: np.hstack([1 - expit(x), expit(x)]) if x.shape[1] == 1 else expit(x),
-    "exp": np.exp,
-    "softmax": lambda x: softmax(x, axis=1),
-}
+Structure = Margins | NetworkStructure | TreeStructure
 
 
 def structure_of(estimator: Any, scale: str) -> Structure | None:
@@ -157,7 +70,7 @@ def structure_of(estimator: Any, scale: str) -> Structure | None:
     Parameters
     ----------
     estimator : object
-        The last step of a model.
+        The last step of a model; searches and thresholds around it are looked through.
     scale : {"probability", "margin", "prediction"}
         The output that is explained.
 
@@ -171,8 +84,8 @@ def structure_of(estimator: Any, scale: str) -> Structure | None:
     UnsupportedStructureError
         When the estimator is in the table but its inside cannot be read.
     """
-    kind = model_kind(estimator)
-    reader = _READERS.get(kind or "")
+    estimator = unwrapped(estimator)
+    reader = _READERS.get(model_kind(estimator) or "")
     return None if reader is None else reader(estimator, scale)
 
 
@@ -188,21 +101,31 @@ def _linear(estimator: Any, scale: str) -> Structure | None:
 
 
 def _support_vectors(estimator: Any, scale: str) -> Structure | None:
-    """Read SVC, NuSVC, SVR, NuSVR and OneClassSVM; libsvm's own probabilities are not in the table."""
+    """Read SVC, NuSVC, SVR, NuSVR and OneClassSVM."""
     is_outlier_detector = type(estimator).__name__ == "OneClassSVM"
-    if scale == "probability" or (scale == "prediction" and is_outlier_detector):
+    if estimator._sparse or (scale == "prediction" and is_outlier_detector):
         return None
-    is_multiclass = len(getattr(estimator, "classes_", ())) > 2
+    n_classes = len(getattr(estimator, "classes_", ()))
     machine = _machine(
-        estimator.kernel,
+        estimator,
         estimator._gamma,
         np.asarray(estimator.support_vectors_, dtype=np.float64),
-        _one_versus_one(estimator) if is_multiclass else np.asarray(estimator.dual_coef_, dtype=np.float64),
+        _one_versus_one(estimator) if n_classes > 2 else np.asarray(estimator.dual_coef_, dtype=np.float64),
         np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64)),
     )
-    if machine is None or not is_multiclass or estimator.decision_function_shape == "ovo":
-        return machine
-    return replace(machine, link=links.OneVersusRest(len(estimator.classes_)))
+    if machine is None:
+        return None
+    if scale == "probability":
+        return replace(machine, link=_platt(estimator))
+    is_ovr = n_classes > 2 and estimator.decision_function_shape == "ovr"
+    return replace(machine, link=links.OneVersusRest(n_classes)) if is_ovr else machine
+
+
+def _platt(estimator: Any) -> links.PairwisePlatt:
+    """Read libsvm's sigmoids; scikit-learn turns the sign of the margin of two classes around, and leaves theirs."""
+    n_classes = len(estimator.classes_)
+    sign = -1.0 if n_classes == 2 else 1.0
+    return links.PairwisePlatt(sign * estimator._probA, np.array(estimator._probB), n_classes)
 
 
 def _one_versus_one(estimator: Any) -> Floats:
@@ -221,7 +144,7 @@ def _kernel_ridge(estimator: Any, scale: str) -> Structure | None:
     support = np.asarray(estimator.X_fit_, dtype=np.float64)
     gamma = estimator.gamma if estimator.gamma is not None else 1.0 / support.shape[1]
     dual = np.atleast_2d(np.asarray(estimator.dual_coef_, dtype=np.float64).T)
-    return _machine(estimator.kernel, gamma, support, dual, np.zeros(len(dual)))
+    return _machine(estimator, gamma, support, dual, np.zeros(len(dual)))
 
 
 def _gaussian_process(estimator: Any, scale: str) -> Structure | None:
@@ -232,7 +155,7 @@ def _gaussian_process(estimator: Any, scale: str) -> Structure | None:
     alpha = np.asarray(estimator.alpha_, dtype=np.float64).reshape(len(estimator.X_train_), -1)
     dual = (amplitude * alpha * estimator._y_train_std).T
     intercepts = np.broadcast_to(np.asarray(estimator._y_train_mean, dtype=np.float64), len(dual)).copy()
-    rate = np.atleast_1d(0.5 / np.square(length_scale))
+    rate = np.atleast_1d(0.5 / np.square(length_scale))[:, None]
     return ProductStructure(np.asarray(estimator.X_train_, dtype=np.float64), rate, 2, dual, intercepts)
 
 
@@ -250,17 +173,24 @@ def _scaled_rbf(kernel: Any) -> tuple[float, Any]:
 
 
 def _machine(
-    kernel: Any, gamma: float, support: Floats, dual: Floats, intercepts: Floats
-) -> LinearStructure | ProductStructure | None:
+    estimator: Any, gamma: float, support: Floats, dual: Floats, intercepts: Floats
+) -> Margins | NetworkStructure | None:
+    """Read a machine by its kernel; None for kernels that are not in the table."""
+    kernel = estimator.kernel if isinstance(estimator.kernel, str) else ""
     if kernel == "linear":
         return LinearStructure(dual @ support, intercepts)
     if kernel in ("rbf", "laplacian"):
-        return ProductStructure(support, np.array([gamma]), 2 if kernel == "rbf" else 1, dual, intercepts)
+        return ProductStructure(support, np.array([[gamma]]), 2 if kernel == "rbf" else 1, dual, intercepts)
+    if kernel in ("poly", "polynomial") and estimator.degree >= 1 and float(estimator.degree).is_integer():
+        return PolynomialStructure(gamma * support, float(estimator.coef0), int(estimator.degree), dual, intercepts)
+    if kernel == "sigmoid":
+        hidden = np.full(len(support), float(estimator.coef0))
+        return NetworkStructure([gamma * support.T, dual.T], [hidden, intercepts], "tanh", "identity")
     return None
 
 
 def _network(estimator: Any, scale: str) -> Structure | None:
-    if estimator.activation not in _ACTIVATIONS or estimator.out_activation_ not in _OUTPUT_ACTIVATIONS:
+    if estimator.activation not in ACTIVATIONS or estimator.out_activation_ not in OUTPUT_ACTIVATIONS:
         return None
     weights = [np.asarray(layer, dtype=np.float64) for layer in estimator.coefs_]
     biases = [np.asarray(layer, dtype=np.float64) for layer in estimator.intercepts_]
@@ -268,23 +198,82 @@ def _network(estimator: Any, scale: str) -> Structure | None:
 
 
 def _calibrated(estimator: Any, scale: str) -> Structure | None:
-    """Put the calibration behind the margins of the calibrated classifiers, when those are linear or product ones."""
+    """Put the calibration behind the margins of the calibrated classifiers, of one or one for each fold."""
     fitted = estimator.calibrated_classifiers_
-    if scale != "probability" or any(one.method not in ("sigmoid", "isotonic") for one in fitted):
+    if scale != "probability" or not all(_is_calibrated_margin(one) for one in fitted):
         return None
-    inner = [structure_of(one.estimator, "margin") for one in fitted]
-    link = links.Calibrated(tuple(tuple(one.calibrators) for one in fitted))
-    linear = [one for one in inner if isinstance(one, LinearStructure) and one.link is None]
-    if len(inner) > 1 and len(linear) == len(inner):
-        return LinearStructure(
-            np.concatenate([one.coefficients for one in linear]),
-            np.concatenate([one.intercepts for one in linear]),
-            link,
-        )
-    single = inner[0]
-    if len(inner) > 1 or not isinstance(single, LinearStructure | ProductStructure):
+    parts = [structure_of(one.estimator, "margin") for one in fitted]
+    margins = side_by_side(parts)
+    if margins is None:
         return None
-    return replace(single, link=link if single.link is None else links.Chained(single.link, link))
+    each = [
+        links.chained(getattr(part, "link", None), links.Calibrated(tuple(one.calibrators)))
+        for part, one in zip(parts, fitted, strict=True)
+    ]
+    return replace(margins, link=each[0] if len(each) == 1 else links.Averaged(tuple(each)))
+
+
+def _is_calibrated_margin(calibrated: Any) -> bool:
+    """Tell whether each class (or the second of two) has a calibrator of its decision function."""
+    has_margin = hasattr(calibrated.estimator, "decision_function")
+    has_all = has_margin and len(calibrated.estimator.classes_) == len(calibrated.classes)
+    return has_all and calibrated.method in ("sigmoid", "isotonic")
+
+
+def _one_versus_rest(estimator: Any, scale: str) -> Structure | None:
+    """Put the binary models of OneVsRestClassifier side by side; there is a single one for two classes."""
+    if estimator.multilabel_:
+        return None
+    parts = [structure_of(one, scale) for one in estimator.estimators_]
+    if len(parts) == 1:
+        return parts[0]
+    margins = side_by_side(parts)
+    if margins is None or scale == "margin":
+        return margins
+    linked = [part for part in parts if isinstance(part, Margins) and part.link is not None]
+    if len(linked) < len(parts) or len({len(part.intercepts) for part in linked}) > 1:
+        return None
+    return replace(margins, link=links.OnePerClass(tuple(part.link for part in linked if part.link is not None)))
+
+
+def _voting(estimator: Any, scale: str) -> Structure | None:
+    weights = estimator._weights_not_none
+    parts = [structure_of(one, scale) for one in estimator.estimators_]
+    return _mean(parts, np.ones(len(parts)) if weights is None else np.array(weights))
+
+
+def _bagging(estimator: Any, scale: str) -> Structure | None:
+    """Read BaggingRegressor, whose models may see some of the columns each, but none of them twice."""
+    chosen = estimator.estimators_features_
+    if any(len(np.unique(columns)) < len(columns) for columns in chosen):
+        return None
+    parts = [structure_of(one, scale) for one in estimator.estimators_]
+    spread = [
+        part.spread(columns, estimator.n_features_in_) if isinstance(part, Margins) else None
+        for part, columns in zip(parts, chosen, strict=True)
+    ]
+    return _mean(spread, np.ones(len(spread)))
+
+
+def _mean(parts: Sequence[Structure | None], weights: Floats) -> Structure | None:
+    """Average predictions; None unless all are linear, or all kernel machines of one kind."""
+    margins = side_by_side(parts)
+    if margins is None or isinstance(margins, NetworkStructure):
+        return None
+    n_targets = len(margins.intercepts) // len(parts)
+    return margins.mapped(np.kron(weights / weights.sum(), np.eye(n_targets)))
+
+
+def _transformed_target(estimator: Any, scale: str) -> Structure | None:
+    """Scale the predictions back, where the target's transformer is affine."""
+    part = structure_of(estimator.regressor_, scale)
+    transformer = unwrapped(estimator.transformer_)
+    is_identity = type(transformer).__name__ == "FunctionTransformer" and transformer.inverse_func is None
+    if not isinstance(part, Margins) or not (is_identity or type(transformer).__name__ in _AFFINE):
+        return None
+    ends = np.repeat([[0.0], [1.0]], len(part.intercepts), axis=1)
+    shift, at_one = transformer.inverse_transform(ends)
+    return part.mapped(np.diag(at_one - shift), shift)
 
 
 def _trees(estimator: Any, scale: str) -> Structure | None:
@@ -351,6 +340,11 @@ _READERS: dict[str, Callable[[Any, str], Structure | None]] = {
     "gaussian process": _gaussian_process,
     "network": _network,
     "calibrated": _calibrated,
+    "one versus rest": _one_versus_rest,
+    "voting": _voting,
+    "bagging": _bagging,
+    "transformed target": _transformed_target,
     "forest": _trees,
     "boosting": _trees,
 }
+_AFFINE = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")  # their inverses are affine

@@ -1,4 +1,4 @@
-"""Models whose first layer adds up over features: linear models behind a link, and neural networks.
+"""Models whose first layer adds up over features: linear models behind a link, neural networks, polynomial kernels.
 
 Their value function needs no call of the model: the first layer of a hybrid row is the row's part on S plus the
 background row's part off S (:mod:`service.shapley.tables`), and only the rest of the model is evaluated.
@@ -7,6 +7,7 @@ background row's part off S (:mod:`service.shapley.tables`), and only the rest o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,22 @@ from service.shapley.plan import Plan
 from service.shapley.tables import SideTables
 
 CHUNK = 2**16  # hidden numbers evaluated at once: what stays in the processor's cache
+
+
+@dataclass(frozen=True)
+class KnownMargins:
+    """Margins whose Shapley values are known exactly, and what stands behind them.
+
+    Attributes
+    ----------
+    link : callable
+        From margins (n, n_margins) to outputs (n, n_outputs).
+    shapley_values : callable
+        Takes a row and a background, returns the margins' Shapley values, shape (n_margins, n_features).
+    """
+
+    link: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    shapley_values: Callable[[NDArray[Any], Background], NDArray[np.float64]]
 
 
 class AdditiveGame:
@@ -32,6 +49,8 @@ class AdditiveGame:
         From hidden units (n, n_hidden) to outputs (n, n_outputs); it may overwrite its argument.
     background : Background
     grouping : Grouping
+    known : KnownMargins, optional
+        When given, `readout` returns margins: they are controls, and the link makes outputs of them.
     """
 
     def __init__(
@@ -40,13 +59,15 @@ class AdditiveGame:
         readout: Callable[[NDArray[np.float64]], NDArray[np.float64]],
         background: Background,
         grouping: Grouping,
+        known: KnownMargins | None = None,
     ) -> None:
         self.contributions = contributions
         self.readout = readout
+        self.known = known
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        self.empty_value = background.mean(lambda rows: readout(contributions(rows).sum(axis=1)))
+        self.empty_value = background.mean(self._values)
         self.tables = SideTables(contributions, background, grouping)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
@@ -55,7 +76,7 @@ class AdditiveGame:
 
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the output for `row`, shape (n_outputs,)."""
-        return self.readout(self.contributions(row[None]).sum(axis=1))[0]
+        return self._values(row[None])[0]
 
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
@@ -64,17 +85,29 @@ class AdditiveGame:
         parts = self.contributions(row[None])[0][players]  # (n_players, n_hidden)
         members = plan.pairs.members
         first, second = (
-            self._outputs(side @ parts, table)
+            self._margins(side @ parts, table)
             for side, table in zip((members, ~members), self.tables.sides(players, plan), strict=True)
         )
-        outputs = self.tables.weighted(first - second, plan)
-        return outputs, np.zeros((*outputs.shape[:2], 0))
+        if self.known is None:
+            outputs = self.tables.weighted(first - second, plan)
+            return outputs, np.zeros((*outputs.shape[:2], 0))
+        linked = [
+            self.known.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1) for side in (first, second)
+        ]
+        return self.tables.weighted(linked[0] - linked[1], plan), self.tables.weighted(first - second, plan)
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return no controls: an additive control would leave the regression nothing that it does not know."""
-        return np.zeros((0, self.n_features))
+        """Return the Shapley values of known margins, shape (n_controls, n_features).
 
-    def _outputs(self, from_row: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.float64]:
+        Linear margins are no controls: they would leave the regression nothing that it does not know.
+        """
+        return np.zeros((0, self.n_features)) if self.known is None else self.known.shapley_values(row, self.background)
+
+    def _values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        margins = self.readout(self.contributions(rows).sum(axis=1))
+        return margins if self.known is None else self.known.link(margins)
+
+    def _margins(self, from_row: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.float64]:
         n_pairs, n_draws, n_hidden = table.shape
         step = max(1, CHUNK // (n_draws * n_hidden))
         parts = [

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from service.shapley.background import Background
 from service.shapley.coalitions import choose_pairs
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Solver
+from service.shapley.quadrature import unit_interval
 from service.shapley.tables import SideTables
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
@@ -106,19 +106,12 @@ def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[n
     """
     slope = p - q
     values, factors = np.zeros_like(p), np.empty_like(p)
-    for t, weight in _quadrature(len(p)):
+    for t, weight in unit_interval(len(p) - 1):
         np.multiply(slope, t, out=factors)
         factors += q
         product = weight * factors.prod(axis=0)
         values += np.divide(product, factors, out=factors)
     return values * slope
-
-
-@lru_cache
-def _quadrature(n_features: int) -> list[tuple[float, float]]:
-    """Return Gauss–Legendre nodes in (0, 1) and their weights, enough of them for degree n_features − 1."""
-    nodes, weights = np.polynomial.legendre.leggauss((n_features + 1) // 2)
-    return list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 
 class EnumeratedProducts:
