@@ -43,9 +43,10 @@ class TabularExplainer:
         (``decision_function``) for linear and boosted classifiers, and "probability" for every other classifier with
         ``predict_proba``.
     engine : {"auto", "kernel", "shap"}, default "auto"
-        "auto" looks into the model: exact for linear models, trees, forests, boosting and RBF kernel machines; sampled
-        without a call of the model behind a link and for neural networks; otherwise the model is called. "kernel"
-        calls any model, "shap" uses ``shap.KernelExplainer`` as it is. See :mod:`service.scoring.choice`.
+        "auto" looks into the model: exact for linear models, trees, forests, boosting and kernel machines (RBF,
+        polynomial); sampled without a call of the model behind a link and for neural networks; otherwise the model is
+        called. "kernel" calls any model, "shap" uses ``shap.KernelExplainer`` as it is. See
+        :mod:`service.scoring.choice`.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
         Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact engine can afford;
         where values are sampled, coalitions and background rows are drawn together, for an estimate on all. "whole"
@@ -137,7 +138,7 @@ class TabularExplainer:
 
     @property
     def method(self) -> str:
-        """The engine chosen: "linear", "tree", "product" (exact), "kernel/…", "kernel" or "shap"."""
+        """The engine chosen: "linear", "tree", "product", "polynomial" (exact), "kernel/…", "kernel" or "shap"."""
         return self.row_explainer.engine.method
 
     @property

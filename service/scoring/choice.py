@@ -13,9 +13,10 @@
 | none known; ``engine="kernel"`` |     | "kernel": sampled, the model is called               |
 | any; ``engine="shap"``         |      | "shap": ``shap.KernelExplainer`` as it is            |
 
-Preprocessing in which every column stems from one feature is looked through (:mod:`service.scoring.encoders`). A
-structured engine must reproduce the model on hybrid rows; one that does not is not used: the model is called instead,
-and the note that goes into the manifest says why. Next: :mod:`service.scoring.engines`.
+Preprocessing in which every column stems from one feature is looked through (:mod:`service.scoring.encoders`), and so
+are searches and thresholds around a model (:mod:`service.scoring.model_kinds`). A structured engine must reproduce the model
+on hybrid rows; one that does not is not used: the model is called instead, and the note that goes into the manifest
+says why. Next: :mod:`service.scoring.engines`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.scoring.background_error import background_error
 from service.scoring.backgrounds import choose_background
 from service.scoring.encoders import Encoder, split_model
 from service.scoring.engines import (
@@ -70,6 +72,9 @@ LARGEST_SHAP_BACKGROUND = 100
 AGREEMENT = 1e-9
 N_CHECKED_ROWS = 64
 N_EXPLAINED_ROWS = 16  # of them, by exact engines
+
+
+Build = Callable[[Background | None], Engine]  # None for a background chosen from the examples
 
 
 @dataclass(frozen=True)
@@ -156,23 +161,34 @@ def choose_engine(
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {options.engine!r}.")
     if options.engine == "shap":
         return _shap(function, examples, options, given), ""
+    engine, note, build = _chosen(function, examples, options, given)
+    error = background_error(build, engine, examples, options.random_state)
+    engine.background = replace(engine.background, relative_error=error)
+    return engine, note
+
+
+def _chosen(
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
+) -> tuple[Engine, str, Build]:
+    """Return an engine, why a structured one was passed over, and what builds its like on another background."""
+    call = partial(_black_box, function, examples, options)
     if options.engine == "kernel":
-        return _black_box(function, examples, options, given), ""
+        return call(given), "", call
     try:
-        engine = _structured(function, examples, options, given)
+        build = _structured(function, examples, options)
+        engine = None if build is None else build(given)
     except UnsupportedStructureError as unsupported:
-        return _black_box(function, examples, options, given), str(unsupported)
-    if engine is None:
-        return _black_box(function, examples, options, given), ""
+        return call(given), str(unsupported), call
+    if build is None or engine is None:
+        return call(given), "", call
     if (off := _disagreement(engine, function, examples)) > AGREEMENT:
         note = f"The {engine.method} engine differs from {function.name} by {off:.2g}; the model is called instead."
-        return _black_box(function, examples, options, given), note
-    return engine, ""
+        return call(given), note, call
+    return engine, "", build
 
 
-def _structured(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
-) -> Engine | None:
+def _structured(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> Build | None:
+    """Return what builds the engine that knows the inside of the model; None when the tables have nothing for it."""
     names = [str(name) for name in function.schema.model_names]
     split = split_model(function.model, len(names), names)
     if split is None:
@@ -182,8 +198,8 @@ def _structured(
     if structure is None:
         return None
     grouping = Grouping(encoder.owner, len(names))
-    subject = Subject(function, examples, options, Encode(function.schema, encoder), grouping, given)
-    return _ENGINES[type(structure)](subject, structure)
+    subject = Subject(function, examples, options, Encode(function.schema, encoder), grouping, None)
+    return lambda given: _ENGINES[type(structure)](replace(subject, given=given), structure)
 
 
 def _into_wrapped(encoder: Encoder, estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -294,15 +295,16 @@ class KernelEngine:
 
     def with_sampling(self, nsamples: str | int, random_state: int) -> KernelEngine:
         """Return the same engine with another number of coalitions and seed."""
-        return KernelEngine(
-            self.encode,
-            self.game,
-            effort=self.effort,
-            nsamples=nsamples,
-            random_state=random_state,
-            stopping=self.stopping,
-            method=self.method,
-        )
+        return self._with(self.effort.sampling(nsamples, self.game.n_features, random_state), self.stopping)
+
+    def on_whole_background(self, coalitions: int) -> KernelEngine:
+        """Return the same engine with so many coalitions, each on the whole background."""
+        return self._with(Sampling(coalitions, None, self.sampling.seed), Stopping())
+
+    def _with(self, sampling: Sampling, stopping: Stopping) -> KernelEngine:
+        other = copy(self)
+        other.sampling, other.stopping = sampling, stopping
+        return other
 
 
 class ShapEngine:

@@ -36,7 +36,8 @@ class KernelScoringExplainer:
         Examples for a new background, in the columns of the original; by default its background is kept.
     nsamples : "auto" or int, optional
         The work for a row counted in coalitions, as in ``TabularExplainer``; by default that of the original, "auto"
-        for a ``shap.KernelExplainer``. Exact engines ("linear", "tree", "product") evaluate none, whatever it is.
+        for a ``shap.KernelExplainer``. Exact engines ("linear", "tree", "product", "polynomial") evaluate none,
+        whatever it is.
     random_state : int, optional
         Seed of the sampled coalitions, and of the new background if there is one; by default that of the original, 0
         for a ``shap.KernelExplainer``.
@@ -201,6 +202,7 @@ class KernelScoringExplainer:
                 "kind": background.kind,
                 "n_rows": background.n_rows,
                 "n_examples": background.n_examples,
+                "relative_error": background.relative_error,
             },
             "nsamples": explainer.options.nsamples,
             "relative_standard_error": engine.relative_error() if isinstance(engine, KernelEngine) else None,

@@ -25,8 +25,9 @@ class LocalImportances:
     classes : list or None
         Names along a classifier's first axis; None for regressors.
     method : str
-        "linear", "tree" and "product" are exact; "kernel" is Kernel SHAP by calling the model, and "kernel/linear",
-        "kernel/product", "kernel/network" evaluate it without a call of the model.
+        "linear", "tree", "product" and "polynomial" are exact; "kernel" is Kernel SHAP by calling the model, and
+        "kernel/linear", "kernel/product", "kernel/polynomial", "kernel/network" evaluate it without a call of the
+        model.
     output : {"probability", "margin", "prediction"}
         The scale on which the importances add up.
     standard_errors : ndarray of the shape of `values`, or None

@@ -18,6 +18,7 @@ from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan
 from service.shapley.tables import SideTables
 
+ROWS_CHUNK = 2**20  # numbers per array while whole rows are evaluated
 CHUNK = 2**16  # hidden numbers evaluated at once: what stays in the processor's cache
 
 
@@ -104,7 +105,10 @@ class AdditiveGame:
         return np.zeros((0, self.n_features)) if self.known is None else self.known.shapley_values(row, self.background)
 
     def _values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        margins = self.readout(self.contributions(rows).sum(axis=1))
+        n_hidden = self.contributions(rows[:1]).shape[2]
+        step = max(1, ROWS_CHUNK // (rows.shape[1] * n_hidden))
+        parts = [self.contributions(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)]
+        margins = self.readout(np.concatenate(parts))
         return margins if self.known is None else self.known.link(margins)
 
     def _margins(self, from_row: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.float64]:

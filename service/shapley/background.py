@@ -23,11 +23,23 @@ def spread_out(rows: NDArray[Any], count: int) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class BackgroundSummary:
-    """What a background is: how it was obtained, its number of rows, and how many examples they stand for."""
+    """What a background is.
+
+    Attributes
+    ----------
+    kind : str
+        How it was obtained, as in :class:`Background`.
+    n_rows, n_examples : int
+        Its number of rows, and how many examples they stand for.
+    relative_error : float or None
+        How far importances on it are from those on all examples: estimated root mean square, as a share of the mean
+        absolute importance. None where that is unknown.
+    """
 
     kind: str
     n_rows: int
     n_examples: int
+    relative_error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: plans are cached by it

@@ -29,7 +29,7 @@ from service.shapley.tables import SideTables
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
-SIDES_CHUNK = 2**20  # numbers per array while hybrid rows are evaluated
+SIDES_CHUNK = 2**20  # numbers per array while rows are evaluated
 TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
 
 
@@ -51,7 +51,9 @@ class ProductKernel:
 
     def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins, shape (n_rows, n_margins)."""
-        return np.exp(self.log_factors(rows).sum(axis=1)) @ self.dual.T + self.intercept
+        step = max(1, SIDES_CHUNK // (rows.shape[1] * self.dual.shape[1]))
+        parts = [self.log_factors(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)]
+        return np.exp(np.concatenate(parts)) @ self.dual.T + self.intercept
 
 
 def product_shapley(kernel: ProductKernel, row: NDArray[Any], background: Background) -> NDArray[np.float64]:
