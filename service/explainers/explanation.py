@@ -49,7 +49,7 @@ class LocalExplanation:
 
     @property
     def method(self) -> str:
-        """How the importances were computed: "linear", "tree", "product", "polynomial" (exact), "kernel/…", "kernel", "shap"."""
+        """How the importances were computed; see :class:`service.scoring.LocalImportances`."""
         return self.importances.method
 
     @property

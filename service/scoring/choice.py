@@ -14,9 +14,9 @@
 | any; ``engine="shap"``         |      | "shap": ``shap.KernelExplainer`` as it is            |
 
 Preprocessing in which every column stems from one feature is looked through (:mod:`service.scoring.encoders`), and so
-are searches and thresholds around a model (:mod:`service.scoring.model_kinds`). A structured engine must reproduce the model
-on hybrid rows; one that does not is not used: the model is called instead, and the note that goes into the manifest
-says why. Next: :mod:`service.scoring.engines`.
+are searches and thresholds around a model (:mod:`service.scoring.model_kinds`). A structured engine must reproduce the
+model on hybrid rows; one that does not is not used: the model is called instead, and the note that goes into the
+manifest says why. Next: :mod:`service.scoring.engines`.
 """
 
 from __future__ import annotations
