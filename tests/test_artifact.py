@@ -45,7 +45,7 @@ def test_save_writes_the_file_and_a_readable_manifest(saved, diabetes):
     assert manifest["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest()
     assert manifest["libraries"]["numpy"] == np.__version__
     assert (manifest["method"], manifest["output"], manifest["classes"]) == ("product", "prediction", None)
-    assert manifest["background"] == {"kind": "whole", "n_rows": 353, "n_examples": 353}
+    assert manifest["background"] == {"kind": "whole", "n_rows": 353, "n_examples": 353, "relative_error": 0.0}
     assert [column["name"] for column in manifest["columns"]] == diabetes.scoring.features
     assert {column["kind"] for column in manifest["columns"]} == {"number"}
 

@@ -122,7 +122,12 @@ def test_what_it_cannot_be_made_from_is_refused(breast_cancer):
 def test_initialization_examples_replace_the_background(diabetes):
     """Another background, the same everything else."""
     scoring = KernelScoringExplainer(diabetes.explainer, diabetes.x_train[:20])
-    assert scoring.to_dict()["background"] == {"kind": "whole", "n_rows": 20, "n_examples": 20}
+    assert scoring.to_dict()["background"] == {
+        "kind": "whole",
+        "n_rows": 20,
+        "n_examples": 20,
+        "relative_error": 0.0,
+    }
     assert scoring.expected_values == pytest.approx(diabetes.model.predict(diabetes.x_train[:20]).mean())
     assert scoring.features == diabetes.scoring.features
 
