@@ -366,7 +366,7 @@ def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
         return PolynomialEngine(subject.encode, kernel, background)
     known = KnownMargins(structure.link, partial(polynomial_shapley, kernel))
     game = AdditiveGame(kernel.contributions, kernel.readout, background, subject.grouping, known)
-    return _kernel_engine(subject, game, "kernel/polynomial", n_support, spread=1)
+    return _kernel_engine(subject, game, "kernel/polynomial", n_support, spread=EVALUATIONS_EACH // 2)
 
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:
