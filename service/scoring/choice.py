@@ -58,7 +58,7 @@ from service.shapley.games import BlackBoxGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
-from service.shapley.trees import Leaves, TreeGame, affordable_rows
+from service.shapley.trees import Forest, TreeGame, affordable_rows
 
 ENGINES = ("auto", "kernel", "shap")
 # What an exact engine takes whole; more examples are sampled down to it.
@@ -275,13 +275,13 @@ def _linear(subject: Subject, structure: LinearStructure) -> Engine:
 
 def _trees(subject: Subject, structure: TreeStructure) -> Engine:
     try:
-        leaves = Leaves.of(structure.trees, subject.grouping)
+        forest = Forest.of(structure.trees, subject.grouping)
     except ValueError as too_deep:
         raise UnsupportedStructureError(str(too_deep)) from too_deep
-    background = subject.background(affordable=affordable_rows(leaves))
-    value, offset = _per_class(subject.function, leaves.value.T, structure.offset)
-    leaves = replace(leaves, value=np.ascontiguousarray(value.T))
-    game = TreeGame(leaves, offset, background, structure.input_dtype, subject.grouping.n_features)
+    background = subject.background(affordable=affordable_rows(forest))
+    value, offset = _per_class(subject.function, forest.value.T, structure.offset)
+    forest = replace(forest, value=np.ascontiguousarray(value.T))
+    game = TreeGame(forest, offset, background, structure.input_dtype, subject.grouping.n_features)
     return TreeEngine(subject.encode, game, background.summary)
 
 

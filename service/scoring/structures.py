@@ -308,7 +308,7 @@ def _trees(estimator: Any, scale: str) -> Structure | None:
         Tree(
             left=read.children_left[i],
             right=read.children_right[i],
-            default=read.children_default[i],
+            missing_left=read.children_default[i] == read.children_left[i],
             feature=read.features[i],
             threshold=read.thresholds[i],
             value=read.values[i],
@@ -337,7 +337,7 @@ def _stage(tree: Any, rate: float, output: Floats) -> Tree:
     return Tree(
         left=tree.children_left,
         right=tree.children_right,
-        default=np.where(tree.missing_go_to_left, tree.children_left, tree.children_right),
+        missing_left=tree.missing_go_to_left.astype(bool),
         feature=tree.feature,
         threshold=tree.threshold,
         value=rate * tree.value[:, 0, 0, None] * output,
