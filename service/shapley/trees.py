@@ -438,7 +438,7 @@ class MergedLeaves:
         lost = np.bincount(of_leaf, loss, minlength=len(by_row))  # by each feature that the row breaks
         taken = np.empty((most, len(by_row)))
         for slot in range(most):
-            pairs = np.flatnonzero(by_background & (1 << slot))
+            pairs = np.flatnonzero((by_background & (1 << slot)) != 0)
             gained = np.bincount(of_leaf[pairs], gain[pairs], minlength=len(by_row))
             taken[slot] = gained - np.where(by_row & (1 << slot), lost, 0.0)
         slot, leaf = np.nonzero(taken)
