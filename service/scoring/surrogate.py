@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from service.scoring.structures import TreeStructure, structure_of
+from service.scoring.tree_readers import read_trees
 from service.shapley.background import Background, spread_out
 from service.shapley.games import BlackBoxGame, Function
 from service.shapley.grouping import Grouping
@@ -94,8 +94,8 @@ def _fit(function: Function, examples: NDArray[Any], background: Background, ran
 
 
 def _tree_game(model: Any, background: Background) -> TreeGame | None:
-    structure = structure_of(model, "prediction")
-    assert isinstance(structure, TreeStructure)
+    structure = read_trees(model, "prediction")
+    assert structure is not None
     n_features = background.rows.shape[1]
     forest = Forest.of(structure.trees, Grouping.identity(n_features))
     if affordable_rows(forest) < len(background.rows):

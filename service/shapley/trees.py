@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import factorial
 from typing import Any, NamedTuple
@@ -49,6 +49,9 @@ class Tree:
     feature : ndarray of int, shape (n_nodes,)
     threshold : ndarray of shape (n_nodes,)
     value : ndarray of shape (n_nodes, n_outputs)
+    categories : ndarray of bool, shape (n_nodes, n_codes), or None
+        At a node that splits by category, where the threshold is NaN, the codes 0, 1, … that go left; every other
+        value is as if missing. All False at other nodes; None when there is no such node.
     """
 
     left: NDArray[np.int_]
@@ -57,6 +60,7 @@ class Tree:
     feature: NDArray[np.int_]
     threshold: NDArray[np.float64]
     value: NDArray[np.float64]
+    categories: NDArray[np.bool_] | None = None
 
 
 class Level(NamedTuple):
@@ -88,6 +92,10 @@ class Forest:
         The encoded column that each inner node looks at.
     threshold : ndarray of shape (n_splits, 1)
     missing_left : ndarray of bool, shape (n_splits, 1)
+    categorical : ndarray of int, shape (n_categorical,)
+        The splits by category among them.
+    goes_left : ndarray of bool, shape (n_categorical, n_codes + 1)
+        Where each code goes, and after the codes a missing one.
     n_trees : int
     levels : list of Level
     features : ndarray of int, shape (n_leaves, most)
@@ -98,6 +106,8 @@ class Forest:
     column: NDArray[np.int_]
     threshold: NDArray[np.float64]
     missing_left: NDArray[np.bool_]
+    categorical: NDArray[np.intp]
+    goes_left: NDArray[np.bool_]
     n_trees: int
     levels: list[Level]
     features: NDArray[np.int_]
@@ -120,10 +130,16 @@ class Forest:
         most = max(layer.path.shape[1] for layer in layers)
         ends = np.cumsum([len(layer.inner) for layer in layers])
         dtype = np.min_scalar_type((1 << most) - 1)
+        missing_left = all_nodes.missing_left[splits, None]
+        assert all_nodes.categories is not None
+        codes = all_nodes.categories[splits]
+        categorical = np.flatnonzero(codes.any(axis=1))
         return cls(
             column=all_nodes.feature[splits],
             threshold=all_nodes.threshold[splits, None],
-            missing_left=all_nodes.missing_left[splits, None],
+            missing_left=missing_left,
+            categorical=categorical,
+            goes_left=np.hstack([codes, missing_left])[categorical],
             n_trees=len(trees),
             levels=[
                 Level(layer.leaves, layer.inner, slice(end - len(layer.inner), end), layer.bits[:, None].astype(dtype))
@@ -135,8 +151,7 @@ class Forest:
 
     def patterns(self, rows: NDArray[np.floating]) -> NDArray[Any]:
         """Return the features that rows break on the way to each leaf, as bits; shape (n_leaves, n_rows)."""
-        x = np.ascontiguousarray(rows.T)[self.column]  # (n_splits, n_rows)
-        goes_left = (x <= self.threshold) | (self.missing_left & np.isnan(x))
+        goes_left = self._goes_left(np.ascontiguousarray(rows.T))
         here = np.zeros((self.n_trees, len(rows)), dtype=self.pattern_dtype)
         at_leaves = []
         for level in self.levels:
@@ -144,6 +159,17 @@ class Forest:
             above, left = here[level.inner], goes_left[level.splits]
             here = np.concatenate([above | level.bits * ~left, above | level.bits * left])
         return np.concatenate(at_leaves)
+
+    def _goes_left(self, columns: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Decide every split for some rows; (n_columns, n_rows) to (n_splits, n_rows)."""
+        x = columns[self.column]
+        goes_left = (x <= self.threshold) | (self.missing_left & np.isnan(x))
+        if len(self.categorical):
+            x, missing = x[self.categorical], self.goes_left.shape[1] - 1
+            is_code = (x >= 0) & (x < missing) & (x == np.floor(x))
+            codes = np.where(is_code, x, missing).astype(np.intp)
+            goes_left[self.categorical] = np.take_along_axis(self.goes_left, codes, axis=1)
+        return goes_left
 
     @property
     def pattern_dtype(self) -> np.dtype[Any]:
@@ -174,11 +200,19 @@ class _Layer(NamedTuple):
 
 def _joined(trees: list[Tree]) -> Tree:
     """Make one list of the nodes of all trees."""
-    first = np.repeat(np.cumsum([0, *(len(tree.left) for tree in trees[:-1])]), [len(tree.left) for tree in trees])
-    every = {field.name: np.concatenate([getattr(tree, field.name) for tree in trees]) for field in fields(Tree)}
-    is_leaf = every["left"] < 0
-    children = {name: np.where(is_leaf, -1, first + every[name]) for name in ("left", "right")}
-    return Tree(**{**every, **children})
+    sizes = [len(tree.left) for tree in trees]
+    first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)
+    n_codes = max(0 if tree.categories is None else tree.categories.shape[1] for tree in trees)
+    categories = np.zeros((len(first), n_codes), dtype=bool)
+    for tree, end, size in zip(trees, np.cumsum(sizes), sizes, strict=True):
+        if tree.categories is not None:
+            categories[end - size : end, : tree.categories.shape[1]] = tree.categories
+    left, right, missing_left, feature, threshold, value = (
+        np.concatenate([getattr(tree, name) for tree in trees])
+        for name in ("left", "right", "missing_left", "feature", "threshold", "value")
+    )
+    left, right = np.where(left < 0, -1, first + left), np.where(left < 0, -1, first + right)
+    return Tree(left, right, missing_left, feature, threshold, value, categories)
 
 
 def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterator[_Layer]:
@@ -257,6 +291,11 @@ class TreeGame:
         self.leaves: list[TabulatedLeaves | MergedLeaves] = [TabulatedLeaves.of(forest, small, counts)]
         if len(large):
             self.leaves.append(MergedLeaves.of(forest, large, np.concatenate(patterns, axis=1), weights))
+
+    def full_value(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the sum of the trees for one row, shape (n_outputs,)."""
+        reached = self.forest.patterns(row[None].astype(self.input_dtype))[:, 0] == 0
+        return self.offset + self.forest.value[reached].sum(axis=0)
 
     def shapley_values(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Compute the exact Shapley values of one row.
@@ -437,10 +476,10 @@ class MergedLeaves:
         gain, loss = weight * _shapley_weights(most)[u, v], weight * _shapley_weights(most)[v, u]
         lost = np.bincount(of_leaf, loss, minlength=len(by_row))  # by each feature that the row breaks
         taken = np.empty((most, len(by_row)))
-        for slot in range(most):
-            pairs = np.flatnonzero((by_background & (1 << slot)) != 0)
+        for bit in range(most):
+            pairs = np.flatnonzero((by_background & (1 << bit)) != 0)
             gained = np.bincount(of_leaf[pairs], gain[pairs], minlength=len(by_row))
-            taken[slot] = gained - np.where(by_row & (1 << slot), lost, 0.0)
+            taken[bit] = gained - np.where(by_row & (1 << bit), lost, 0.0)
         slot, leaf = np.nonzero(taken)
         return Gains(self.leaf[leaf], self.features[leaf, slot], taken[slot, leaf])
 
