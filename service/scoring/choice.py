@@ -312,7 +312,7 @@ def _linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> Eng
     margins = TreeGame(forest, structure.offset, background, structure.input_dtype, subject.grouping.n_features)
     game = LinkedTreeGame(margins, link, background, subject.grouping)
     most_evaluations = 4 * AFFORDABLE_PATTERNS // pattern_bytes  # two for each of a pair's coalitions
-    return _kernel_engine(subject, game, "kernel/tree", most_evaluations, spread=EVALUATIONS_EACH // 4)
+    return _kernel_engine(subject, game, "kernel/tree", most_evaluations, spread=EVALUATIONS_EACH // 2)
 
 
 def _forest(subject: Subject, structure: TreeStructure) -> Forest:
