@@ -30,7 +30,7 @@ from service.scoring.errors import UnsupportedStructureError
 from service.shapley.trees import Tree
 
 Floats = NDArray[np.float64]
-MOST_CODES = 256  # categories of a histogram boosting
+MOST_CODES = 256  # categories of a column; histogram boosting knows no more
 # XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of the largest.
 FLOAT32_AGREEMENT = 1e-6
 
@@ -240,7 +240,9 @@ def _lightgbm_categories(nodes: list[dict[str, Any]]) -> NDArray[np.bool_] | Non
     }
     if not codes:
         return None
-    categories = np.zeros((len(nodes), 1 + max(max(of_node) for of_node in codes.values())), dtype=bool)
+    if (largest := max(max(of_node) for of_node in codes.values())) >= MOST_CODES:
+        raise UnsupportedStructureError(f"LightGBM: categories up to {MOST_CODES - 1} are read, got {largest}.")
+    categories = np.zeros((len(nodes), MOST_CODES), dtype=bool)
     for i, of_node in codes.items():
         categories[i, of_node] = True
     return categories
