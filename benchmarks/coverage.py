@@ -61,9 +61,8 @@ def coverage(case, seeds, nsamples, seconds):
     nsamples = nsamples if nsamples == "auto" else int(nsamples)
     values, errors = [], []
     for seed in range(seeds):
-        answer = our_answer(
-            case, KernelScoringExplainer(explainer, nsamples=nsamples, random_state=seed).explain_rows(rows)
-        )
+        scoring = KernelScoringExplainer(explainer, nsamples=nsamples, random_state=seed)
+        answer = our_answer(scoring.explain_rows(rows), truth.values.shape[1])
         if answer.errors is None:
             return {"missing": answer.method}
         values.append(answer.values)

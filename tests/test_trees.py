@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
+from service.shapley import trees
 
 REGRESSORS = [
     DecisionTreeRegressor(max_depth=5),
@@ -121,3 +122,58 @@ def test_it_agrees_with_shaps_own_tree_explainer_where_that_is_exact():
     ours = KernelScoringExplainer(TabularExplainer(model, X[:100])).explain_rows(X[200:210])
     assert ours.method == "tree"
     np.testing.assert_allclose(ours.values, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("background", ["whole", "kmeans"])
+def test_both_kinds_of_leaves_give_the_same_importances(monkeypatch, background):
+    """Tabulated for every pattern of a row, merged by the background's patterns, and some of each: equal to 1e-12."""
+    X, y = make_classification(300, 12, n_informative=8, random_state=0)
+    model = RandomForestClassifier(10, random_state=0).fit(X, y)
+    found = []
+    for most, kinds in (
+        (trees.MAX_TABLE, ["TabulatedLeaves"]),
+        (300, ["TabulatedLeaves", "MergedLeaves"]),
+        (0, ["MergedLeaves"]),
+    ):
+        monkeypatch.setattr(trees, "MAX_TABLE", most)
+        engine = TabularExplainer(model, X[:200], background=background).row_explainer.engine
+        assert [type(leaves).__name__ for leaves in engine.game.leaves if len(leaves.leaf)] == kinds
+        found.append(engine.importances(X[200:220]).values)
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found[2], found[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("most", [trees.MAX_TABLE, 100])
+def test_a_feature_that_does_not_vary_gets_exactly_nothing(monkeypatch, most):
+    """Not only nearly nothing, in both kinds of leaves; and a row gets the same bytes alone and among others."""
+    monkeypatch.setattr(trees, "MAX_TABLE", most)
+    X, y = make_classification(300, 8, n_informative=6, random_state=0)
+    model = RandomForestClassifier(20, random_state=0).fit(X, y)
+    constant = X.copy()
+    constant[:, [1, 4]] = X[7, [1, 4]]
+    engine = TabularExplainer(model, constant[:100]).row_explainer.engine
+    values = engine.importances(constant[200:210]).values
+    assert (model.feature_importances_[[1, 4]] > 0).all()
+    assert (values[:, :, [1, 4]] == 0).all()
+    assert (values[:, :, [0, 2, 3]] != 0).any(axis=(0, 1)).all()
+    assert engine.importances(constant[203:204]).values[:, 0].tobytes() == values[:, 3].tobytes()
+
+
+def test_a_path_with_too_many_features_is_left_to_the_model():
+    """Sixty-four features one after another: the model is called, and the note says why."""
+    X = np.vstack([np.eye(64), np.zeros((1, 64))])
+    y = np.append(np.arange(64.0), -1.0)
+    model = DecisionTreeRegressor(random_state=0).fit(X, y)
+    assert model.get_depth() > trees.MAX_PATH_FEATURES
+    original = TabularExplainer(model, X[:10])
+    assert original.method == "kernel"
+    assert "at most 62 features on a path" in original.row_explainer.note
+
+
+def test_trees_of_a_single_leaf_have_nothing_to_explain():
+    """A constant target: every importance is 0."""
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    model = RandomForestRegressor(3).fit(X, np.full(30, 5.0))
+    result = KernelScoringExplainer(TabularExplainer(model, X)).explain_rows(X[:4])
+    assert (result.method, float(result.expected_values)) == ("tree", 5.0)
+    assert (result.values == 0).all()

@@ -4,6 +4,7 @@
 |--------------------------------|------|------------------------------------------------------|
 | linear                         | none | "linear": closed form, exact                         |
 | trees                          | none | "tree": exact                                        |
+| trees                          | any  | "kernel/tree": sampled around the exact margin       |
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
@@ -46,25 +47,30 @@ from service.scoring.engines import (
     unchanged,
 )
 from service.scoring.errors import UnsupportedStructureError
+from service.scoring.links import Link
 from service.scoring.margins import LinearStructure, NetworkStructure, PolynomialStructure, ProductStructure
-from service.scoring.model_kinds import model_kind
+from service.scoring.model_kinds import model_kind, unwrapped
 from service.scoring.outputs import ModelOutput
-from service.scoring.structures import Structure, TreeStructure, structure_of
+from service.scoring.structures import Structure, structure_of
 from service.scoring.surrogate import with_surrogate
 from service.scoring.threads import one_blas_thread
+from service.scoring.tree_readers import TreeStructure
 from service.shapley.additive import AdditiveGame, KnownMargins
 from service.shapley.background import Background
-from service.shapley.games import BlackBoxGame
+from service.shapley.games import BlackBoxGame, Game
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
+from service.shapley.linked_trees import LinkedTreeGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
-from service.shapley.trees import Leaves, TreeGame, affordable_rows
+from service.shapley.trees import Forest, TreeGame, affordable_rows
 
 ENGINES = ("auto", "kernel", "shap")
 # What an exact engine takes whole; more examples are sampled down to it.
 AFFORDABLE_FACTORS = 200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
 AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured game: 16 bytes each
+AFFORDABLE_PATTERNS = 128 * 2**20  # bytes of the patterns of trees behind a link: of the background, and of coalitions
+MOST_LINKED_LEAVES = 20_000  # three operations on each for a hybrid row: beyond, the model itself is faster
 EVALUATIONS_EACH = 12  # hybrid rows for each coalition of nsamples, where background rows are drawn
 AFFORDABLE_MEANS = 1_000_000  # coalitions × support vectors of an enumerated kernel machine: 8 bytes each, also saved
 AFFORDABLE_EXPONENTIALS = 500_000_000  # the same × background rows, when it is built: a few seconds
@@ -175,31 +181,46 @@ def _chosen(
     if options.engine == "kernel":
         return call(given), "", call
     try:
-        build = _structured(function, examples, options)
+        build, agreement = _structured(function, examples, options)
         engine = None if build is None else build(given)
     except UnsupportedStructureError as unsupported:
         return call(given), str(unsupported), call
     if build is None or engine is None:
         return call(given), "", call
-    if (off := _disagreement(engine, function, examples)) > AGREEMENT:
+    if (off := _disagreement(engine, function, examples)) > agreement:
         note = f"The {engine.method} engine differs from {function.name} by {off:.2g}; the model is called instead."
         return call(given), note, call
     return engine, "", build
 
 
-def _structured(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> Build | None:
-    """Return what builds the engine that knows the inside of the model; None when the tables have nothing for it."""
+def _structured(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> tuple[Build | None, float]:
+    """Return what builds the engine that knows the inside of the model, and how closely it has to reproduce the model.
+
+    None when the tables have nothing for it.
+    """
     names = [str(name) for name in function.schema.model_names]
     split = split_model(function.model, len(names), names)
     if split is None:
-        return None
-    encoder, estimator = _into_wrapped(*split, names)
+        return None, AGREEMENT
+    encoder, estimator = _into_wrapped(*_into_boosting(*split), names)
     structure = structure_of(estimator, function.scale)
     if structure is None:
-        return None
+        return None, AGREEMENT
     grouping = Grouping(encoder.owner, len(names))
     subject = Subject(function, examples, options, Encode(function.schema, encoder), grouping, None)
-    return lambda given: _ENGINES[type(structure)](replace(subject, given=given), structure)
+    agreement = structure.agreement if isinstance(structure, TreeStructure) else None
+    return lambda given: _ENGINES[type(structure)](replace(subject, given=given), structure), agreement or AGREEMENT
+
+
+def _into_boosting(encoder: Encoder, estimator: Any) -> tuple[Encoder, Any]:
+    """Put the preprocessing that a histogram boosting with categories has inside of it before it."""
+    estimator = unwrapped(estimator)
+    inner = getattr(estimator, "_preprocessor", None)
+    if model_kind(estimator) != "boosting" or inner is None:
+        return encoder, estimator
+    is_categorical = np.asarray(estimator.is_categorical_)
+    order = np.concatenate([np.flatnonzero(is_categorical), np.flatnonzero(~is_categorical)])
+    return Encoder((*encoder.steps, inner), encoder.owner[order]), estimator
 
 
 def _into_wrapped(encoder: Encoder, estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any]:
@@ -252,7 +273,7 @@ def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any])
     if explained.shape[1] != outputs.shape[1]:
         return np.inf
     difference = np.abs(explained - outputs[: len(explained)]).max()
-    if isinstance(engine, KernelEngine):
+    if isinstance(engine, KernelEngine | TreeEngine):
         evaluated = np.array([engine.game.full_value(row) for row in engine.encode(hybrids)])
         difference = max(difference, np.abs(evaluated - outputs).max())
     return float(difference / max(1.0, np.abs(outputs).max()))
@@ -308,15 +329,35 @@ def _linear(subject: Subject, structure: LinearStructure) -> Engine:
 
 
 def _trees(subject: Subject, structure: TreeStructure) -> Engine:
+    if structure.link is not None:
+        return _linked_trees(subject, structure, structure.link)
+    forest = _forest(subject, structure)
+    background = subject.background(affordable=affordable_rows(forest))
+    value, offset = _per_class(subject.function, forest.value.T, structure.offset)
+    forest = replace(forest, value=np.ascontiguousarray(value.T))
+    game = TreeGame(forest, offset, background, structure.input_dtype, subject.grouping.n_features)
+    return TreeEngine(subject.encode, game, background.summary)
+
+
+def _linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> Engine:
+    forest = _forest(subject, structure)
+    pattern_bytes = len(forest.value) * forest.pattern_dtype.itemsize  # of one row
+    if len(forest.value) > MOST_LINKED_LEAVES:
+        raise UnsupportedStructureError(
+            f"Trees with {len(forest.value)} leaves behind a link: beyond {MOST_LINKED_LEAVES} the model is faster."
+        )
+    background = subject.background(affordable=min(affordable_rows(forest), AFFORDABLE_PATTERNS // pattern_bytes))
+    margins = TreeGame(forest, structure.offset, background, structure.input_dtype, subject.grouping.n_features)
+    game = LinkedTreeGame(margins, link, background, subject.grouping)
+    most_evaluations = 4 * AFFORDABLE_PATTERNS // pattern_bytes  # two for each of a pair's coalitions
+    return _kernel_engine(subject, game, "kernel/tree", most_evaluations, spread=EVALUATIONS_EACH // 2)
+
+
+def _forest(subject: Subject, structure: TreeStructure) -> Forest:
     try:
-        leaves = Leaves.of(structure.trees, subject.grouping)
+        return Forest.of(structure.trees, subject.grouping)
     except ValueError as too_deep:
         raise UnsupportedStructureError(str(too_deep)) from too_deep
-    background = subject.background(affordable=affordable_rows(leaves))
-    value, offset = _per_class(subject.function, leaves.value.T, structure.offset)
-    leaves = replace(leaves, value=np.ascontiguousarray(value.T))
-    game = TreeGame(leaves, offset, background, structure.input_dtype, subject.grouping.n_features)
-    return TreeEngine(subject.encode, game, background.summary)
 
 
 def _product(subject: Subject, structure: ProductStructure) -> Engine:
@@ -330,7 +371,8 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
         enumerated = _enumerated(kernel, background, n_features)
         return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
-    return _kernel_engine(subject, game, "kernel/product", len(structure.support), spread=1)
+    most_evaluations = 2 * AFFORDABLE_TABLE // len(structure.support)
+    return _kernel_engine(subject, game, "kernel/product", most_evaluations, spread=1)
 
 
 def _affordable_rows(structure: ProductStructure, n_features: int) -> int:
@@ -366,7 +408,8 @@ def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
         return PolynomialEngine(subject.encode, kernel, background)
     known = KnownMargins(structure.link, partial(polynomial_shapley, kernel))
     game = AdditiveGame(kernel.contributions, kernel.readout, background, subject.grouping, known)
-    return _kernel_engine(subject, game, "kernel/polynomial", n_support, spread=EVALUATIONS_EACH // 2)
+    most_evaluations = 2 * AFFORDABLE_TABLE // n_support
+    return _kernel_engine(subject, game, "kernel/polynomial", most_evaluations, spread=EVALUATIONS_EACH // 2)
 
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:
@@ -383,18 +426,16 @@ def _sampled(
 ) -> KernelEngine:
     contributions = Grouped(structure.contributions, subject.grouping)
     game = AdditiveGame(contributions, structure.readout, background, subject.grouping)
-    n_hidden = structure.contributions(background.rows[:1]).shape[2]
+    most_evaluations = 2 * AFFORDABLE_TABLE // structure.contributions(background.rows[:1]).shape[2]
     # Another coalition costs hardly more than another background row here, and tells more.
-    return _kernel_engine(subject, game, method, n_hidden, spread=EVALUATIONS_EACH // 4)
+    return _kernel_engine(subject, game, method, most_evaluations, spread=EVALUATIONS_EACH // 4)
 
 
-def _kernel_engine(
-    subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int, spread: int
-) -> KernelEngine:
+def _kernel_engine(subject: Subject, game: Game, method: str, most_evaluations: int, spread: int) -> KernelEngine:
     return KernelEngine(
         subject.encode,
         game,
-        effort=Effort(EVALUATIONS_EACH, spread, most_evaluations=2 * AFFORDABLE_TABLE // n_hidden),
+        effort=Effort(EVALUATIONS_EACH, spread, most_evaluations),
         nsamples=subject.options.nsamples,
         random_state=subject.options.random_state,
         stopping=subject.options.stopping,

@@ -1,6 +1,10 @@
-"""The scikit-learn models whose inside the engines know, and the wrappers that are looked through, by class name."""
+"""The models whose inside the engines know, and the wrappers that are looked through, by class name."""
 
 from typing import Any
+
+OTHER_BOOSTING = {"lightgbm": ("LGBMClassifier", "LGBMRegressor"), "xgboost": ("XGBClassifier", "XGBRegressor")}
+# They have no decision_function; this option of predict asks for the margin.
+MARGIN_OPTIONS = {"lightgbm": "raw_score", "xgboost": "output_margin"}
 
 MODEL_KINDS = {
     "linear": (
@@ -82,7 +86,19 @@ def unwrapped(model: Any) -> Any:
 
 
 def model_kind(model: Any) -> str | None:
-    """Return the kind of a scikit-learn model of the table, None for every other model."""
-    if not type(model).__module__.startswith("sklearn."):
+    """Return the kind of a model of the table, None for every other model."""
+    name, library = type(model).__name__, _library(model)
+    if name in OTHER_BOOSTING.get(library, ()):
+        return "boosting"
+    if library != "sklearn":
         return None
-    return next((kind for kind, names in MODEL_KINDS.items() if type(model).__name__ in names), None)
+    return next((kind for kind, names in MODEL_KINDS.items() if name in names), None)
+
+
+def margin_option(model: Any) -> str | None:
+    """Return the option of ``predict`` that asks for the margin, None for models with a ``decision_function``."""
+    return MARGIN_OPTIONS.get(_library(model)) if model_kind(model) == "boosting" else None
+
+
+def _library(model: Any) -> str:
+    return type(model).__module__.split(".")[0]

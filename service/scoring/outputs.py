@@ -5,6 +5,7 @@
 | regressor                      | "prediction": ``predict``                                         |
 | linear or boosted classifier   | "margin": ``decision_function``, where the model is a plain sum   |
 | any other classifier           | "probability": ``predict_proba``; "margin" where it has none      |
+| LightGBM, XGBoost classifier   | "margin": ``predict`` with the option that asks for it            |
 | outlier detector               | "margin": ``decision_function``, one number; low is an outlier    |
 | plain function                 | "prediction": whatever it returns; several columns are classes    |
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from service.scoring.encoders import last_step
 from service.scoring.errors import ModelOutputError
+from service.scoring.model_kinds import margin_option
 from service.scoring.schema import Schema
 
 OUTPUTS = ("probability", "margin", "prediction")
@@ -98,7 +102,7 @@ class ModelOutput:
             return self.model.name
         if self._is_function:
             return getattr(self.model, "__qualname__", type(self.model).__name__)
-        return f"{type(self.model).__name__}.{_METHODS[self.scale]}"
+        return f"{type(self.model).__name__}.{_method_name(self.model, self.scale)}"
 
     @property
     def type_name(self) -> str:
@@ -122,7 +126,14 @@ class ModelOutput:
 
     @property
     def _method(self) -> Callable[[Any], Any]:
-        return self.model if self._is_function else getattr(self.model, _METHODS[self.scale])
+        if self._is_function:
+            return self.model
+        option = margin_option(last_step(self.model)) if self.scale == "margin" else None
+        return (
+            getattr(self.model, _METHODS[self.scale])
+            if option is None
+            else partial(self.model.predict, **{option: True})
+        )
 
     def _is_binary_margin(self, outputs: NDArray[np.float64]) -> bool:
         return self.task == "classification" and self.scale == "margin" and outputs.shape[1] == 1
@@ -158,11 +169,11 @@ def model_output(
     _check_fitted(model)
     found = task if task != "unknown" else task_of(model)
     known = _scales(model, found, prefers_margin)
-    available = [scale for scale in known if hasattr(model, _METHODS[scale])]
+    available = [scale for scale in known if hasattr(model, _method_name(model, scale).split("(")[0])]
     if not available or output not in ("auto", *available):
         raise ValueError(
             f"{type(model).__name__}: expected a {found} model with "
-            f"{' or '.join(_METHODS[scale] for scale in known)}"
+            f"{' or '.join(_method_name(model, scale) for scale in known)}"
             f"{'' if output == 'auto' else f' and output one of {available}'}, got output={output!r}."
         )
     return ModelOutput(model, available[0] if output == "auto" else output, found, schema)
@@ -179,6 +190,12 @@ def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
     if task == "regression":
         return ("margin", "prediction") if _has_tags(model) and is_outlier_detector(model) else ("prediction",)
     return ("margin", "probability") if prefers_margin else ("probability", "margin")
+
+
+def _method_name(model: Any, scale: str) -> str:
+    """Name the method that answers on a scale."""
+    option = margin_option(last_step(model)) if scale == "margin" else None
+    return _METHODS[scale] if option is None else f"predict({option}=True)"
 
 
 def _has_tags(model: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What is known about the inside of fitted scikit-learn models: one explicit table, by class name.
+"""What is known about the inside of fitted models: one explicit table, by class name.
 
 A structure says how a model's output comes about, in terms of the columns that its last step sees. It holds plain
 arrays, so that scoring needs neither the model's own ``predict`` nor shap.
@@ -9,11 +9,13 @@ arrays, so that scoring needs neither the model's own ``predict`` nor shap.
 ``PolynomialStructure`` the same support vector machines and KernelRidge with a polynomial kernel
 ``NetworkStructure``    MLPClassifier, MLPRegressor, with their own layers; support vector machines and KernelRidge with
                         a sigmoid kernel, whose support vectors are the hidden units of a network
-``TreeStructure``       decision trees, forests, extra trees, gradient and histogram boosting. No links
+``TreeStructure``       decision trees, forests, extra trees, gradient and histogram boosting, LightGBM, XGBoost
+                        (:mod:`service.scoring.tree_readers`)
 
-Links of linear models and kernel machines: logistic, softmax, one-versus-rest, libsvm's own probabilities, calibrated.
-Of several of one kind: their mean (VotingRegressor, BaggingRegressor), one per class (OneVsRestClassifier), calibrated
-in folds. TransformedTargetRegressor with an affine transformer scales any of them but trees.
+Links of linear models and kernel machines: logistic, softmax, one-versus-rest, libsvm's own probabilities, calibrated;
+of trees: logistic, softmax, exponential. Of several of one kind: their mean (VotingRegressor, BaggingRegressor), one
+per class (OneVsRestClassifier), calibrated in folds. TransformedTargetRegressor with an affine transformer scales any
+of them but trees.
 
 Next: :mod:`service.scoring.choice`.
 """
@@ -21,14 +23,13 @@ Next: :mod:`service.scoring.choice`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from service.scoring import links
-from service.scoring.errors import UnsupportedStructureError
 from service.scoring.margins import (
     ACTIVATIONS,
     OUTPUT_ACTIVATIONS,
@@ -41,25 +42,7 @@ from service.scoring.margins import (
     side_by_side,
 )
 from service.scoring.model_kinds import model_kind, unwrapped
-from service.shapley.trees import Tree
-
-
-@dataclass(frozen=True)
-class TreeStructure:
-    """A sum of decision trees.
-
-    Attributes
-    ----------
-    trees : list of Tree
-    offset : ndarray of shape (n_outputs,)
-    input_dtype : type
-        What the model rounds its rows to.
-    """
-
-    trees: list[Tree]
-    offset: Floats
-    input_dtype: type[np.floating]
-
+from service.scoring.tree_readers import TreeStructure, read_trees
 
 Structure = Margins | NetworkStructure | TreeStructure
 
@@ -276,63 +259,6 @@ def _transformed_target(estimator: Any, scale: str) -> Structure | None:
     return part.mapped(np.diag(at_one - shift), shift)
 
 
-def _trees(estimator: Any, scale: str) -> Structure | None:
-    """Read a fitted ensemble with shap's readers, which know the inside of every supported library."""
-    is_boosting = model_kind(estimator) == "boosting"
-    if scale == ("probability" if is_boosting else "margin"):
-        return None
-    if type(estimator).__name__ == "GradientBoostingClassifier" and len(estimator.classes_) > 2:
-        return _multiclass_boosting(estimator)
-    if np.any(getattr(estimator, "is_categorical_", False)):
-        raise UnsupportedStructureError(
-            "Histogram boosting with categorical columns: its category splits are not read."
-        )
-    import shap  # needed when an explainer is built, never when one scores
-
-    try:
-        read = shap.TreeExplainer(estimator).model
-    except (shap.utils._exceptions.InvalidModelError, NotImplementedError) as error:
-        raise UnsupportedStructureError(f"Trees of {type(estimator).__name__} cannot be read: {error}") from error
-    trees = [
-        Tree(
-            left=read.children_left[i],
-            right=read.children_right[i],
-            default=read.children_default[i],
-            feature=read.features[i],
-            threshold=read.thresholds[i],
-            value=read.values[i],
-        )
-        for i in range(len(read.children_left))
-    ]
-    return TreeStructure(trees, np.asarray(read.base_offset, dtype=np.float64), read.input_dtype)
-
-
-def _multiclass_boosting(estimator: Any) -> TreeStructure:
-    """Read gradient boosting of more than two classes, which shap's readers do not know: one tree a stage and class."""
-    n_classes = len(estimator.classes_)
-    trees = [
-        _stage(tree.tree_, estimator.learning_rate, np.eye(n_classes)[k])
-        for stage in estimator.estimators_
-        for k, tree in enumerate(stage)
-    ]
-    anywhere = np.zeros((1, estimator.n_features_in_))
-    of_trees = [sum(tree.predict(anywhere)[0] for tree in of_class) for of_class in estimator.estimators_.T]
-    offset = estimator.decision_function(anywhere)[0] - estimator.learning_rate * np.array(of_trees)
-    return TreeStructure(trees, offset, np.float32)
-
-
-def _stage(tree: Any, rate: float, output: Floats) -> Tree:
-    """Turn a scikit-learn regression tree into one whose leaves add to a single output."""
-    return Tree(
-        left=tree.children_left,
-        right=tree.children_right,
-        default=np.where(tree.missing_go_to_left, tree.children_left, tree.children_right),
-        feature=tree.feature,
-        threshold=tree.threshold,
-        value=rate * tree.value[:, 0, 0, None] * output,
-    )
-
-
 _READERS: dict[str, Callable[[Any, str], Structure | None]] = {
     "linear": _linear,
     "support vectors": _support_vectors,
@@ -344,7 +270,7 @@ _READERS: dict[str, Callable[[Any, str], Structure | None]] = {
     "voting": _voting,
     "bagging": _bagging,
     "transformed target": _transformed_target,
-    "forest": _trees,
-    "boosting": _trees,
+    "forest": read_trees,
+    "boosting": read_trees,
 }
 _AFFINE = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")  # their inverses are affine

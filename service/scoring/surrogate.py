@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from service.scoring.structures import TreeStructure, structure_of
+from service.scoring.tree_readers import read_trees
 from service.shapley.background import Background, spread_out
 from service.shapley.games import BlackBoxGame, Function
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Sampling, kernel_shapley
-from service.shapley.trees import Leaves, TreeGame, affordable_rows
+from service.shapley.trees import Forest, TreeGame, affordable_rows
 
 N_FITTED_ROWS = 8_000
 MOST_FEATURES = 200  # beyond, fitting takes longer than a data scientist waits
@@ -94,13 +94,13 @@ def _fit(function: Function, examples: NDArray[Any], background: Background, ran
 
 
 def _tree_game(model: Any, background: Background) -> TreeGame | None:
-    structure = structure_of(model, "prediction")
-    assert isinstance(structure, TreeStructure)
+    structure = read_trees(model, "prediction")
+    assert structure is not None
     n_features = background.rows.shape[1]
-    leaves = Leaves.of(structure.trees, Grouping.identity(n_features))
-    if affordable_rows(leaves) < len(background.rows):
+    forest = Forest.of(structure.trees, Grouping.identity(n_features))
+    if affordable_rows(forest) < len(background.rows):
         return None
-    return TreeGame(leaves, structure.offset, background, structure.input_dtype, n_features)
+    return TreeGame(forest, structure.offset, background, structure.input_dtype, n_features)
 
 
 def _error(game: BlackBoxGame, examples: NDArray[Any]) -> float:

@@ -1,7 +1,8 @@
 """The value function v(S) = Σ_i w_i · f(x on S, b_i elsewhere) of a model that can only be called.
 
 Games with more structure need fewer calls or none: :mod:`service.shapley.additive`, :mod:`service.shapley.products`,
-:mod:`service.shapley.trees`, :mod:`service.shapley.exact`. Next: :mod:`service.shapley.kernel`.
+:mod:`service.shapley.trees`, :mod:`service.shapley.linked_trees`, :mod:`service.shapley.exact`.
+Next: :mod:`service.shapley.kernel`.
 """
 
 from __future__ import annotations

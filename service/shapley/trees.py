@@ -1,11 +1,13 @@
 """Interventional TreeSHAP in double precision: the exact Shapley values of a sum of decision trees.
 
-A leaf is reached when every feature on its path lies in that path's interval, so the indicator of a leaf is a product
-game of 0/1 factors. For a row x and a background row b let U be the path's features that only x satisfies and V those
-that only b satisfies. If some feature is satisfied by neither, the leaf is never reached; otherwise a feature of U has
-the Shapley value (|U|−1)! |V|! / (|U|+|V|)! and one of V has −|U|! (|V|−1)! / (|U|+|V|)!. Background rows that
-satisfy the same features of a leaf are alike to it: they are merged once, when the game is built, so the cost of a row
-grows with the number of different patterns and not with the number of background rows.
+A leaf is reached when every feature on its path satisfies all its splits there. For a row x and a background row b let
+V be the path's features that x breaks and U those that b breaks. If a feature is broken by both, no hybrid row reaches
+the leaf; otherwise a feature of U has the Shapley value (|U|−1)! |V|! / (|U|+|V|)! and one of V has
+−|U|! (|V|−1)! / (|U|+|V|)!. So all that a leaf asks of a row is its *pattern*: one bit for each feature of the path.
+
+Background rows of the same pattern are alike to a leaf and merged when the game is built. A leaf with few features
+(nearly all leaves of boosted trees) goes further, and tabulates its answer to each of the 2^k patterns of a row: the
+cost of a row is then one look into a table for each feature of each leaf, however large the background is.
 
 Source of the game: Lundberg et al., "From local explanations to global understanding with explainable AI for trees"
 (2020), algorithm 3. shap 0.51 computes it with thresholds and leaf values rounded to float32: a row whose value lies
@@ -15,9 +17,11 @@ close to a threshold can go the wrong way (seen: 0.77 on a margin of 7), which i
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import factorial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +29,11 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 
-MAX_PATTERNS = 10_000_000  # 16 bytes each
-PATTERNS_AT_ONCE = 2_000_000  # while a game is built
-MAX_PATH_FEATURES = 62  # a leaf's pattern is one bit per feature of its path, in an int64
+MAX_TABLE = 4_000_000  # patterns of rows whose answers are tabulated: 16 bytes each
+MAX_PATTERNS = 10_000_000  # patterns of background rows, of the leaves without a table: about as many bytes each
+AT_ONCE = 2_000_000  # patterns, while a game is built
+TABLE_CHUNK = 2**15  # of them, while a table is made: what stays in the processor's cache
+MAX_PATH_FEATURES = 62  # a pattern is an integer
 
 
 @dataclass(frozen=True)
@@ -38,105 +44,210 @@ class Tree:
     ----------
     left, right : ndarray of int, shape (n_nodes,)
         Children; negative at a leaf.
-    default : ndarray of int, shape (n_nodes,)
-        Child taken by a missing value.
+    missing_left : ndarray of bool, shape (n_nodes,)
+        Where a missing value goes left.
     feature : ndarray of int, shape (n_nodes,)
     threshold : ndarray of shape (n_nodes,)
     value : ndarray of shape (n_nodes, n_outputs)
+    categories : ndarray of bool, shape (n_nodes, n_codes), or None
+        At a node that splits by category, where the threshold is NaN, the codes 0, 1, … that go left; every other
+        value is as if missing. All False at other nodes; None when there is no such node.
     """
 
     left: NDArray[np.int_]
     right: NDArray[np.int_]
-    default: NDArray[np.int_]
+    missing_left: NDArray[np.bool_]
     feature: NDArray[np.int_]
     threshold: NDArray[np.float64]
     value: NDArray[np.float64]
+    categories: NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True)
-class Condition:
-    """What a path asks of one feature: lower < x ≤ upper, or x missing where that is let through."""
-
-    lower: float = -np.inf
-    upper: float = np.inf
-    missing: bool = True
-
-
-@dataclass(frozen=True)
-class Leaves:
-    """The leaves of all trees as a table; paths shorter than the longest end in conditions that always hold.
+class Level(NamedTuple):
+    """The nodes of one depth, of all trees; children come as all left ones, then all right ones.
 
     Attributes
     ----------
-    column : ndarray of int, shape (n_leaves, n_conditions)
-        The encoded column that each condition looks at.
-    slot : ndarray of int, shape (n_leaves, n_conditions)
-        The feature's place on the leaf's own list; conditions on columns of one feature share it.
-    feature : ndarray of int, shape (n_leaves, n_conditions)
-        The features on the leaf's list, by slot.
-    lower, upper : ndarray of shape (n_leaves, n_conditions)
-    missing : ndarray of bool, shape (n_leaves, n_conditions)
+    leaves, inner : ndarray of int
+        The positions of leaves and of other nodes on the level.
+    splits : slice
+        The level's inner nodes among those of all levels.
+    bits : ndarray of shape (n_inner, 1)
+        What breaking a child's condition adds to the pattern of the leaves below it.
+    """
+
+    leaves: NDArray[np.intp]
+    inner: NDArray[np.intp]
+    splits: slice
+    bits: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """All trees side by side, level by level: a row's patterns take a few array operations a level.
+
+    Attributes
+    ----------
+    column : ndarray of int, shape (n_splits,)
+        The encoded column that each inner node looks at.
+    threshold : ndarray of shape (n_splits, 1)
+    missing_left : ndarray of bool, shape (n_splits, 1)
+    categorical : ndarray of int, shape (n_categorical,)
+        The splits by category among them.
+    goes_left : ndarray of bool, shape (n_categorical, n_codes + 1)
+        Where each code goes, and after the codes a missing one.
+    n_trees : int
+    levels : list of Level
+    features : ndarray of int, shape (n_leaves, most)
+        The features that each leaf's path tests, bit by bit; −1 beyond the last.
     value : ndarray of shape (n_leaves, n_outputs)
     """
 
     column: NDArray[np.int_]
-    slot: NDArray[np.int_]
-    feature: NDArray[np.int_]
-    lower: NDArray[np.float64]
-    upper: NDArray[np.float64]
-    missing: NDArray[np.bool_]
+    threshold: NDArray[np.float64]
+    missing_left: NDArray[np.bool_]
+    categorical: NDArray[np.intp]
+    goes_left: NDArray[np.bool_]
+    n_trees: int
+    levels: list[Level]
+    features: NDArray[np.int_]
     value: NDArray[np.float64]
 
     @classmethod
-    def of(cls, trees: list[Tree], grouping: Grouping) -> Leaves:
-        """Collect the leaves of `trees`.
+    def of(cls, trees: list[Tree], grouping: Grouping) -> Forest:
+        """Put trees side by side.
 
         Raises
         ------
         ValueError
-            When a path tests more than 62 different columns.
+            When a path tests more than 62 different features.
         """
-        paths = [leaf for tree in trees for leaf in _paths(tree)]
-        n_conditions = max(1, *(len(path) for path, _ in paths))
-        if n_conditions > MAX_PATH_FEATURES:
-            raise ValueError(f"TreeGame: expected at most {MAX_PATH_FEATURES} columns on a path, got {n_conditions}.")
-        conditions = [[*path.values(), *[Condition()] * (n_conditions - len(path))] for path, _ in paths]
-        column, slot, feature = np.zeros((3, len(paths), n_conditions), dtype=np.int64)
-        for leaf, (path, _) in enumerate(paths):
-            columns = list(path)
-            features, slots = np.unique(grouping.owner[columns], return_inverse=True)
-            column[leaf, : len(path)], slot[leaf, : len(path)] = columns, slots
-            feature[leaf, : len(features)] = features
+        all_nodes = _joined(trees)
+        sizes = np.array([len(tree.left) for tree in trees])
+        layers = list(_layers(all_nodes, np.cumsum(sizes) - sizes, grouping))
+        splits = np.concatenate([layer.nodes[layer.inner] for layer in layers])
+        leaves = np.concatenate([layer.nodes[layer.leaves] for layer in layers])
+        most = max(layer.path.shape[1] for layer in layers)
+        ends = np.cumsum([len(layer.inner) for layer in layers])
+        dtype = np.min_scalar_type((1 << most) - 1)
+        missing_left = all_nodes.missing_left[splits, None]
+        assert all_nodes.categories is not None
+        codes = all_nodes.categories[splits]
+        categorical = np.flatnonzero(codes.any(axis=1))
         return cls(
-            column=_small(column),
-            slot=_small(slot),
-            feature=_small(feature),
-            lower=np.array([[condition.lower for condition in leaf] for leaf in conditions]),
-            upper=np.array([[condition.upper for condition in leaf] for leaf in conditions]),
-            missing=np.array([[condition.missing for condition in leaf] for leaf in conditions]),
-            value=np.array([value for _, value in paths], dtype=np.float64),
+            column=all_nodes.feature[splits],
+            threshold=all_nodes.threshold[splits, None],
+            missing_left=missing_left,
+            categorical=categorical,
+            goes_left=np.hstack([codes, missing_left])[categorical],
+            n_trees=len(trees),
+            levels=[
+                Level(layer.leaves, layer.inner, slice(end - len(layer.inner), end), layer.bits[:, None].astype(dtype))
+                for layer, end in zip(layers, ends.tolist(), strict=True)
+            ],
+            features=np.concatenate([_widened(layer.path[layer.leaves], most) for layer in layers]),
+            value=all_nodes.value[leaves],
         )
 
-    def patterns(self, row: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return, for each leaf, the bits of the slots whose conditions `row` all satisfies, shape (n_leaves,)."""
-        x = row[self.column]  # (n_leaves, n_conditions)
-        holds = ((x > self.lower) & (x <= self.upper)) | (self.missing & np.isnan(x))
-        broken = np.bitwise_or.reduce(np.where(holds, 0, np.int64(1) << self.slot.astype(np.int64)), axis=1)
-        return self.all_hold & ~broken
+    def patterns(self, rows: NDArray[np.floating]) -> NDArray[Any]:
+        """Return the features that rows break on the way to each leaf, as bits; shape (n_leaves, n_rows)."""
+        goes_left = self._goes_left(np.ascontiguousarray(rows.T))
+        here = np.zeros((self.n_trees, len(rows)), dtype=self.pattern_dtype)
+        at_leaves = []
+        for level in self.levels:
+            at_leaves.append(here[level.leaves])
+            above, left = here[level.inner], goes_left[level.splits]
+            here = np.concatenate([above | level.bits * ~left, above | level.bits * left])
+        return np.concatenate(at_leaves)
 
-    def part(self, which: slice) -> Leaves:
-        """Return some of the leaves."""
-        return Leaves(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+    def _goes_left(self, columns: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Decide every split for some rows; (n_columns, n_rows) to (n_splits, n_rows)."""
+        x = columns[self.column]
+        goes_left = (x <= self.threshold) | (self.missing_left & np.isnan(x))
+        if len(self.categorical):
+            x, missing = x[self.categorical], self.goes_left.shape[1] - 1
+            is_code = (x >= 0) & (x < missing) & (x == np.floor(x))
+            codes = np.where(is_code, x, missing).astype(np.intp)
+            goes_left[self.categorical] = np.take_along_axis(self.goes_left, codes, axis=1)
+        return goes_left
 
     @property
     def pattern_dtype(self) -> np.dtype[Any]:
         """The smallest integer type that holds a pattern."""
-        return np.min_scalar_type(self.all_hold)
+        return self.levels[0].bits.dtype
 
-    @property
-    def all_hold(self) -> int:
-        """The pattern of a row that reaches the leaf."""
-        return (1 << self.slot.shape[1]) - 1
+    @cached_property
+    def n_slots(self) -> NDArray[np.int_]:
+        """The number of features that each leaf's path tests, the bits of its patterns; shape (n_leaves,)."""
+        return (self.features >= 0).sum(axis=1)
+
+    @cached_property
+    def is_tabulated(self) -> NDArray[np.bool_]:
+        """Tell which leaves have few enough features for a table, shape (n_leaves,): the smallest, as many as fit."""
+        of_size = np.bincount(self.n_slots) * 2.0 ** np.arange(self.n_slots.max() + 1)
+        return self.n_slots < np.searchsorted(np.cumsum(of_size), MAX_TABLE, side="right")
+
+
+class _Layer(NamedTuple):
+    """A level in the making: its nodes, and the features on the path to each of them, bit by bit."""
+
+    nodes: NDArray[np.intp]
+    leaves: NDArray[np.intp]
+    inner: NDArray[np.intp]
+    bits: NDArray[np.int64]
+    path: NDArray[np.int_]
+
+
+def _joined(trees: list[Tree]) -> Tree:
+    """Make one list of the nodes of all trees."""
+    sizes = [len(tree.left) for tree in trees]
+    first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)
+    n_codes = max(0 if tree.categories is None else tree.categories.shape[1] for tree in trees)
+    categories = np.zeros((len(first), n_codes), dtype=bool)
+    for tree, end, size in zip(trees, np.cumsum(sizes), sizes, strict=True):
+        if tree.categories is not None:
+            categories[end - size : end, : tree.categories.shape[1]] = tree.categories
+    left, right, missing_left, feature, threshold, value = (
+        np.concatenate([getattr(tree, name) for tree in trees])
+        for name in ("left", "right", "missing_left", "feature", "threshold", "value")
+    )
+    left, right = np.where(left < 0, -1, first + left), np.where(left < 0, -1, first + right)
+    return Tree(left, right, missing_left, feature, threshold, value, categories)
+
+
+def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterator[_Layer]:
+    """Walk down from the roots, all trees at once."""
+    path = np.full((len(nodes), 0), -1)
+    while len(nodes):
+        is_leaf = every.left[nodes] < 0
+        leaves, inner = np.flatnonzero(is_leaf), np.flatnonzero(~is_leaf)
+        feature = grouping.owner[every.feature[nodes[inner]]]
+        below, slot = _extended(path[inner], feature)
+        if below.shape[1] > MAX_PATH_FEATURES:
+            raise ValueError(f"Trees: expected at most {MAX_PATH_FEATURES} features on a path, got {below.shape[1]}.")
+        yield _Layer(nodes, leaves, inner, 1 << slot, path)
+        nodes = np.concatenate([every.left[nodes[inner]], every.right[nodes[inner]]])
+        path = np.concatenate([below, below])
+
+
+def _extended(path: NDArray[np.int_], feature: NDArray[np.intp]) -> tuple[NDArray[np.int_], NDArray[np.intp]]:
+    """Add a feature to each path where it is not on it; return the paths and the feature's place on each."""
+    path = _widened(path, path.shape[1] + 1)  # so that there is a free place
+    slot = ((path == feature[:, None]) | (path < 0)).argmax(axis=1)
+    path[np.arange(len(path)), slot] = feature
+    return path[:, : int((path >= 0).any(axis=0).sum())], slot
+
+
+def _widened(path: NDArray[np.int_], width: int) -> NDArray[np.int_]:
+    return np.pad(path, ((0, 0), (0, width - path.shape[1])), constant_values=-1)
+
+
+class Gains(NamedTuple):
+    """What each feature of each leaf takes from the leaf being reached; three arrays of one length."""
+
+    leaf: NDArray[np.intp]
+    feature: NDArray[np.int_]
+    gain: NDArray[np.float64]
 
 
 class TreeGame:
@@ -144,7 +255,7 @@ class TreeGame:
 
     Parameters
     ----------
-    leaves : Leaves
+    forest : Forest
     offset : ndarray of shape (n_outputs,)
         Added to the sum of the trees.
     background : Background
@@ -155,36 +266,36 @@ class TreeGame:
 
     def __init__(
         self,
-        leaves: Leaves,
+        forest: Forest,
         offset: NDArray[np.float64],
         background: Background,
         input_dtype: type[np.floating],
         n_features: int,
     ) -> None:
-        self.leaves = leaves
-        self.n_features = n_features
+        self.forest = forest
         self.offset = offset
         self.input_dtype = input_dtype
-        self.leaf, self.pattern, self.weight = self._merged_patterns(background)  # three of shape (n_patterns,)
-        reached = self.weight * (self.pattern == leaves.all_hold)
-        self.empty_value = offset + np.bincount(self.leaf, reached, minlength=len(leaves.value)) @ leaves.value
-        self._only_row, self._only_background = _shapley_weights(leaves.slot.shape[1])
-
-    def _merged_patterns(self, background: Background) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.float64]]:
-        """Merge the background rows that satisfy the same conditions of a leaf, and add up their weights."""
-        rows = background.rows.astype(self.input_dtype)
-        at_once = max(1, PATTERNS_AT_ONCE // len(rows))
-        parts = [
-            _merged(self.leaves.part(slice(start, start + at_once)), rows, background.weights, start)
-            for start in range(0, len(self.leaves.value), at_once)
-        ]
-        leaf, pattern, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return leaf.astype(np.int32), pattern.astype(self.leaves.pattern_dtype), weight
+        self.n_features = n_features
+        rows, weights = background.rows.astype(input_dtype), background.weights
+        small, large = np.flatnonzero(forest.is_tabulated), np.flatnonzero(~forest.is_tabulated)
+        counts, patterns = _Counts(forest.n_slots[small]), []
+        reach = np.zeros(len(forest.value))
+        at_once = max(1, AT_ONCE // len(forest.value))
+        for start in range(0, len(rows), at_once):
+            part = slice(start, start + at_once)
+            of_part = forest.patterns(rows[part])  # (n_leaves, n_rows)
+            reach += (of_part == 0) @ weights[part]
+            counts.add(of_part[small], weights[part])
+            patterns.append(of_part[large])
+        self.empty_value = offset + reach @ forest.value
+        self.leaves: list[TabulatedLeaves | MergedLeaves] = [TabulatedLeaves.of(forest, small, counts)]
+        if len(large):
+            self.leaves.append(MergedLeaves.of(forest, large, np.concatenate(patterns, axis=1), weights))
 
     def full_value(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the sum of the trees for one row, shape (n_outputs,)."""
-        reached = self.leaves.patterns(row.astype(self.input_dtype)) == self.leaves.all_hold
-        return self.offset + reached @ self.leaves.value
+        reached = self.forest.patterns(row[None].astype(self.input_dtype))[:, 0] == 0
+        return self.offset + self.forest.value[reached].sum(axis=0)
 
     def shapley_values(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Compute the exact Shapley values of one row.
@@ -197,70 +308,199 @@ class TreeGame:
         -------
         ndarray of shape (n_outputs, n_features)
         """
-        at_row = self.leaves.patterns(row.astype(self.input_dtype)).astype(self.pattern.dtype)  # (n_leaves,)
-        possible = np.flatnonzero((at_row[self.leaf] | self.pattern) == self.leaves.all_hold)
-        leaf, pattern, weight = self.leaf[possible], self.pattern[possible], self.weight[possible]
-        only_row, only_background = at_row[leaf] & ~pattern, pattern & ~at_row[leaf]
-        sizes = np.bitwise_count(only_row), np.bitwise_count(only_background)
-        gain, loss = weight * self._only_row[sizes], weight * self._only_background[sizes]
-        importances = np.zeros((self.leaves.value.shape[1], self.n_features))
-        for slot in range(self.leaves.feature.shape[1]):
-            gains, losses = (np.flatnonzero(side & (1 << slot)) for side in (only_row, only_background))
-            gained = np.bincount(leaf[gains], gain[gains], minlength=len(at_row))
-            per_leaf = gained - np.bincount(leaf[losses], loss[losses], minlength=len(at_row))
-            for output, value in enumerate(self.leaves.value.T):
-                feature = self.leaves.feature[:, slot]
-                importances[output] += np.bincount(feature, per_leaf * value, minlength=self.n_features)
+        patterns = self.forest.patterns(row[None].astype(self.input_dtype))[:, 0]
+        importances = np.zeros((self.forest.value.shape[1], self.n_features))
+        for leaves in self.leaves:
+            gains = leaves.gains(patterns)
+            for output, value in enumerate(self.forest.value.T):
+                parts = gains.gain * value[gains.leaf]
+                importances[output] += np.bincount(gains.feature, parts, minlength=self.n_features)
         return importances
 
 
-def _small(indices: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the same numbers in the smallest integer type that holds them."""
-    return indices.astype(np.min_scalar_type(int(indices.max(initial=0))))
-
-
-def affordable_rows(leaves: Leaves) -> int:
-    """Return how many background rows a game on these leaves takes without more patterns than it can hold."""
-    n_slots = leaves.slot.max(axis=1).astype(np.int64) + 1
-    most = np.minimum(2.0**n_slots, 2.0**62)
+def affordable_rows(forest: Forest) -> int:
+    """Return how many background rows a game on these trees takes without more patterns than it can hold."""
+    most = 2.0 ** forest.n_slots[~forest.is_tabulated]
     return bisect_right(range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum()))
 
 
+class _Counts:
+    """The weight of the background rows of every pattern of every leaf of a few; a leaf's patterns follow each other.
+
+    Parameters
+    ----------
+    n_slots : ndarray of int, shape (n_leaves,)
+    """
+
+    def __init__(self, n_slots: NDArray[np.int_]) -> None:
+        self.n_slots = n_slots
+        self.first = np.cumsum(1 << n_slots) - (1 << n_slots)  # where each leaf's patterns begin
+        self.weight = np.zeros(int((1 << n_slots).sum()))
+
+    def add(self, patterns: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        """Count some rows; patterns have shape (n_leaves, n_rows)."""
+        place = (self.first[:, None] + patterns).ravel()
+        self.weight += np.bincount(place, np.tile(weights, len(patterns)), minlength=len(self.weight))
+
+
+@dataclass(frozen=True)
+class TabulatedLeaves:
+    """Leaves whose answer to every pattern of a row is tabulated.
+
+    A leaf's game has a potential P, of which every feature takes P(all) − P(all others), as in Hart and Mas-Colell,
+    "Potential, value, and consistency" (1989). Without a feature, the game is that of a row that breaks it and of
+    background rows that keep it. So two numbers for each pattern of a row say what each of the features takes.
+
+    Attributes
+    ----------
+    leaf, first : ndarray of int, shape (n_leaves,)
+        The leaves, and where the patterns of each begin.
+    whole, without : ndarray of shape (n_patterns,)
+        The potential of all features for a row of this pattern, and that of all but one feature of the pattern.
+    of_leaf, bit, feature : ndarray of int, shape (n_pairs,)
+        The features of the leaves: the leaf's position among those here, its bit, and the feature.
+    """
+
+    leaf: NDArray[np.intp]
+    first: NDArray[np.intp]
+    whole: NDArray[np.float64]
+    without: NDArray[np.float64]
+    of_leaf: NDArray[np.intp]
+    bit: NDArray[np.int64]
+    feature: NDArray[np.int_]
+
+    @classmethod
+    def of(cls, forest: Forest, leaf: NDArray[np.intp], counts: _Counts) -> TabulatedLeaves:
+        """Tabulate some leaves."""
+        whole, without = np.zeros((2, len(counts.weight)))
+        for n_slots in np.unique(counts.n_slots).tolist():
+            first = counts.first[counts.n_slots == n_slots]
+            step = max(1, TABLE_CHUNK >> n_slots)
+            for start in range(0, len(first), step):
+                places = first[start : start + step] + np.arange(1 << n_slots)[:, None]  # (2 ** n_slots, n_leaves)
+                whole[places], without[places] = _potentials(counts.weight[places], n_slots)
+        of_leaf, slot = np.nonzero(forest.features[leaf] >= 0)
+        return cls(leaf, counts.first, whole, without, of_leaf, 1 << slot, forest.features[leaf[of_leaf], slot])
+
+    def gains(self, patterns: NDArray[Any]) -> Gains:
+        """Return what the features take, for the patterns of one row at all leaves of the forest."""
+        pattern = self.first + patterns[self.leaf]
+        whole = self.whole[pattern]
+        pairs = np.flatnonzero((whole > 0)[self.of_leaf])  # of the leaves that some hybrid row reaches
+        of_leaf = self.of_leaf[pairs]
+        broken = self.first[of_leaf] + (patterns[self.leaf[of_leaf]] | self.bit[pairs])
+        return Gains(self.leaf[of_leaf], self.feature[pairs], whole[of_leaf] - self.without[broken])
+
+
+def _potentials(weight: NDArray[np.float64], n_slots: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the potentials of :class:`TabulatedLeaves`.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (2 ** n_slots, n_leaves)
+        The background rows' weight by pattern.
+    n_slots : int
+
+    Returns
+    -------
+    whole, without : ndarray of shape (2 ** n_slots, n_leaves)
+    """
+    of_size = _potential_weights(n_slots)
+    size = np.bitwise_count(np.arange(len(weight)))
+    whole, without = np.zeros((2, *weight.shape))
+    for n_broken in range(n_slots + 1):
+        # The weight of the rows that break so many features, and none of those that the explained row breaks.
+        sums = np.where((size == n_broken)[:, None], weight, 0.0)
+        for bit in range(n_slots):
+            halves = sums.reshape(-1, 2, weight.shape[1] << bit)
+            halves[:, 1] += halves[:, 0]
+        disjoint = sums[::-1]
+        whole += of_size[n_broken, size, None] * disjoint
+        without[1:] += of_size[n_broken, size[1:] - 1, None] * disjoint[1:]
+    return whole, without
+
+
+@lru_cache
+def _potential_weights(n_slots: int) -> NDArray[np.float64]:
+    """Tabulate the potential of a leaf by how many features the background row breaks, and how many the row does.
+
+    It is (u−1)! v! / (u+v)!, the Shapley value of each of the u. For u = 0 that of the v is −1/v, so the potential is
+    −(1 + 1/2 + … + 1/v), plus a constant that makes it positive: nothing else is 0 but what no hybrid row reaches.
+    """
+    weights = _shapley_weights(n_slots).copy()
+    harmonic = np.cumsum([0.0, *(1 / np.arange(1, n_slots + 1))])
+    weights[0] = 1 + harmonic[-1] - harmonic
+    return weights
+
+
+@dataclass(frozen=True)
+class MergedLeaves:
+    """Leaves with many features: the different patterns of the background rows, and their weights.
+
+    Attributes
+    ----------
+    leaf : ndarray of int, shape (n_leaves,)
+    features : ndarray of int, shape (n_leaves, most)
+    n_patterns : ndarray of int, shape (n_leaves,)
+    of_leaf : ndarray of int, shape (n_patterns,)
+        The leaf's position among those here.
+    pattern : ndarray of int, shape (n_patterns,)
+    weight : ndarray of shape (n_patterns,)
+    """
+
+    leaf: NDArray[np.intp]
+    features: NDArray[np.int_]
+    n_patterns: NDArray[np.intp]
+    of_leaf: NDArray[np.int32]
+    pattern: NDArray[Any]
+    weight: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, forest: Forest, leaf: NDArray[np.intp], patterns: NDArray[Any], weights: NDArray[np.float64]
+    ) -> MergedLeaves:
+        """Merge the background rows' patterns, (n_leaves, n_rows), leaf by leaf."""
+        step = max(1, AT_ONCE // patterns.shape[1])
+        parts = [_merged(patterns[start : start + step], weights) for start in range(0, len(leaf), step)]
+        n_patterns, pattern, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
+        of_leaf = np.repeat(np.arange(len(leaf), dtype=np.int32), n_patterns)
+        return cls(leaf, forest.features[leaf], n_patterns, of_leaf, pattern, weight)
+
+    def gains(self, patterns: NDArray[Any]) -> Gains:
+        """Return what the features take, for the patterns of one row at all leaves of the forest."""
+        by_row = patterns[self.leaf]
+        possible = np.flatnonzero((np.repeat(by_row, self.n_patterns) & self.pattern) == 0)
+        of_leaf, by_background, weight = self.of_leaf[possible], self.pattern[possible], self.weight[possible]
+        u, v = np.bitwise_count(by_background), np.bitwise_count(by_row)[of_leaf]
+        most = self.features.shape[1]
+        gain, loss = weight * _shapley_weights(most)[u, v], weight * _shapley_weights(most)[v, u]
+        lost = np.bincount(of_leaf, loss, minlength=len(by_row))  # by each feature that the row breaks
+        taken = np.empty((most, len(by_row)))
+        for bit in range(most):
+            pairs = np.flatnonzero((by_background & (1 << bit)) != 0)
+            gained = np.bincount(of_leaf[pairs], gain[pairs], minlength=len(by_row))
+            taken[bit] = gained - np.where(by_row & (1 << bit), lost, 0.0)
+        slot, leaf = np.nonzero(taken)
+        return Gains(self.leaf[leaf], self.features[leaf, slot], taken[slot, leaf])
+
+
 def _merged(
-    leaves: Leaves, rows: NDArray[np.floating], weights: NDArray[np.float64], first_leaf: int
-) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.float64]]:
-    """Return leaf, pattern and weight of the different patterns of some leaves."""
-    patterns = np.stack([leaves.patterns(row) for row in rows], axis=1)  # (n_leaves, n_background)
+    patterns: NDArray[Any], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[Any], NDArray[np.float64]]:
+    """Return how many different patterns each of some leaves has, (n_leaves,), the patterns and their weights."""
     order = np.argsort(patterns, axis=1, kind="stable")
     patterns = np.take_along_axis(patterns, order, axis=1)
     is_new = np.ones(patterns.shape, dtype=bool)
     is_new[:, 1:] = patterns[:, 1:] != patterns[:, :-1]
     weight = np.add.reduceat(weights[order].ravel(), np.flatnonzero(is_new))
-    return first_leaf + np.nonzero(is_new)[0], patterns[is_new], weight
+    return is_new.sum(axis=1), patterns[is_new], weight
 
 
-def _paths(tree: Tree) -> list[tuple[dict[int, Condition], NDArray[np.float64]]]:
-    """List the leaves of one tree, each with its path's condition per feature and its value."""
-    leaves = []
-    stack: list[tuple[int, dict[int, Condition]]] = [(0, {})]
-    while stack:
-        node, path = stack.pop()
-        if tree.left[node] < 0:
-            leaves.append((path, tree.value[node]))
-            continue
-        feature, threshold = int(tree.feature[node]), float(tree.threshold[node])
-        old = path.get(feature, Condition())
-        missing_goes_left = bool(tree.default[node] == tree.left[node])
-        left = Condition(old.lower, min(old.upper, threshold), old.missing and missing_goes_left)
-        right = Condition(max(old.lower, threshold), old.upper, old.missing and not missing_goes_left)
-        stack += [(tree.left[node], {**path, feature: left}), (tree.right[node], {**path, feature: right})]
-    return leaves
-
-
-def _shapley_weights(n_conditions: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Tabulate (u−1)! v! / (u+v)! and u! (v−1)! / (u+v)! for u, v up to `n_conditions`."""
-    only_row = np.zeros((n_conditions + 1, n_conditions + 1))
-    for u in range(1, n_conditions + 1):
-        for v in range(n_conditions + 1 - u):
-            only_row[u, v] = factorial(u - 1) * factorial(v) / factorial(u + v)
-    return only_row, only_row.T.copy()
+@lru_cache
+def _shapley_weights(most: int) -> NDArray[np.float64]:
+    """Tabulate (u−1)! v! / (u+v)! for u and v up to `most` together."""
+    weights = np.zeros((most + 1, most + 1))
+    for u in range(1, most + 1):
+        for v in range(most + 1 - u):
+            weights[u, v] = factorial(u - 1) * factorial(v) / factorial(u + v)
+    return weights
