@@ -32,10 +32,12 @@ from numpy.typing import NDArray
 
 from service.scoring.background_error import background_error
 from service.scoring.backgrounds import choose_background
+from service.scoring.compiled import compiled_encoder
 from service.scoring.encoders import Encoder, split_model
 from service.scoring.engines import (
     Effort,
     Encode,
+    Encoding,
     Engine,
     KernelEngine,
     LinearEngine,
@@ -112,7 +114,8 @@ class Subject:
     examples : ndarray of shape (n_examples, n_features)
         The schema's matrix.
     options : EngineOptions
-    encode : Encode
+    encode : callable
+        From the schema's matrix to the columns of the structure.
     grouping : Grouping
     given : Background or None
         A background that was brought along; it is used as it is.
@@ -121,7 +124,7 @@ class Subject:
     function: ModelOutput
     examples: NDArray[Any]
     options: EngineOptions
-    encode: Encode
+    encode: Encoding
     grouping: Grouping
     given: Background | None
 
@@ -198,7 +201,8 @@ def _structured(function: ModelOutput, examples: NDArray[Any], options: EngineOp
     if structure is None:
         return None
     grouping = Grouping(encoder.owner, len(names))
-    subject = Subject(function, examples, options, Encode(function.schema, encoder), grouping, None)
+    encode = compiled_encoder(encoder, names, function.schema, examples) or Encode(function.schema, encoder)
+    subject = Subject(function, examples, options, encode, grouping, None)
     return lambda given: _ENGINES[type(structure)](replace(subject, given=given), structure)
 
 
