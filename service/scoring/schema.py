@@ -277,9 +277,9 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _columns(frame: pd.DataFrame) -> list[NDArray[Any]]:
-    """Cut a DataFrame into arrays: floats as they are, everything else as objects."""
-    if all(dtype.kind == "f" for dtype in frame.dtypes):
-        return list(frame.to_numpy(dtype=np.float64, na_value=np.nan).T)  # at once, the quickest way
-    return [
-        values.to_numpy() if values.dtype.kind == "f" else values.to_numpy(dtype=object) for _, values in frame.items()
-    ]
+    """Cut a DataFrame into arrays, floats as float64 and everything else as objects; all at once, the quickest way."""
+    are_floats = [isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in frame.dtypes]
+    if all(are_floats):
+        return list(frame.to_numpy(dtype=np.float64).T)
+    columns = zip(frame.to_numpy(dtype=object).T, are_floats, strict=True)
+    return [values.astype(np.float64) if is_float else values for values, is_float in columns]
