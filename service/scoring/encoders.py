@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import check_array
+
+if TYPE_CHECKING:  # imported where they are needed: when a model is split, and where no step could be compiled
+    import pandas as pd
 
 from service.scoring.model_kinds import unwrapped
 
@@ -65,6 +66,8 @@ class Encoder:
         ValueError
             When an encoded value is not a number: a text column that no step encodes.
         """
+        from sklearn.utils import check_array
+
         encoded: Any = rows.copy() if self.steps else rows
         for step in self.steps:
             encoded = step.transform(encoded)
@@ -150,6 +153,7 @@ def _fits(step: Any, n_inputs: int) -> bool:
 
 
 def is_word(step: Any, word: str) -> bool:
+    """Tell whether a step is this word, in place of a transformer."""
     return isinstance(step, str) and step == word
 
 
@@ -166,6 +170,8 @@ def _function(transformer: Any, n_inputs: int) -> Owner | None:
 
 def _imputer(imputer: Any, n_inputs: int) -> Owner:
     """Columns without a statistic, those that were empty, are dropped; indicators come after the values."""
+    import pandas as pd
+
     kept = np.arange(n_inputs)
     if not imputer.keep_empty_features:
         kept = kept[~pd.isna(imputer.statistics_)]
@@ -210,6 +216,8 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
 
 def column_positions(selected: Any, names: NDArray[Any]) -> Owner:
     """Turn a selection of columns (names, positions, a slice of either, a mask) into positions."""
+    import pandas as pd
+
     parts = [selected.start, selected.stop] if isinstance(selected, slice) else np.atleast_1d(selected).tolist()
     key = selected if isinstance(selected, slice) else parts
     table = pd.Series(np.arange(len(names)), index=names)
