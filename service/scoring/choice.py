@@ -68,6 +68,9 @@ ENGINES = ("auto", "kernel", "shap")
 AFFORDABLE_FACTORS = 200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
 AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured game: 16 bytes each
 EVALUATIONS_EACH = 12  # hybrid rows for each coalition of nsamples, where background rows are drawn
+# The same where another coalition costs hardly more than another background row: as many as two rows each leave room
+# for tell the most.
+ADDITIVE_EVALUATIONS_EACH = 5
 AFFORDABLE_MEANS = 1_000_000  # coalitions × support vectors of an enumerated kernel machine: 8 bytes each, also saved
 AFFORDABLE_EXPONENTIALS = 500_000_000  # the same × background rows, when it is built: a few seconds
 LARGEST_SHAP_BACKGROUND = 100
@@ -334,7 +337,7 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
         enumerated = _enumerated(kernel, background, n_features)
         return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
-    return _kernel_engine(subject, game, "kernel/product", len(structure.support), spread=1)
+    return _kernel_engine(subject, game, "kernel/product", len(structure.support), Effort(EVALUATIONS_EACH))
 
 
 def _affordable_rows(structure: ProductStructure, n_features: int) -> int:
@@ -388,17 +391,16 @@ def _sampled(
     contributions = Grouped(structure.contributions, subject.grouping)
     game = AdditiveGame(contributions, structure.readout, background, subject.grouping)
     n_hidden = structure.contributions(background.rows[:1]).shape[2]
-    # Another coalition costs hardly more than another background row here, and tells more.
-    return _kernel_engine(subject, game, method, n_hidden, spread=EVALUATIONS_EACH // 4)
+    return _kernel_engine(subject, game, method, n_hidden, Effort(ADDITIVE_EVALUATIONS_EACH, spread=3))
 
 
 def _kernel_engine(
-    subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int, spread: int
+    subject: Subject, game: ProductGame | AdditiveGame, method: str, n_hidden: int, effort: Effort
 ) -> KernelEngine:
     return KernelEngine(
         subject.encode,
         game,
-        effort=Effort(EVALUATIONS_EACH, spread, most_evaluations=2 * AFFORDABLE_TABLE // n_hidden),
+        effort=replace(effort, most_evaluations=2 * AFFORDABLE_TABLE // n_hidden),
         nsamples=subject.options.nsamples,
         random_state=subject.options.random_state,
         stopping=subject.options.stopping,
