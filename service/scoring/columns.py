@@ -112,6 +112,8 @@ class Column:
         if _is_missing(value):
             return None
         if self.kind == "datetime":
+            import pandas as pd
+
             return pd.Timestamp(value).isoformat()
         return _PLAIN.get(self.kind, _without_numpy)(value)
 
