@@ -3,7 +3,7 @@
 A compiled encoder takes the schema's matrix to the columns that a model's last step sees, without pandas and
 scikit-learn. Which steps have a compiled form is one explicit table. The result is compared with the fitted steps on
 the examples and on hybrid rows of them (:func:`compiled_encoder`); what differs, or is not in the table, keeps the
-fitted steps.
+fitted steps. Next: :mod:`service.scoring.choice`.
 
 | step                                            | compiled form                                                   |
 |-------------------------------------------------|-----------------------------------------------------------------|
@@ -51,7 +51,7 @@ class CompiledEncoder:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Selected:
     """Some of the columns, in an order of their own."""
 
     columns: NDArray[np.intp] | slice
@@ -110,7 +110,7 @@ class Imputed:
 
 
 @dataclass(frozen=True)
-class Looked:
+class LookedUp:
     """Categories replaced by numbers, column by column.
 
     Attributes
@@ -206,7 +206,7 @@ def compiled_encoder(
     if steps is None:
         return None
     is_same = np.array_equal(raw, np.arange(len(names)))
-    compiled = CompiledEncoder(steps if is_same else (Kept(raw), *steps))
+    compiled = CompiledEncoder(steps if is_same else (Selected(raw), *steps))
     rows = _compared_rows(schema, spread_out(examples, N_COMPARED_ROWS))
     return compiled if _agree(compiled(rows), encoder(schema.model_rows(rows))) else None
 
@@ -258,7 +258,7 @@ def _stretched(scaler: Any) -> Step:
 
 
 def _function(transformer: Any) -> Step | None:
-    return Kept(slice(None)) if transformer.func is None else None
+    return Selected(slice(None)) if transformer.func is None else None
 
 
 def _imputer(imputer: Any) -> Step | None:
@@ -284,7 +284,7 @@ def _categories(encoder: Any) -> Step | None:
         for categories in known
     )
     empty = [np.zeros((int(refuses), answer.shape[1])) for answer in answers]
-    return Looked(tables, tuple(np.vstack(pair) for pair in zip(answers, empty, strict=True)), refuses)
+    return LookedUp(tables, tuple(np.vstack(pair) for pair in zip(answers, empty, strict=True)), refuses)
 
 
 def _unknown(categories: Sequence[Any]) -> Any:
@@ -317,7 +317,7 @@ def _bins(discretizer: Any) -> Step:
 
 
 def _selection(selector: Any) -> Step:
-    return Kept(selector.get_support(indices=True))
+    return Selected(selector.get_support(indices=True))
 
 
 def _column_transformer(transformer: Any) -> Step | None:
@@ -332,7 +332,7 @@ def _column_transformer(transformer: Any) -> Step | None:
         steps = _compiled(list(steps_of(inner)))
         if steps is None:
             return None
-        blocks.append(CompiledEncoder((Kept(columns), *steps)))
+        blocks.append(CompiledEncoder((Selected(columns), *steps)))
     return Blocks(tuple(blocks))
 
 

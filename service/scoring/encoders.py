@@ -3,7 +3,7 @@
 A structured engine works in the encoded space of the final estimator, and the players stay the raw columns: the columns
 of a one-hot group belong to one feature. Which step gives which columns is one explicit table of scikit-learn's own
 classes; a subclass may do anything, so it is not in the table. Nothing is fitted and no rows are needed to split a
-model. Next: :mod:`service.scoring.choice`.
+model. Next: :mod:`service.scoring.compiled`.
 
 | step                                                                 | owners of its columns                        |
 |----------------------------------------------------------------------|----------------------------------------------|
