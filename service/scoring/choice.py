@@ -373,7 +373,9 @@ def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
         return PolynomialEngine(subject.encode, kernel, background)
     known = KnownMargins(structure.link, partial(polynomial_shapley, kernel))
     game = AdditiveGame(kernel.contributions, kernel.readout, background, subject.grouping, known)
-    return _kernel_engine(subject, game, "kernel/polynomial", n_support, spread=EVALUATIONS_EACH // 2)
+    return _kernel_engine(
+        subject, game, "kernel/polynomial", n_support, Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2)
+    )
 
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:

@@ -195,7 +195,7 @@ class PolynomialEngine:
 
     method = "polynomial"
 
-    def __init__(self, encode: Encode, kernel: PolynomialKernel, background: Background) -> None:
+    def __init__(self, encode: Encoding, kernel: PolynomialKernel, background: Background) -> None:
         self.encode = encode
         self.kernel = kernel
         self.rows = background

@@ -182,6 +182,7 @@ class NetworkStructure:
 
 Margins = LinearStructure | ProductStructure | PolynomialStructure
 
+
 def _softmax(scores: Floats) -> Floats:
     """Turn scores into probabilities in place; scipy's own takes several times as long on few columns."""
     scores -= scores.max(axis=1, keepdims=True)
