@@ -6,7 +6,7 @@ form that the model was fitted on (`native`). Next: :mod:`benchmarks.truth`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,11 @@ class Case:
     def our_background(self):
         """The background that our explainer uses."""
         return self.full if self.ours == WHOLE else self.peers_background
+
+    @cached_property
+    def n_outputs(self):
+        """The number of outputs of the function."""
+        return self.function(self.tests[:1]).shape[1]
 
     def truth(self, background):
         """Importances of the test rows on a background."""

@@ -129,10 +129,11 @@ def our_explainer(case: Case):
     return TabularExplainer(case.model, examples, output=case.output, background=case.ours)
 
 
-def our_answer(result, n_outputs: int) -> Answer:
+def our_answer(case: Case, result) -> Answer:
     """Bring our result into the common form; a binary margin is its second class."""
     values, base = result.values, np.atleast_1d(result.expected_values)
     errors = getattr(result, "standard_errors", None)
+    n_outputs = case.n_outputs
     values, errors = (array if array is None or array.ndim == 3 else array[None] for array in (values, errors))
     errors = None if errors is None else errors[-n_outputs:].transpose(1, 0, 2)
     return Answer(values[-n_outputs:].transpose(1, 0, 2), base[-n_outputs:], result.method, errors)
@@ -150,8 +151,8 @@ def _ours(case, share):
 
     nsamples = "auto" if share is None else max(2 * case.tests.shape[1] + 2, int(budget(case) * share))
     scoring = KernelScoringExplainer(our_explainer(case), nsamples=nsamples, random_state=0)
-    n_outputs = case.function(case.tests[:1]).shape[1]  # here, so that no call of the model is timed
-    return lambda rows: our_answer(scoring.explain_rows(case.native(rows)), n_outputs)
+    _ = case.n_outputs  # found out here, so that no call of the model is timed
+    return lambda rows: our_answer(case, scoring.explain_rows(case.native(rows)))
 
 
 def _shap(case, **options):
@@ -210,7 +211,7 @@ def _shapiq(case):
     import shapiq
 
     background = case.peers_background.rows
-    n_outputs = case.function(case.tests[:1]).shape[1]
+    n_outputs = case.n_outputs
     # Two classes mirror each other, so that one is enough.
     asked = [1] if n_outputs == 2 else range(n_outputs)
     explainers = [

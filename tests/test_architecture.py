@@ -45,7 +45,7 @@ def test_the_mathematics_knows_only_numpy_and_scipy():
     [
         ("service", ["numpy", "flask", "shap"]),
         ("service.shapley.kernel", ["pandas", "sklearn", "flask", "shap"]),
-        ("service.scoring", ["flask", "shap", "numba", "matplotlib"]),
+        ("service.scoring", ["flask", "shap", "numba", "matplotlib", "sklearn", "pandas"]),
         ("service.explainers", ["flask", "shap", "numba", "matplotlib"]),
     ],
 )

@@ -196,7 +196,7 @@ def test_an_exact_result_needs_no_rounds():
 
 
 def test_text_columns_are_sampled_with_draws_too():
-    """Rows that are no numbers have no marks to control the draws with; the estimate is as honest without them."""
+    """Rows that are no numbers have only their output to control the draws with; the estimate is as honest."""
     rng = np.random.default_rng(3)
     rows = np.stack([rng.choice(["a", "b", "c"], 300) for _ in range(12)], axis=1).astype(object)
 

@@ -29,6 +29,19 @@ def test_every_form_of_the_same_rows_gives_the_same_matrix(rows):
     np.testing.assert_array_equal(matrix, [[1, 3, 1], [2, 4, 0]])
 
 
+def test_a_frame_is_read_at_once_and_every_column_as_what_it_is():
+    """Large integers beside floats are refused and not rounded; pandas' own floats may have missing values."""
+    schema = Schema.of(pd.DataFrame({"a": [1.5, np.nan], "b": [3, 4]}), None, model=None)
+    own = pd.DataFrame({"a": pd.array([0.5, None], dtype="Float64"), "b": np.array([1, 2], dtype=np.int8)})
+    np.testing.assert_array_equal(schema.matrix(own), [[0.5, 1], [np.nan, 2]])
+    single = pd.DataFrame({"a": np.array([0.1], dtype=np.float32), "b": np.array([7.0], dtype=np.float32)})
+    np.testing.assert_array_equal(schema.matrix(single), [[np.float32(0.1), 7]])
+    with pytest.raises(PayloadError, match=r"Column 'b', row 0: expected an integer, got 9007199254740993"):
+        schema.matrix(pd.DataFrame({"a": [1.0], "b": [2**53 + 1]}))
+    with pytest.raises(PayloadError, match=r"Column 'a', row 1: expected a number, got inf"):
+        schema.matrix(pd.DataFrame({"a": [1.0, np.inf], "b": [1.0, 2.0]}))
+
+
 def test_a_model_gets_the_form_it_was_fitted_on():
     """A DataFrame for a model that was fitted on one, an array for a model that was fitted on an array."""
     on_frame = LinearRegression().fit(NUMBERS, [1, 2])

@@ -1,6 +1,7 @@
 """The scoring explainer: made from a full explainer, saved with joblib, served next to the model.
 
-Importing this package loads neither shap, numba, matplotlib nor Flask.
+Importing this package loads neither shap, numba, matplotlib nor Flask; scikit-learn and pandas are loaded only where a
+model or a DataFrame is handled.
 
 ``scoring_model``  ScoringModel, the core of the service: a model with its explainer
 ``request``        what one request asks for
@@ -10,6 +11,7 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 ``choice``         which engine explains which model
 ``structures``     what is known about the inside of models; ``model_kinds`` their names, ``links`` what stands behind
 ``encoders``       preprocessing that is looked through
+``compiled``       the same as plain arrays, so that one row is quick
 ``engines``        linear, tree, product, kernel, shap
 ``surrogate``      a small model of an opaque one, as a control variate
 ``threads``        one BLAS thread, so that bytes do not depend on the machine

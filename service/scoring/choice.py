@@ -33,10 +33,12 @@ from numpy.typing import NDArray
 
 from service.scoring.background_error import background_error
 from service.scoring.backgrounds import choose_background
+from service.scoring.compiled import compiled_encoder
 from service.scoring.encoders import Encoder, split_model
 from service.scoring.engines import (
     Effort,
     Encode,
+    Encoding,
     Engine,
     KernelEngine,
     LinearEngine,
@@ -72,6 +74,9 @@ AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured g
 AFFORDABLE_PATTERNS = 128 * 2**20  # bytes of the patterns of trees behind a link: of the background, and of coalitions
 MOST_LINKED_LEAVES = 20_000  # three operations on each for a hybrid row: beyond, the model itself is faster
 EVALUATIONS_EACH = 12  # hybrid rows for each coalition of nsamples, where background rows are drawn
+# The same where another coalition costs hardly more than another background row: as many as two rows each leave room
+# for tell the most.
+ADDITIVE_EVALUATIONS_EACH = 5
 AFFORDABLE_MEANS = 1_000_000  # coalitions × support vectors of an enumerated kernel machine: 8 bytes each, also saved
 AFFORDABLE_EXPONENTIALS = 500_000_000  # the same × background rows, when it is built: a few seconds
 LARGEST_SHAP_BACKGROUND = 100
@@ -118,7 +123,8 @@ class Subject:
     examples : ndarray of shape (n_examples, n_features)
         The schema's matrix.
     options : EngineOptions
-    encode : Encode
+    encode : callable
+        From the schema's matrix to the columns of the structure.
     grouping : Grouping
     given : Background or None
         A background that was brought along; it is used as it is.
@@ -127,7 +133,7 @@ class Subject:
     function: ModelOutput
     examples: NDArray[Any]
     options: EngineOptions
-    encode: Encode
+    encode: Encoding
     grouping: Grouping
     given: Background | None
 
@@ -207,7 +213,8 @@ def _structured(function: ModelOutput, examples: NDArray[Any], options: EngineOp
     if structure is None:
         return None, AGREEMENT
     grouping = Grouping(encoder.owner, len(names))
-    subject = Subject(function, examples, options, Encode(function.schema, encoder), grouping, None)
+    encode = compiled_encoder(encoder, names, function.schema, examples) or Encode(function.schema, encoder)
+    subject = Subject(function, examples, options, encode, grouping, None)
     agreement = structure.agreement if isinstance(structure, TreeStructure) else None
     return lambda given: _ENGINES[type(structure)](replace(subject, given=given), structure), agreement or AGREEMENT
 
@@ -350,7 +357,9 @@ def _linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> Eng
     margins = TreeGame(forest, structure.offset, background, structure.input_dtype, subject.grouping.n_features)
     game = LinkedTreeGame(margins, link, background, subject.grouping)
     most_evaluations = 4 * AFFORDABLE_PATTERNS // pattern_bytes  # two for each of a pair's coalitions
-    return _kernel_engine(subject, game, "kernel/tree", most_evaluations, spread=EVALUATIONS_EACH // 2)
+    return _kernel_engine(
+        subject, game, "kernel/tree", Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, most_evaluations)
+    )
 
 
 def _forest(subject: Subject, structure: TreeStructure) -> Forest:
@@ -371,8 +380,8 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
         enumerated = _enumerated(kernel, background, n_features)
         return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
-    most_evaluations = 2 * AFFORDABLE_TABLE // len(structure.support)
-    return _kernel_engine(subject, game, "kernel/product", most_evaluations, spread=1)
+    effort = Effort(EVALUATIONS_EACH, most_evaluations=2 * AFFORDABLE_TABLE // len(structure.support))
+    return _kernel_engine(subject, game, "kernel/product", effort)
 
 
 def _affordable_rows(structure: ProductStructure, n_features: int) -> int:
@@ -408,8 +417,8 @@ def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
         return PolynomialEngine(subject.encode, kernel, background)
     known = KnownMargins(structure.link, partial(polynomial_shapley, kernel))
     game = AdditiveGame(kernel.contributions, kernel.readout, background, subject.grouping, known)
-    most_evaluations = 2 * AFFORDABLE_TABLE // n_support
-    return _kernel_engine(subject, game, "kernel/polynomial", most_evaluations, spread=EVALUATIONS_EACH // 2)
+    effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, 2 * AFFORDABLE_TABLE // n_support)
+    return _kernel_engine(subject, game, "kernel/polynomial", effort)
 
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:
@@ -426,16 +435,16 @@ def _sampled(
 ) -> KernelEngine:
     contributions = Grouped(structure.contributions, subject.grouping)
     game = AdditiveGame(contributions, structure.readout, background, subject.grouping)
-    most_evaluations = 2 * AFFORDABLE_TABLE // structure.contributions(background.rows[:1]).shape[2]
-    # Another coalition costs hardly more than another background row here, and tells more.
-    return _kernel_engine(subject, game, method, most_evaluations, spread=EVALUATIONS_EACH // 4)
+    n_hidden = structure.contributions(background.rows[:1]).shape[2]
+    effort = Effort(ADDITIVE_EVALUATIONS_EACH, spread=3, most_evaluations=2 * AFFORDABLE_TABLE // n_hidden)
+    return _kernel_engine(subject, game, method, effort)
 
 
-def _kernel_engine(subject: Subject, game: Game, method: str, most_evaluations: int, spread: int) -> KernelEngine:
+def _kernel_engine(subject: Subject, game: Game, method: str, effort: Effort) -> KernelEngine:
     return KernelEngine(
         subject.encode,
         game,
-        effort=Effort(EVALUATIONS_EACH, spread, most_evaluations),
+        effort=effort,
         nsamples=subject.options.nsamples,
         random_state=subject.options.random_state,
         stopping=subject.options.stopping,

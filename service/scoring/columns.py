@@ -7,17 +7,20 @@ value that does not fit is refused with its column and row. Next: :mod:`service.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from service.scoring.errors import PayloadError
+
+if TYPE_CHECKING:  # pandas is imported where it is needed, so that scoring of plain rows never loads it
+    import pandas as pd
 
 NUMERIC_KINDS = ("number", "integer", "boolean")
 LARGEST_EXACT_INTEGER = 2**53
@@ -51,6 +54,8 @@ class Column:
     @classmethod
     def of(cls, values: pd.Series, name: str) -> Column:
         """Record a column of the examples."""
+        import pandas as pd
+
         nullable = bool(values.isna().any())
         if isinstance(values.dtype, pd.CategoricalDtype):
             categories = tuple(values.cat.categories.tolist())
@@ -67,19 +72,21 @@ class Column:
         """
         if isinstance(values, np.ndarray) and values.dtype.kind == "f" and self.kind == "number":
             read = values.astype(np.float64)  # the common case, without a look at each value
+            if (infinite := np.isinf(read)).any():
+                row = int(infinite.argmax())
+                raise self._refusal(row, shown(float(read[row])))
         else:
             read = np.array(self._read_each(values), dtype=self.matrix_dtype)
-        if self.kind == "number" and len(infinite := np.flatnonzero(np.isinf(read))):
-            raise self._refusal(int(infinite[0]), shown(float(read[infinite[0]])))
-        if not self.nullable and len(missing := np.flatnonzero(pd.isna(read))):
-            raise self._refusal(int(missing[0]), "a missing value, and the examples had none in this column")
+        missing = read != read  # noqa: PLR0124 - only a missing value differs from itself
+        if not self.nullable and missing.any():
+            raise self._refusal(int(missing.argmax()), "a missing value, and the examples had none in this column")
         return read
 
     def for_model(self, values: pd.Series) -> pd.Series:
         """Give read values the type that the model was fitted with."""
         if self.dtype == "object" and self.kind in _OBJECTS:
             objects = [value if _is_missing(value) else _OBJECTS[self.kind](value) for value in values]
-            return pd.Series(objects, index=values.index, dtype=object)
+            return type(values)(objects, index=values.index, dtype=object)
         return values.astype(self.pandas_dtype)
 
     def of_text(self, text: str) -> Any:
@@ -105,6 +112,8 @@ class Column:
         if _is_missing(value):
             return None
         if self.kind == "datetime":
+            import pandas as pd
+
             return pd.Timestamp(value).isoformat()
         return _PLAIN.get(self.kind, _without_numpy)(value)
 
@@ -116,6 +125,8 @@ class Column:
     @property
     def pandas_dtype(self) -> Any:
         """The dtype that a DataFrame for the model has here."""
+        import pandas as pd
+
         if self.kind == "category":
             return pd.CategoricalDtype(list(self.categories or ()), self.ordered)
         return pd.api.types.pandas_dtype(self.dtype)
@@ -152,6 +163,8 @@ class Column:
 
 def _kind(values: pd.Series) -> str:
     """Name the kind of a column by its values, so that an object column of numbers counts as numbers."""
+    import pandas as pd
+
     inferred = pd.api.types.infer_dtype(values, skipna=True)
     if inferred == "empty":
         raise ValueError(
@@ -169,12 +182,18 @@ def _kind(values: pd.Series) -> str:
 def _without_numpy(value: Any) -> Any:
     """Return a Python value; a numpy date as a Timestamp, since its own ``item`` can be a bare integer."""
     if isinstance(value, np.datetime64):
+        import pandas as pd
+
         return pd.Timestamp(value)
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or type(value).__name__ in ("NAType", "NaTType")  # pandas' own
+    )
 
 
 def _read_number(value: Any) -> float | None:
@@ -223,6 +242,8 @@ def _read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
 
 
 def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
+    import pandas as pd
+
     if isinstance(value, int) and not isinstance(value, bool):
         return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
     if isinstance(value, str):
@@ -233,7 +254,7 @@ def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
 def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:
     if dtype == np.dtype(object):
         return read
-    unit: Any = dtype.unit if isinstance(dtype, pd.DatetimeTZDtype) else np.datetime_data(dtype)[0]
+    unit: Any = dtype.unit if hasattr(dtype, "unit") else np.datetime_data(dtype)[0]
     return read.as_unit(unit, round_ok=False)
 
 
@@ -260,6 +281,12 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {"number": float, "boolean": bool, "in
 
 # What numbers of the matrix were in a column of dtype object.
 _OBJECTS: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}
+
+
+def is_frame(rows: Any) -> bool:
+    """Tell whether rows are a DataFrame; whoever brings one has imported pandas."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(rows, pandas.DataFrame)
 
 
 def shown(value: Any) -> str:

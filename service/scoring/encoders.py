@@ -3,7 +3,7 @@
 A structured engine works in the encoded space of the final estimator, and the players stay the raw columns: the columns
 of a one-hot group belong to one feature. Which step gives which columns is one explicit table of scikit-learn's own
 classes; a subclass may do anything, so it is not in the table. Nothing is fitted and no rows are needed to split a
-model. Next: :mod:`service.scoring.choice`.
+model. Next: :mod:`service.scoring.compiled`.
 
 | step                                                                 | owners of its columns                        |
 |----------------------------------------------------------------------|----------------------------------------------|
@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import check_array
+
+if TYPE_CHECKING:  # imported where they are needed: when a model is split, and where no step could be compiled
+    import pandas as pd
 
 from service.scoring.model_kinds import unwrapped
 
@@ -65,6 +66,8 @@ class Encoder:
         ValueError
             When an encoded value is not a number: a text column that no step encodes.
         """
+        from sklearn.utils import check_array
+
         encoded: Any = rows.copy() if self.steps else rows
         for step in self.steps:
             encoded = step.transform(encoded)
@@ -93,11 +96,11 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
         The identity encoder for an estimator without preprocessing; None when a step mixes columns or is not in the
         table.
     """
-    flat = list(_flat(model))
+    flat = list(steps_of(model))
     if len(flat) <= 1:
         return (Encoder((), np.arange(n_columns)), flat[0]) if flat else None
     *steps, estimator = flat
-    raw = _raw_columns(steps[0], n_columns, names)
+    raw = raw_columns(steps[0], n_columns, names)
     owner = _through(steps, len(raw))
     if owner is None or not _fits(estimator, len(owner)) or np.any(raw[owner] < 0):
         return None
@@ -106,20 +109,20 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
 
 def last_step(model: Any) -> Any:
     """Return what a model ends in: the last step of its Pipelines, inside searches too, or the model itself."""
-    return ([model, *_flat(model)])[-1]
+    return ([model, *steps_of(model)])[-1]
 
 
-def _flat(step: Any) -> Iterator[Any]:
+def steps_of(step: Any) -> Iterator[Any]:
     """Walk through nested Pipelines and wrappers, past the steps that do nothing."""
     step = unwrapped(step)
-    if _table_name(step) == "Pipeline":
+    if table_name(step) == "Pipeline":
         for _, inner in step.steps:
-            yield from _flat(inner)
-    elif not _is_word(step, "passthrough") and step is not None:
+            yield from steps_of(inner)
+    elif not is_word(step, "passthrough") and step is not None:
         yield step
 
 
-def _raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
+def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
     """Find the columns on which the first step was fitted among the raw ones; −1 for one that is not there."""
     if not hasattr(first, "feature_names_in_"):
         return np.arange(n_columns)
@@ -131,7 +134,7 @@ def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
     """Return which input column owns each column that comes out of the last of several steps."""
     owner = np.arange(n_inputs)
     for step in steps:
-        rule = _RULES.get(_table_name(step))
+        rule = _RULES.get(table_name(step))
         of_step = rule(step, len(owner)) if rule and _fits(step, len(owner)) else None
         if of_step is None:
             return None
@@ -139,7 +142,7 @@ def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
     return owner
 
 
-def _table_name(step: Any) -> str:
+def table_name(step: Any) -> str:
     """Return the class name of scikit-learn's own classes, "" for every other."""
     return type(step).__name__ if type(step).__module__.split(".")[0] == "sklearn" else ""
 
@@ -149,7 +152,8 @@ def _fits(step: Any, n_inputs: int) -> bool:
     return getattr(step, "n_features_in_", n_inputs) == n_inputs
 
 
-def _is_word(step: Any, word: str) -> bool:
+def is_word(step: Any, word: str) -> bool:
+    """Tell whether a step is this word, in place of a transformer."""
     return isinstance(step, str) and step == word
 
 
@@ -166,6 +170,8 @@ def _function(transformer: Any, n_inputs: int) -> Owner | None:
 
 def _imputer(imputer: Any, n_inputs: int) -> Owner:
     """Columns without a statistic, those that were empty, are dropped; indicators come after the values."""
+    import pandas as pd
+
     kept = np.arange(n_inputs)
     if not imputer.keep_empty_features:
         kept = kept[~pd.isna(imputer.statistics_)]
@@ -198,18 +204,20 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
     names = getattr(transformer, "feature_names_in_", np.arange(n_inputs))
     blocks = [np.arange(0)]
     for _, inner, selected in transformer.transformers_:
-        columns = _positions(selected, names)
-        if _is_word(inner, "drop") or len(columns) == 0:
+        columns = column_positions(selected, names)
+        if is_word(inner, "drop") or len(columns) == 0:
             continue
-        of_block = _through(list(_flat(inner)), len(columns))
+        of_block = _through(list(steps_of(inner)), len(columns))
         if of_block is None:
             return None
         blocks.append(columns[of_block])
     return np.concatenate(blocks)
 
 
-def _positions(selected: Any, names: NDArray[Any]) -> Owner:
+def column_positions(selected: Any, names: NDArray[Any]) -> Owner:
     """Turn a selection of columns (names, positions, a slice of either, a mask) into positions."""
+    import pandas as pd
+
     parts = [selected.start, selected.stop] if isinstance(selected, slice) else np.atleast_1d(selected).tolist()
     key = selected if isinstance(selected, slice) else parts
     table = pd.Series(np.arange(len(names)), index=names)

@@ -35,6 +35,7 @@ CHUNKS_PER_JOB = 4  # enough for a bar and an even load; few, because a process 
 N_TRIAL_ROWS = 4
 AFFORDABLE_DESIGN = 10_000_000  # coalitions × features of a design: some 8 bytes each, a few times over
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
+Encoding = Callable[[NDArray[Any]], NDArray[Any]]  # from the schema's matrix to the rows that an engine works on
 
 
 def no_progress(rows: Iterable[Any]) -> Iterable[Any]:
@@ -64,7 +65,7 @@ class Importances:
 
 @dataclass(frozen=True)
 class Encode:
-    """From the schema's matrix to the columns that a model's last step sees."""
+    """From the schema's matrix to the columns that a model's last step sees, by the fitted steps themselves."""
 
     schema: Schema
     encoder: Encoder
@@ -98,7 +99,8 @@ class LinearEngine:
 
     Parameters
     ----------
-    encode : Encode
+    encode : callable
+        From the schema's matrix to encoded rows.
     grouping : Grouping
     coefficients : ndarray of shape (n_outputs, n_columns)
     intercepts : ndarray of shape (n_outputs,)
@@ -109,7 +111,7 @@ class LinearEngine:
 
     def __init__(
         self,
-        encode: Encode,
+        encode: Encoding,
         grouping: Grouping,
         coefficients: NDArray[np.float64],
         intercepts: NDArray[np.float64],
@@ -133,7 +135,7 @@ class TreeEngine:
 
     method = "tree"
 
-    def __init__(self, encode: Encode, game: TreeGame, background: BackgroundSummary) -> None:
+    def __init__(self, encode: Encoding, game: TreeGame, background: BackgroundSummary) -> None:
         self.encode = encode
         self.game = game
         self.background = background
@@ -149,7 +151,8 @@ class ProductEngine:
 
     Parameters
     ----------
-    encode : Encode
+    encode : callable
+        From the schema's matrix to encoded rows.
     grouping : Grouping
     kernel : ProductKernel
     background : Background
@@ -161,7 +164,7 @@ class ProductEngine:
 
     def __init__(
         self,
-        encode: Encode,
+        encode: Encoding,
         grouping: Grouping,
         kernel: ProductKernel,
         background: Background,
@@ -192,7 +195,7 @@ class PolynomialEngine:
 
     method = "polynomial"
 
-    def __init__(self, encode: Encode, kernel: PolynomialKernel, background: Background) -> None:
+    def __init__(self, encode: Encoding, kernel: PolynomialKernel, background: Background) -> None:
         self.encode = encode
         self.kernel = kernel
         self.rows = background
@@ -257,7 +260,7 @@ class KernelEngine:
 
     def __init__(
         self,
-        encode: Callable[[NDArray[Any]], NDArray[Any]],
+        encode: Encoding,
         game: Game,
         *,
         effort: Effort,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.utils import Tags, TargetTags
 
 from service.scoring import payload
 from service.scoring.choice import EngineOptions, choose_engine
@@ -19,6 +17,10 @@ from service.scoring.result import LocalImportances
 from service.scoring.row_explainer import RowExplainer, class_names
 from service.scoring.schema import Schema
 from service.shapley.background import Background
+
+if TYPE_CHECKING:  # an explainer that needs neither loads neither
+    import pandas as pd
+    from sklearn.utils import Tags
 
 
 class KernelScoringExplainer:
@@ -182,6 +184,8 @@ class KernelScoringExplainer:
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that there is nothing to fit."""
+        from sklearn.utils import Tags, TargetTags  # who asks has imported it
+
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), requires_fit=False)
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
-from sklearn.utils.multiclass import _ovr_decision_function
 
 Margins = NDArray[np.float64]
 Link = Callable[[Margins], Margins]
@@ -37,6 +36,8 @@ class OneVersusRest:
 
     def __call__(self, margins: Margins) -> Margins:
         """Return one decision value per class."""
+        from sklearn.utils.multiclass import _ovr_decision_function  # only this link needs scikit-learn
+
         return _ovr_decision_function(margins < 0, -margins, self.n_classes)
 
 
@@ -55,6 +56,18 @@ class Chained:
 def chained(first: Link | None, second: Link) -> Link:
     """Return one link after another, where there is a first one."""
     return second if first is None else Chained(first, second)
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """A calibration by Platt's sigmoid, in place of scikit-learn's own, so that scoring needs none of it."""
+
+    slope: float
+    offset: float
+
+    def predict(self, margin: Margins) -> Margins:
+        """Return the probability of the class."""
+        return expit(-(self.slope * margin + self.offset))
 
 
 @dataclass(frozen=True)

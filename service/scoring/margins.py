@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 from service.scoring.links import Link
 
@@ -182,6 +182,15 @@ class NetworkStructure:
 
 Margins = LinearStructure | ProductStructure | PolynomialStructure
 
+
+def _softmax(scores: Floats) -> Floats:
+    """Turn scores into probabilities in place; scipy's own takes several times as long on few columns."""
+    scores -= scores.max(axis=1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= (scores @ np.ones(scores.shape[1]))[:, None]
+    return scores
+
+
 ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "identity": lambda x: x,
     "relu": lambda x: np.maximum(x, 0, out=x),
@@ -192,7 +201,7 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "identity": lambda x: x,
     "logistic": lambda x: np.hstack([1 - expit(x), expit(x)]) if x.shape[1] == 1 else expit(x),
     "exp": np.exp,
-    "softmax": lambda x: softmax(x, axis=1),
+    "softmax": _softmax,
 }
 
 

@@ -21,10 +21,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier, is_outlier_detector
-from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from service.scoring.encoders import last_step
 from service.scoring.errors import ModelOutputError
@@ -181,12 +177,16 @@ def model_output(
 
 def task_of(model: Any) -> str:
     """Tell whether a model with ``predict`` is for "classification" or "regression", like outlier detectors."""
+    from sklearn.base import is_classifier  # asked when an explainer is built, never when one scores
+
     is_one = hasattr(model, "predict_proba") or (_has_tags(model) and is_classifier(model))
     return "classification" if is_one else "regression"
 
 
 def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
     """List the outputs that a task knows, the default first."""
+    from sklearn.base import is_outlier_detector
+
     if task == "regression":
         return ("margin", "prediction") if _has_tags(model) and is_outlier_detector(model) else ("prediction",)
     return ("margin", "probability") if prefers_margin else ("probability", "margin")
@@ -205,6 +205,10 @@ def _has_tags(model: Any) -> bool:
 
 def _check_fitted(model: Any) -> None:
     """Refuse an unfitted model of scikit-learn's own; of other models nothing is known."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.pipeline import Pipeline
+    from sklearn.utils.validation import check_is_fitted
+
     last = model
     while isinstance(last, Pipeline):  # it is fitted when its last step is
         last = last.steps[-1][1]

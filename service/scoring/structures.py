@@ -190,10 +190,15 @@ def _calibrated(estimator: Any, scale: str) -> Structure | None:
     if margins is None:
         return None
     each = [
-        links.chained(getattr(part, "link", None), links.Calibrated(tuple(one.calibrators)))
+        links.chained(getattr(part, "link", None), links.Calibrated(tuple(map(_calibrator, one.calibrators))))
         for part, one in zip(parts, fitted, strict=True)
     ]
     return replace(margins, link=each[0] if len(each) == 1 else links.Averaged(tuple(each)))
+
+
+def _calibrator(fitted: Any) -> Any:
+    """Read a sigmoid; an isotonic calibration is taken as it is."""
+    return links.Sigmoid(fitted.a_, fitted.b_) if hasattr(fitted, "a_") else fitted
 
 
 def _is_calibrated_margin(calibrated: Any) -> bool:

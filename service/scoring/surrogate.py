@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from service.scoring.tree_readers import read_trees
 from service.shapley.background import Background, spread_out
@@ -75,6 +74,8 @@ def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int
 
 def _fit(function: Function, examples: NDArray[Any], background: Background, random_state: int) -> TreeControl | None:
     """Fit the model's output on hybrid rows, the rows on which the game evaluates it."""
+    from sklearn.ensemble import HistGradientBoostingRegressor  # needed when an explainer is built
+
     rng = np.random.default_rng(random_state)
     rows = examples[rng.integers(len(examples), size=N_FITTED_ROWS)]
     others = background.rows[rng.choice(len(background.rows), size=N_FITTED_ROWS, p=background.weights)]

@@ -32,20 +32,24 @@ class _Keeper:
 
     def enter(self) -> None:
         with self.lock:
-            if self.count == 0:
-                self.limit = self.thread.submit(_limited).result()
+            if self.count == 0:  # where there is one thread anyway, the way to the other thread is saved
+                self.limit = None if _is_single() else self.thread.submit(_limited).result()
             self.count += 1
 
     def leave(self) -> None:
         with self.lock:
             self.count -= 1
-            if self.count == 0:
+            if self.count == 0 and self.limit is not None:
                 self.thread.submit(self.limit.__exit__, None, None, None).result()
 
 
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()  # it looks through all loaded libraries: some milliseconds
+
+
+def _is_single() -> bool:
+    return all(library.num_threads == 1 for library in _controller().lib_controllers if library.user_api == "blas")
 
 
 def _limited() -> Any:

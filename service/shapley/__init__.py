@@ -9,11 +9,13 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``plan``         coalitions, background draws and the factorised regression, shared by all rows
 ``games``        the value function v(S) of a model that can only be called
 ``kernel``       the estimate: regression, control variates, standard errors, stopping
+``controls``     control variates: what is known exactly is subtracted first
 ``exact``        the closed form of linear models
 ``trees``        the closed form of a sum of decision trees
 ``products``     the closed form of kernel machines, and their game behind a link
 ``additive``     linear models behind a link, and neural networks, without a call of the model
 ``tables``       what the background contributes to hybrid rows, made once
+``kept``         what was made for a plan, within a bounded memory
 ``grouping``     several encoded columns that move together as one feature
 
 Next: :mod:`service.shapley.kernel`.

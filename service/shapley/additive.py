@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan
 from service.shapley.tables import SideTables
@@ -68,7 +69,9 @@ class AdditiveGame:
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        self.empty_value = background.mean(self._values)
+        outputs = background.outputs(self._values)
+        self.empty_value = background.weights @ outputs
+        self.draw_marks = DrawMarks(background, grouping, outputs)
         self.tables = SideTables(contributions, background, grouping)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
@@ -84,11 +87,10 @@ class AdditiveGame:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
         parts = self.contributions(row[None])[0][players]  # (n_players, n_hidden)
-        members = plan.pairs.members
-        first, second = (
-            self._margins(side @ parts, table)
-            for side, table in zip((members, ~members), self.tables.sides(players, plan), strict=True)
-        )
+        on_first = plan.pairs.members @ parts  # (n_pairs, n_hidden)
+        on_second = parts.sum(axis=0) - on_first
+        off_first, off_second = self.tables.sides(players, plan)
+        first, second = self._margins(on_first, off_first), self._margins(on_second, off_second)
         if self.known is None:
             outputs = self.tables.weighted(first - second, plan)
             return outputs, np.zeros((*outputs.shape[:2], 0))

@@ -91,18 +91,25 @@ class Background:
         """What it is, without the rows."""
         return BackgroundSummary(self.kind, len(self.rows), self.n_examples)
 
-    def mean(self, function: Callable[[NDArray[Any]], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Average a function's outputs over the rows, a few hundred of them at a time."""
+    def outputs(self, function: Callable[[NDArray[Any]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Evaluate a function on the rows, a few hundred of them at a time; (n_background, n_outputs)."""
         starts = range(0, len(self.rows), ROWS_AT_ONCE)
-        parts = [slice(start, start + ROWS_AT_ONCE) for start in starts]
-        return np.sum([self.weights[part] @ function(self.rows[part]) for part in parts], axis=0)
+        return np.concatenate([function(self.rows[start : start + ROWS_AT_ONCE]) for start in starts])
+
+    def mean(self, function: Callable[[NDArray[Any]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Average a function's outputs over the rows."""
+        return self.weights @ self.outputs(function)
 
     @cached_property
     def marks(self) -> NDArray[np.float64]:
         """The rows as numbers that average to 0, of unit spread; no columns when they are not all finite numbers."""
         if self.rows.dtype == object or not np.isfinite(self.rows).all():
             return np.zeros((len(self.rows), 0))
-        centred = self.rows - self.weights @ self.rows
+        return self.standardised(self.rows)
+
+    def standardised(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Shift and scale numbers of the rows, (n_background, n), so that they average to 0 and have unit spread."""
+        centred = numbers - self.weights @ numbers
         spread = np.sqrt(self.weights @ centred**2)
         return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
 

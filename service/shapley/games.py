@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan
 
@@ -36,12 +37,15 @@ class Game(Protocol):
         Which feature each column of the rows belongs to.
     empty_value : ndarray of shape (n_outputs,)
         v(∅), the mean output over the background.
+    draw_marks : DrawMarks
+        What is known of every background row.
     """
 
     background: Background
     n_features: int
     grouping: Grouping
     empty_value: NDArray[np.float64]
+    draw_marks: DrawMarks
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` can change the game, shape (n_features,)."""
@@ -103,7 +107,9 @@ class BlackBoxGame:
         self.control = control
         self.n_features = background.rows.shape[1]
         self.grouping = Grouping.identity(self.n_features)
-        self.empty_value = background.weights @ function(background.rows)  # (n_outputs,)
+        outputs = function(background.rows)  # (n_background, n_outputs)
+        self.empty_value = background.weights @ outputs
+        self.draw_marks = DrawMarks(background, self.grouping, outputs)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""

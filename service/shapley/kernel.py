@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.coalitions import default_budget, smallest_budget
+from service.shapley.controls import mean_of_draws, subtract_controls
 from service.shapley.games import Game
 from service.shapley.plan import Plan, make_plan
 
 MOST_ROUNDS = 64
-MOST_MARKS = 300  # columns of the background that serve as controls of the draws; more would cost more than they save
 ROUND_STRIDE = 1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
 
 
@@ -94,12 +94,7 @@ def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimat
         values[:, players[0]] = total
     elif len(players) > 1:
         plan = sampling.plan(game, len(players))
-        outputs, controls = game.differences(row, players, plan)
-        drawn = _draw_controls(game, players, plan)
-        controls = np.concatenate([controls, drawn], axis=2)
-        known = game.control_values(row)[:, players]  # (n_controls, n_players)
-        known = np.concatenate([known, np.zeros((drawn.shape[2], len(players)))])
-        values[:, players], errors[:, players] = _regress(plan, total, outputs, controls, known)
+        values[:, players], errors[:, players] = _regress(game, row, players, plan, total)
     return Estimate(values, errors)
 
 
@@ -162,77 +157,36 @@ def _mean(rounds: list[Estimate]) -> Estimate:
 
 
 def _regress(
-    plan: Plan,
-    total: NDArray[np.float64],
-    outputs: NDArray[np.float64],
-    controls: NDArray[np.float64],
-    known: NDArray[np.float64],
+    game: Game, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, total: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Solve for what the controls leave over, and add their known Shapley values; both (n_outputs, n_players)."""
-    totals = known.sum(axis=1)  # (n_controls,)
-    scale = _best_scale(_errors_of(plan, controls, totals), _errors_of(plan, outputs, total))
-    left = outputs - controls @ scale  # (n_pairs, n_draws, n_outputs)
-    solved = plan.solver.solve(left.mean(axis=1), total - totals @ scale)
+    outputs, controls = game.differences(row, players, plan)
+    known = game.control_values(row)[:, players]  # (n_controls, n_players)
+    drawn = None if plan.draws is None else game.draw_marks.controls(players, plan)
+    totals = known.sum(axis=1)
+    left, scale, n_controls = subtract_controls(plan, total, outputs, controls, own_totals=totals, drawn=drawn)
+    mean = mean_of_draws(left)
+    solved = plan.solver.solve(mean, total - totals @ scale)
     values = solved + known.T @ scale  # (n_players, n_outputs)
     # The controls' scale was fitted to the same draws: each takes a degree of freedom.
-    freedom = len(left) / max(1, len(left) - len(scale))
-    return values.T, np.sqrt(freedom) * _standard_errors(plan, left, solved).T
+    freedom = len(left) / max(1, len(left) - n_controls)
+    return values.T, np.sqrt(freedom) * _standard_errors(plan, left, mean, solved).T
 
 
-def _draw_controls(game: Game, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:
-    """Return controls for the noise of the draws; (n_pairs, n_draws, n_controls).
-
-    What a background row adds by itself, feature by feature, averages to nothing over the background: with the sign of
-    the side it stands on, minus its mean, it is a control whose Shapley values are 0.
-    """
-    if plan.draws is None or game.background.rows.shape[1] > MOST_MARKS:
-        n_draws = 1 if plan.draws is None else plan.draws.shape[1]
-        return np.zeros((len(plan.pairs.members), n_draws, 0))
-    marks = game.background.marks
-    owner = game.grouping.owner[: marks.shape[1]]
-    position = np.full(game.n_features, -1)
-    position[players] = np.arange(len(players))
-    playing = position[owner] >= 0
-    signs = plan.solver.signs[:, position[owner[playing]]]  # (n_pairs, n_controls)
-    return marks[plan.draws][:, :, playing] * signs[:, None]
-
-
-def _best_scale(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit the multiple of the controls' errors that leaves least of the outputs' errors; (n_controls, n_outputs)."""
-    size = np.linalg.norm(x, axis=0)
-    x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
-    scale = np.linalg.pinv(x.T @ x, rcond=1e-9, hermitian=True) @ (x.T @ y)
-    return np.divide(scale, size[:, None], out=np.zeros_like(scale), where=size[:, None] > 0)
-
-
-def _errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the errors whose squares add up to the variance of the Shapley values, (n_errors, n).
-
-    They are those of :func:`_standard_errors`, over all players: residuals of pairs that were sampled, and deviations
-    of the draws from their mean where every pair of a size is there.
-    """
-    influence = plan.solver.influence
-    mean = differences.mean(axis=1)
-    solved = plan.solver.solve(mean, total)
-    residual = np.sqrt(influence * plan.pairs.unseen)[:, None] * (mean - plan.solver.signs @ solved)
-    n_draws = differences.shape[1]
-    if plan.draws is None or n_draws == 1:
-        return residual
-    drawn = np.sqrt(influence * (1 - plan.pairs.unseen) * plan.draw_noise / (n_draws - 1))
-    known = drawn > 0
-    deviation = drawn[known, None, None] * (differences[known] - mean[known, None])
-    return np.concatenate([residual, deviation.reshape(known.sum() * n_draws, mean.shape[1])])
-
-
-def _standard_errors(plan: Plan, left: NDArray[np.float64], solved: NDArray[np.float64]) -> NDArray[np.float64]:
+def _standard_errors(
+    plan: Plan, left: NDArray[np.float64], mean: NDArray[np.float64], solved: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Estimate the standard error of each Shapley value from the residuals, pair by pair; (n_players, n_outputs).
 
     A pair errs because other coalitions of its size were not drawn (its residual, corrected for its leverage and for
     the share of its size that was taken) and because other background rows were not drawn (the spread over its draws).
     """
-    residual = (left.mean(axis=1) - plan.solver.signs @ solved) / np.maximum(1 - plan.solver.leverage, 0.1)[:, None]
+    residual = (mean - plan.solver.signs @ solved) / np.maximum(1 - plan.solver.leverage, 0.1)[:, None]
     unseen = plan.pairs.unseen[:, None]
     variance = unseen * residual**2
-    if plan.draws is not None and left.shape[1] > 1:
-        variance = variance + (1 - unseen) * plan.draw_noise[:, None] * left.var(axis=1, ddof=1)
-    return np.sqrt(plan.solver.projection**2 @ variance)
+    n_draws = left.shape[1]
+    if plan.draws is not None and n_draws > 1:
+        deviation = left - mean[:, None]
+        spread = np.einsum("pdk,pdk->pk", deviation, deviation) / (n_draws - 1)
+        variance = variance + (1 - unseen) * plan.draw_noise[:, None] * spread
+    return np.sqrt(plan.solver.squared @ variance)

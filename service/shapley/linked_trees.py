@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan
 from service.shapley.trees import TreeGame
@@ -42,7 +43,9 @@ class LinkedTreeGame:
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        self.empty_value = background.mean(self._outputs)
+        outputs = background.outputs(self._outputs)
+        self.empty_value = background.weights @ outputs
+        self.draw_marks = DrawMarks(background, grouping, outputs)
         self._forget()
 
     def _forget(self) -> None:

@@ -8,7 +8,7 @@ about equally often. So coalitions and background are sampled at once, and the e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,11 @@ class Solver:
     leverage: NDArray[np.float64]
     influence: NDArray[np.float64]
 
+    @cached_property
+    def squared(self) -> NDArray[np.float64]:
+        """How much the variance of each pair's difference adds to that of each player, (n_players, n_pairs)."""
+        return self.projection**2
+
     @classmethod
     def factorise(cls, pairs: Pairs) -> Solver:
         """Solve the normal equations of a design with its constraint."""
@@ -76,7 +81,7 @@ class Solver:
         return self.projection @ differences + np.outer(self.share, total)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity: what is made for a plan is kept by it
 class Plan:
     """What is evaluated for a row.
 

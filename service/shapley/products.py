@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from service.shapley.background import Background
 from service.shapley.coalitions import choose_pairs
+from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Solver
 from service.shapley.quadrature import unit_interval
@@ -177,7 +178,9 @@ class ProductGame:
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        self.empty_value = background.mean(lambda rows: link(kernel.margins(rows)))
+        outputs = background.outputs(lambda rows: link(kernel.margins(rows)))
+        self.empty_value = background.weights @ outputs
+        self.draw_marks = DrawMarks(background, grouping, outputs)
         self.tables = SideTables(kernel.log_factors, background, grouping, np.exp)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:

@@ -7,17 +7,27 @@ part off S. The second depends on the plan alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
+from service.shapley.kept import Kept
 from service.shapley.plan import Plan
 
-Sides = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+class Sides(NamedTuple):
+    """The background's part of hybrid rows, off S and off its complement, each (n_pairs, n_draws, n_hidden)."""
+
+    off: NDArray[np.float64]
+    off_complement: NDArray[np.float64]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of both."""
+        return self.off.nbytes + self.off_complement.nbytes
 
 
 class SideTables:
@@ -44,32 +54,15 @@ class SideTables:
         self.contributions = contributions
         self.background = background
         self.activation = activation
-        # The features that vary within the background are the players of nearly every row: their tables are kept.
-        self._usual = np.flatnonzero(grouping.varying(background, background.rows[0]))
         self._n_features = grouping.n_features
-        self._kept: tuple[Plan, Sides] | None = None
-        self._lock = Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the tables out of a pickle: they are made again at first use."""
-        return {**self.__dict__, "_kept": None, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore all but the tables."""
-        self.__dict__.update(state)
-        self._lock = Lock()
+        self._kept: Kept[Sides] = Kept()
 
     def sides(self, players: NDArray[np.intp], plan: Plan) -> Sides:
-        """Return the background's part off S and off its complement, each (n_pairs, n_draws, n_hidden).
+        """Return the background's part off S and off its complement.
 
         Features that are no players are the background's own on both sides.
         """
-        if not np.array_equal(players, self._usual):
-            return self._make(players, plan)
-        with self._lock:
-            if self._kept is None or self._kept[0] is not plan:
-                self._kept = plan, self._make(players, plan)
-            return self._kept[1]
+        return self._kept.get((plan, players.tobytes()), lambda: self._make(players, plan))
 
     def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
         """Average over the whole background where a plan draws none of it: (n_pairs, n_draws or 1, n_outputs)."""
@@ -92,4 +85,4 @@ class SideTables:
             first[pair, draw], second[pair, draw] = off[0][pair] @ parts, off[1][pair] @ parts
         if self.activation is not None:
             first, second = self.activation(first), self.activation(second)
-        return first, second
+        return Sides(first, second)

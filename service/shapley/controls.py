@@ -1,0 +1,161 @@
+"""Control variates: what is known exactly is subtracted before the rest is estimated.
+
+Two kinds. A game brings outputs of a simpler game with known Shapley values (:class:`service.shapley.games.Game`). And
+what a background row adds by itself averages to nothing over the background: minus its mean it is a control of the
+noise of the draws, with Shapley values 0. The second kind depends on the plan alone, so it is prepared once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.background import Background
+from service.shapley.grouping import Grouping
+from service.shapley.kept import Kept
+from service.shapley.plan import Plan
+
+MOST_MARKS = 300  # columns of the background that serve as controls; more would cost more than they save
+MOSTLY_SEEN = 0.5
+NEGLIGIBLE = 1e-9  # of the largest eigenvalue: controls that the others make up
+
+
+@dataclass(frozen=True)
+class DrawControls:
+    """Controls of the draws of a plan, combined so that their errors are orthonormal.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_pairs, n_draws, n_controls)
+    errors : ndarray of shape (n_errors, n_controls)
+        As :func:`errors_of` gives them.
+    """
+
+    values: NDArray[np.float64]
+    errors: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, marks: NDArray[np.float64], plan: Plan) -> DrawControls:
+        """Combine controls, (n_pairs, n_draws, n)."""
+        errors = errors_of(plan, marks, np.zeros(marks.shape[2]))
+        size = np.linalg.norm(errors, axis=0)
+        per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+        errors = errors * per_size
+        eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
+        kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
+        whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
+        return cls(marks @ (per_size[:, None] * whitening), errors @ whitening)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of both arrays."""
+        return self.values.nbytes + self.errors.nbytes
+
+
+class DrawMarks:
+    """What is known of every background row, and the controls made of it.
+
+    Each feature's own value counts with the sign of the side it stands on. The row's output, which knows how the
+    features act together, counts by how many more of them stand on one side than on the other.
+
+    Parameters
+    ----------
+    background : Background
+    grouping : Grouping
+    outputs : ndarray of shape (n_background, n_outputs)
+        The output for each background row.
+    """
+
+    def __init__(self, background: Background, grouping: Grouping, outputs: NDArray[np.float64]) -> None:
+        n_columns = background.rows.shape[1]
+        self.of_columns = background.marks if n_columns <= MOST_MARKS else np.zeros((len(outputs), 0))
+        self.of_outputs = background.standardised(outputs[:, :MOST_MARKS])
+        self.owner = grouping.owner[: self.of_columns.shape[1]]
+        self._kept: Kept[DrawControls] = Kept()
+
+    def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls:
+        """Return the controls of a plan with draws."""
+        return self._kept.get((plan, players.tobytes()), lambda: DrawControls.of(self._marks(players, plan), plan))
+
+    def _marks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:
+        signs, draws = plan.solver.signs, plan.draws
+        playing = np.isin(self.owner, players)
+        position = np.searchsorted(players, self.owner[playing])
+        of_columns = self.of_columns[:, playing][draws] * signs[:, None, position]
+        return np.concatenate([of_columns, self.of_outputs[draws] * signs.mean(axis=1)[:, None, None]], axis=2)
+
+
+def subtract_controls(
+    plan: Plan,
+    total: NDArray[np.float64],
+    outputs: NDArray[np.float64],
+    own: NDArray[np.float64],
+    *,
+    own_totals: NDArray[np.float64],
+    drawn: DrawControls | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Subtract the multiple of all controls that leaves least of the outputs' errors.
+
+    Parameters
+    ----------
+    plan : Plan
+    total : ndarray of shape (n_outputs,)
+        v(N) − v(∅).
+    outputs : ndarray of shape (n_pairs, n_draws, n_outputs)
+    own : ndarray of shape (n_pairs, n_draws, n_own)
+        The game's own controls.
+    own_totals : ndarray of shape (n_own,)
+        Their v(N) − v(∅).
+    drawn : DrawControls or None
+        None where nothing is drawn.
+
+    Returns
+    -------
+    left : ndarray of shape (n_pairs, n_draws, n_outputs)
+    scale : ndarray of shape (n_own, n_outputs)
+        The multiple of the game's own controls.
+    n_controls : int
+        Of both kinds.
+    """
+    errors, own_errors = errors_of(plan, outputs, total), errors_of(plan, own, own_totals)
+    if drawn is None:
+        scale = _best_scale(own_errors, errors)
+        return outputs - own @ scale, scale, len(scale)
+    # What the draws' controls explain of either is taken out first; the rest of both is a regression by itself.
+    of_errors, of_own = drawn.errors.T @ errors, drawn.errors.T @ own_errors
+    scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
+    left = outputs - drawn.values @ (of_errors - of_own @ scale) - own @ scale
+    return left, scale, len(scale) + drawn.errors.shape[1]
+
+
+def errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the errors whose squares add up to the variance of the Shapley values, (n_errors, n).
+
+    Over all players: residuals of pairs that were sampled, and deviations of the draws from their mean where most
+    pairs of a size are there (elsewhere the residuals have them too).
+    """
+    influence, unseen = plan.solver.influence, plan.pairs.unseen
+    mean = mean_of_draws(differences)
+    residual = np.sqrt(influence * unseen)[:, None] * (mean - plan.solver.signs @ plan.solver.solve(mean, total))
+    residual, n_draws = residual[unseen > 0], differences.shape[1]
+    if plan.draws is None or n_draws == 1:
+        return residual
+    seen = unseen < MOSTLY_SEEN
+    drawn = np.sqrt(influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen]
+    deviation = drawn[:, None, None] * (differences[seen] - mean[seen, None])
+    return np.concatenate([residual, deviation.reshape(len(deviation) * n_draws, mean.shape[1])])
+
+
+def mean_of_draws(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n); numpy's own mean is slow along a short axis."""
+    return np.einsum("pdk->pk", differences) / differences.shape[1]
+
+
+def _best_scale(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Fit the multiple of the controls' errors that leaves least of the outputs' errors; (n_controls, n_outputs)."""
+    size = np.linalg.norm(x, axis=0)
+    x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
+    scale = np.linalg.pinv(x.T @ x, rcond=NEGLIGIBLE, hermitian=True) @ (x.T @ y)
+    return np.divide(scale, size[:, None], out=np.zeros_like(scale), where=size[:, None] > 0)
