@@ -62,7 +62,7 @@ def coverage(case, seeds, nsamples, seconds):
     values, errors = [], []
     for seed in range(seeds):
         scoring = KernelScoringExplainer(explainer, nsamples=nsamples, random_state=seed)
-        answer = our_answer(scoring.explain_rows(rows), truth.values.shape[1])
+        answer = our_answer(case, scoring.explain_rows(rows))
         if answer.errors is None:
             return {"missing": answer.method}
         values.append(answer.values)
