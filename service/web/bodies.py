@@ -43,7 +43,7 @@ def _received(request: Request, seconds: float) -> bytes:
     connection = request.environ.get("gunicorn.socket")
     if connection is None:  # another server, a test client: it minds its own clients
         return _all_bytes(request)
-    with reading(connection, seconds) as progress:
+    with reading(lambda: connection, seconds) as progress:
         try:
             body = _all_bytes(request)
         except OSError as error:
