@@ -84,9 +84,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_gunicorn(log, **settings):
+def start_gunicorn(log, arguments=("serve",), **settings):
     environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "GUNICORN_CMD_ARGS")}
-    command = [sys.executable, "-m", "service", "serve"]
+    command = [sys.executable, "-m", "service", *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -108,12 +108,12 @@ def stop(process):
 
 
 @contextmanager
-def serving(folder, **settings):
+def serving(folder, arguments=("serve",), **settings):
     """Run the service, with two workers unless told otherwise, for a while; it has to end well on SIGTERM."""
     settings = {"PORT": str(free_port()), "WORKERS": "2", **settings}
     log_file = folder / "service.log"
     with log_file.open("wb") as log:
-        process = start_gunicorn(log, **settings)
+        process = start_gunicorn(log, arguments, **settings)
     service = Service(process, int(settings["PORT"]), log_file)
     try:
         deadline = time.monotonic() + 60
