@@ -1,6 +1,5 @@
 """How the service starts, and what it says when it cannot: one sentence and an exit code, never a loop."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -8,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from serving import OURS, ROOT, free_port, serving, start_gunicorn, start_in_vain, stop
+from serving import OURS, ROOT, free_port, serving, start_in_vain
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 

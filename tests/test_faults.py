@@ -1,10 +1,8 @@
 """Faults injected into a real service: what breaks stays small, and everybody else is answered."""
 
-import json
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +41,15 @@ def folder(tmp_path_factory):
 def faulty(folder):
     """Two workers of eight threads, short times, and a script that misbehaves when asked to."""
     with serving(folder, **settings(folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def alone(folder, tmp_path_factory):
+    """One worker that takes four requests at once and gives them a second."""
+    with serving(
+        tmp_path_factory.mktemp("alone"), **settings(folder, WORKERS="1", SLOTS="4", DEADLINE_SECONDS="1")
+    ) as running:
         yield running
 
 
@@ -136,13 +143,12 @@ def quick(service, method, path, body=None, seconds=3):
         connection.close()
 
 
-def test_answered_clients_that_do_not_go_hold_nobody_up(faulty):
-    """A client that keeps its end open after the last answer: the next one does not wait for it."""
+def test_answered_clients_that_do_not_go_hold_nobody_up(alone):
+    """Clients that keep their end open after the last answer: nobody waits for each of them to go."""
     with ExitStack() as stack:
-        for _ in range(20):
-            client = stack.enter_context(connected(faulty, b"GET / HTTP/1.0\r\n\r\n"))
-            assert b"Healthy" in received(client)
-            assert quick(faulty, "GET", "/ping", seconds=10) == 200
+        clients = [stack.enter_context(connected(alone, b"GET / HTTP/1.0\r\n\r\n")) for _ in range(THREADS - 1)]
+        assert quick(alone, "GET", "/ping", seconds=6) == 200
+        assert all(b"Healthy" in received(client) for client in clients)
 
 
 def test_a_client_that_hangs_up_costs_one_answer(faulty, folder, asking):
@@ -232,3 +238,110 @@ def test_what_is_no_number_is_null(faulty):
     answer = faulty.score("nan")
     assert answer.status == 200
     assert answer.json() == {"predictions": [None, None, 1.0], "local_importance_values": [[None, 2.0]]}
+
+
+# Work that takes too long, or is too much
+
+
+def test_a_model_slower_than_the_deadline_is_a_504(alone):
+    """In one piece the answer is late, between pieces it ends; both say so, and the threads are free for others."""
+    with ThreadPoolExecutor(4) as pool:
+        late = list(pool.map(alone.score, ["sleep 1.2", "pieces 20", "pieces 20", "pieces 20"]))
+        after = list(pool.map(alone.score, ["pid"] * 4))
+
+    assert [answer.status for answer in late] == [504] * 4
+    assert all("longer than 1 seconds; send fewer rows" in answer.json()["message"] for answer in late)
+    assert [answer.status for answer in after] == [200] * 4
+
+
+def test_more_than_is_allowed_in_flight_is_turned_away_at_once(alone):
+    """429 with Retry-After while the others are computed, and health is answered; afterwards there is room again."""
+    with ThreadPoolExecutor(4) as pool:
+        others = [pool.submit(alone.score, "sleep 3") for _ in range(4)]
+        wait_until(lambda: alone.score("pid").status == 429)
+        refused, healthy = alone.score("pid"), alone.ask("GET", "/ping")
+        assert not any(other.done() for other in others)
+
+    assert (refused.status, refused.headers["Retry-After"], healthy.status) == (429, "1", 200)
+    assert "try again" in refused.json()["message"]
+    assert alone.score("pid").status == 200
+
+
+def n_answers_during(service, work):
+    """How often health is answered, one after another, while one piece of work is done."""
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(service.score, work)
+        count = 0
+        while not working.done():
+            count += service.ask("GET", "/ping").status == 200
+        assert working.result().status in (200, 504)
+        return count
+
+
+def test_health_is_answered_while_the_interpreter_is_held(faulty):
+    """Ten times 0.3 s without a word in one worker: the other answers, most questions without waiting for any."""
+    assert n_answers_during(faulty, "hold 3") > 20
+
+
+def test_health_is_answered_while_one_worker_computes(alone):
+    """Numerical work lets the other threads of a single worker run."""
+    assert n_answers_during(alone, "multiply 2") > 20
+
+
+# The end, and a place that is full
+
+
+def test_sigterm_under_load_fails_nobody(folder, tmp_path):
+    """Readiness turns 503 first; clients that then go elsewhere lose nothing, nor does one that takes longer; exit 0."""
+    with serving(tmp_path, **settings(folder, DRAIN_SECONDS="2", SLOTS="8", THREADS="32", MAX_IN_FLIGHT="28")) as busy:
+        gone = threading.Event()
+        with ThreadPoolExecutor(10) as pool:
+            (folder / "busy").unlink(missing_ok=True)
+            long = pool.submit(busy.score, "sleep 4")
+            wait_until(lambda: is_busy(folder))
+            posting = [pool.submit(post_until, gone, busy, keeps) for keeps in (True, False) * 4]
+            time.sleep(0.5)
+            busy.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: busy.ask("GET", "/ping").status == 503)
+            late = busy.score("pid")
+            gone.set()
+            answered = [future.result() for future in posting]
+        assert (late.status, late.headers["Connection"]) == (200, "close")
+        assert long.result().status == 200
+        assert busy.process.wait(timeout=30) == 0
+    assert all(set(statuses) == {200} for statuses in answered)
+
+
+def post_until(gone, service, keeps):
+    """Post again and again, over one kept connection or a new one each time; return the statuses."""
+    statuses = []
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=30)
+    while not gone.is_set():
+        connection.request("POST", "/score", "pid")
+        response = connection.getresponse()
+        response.read()
+        statuses.append(response.status)
+        if not keeps:
+            connection.close()
+    connection.close()
+    return statuses
+
+
+FILL = """
+for folder in /dev/shm "$TMPDIR"; do
+    mount -t tmpfs -o size=64k none "$folder"
+    cat /dev/zero > "$folder/zeros" 2> /dev/null
+done
+exec "$@"
+"""
+
+
+def test_full_temporary_folders_stop_nothing(folder, tmp_path):
+    """Neither memory nor TMPDIR has room for a byte: the service starts, answers and counts."""
+    tiny = tmp_path / "tiny"
+    tiny.mkdir()
+    in_own_mounts = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FILL, "sh")
+    with serving(tmp_path, under=in_own_mounts, **settings(folder, TMPDIR=str(tiny), WORKERS="1")) as cramped:
+        assert [cramped.score("x" * 100_000 if n == 2 else "pid").status for n in range(4)] == [200, 200, 500, 200]
+        assert b'scoring_requests_total{code="200",route="/score"} 3.0' in cramped.ask("GET", "/metrics").body
+        assert len(workers(cramped)) == 1
