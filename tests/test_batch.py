@@ -140,7 +140,7 @@ def test_a_regression_without_importances(tmp_path):
     ],
     ids=["value", "cells", "names", "taken", "header", "empty", "cell", "json", "keys", "json value", "list"],
 )
-def test_a_bad_row_is_named_and_no_output_is_left(kind, spoil, named, model, table, tmp_path):
+def test_a_bad_row_is_named_and_no_output_is_left(kind, spoil, named, model, table, tmp_path):  # noqa: PLR0917
     """The sentence has the file and the row, counted from 0 in the file; mended, the file is scored."""
     file, output = written(table, tmp_path, kind), tmp_path / f"out{kind}"
     good = file.read_text(encoding="utf-8")
@@ -200,7 +200,7 @@ def finished(process):
 
 
 def test_what_was_interrupted_goes_on_where_it_stopped(folder, table, tmp_path):
-    """SIGKILL in the middle: no output, whole parts; the next run keeps them and ends with the bytes of one in peace."""
+    """SIGKILL in the middle: no output, whole parts; the next run keeps them and ends with the same bytes."""
     file = written(pd.concat([table] * 30), tmp_path, ".csv")
     parts = tmp_path / "killed.csv.parts"
 

@@ -152,7 +152,7 @@ def test_answered_clients_that_do_not_go_hold_nobody_up(alone):
 
 
 def test_a_client_that_hangs_up_costs_one_answer(faulty, folder, asking):
-    """Whoever goes while the answer is computed is not missed: no worker dies, no error is logged, others are answered."""
+    """Whoever goes while the answer is computed is not missed: no worker dies, no error is logged."""
     before, logged = workers(faulty), len(faulty.log())
     body = b"sleep 0.5"
     with connected(faulty, HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body):
@@ -292,7 +292,7 @@ def test_health_is_answered_while_one_worker_computes(alone):
 
 
 def test_sigterm_under_load_fails_nobody(folder, tmp_path):
-    """Readiness turns 503 first; clients that then go elsewhere lose nothing, nor does one that takes longer; exit 0."""
+    """Readiness turns 503 first; clients that then go elsewhere lose nothing, nor does a longer one; exit 0."""
     with serving(tmp_path, **settings(folder, DRAIN_SECONDS="2", SLOTS="8", THREADS="32", MAX_IN_FLIGHT="28")) as busy:
         gone = threading.Event()
         with ThreadPoolExecutor(10) as pool:

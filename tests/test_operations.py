@@ -1,4 +1,4 @@
-"""What an operator relies on: keys, TLS, ports, request ids, logs and metrics that add up, the same bytes everywhere."""
+"""What an operator relies on: keys, TLS, ports, request ids, logs, metrics that add up, the same bytes everywhere."""
 
 import json
 import os
@@ -272,7 +272,8 @@ def test_the_same_row_gives_the_same_bytes_alone_in_company_and_from_every_worke
     """The documents' model: predictions and importances of a row do not depend on who asks for what beside it."""
     table = load_breast_cancer(as_frame=True).data
     folder = tmp_path / "models"
-    save(breast_cancer.scoring, folder, original_model=breast_cancer.model)
+    explainer = TabularExplainer(breast_cancer.model, breast_cancer.x_train[:40])  # fewer rows than usual, for speed
+    save(KernelScoringExplainer(explainer), folder, original_model=breast_cancer.model)
     company = pd.concat([table[:200], breast_cancer.rows, table[200:252]])
     with serving(tmp_path, AZUREML_MODEL_DIR=str(folder), DEADLINE_SECONDS="600") as service:
         together = service.score(company.to_json(orient="records")).json()
