@@ -123,14 +123,15 @@ def test_a_killed_worker_takes_only_its_own_request_with_it(faulty, folder, aski
 # Clients that misbehave
 
 
-def test_idle_connections_keep_nobody_from_an_answer(faulty):
-    """More silent connections than there are threads: health and scores are answered at once."""
-    with ExitStack() as stack:
-        for _ in range(3 * 2 * THREADS):
-            stack.enter_context(connected(faulty))
-        time.sleep(0.2)  # all of them are accepted
-        answers = [quick(faulty, *ask) for ask in (("GET", "/ping"), ("POST", "/score", "pid")) * 5]
-    assert answers == [200] * 10
+def test_idle_connections_keep_nobody_from_an_answer(alone, faulty):
+    """More silent connections than all workers have threads: health and scores are answered at once."""
+    for service in (alone, faulty):
+        with ExitStack() as stack:
+            for _ in range(3 * 2 * THREADS):
+                stack.enter_context(connected(service))
+            time.sleep(0.2)  # all of them are accepted
+            answers = [quick(service, *ask) for ask in (("GET", "/ping"), ("POST", "/score", "pid")) * 5]
+        assert answers == [200] * 10
 
 
 def quick(service, method, path, body=None, seconds=3):
