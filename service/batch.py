@@ -11,7 +11,7 @@ import csv
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,15 +99,14 @@ def score_file(
     request = ScoringRequest(explain=explain)
     done: list[Path] = []
     n_rows = 0
-    chunks = enumerate(form.chunks(file, ROWS_IN_A_CHUNK))
+    chunks = enumerate(_chunks(form, file))
     for number, table in (progress_bar if show_progress else no_progress)(chunks):
         part = parts / f"{number:08d}"
         if not part.is_file():
             try:
                 scored = _scored(form, model, table, request)
             except PayloadError as error:
-                last = n_rows + _n_rows(table) - 1
-                raise BatchError(f"{file}, in rows {n_rows} to {last}: {error}") from error
+                raise BatchError(f"{file}, {_first_refused(form, model, table, n_rows) or error}") from error
             _put(form, part, scored, is_first=number == 0)
         done.append(part)
         n_rows += _n_rows(table)
@@ -120,9 +119,29 @@ def score_file(
     return n_rows
 
 
+def _chunks(form: Format, file: Path) -> Iterator[Table]:
+    try:
+        yield from form.chunks(file, ROWS_IN_A_CHUNK)
+    except (csv.Error, ValueError) as error:  # of Arrow, of UTF-8 and of JSON too
+        raise BatchError(f"{file}: {error}") from error
+
+
 def _scored(form: Format, model: ScoringModel, table: Table, request: ScoringRequest) -> Table:
-    scored = model.predict_and_explain(_matrix(form, model.schema, table), request)
-    return {**table, **form.columns_of(scored)}
+    found = form.columns_of(model.predict_and_explain(_matrix(form, model.schema, table), request))
+    taken = next((name for name in found if name in table), None)
+    if taken is not None:
+        raise PayloadError(f"Expected no column {taken!r}, which is the name of a new one; rename it.")
+    return {**table, **found}
+
+
+def _first_refused(form: Format, model: ScoringModel, table: Table, start: int) -> str | None:
+    """Say which row of a chunk does not fit, counted from 0 in the whole file; None when each does by itself."""
+    for row in range(_n_rows(table)):
+        try:
+            _matrix(form, model.schema, {name: values[row : row + 1] for name, values in table.items()})
+        except PayloadError as error:
+            return f"row {start + row}: {str(error).replace(', row 0:', ':', 1)}"
+    return None
 
 
 def _put(form: Format, part: Path, table: Table, is_first: bool) -> None:
@@ -179,12 +198,16 @@ def _csv_chunks(file: Path, size: int) -> Iterator[Table]:
         reader = csv.reader(stream)
         names = next(reader, [])
         if len(set(names)) != len(names):
-            raise BatchError(f"{file}: expected each column name once in the first line.")
-        for lines in _in_chunks((line for line in reader if line), size):
-            wrong = next((line for line in lines if len(line) != len(names)), None)
-            if wrong is not None:
-                raise BatchError(f"{file}: expected {len(names)} cells in every line, got {len(wrong)}.")
+            raise PayloadError("expected each column name once in the first line.")
+        for lines in _in_chunks(_csv_lines(reader, len(names)), size):
             yield dict(zip(names, zip(*lines, strict=True), strict=True))
+
+
+def _csv_lines(reader: Iterator[list[str]], n_cells: int) -> Iterator[list[str]]:
+    for row, line in enumerate(line for line in reader if line):
+        if len(line) != n_cells:
+            raise PayloadError(f"row {row}: expected {n_cells} cells, got {len(line)}.")
+        yield line
 
 
 def _write_csv(path: Path, table: Table, is_first: bool) -> None:
@@ -221,12 +244,21 @@ def _importance_columns(found: LocalImportances) -> Iterator[tuple[str, list[flo
 
 def _json_chunks(file: Path, size: int) -> Iterator[Table]:
     with file.open("rb") as stream:
-        for lines in _in_chunks((line for line in stream if line.strip()), size):
-            records = [payload.decode(line) for line in lines]
-            names = list(records[0]) if isinstance(records[0], dict) else []
-            if not all(isinstance(record, dict) and record.keys() == records[0].keys() for record in records):
-                raise BatchError(f"{file}: expected one JSON object a line, all with the same keys.")
-            yield {name: [record[name] for record in records] for name in names}
+        for records in _in_chunks(_json_records(line for line in stream if line.strip()), size):
+            yield {name: [record[name] for record in records] for name in records[0]}
+
+
+def _json_records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
+    names = None
+    for row, line in enumerate(lines):
+        try:
+            record = payload.decode(line)
+        except PayloadError as error:
+            raise PayloadError(f"row {row}: {error}") from error
+        if not isinstance(record, dict) or record.keys() != (names or record.keys()):
+            raise PayloadError(f"row {row}: expected one JSON object a line, all with the same keys.")
+        names = record.keys()
+        yield record
 
 
 def _write_json(path: Path, table: Table, is_first: bool) -> None:
@@ -263,14 +295,15 @@ def _parquet() -> Any:
 
 
 def _parquet_chunks(file: Path, size: int) -> Iterator[Table]:
-    for batch in _parquet().ParquetFile(file).iter_batches(batch_size=size):
-        yield {name: batch.column(name).to_pylist() for name in batch.schema.names}
+    with _parquet().ParquetFile(file, buffer_size=2**20) as source:  # without a buffer it reads whole columns
+        for batch in source.iter_batches(batch_size=size):
+            yield dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
 def _write_parquet(path: Path, table: Table, is_first: bool) -> None:
     import pyarrow
 
-    _parquet().write_table(pyarrow.table({name: pyarrow.array(values) for name, values in table.items()}), path)
+    _parquet().write_table(pyarrow.table(dict(table)), path)
 
 
 def _join_parquet(parts: Sequence[Path], whole: Path) -> None:
@@ -296,8 +329,12 @@ def _as_is(_: Column, values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
+def _of_arrow(_: Column, values: Any) -> Sequence[Any]:
+    return values.to_pylist()
+
+
 _FORMATS = {
     ".csv": Format(_csv_chunks, _as_text, _flat_columns, _write_csv, _join_text),
     ".jsonl": Format(_json_chunks, _as_is, _nested_columns, _write_json, _join_text),
-    ".parquet": Format(_parquet_chunks, _as_is, _flat_columns, _write_parquet, _join_parquet),
+    ".parquet": Format(_parquet_chunks, _of_arrow, _flat_columns, _write_parquet, _join_parquet),
 }

@@ -13,12 +13,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from service.web.errors import SettingsError
 from service.web.settings import Settings
 
 # Options of the hosts that start containers (KServe's spelling), and the variable that each stands for.
 FLAGS = {"model_name": "MODEL_NAME", "model_dir": "AZUREML_MODEL_DIR", "http_port": "PORT", "workers": "WORKERS"}
+COMMANDS = ("serve", "check", "score")
 SERVER = ["-m", "gunicorn", "--config", "python:service.web.gunicorn_conf"]
 
 
@@ -26,9 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = _parser()
-    known, unknown = parser.parse_known_args(arguments)
+    known, unknown = parser.parse_known_args(_with_command(arguments))
     for flag, variable in FLAGS.items():
-        if getattr(known, flag) is not None:
+        if flag in known:
             os.environ[variable] = getattr(known, flag)
     try:
         if known.command == "serve":
@@ -83,27 +85,34 @@ def _score(known: argparse.Namespace) -> int:
     return 0
 
 
+def _with_command(arguments: Sequence[str]) -> list[str]:
+    """Name the command where only options are given: else the value of an unknown one would be taken for it."""
+    is_bare = bool(arguments) and arguments[0].startswith("-") and not {*COMMANDS, "-h", "--help"} & {*arguments}
+    return ["serve", *arguments] if is_bare else list(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
+    # Without a default, an option after the command does not hide the same one before it.
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("--model_name", "--model-name", help="its name in /v1 and /v2 routes (MODEL_NAME)")
     shared.add_argument("--model_dir", "--model-dir", help="the folder with both models (AZUREML_MODEL_DIR)")
     shared.add_argument("--http_port", "--http-port", help="the port to listen on (PORT)")
     shared.add_argument("--workers", help="how many processes (WORKERS)")
     parser = argparse.ArgumentParser(
-        "python -m service", description="Predictions with the reasons for them.", parents=[shared]
+        "python -m service",
+        description="Predictions with the reasons for them.",
+        parents=[shared],
+        allow_abbrev=False,
     )
     parser.set_defaults(command="serve")
-    commands = parser.add_subparsers(title="commands", metavar="serve | check | score")
+    commands = parser.add_subparsers(title="commands", metavar=" | ".join(COMMANDS))
+    options: Any = {"parents": [shared], "allow_abbrev": False}
     for name, says in (
         ("serve", "serve the models over HTTP (default)"),
         ("check", "load the models and score the example"),
     ):
-        commands.add_parser(name, help=says, parents=[shared], argument_default=argparse.SUPPRESS).set_defaults(
-            command=name
-        )
-    score = commands.add_parser(
-        "score", help="score the rows of a file", parents=[shared], argument_default=argparse.SUPPRESS
-    )
+        commands.add_parser(name, help=says, **options).set_defaults(command=name)
+    score = commands.add_parser("score", help="score the rows of a file", **options)
     score.set_defaults(command="score")
     score.add_argument("file", type=Path, metavar="FILE", help="CSV (.csv), Parquet (.parquet) or JSON lines (.jsonl)")
     score.add_argument("--output", type=Path, default=None, help="where to write; by default FILE.scored beside FILE")

@@ -5,10 +5,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -47,17 +48,20 @@ class Service:
     process: subprocess.Popen
     port: int
     log_file: Path
+    trusted: ssl.SSLContext | None = None  # of a service with TLS
+
+    def connection(self):
+        if self.trusted is None:
+            return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60))
+        return closing(http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.trusted))
 
     def ask(self, method, path, body=None, content_type=JSON, **headers):
         if body is not None:
             headers["Content-Type"] = content_type
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
+        with self.connection() as connection:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
-        finally:
-            connection.close()
 
     def score(self, body, content_type=JSON, query="", **headers):
         return self.ask("POST", f"/score{query}", body, content_type, **headers)
@@ -84,9 +88,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_gunicorn(log, **settings):
+def start_gunicorn(log, arguments=("serve",), under=(), **settings):
     environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "GUNICORN_CMD_ARGS")}
-    command = [sys.executable, "-m", "service", "serve"]
+    command = [*under, sys.executable, "-m", "service", *arguments]
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -108,13 +112,16 @@ def stop(process):
 
 
 @contextmanager
-def serving(folder, **settings):
-    """Run the service, with two workers unless told otherwise, for a while; it has to end well on SIGTERM."""
+def serving(folder, arguments=("serve",), under=(), trusted=None, **settings):
+    """Run the service, with two workers unless told otherwise, for a while; it has to end well on SIGTERM.
+
+    `under` is a command that runs what comes after it, in the same process.
+    """
     settings = {"PORT": str(free_port()), "WORKERS": "2", **settings}
     log_file = folder / "service.log"
     with log_file.open("wb") as log:
-        process = start_gunicorn(log, **settings)
-    service = Service(process, int(settings["PORT"]), log_file)
+        process = start_gunicorn(log, arguments, under, **settings)
+    service = Service(process, int(settings["PORT"]), log_file, trusted)
     try:
         deadline = time.monotonic() + 60
         while not service.is_up(workers=int(settings["WORKERS"])):

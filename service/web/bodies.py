@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.scoring import payload
@@ -43,22 +44,27 @@ def _received(request: Request, seconds: float) -> bytes:
     connection = request.environ.get("gunicorn.socket")
     if connection is None:  # another server, a test client: it minds its own clients
         return _all_bytes(request)
-    with reading(connection, seconds) as progress:
+    with reading(lambda: connection, seconds) as progress:
         try:
-            body = _all_bytes(request)
-        except OSError as error:
-            raise BodyError("Body: the connection broke off before its end.") from error
-    if progress.is_cut:
-        raise SlowBodyError(f"Body: expected it whole within {seconds:g} seconds; send it faster, or fewer rows.")
-    return body
+            return _all_bytes(request)
+        except BodyError as error:
+            if progress.is_cut:
+                raise SlowBodyError(
+                    f"Body: expected it whole within {seconds:g} seconds; send it faster, or fewer rows."
+                ) from error
+            raise
 
 
 def _all_bytes(request: Request) -> bytes:
-    # `curl -d` declares a form: take the bytes before Werkzeug parses them away. The Content-Type is advice only.
-    body = request.get_data(cache=False, parse_form_data=False)
     declared = request.content_length
-    if declared is None and request.environ["wsgi.input"].read(1):
+    try:
+        # `curl -d` declares a form: take the bytes before Werkzeug parses them away. The Content-Type is advice only.
+        body = request.get_data(cache=False, parse_form_data=False)
         # A chunked body declares no length: Werkzeug reads it up to the cap and drops the rest without a word.
+        is_longer = declared is None and bool(request.environ["wsgi.input"].read(1))
+    except (OSError, ParseException) as error:  # of the socket, and of gunicorn's reader of chunks
+        raise BodyError("Body: it broke off before its end, or a chunk of it is malformed.") from error
+    if is_longer:
         raise RequestEntityTooLarge
     if declared is not None and len(body) < declared:
         raise BodyError(f"Body: expected the {declared} bytes of Content-Length, got {len(body)}.")

@@ -4,15 +4,17 @@ Gunicorn reads the module's variables and functions by name; its documentation e
 line come after and win.
 """
 
+import atexit
+import gc
 import os
 import shutil
 import tempfile
-from pathlib import Path
+import time
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
-from service.web.drain import drain_on_sigterm
+from service.web.drain import SharedFlag, drain_on_sigterm
 from service.web.errors import SettingsError, WebError
 from service.web.logs import log_config
 from service.web.settings import Settings
@@ -22,9 +24,27 @@ try:
 except SettingsError as error:
     raise SystemExit(str(error)) from None
 
-# In memory where there is such a folder: a slow or full disk must not stop the workers.
-_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-_metrics_folder = tempfile.mkdtemp(prefix="scoring-metrics-", dir=_memory)
+MEMORY, ROOM = "/dev/shm", 16 * 2**20  # the workers' numbers are mapped into memory: without room they would crash
+
+
+def _folder_in_memory() -> str | None:
+    """Return a folder in memory with room: a slow or full disk must not stop the workers. None where there is none."""
+    return MEMORY if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM else None
+
+
+try:
+    _memory = _folder_in_memory()
+    _metrics_folder = tempfile.mkdtemp(prefix="scoring-metrics-", dir=_memory)
+except OSError as error:
+    raise SystemExit(f"expected room for small files in {MEMORY} or the folder TMPDIR, but {error}") from None
+
+
+def _remove_metrics_folder(owner: int) -> None:
+    if os.getpid() == owner:  # and not a worker, which has inherited this
+        shutil.rmtree(_metrics_folder, ignore_errors=True)
+
+
+atexit.register(_remove_metrics_folder, os.getpid())
 
 # Read by libraries when they are imported, which is after this module.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
@@ -67,8 +87,13 @@ logconfig_dict = log_config("INFO")
 
 
 def when_ready(server: Any) -> None:
-    """Let SIGTERM begin with a drain."""
+    """Let SIGTERM begin with a drain, and the workers share what is loaded: a collector that walks it would copy it."""
     drain_on_sigterm(_settings.drain)
+    gc.collect()
+    gc.freeze()
+
+
+_boot_has_failed = SharedFlag()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -76,8 +101,14 @@ def post_worker_init(worker: Any) -> None:
     try:
         worker.wsgi.extensions["warm_up"]()
     except WebError as error:
+        # Gunicorn gives up when one worker ends so, and does not try for ever. It can bear only one of them.
+        while _boot_has_failed and worker.alive and worker.is_parent_alive():
+            time.sleep(0.1)
+        if _boot_has_failed:
+            raise SystemExit(0) from None
+        _boot_has_failed.set()
         worker.log.error("%s", error)
-        raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None  # gunicorn then gives up, and does not try for ever
+        raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -85,8 +116,3 @@ def child_exit(server: Any, worker: Any) -> None:
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-
-
-def on_exit(server: Any) -> None:
-    """Take the metrics folder away."""
-    shutil.rmtree(Path(_metrics_folder), ignore_errors=True)

@@ -32,7 +32,7 @@ class Keys:
         if self._file is None:
             return
         scheme, _, key = (authorization or "").partition(" ")
-        given = key.strip().encode("utf-8", "surrogateescape")
+        given = key.strip(" \t").encode("latin-1", "replace")  # WSGI gives the bytes of a header so
         # Every key is compared, in a time that does not depend on where they differ.
         matches = [hmac.compare_digest(given, known) for known in self._current(self._file)]
         if scheme.lower() != "bearer" or not any(matches):

@@ -53,6 +53,13 @@ class Scoring:
         if name != self.settings.model_name:
             raise NoModelError(f"No model {name[:60]!r} here; this service has {self.settings.model_name!r}.")
 
+    def query(self) -> dict[str, str]:
+        """Return what the present request asks for in its query, each option once."""
+        repeated = next((name for name, values in request.args.lists() if len(values) > 1), None)
+        if repeated is not None:
+            raise BodyError(f"Option {repeated[:60]!r}: expected it once.")
+        return request.args.to_dict()
+
     def run(self, raw_data: str, options: Mapping[str, Any], *, explain: bool = True) -> Any:
         """Hand a body to the entry script and return what it answers.
 

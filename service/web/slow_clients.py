@@ -6,9 +6,11 @@ Whoever reads from a client says so here; the worker's main loop hangs up on tho
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+
+SECONDS_TO_GO = 2.0
 
 
 @dataclass(eq=False)
@@ -17,14 +19,15 @@ class Reading:
 
     Attributes
     ----------
-    connection : socket
+    connection : callable
+        Answers the socket: the start of TLS puts another one in the place of the first.
     end : float
         When it should be through, on the monotonic clock.
     is_cut : bool
         Whether it was hung up on.
     """
 
-    connection: socket.socket
+    connection: Callable[[], socket.socket]
     end: float
     is_cut: bool = False
 
@@ -33,14 +36,14 @@ class Reading:
         self.is_cut = True
         with suppress(OSError):  # the client may have gone by itself
             # The plain socket's method: that of a TLS socket would take its state away from the reading thread.
-            socket.socket.shutdown(self.connection, socket.SHUT_RD)
+            socket.socket.shutdown(self.connection(), socket.SHUT_RD)
 
 
 _readings: dict[int, Reading] = {}  # by thread
 
 
 @contextmanager
-def reading(connection: socket.socket, seconds: float) -> Iterator[Reading]:
+def reading(connection: Callable[[], socket.socket], seconds: float) -> Iterator[Reading]:
     """Say that this thread reads from a client, and for how long it may."""
     one = Reading(connection, time.monotonic() + seconds)
     _readings[threading.get_ident()] = one
@@ -61,3 +64,11 @@ def hang_up_on_slow_clients() -> None:
     for one in list(_readings.values()):
         if now > one.end and not one.is_cut:
             one.cut()
+
+
+def let_go(connection: socket.socket) -> None:
+    """Say that nothing more will come, and wait a little for the client to go: it may still be taking the answer."""
+    with suppress(OSError), reading(lambda: connection, SECONDS_TO_GO) as rest:
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(2**16) and not rest.is_cut:
+            pass

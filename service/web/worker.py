@@ -1,12 +1,14 @@
-"""Gunicorn's threaded worker, hardened: it hangs up on slow clients, and while draining after each answer."""
+"""Gunicorn's threaded worker, hardened: no client keeps a thread, or the main loop, by doing nothing."""
 
+import selectors
+from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.web.drain import draining
 from service.web.settings import Settings
-from service.web.slow_clients import finished, hang_up_on_slow_clients, reading
+from service.web.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
 
 
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
@@ -16,10 +18,31 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.slow_client = Settings.from_environment().slow_client
 
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a connection to the pool of threads, a new one when its first byte is there.
+
+        Until then it is like a kept-alive one: the main loop watches it, and closes it when it stays silent. Gunicorn
+        would let it keep a thread for five seconds.
+        """
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_first_byte, conn))
+
+    def _on_first_byte(self, conn: TConn, client: Any) -> None:
+        conn.data_ready = True
+        self.on_client_socket_readable(conn, client)
+
     def handle(self, conn: TConn) -> Any:
         """Handle one request of a connection, in a thread of the pool; first its headers are read."""
-        with reading(conn.sock, self.slow_client):
-            return super().handle(conn)
+        with reading(lambda: conn.sock, self.slow_client):
+            is_kept = super().handle(conn)
+        if not is_kept:
+            let_go(conn.sock)  # gunicorn would wait for the client in the main loop, and everybody with it
+        return is_kept
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         """Answer a request whose headers have been read."""

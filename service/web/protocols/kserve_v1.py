@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from service.web.json_out import json_response
 from service.web.scoring import Scoring
@@ -32,6 +32,6 @@ def routes(scoring: Scoring) -> Blueprint:
     def _answer(name: str, *, explain: bool) -> Any:
         text = scoring.read_body()
         scoring.check_name(name)
-        return scoring.run(text, request.args, explain=explain)
+        return scoring.run(text, scoring.query(), explain=explain)
 
     return blueprint

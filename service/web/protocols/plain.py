@@ -1,6 +1,6 @@
 """Azure ML's routes, which people use too: liveness and scores."""
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from service.web.json_out import json_response
 from service.web.scoring import Scoring
@@ -16,6 +16,6 @@ def routes(scoring: Scoring) -> Blueprint:
 
     @blueprint.post("/score")
     def score() -> Response:
-        return json_response(scoring.run(scoring.read_body(), request.args))
+        return json_response(scoring.run(scoring.read_body(), scoring.query()))
 
     return blueprint

@@ -28,7 +28,7 @@ def routes(scoring: Scoring) -> Blueprint:
 
     @blueprint.post("/invocations")
     def invocations() -> Response:
-        return json_response(scoring.run(_rows(scoring), request.args, explain=False))
+        return json_response(scoring.run(_rows(scoring), scoring.query(), explain=False))
 
     return blueprint
 

@@ -1,0 +1,81 @@
+"""What a request to /score can ask for beyond predictions and importances, behind a real server."""
+
+import numpy as np
+import pytest
+
+from service.scoring import load
+
+
+@pytest.fixture(scope="module")
+def body(four_rows):
+    return four_rows.to_json()
+
+
+@pytest.fixture(scope="module")
+def default(service, body):
+    return service.score(body).json()
+
+
+def test_explain_false_is_predictions_alone(service, body, default):
+    """In each spelling of false; in each of true the answer is the default one."""
+    for no in ("false", "0", "False"):
+        assert service.score(body, query=f"?explain={no}").json() == {"predictions": default["predictions"]}
+    for yes in ("true", "1", "TRUE"):
+        assert service.score(body, query=f"?explain={yes}").json() == default
+
+
+def test_top_k_names_the_largest_of_the_predicted_class(service, body, default, iris):
+    """By size, each with its own value; more than there are features are all of them."""
+    values = np.array(default["local_importance_values"])
+    for k in (1, 3, 4, 999_999_999):
+        answer = service.score(body, query=f"?top_k={k}").json()
+        assert list(answer) == ["predictions", "local_importance_values", "top_importances"]
+        for row, (predicted, named) in enumerate(zip(answer["predictions"], answer["top_importances"], strict=True)):
+            of_row = values[predicted, row]
+            assert [one["importance"] for one in named] == sorted(of_row, key=abs, reverse=True)[:k]
+            assert all(of_row[iris.columns.get_loc(one["feature"])] == one["importance"] for one in named)
+            assert len(named) == min(k, 4)
+
+
+def test_numbers_beside_the_importances(service, default, iris_model, iris_folder, four_rows):
+    """Standard errors of their shape, expected values to which they add up, and predict_proba's own numbers."""
+    query = "?standard_errors=true&expected_values=true&probabilities=true"
+    answer = service.score(four_rows.to_json(), query=query).json()
+
+    assert list(answer)[:2] == ["predictions", "local_importance_values"]
+    assert {name: answer[name] for name in default} == default
+    assert answer["probabilities"] == iris_model.predict_proba(four_rows).tolist()
+    assert answer["expected_values"] == load(iris_folder).expected_values
+    total = np.array(answer["expected_values"]) + np.array(answer["local_importance_values"]).sum(axis=2).T
+    assert np.allclose(total, answer["probabilities"], atol=1e-9)
+    found = load(iris_folder).explain_rows(four_rows)
+    assert answer["standard_errors"] == (None if found.standard_errors is None else found.standard_errors.tolist())
+
+
+def test_without_importances_there_can_be_probabilities(service, body, default):
+    """What does not need an explanation does not compute one."""
+    answer = service.score(body, query="?explain=false&probabilities=1&expected_values=0").json()
+    assert list(answer) == ["predictions", "probabilities"]
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("explain=maybe", "'explain': expected true or false, got 'maybe'"),
+        ("explain=", "'explain': expected true or false, got ''"),
+        ("top_k=0", "'top_k': expected a whole number of at least 1, got '0'"),
+        ("top_k=-1", "'top_k'"),
+        ("top_k=2.5", "'top_k'"),
+        ("top_k=1000000000", "'top_k'"),
+        ("top_k=%C2%B2", "'top_k'"),
+        ("topk=3", "'topk': expected one of explain, top_k"),
+        ("explain=false&top_k=3", "top_k: expected with an explanation only"),
+        ("explain=false&standard_errors=true", "standard_errors: expected with an explanation only"),
+        ("explain=true&explain=false", "'explain': expected it once"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(service, body, query, named):
+    """400 that names the option, what was expected and what came."""
+    answer = service.score(body, query=f"?{query}")
+    assert answer.status == 400
+    assert named in answer.json()["message"]
