@@ -22,8 +22,9 @@ N_EXPLAINED_ROWS = 4
 N_PARTS = 8
 ROWS_EACH = 16  # of a part
 ROWS_EACH_CALLED = 8  # where every evaluation calls the model: about 65,000 rows in all
-COALITIONS = 256
-MOST_SAMPLED_FEATURES = COALITIONS // 4  # more of them need more coalitions: not affordable
+COALITIONS_CALLED = 256
+COALITIONS = 1024  # elsewhere: with fewer, the noise of a summary's importances passes for its error
+MOST_SAMPLED_FEATURES = COALITIONS_CALLED // 4  # more of them need more coalitions: not affordable
 
 
 def background_error(
@@ -81,5 +82,6 @@ def _parts(engine: Engine, n_examples: int, seed: int) -> NDArray[np.intp]:
 
 def _importances(engine: Engine, rows: NDArray[Any]) -> NDArray[np.float64]:
     """Explain rows, where values are sampled with few coalitions that are the same for every background."""
-    few = engine.on_whole_background(COALITIONS) if isinstance(engine, KernelEngine) else engine
-    return few.importances(rows).values
+    if isinstance(engine, KernelEngine):
+        engine = engine.on_whole_background(COALITIONS_CALLED if engine.method == "kernel" else COALITIONS)
+    return engine.importances(rows).values
