@@ -295,7 +295,8 @@ def _parquet() -> Any:
 
 
 def _parquet_chunks(file: Path, size: int) -> Iterator[Table]:
-    with _parquet().ParquetFile(file, buffer_size=2**20) as source:  # without a buffer it reads whole columns
+    # Otherwise a whole row group, which can be the whole file, is read ahead.
+    with _parquet().ParquetFile(file, pre_buffer=False, buffer_size=2**20) as source:
         for batch in source.iter_batches(batch_size=size):
             yield dict(zip(batch.schema.names, batch.columns, strict=True))
 
