@@ -84,9 +84,13 @@ def build_image(
         "forcerm": True,
         "nocache": fresh,
         "timeout": config.timeouts.build,
-        "buildargs": {"BASE_IMAGE": config.base_image},
+        "buildargs": {"BASE_IMAGE": config.base_image, "NAME": config.name},
         "labels": specs.image_labels(
-            made_from, context.digest("requirements.lock"), context.digest("app/models/"), config, base
+            config,
+            base,
+            input=made_from,
+            lock=context.digest("requirements.lock"),
+            models=context.digest("app/models/"),
         ),
     }
     said: deque[str] = deque(maxlen=KEPT_LINES)

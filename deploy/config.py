@@ -38,14 +38,14 @@ class Timeouts:
         From a container's start until its service is ready.
     request : int, default 60
         For one scored request.
-    drain : int, default 30
-        For a replica to end the requests that it has, once it is told to stop.
+    drain : int, default 1
+        For which a replica that is told to stop goes on accepting, each answer asking the client to connect anew.
     """
 
     build: int = 1800
     ready: int = 60
     request: int = 60
-    drain: int = 30
+    drain: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Configuration:
     memory_gb: float = 1.0
     replicas: int = 1
     workers: int = 0
-    threads: int = 4
+    threads: int = 0
     port: int = 8080
     bind: str = "127.0.0.1"
     engine: str = ""
@@ -100,11 +100,6 @@ class Configuration:
     def has_secrets(self) -> bool:
         """Whether the replicas need the volume with keys or certificates."""
         return self.auth_enabled or bool(self.tls.certificate)
-
-    @property
-    def worker_count(self) -> int:
-        """Processes in each replica: as given, else one for each whole CPU."""
-        return self.workers or max(1, int(self.cpu_cores))
 
     @property
     def scheme(self) -> str:
@@ -196,8 +191,8 @@ def _yaml_file(path: Path) -> dict[str, Any]:
 def _fit_together(config: Configuration) -> None:
     if bool(config.tls.certificate) != bool(config.tls.key):
         raise ConfigurationError("tls: expected a certificate and its key, got one of them")
-    if config.timeouts.drain < 1:
-        raise ConfigurationError("timeouts.drain: expected at least 1 second")
+    if config.timeouts.drain > 20:
+        raise ConfigurationError(f"timeouts.drain: expected at most 20 seconds, got {config.timeouts.drain}")
     reserved = sorted(RESERVED & set(config.env))
     if reserved:
         raise ConfigurationError(f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml")
@@ -292,7 +287,7 @@ CHECKS: dict[str, Check] = {
     "memory_gb": _number(float, 0.1, 16384),
     "replicas": _number(int, 1, 100),
     "workers": _number(int, 0, 1024),
-    "threads": _number(int, 1, 1024),
+    "threads": _number(int, 0, 1024),
     "port": _number(int, 1, 65535),
     "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
     "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),

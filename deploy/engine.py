@@ -197,10 +197,11 @@ class Engine:
         except NotFoundError:
             return None
 
-    def images(self, name: str) -> list[dict[str, Any]]:
-        """List the images of a deployment."""
+    def images(self, name: str, role: str) -> list[dict[str, Any]]:
+        """List the images of a deployment, newest first."""
         with translated("listing images"):
-            return self.api.images(filters={"label": [f"{LABEL}name={name}", f"{LABEL}role=image"]})
+            found = self.api.images(filters={"label": [f"{LABEL}name={name}", f"{LABEL}role={role}"]})
+        return sorted(found, key=lambda image: -image["Created"])
 
     def remove_image(self, image: str) -> bool:
         """Remove an image that no container uses; say whether it is gone."""

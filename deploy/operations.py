@@ -13,7 +13,7 @@ from typing import Any
 
 from deploy import build, rollout, secrets, specs
 from deploy.audit import audited
-from deploy.config import Configuration, Timeouts
+from deploy.config import Configuration
 from deploy.console import Console
 from deploy.engine import Engine
 from deploy.errors import ConfigurationError, NotDeployedError
@@ -137,6 +137,8 @@ def change(engine: Engine, name: str, root: Path, console: Console, doing: str, 
 def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None:
     """Make a new primary key and keep the old one as the secondary: clients move over, then rotate once more.
 
+    The service reads the file again by itself when it has changed; nothing is restarted.
+
     Raises
     ------
     NotDeployedError
@@ -148,26 +150,19 @@ def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None
         if known is None:
             raise NotDeployedError(f"{name}: has no keys; set auth_enabled: true and deploy")
         secrets.write_keys(engine, name, (secrets.new_key(), known[0]))
-        rollout.roll_out(engine, now, console)
 
 
 def down(engine: Engine, name: str, root: Path, console: Console) -> None:
     """Remove everything that is deployed under a name: containers, releases, keys, images. Twice is as good as once."""
     with audited(root, name, "down"), locked(engine, name, "down"):
-        state = look(engine, name)
-        rollout.retire(engine, state.replicas, _drain(engine, name, state.release), console)
+        rollout.retire(engine, look(engine, name).replicas, console)
         for container in engine.containers(name):
             if container.label("role") != specs.LOCK:
                 engine.remove(container.id)
         engine.remove_volume(specs.secrets_volume(name))
-        for image in engine.images(name):
+        for image in [*engine.images(name, specs.IMAGE), *engine.images(name, specs.STAGE)]:
             engine.remove_image(image["Id"])
     console.say(f"{name}: nothing is deployed")
-
-
-def _drain(engine: Engine, name: str, release: str) -> int:
-    known = {found.id: found.config.timeouts.drain for found in build.releases(engine, name)}
-    return known.get(release, Timeouts().drain)
 
 
 def check_properties(engine: Engine, config: Configuration) -> None:

@@ -48,7 +48,7 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
         seconds = start_beside(engine, release, before, anchor)
         found.append(f"ready after {max(seconds):.1f} s")
     with accepted(release, console):
-        retire(engine, before.replicas, release.config.timeouts.drain, console)
+        retire(engine, before.replicas, console)
         for container in before.anchors:
             if container.id != anchor:
                 engine.remove(container.id)
@@ -67,18 +67,18 @@ def start_beside(engine: Engine, release: Release, before: State, anchor: str) -
         with uninterrupted("removing the new replicas"):
             for container in started:
                 # Those that listen already may have requests: let them end.
-                engine.stop(container, release.config.timeouts.drain)
+                engine.stop(container, specs.STOP_SECONDS)
                 engine.remove(container)
             if not before.replicas:
                 engine.remove(anchor)
         raise
 
 
-def retire(engine: Engine, replicas: list[Container], drain: int, console: Console) -> None:
+def retire(engine: Engine, replicas: list[Container], console: Console) -> None:
     """Let replicas end their requests and remove them, one by one."""
     for replica in replicas:
         with console.step(f"Retiring {replica.name} (release {replica.label('release')})"):
-            engine.stop(replica.id, drain)
+            engine.stop(replica.id, specs.STOP_SECONDS)
             engine.remove(replica.id)
 
 
@@ -137,7 +137,7 @@ def _one_generation(engine: Engine, name: str, state: State, console: Console) -
               if generation != state.serving]  # fmt: skip
     if others:
         console.say(f"Keeping release {state.release}: an interrupted rollout left two side by side")
-        retire(engine, others, kept(engine, name, state.release).config.timeouts.drain, console)
+        retire(engine, others, console)
     used = {_anchor_of(engine, replica) for replica in state.generations[state.serving]}
     idle = [anchor for anchor in state.anchors if anchor.id not in used]
     for anchor in idle if used else []:
@@ -155,7 +155,7 @@ def _all_running(engine: Engine, name: str, console: Console) -> bool:
     anchor = find_anchor(engine, state, release)
     sick = [replica for replica in state.replicas if replica not in healthy]
     seconds = start_beside(engine, release, state, anchor)
-    retire(engine, [*healthy, *sick], release.config.timeouts.drain, console)
+    retire(engine, [*healthy, *sick], console)
     console.say(f"  ready after {max(seconds):.1f} s")
     return True
 
@@ -237,7 +237,8 @@ def prune(engine: Engine, name: str, retain: int) -> list[str]:
     for release in surplus:
         forget(engine, name, release.id)
     in_use = {container.image for container in engine.containers(name)}
-    for image in engine.images(name):
-        if image["Id"] not in in_use:
-            engine.remove_image(image["Id"])
+    unused = [image for image in engine.images(name, specs.IMAGE) if image["Id"] not in in_use]
+    # The newest stage stays: the next build starts from it.
+    for image in [*unused, *engine.images(name, specs.STAGE)[1:]]:
+        engine.remove_image(image["Id"])
     return [release.id for release in surplus]

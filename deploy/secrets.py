@@ -66,7 +66,7 @@ def read_keys(engine: Engine, name: str) -> Pair | None:
 
 
 def write_keys(engine: Engine, name: str, keys: Pair) -> None:
-    """Replace both keys; a running service takes them over when it is replaced."""
+    """Replace both keys; a running service reads them again by itself."""
     _put(engine, name, {"keys": _lines(*keys)})
 
 

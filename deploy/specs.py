@@ -24,11 +24,13 @@ SERVICE_PORT = 8080  # inside the namespace
 PROBE_PORTS = range(9001, 10000)
 SECRETS_FOLDER = "/run/secrets"
 USER = 10001
+PIDS = 1024  # threads count
 SECOND = 10**9  # the API counts in nanoseconds
 PROBE = ["/opt/venv/bin/python", "-I", "/app/probe.py"]
-THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+STOP_SECONDS = 35  # the service itself ends within 30: what is in flight is answered
 
 ANCHOR, REPLICA, RELEASE, PREFLIGHT, LOCK, COURIER = "anchor", "replica", "release", "preflight", "lock", "courier"
+IMAGE, STAGE = "image", "stage"  # what runs, and what it was built in
 
 
 @dataclass(frozen=True)
@@ -177,8 +179,10 @@ def hardened(memory: int, nano_cpus: int, pids: int) -> Body:
 
 
 def environment(config: Configuration, probe_port: int) -> dict[str, str]:
-    """Set up the service: where it listens, how many processes and threads, by its limits."""
-    threads = str(max(1, int(config.cpu_cores / config.worker_count)))
+    """Set up the service: where it listens, and what the configuration says.
+
+    Processes and BLAS threads are not in it unless given: the service chooses them by the limits that it finds itself in.
+    """
     found = {
         **config.env,
         "ENTRY_SCRIPT": f"/app/{config.entry_script.rsplit('/', 1)[-1]}",
@@ -186,11 +190,11 @@ def environment(config: Configuration, probe_port: int) -> dict[str, str]:
         "PORT": str(SERVICE_PORT),
         "PROBE_PORT": str(probe_port),
         "REUSE_PORT": "1",
-        "WORKERS": str(config.worker_count),
-        "THREADS": str(config.threads),
         "DRAIN_SECONDS": str(config.timeouts.drain),
-        **dict.fromkeys(THREAD_POOLS, threads),
     }
+    for key in ("workers", "threads"):
+        if getattr(config, key):
+            found[key.upper()] = str(getattr(config, key))
     if config.auth_enabled:
         found["AUTH_KEYS_FILE"] = f"{SECRETS_FOLDER}/keys"
     if config.tls.certificate:
@@ -198,25 +202,15 @@ def environment(config: Configuration, probe_port: int) -> dict[str, str]:
     return found
 
 
-def start_command(probe_port: int) -> list[str]:
-    """Start the service. gunicorn's own flags stand for PROBE_PORT and REUSE_PORT."""
-    return [
-        *("gunicorn", "--config", "service/web/gunicorn_conf.py", "--reuse-port"),
-        *("--bind", f"0.0.0.0:{SERVICE_PORT}", "--bind", f"127.0.0.1:{probe_port}"),
-    ]
-
-
-def image_labels(
-    release_input: str, lock_hash: str, models_hash: str, config: Configuration, base: str
-) -> dict[str, str]:
-    """Describe an image: what it is, and what it was made from."""
+def image_labels(config: Configuration, base: str, **made_from: str) -> dict[str, str]:
+    """Describe an image: what it is, and the hashes of what it was made from."""
     return {
         "org.opencontainers.image.title": config.name,
         "org.opencontainers.image.description": config.description or "Scores rows and says why",
         "org.opencontainers.image.created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "org.opencontainers.image.base.name": config.base_image,
         "org.opencontainers.image.base.digest": base,
-        **labels(config.name, "image", input=release_input, lock=lock_hash, models=models_hash),
+        **labels(config.name, IMAGE, **made_from),
     }
 
 
@@ -225,13 +219,12 @@ def _service(release: Release, probe_port: int) -> Body:
     limits = hardened(
         memory=int(config.memory_gb * 2**30),
         nano_cpus=int(config.cpu_cores * SECOND),
-        pids=64 + 4 * config.worker_count * (config.threads + 4),
+        pids=PIDS,
     )
     if config.has_secrets:
         limits["Mounts"] = [_secrets(config.name, read_only=True)]
     return {
         "Image": release.image,
-        "Cmd": start_command(probe_port),
         "Env": [f"{key}={value}" for key, value in sorted(environment(config, probe_port).items())],
         "Healthcheck": {
             "Test": ["CMD", *PROBE, "health"],
@@ -242,7 +235,7 @@ def _service(release: Release, probe_port: int) -> Body:
             "StartInterval": SECOND,  # from Docker 25 on; the deployment itself asks more often
         },
         "StopSignal": "SIGTERM",
-        "StopTimeout": config.timeouts.drain + 5,
+        "StopTimeout": STOP_SECONDS,
         "HostConfig": limits,
     }
 
