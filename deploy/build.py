@@ -49,7 +49,7 @@ def build_release(engine: Engine, config: Configuration, root: Path, console: Co
     with console.step("Gathering the files, and asking the entry script for the example's answer") as found:
         context = gather(config, root, pip_files())
         found.append(f"{len(context.files)} files, {sum(map(len, context.files.values())) / 2**20:.1f} MB")
-    image = build_image(engine, config, context, base, console, fresh)
+    image = build_image(engine, config, context, base, console, fresh=fresh)
     release = Release(release_id(image, config), image, config, content_hash(engine, config.name, image), time.time())
     return record(engine, release)
 
@@ -61,7 +61,7 @@ def base_image(engine: Engine, name: str, console: Console) -> str:
             try:
                 engine.pull(name, console.detail)
             except (BuildError, EngineError) as error:
-                raise BuildError(f"pulling {name}: {error}; {HOW_TO_MAKE_A_BASE}") from error
+                raise BuildError(f"{error}; {HOW_TO_MAKE_A_BASE}") from error
         found = engine.image(name)
     if found is None:
         raise BuildError(f"pulling {name}: the engine has no such image afterwards; {HOW_TO_MAKE_A_BASE}")
@@ -69,7 +69,7 @@ def base_image(engine: Engine, name: str, console: Console) -> str:
 
 
 def build_image(
-    engine: Engine, config: Configuration, context: Context, base: str, console: Console, fresh: bool = False
+    engine: Engine, config: Configuration, context: Context, base: str, console: Console, *, fresh: bool = False
 ) -> str:
     """Build the image of a context, or find the one that was built of it before; return its id."""
     made_from = hashlib.sha256(f"{context.digest()} {base}".encode()).hexdigest()

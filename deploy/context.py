@@ -155,7 +155,7 @@ def _method(manifest: bytes) -> object:
 
 
 def _code(config: Configuration, root: Path) -> dict[str, bytes]:
-    found = {}
+    found: dict[str, bytes] = {}
     for index, text in enumerate(config.code):
         path = root / text
         if path.is_dir():

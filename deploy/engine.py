@@ -1,6 +1,7 @@
 """The one module that talks to the Docker Engine, through the `docker` package's client of its API.
 
-A thin seam: bodies come ready from `deploy.specs`, exceptions leave as those of `deploy.errors`, nothing is decided here.
+A thin seam: bodies come ready from `deploy.specs`, exceptions leave as those of `deploy.errors`, nothing is decided
+here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import docker
 import requests
 import urllib3
+from docker.utils.socket import frames_iter
 
 from deploy.errors import BuildError, ConflictError, EngineError, NotFoundError, UnreachableError
 from deploy.specs import LABEL, Body
@@ -147,21 +149,18 @@ class Engine:
         """Run a command in a running container; return its exit code and what it wrote."""
         with translated(f"running {command[-1]} in container {container[:12]}"):
             created = self.api.exec_create(container, command)["Id"]
-            output = self.api.exec_start(created)
+            # The client leaves the socket of a finished command open: so it is taken, read and closed here.
+            socket = self.api.exec_start(created, socket=True)
+            try:
+                output = b"".join(chunk for _, chunk in frames_iter(socket, tty=False))
+            finally:
+                socket._response.close()
             return self.api.exec_inspect(created)["ExitCode"], output.decode(errors="replace")
 
-    def logs(self, container: str, lines: int | str = 15, follow: bool = False) -> Iterator[str]:
-        """Yield the last lines of a container's log, and those to come."""
+    def logs(self, container: str, lines: int | str = 15) -> list[str]:
+        """Return the last lines of a container's log; "all" for all of them."""
         with translated(f"reading the log of container {container[:12]}"):
-            stream = self.api.logs(container, stream=True, follow=follow, tail=lines)
-            for chunk in stream:
-                yield from chunk.decode(errors="replace").splitlines()
-
-    def oom_events(self, container: str, since: float, until: float) -> int:
-        """Count the engine's out-of-memory events of a container; it remembers the latest 256 events of all kinds."""
-        wanted = {"type": "container", "event": "oom", "container": container}
-        with translated("reading the engine's events"):
-            return len(list(self.api.events(since=int(since), until=int(until) + 1, filters=wanted, decode=True)))
+            return str(self.api.logs(container, tail=lines).decode(errors="replace")).splitlines()
 
     # --- files ---
 

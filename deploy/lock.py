@@ -1,7 +1,8 @@
 """Which of the locked packages an image needs.
 
-shap with numba and llvmlite weighs 180 MB and is needed for scoring by one engine only; the scoring explainer's manifest
-says so. The lock says who asked for which package (its "via" lines), so what came with shap alone leaves with it.
+shap with numba and llvmlite weighs 180 MB and is needed for scoring by one engine only; the scoring explainer's
+manifest says so. The lock says who asked for which package (its "via" lines), so what came with shap alone leaves with
+it.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ def _lock(engine: Engine, name: str) -> Container | None:
 
 def _sentence(name: str, held: dict[str, Any]) -> str:
     return (
-        f"{name}: {held['who']} is deploying ({held['doing']}, process {held['pid']}) since {held['since']}; wait, or if "
-        "that is no longer so: python -m deploy unlock"
+        f"{name}: {held['who']} is deploying ({held['doing']}, process {held['pid']}) since {held['since']}; wait, "
+        "or if that is no longer so: python -m deploy unlock"
     )
 
 

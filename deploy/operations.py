@@ -1,6 +1,6 @@
 """The verbs: each takes the lock, heals what an interrupted one left, does its work and writes the audit.
 
-`deploy.cli` and `deploy.service` are two thin ways to call them.
+`deploy.cli` and `deploy.webservice` are two thin ways to call them.
 """
 
 from __future__ import annotations

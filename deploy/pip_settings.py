@@ -1,7 +1,8 @@
 """How this machine's pip reaches its index, as files for the image's build stage.
 
-A company's pip goes to an index of its own, through a proxy, with a certificate of its own. That is known to pip here,
-and nowhere in the project: so it is asked (`pip config list`, which has the PIP_* variables too) when an image is built.
+A company's pip goes to an index of its own, through a proxy, with a certificate of its own. That is known to pip here
+and nowhere in the project: so it is asked (`pip config list`, which has the PIP_* variables too) when an image is
+built.
 """
 
 from __future__ import annotations

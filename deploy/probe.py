@@ -118,16 +118,18 @@ def url(path: str) -> str:
 def differing(expected: Any, got: Any, where: str = "answer") -> list[str]:
     """Name where two JSON values differ; numbers may by a millionth, for another processor's arithmetic."""
     if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
-        return [found for key in expected for found in differing(expected[key], got[key], f"{where}.{key}")]
-    if isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
-        return [found for at, pair in enumerate(zip(expected, got)) for found in differing(*pair, f"{where}[{at}]")]
-    if (
-        isinstance(expected, float)
-        and isinstance(got, float)
-        and math.isclose(expected, got, rel_tol=1e-6, abs_tol=1e-9)
-    ):
-        return []
-    return [] if expected == got else [f"{where}: expected {_short(expected)}, got {_short(got)}"]
+        inner = [(expected[key], got[key], f"{where}.{key}") for key in expected]
+    elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
+        inner = [(one, other, f"{where}[{at}]") for at, (one, other) in enumerate(zip(expected, got, strict=True))]
+    else:
+        return [] if _same(expected, got) else [f"{where}: expected {_short(expected)}, got {_short(got)}"]
+    return [found for pair in inner for found in differing(*pair)]
+
+
+def _same(expected: Any, got: Any) -> bool:
+    if isinstance(expected, float) and isinstance(got, float):
+        return math.isclose(expected, got, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(expected == got)
 
 
 def _short(value: Any) -> str:

@@ -181,7 +181,7 @@ def hardened(memory: int, nano_cpus: int, pids: int) -> Body:
 def environment(config: Configuration, probe_port: int) -> dict[str, str]:
     """Set up the service: where it listens, and what the configuration says.
 
-    Processes and BLAS threads are not in it unless given: the service chooses them by the limits that it finds itself in.
+    Processes and BLAS threads are not in it unless given: the service chooses them by the limits that it finds.
     """
     found = {
         **config.env,

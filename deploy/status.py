@@ -112,11 +112,15 @@ def as_text(found: Status) -> str:
 
 
 def _line(replica: ReplicaStatus) -> str:
-    restarts = f", {replica.restarts} restarts" if replica.restarts else ""
-    return (
-        f"  {replica.name}: {replica.state}, {replica.health}{restarts}, {replica.memory / 2**20:.0f} of "
-        f"{replica.memory_limit / 2**20:.0f} MB, {replica.cpu_cores:g} CPU, since {replica.started[:19].replace('T', ' ')} UTC"
-    )
+    facts = [
+        replica.state,
+        replica.health,
+        *([f"{replica.restarts} restarts"] if replica.restarts else []),
+        f"{replica.memory / 2**20:.0f} of {replica.memory_limit / 2**20:.0f} MB",
+        f"{replica.cpu_cores:g} CPU",
+        f"since {replica.started[:19].replace('T', ' ')} UTC",
+    ]
+    return f"  {replica.name}: {', '.join(facts)}"
 
 
 def _replica(engine: Engine, replica: Container) -> ReplicaStatus:
