@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 
-from deploy import specs
+from deploy import sbom, specs
 from deploy.config import Configuration
 from deploy.console import Console
 from deploy.context import Context, gather, last_lines
@@ -50,6 +50,7 @@ def build_release(engine: Engine, config: Configuration, root: Path, console: Co
         context = gather(config, root, pip_files())
         found.append(f"{len(context.files)} files, {sum(map(len, context.files.values())) / 2**20:.1f} MB")
     image = build_image(engine, config, context, base, console, fresh=fresh)
+    sbom.write(root, context.files["requirements.lock"].decode(), config.name, image)
     release = Release(release_id(image, config), image, config, content_hash(engine, config.name, image), time.time())
     return record(engine, release)
 

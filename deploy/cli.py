@@ -8,9 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from deploy import build, locking, operations, rollout, secrets
+from deploy import build, locking, operations, render, rollout, secrets
 from deploy.config import Configuration, configuration, read
 from deploy.console import Console
 from deploy.context import dockerfile
@@ -20,6 +22,7 @@ from deploy.scoring import curl, score, scoring_uri
 from deploy.specs import Release
 from deploy.state import look
 from deploy.status import as_text, status
+from deploy.tunnel import forwarded_port, tunnel
 
 DESCRIPTION = """\
 Deploys saved models to a container host: builds an image, proves it with one scored example under its real limits, and
@@ -44,9 +47,12 @@ class Session:
     Parameters
     ----------
     arguments : argparse.Namespace
+    opened : ExitStack
+        Closes the connection and its tunnel in the end.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, opened: ExitStack) -> None:
+        self._opened = opened
         path = Path(arguments.file)
         if not path.exists() and arguments.file == "deploy.yml":
             path = Path("deploy.example.yml")
@@ -56,8 +62,22 @@ class Session:
         self.name = self.config.name
 
     def engine(self) -> Engine:
-        """Connect to the engine that the configuration names."""
-        return Engine(address_from(self.config.engine))
+        """Connect to the engine that the configuration names, through ssh if it says so."""
+        engine = Engine(self._opened.enter_context(tunnel(self.address)))
+        self._opened.callback(engine.close)
+        return engine
+
+    @property
+    def address(self) -> str:
+        """The engine's address; empty for this machine's socket."""
+        return address_from(self.config.engine)
+
+    def score(self, engine: Engine, config: Configuration, body: bytes) -> bytes:
+        """Ask the service, with its key, wherever it is."""
+        keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
+        with forwarded_port(self.address, config.port) as port:
+            there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
+            return score(there, body, keys[0] if keys else "", self.root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        verb: Verb = parsed.verb
-        return verb(Session(parsed), parsed)
+        with ExitStack() as opened:
+            verb: Verb = parsed.verb
+            return verb(Session(parsed, opened), parsed)
     except DeployError as error:
         print(f"deploy {parsed.command}: {error}", file=sys.stderr)
         return 1
@@ -117,6 +138,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("replicas", type=int, metavar="N")
     verb("prune", _prune, "forget old releases beyond `retain` and free their images")
     verb("down", _down, "remove containers, releases, keys and images", "Safe to repeat.")
+    one = verb("render", _render, "print manifests for a cluster", "Nothing is applied, and no cluster is asked.")
+    one.add_argument("form", choices=sorted(render.FORMS))
+    one.add_argument("--image", metavar="IMAGE", help="as the cluster's nodes can pull it (default: NAME:latest)")
     verb("unlock", _unlock, "take the lock from a deployment that will not come back")
     return top
 
@@ -143,13 +167,8 @@ def _show_it_works(session: Session, engine: Engine, release: Release) -> None:
     config, say = release.config, session.console.say
     say(f"\nRelease {release.id} serves at {scoring_uri(config)}")
     if config.example:
-        answer = _ask(session, engine, config, (session.root / config.example).read_bytes())
+        answer = session.score(engine, config, (session.root / config.example).read_bytes())
         say(f"  {curl(config, config.example)}\n  {answer.decode().strip()[:140]}")
-
-
-def _ask(session: Session, engine: Engine, config: Configuration, body: bytes) -> bytes:
-    keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
-    return score(config, body, keys[0] if keys else "", session.root)
 
 
 def _status(session: Session, arguments: argparse.Namespace) -> int:
@@ -175,7 +194,7 @@ def _score(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     body = sys.stdin.buffer.read() if arguments.rows == "-" else _file(arguments.rows)
     config = operations.serving(engine, session.name).config
-    sys.stdout.buffer.write(_ask(session, engine, config, body))
+    sys.stdout.buffer.write(session.score(engine, config, body))
     return 0
 
 
@@ -220,6 +239,12 @@ def _prune(session: Session, arguments: argparse.Namespace) -> int:
 
 def _down(session: Session, arguments: argparse.Namespace) -> int:
     operations.down(session.engine(), session.name, session.root, session.console)
+    return 0
+
+
+def _render(session: Session, arguments: argparse.Namespace) -> int:
+    image = arguments.image or f"{session.name}:latest"
+    print(render.as_yaml(render.FORMS[arguments.form](session.config, image)), end="")
     return 0
 
 

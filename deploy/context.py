@@ -67,7 +67,7 @@ class Context:
         return tar(self.files)
 
 
-def tar(files: Mapping[str, bytes], mode: int = 0o644, owner: int = 0) -> bytes:
+def tar(files: Mapping[str, bytes], mode: int = 0o644, owner: int = 0, time: float = 0) -> bytes:
     """Write files as a tar archive that depends on nothing but them.
 
     Parameters
@@ -77,12 +77,14 @@ def tar(files: Mapping[str, bytes], mode: int = 0o644, owner: int = 0) -> bytes:
     mode : int, default 0o644
     owner : int, default 0
         Numeric user and group.
+    time : float, default 0
+        When the files were changed, in seconds since 1970.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(files):
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode, entry.uid, entry.gid = len(files[path]), mode, owner, owner
+            entry.size, entry.mode, entry.uid, entry.gid, entry.mtime = len(files[path]), mode, owner, owner, time
             archive.addfile(entry, io.BytesIO(files[path]))
     return buffer.getvalue()
 

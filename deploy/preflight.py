@@ -7,6 +7,7 @@ give the recorded answer to the recorded example. What is refused here never met
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from deploy.context import last_lines
 from deploy.engine import Engine
 from deploy.errors import DeployError, EngineError, RefusedError
 from deploy.specs import Release
+
+SETTLING = 20  # tenths of a second
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,19 @@ def ask(engine: Engine, container: str, *command: str) -> dict[str, Any]:
         _, output = engine.run_inside(container, [*specs.PROBE, *command])
         return dict(json.loads(output.splitlines()[-1]))
     except (EngineError, ValueError, IndexError):
-        state = engine.inspect(container)["State"]
+        state = _settled(engine, container)
         said = "the container runs, but the probe in it said nothing" if state["Running"] else "the container has ended"
         return {"ok": False, "url": "", "answer": said}
+
+
+def _settled(engine: Engine, container: str) -> dict[str, Any]:
+    # A command in a container ends a moment before the engine knows that the container has ended.
+    for _ in range(SETTLING):
+        state = dict(engine.inspect(container)["State"])
+        if not state["Running"]:
+            break
+        time.sleep(0.1)
+    return state
 
 
 def refusal(engine: Engine, container: str, release: Release, reason: str) -> RefusedError:

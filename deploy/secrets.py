@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,8 +101,9 @@ def _file(key: str, path: Path) -> bytes:
 
 
 def _put(engine: Engine, name: str, files: Mapping[str, bytes]) -> None:
+    # With the time of the change: by that the service sees that there was one.
     courier = engine.create("", specs.courier(name, engine.empty_image()))
     try:
-        engine.put_files(courier, specs.SECRETS_FOLDER, tar(files, mode=MODE, owner=specs.USER))
+        engine.put_files(courier, specs.SECRETS_FOLDER, tar(files, MODE, specs.USER, time.time()))
     finally:
         engine.remove(courier)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.scoring import score, scoring_uri
 from deploy.state import look
 from deploy.status import Status, status
+from deploy.tunnel import tunnel
 
 
 def deploy_configuration(
@@ -113,7 +115,8 @@ class Webservice:
     def __init__(self, name: str, root: str | Path = ".", engine: str = "") -> None:
         self.name = name
         self._root = Path(root)
-        self._engine = Engine(address_from(engine))
+        self._opened = ExitStack()
+        self._engine = Engine(self._opened.enter_context(tunnel(address_from(engine))))
         self._work: threading.Thread | None = None
         self._error: BaseException | None = None
         self._console = _Recorder()
@@ -229,6 +232,11 @@ class Webservice:
     def delete(self) -> None:
         """Remove the containers, releases, keys and images; once more does nothing."""
         operations.down(self._engine, self.name, self._root, Console(quiet=True))
+
+    def close(self) -> None:
+        """Close the connection to the engine; the service goes on."""
+        self._engine.close()
+        self._opened.close()
 
     def _config(self) -> Configuration:
         return rollout.kept(self._engine, self.name, look(self._engine, self.name).release).config

@@ -172,7 +172,7 @@ def test_limits_hold(deployment):
     replica = look(deployment.engine, deployment.name).replicas[0]
     host = deployment.engine.inspect(replica.id)["HostConfig"]
     assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (5 * 10**8, 805306368, 805306368)
-    script = "import os; from service.web.resources import *; print(_quota(CGROUP), memory_limit())"
+    script = "import os; from service.web.resources import CGROUP, _quota, memory_limit; print(_quota(CGROUP), memory_limit())"
     quota, limit = inside(deployment, "python", "-c", script).replace("(", "").replace(")", "").rsplit(maxsplit=1)
     used, period = map(int, quota.split(","))
     assert used / period == 0.5
