@@ -88,7 +88,15 @@ def pod_spec(config: Configuration, image: str) -> Manifest:
 
 def as_yaml(manifests: list[Manifest]) -> str:
     """Write manifests for ``kubectl apply -f -``."""
-    return yaml.safe_dump_all(manifests, sort_keys=False)
+    return yaml.dump_all(manifests, Dumper=_Plain, sort_keys=False)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that stands twice in full, twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never refer back."""
+        return True
 
 
 def _container(config: Configuration, image: str) -> Manifest:

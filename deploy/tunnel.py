@@ -83,9 +83,7 @@ def forwarding(address: str, forwards: list[str], local: Path | int) -> Iterator
             if process.poll() is not None or time.monotonic() > deadline:
                 process.terminate()
                 said = (process.communicate()[1] or "").strip()
-                raise UnreachableError(
-                    f"{address}: ssh opened no tunnel: {said or 'no word from it'}; try `ssh` by hand"
-                )
+                raise UnreachableError(f"{address}: ssh opened no tunnel: {said or 'no word'}; try it by hand")
             time.sleep(0.05)
         yield
     finally:
