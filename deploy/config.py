@@ -85,7 +85,6 @@ class Configuration:
     port: int = 8080
     bind: str = "127.0.0.1"
     engine: str = ""
-    target: str = "host"
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -291,7 +290,6 @@ CHECKS: dict[str, Check] = {
     "port": _number(int, 1, 65535),
     "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
     "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),
-    "target": _text(r"host|swarm", "host or swarm"),
     "description": _text(),
     "tags": _labels,
     "properties": _labels,

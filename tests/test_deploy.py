@@ -63,7 +63,7 @@ def test_every_key_of_the_example_is_explained():
         ({"name": "scoring", "tags": ["a"]}, "tags: expected `key: value` lines"),
         ({"name": "scoring", "env": {"PORT": 1}}, "env.PORT: set by the deployment itself"),
         ({"name": "scoring", "models": "a.pkl"}, "models: expected a list of paths"),
-        ({"name": "scoring", "target": "moon"}, "target: expected host or swarm"),
+        ({"name": "scoring", "engine": "moon"}, "engine: expected unix://, tcp:// or ssh://"),
         ({"name": "scoring", "bind": "everywhere"}, "bind: expected an IP address"),
         ({"name": "scoring", "auth_enabled": "yes"}, "auth_enabled: expected true or false"),
     ],

@@ -2,22 +2,33 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
-from deploy_helpers import BASE, ROOT, Deployment, clean, connect, free_port, make_project
+from deploy_helpers import BASE, ROOT, Deployment, clean, connect, free_port, make_project, missing
 from load import Load
 
-from deploy import locking, operations, secrets, specs
-from deploy.errors import BuildError, ConfigurationError, LockedError, NotDeployedError, RefusedError, ScoringError
+from deploy import deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy.errors import (
+    BuildError,
+    ConfigurationError,
+    LockedError,
+    NotDeployedError,
+    RefusedError,
+    ScoringError,
+    UnreachableError,
+)
 from deploy.scoring import score, scoring_uri
 from deploy.state import look
 from deploy.status import as_text, status
+from deploy.tunnel import tunnel
 
 pytestmark = pytest.mark.engine
 
@@ -172,7 +183,7 @@ def test_limits_hold(deployment):
     replica = look(deployment.engine, deployment.name).replicas[0]
     host = deployment.engine.inspect(replica.id)["HostConfig"]
     assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (5 * 10**8, 805306368, 805306368)
-    script = "import os; from service.web.resources import CGROUP, _quota, memory_limit; print(_quota(CGROUP), memory_limit())"
+    script = "import service.web.resources as r; print(r._quota(r.CGROUP), r.memory_limit())"
     quota, limit = inside(deployment, "python", "-c", script).replace("(", "").replace(")", "").rsplit(maxsplit=1)
     used, period = map(int, quota.split(","))
     assert used / period == 0.5
@@ -445,3 +456,72 @@ def start_up(deployment, **more):
     command = [sys.executable, "-m", "deploy", "up", "--file", str(deployment.root / "deploy.yml")]
     environment = {key: value for key, value in os.environ.items() if key not in ("PORT", "BASE_IMAGE")}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """An engine behind ssh: Debian's sshd on loopback, reached by the user's own ssh and its configuration."""
+    sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
+    if sshd is None or shutil.which("ssh") is None:
+        missing("there is no sshd: apt-get install openssh-server")
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
+    port = free_port()
+    (tmp_path / "config").write_text(
+        f"Host *\n  IdentityFile {tmp_path}/user\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
+        f"  UserKnownHostsFile {tmp_path}/known\n  LogLevel ERROR\n"
+    )
+    (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n')
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    options = {"ListenAddress": "127.0.0.1", "Port": port, "HostKey": tmp_path / "host", "PidFile": "none",
+               "AuthorizedKeysFile": tmp_path / "user.pub", "StrictModes": "no", "UsePAM": "no"}  # fmt: skip
+    command = [sshd, "-D", "-e", "-f", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())]
+    server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    yield f"ssh://root@127.0.0.1:{port}"
+    server.terminate()
+    server.wait()
+
+
+def test_an_engine_behind_ssh(deployment, remote):
+    """The command line builds, deploys and scores through the tunnel, and leaves none open."""
+    process = start_up(deployment, engine=remote)
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, printed
+    assert '"predictions"' in printed
+    assert look(deployment.engine, deployment.name).release
+    with pytest.raises(UnreachableError, match="ssh opened no tunnel"), tunnel("ssh://root@127.0.0.1:1"):
+        pass
+
+
+def test_from_python(deployment):
+    """The reference's shape: deploy, wait, score, update, keys, logs, delete."""
+    wanted = deploy_configuration(
+        cpu_cores=0.5, memory_gb=0.5, tags={"a": "1"}, description="from Python", port=deployment.settings["port"],
+        base_image=BASE, dockerfile="", auth_enabled=True
+    )  # fmt: skip
+    models = ["artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl"]
+    service = deploy(deployment.name, models, wanted, root=deployment.root)
+    service.wait_for_deployment(show_output=True, timeout=600)
+    assert service.state == "Healthy"
+    assert service.scoring_uri.endswith("/score")
+    rows = json.loads((deployment.root / "artifacts" / "examples.json").read_text())
+    answer = service.run(rows)
+    assert len(answer["predictions"]) == 4
+    assert len(set(service.get_keys())) == 2
+    assert "Listening" in service.get_logs()
+    service.update(cpu_cores=1, memory_gb=1, tags={"a": "2"})
+    with pytest.raises(TimeoutError):
+        service.wait_for_deployment(timeout=0.01)
+    service.wait_for_deployment()
+    found = service.status()
+    assert (found.tags, found.replicas[0].cpu_cores, found.replicas[0].memory_limit) == ({"a": "2"}, 1, 2**30)
+    assert service.run(rows) == answer
+    service.update(env={"FAULT": "slow"}, entry_script="nowhere.py")
+    with pytest.raises(ConfigurationError, match="entry_script"):
+        service.wait_for_deployment()
+    service.delete()
+    service.delete()
+    assert service.state == "Absent"
+    service.close()
