@@ -264,6 +264,17 @@ def test_the_recipe_takes_the_users_lines():
     assert context.FRAGMENT_MARK not in recipe
 
 
+def test_the_recipe_is_clean(tmp_path):
+    """hadolint finds nothing but what is excepted with a reason, in the recipe and with the default lines in it."""
+    (tmp_path / "Dockerfile").write_text(context.dockerfile(Configuration("scoring").dockerfile))
+    hadolint = Path(sys.executable).with_name("hadolint")
+    for recipe in (context.DOCKERFILE, tmp_path / "Dockerfile"):
+        done = subprocess.run([hadolint, "--no-color", recipe], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "")
+    (tmp_path / "Dockerfile").write_text("FROM x\nRUN cd /x && sudo y\n")
+    assert subprocess.run([hadolint, tmp_path / "Dockerfile"], capture_output=True, check=False).returncode == 1
+
+
 def test_answers_are_compared_number_by_number():
     """A millionth is another processor's arithmetic; the place of every other difference is named."""
     assert differing({"a": [1.0, 2.0]}, {"a": [1.0000000001, 2.0]}) == []
