@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,11 @@ from deploy_helpers import BASE, ROOT, Deployment, clean, connect, free_port, ma
 from load import Load
 
 from deploy import deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy.engine import Engine
 from deploy.errors import (
     BuildError,
     ConfigurationError,
+    EngineError,
     LockedError,
     NotDeployedError,
     RefusedError,
@@ -525,3 +528,30 @@ def test_from_python(deployment):
     service.delete()
     assert service.state == "Absent"
     service.close()
+
+
+@pytest.mark.skipif("ENGINE_COMMAND" not in os.environ, reason="left out: ENGINE_COMMAND names no engine to be killed")
+def test_an_engine_that_is_killed_finds_its_service_again(deployment):
+    """kill -9 of dockerd: what it says after its start is mended, and the service answers as before."""
+    deployment.up()
+    one = (deployment.root / "artifacts" / "one.json").read_bytes()
+    expected = score(deployment.config(), one)
+    os.kill(int(Path("/var/run/docker.pid").read_text()), signal.SIGKILL)
+    subprocess.Popen(shlex.split(os.environ["ENGINE_COMMAND"]), start_new_session=True, stderr=subprocess.DEVNULL)
+    deployment.engine = engine_again()
+    with operations.working(deployment.engine, deployment.name, deployment.root, "heal", deployment):
+        pass
+    assert answered(deployment, one) == expected
+    state = look(deployment.engine, deployment.name)
+    assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1
+
+
+def engine_again():
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            return Engine()
+        except EngineError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)

@@ -4,6 +4,7 @@ Gunicorn reads the module's variables and functions by name; its documentation e
 line come after and win.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -67,8 +68,11 @@ logconfig_dict = log_config("INFO")
 
 
 def when_ready(server: Any) -> None:
-    """Let SIGTERM begin with a drain."""
+    """Let SIGTERM begin with a drain, and the workers share what is loaded."""
     drain_on_sigterm(_settings.drain)
+    # The collector writes into every object that it looks at, which would copy their pages into each worker.
+    gc.collect()
+    gc.freeze()
 
 
 def post_worker_init(worker: Any) -> None:
