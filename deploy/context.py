@@ -48,11 +48,6 @@ class Context:
 
     files: Mapping[str, bytes]
 
-    @property
-    def has_example(self) -> bool:
-        """Whether a release built from it can prove itself by an answer."""
-        return "app/preflight/request.json" in self.files
-
     def digest(self, prefix: str = "", ignoring: str = "pip/") -> str:
         """Hash the files below a prefix; how pip reaches its index makes no other image."""
         content = hashlib.sha256()

@@ -123,11 +123,6 @@ class Engine:
         except (NotFoundError, ConflictError):  # gone, or somebody else removes it now
             return
 
-    def restart(self, container: str, seconds: int) -> None:
-        """Stop and start a container."""
-        with translated(f"restarting container {container[:12]}"):
-            self.api.restart(container, timeout=seconds)
-
     def containers(self, name: str, role: str = "") -> list[Container]:
         """List the containers of a deployment, running or not, oldest first."""
         wanted = [f"{LABEL}name={name}"] + ([f"{LABEL}role={role}"] if role else [])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from deploy.audit import audited
 from deploy.config import Configuration
 from deploy.console import Console
 from deploy.engine import Engine
-from deploy.errors import ConfigurationError, NotDeployedError
+from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.locking import locked
 from deploy.preflight import Proof, preflight
 from deploy.specs import Release
@@ -25,10 +25,16 @@ from deploy.state import look
 
 @contextmanager
 def working(engine: Engine, name: str, root: Path, doing: str, console: Console) -> Iterator[dict[str, Any]]:
-    """Hold the lock, write the audit, and begin from a sound state."""
+    """Hold the lock, write the audit, begin from a sound state and leave one behind."""
     with audited(root, name, doing) as facts, locked(engine, name, doing):
         rollout.heal(engine, name, console)
-        yield facts
+        try:
+            yield facts
+        except BaseException:
+            # Whatever was interrupted wherever: one whole generation stays, and nothing beside it.
+            with rollout.uninterrupted("tidying up", console), suppress(DeployError):
+                rollout.heal(engine, name, console)
+            raise
 
 
 def up(engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False) -> Release:
