@@ -111,8 +111,10 @@ class Configuration:
 
     @classmethod
     def from_json(cls, text: str) -> Configuration:
-        """Read what `to_json` wrote."""
-        return configuration(json.loads(text), source="the release's record")
+        """Read what `to_json` wrote; a key that another version of this package wrote has no effect."""
+        values = json.loads(text)
+        known = {key: value for key, value in values.items() if key in CHECKS}
+        return configuration(known, source="the release's record")
 
 
 def configuration(values: Mapping[str, Any], source: str = "deploy.yml") -> Configuration:

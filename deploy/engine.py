@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -211,8 +211,7 @@ class Engine:
     def pull(self, image: str, on_line: Callable[[str], None]) -> None:
         """Fetch an image from its registry."""
         with translated(f"pulling {image}"):
-            for event in self.api.pull(image, stream=True, decode=True):
-                _say(event, on_line)
+            _follow(self.api.pull(image, stream=True, decode=True), on_line)
 
     def build(self, archive: bytes, options: Mapping[str, Any], on_line: Callable[[str], None]) -> None:
         """Build an image from a context in memory; what the steps say goes to `on_line`.
@@ -224,8 +223,7 @@ class Engine:
         """
         with translated("building the image"):
             stream = self.api.build(fileobj=io.BytesIO(archive), custom_context=True, decode=True, **options)
-            for event in stream:
-                _say(event, on_line)
+            _follow(stream, on_line)
 
     def empty_image(self) -> str:
         """Make sure that there is an image with nothing in it, and return its name."""
@@ -238,12 +236,16 @@ class Engine:
         return EMPTY_IMAGE
 
 
-def _say(event: Mapping[str, Any], on_line: Callable[[str], None]) -> None:
-    if "error" in event:
-        raise BuildError(str(event["error"]))
-    for line in str(event.get("stream") or event.get("status") or "").splitlines():
-        if line.strip():
-            on_line(line)
+def _follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:
+    # To the end even after an error, which closes the connection.
+    error = ""
+    for event in events:
+        error = str(event.get("error", error))
+        for line in str(event.get("stream") or event.get("status") or "").splitlines():
+            if line.strip():
+                on_line(line)
+    if error:
+        raise BuildError(error)
 
 
 def address_from(configured: str, environ: Mapping[str, str] | None = None) -> str:

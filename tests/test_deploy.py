@@ -101,6 +101,7 @@ def test_a_configuration_survives_its_label():
     config = configuration(yaml.safe_load((ROOT / "deploy.example.yml").read_text()) | {"tags": {"a": 1, "b": True}})
     assert config.tags == {"a": "1", "b": "true"}
     assert Configuration.from_json(config.to_json()) == config
+    assert Configuration.from_json(json.dumps(json.loads(config.to_json()) | {"of_another_version": 1})) == config
     record = specs.release_record(Release("0123456789ab", "sha256:1", config, "c" * 64, 1.5))
     assert specs.release_from(record["Labels"], "sha256:1").config == config
 
