@@ -82,13 +82,15 @@ def forwarding(address: str, forwards: list[str], local: Path | int) -> Iterator
         while not _listens(local):
             if process.poll() is not None or time.monotonic() > deadline:
                 process.terminate()
-                said = (process.communicate()[1] or "").strip()
+                said = process.stderr.read().strip() if process.stderr else ""
                 raise UnreachableError(f"{address}: ssh opened no tunnel: {said or 'no word'}; try it by hand")
             time.sleep(0.05)
         yield
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
 
 
 def _listens(local: Path | int) -> bool:
