@@ -3,11 +3,13 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8080
+ROWS ?= artifacts/examples.json
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+DEPLOY := $(VENV)/.deploy-installed
 BENCH_VENV := .venv-bench
 BENCH := $(BENCH_VENV)/.installed
 BENCH_SERVICE_VENV := .venv-bench-service
@@ -27,7 +29,8 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev train train-regression serve test lint format bench bench-service lock clean
+.PHONY: help setup setup-dev train train-regression serve test lint format bench bench-service deploy status logs score rollback \
+	undeploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,9 +65,29 @@ bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE
 bench-service: $(BENCH_SERVICE) $(DEV) $(MODEL) ## measure the service under load (ARGS='--only predictions' for a part)
 	$(BIN)/python -m benchmarks.serving.run $(ARGS)
 
+# Without a deploy.yml the example is deployed.
+deploy: $(DEPLOY) $(if $(wildcard deploy.yml),,$(MODEL)) ## build, prove and roll out (CPU_CORES=2 MEMORY_GB=1 ... win over deploy.yml)
+	@$(BIN)/python -m deploy up $(ARGS)
+
+status: $(DEPLOY) ## show what is deployed
+	@$(BIN)/python -m deploy status $(ARGS)
+
+logs: $(DEPLOY) ## show the log of what is deployed
+	@$(BIN)/python -m deploy logs $(ARGS)
+
+score: $(DEPLOY) ## POST rows to what is deployed (ROWS=artifacts/examples.json)
+	@$(BIN)/python -m deploy score $(ROWS) $(ARGS)
+
+rollback: $(DEPLOY) ## go back to the release that served before (ARGS=RELEASE for another)
+	@$(BIN)/python -m deploy rollback $(ARGS)
+
+undeploy: $(DEPLOY) ## remove what is deployed: containers, releases, keys, images
+	@$(BIN)/python -m deploy down $(ARGS)
+
 lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(BIN)/python tools/pip_section.py environment.yml > $(VENV)/environment.in
 	$(call compile,$(VENV)/environment.in,requirements.lock)
+	$(call compile,requirements-deploy.in,requirements-deploy.lock)
 	$(call compile,requirements-dev.in,requirements-dev.lock)
 	$(call compile,benchmarks/requirements.in,benchmarks/requirements.lock)
 	$(call compile,benchmarks/serving/requirements.in,benchmarks/serving/requirements.lock)
@@ -86,6 +109,12 @@ $(RUNTIME): requirements.lock
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "Installing requirements-dev.lock into $(VENV) ..."
 	@$(PIP_INSTALL) requirements-dev.lock
+	@touch $@
+
+# Not in the service's own lock: what runs in a container talks to no engine.
+$(DEPLOY): requirements-deploy.lock $(RUNTIME)
+	@echo "Installing requirements-deploy.lock into $(VENV) ..."
+	@$(PIP_INSTALL) requirements-deploy.lock
 	@touch $@
 
 # The peers bring matplotlib, which shap then imports, with warnings: they stay out of .venv.

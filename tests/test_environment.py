@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from tools.pip_section import pip_section
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ["requirements.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-deploy.lock", "requirements-dev.lock"]
 DIRECT = "-r .venv/environment.in"  # how uv annotates what `make lock` took from environment.yml
 
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][^\s;]*) \\")
@@ -81,10 +81,14 @@ def test_every_locked_package_has_a_hash(name):
     assert [package for package, pin in pins.items() if pin.hashes == 0] == []
 
 
-def test_both_locks_agree_on_the_packages_they_share():
-    """Adding the development tools changes no version that the service runs with."""
-    runtime, development = map(read_lock, LOCKS)
-    shared = runtime.keys() & development.keys()
-
-    assert shared
-    assert {name: development[name].version for name in shared} == {name: runtime[name].version for name in shared}
+@pytest.mark.parametrize("added", ["requirements-deploy.lock", "requirements-dev.lock"])
+def test_the_locks_agree_on_the_packages_they_share(added):
+    """Adding the tools for deployment or development changes no version of what was installed before."""
+    tools = read_lock(added)
+    for name in LOCKS[: LOCKS.index(added)]:
+        before = read_lock(name)
+        shared = before.keys() & tools.keys()
+        assert {package: tools[package].version for package in shared} == {
+            package: before[package].version for package in shared
+        }
+    assert read_lock("requirements.lock").keys() & read_lock("requirements-dev.lock").keys()

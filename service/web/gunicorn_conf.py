@@ -87,8 +87,9 @@ logconfig_dict = log_config("INFO")
 
 
 def when_ready(server: Any) -> None:
-    """Let SIGTERM begin with a drain, and the workers share what is loaded: a collector that walks it would copy it."""
+    """Let SIGTERM begin with a drain, and the workers share what is loaded."""
     drain_on_sigterm(_settings.drain)
+    # The collector writes into every object that it looks at, which would copy their pages into each worker.
     gc.collect()
     gc.freeze()
 

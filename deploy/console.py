@@ -1,0 +1,47 @@
+"""What a person sees while a deployment runs: one line for each step, with its time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+EVERY = 5.0  # seconds between signs of life
+
+
+class Console:
+    """Writes steps and their times.
+
+    Parameters
+    ----------
+    stream : text file, default standard output
+    quiet : bool, default False
+    """
+
+    def __init__(self, stream: TextIO | None = None, quiet: bool = False) -> None:
+        self._stream = stream or sys.stdout
+        self._quiet = quiet
+        self._last = 0.0
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        if not self._quiet:
+            print(text, file=self._stream, flush=True)
+
+    def detail(self, text: str) -> None:
+        """Write a line below a step, at most one in five seconds: a sign of life on long steps."""
+        now = time.monotonic()
+        if now - self._last >= EVERY:
+            self._last = now
+            self.say(f"    {text.strip()[:110]}")
+
+    @contextmanager
+    def step(self, text: str) -> Iterator[list[str]]:
+        """Announce a step, and say how long it took and what it found (lines put into the list)."""
+        self.say(f"{text} ...")
+        start = self._last = time.monotonic()
+        found: list[str] = []
+        yield found
+        self.say(f"  {'; '.join([*found, f'{time.monotonic() - start:.1f} s'])}")

@@ -1,0 +1,62 @@
+"""What can go wrong while deploying.
+
+::
+
+    DeployError
+    ├── ConfigurationError       a key of deploy.yml has a value that cannot be used; the message has the key's path
+    ├── EngineError              the Docker Engine refused or failed; the message says what was asked of it
+    │   ├── UnreachableError     no engine answers
+    │   ├── NotFoundError        it has no such container, image or volume
+    │   └── ConflictError        the name is taken
+    ├── BuildError               a step of the image's build failed
+    ├── RefusedError             a release did not prove itself; the one that serves was not touched
+    ├── LockedError              somebody else is deploying under the same name
+    ├── NotDeployedError         nothing serves under the name, or there is no such release
+    └── ScoringError             the service refused or failed to score
+
+Every message says what was being done, what came back, and what to do next.
+"""
+
+
+class DeployError(Exception):
+    """Base of every error that `deploy` raises on purpose."""
+
+
+class ConfigurationError(DeployError):
+    """A key of the configuration has a value that cannot be used."""
+
+
+class EngineError(DeployError):
+    """The Docker Engine refused or failed."""
+
+
+class UnreachableError(EngineError):
+    """No Docker Engine answers."""
+
+
+class NotFoundError(EngineError):
+    """The engine has no such container, image or volume."""
+
+
+class ConflictError(EngineError):
+    """The name is taken."""
+
+
+class BuildError(DeployError):
+    """A step of the image's build failed."""
+
+
+class RefusedError(DeployError):
+    """A release did not prove itself."""
+
+
+class LockedError(DeployError):
+    """Somebody else is deploying under the same name."""
+
+
+class NotDeployedError(DeployError):
+    """Nothing serves under the name, or there is no such release."""
+
+
+class ScoringError(DeployError):
+    """The service refused or failed to score."""

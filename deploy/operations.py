@@ -1,0 +1,187 @@
+"""The verbs: each takes the lock, heals what an interrupted one left, does its work and writes the audit.
+
+`deploy.cli` and `deploy.webservice` are two thin ways to call them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from deploy import build, rollout, secrets, specs
+from deploy.audit import audited
+from deploy.config import Configuration
+from deploy.console import Console
+from deploy.engine import Engine
+from deploy.errors import ConfigurationError, DeployError, NotDeployedError
+from deploy.locking import locked
+from deploy.preflight import Proof, preflight
+from deploy.specs import Release
+from deploy.state import look
+
+
+@contextmanager
+def working(engine: Engine, name: str, root: Path, doing: str, console: Console) -> Iterator[dict[str, Any]]:
+    """Hold the lock, write the audit, begin from a sound state and leave one behind."""
+    with audited(root, name, doing) as facts, locked(engine, name, doing):
+        rollout.heal(engine, name, console)
+        try:
+            yield facts
+        except BaseException:
+            # Whatever was interrupted wherever: one whole generation stays, and nothing beside it.
+            with rollout.uninterrupted("tidying up", console), suppress(DeployError):
+                rollout.heal(engine, name, console)
+            raise
+
+
+def up(engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False) -> Release:
+    """Build, prove and roll out; what serves is touched last.
+
+    Parameters
+    ----------
+    engine : Engine
+    config : Configuration
+    root : Path
+        The folder of deploy.yml.
+    console : Console
+    fresh : bool, default False
+        Whether to build without the engine's cache.
+
+    Returns
+    -------
+    Release
+        The one that serves now.
+
+    Raises
+    ------
+    DeployError
+    """
+    with working(engine, config.name, root, "up", console) as facts:
+        check_properties(engine, config)
+        release = build.build_release(engine, config, root, console, fresh)
+        facts["release"] = release.id
+        secrets.prepare(engine, config, root)
+        replace_by(engine, release, console)
+        facts["pruned"] = rollout.prune(engine, config.name, config.retain)
+    return release
+
+
+def replace_by(engine: Engine, release: Release, console: Console) -> None:
+    """Prove a release and let it replace what serves."""
+    try:
+        prove(engine, release, console)
+        rollout.roll_out(engine, release, console)
+    except BaseException:
+        # A release that never served is nothing to go back to.
+        state = look(engine, release.config.name)
+        if release.id not in (state.release, state.previous):
+            build.forget(engine, release.config.name, release.id)
+        raise
+
+
+def prove(engine: Engine, release: Release, console: Console) -> Proof:
+    """Run the preflight and say what it found."""
+    config = release.config
+    with console.step(
+        f"Proving release {release.id} with {config.cpu_cores:g} CPU and {config.memory_gb:g} GB"
+    ) as found:
+        proof = preflight(engine, release)
+        found.append(f"ready after {proof.seconds:.1f} s, {proof.memory / 2**20:.0f} MB")
+        found.append("the example is answered as recorded" if proof.answer else "no example to answer")
+    return proof
+
+
+def rollback(engine: Engine, name: str, root: Path, console: Console, to: str = "") -> Release:
+    """Go back to the release that served before, or to any that is kept.
+
+    Raises
+    ------
+    NotDeployedError
+        When there is none.
+    """
+    with working(engine, name, root, "rollback", console) as facts:
+        wanted = to or look(engine, name).previous
+        if not wanted:
+            raise NotDeployedError(f"{name}: no release served before this one; `python -m deploy releases` lists all")
+        release = rollout.kept(engine, name, _complete(engine, name, wanted))
+        facts["release"] = release.id
+        prove(engine, release, console)
+        rollout.roll_out(engine, release, console)
+    return release
+
+
+def serving(engine: Engine, name: str) -> Release:
+    """Return the release that serves.
+
+    Raises
+    ------
+    NotDeployedError
+        When none does.
+    """
+    release = look(engine, name).release
+    if not release:
+        raise NotDeployedError(f"{name}: nothing is deployed; `make deploy` deploys it")
+    return rollout.kept(engine, name, release)
+
+
+def change(engine: Engine, name: str, root: Path, console: Console, doing: str, **changes: Any) -> Release:
+    """Roll the serving image out again with some of its configuration changed."""
+    with working(engine, name, root, doing, console) as facts:
+        now = serving(engine, name)
+        config = replace(now.config, **changes)
+        changed = replace(now, id=build.release_id(now.image, config), config=config)
+        facts["release"] = build.record(engine, changed).id
+        secrets.prepare(engine, config, root)
+        replace_by(engine, changed, console)
+        rollout.prune(engine, name, config.retain)
+    return changed
+
+
+def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None:
+    """Make a new primary key and keep the old one as the secondary: clients move over, then rotate once more.
+
+    The service reads the file again by itself when it has changed; nothing is restarted.
+
+    Raises
+    ------
+    NotDeployedError
+        When the deployment has no keys.
+    """
+    with working(engine, name, root, "keys rotate", console):
+        now = serving(engine, name)
+        known = secrets.read_keys(engine, name) if now.config.auth_enabled else None
+        if known is None:
+            raise NotDeployedError(f"{name}: has no keys; set auth_enabled: true and deploy")
+        secrets.write_keys(engine, name, (secrets.new_key(), known[0]))
+
+
+def down(engine: Engine, name: str, root: Path, console: Console) -> None:
+    """Remove everything that is deployed under a name: containers, releases, keys, images. Twice is as good as once."""
+    with audited(root, name, "down"), locked(engine, name, "down"):
+        rollout.retire(engine, look(engine, name).replicas, console)
+        for container in engine.containers(name):
+            if container.label("role") != specs.LOCK:
+                engine.remove(container.id)
+        engine.remove_volume(specs.secrets_volume(name))
+        for image in [*engine.images(name, specs.IMAGE), *engine.images(name, specs.STAGE)]:
+            engine.remove_image(image["Id"])
+    console.say(f"{name}: nothing is deployed")
+
+
+def check_properties(engine: Engine, config: Configuration) -> None:
+    """Refuse other properties than those that the deployment began with."""
+    known = build.releases(engine, config.name)
+    if known and dict(known[-1].config.properties) != dict(config.properties):
+        raise ConfigurationError(
+            f"properties: fixed with the first deploy as {dict(known[-1].config.properties)}, got "
+            f"{dict(config.properties)}; put what changes into tags, or undeploy first"
+        )
+
+
+def _complete(engine: Engine, name: str, start: str) -> str:
+    # The first digits of an id will do, as long as they name one release.
+    found = [release.id for release in build.releases(engine, name) if release.id.startswith(start)]
+    return found[0] if len(found) == 1 else start

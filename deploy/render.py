@@ -1,0 +1,142 @@
+"""The same deployment for a cluster: manifests for Kubernetes and for KServe, printed and never applied.
+
+Limits, hardening, probes and secrets are those of one host; the cluster brings its own rollout and its own balancer, so
+replicas share no port and are told to stop by readiness first. No cluster is asked: they are checked against the
+published schemas only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from deploy import specs
+from deploy.config import Configuration
+
+Manifest = dict[str, Any]
+
+DRAIN_SECONDS = 5  # readiness is 503 for that long before nothing more is accepted: the balancer must have seen it
+
+
+def kubernetes(config: Configuration, image: str) -> list[Manifest]:
+    """Describe a Deployment with its Service and its PodDisruptionBudget.
+
+    Parameters
+    ----------
+    config : Configuration
+    image : str
+        The image as the cluster's nodes can pull it.
+    """
+    selector = {"app.kubernetes.io/name": config.name}
+    pod = {"metadata": {"labels": selector}, "spec": pod_spec(config, image)}
+    return [
+        {
+            **_head("apps/v1", "Deployment", config),
+            "spec": {
+                "replicas": config.replicas,
+                "revisionHistoryLimit": config.retain,
+                "selector": {"matchLabels": selector},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "template": pod,
+            },
+        },
+        {
+            **_head("v1", "Service", config),
+            "spec": {"selector": selector, "ports": [{"name": "http", "port": config.port, "targetPort": "http"}]},
+        },
+        {
+            **_head("policy/v1", "PodDisruptionBudget", config),
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector}},
+        },
+    ]
+
+
+def kserve(config: Configuration, image: str) -> list[Manifest]:
+    """Describe an InferenceService whose predictor is the image itself."""
+    spec = pod_spec(config, image)
+    return [
+        {
+            **_head("serving.kserve.io/v1beta1", "InferenceService", config),
+            "spec": {"predictor": {"minReplicas": config.replicas, **spec}},
+        }
+    ]
+
+
+def pod_spec(config: Configuration, image: str) -> Manifest:
+    """Describe a pod as the restricted security standard wants it."""
+    spec: Manifest = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": specs.STOP_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": specs.USER,
+            "runAsGroup": specs.USER,
+            "fsGroup": specs.USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(config, image)],
+        # In memory, and counted as such: the root is read-only.
+        "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+    }
+    if config.has_secrets:
+        secret = {"secretName": specs.secrets_volume(config.name), "defaultMode": 0o440}
+        spec["volumes"].append({"name": "secrets", "secret": secret})
+    return spec
+
+
+def as_yaml(manifests: list[Manifest]) -> str:
+    """Write manifests for ``kubectl apply -f -``."""
+    return yaml.dump_all(manifests, Dumper=_Plain, sort_keys=False)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value that stands twice in full, twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never refer back."""
+        return True
+
+
+def _container(config: Configuration, image: str) -> Manifest:
+    limits = {"cpu": f"{round(config.cpu_cores * 1000)}m", "memory": f"{round(config.memory_gb * 1024)}Mi"}
+    mounts = [{"name": "tmp", "mountPath": "/tmp"}]
+    if config.has_secrets:
+        mounts.append({"name": "secrets", "mountPath": specs.SECRETS_FOLDER, "readOnly": True})  # type: ignore[dict-item]
+    return {
+        "name": "scoring",
+        "image": image,
+        "ports": [{"name": "http", "containerPort": specs.SERVICE_PORT}],
+        "env": [{"name": key, "value": value} for key, value in _environment(config).items()],
+        "resources": {"limits": limits, "requests": limits},
+        "startupProbe": {**_probe(config, "/ping"), "periodSeconds": 1, "failureThreshold": config.timeouts.ready},
+        "readinessProbe": {**_probe(config, "/ping"), "periodSeconds": 1, "failureThreshold": 2},
+        "livenessProbe": {**_probe(config, "/"), "periodSeconds": 10, "timeoutSeconds": 5},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _environment(config: Configuration) -> dict[str, str]:
+    own = specs.environment(config, probe_port=0)
+    alone = {key: value for key, value in own.items() if key not in ("PROBE_PORT", "REUSE_PORT")}
+    return {**alone, "DRAIN_SECONDS": str(max(DRAIN_SECONDS, config.timeouts.drain))}
+
+
+def _probe(config: Configuration, path: str) -> Manifest:
+    return {"httpGet": {"path": path, "port": "http", "scheme": config.scheme.upper()}}
+
+
+def _head(version: str, kind: str, config: Configuration) -> Manifest:
+    metadata: Manifest = {"name": config.name, "labels": {"app.kubernetes.io/name": config.name}}
+    if config.description or config.tags:
+        metadata["annotations"] = {"description": config.description, **config.tags}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata}
+
+
+FORMS: dict[str, Callable[[Configuration, str], list[Manifest]]] = {"kubernetes": kubernetes, "kserve": kserve}

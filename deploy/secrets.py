@@ -1,0 +1,109 @@
+"""Keys and certificates: files in a volume that only the service reads, and never in anything that can be listed.
+
+A courier, a container that is never started, carries them in and out. Keys belong to the deployment and not to a
+release: rolling back never brings back a key that was replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy import specs
+from deploy.config import Configuration
+from deploy.context import tar
+from deploy.engine import Engine
+from deploy.errors import ConfigurationError, NotFoundError
+
+Pair = tuple[str, str]
+MODE = 0o400
+
+
+def prepare(engine: Engine, config: Configuration, root: Path, environ: Mapping[str, str] | None = None) -> None:
+    """Put the keys and the certificate that a configuration refers to into its volume.
+
+    Parameters
+    ----------
+    engine : Engine
+    config : Configuration
+        A key without a reference stays as it is in the volume, or is made up.
+    root : Path
+        The folder that relative paths start from.
+    environ : mapping, optional
+        In place of this process's environment.
+
+    Raises
+    ------
+    ConfigurationError
+        When a reference leads nowhere.
+    """
+    if not config.has_secrets:
+        return
+    files = {}
+    if config.auth_enabled:
+        known = read_keys(engine, config.name) or ("", "")
+        keys = [_key(name, getattr(config.keys, name), old, root, os.environ if environ is None else environ)
+                for name, old in zip(("primary", "secondary"), known, strict=True)]  # fmt: skip
+        files["keys"] = _lines(keys[0], keys[1])
+    if config.tls.certificate:
+        files["tls.crt"] = _file("tls.certificate", root / config.tls.certificate)
+        files["tls.key"] = _file("tls.key", root / config.tls.key)
+    _put(engine, config.name, files)
+
+
+def read_keys(engine: Engine, name: str) -> Pair | None:
+    """Return the primary and the secondary key; None when the deployment has none."""
+    courier = engine.create("", specs.courier(name, engine.empty_image()))
+    try:
+        primary, secondary = engine.read_file(courier, f"{specs.SECRETS_FOLDER}/keys").decode().split()
+    except NotFoundError:
+        return None
+    finally:
+        engine.remove(courier)
+    return primary, secondary
+
+
+def write_keys(engine: Engine, name: str, keys: Pair) -> None:
+    """Replace both keys; a running service reads them again by itself."""
+    _put(engine, name, {"keys": _lines(*keys)})
+
+
+def new_key() -> str:
+    """Make up a key: 256 random bits in URL-safe text."""
+    return secrets.token_urlsafe(32)
+
+
+def _lines(primary: str, secondary: str) -> bytes:
+    return f"{primary}\n{secondary}\n".encode()
+
+
+def _key(name: str, reference: str, old: str, root: Path, environ: Mapping[str, str]) -> str:
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        text = environ.get(where, "").strip()
+    elif kind == "file":
+        text = _file(f"keys.{name}", root / where).decode().strip()
+    else:
+        return old or new_key()
+    if not text or len(text.split()) != 1:
+        raise ConfigurationError(f"keys.{name}: expected one word in {reference}, found {len(text.split())}")
+    return text
+
+
+def _file(key: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{key}: cannot read {path} ({error.strerror})") from error
+
+
+def _put(engine: Engine, name: str, files: Mapping[str, bytes]) -> None:
+    # With the time of the change: by that the service sees that there was one.
+    courier = engine.create("", specs.courier(name, engine.empty_image()))
+    try:
+        engine.put_files(courier, specs.SECRETS_FOLDER, tar(files, MODE, specs.USER, time.time()))
+    finally:
+        engine.remove(courier)

@@ -1,0 +1,288 @@
+"""The same verbs from Python, for a notebook.
+
+::
+
+from deploy import deploy, deploy_configuration
+
+service = deploy("scoring", ["original_model.pkl", "scoring_explainer.pkl"], deploy_configuration(cpu_cores=2))
+service.wait_for_deployment(show_output=True)
+service.run(rows.to_json())
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from deploy import operations, rollout, secrets
+from deploy.config import Configuration, configuration
+from deploy.console import Console
+from deploy.engine import Engine, address_from
+from deploy.errors import ConfigurationError, DeployError, NotDeployedError
+from deploy.scoring import score, scoring_uri
+from deploy.state import look
+from deploy.status import Status, status
+from deploy.tunnel import tunnel
+
+
+def deploy_configuration(
+    cpu_cores: float = 1,
+    memory_gb: float = 1,
+    tags: Mapping[str, str] | None = None,
+    properties: Mapping[str, str] | None = None,
+    description: str = "",
+    **more: Any,
+) -> dict[str, Any]:
+    """Describe a deployment; what is wrong with it is said at once.
+
+    Parameters
+    ----------
+    cpu_cores : float, default 1
+    memory_gb : float, default 1
+    tags, properties : mapping of str to str, optional
+        Tags may be replaced later, properties may not.
+    description : str, default ""
+    **more
+        Any other key of deploy.yml: ``port``, ``replicas``, ``auth_enabled``, ``entry_script``, ...
+
+    Returns
+    -------
+    dict
+        For `deploy`.
+
+    Raises
+    ------
+    ConfigurationError
+        When a value cannot be used.
+    """
+    values = {
+        "cpu_cores": cpu_cores,
+        "memory_gb": memory_gb,
+        "tags": tags or {},
+        "properties": properties or {},
+        "description": description,
+        **more,
+    }
+    configuration({"name": "unnamed", **values}, source="deploy_configuration")
+    return values
+
+
+def deploy(
+    name: str, models: Sequence[str | Path], config: Mapping[str, Any] | None = None, root: str | Path = "."
+) -> Webservice:
+    """Begin a deployment, and return at once.
+
+    Parameters
+    ----------
+    name : str
+    models : sequence of path
+        The original model and the scoring explainer. The example for the preflight is the ``examples.json`` beside the
+        first, if there is one and the configuration names no other.
+    config : mapping, optional
+        What `deploy_configuration` returned.
+    root : path, default "."
+        The folder that paths start from.
+
+    Returns
+    -------
+    Webservice
+        Wait for it with `Webservice.wait_for_deployment`.
+    """
+    values = {"example": _example_beside(models, Path(root)), **(config or {})}
+    checked = configuration({**values, "name": name, "models": [str(path) for path in models]}, source="deploy")
+    service = Webservice(name, Path(root).resolve(), checked.engine)
+    service._begin(lambda console: operations.up(service._engine, checked, service._root, console))
+    return service
+
+
+class Webservice:
+    """A deployed service, by its name.
+
+    Parameters
+    ----------
+    name : str
+    root : path, default "."
+        The folder whose ``.deploy`` holds the audit, and that relative paths start from.
+    engine : str, default ""
+        The engine's address; empty for DOCKER_HOST or this machine.
+    """
+
+    def __init__(self, name: str, root: str | Path = ".", engine: str = "") -> None:
+        self.name = name
+        self._root = Path(root)
+        self._opened = ExitStack()
+        self._engine = Engine(self._opened.enter_context(tunnel(address_from(engine))))
+        self._work: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._console = _Recorder()
+
+    def wait_for_deployment(self, show_output: bool = False, timeout: float | None = None) -> None:
+        """Wait until what was begun has ended.
+
+        Parameters
+        ----------
+        show_output : bool, default False
+            Whether to print the steps, those so far and those to come.
+        timeout : float, optional
+            Seconds; None waits as long as the configuration's own time-outs allow.
+
+        Raises
+        ------
+        DeployError
+            Whatever the deployment failed with.
+        TimeoutError
+            When it takes longer; it goes on.
+        """
+        if show_output:
+            self._console.show()
+        if self._work is not None:
+            self._work.join(timeout)
+            if self._work.is_alive():
+                raise TimeoutError(f"{self.name}: not deployed within {timeout} s; the deployment goes on")
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def state(self) -> str:
+        """Healthy, Unhealthy, Transitioning or Absent."""
+        return "Transitioning" if self._work is not None and self._work.is_alive() else self.status().state
+
+    @property
+    def scoring_uri(self) -> str:
+        """Where rows are POSTed to."""
+        return scoring_uri(self._config())
+
+    def status(self) -> Status:
+        """Return everything that is known about it."""
+        return status(self._engine, self.name)
+
+    def run(self, data: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Any:
+        """Score rows.
+
+        Parameters
+        ----------
+        data : str, bytes, mapping or sequence
+            JSON text, or what becomes it.
+
+        Returns
+        -------
+        Any
+            The decoded answer.
+
+        Raises
+        ------
+        ScoringError
+            When the service refuses, or does not answer.
+        """
+        body = data if isinstance(data, str | bytes) else json.dumps(data)
+        config = self._config()
+        keys = self.get_keys() if config.auth_enabled else ("", "")
+        return json.loads(score(config, body.encode() if isinstance(body, str) else body, keys[0], self._root))
+
+    def get_logs(self, num_lines: int = 5000) -> str:
+        """Return the last lines of every replica's log."""
+        replicas = look(self._engine, self.name).replicas
+        return "\n".join(line for replica in replicas for line in self._engine.logs(replica.id, num_lines))
+
+    def get_keys(self) -> tuple[str, str]:
+        """Return the primary and the secondary key.
+
+        Raises
+        ------
+        NotDeployedError
+            When it has none.
+        """
+        keys = secrets.read_keys(self._engine, self.name)
+        if keys is None:
+            raise NotDeployedError(f"{self.name}: has no keys; deploy it with auth_enabled=True")
+        return keys
+
+    def update(self, models: Sequence[str | Path] | None = None, **changes: Any) -> None:
+        """Begin to replace what serves: with other keys of deploy.yml, and with other models if given.
+
+        Parameters
+        ----------
+        models : sequence of path, optional
+            Builds a new image; without them the one that serves is used again.
+        **changes
+            ``cpu_cores``, ``memory_gb``, ``replicas``, ``tags``, ...
+        """
+        now = self._config()
+        given = {entry.name: getattr(now, entry.name) for entry in fields(Configuration)}
+        asked = {"name": self.name, **changes, **({"models": [str(path) for path in models]} if models else {})}
+        checked = configuration(asked, source="update")
+        new = Configuration(**{**given, **{key: getattr(checked, key) for key in asked}})
+        if models or REBUILT & set(changes):
+            self._begin(lambda console: operations.up(self._engine, new, self._root, console))
+        else:
+            wanted = {key: getattr(checked, key) for key in changes}
+            self._begin(
+                lambda console: operations.change(self._engine, self.name, self._root, console, "update", **wanted)
+            )
+
+    def rollback(self, release: str = "") -> None:
+        """Go back to the release that served before, or to any that is kept."""
+        operations.rollback(self._engine, self.name, self._root, Console(quiet=True), release)
+
+    def delete(self) -> None:
+        """Remove the containers, releases, keys and images; once more does nothing."""
+        operations.down(self._engine, self.name, self._root, Console(quiet=True))
+
+    def close(self) -> None:
+        """Close the connection to the engine; the service goes on."""
+        self._engine.close()
+        self._opened.close()
+
+    def _config(self) -> Configuration:
+        return rollout.kept(self._engine, self.name, look(self._engine, self.name).release).config
+
+    def _begin(self, work: Any) -> None:
+        if self._work is not None and self._work.is_alive():
+            raise DeployError(f"{self.name}: still deploying; wait_for_deployment() first")
+
+        def run() -> None:
+            try:
+                work(self._console)
+            except BaseException as error:  # raised anew where somebody waits
+                self._error = error
+
+        self._error, self._console = None, _Recorder()
+        self._work = threading.Thread(target=run, name=f"deploy {self.name}")
+        self._work.start()
+
+
+REBUILT = {"entry_script", "code", "environment", "dockerfile", "base_image", "example", "expected"}
+
+
+class _Recorder(Console):
+    """Keeps the lines until somebody wants to see them, and prints them from then on."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self._lines: list[str] = []
+        self._guard = threading.Lock()
+
+    def show(self) -> None:
+        """Print what was said, and what will be."""
+        with self._guard:
+            self._quiet = False
+            for line in self._lines:
+                print(line, flush=True)
+
+    def say(self, text: str) -> None:
+        """Keep a line, and print it if it is wanted."""
+        with self._guard:
+            self._lines.append(text)
+            super().say(text)
+
+
+def _example_beside(models: Sequence[str | Path], root: Path) -> str:
+    if not models:
+        raise ConfigurationError("models: expected the original model and the scoring explainer, got none")
+    beside = Path(models[0]).parent / "examples.json"
+    return str(beside) if (root / beside).is_file() else ""

@@ -1,0 +1,138 @@
+"""A small project of models to deploy, and an engine to deploy it to."""
+
+import json
+import os
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from deploy import operations
+from deploy.config import configuration
+from deploy.console import Console
+from deploy.engine import Engine
+from deploy.errors import DeployError, EngineError
+from service.scoring import save
+
+ROOT = Path(__file__).parent.parent
+REQUIRED = bool(os.environ.get("REQUIRE_ENGINE"))
+BASE = os.environ.get("BASE_IMAGE") or "python:3.11-slim-bookworm"
+
+# An entry script whose faults are switched on by its environment: the very image that works here fails there.
+FAULTY = """
+import os
+import score
+fault = os.environ.get("FAULT", "")
+in_container = os.path.exists("/app/content.sha256")
+if fault == "crash" and in_container:
+    raise RuntimeError("cannot be imported")
+def init():
+    model = score.init()
+    if fault == "hog" and in_container:
+        init.hog = bytearray(os.urandom(1)) * (600 * 2**20)
+    if fault == "slow" and in_container:
+        __import__("time").sleep(600)
+    return model
+def run(raw_data, request):
+    if raw_data.strip() == '"hog"':
+        run.hog = bytearray(os.urandom(1)) * (1200 * 2**20)
+    answer = score.run(raw_data, request)
+    if fault == "wrong" and in_container:
+        answer = {**answer, "predictions": [value + 1 for value in answer["predictions"]]}
+    return answer
+"""
+
+
+def missing(why):
+    """Fail where an engine must be, skip where it may be missing."""
+    if REQUIRED:
+        pytest.fail(f"REQUIRE_ENGINE is set, but {why}")
+    pytest.skip(f"left out: {why}")
+
+
+def connect():
+    """Return the engine, with a base image on it."""
+    try:
+        engine = Engine()
+    except EngineError as error:
+        missing(f"no Docker Engine answers ({error})")
+    if engine.image(BASE) is None:
+        try:
+            engine.pull(BASE, lambda line: None)
+        except DeployError:
+            missing(f"there is no image {BASE}: run dockerfiles/base.sh, and set BASE_IMAGE=scoring-base:bookworm")
+    return engine
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def make_project(folder, fitted):
+    """Write models, an example and entry scripts as a user's project has them; return the folder."""
+    import joblib
+
+    artifacts = folder / "artifacts"
+    artifacts.mkdir()
+    joblib.dump(fitted.model, artifacts / "original_model.pkl")
+    save(fitted.scoring, artifacts, exist_ok=True)
+    (artifacts / "examples.json").write_text(fitted.rows.to_json())
+    (artifacts / "one.json").write_text(fitted.rows[:1].to_json())
+    for name in ("score.py", "requirements.lock"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "faulty.py").write_text(FAULTY)
+    return folder
+
+
+def config_of(name, port, **more):
+    return configuration({"name": name, "port": port, "base_image": BASE, **more}, source="test")
+
+
+class Deployment:
+    """One deployment of a test: its verbs, on the real engine."""
+
+    def __init__(self, engine, root, name, **settings):
+        self.engine, self.root, self.name = engine, root, name
+        self.settings = {"port": free_port(), **settings}
+        self.printed = []
+
+    def config(self, **more):
+        return config_of(self.name, **{**self.settings, **more})
+
+    def up(self, fresh=False, **more):
+        return operations.up(self.engine, self.config(**more), self.root, self, fresh)
+
+    def rollback(self, to=""):
+        return operations.rollback(self.engine, self.name, self.root, self, to)
+
+    def down(self):
+        operations.down(self.engine, self.name, self.root, self)
+
+    def lines(self, *arguments):
+        return [json.loads(line) for line in (self.root / ".deploy" / "audit.jsonl").read_text().splitlines()]
+
+    # The console's seam.
+    def say(self, text):
+        self.printed.append(text)
+
+    def detail(self, text):
+        pass
+
+    def step(self, text):
+        return Console.step(self, text)
+
+    _last = 0.0
+
+
+def clean(engine, name):
+    """Take away what a failed test has left."""
+    from deploy import locking, specs
+
+    with suppress(DeployError):
+        locking.unlock(engine, name)
+        for container in engine.containers(name):
+            engine.remove(container.id)
+        engine.remove_volume(specs.secrets_volume(name))
