@@ -43,6 +43,27 @@ def test_who_waits_for_a_slot_waits_until_the_deadline():
         pass
 
 
+def test_slots_go_to_those_who_have_waited_longest():
+    """Whoever leaves and comes again at once, as a busy client does, stands behind those who were there before."""
+    gate, order = Gate(in_flight=8, slots=1), []
+
+    def enter(name):
+        with gate.entered(Deadline(60)):
+            order.append(name)
+
+    with gate.entered(Deadline(60)):
+        waiting = []
+        for name in range(5):
+            waiting.append(threading.Thread(target=enter, args=(name,)))
+            waiting[-1].start()
+            while len(gate._waiting) <= name:
+                threading.Event().wait(0.001)
+    enter("again")
+    for thread in waiting:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4, "again"]
+
+
 def test_never_more_compute_than_there_are_slots():
     """Eight at once through two slots: all come through, two at a time at most."""
     gate, lock, inside, seen = Gate(in_flight=8, slots=2), threading.Lock(), [0], []

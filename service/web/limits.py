@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,7 +46,9 @@ class Gate:
 
     def __init__(self, in_flight: int, slots: int) -> None:
         self._places = threading.BoundedSemaphore(in_flight)
-        self._slots = threading.BoundedSemaphore(slots)
+        self._lock = threading.Lock()
+        self._free_slots = slots
+        self._waiting: deque[threading.Event] = deque()
 
     @contextmanager
     def entered(self, deadline: Deadline) -> Iterator[None]:
@@ -53,12 +56,33 @@ class Gate:
         if not self._places.acquire(blocking=False):
             raise BusyError("Too many requests are being answered; try again in a second.")
         try:
-            if not self._slots.acquire(timeout=deadline.left):
-                deadline.check()
-                raise DeadlineError("No processor became free in time.")
+            self._take_slot(deadline)
             try:
                 yield
             finally:
-                self._slots.release()
+                self._pass_slot_on()
         finally:
             self._places.release()
+
+    def _take_slot(self, deadline: Deadline) -> None:
+        with self._lock:
+            if self._free_slots and not self._waiting:
+                self._free_slots -= 1
+                return
+            turn = threading.Event()
+            self._waiting.append(turn)
+        if turn.wait(deadline.left):
+            return
+        with self._lock:
+            if turn.is_set():  # at the last moment
+                return
+            self._waiting.remove(turn)
+        raise DeadlineError("No processor became free in time; send fewer requests at once.")
+
+    def _pass_slot_on(self) -> None:
+        """Give the slot to whoever has waited longest; a semaphore would let a newcomer have it."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._free_slots += 1
