@@ -175,7 +175,7 @@ class Schema:
 
     @cached_property
     def _takes_any_number(self) -> bool:
-        return all(column.kind == "number" for column in self.columns)
+        return all(column.takes_any_number for column in self.columns)
 
     def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
         """Turn a DataFrame's labels into column names, from the model's own names where it has those."""
