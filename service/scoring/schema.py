@@ -272,8 +272,8 @@ def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return f"column{'s' if len(names) > 1 else ''} {shown}"
+    listed = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return f"column{'s' if len(names) > 1 else ''} {listed}"
 
 
 def _columns(frame: pd.DataFrame) -> list[NDArray[Any]]:

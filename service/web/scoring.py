@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import g, request
 
+from service.scoring.columns import shown
 from service.scoring.request import ScoringRequest, options_of
 from service.scoring.schema import Schema
 from service.scoring.scoring_model import Scored
@@ -44,6 +45,13 @@ class Scoring:
         self.check_key()
         return read_text(request, self.settings.slow_client)
 
+    def query(self) -> dict[str, str]:
+        """Return the options in the query of the present request, each of which may be there once."""
+        twice = next((name for name, values in request.args.lists() if len(values) > 1), None)
+        if twice is not None:
+            raise BodyError(f"Option {shown(twice)}: expected once, got it several times.")
+        return request.args.to_dict()
+
     def check_key(self) -> None:
         """Refuse the present request unless it has a key, where keys are needed."""
         self.keys.check(request.headers.get("Authorization"))
@@ -51,7 +59,7 @@ class Scoring:
     def check_name(self, name: str) -> None:
         """Refuse a request for a model of another name."""
         if name != self.settings.model_name:
-            raise NoModelError(f"No model {name[:60]!r} here; this service has {self.settings.model_name!r}.")
+            raise NoModelError(f"No model {shown(name)} here; this service has {self.settings.model_name!r}.")
 
     def query(self) -> dict[str, str]:
         """Return what the present request asks for in its query, each option once."""
