@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from mixed import mixed_classifier, mixed_frame, mixed_regressor
 from serving import serving
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -38,6 +39,36 @@ def diabetes():
     return SimpleNamespace(
         model=model, x_train=x_train, rows=x_test[:4], explainer=explainer, scoring=KernelScoringExplainer(explainer)
     )
+
+
+def saved(model, examples, folder):
+    """Save a model with its scoring explainer where the service looks for them."""
+    save(KernelScoringExplainer(TabularExplainer(model, examples)), folder, exist_ok=True, original_model=model)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mixed():
+    """Rows with every kind of column, a classifier of three classes and a regression fitted on them."""
+    frame = mixed_frame()
+    return SimpleNamespace(
+        frame=frame, rows=frame.iloc[:4], classifier=mixed_classifier(frame), regressor=mixed_regressor(frame)
+    )
+
+
+@pytest.fixture(scope="session")
+def mixed_classifier_folder(mixed, tmp_path_factory):
+    return saved(mixed.classifier, mixed.frame, tmp_path_factory.mktemp("mixed_classifier"))
+
+
+@pytest.fixture(scope="session")
+def mixed_regressor_folder(mixed, tmp_path_factory):
+    return saved(mixed.regressor, mixed.frame, tmp_path_factory.mktemp("mixed_regressor"))
+
+
+@pytest.fixture(scope="session")
+def breast_cancer_folder(breast_cancer, tmp_path_factory):
+    return saved(breast_cancer.model, breast_cancer.x_train, tmp_path_factory.mktemp("breast_cancer"))
 
 
 @pytest.fixture(scope="session")
