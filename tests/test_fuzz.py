@@ -64,7 +64,7 @@ def counts():
 def fuzz(share):
     """Draw as often as it takes for a share of the bodies."""
     return settings(
-        max_examples=max(10, int(share * BODIES / IN_A_DRAW) + 1),
+        max_examples=max(3, int(share * BODIES / IN_A_DRAW) + 1),
         derandomize=True,
         database=None,
         deadline=None,
