@@ -100,3 +100,17 @@ def service(iris_folder, tmp_path_factory):
     """The service as it comes: score.py and a trained model."""
     with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(iris_folder)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def classifier_service(mixed_classifier_folder, tmp_path_factory):
+    """Three classes, from rows of every kind."""
+    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_classifier_folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def regressor_service(mixed_regressor_folder, tmp_path_factory):
+    """A regression on rows of every kind."""
+    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_regressor_folder)) as running:
+        yield running

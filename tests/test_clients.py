@@ -8,23 +8,11 @@ import os
 import subprocess
 
 import pytest
-from serving import ROOT, serving
+from serving import ROOT
 
 from service.scoring import load
 
 PYTHON = ROOT / ".venv-clients" / "bin" / "python"
-
-
-@pytest.fixture(scope="module")
-def classifier(mixed_classifier_folder, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("classifier"), AZUREML_MODEL_DIR=str(mixed_classifier_folder)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def regressor(mixed_regressor_folder, tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("regressor"), AZUREML_MODEL_DIR=str(mixed_regressor_folder)) as running:
-        yield running
 
 
 @pytest.fixture
@@ -53,10 +41,10 @@ def used(script, service, file):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_mlflows_client_gets_predictions(classifier, regressor, mixed, rows):
+def test_mlflows_client_gets_predictions(classifier_service, regressor_service, mixed, rows):
     """Frames with missing values, columns in another order, arrays and lists; a refusal names the column."""
     frame, file = rows
-    for service, model in (classifier, mixed.classifier), (regressor, mixed.regressor):
+    for service, model in (classifier_service, mixed.classifier), (regressor_service, mixed.regressor):
         expected = model.predict(frame).tolist()
 
         got = used("use_mlflow.py", service, file)
@@ -70,13 +58,13 @@ def test_mlflows_client_gets_predictions(classifier, regressor, mixed, rows):
         assert "missing column 'age'" in got["refusal"]
 
 
-def test_kserves_client_speaks_both_protocols(classifier, mixed, mixed_classifier_folder, rows):
+def test_kserves_client_speaks_both_protocols(classifier_service, mixed, mixed_classifier_folder, rows):
     """Version 1 predicts, explains and refuses; version 2 takes a tensor for each column and gives the id back."""
     frame, file = rows
     predictions = mixed.classifier.predict(frame).tolist()
     importances = load(mixed_classifier_folder).explain(frame)
 
-    got = used("use_kserve.py", classifier, file)
+    got = used("use_kserve.py", classifier_service, file)
 
     assert got["v1"]["ready"] is True
     assert got["v1"]["predict"] == {"predictions": predictions}
@@ -90,11 +78,11 @@ def test_kserves_client_speaks_both_protocols(classifier, mixed, mixed_classifie
     assert got["v2"]["outputs"] == {"predictions": [[len(frame)], predictions]}
 
 
-def test_tritons_client_sends_json_tensors(regressor, mixed, mixed_regressor_folder, rows):
-    """Numbers with NaN, integers, booleans and text as JSON tensors; the importances come as a tensor when asked for."""
+def test_tritons_client_sends_json_tensors(regressor_service, mixed, mixed_regressor_folder, rows):
+    """Numbers with NaN, integers, booleans and text as JSON tensors; importances are a tensor when asked for."""
     frame, file = rows
 
-    got = used("use_triton.py", regressor, file)
+    got = used("use_triton.py", regressor_service, file)
 
     assert (got["live"], got["ready"], got["other"]) == (True, [True, True, True], False)
     assert got["server"] == "scoring-service"
@@ -107,19 +95,15 @@ def test_tritons_client_sends_json_tensors(regressor, mixed, mixed_regressor_fol
     assert "missing columns" in got["refusal"][1]
 
 
-def test_plain_requests_post_a_frame(
-    classifier, regressor, mixed, mixed_classifier_folder, mixed_regressor_folder, rows
-):
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_plain_requests_post_a_frame(kind, request, mixed, rows):
     """requests.post(uri, examples.to_json()): what existing clients of /score do."""
     frame, file = rows
-    for service, model, folder in (
-        (classifier, mixed.classifier, mixed_classifier_folder),
-        (regressor, mixed.regressor, mixed_regressor_folder),
-    ):
-        assert used("use_requests.py", service, file) == {
-            "status": 200,
-            "answer": {
-                "predictions": model.predict(frame).tolist(),
-                "local_importance_values": load(folder).explain(frame),
-            },
-        }
+
+    got = used("use_requests.py", request.getfixturevalue(f"{kind}_service"), file)
+
+    assert got["status"] == 200
+    assert got["answer"] == {
+        "predictions": getattr(mixed, kind).predict(frame).tolist(),
+        "local_importance_values": load(request.getfixturevalue(f"mixed_{kind}_folder")).explain(frame),
+    }

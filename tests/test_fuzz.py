@@ -5,6 +5,9 @@ FUZZ_BODIES says how many; `make fuzz` takes 100,000 of them. The draws are the 
 
 import json
 import os
+import re
+import subprocess
+import sys
 from collections import Counter
 from types import SimpleNamespace
 
@@ -113,8 +116,7 @@ def read(body, schema):
     """Whether a body was accepted, which is then checked; any other exception than a PayloadError passes through."""
     try:
         matrix = parse(body, schema)
-    except PayloadError as refusal:
-        assert len(str(refusal)) < 2000
+    except PayloadError:
         return False
     check_accepted(matrix, schema)
     return True
@@ -126,14 +128,14 @@ def test_the_parser_refuses_or_reads_exactly(name, counts):
     frame, schema = SCHEMAS[name]
     outcomes = Counter()
 
-    @fuzz(0.2)
+    @fuzz(0.22)
     @given(json_variations(bodies_of(frame)))
     def check(bodies):
         outcomes.update(read(body, schema) for body in bodies)
 
     check()
     counts[f"parser, {name}"] = outcomes.total()
-    assert outcomes.total() >= 0.2 * BODIES
+    assert outcomes.total() >= 0.22 * BODIES
     assert min(outcomes[True], outcomes[False]) > 0.02 * outcomes.total()
 
 
@@ -236,7 +238,7 @@ def test_no_body_is_the_services_failure(application, route, counts):
     content_type = "text/csv" if route == "/invocations" else JSON
     statuses = Counter()
 
-    @fuzz(0.008)
+    @fuzz(0.001 if "top_k" in route else 0.008)
     @given(ROUTES[route](application.frame))
     def check(drawn):
         for body in drawn:
@@ -249,3 +251,39 @@ def test_no_body_is_the_services_failure(application, route, counts):
     check()
     counts[f"{route}, {application.name}"] = statuses.total()
     assert set(statuses) == {200, 400}
+
+
+CHECKS = [  # schemathesis'
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+]
+
+
+@pytest.mark.parametrize("running", ["service", "regressor_service"])
+def test_no_answer_is_undocumented(running, request, tmp_path, capfd):
+    """schemathesis finds no 5xx, and no status, content type, header or form of an answer that is not in the document.
+
+    It makes requests from the document, good ones and bad ones, the same ones in every run. The long run has those that
+    it derives from each part of the document too.
+    """
+    service = request.getfixturevalue(running)
+    phases = "examples,coverage,fuzzing" if BODIES > 50_000 else "examples,fuzzing"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.address}/swagger.json"]
+    options = ["--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", str(BODIES // 400)]
+    same = ["--generation-deterministic", "--generation-database", "none", "--continue-on-failure"]
+
+    done = subprocess.run(
+        [*command, *options, *same], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False
+    )
+
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    (made,) = re.findall(r"(\d+) generated", done.stdout)
+    with capfd.disabled():
+        print(f"\nschemathesis, {running}: {made} requests")
+    assert int(made) > 100
+    assert '"status": 500' not in service.log()

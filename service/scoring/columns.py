@@ -100,8 +100,8 @@ class Column:
             return next((value for value in self.categories or () if str(value) == text), text)
         if self.kind == "boolean":
             return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
-        if self.kind not in ("number", "integer") or "_" in text:  # Python would read 1_000
-            return text
+        if self.kind not in ("number", "integer") or not text.isascii() or "_" in text:
+            return text  # int() and float() would read "1_000" and Arabic digits
         try:
             return int(text) if self.kind == "integer" else float(text)
         except ValueError:

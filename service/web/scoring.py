@@ -45,13 +45,6 @@ class Scoring:
         self.check_key()
         return read_text(request, self.settings.slow_client)
 
-    def query(self) -> dict[str, str]:
-        """Return the options in the query of the present request, each of which may be there once."""
-        twice = next((name for name, values in request.args.lists() if len(values) > 1), None)
-        if twice is not None:
-            raise BodyError(f"Option {shown(twice)}: expected once, got it several times.")
-        return request.args.to_dict()
-
     def check_key(self) -> None:
         """Refuse the present request unless it has a key, where keys are needed."""
         self.keys.check(request.headers.get("Authorization"))
