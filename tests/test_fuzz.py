@@ -232,6 +232,7 @@ ROUTES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # pytest forgets the service's own filter
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_body_is_the_services_failure(application, route, counts):
     """The whole application answers every body with 200 or 400, in JSON that a strict parser takes."""
@@ -274,8 +275,8 @@ def test_no_answer_is_undocumented(running, request, tmp_path, capfd):
     service = request.getfixturevalue(running)
     phases = "examples,coverage,fuzzing" if BODIES > 50_000 else "examples,fuzzing"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.address}/swagger.json"]
-    options = ["--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", str(BODIES // 400)]
-    same = ["--generation-deterministic", "--generation-database", "none", "--continue-on-failure"]
+    options = ["--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", str(max(40, BODIES // 400))]
+    same = ["--generation-deterministic", "--continue-on-failure"]
 
     done = subprocess.run(
         [*command, *options, *same], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False
