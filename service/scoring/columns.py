@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -258,14 +258,15 @@ def _read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
     """Read ISO 8601 text, a date, or milliseconds since 1970 (what pandas' ``to_json`` writes), for a column's dtype.
 
     Text and dates must have a time zone where the column has one, and none where it has none. What the column's
-    resolution cannot hold is refused, not rounded.
+    resolution cannot hold is refused, not rounded, and so is a year that ISO 8601 text cannot.
     """
     zone = getattr(dtype, "tz", None)
     try:
         read = _timestamp(value, zone)
         if read is None or (read.tzinfo is None) != (zone is None):
             return None
-        return _in_resolution(read if zone is None else read.tz_convert(zone), dtype)
+        local = read if zone is None else read.tz_convert(zone)
+        return _in_resolution(local, dtype) if MINYEAR <= local.year <= MAXYEAR else None
     except (ValueError, TypeError, OverflowError):
         return None
 
