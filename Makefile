@@ -12,6 +12,8 @@ DEV := $(VENV)/.dev-installed
 DEPLOY := $(VENV)/.deploy-installed
 BENCH_VENV := .venv-bench
 BENCH := $(BENCH_VENV)/.installed
+CLIENTS_VENV := .venv-clients
+CLIENTS := $(CLIENTS_VENV)/.installed
 BENCH_SERVICE_VENV := .venv-bench-service
 BENCH_SERVICE := $(BENCH_SERVICE_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
@@ -29,8 +31,8 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev train train-regression serve test lint format bench bench-service deploy status logs score rollback \
-	undeploy lock clean
+.PHONY: help setup setup-dev setup-clients train train-regression serve test fuzz lint format bench bench-service deploy \
+	status logs score rollback undeploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,8 @@ help: ## list the targets
 setup: $(RUNTIME) ## create .venv from requirements.lock
 
 setup-dev: $(DEV) ## add the development tools to .venv
+
+setup-clients: $(CLIENTS) ## create .venv-clients, the foreign clients that the tests run
 
 train: $(MODEL) ## train the breast cancer example and save it under artifacts/
 
@@ -47,8 +51,11 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
 
-test: $(DEV) ## run the tests
+test: $(DEV) $(CLIENTS) ## run the tests
 	$(BIN)/python -m pytest
+
+fuzz: $(DEV) ## run the generated bodies at length: 100,000 of them
+	FUZZ_BODIES=100000 $(BIN)/python -m pytest --capture=no tests/test_fuzz.py
 
 lint: $(DEV) ## check style, formatting and types
 	$(BIN)/ruff check .
@@ -90,10 +97,11 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,requirements-deploy.in,requirements-deploy.lock)
 	$(call compile,requirements-dev.in,requirements-dev.lock)
 	$(call compile,benchmarks/requirements.in,benchmarks/requirements.lock)
+	$(call compile,tests/clients/requirements.in,tests/clients/requirements.lock)
 	$(call compile,benchmarks/serving/requirements.in,benchmarks/serving/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(BENCH_SERVICE_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(BENCH_SERVICE_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A changed lock rebuilds the environment, so that it never holds more than the lock says.
@@ -128,6 +136,12 @@ $(BENCH_SERVICE): benchmarks/serving/requirements.lock $(RUNTIME)
 	@echo "Installing benchmarks/serving/requirements.lock into $(BENCH_SERVICE_VENV) ..."
 	@$(BIN)/python -m venv --clear $(BENCH_SERVICE_VENV)
 	@$(BENCH_SERVICE_VENV)/bin/python -m pip install --quiet --require-hashes --requirement benchmarks/serving/requirements.lock
+	@touch $@
+
+$(CLIENTS): tests/clients/requirements.lock $(RUNTIME)
+	@echo "Installing tests/clients/requirements.lock into $(CLIENTS_VENV) ..."
+	@$(BIN)/python -m venv --clear $(CLIENTS_VENV)
+	@$(CLIENTS_VENV)/bin/python -m pip install --quiet --require-hashes --requirement tests/clients/requirements.lock
 	@touch $@
 
 # The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from mixed import mixed_classifier, mixed_frame, mixed_regressor
 from serving import serving
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -40,6 +41,36 @@ def diabetes():
     )
 
 
+def saved(model, examples, folder):
+    """Save a model with its scoring explainer where the service looks for them."""
+    save(KernelScoringExplainer(TabularExplainer(model, examples)), folder, exist_ok=True, original_model=model)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mixed():
+    """Rows with every kind of column, a classifier of three classes and a regression fitted on them."""
+    frame = mixed_frame()
+    return SimpleNamespace(
+        frame=frame, rows=frame.iloc[:4], classifier=mixed_classifier(frame), regressor=mixed_regressor(frame)
+    )
+
+
+@pytest.fixture(scope="session")
+def mixed_classifier_folder(mixed, tmp_path_factory):
+    return saved(mixed.classifier, mixed.frame, tmp_path_factory.mktemp("mixed_classifier"))
+
+
+@pytest.fixture(scope="session")
+def mixed_regressor_folder(mixed, tmp_path_factory):
+    return saved(mixed.regressor, mixed.frame, tmp_path_factory.mktemp("mixed_regressor"))
+
+
+@pytest.fixture(scope="session")
+def breast_cancer_folder(breast_cancer, tmp_path_factory):
+    return saved(breast_cancer.model, breast_cancer.x_train, tmp_path_factory.mktemp("breast_cancer"))
+
+
 @pytest.fixture(scope="session")
 def iris():
     return load_iris(as_frame=True).data
@@ -68,4 +99,18 @@ def four_rows(iris):
 def service(iris_folder, tmp_path_factory):
     """The service as it comes: score.py and a trained model."""
     with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(iris_folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def classifier_service(mixed_classifier_folder, tmp_path_factory):
+    """Three classes, from rows of every kind."""
+    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_classifier_folder)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def regressor_service(mixed_regressor_folder, tmp_path_factory):
+    """A regression on rows of every kind."""
+    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_regressor_folder)) as running:
         yield running

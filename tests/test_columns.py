@@ -100,3 +100,57 @@ def test_a_column_without_a_value_is_read_by_its_dtype_or_refused():
     assert (column.kind, column.nullable) == ("number", True)
     with pytest.raises(ValueError, match="column 'x': expected values, got only missing ones"):
         Column.of(pd.Series([None, None], name="x", dtype=object), "x")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fits", "beyond"),
+    [
+        ("int8", [-128, 127], [-129, 128]),
+        ("uint8", [0, 255], [-1, 256]),
+        ("Int16", [-32768, 32767], [32768]),
+        ("float32", [3.4e38, -3.4e38], [3.5e38, 1e300]),
+        ("float64", [1.7e308], [float("inf")]),
+    ],
+)
+def test_a_number_beyond_the_columns_dtype_is_refused(dtype, fits, beyond):
+    """A narrow column's values come back as they were; the next number neither wraps around nor becomes infinite."""
+    column = Column.of(pd.Series([1, 2], dtype=dtype), "x")
+    assert column.for_model(pd.Series(column.read(fits))).astype(float).tolist() == pytest.approx(fits)
+    for value in beyond:
+        with pytest.raises(PayloadError, match=r"Column 'x', row 1: expected a"):
+            column.read([1, value])
+        with pytest.raises(PayloadError, match=r"Column 'x', row 1: expected a"):
+            column.read(np.array([1, value], dtype=np.float64))
+
+
+def test_true_is_not_the_category_1():
+    """And 1 is not the category true; 1.0 is 1."""
+    numbers, flags = (Column.of(pd.Series(pd.Categorical(known)), "x") for known in ([1, 2], [True, False]))
+    assert numbers.read([1, 2.0]).tolist() == [1, 2]
+    assert flags.read([True]).tolist() == [True]
+    for column, value in (numbers, True), (flags, 1):
+        with pytest.raises(PayloadError, match="expected one of"):
+            column.read([value])
+
+
+def test_half_a_character_is_no_text():
+    """JSON can spell it, UTF-8 cannot; the missing half makes it a character."""
+    column = Column.of(pd.Series(["a", "b"]), "x")
+    assert column.read(["\U0001f600"]).tolist() == ["\U0001f600"]
+    with pytest.raises(PayloadError, match="expected a string"):
+        column.read(["\ud83d"])
+
+
+def test_a_date_before_year_1_is_refused():
+    """As milliseconds it could be sent, as text it could not be read back."""
+    column = Column.of(pd.Series(pd.to_datetime(["2024-01-05"])), "x")
+    assert column.plain(column.read([-62135596800000])[0]) == "0001-01-01T00:00:00"
+    with pytest.raises(PayloadError, match="expected a date"):
+        column.read([-62135596800001])
+
+
+@pytest.mark.parametrize("kind", ["float64", "int64"])
+def test_csv_numbers_are_plain(kind):
+    """What int() and float() would read beyond them stays text, and is refused."""
+    column = Column.of(pd.Series([1, 2], dtype=kind), "x")
+    assert [column.of_text(text) for text in ("12", "1_000", "٣")] == [12, "1_000", "٣"]

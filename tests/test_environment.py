@@ -12,6 +12,7 @@ from tools.pip_section import pip_section
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ["requirements.lock", "requirements-deploy.lock", "requirements-dev.lock"]
+CLIENTS = "tests/clients/requirements.lock"  # an environment of its own
 DIRECT = "-r .venv/environment.in"  # how uv annotates what `make lock` took from environment.yml
 
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][^\s;]*) \\")
@@ -63,7 +64,7 @@ def test_the_lock_was_compiled_from_what_is_declared_now():
     assert direct == set(declared()), "run `make lock`"
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, CLIENTS])
 def test_a_lock_holds_pins_hashes_and_comments_only(name):
     """A lock names no index, host, find-links folder, URL or file, so it installs from whatever the user's pip uses."""
     for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
@@ -72,7 +73,7 @@ def test_a_lock_holds_pins_hashes_and_comments_only(name):
         assert not re.search(r"(^|\s)(~|\.\.)?/", line), f"a path: {line}"
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, CLIENTS])
 def test_every_locked_package_has_a_hash(name):
     """pip can check each download: no package, direct or indirect, is pinned without a hash."""
     pins = read_lock(name)

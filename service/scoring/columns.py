@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +72,11 @@ class Column:
         """
         if isinstance(values, np.ndarray) and values.dtype.kind == "f" and self.kind == "number":
             read = values.astype(np.float64)  # the common case, without a look at each value
-            if (infinite := np.isinf(read)).any():
-                row = int(infinite.argmax())
-                raise self._refusal(row, shown(float(read[row])))
         else:
             read = np.array(self._read_each(values), dtype=self.matrix_dtype)
+        if self.kind in _RANGED and (outside := self._is_outside(read)).any():
+            row = int(outside.argmax())
+            raise self._refusal(row, shown(_RANGED[self.kind](read[row])))
         missing = read != read  # noqa: PLR0124 - only a missing value differs from itself
         if not self.nullable and missing.any():
             raise self._refusal(int(missing.argmax()), "a missing value, and the examples had none in this column")
@@ -100,8 +100,8 @@ class Column:
             return next((value for value in self.categories or () if str(value) == text), text)
         if self.kind == "boolean":
             return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
-        if self.kind not in ("number", "integer") or "_" in text:  # Python would read 1_000
-            return text
+        if self.kind not in ("number", "integer") or not text.isascii() or "_" in text:
+            return text  # int() and float() would read "1_000" and Arabic digits
         try:
             return int(text) if self.kind == "integer" else float(text)
         except ValueError:
@@ -116,6 +116,11 @@ class Column:
 
             return pd.Timestamp(value).isoformat()
         return _PLAIN.get(self.kind, _without_numpy)(value)
+
+    @property
+    def takes_any_number(self) -> bool:
+        """True when every finite number fits."""
+        return self.kind == "number" and self._width not in _NARROW
 
     @property
     def matrix_dtype(self) -> type:
@@ -148,6 +153,16 @@ class Column:
             return partial(_read_datetime, dtype=self.pandas_dtype)
         return _READERS[self.kind]
 
+    def _is_outside(self, read: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which numbers the model's dtype cannot hold; infinities are among them, missing values are not."""
+        smallest, largest = _RANGES.get(self._width, _RANGES["float64"])
+        return (read < smallest) | (read > largest)
+
+    @property
+    def _width(self) -> str:
+        """The dtype's name as NumPy has it, of pandas' own "Int8" and of Arrow's "int8[pyarrow]" too."""
+        return self.dtype.lower().removesuffix("[pyarrow]")
+
     def _refusal(self, row: int, came: str) -> PayloadError:
         return PayloadError(f"Column {self.name!r}, row {row}: expected {self._expected}, got {came}.")
 
@@ -158,6 +173,9 @@ class Column:
         if self.kind == "datetime":
             zone = "with" if getattr(self.pandas_dtype, "tz", None) else "without"
             return f"a date and time {zone} a time zone, as ISO 8601 text or milliseconds since 1970"
+        if self.kind in _RANGED and self._width in _NARROW:
+            smallest, largest = _RANGES[self._width]
+            return f"{_EXPECTED[self.kind]} from {smallest:g} to {largest:g}"
         return _EXPECTED[self.kind]
 
 
@@ -218,25 +236,37 @@ def _read_boolean(value: Any) -> float | None:
 
 
 def _read_string(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and _is_unicode(value) else None
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether text can be written as UTF-8; JSON can also spell halves of characters, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_category(value: Any, categories: Sequence[Any]) -> Any:
-    return value if value in categories else None
+    """Return the category that equals a value; true is not 1 here."""
+    is_flag = isinstance(value, bool)
+    return next((known for known in categories if known == value and isinstance(known, bool) == is_flag), None)
 
 
 def _read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
     """Read ISO 8601 text, a date, or milliseconds since 1970 (what pandas' ``to_json`` writes), for a column's dtype.
 
     Text and dates must have a time zone where the column has one, and none where it has none. What the column's
-    resolution cannot hold is refused, not rounded.
+    resolution cannot hold is refused, not rounded, and so is a year that ISO 8601 text cannot.
     """
     zone = getattr(dtype, "tz", None)
     try:
         read = _timestamp(value, zone)
         if read is None or (read.tzinfo is None) != (zone is None):
             return None
-        return _in_resolution(read if zone is None else read.tz_convert(zone), dtype)
+        local = read if zone is None else read.tz_convert(zone)
+        return _in_resolution(local, dtype) if MINYEAR <= local.year <= MAXYEAR else None
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -278,6 +308,16 @@ _READERS = {
 }
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {"number": float, "boolean": bool, "integer": int}
+
+_RANGED: dict[str, Callable[[Any], Any]] = {"number": float, "integer": int}
+
+# The numbers that a dtype can hold, for what is not refused already: beyond float64, or 2^53 for integers.
+_NARROW = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64", "float16", "float32")
+_RANGES: dict[str, tuple[float, float]] = {
+    name: (float(info.min), float(info.max))
+    for name in (*_NARROW, "float64")
+    for info in [np.finfo(name) if name.startswith("float") else np.iinfo(name)]
+}
 
 # What numbers of the matrix were in a column of dtype object.
 _OBJECTS: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}

@@ -8,11 +8,13 @@ becomes 2139) and opens paths and URLs that it finds in the body. Next: :mod:`se
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
+from service.scoring.columns import shown
 from service.scoring.errors import PayloadError
 from service.scoring.schema import Schema
 
@@ -67,8 +69,8 @@ def decode(text: str | bytes) -> Any:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise PayloadError(f"Body: key {next(key for key in keys if keys.count(key) > 1)!r} came twice in one object.")
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise PayloadError(f"Body: key {shown(twice)} came twice in one object.")
     return record
 
 
@@ -81,7 +83,7 @@ def _unwrapped(body: Any, schema: Schema) -> Any:
         raise PayloadError(f"Body: expected one of {', '.join(WRAPPERS)}, got {' and '.join(wrappers)} together.")
     if wrappers and len(body) > 1:
         beside = next(key for key in body if key not in wrappers)
-        raise PayloadError(f"Body: expected {wrappers[0]!r} alone, got key {beside!r} beside it.")
+        raise PayloadError(f"Body: expected {wrappers[0]!r} alone, got key {shown(beside)} beside it.")
     return body[wrappers[0]] if wrappers else body
 
 
@@ -94,8 +96,7 @@ def _rows(body: Any, schema: Schema) -> NDArray[Any]:
         return _split(body, schema) if _is_split(body) else _columns(body, schema)
     if not isinstance(body, list):
         raise PayloadError(
-            "Body: expected rows as a JSON object of columns, as records or as a list of lists, "
-            f"got {json.dumps(body)[:60]}."
+            f"Body: expected rows as a JSON object of columns, as records or as a list of lists, got {shown(body)}."
         )
     return schema.matrix(body)
 
@@ -105,6 +106,8 @@ def _split(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
     names, data = body["columns"], body["data"]
     if not isinstance(names, list) or not isinstance(data, list):
         raise PayloadError("Body: expected lists under 'columns' and 'data'.")
+    if not all(isinstance(name, str | int | float) for name in names):
+        raise PayloadError("Body: expected names under 'columns'.")
     for row, values in enumerate(data):
         if not isinstance(values, list) or len(values) != len(names):
             raise PayloadError(f"Row {row}: expected a list of {len(names)} values, as many as there are columns.")
@@ -122,7 +125,7 @@ def _aligned(body: Mapping[str, Any]) -> list[list[Any]]:
     keys = list(first) if isinstance(first, Mapping) else range(len(first)) if isinstance(first, list) else None
     for name, values in body.items():
         if keys is None or type(values) is not type(first):
-            raise PayloadError(f"Column {name!r}: expected a list of values, or an object of them by row index.")
+            raise PayloadError(f"Column {shown(name)}: expected a list of values, or an object of them by row index.")
         if len(values) != len(keys) or (isinstance(values, Mapping) and values.keys() != set(keys)):
-            raise PayloadError(f"Column {name!r}: expected the same rows as column {first_name!r}.")
+            raise PayloadError(f"Column {shown(name)}: expected the same rows as column {shown(first_name)}.")
     return [[values[key] for key in keys or ()] for values in body.values()]

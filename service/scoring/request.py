@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from service.scoring.columns import shown
 from service.scoring.errors import PayloadError
 
 if TYPE_CHECKING:
@@ -80,20 +81,25 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     unknown = [name for name in given if name not in OPTIONS]
     if unknown:
-        raise PayloadError(f"Option {unknown[0]!r}: expected one of {', '.join(OPTIONS)}.")
+        raise PayloadError(f"Option {shown(unknown[0])}: expected one of {', '.join(OPTIONS)}.")
     return {name: _count(name, value) if name == "top_k" else _flag(name, value) for name, value in given.items()}
 
 
 def _flag(name: str, value: Any) -> bool:
     known = {"true": True, "1": True, "false": False, "0": False}
-    text = str(value).lower()
+    text = _text(value).lower()
     if text not in known:
-        raise PayloadError(f"Option {name!r}: expected true or false, got {str(value)[:60]!r}.")
+        raise PayloadError(f"Option {name!r}: expected true or false, got {shown(value)}.")
     return known[text]
 
 
 def _count(name: str, value: Any) -> int:
-    text = str(value)
+    text = _text(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 9 and int(text) > 0):
-        raise PayloadError(f"Option {name!r}: expected a whole number of at least 1, got {text[:60]!r}.")
+        raise PayloadError(f"Option {name!r}: expected a whole number of at least 1, got {shown(value)}.")
     return int(text)
+
+
+def _text(value: Any) -> str:
+    """Write what can be an option's value as a query has it, nothing for lists and the like."""
+    return str(value) if isinstance(value, str | int) else ""

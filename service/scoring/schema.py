@@ -175,7 +175,7 @@ class Schema:
 
     @cached_property
     def _takes_any_number(self) -> bool:
-        return all(column.kind == "number" for column in self.columns)
+        return all(column.takes_any_number for column in self.columns)
 
     def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
         """Turn a DataFrame's labels into column names, from the model's own names where it has those."""
@@ -272,8 +272,8 @@ def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column
 
 
 def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return f"column{'s' if len(names) > 1 else ''} {shown}"
+    listed = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return f"column{'s' if len(names) > 1 else ''} {listed}"
 
 
 def _columns(frame: pd.DataFrame) -> list[NDArray[Any]]:

@@ -177,7 +177,10 @@ class ScoringModel:
     def _ask(self, method: str, rows: NDArray[Any]) -> Any:
         """Ask the original model; a value that it cannot hold is the client's to mend, and named."""
         try:
-            return getattr(self.original_model, method)(rows if self._takes_arrays else self.schema.model_rows(rows))
+            with np.errstate(over="ignore", invalid="ignore"):
+                return getattr(self.original_model, method)(
+                    rows if self._takes_arrays else self.schema.model_rows(rows)
+                )
         except ValueError:
             self._refuse_beyond_float32(rows)
             raise

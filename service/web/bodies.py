@@ -3,8 +3,9 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from flask import Request
 from gunicorn.http.errors import ParseException
@@ -131,9 +132,9 @@ def rows_of_tensors(tensors: Any, schema: Schema | None) -> str:
     if len(tensors) == 1 and len(shapes[0]) == 2 and not _is_column(tensors[0], schema):
         width = shapes[0][1]
         return json.dumps([values[0][start : start + width] for start in range(0, len(values[0]), max(1, width))])
-    if any(len(shape) > 2 or (len(shape) == 2 and shape[1] != 1) for shape in shapes):
+    if any(len(shape) == 2 and shape[1] != 1 for shape in shapes):
         raise BodyError("Body: expected one tensor of shape [rows, columns], or one of shape [rows] for each column.")
-    names = [str(one["name"]) for one in tensors]
+    names = [one["name"] for one in tensors]
     if len({len(column) for column in values}) > 1:
         raise BodyError("Body: expected tensors of the same number of rows.")
     return json.dumps({"columns": names, "data": list(zip(*values, strict=True))})
@@ -146,21 +147,24 @@ def _is_column(tensor: Mapping[str, Any], schema: Schema | None) -> bool:
 def _values(tensor: Mapping[str, Any]) -> list[Any]:
     """Return a tensor's data, flat, after checking it against its shape."""
     name, shape, data = tensor.get("name"), tensor.get("shape"), tensor.get("data")
-    is_shape = isinstance(shape, list) and bool(shape) and all(type(size) is int and size >= 0 for size in shape)
-    if not isinstance(name, str) or not is_shape or not isinstance(data, list):
+    if not isinstance(name, str) or not _is_shape(shape) or not isinstance(data, list):
         raise BodyError(
-            "Body: expected each tensor with 'name', 'shape' (whole numbers) and 'data' (a list); binary tensors are "
-            "not read here."
+            "Body: expected each tensor with 'name', 'shape' (one or two whole numbers) and 'data' (a list); binary "
+            "tensors are not read here."
         )
     flat = _flat(data)
-    size = 1
-    for length in shape or ():
-        size *= length
-    if len(flat) != size:
-        raise BodyError(f"Tensor {name[:60]!r}: expected {size} values for its shape, got {len(flat)}.")
+    if len(flat) != math.prod(shape):
+        raise BodyError(f"Tensor {shown(name)}: expected as many values as its shape has places, got {len(flat)}.")
+    nested = next((value for value in flat if isinstance(value, list | dict)), None)
+    if nested is not None:
+        raise BodyError(f"Tensor {shown(name)}: expected plain values under 'data', got {shown(nested)}.")
     if tensor.get("datatype") == "BOOL":
         return [bool(value) if value in (0, 1) else value for value in flat]
     return flat
+
+
+def _is_shape(shape: Any) -> TypeGuard[list[int]]:
+    return isinstance(shape, list) and len(shape) in (1, 2) and all(type(size) is int and size >= 0 for size in shape)
 
 
 def _flat(data: list[Any]) -> list[Any]:

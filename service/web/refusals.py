@@ -94,7 +94,7 @@ def _refusal(message: str, status: int) -> Response:
 
 
 def _in_protocol(path: str, message: str, status: int) -> dict[str, Any]:
-    if path.startswith(("/v1/", "/v2/")):
+    if f"{path}/".startswith(("/v1/", "/v2/")):
         return {"error": message}
     if path.startswith("/invocations"):
         return {"error_code": _MLFLOW_CODES.get(status, "INVALID_STATE"), "message": message}

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import g, request
 
+from service.scoring.columns import shown
 from service.scoring.request import ScoringRequest, options_of
 from service.scoring.schema import Schema
 from service.scoring.scoring_model import Scored
@@ -51,7 +52,7 @@ class Scoring:
     def check_name(self, name: str) -> None:
         """Refuse a request for a model of another name."""
         if name != self.settings.model_name:
-            raise NoModelError(f"No model {name[:60]!r} here; this service has {self.settings.model_name!r}.")
+            raise NoModelError(f"No model {shown(name)} here; this service has {self.settings.model_name!r}.")
 
     def query(self) -> dict[str, str]:
         """Return what the present request asks for in its query, each option once."""

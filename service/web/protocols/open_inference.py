@@ -7,6 +7,7 @@ import numpy as np
 from flask import Blueprint, Response
 from numpy.typing import NDArray
 
+from service.scoring.columns import shown
 from service.scoring.request import OPTIONS
 from service.web.bodies import json_object, rows_of_tensors
 from service.web.errors import BodyError
@@ -54,6 +55,7 @@ def routes(scoring: Scoring) -> Blueprint:
         text = scoring.read_body()
         scoring.check_name(name)
         body = json_object(text)
+        _check_id(body)
         wanted = _wanted(body)
         answer = scoring.run(
             rows_of_tensors(body.get("inputs"), scoring.schema), _options(body), explain=IMPORTANCES in wanted
@@ -89,6 +91,11 @@ def _wanted(body: Mapping[str, Any]) -> list[str]:
     return [one["name"] for one in listed]
 
 
+def _check_id(body: Mapping[str, Any]) -> None:
+    if not isinstance(body.get("id"), str | None):
+        raise BodyError(f"Body: expected a string under 'id', got {shown(body['id'])}.")
+
+
 def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     """Take this service's options from the parameters; those of others are theirs."""
     parameters = body.get("parameters") or {}
@@ -102,14 +109,14 @@ def _response(scoring: Scoring, body: Mapping[str, Any], answer: Any, wanted: li
         raise TypeError(f"run() returned {type(answer).__name__}; the Open Inference Protocol needs a dict of outputs")
     unknown = [name for name in wanted if name not in answer]
     if unknown:
-        raise BodyError(f"Output {unknown[0][:60]!r}: expected one of {', '.join(answer)}.")
+        raise BodyError(f"Output {shown(unknown[0])}: expected one of {', '.join(answer)}.")
     named = {name: np.asarray(values) for name, values in answer.items() if not wanted or name in wanted}
     response = {
         "model_name": scoring.settings.model_name,
         "model_version": VERSION,
         "outputs": [_tensor(name, values) for name, values in named.items() if values.dtype.kind in "biufSU"],
     }
-    return {**response, "id": str(body["id"])} if "id" in body else response
+    return response if body.get("id") is None else {**response, "id": body["id"]}
 
 
 def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
