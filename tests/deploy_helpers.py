@@ -54,6 +54,9 @@ def missing(why):
 
 def connect():
     """Return the engine, with a base image on it."""
+    address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if address.startswith("unix://") and not answers(address.removeprefix("unix://")):
+        missing(f"nobody listens at {address}")
     try:
         engine = Engine()
     except EngineError as error:
@@ -64,6 +67,12 @@ def connect():
         except DeployError:
             missing(f"there is no image {BASE}: run dockerfiles/base.sh, and set BASE_IMAGE=scoring-base:bookworm")
     return engine
+
+
+def answers(path):
+    """Say whether somebody listens; the API's client would leave a socket open where nobody does."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
 
 
 def free_port():
