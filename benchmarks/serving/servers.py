@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
-PEER = ROOT / ".venv-bench-service" / "bin"
+ENVIRONMENT = ROOT / ".venv-bench-service" / "bin"  # the service's own lock and the peer, no development tools
 GUNICORN = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "32", "--workers", "2", "--keep-alive", "75"]
 
 
@@ -32,16 +31,23 @@ class Server:
 
 
 def ours(port):
-    return [sys.executable, "-m", "service", "serve", "--http_port", str(port), "--workers", "2"]
+    return [str(ENVIRONMENT / "python"), "-m", "service", "serve", "--http_port", str(port), "--workers", "2"]
 
 
 def bare(port):
-    return [sys.executable, *GUNICORN, "--preload", "--bind", f"127.0.0.1:{port}", "benchmarks.serving.bare:app"]
+    return [
+        str(ENVIRONMENT / "python"),
+        *GUNICORN,
+        "--preload",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "benchmarks.serving.bare:app",
+    ]
 
 
 def azureml(port):
     script = HERE / "azure_score.py"
-    return [str(PEER / "azmlinfsrv"), "--entry_script", str(script), "--port", str(port), "--worker_count", "2"]
+    return [str(ENVIRONMENT / "azmlinfsrv"), "--entry_script", str(script), "--port", str(port), "--worker_count", "2"]
 
 
 COMMANDS = {"ours": ours, "bare": bare, "azureml": azureml}
