@@ -107,6 +107,11 @@ class Engine:
         with translated(f"starting container {container[:12]}"):
             self.api.start(container)
 
+    def rename(self, container: str, name: str) -> None:
+        """Give a container another name: the one thing of it that can be changed and seen by everybody."""
+        with translated(f"renaming a container to {name}"):
+            self.api.rename(container, name)
+
     def stop(self, container: str, seconds: int) -> None:
         """Ask a container to end (SIGTERM), and end it after so many seconds; one that is gone is fine."""
         try:

@@ -75,7 +75,13 @@ def start_beside(engine: Engine, release: Release, before: State, anchor: str) -
 
 
 def retire(engine: Engine, replicas: list[Container], console: Console) -> None:
-    """Let replicas end their requests and remove them, one by one."""
+    """Let replicas end their requests and remove them, one by one; first all are marked, in their names.
+
+    The engine goes on stopping a replica when whoever asked for it is killed: from then on it must not be counted on.
+    """
+    for replica in replicas:
+        if not replica.name.endswith(specs.LEAVING):
+            engine.rename(replica.id, replica.name + specs.LEAVING)
     for replica in replicas:
         with console.step(f"Retiring {replica.name} (release {replica.label('release')})"):
             engine.stop(replica.id, specs.STOP_SECONDS)

@@ -27,6 +27,7 @@ USER = 10001
 PIDS = 1024  # threads count
 SECOND = 10**9  # the API counts in nanoseconds
 PROBE = ["/opt/venv/bin/python", "-I", "/app/probe.py"]
+LEAVING = "-leaving"  # ends the name of a replica that is to stop
 STOP_SECONDS = 35  # the service itself ends within 30: what is in flight is answered
 
 ANCHOR, REPLICA, RELEASE, PREFLIGHT, LOCK, COURIER = "anchor", "replica", "release", "preflight", "lock", "courier"

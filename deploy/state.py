@@ -40,11 +40,13 @@ class State:
     def serving(self) -> int:
         """The generation to keep.
 
-        Nothing is retired before every new replica is ready. So while the older generation is whole, the newer one had
-        not been accepted; once an old replica is gone, it had.
+        Nothing is retired before every new replica is ready. So while the older generation is whole and none of it is
+        marked as leaving, the newer one had not been accepted; afterwards it had, and the old one may be ending.
         """
         for generation in sorted(self.generations):
             replicas = self.generations[generation]
+            if any(replica.name.endswith(specs.LEAVING) for replica in replicas):
+                continue
             up = [replica for replica in replicas if replica.state in ("running", "restarting")]
             if len(up) >= int(replicas[0].label("replicas")):
                 return generation
