@@ -14,6 +14,7 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
+from service.web.balance import NOBODY, connections
 from service.web.drain import SharedFlag, drain_on_sigterm
 from service.web.errors import SettingsError, WebError
 from service.web.logs import log_config
@@ -110,10 +111,12 @@ def post_worker_init(worker: Any) -> None:
         _boot_has_failed.set()
         worker.log.error("%s", error)
         raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+    connections.tell(worker.age, 0)
 
 
 def child_exit(server: Any, worker: Any) -> None:
     """Let the metrics of a worker that has ended go on counting."""
     from prometheus_client import multiprocess
 
+    connections.tell(worker.age, NOBODY)
     multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,14 +1,18 @@
 """Gunicorn's threaded worker, hardened: no client keeps a thread, or the main loop, by doing nothing."""
 
 import selectors
+import time
 from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from service.web.balance import connections
 from service.web.drain import draining
 from service.web.settings import Settings
 from service.web.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
+
+YIELD_SECONDS, MOST_YIELDS = 0.001, 50  # a worker that is busy, or stopped, does not keep a client waiting
 
 
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
@@ -17,6 +21,25 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.slow_client = Settings.from_environment().slow_client
+        self.times_yielded, self.is_offered = 0, False
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection, or leave it for a moment to a worker that has fewer."""
+        self.is_offered = True
+        if self.nr_conns > connections.fewest() and self.times_yielded < MOST_YIELDS:
+            self.times_yielded += 1
+            time.sleep(YIELD_SECONDS)
+            return
+        self.times_yielded = 0
+        super().accept(listener)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events and handle them; then tell the other workers how many connections are here."""
+        self.is_offered = False
+        super().wait_for_and_dispatch_events(timeout)
+        if not self.is_offered:  # another worker has taken it
+            self.times_yielded = 0
+        connections.tell(self.age, self.nr_conns)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give a connection to the pool of threads, a new one when its first byte is there.
