@@ -100,6 +100,7 @@ _boot_has_failed = SharedFlag()
 
 def post_worker_init(worker: Any) -> None:
     """Score the recorded example before the worker accepts anything: ready means that it has worked."""
+    connections.tell(worker.age, 0)  # already now: those who come while it starts are left to it for a moment
     try:
         worker.wsgi.extensions["warm_up"]()
     except WebError as error:
@@ -111,7 +112,6 @@ def post_worker_init(worker: Any) -> None:
         _boot_has_failed.set()
         worker.log.error("%s", error)
         raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
-    connections.tell(worker.age, 0)
 
 
 def child_exit(server: Any, worker: Any) -> None:
