@@ -10,7 +10,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +86,14 @@ class Engine:
             options = docker.utils.kwargs_from_env()
             if address:
                 options["base_url"] = address
-            self.api = docker.APIClient(version="auto", timeout=timeout, **options)
-            # A client certificate's authority must not give way to REQUESTS_CA_BUNDLE.
-            self.api.trust_env = False
-            self.info: dict[str, Any] = self.api.info()
+            with closing(_client(docker.constants.DEFAULT_DOCKER_API_VERSION, timeout, options)) as asking:
+                spoken: str = asking.version(api_version=False)["ApiVersion"]
+            self.api = _client(spoken, timeout, options)
+            try:
+                self.info: dict[str, Any] = self.api.info()
+            except BaseException:
+                self.api.close()
+                raise
 
     def close(self) -> None:
         """Close the connections."""
@@ -239,6 +243,13 @@ class Engine:
                 repository, tag = EMPTY_IMAGE.split(":")
                 self.api.import_image_from_data(archive.getvalue(), repository=repository, tag=tag)
         return EMPTY_IMAGE
+
+
+def _client(version: str, timeout: int, options: Mapping[str, Any]) -> docker.APIClient:
+    client = docker.APIClient(version=version, timeout=timeout, **options)
+    # The authority of a client certificate must not give way to REQUESTS_CA_BUNDLE. version="auto" would ask before.
+    client.trust_env = False
+    return client
 
 
 def _follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:

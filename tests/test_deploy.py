@@ -2,6 +2,7 @@
 
 import ast
 import json
+import socket
 import subprocess
 import sys
 import tarfile
@@ -16,8 +17,8 @@ import yaml
 from deploy import context, lock, pip_settings, specs
 from deploy.config import CHECKS, Configuration, configuration, read
 from deploy.console import Console
-from deploy.engine import Container
-from deploy.errors import ConfigurationError
+from deploy.engine import Container, Engine
+from deploy.errors import ConfigurationError, UnreachableError
 from deploy.probe import differing
 from deploy.scoring import curl, scoring_uri
 from deploy.specs import LABEL, Release
@@ -395,3 +396,16 @@ def test_no_engine_is_one_sentence(tmp_path):
     assert "no Docker Engine answers" in done.stderr
     assert "apt-get install docker.io" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_engine_that_hangs_up_is_one_sentence(tmp_path):
+    """It listens while it starts, and may yet end."""
+    address = str(tmp_path / "engine.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen()
+        thread = threading.Thread(target=lambda: server.accept()[0].close())  # noqa: PLW0108 - accepts in the thread
+        thread.start()
+        with pytest.raises(UnreachableError, match="no Docker Engine answers"):
+            Engine(f"unix://{address}")
+        thread.join()

@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -537,11 +538,11 @@ def test_an_engine_that_is_killed_finds_its_service_again(deployment):
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     expected = score(deployment.config(), one)
     os.kill(int(Path("/var/run/docker.pid").read_text()), signal.SIGKILL)
-    deployment.engine = engine_again()
-    with operations.working(deployment.engine, deployment.name, deployment.root, "heal", deployment):
-        pass
-    assert answered(deployment, one) == expected
-    state = look(deployment.engine, deployment.name)
+    with closing(engine_again()) as deployment.engine:
+        with operations.working(deployment.engine, deployment.name, deployment.root, "heal", deployment):
+            pass
+        assert answered(deployment, one) == expected
+        state = look(deployment.engine, deployment.name)
     assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1
 
 
@@ -553,7 +554,9 @@ def engine_again():
         if process is None or process.poll() is not None:
             process = subprocess.Popen(command, start_new_session=True, stdout=quiet, stderr=quiet)
         if answers("/var/run/docker.sock"):
-            process.returncode = 0  # it lives on
-            return Engine()
+            with suppress(UnreachableError):  # it listens before it knows whether it can stay
+                Engine(timeout=10).close()
+                process.returncode = 0  # it lives on
+                return Engine()
         assert time.monotonic() < deadline
         time.sleep(1)
