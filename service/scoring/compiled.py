@@ -27,7 +27,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.scoring.encoders import Encoder, column_positions, is_word, raw_columns, steps_of, table_name
+from service.scoring.encoders import (
+    SELECTIONS,
+    Encoder,
+    column_positions,
+    is_word,
+    raw_columns,
+    steps_of,
+    table_name,
+)
 from service.scoring.schema import Schema
 from service.shapley.background import spread_out
 
@@ -347,16 +355,6 @@ _FORMS: dict[str, Callable[[Any], Step | None]] = {
     "OneHotEncoder": _categories,
     "OrdinalEncoder": _categories,
     "KBinsDiscretizer": _bins,
-    "GenericUnivariateSelect": _selection,
-    "RFE": _selection,
-    "RFECV": _selection,
-    "SelectFdr": _selection,
-    "SelectFpr": _selection,
-    "SelectFromModel": _selection,
-    "SelectFwe": _selection,
-    "SelectKBest": _selection,
-    "SelectPercentile": _selection,
-    "SequentialFeatureSelector": _selection,
-    "VarianceThreshold": _selection,
+    **dict.fromkeys(SELECTIONS, _selection),
     "ColumnTransformer": _column_transformer,
 }

@@ -32,6 +32,21 @@ from service.scoring.model_kinds import unwrapped
 
 Owner = NDArray[np.intp]
 
+# The steps that keep some of their columns and change none.
+SELECTIONS = (
+    "GenericUnivariateSelect",
+    "RFE",
+    "RFECV",
+    "SelectFdr",
+    "SelectFpr",
+    "SelectFromModel",
+    "SelectFwe",
+    "SelectKBest",
+    "SelectPercentile",
+    "SequentialFeatureSelector",
+    "VarianceThreshold",
+)
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -236,16 +251,6 @@ _RULES: dict[str, Callable[[Any, int], Owner | None]] = {
     "SimpleImputer": _imputer,
     "OneHotEncoder": _one_hot,
     "KBinsDiscretizer": _bins,
-    "GenericUnivariateSelect": _selection,
-    "RFE": _selection,
-    "RFECV": _selection,
-    "SelectFdr": _selection,
-    "SelectFpr": _selection,
-    "SelectFromModel": _selection,
-    "SelectFwe": _selection,
-    "SelectKBest": _selection,
-    "SelectPercentile": _selection,
-    "SequentialFeatureSelector": _selection,
-    "VarianceThreshold": _selection,
+    **dict.fromkeys(SELECTIONS, _selection),
     "ColumnTransformer": _column_transformer,
 }
