@@ -273,6 +273,19 @@ def test_a_bar_is_shown_only_when_asked_for_and_only_on_a_terminal(breast_cancer
     assert "Explaining" in capsys.readouterr().err
 
 
+def test_a_build_names_its_steps_on_a_terminal_and_only_there(breast_cancer, capsys, monkeypatch):
+    """Each step in its turn; nothing in a pipe."""
+    TabularExplainer(breast_cancer.model, breast_cancer.x_train)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    TabularExplainer(breast_cancer.model, breast_cancer.x_train)
+    shown = capsys.readouterr().err
+    steps = ["the model's structure", "whether the engine reproduces", "how far its background"]
+    assert sorted(steps, key=shown.index) == steps
+    TabularExplainer(breast_cancer.model, breast_cancer.x_train[:50], engine="kernel")
+    assert "a surrogate for it" in capsys.readouterr().err
+
+
 def test_the_original_shap_explainer_stays_reachable(diabetes):
     """engine="shap" is shap.KernelExplainer; where it enumerates it agrees with our own on the same background."""
     options = {"background": "kmeans"}

@@ -36,6 +36,7 @@ from service.scoring.backgrounds import choose_background
 from service.scoring.compiled import compiled_encoder
 from service.scoring.encoders import Encoder, split_model
 from service.scoring.engines import (
+    Begin,
     Effort,
     Encode,
     Encoding,
@@ -46,6 +47,7 @@ from service.scoring.engines import (
     ProductEngine,
     ShapEngine,
     TreeEngine,
+    steps_shown,
     unchanged,
 )
 from service.scoring.errors import UnsupportedStructureError
@@ -173,29 +175,38 @@ def choose_engine(
         raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {options.engine!r}.")
     if options.engine == "shap":
         return _shap(function, examples, options, given), ""
-    engine, note, build = _chosen(function, examples, options, given)
-    error = background_error(build, engine, examples, options.random_state)
+    with steps_shown("Building the explainer") as begin:
+        engine, note, build = _chosen(function, examples, options, given, begin)
+        begin("how far its background is from all examples")
+        error = background_error(build, engine, examples, options.random_state)
     engine.background = replace(engine.background, relative_error=error)
     return engine, note
 
 
 def _chosen(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None, begin: Begin
 ) -> tuple[Engine, str, Build]:
     """Return an engine, why a structured one was passed over, and what builds its like on another background."""
     call = partial(_black_box, function, examples, options)
+
+    def called() -> Engine:
+        begin("what the model answers, and a surrogate for it")
+        return call(given)
+
     if options.engine == "kernel":
-        return call(given), "", call
+        return called(), "", call
+    begin("the model's structure and its background")
     try:
         build, agreement = _structured(function, examples, options)
         engine = None if build is None else build(given)
     except UnsupportedStructureError as unsupported:
-        return call(given), str(unsupported), call
+        return called(), str(unsupported), call
     if build is None or engine is None:
-        return call(given), "", call
+        return called(), "", call
+    begin("whether the engine reproduces the model")
     if (off := _disagreement(engine, function, examples)) > agreement:
         note = f"The {engine.method} engine differs from {function.name} by {off:.2g}; the model is called instead."
-        return call(given), note, call
+        return called(), note, call
     return engine, "", build
 
 

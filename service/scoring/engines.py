@@ -8,7 +8,8 @@ last step sees, all rows at once. Next: :mod:`service.shapley.kernel`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,6 +36,7 @@ CHUNKS_PER_JOB = 4  # enough for a bar and an even load; few, because a process 
 N_TRIAL_ROWS = 4
 AFFORDABLE_DESIGN = 10_000_000  # coalitions × features of a design: some 8 bytes each, a few times over
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
+Begin = Callable[[str], None]  # says which step begins
 Encoding = Callable[[NDArray[Any]], NDArray[Any]]  # from the schema's matrix to the rows that an engine works on
 
 
@@ -46,6 +48,13 @@ def no_progress(rows: Iterable[Any]) -> Iterable[Any]:
 def progress_bar(parts: Iterable[Any]) -> Iterable[Any]:
     """Show a bar once the work takes longer than a second, and only on a terminal."""
     return tqdm(parts, desc="Explaining", delay=1, disable=None)
+
+
+@contextmanager
+def steps_shown(doing: str) -> Iterator[Begin]:
+    """Name the step that is at work, only on a terminal; the line goes away in the end."""
+    with tqdm(bar_format=f"{doing}: {{desc}} ({{elapsed}} so far)", leave=False, disable=None) as line:
+        yield line.set_description_str
 
 
 @dataclass(frozen=True)
