@@ -2,7 +2,7 @@
 
 | tool              | what it is                                                                                    |
 |-------------------|-----------------------------------------------------------------------------------------------|
-| ours              | ``KernelScoringExplainer`` as it comes; "ours/8" and "ours*4" with that part of the coalitions  |
+| ours              | ``KernelScoringExplainer`` as it comes; "ours/8", "ours*4" … with that part of the coalitions   |
 | shap              | ``shap.KernelExplainer`` as it comes: keeps ten features                                        |
 | shap-l1off        | the same with ``l1_reg=False``                                                                  |
 | lightshap         | ``lightshap.explain_any`` as it comes, with its own stopping rule                               |
@@ -25,7 +25,7 @@ from benchmarks.cases import Case
 
 PREDICTORS = ("predict", "predict_proba", "decision_function", "__call__")
 PEERS = ("shap", "shap-l1off", "lightshap", "lightshap-budget", "shapiq")
-DEFAULT = ("ours", "ours/8", "ours*4", *PEERS)
+DEFAULT = ("ours", "ours/8", "ours*4", "ours*16", *PEERS)
 
 
 class TooSlowError(Exception):

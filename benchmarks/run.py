@@ -134,7 +134,7 @@ def first_rows(truth, n):
 
 
 def drop_equals(cells, built):
-    """Forget "ours/8" and "ours*4" where the engine is exact, and more coalitions change nothing."""
+    """Forget "ours/8" and its like where the engine is exact, and more coalitions change nothing."""
     ours = next((cell for cell in cells if cell["tool"] == "ours" and "values" in cell), None)
     for cell in list(cells) if ours else []:
         variant = cell["tool"].startswith(("ours/", "ours*")) and "values" in cell
