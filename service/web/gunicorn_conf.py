@@ -60,6 +60,9 @@ workers = _settings.n_workers
 certfile = None if _settings.tls_cert_file is None else str(_settings.tls_cert_file)
 keyfile = None if _settings.tls_key_file is None else str(_settings.tls_key_file)
 
+# Headers of proxies change nothing here. Believed, as those from 127.0.0.1 are by default, SCRIPT_NAME makes a 500.
+forwarded_allow_ips = ""
+
 # Threads, so that the health routes answer while rows are explained.
 worker_class = "service.web.worker.ScoringWorker"
 threads = _settings.threads
