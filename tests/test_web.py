@@ -32,6 +32,12 @@ def fails():
 def exits():
     sys.exit(3)
 
+class Panic(BaseException):
+    pass
+
+def panics():
+    raise Panic("of a library in Rust")
+
 def refuses():
     raise PayloadError("column 'age' is missing")
 
@@ -214,15 +220,16 @@ def test_what_a_script_raises_stays_in_the_log(own):
     assert "ValueError: the secret is 4711" in logged
 
 
-@pytest.mark.parametrize("name", ["exits", "nothing_json_knows", "no such answer"])
+@pytest.mark.parametrize("name", ["exits", "panics", "nothing_json_knows", "no such answer"])
 def test_no_misbehaviour_of_a_script_ends_the_service(own, name):
-    """sys.exit(), a result that is no JSON, a KeyError: each a 500 with an id, and the next request is answered."""
+    """sys.exit(), a panic, a result that is no JSON, a KeyError: each a 500 with an id, and no worker ends."""
     answer = own.score(name)
 
     assert answer.status == 500
     (error_id,) = re.findall(r"[0-9a-f]{32}", answer.json()["message"])
     assert error_id in own.log()
     assert own.score("numbers").status == 200
+    assert own.log().count("Booting worker") == 2
 
 
 def test_a_script_refuses_a_body_with_payload_error(own):
