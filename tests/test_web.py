@@ -15,7 +15,7 @@ from service.web.errors import EntryScriptError
 
 # What the user's own script answers is chosen by the body, so that one server serves many tests.
 OWN_SCRIPT = """
-import json, sys
+import json, sys, warnings
 import numpy as np
 import pandas as pd
 from service.scoring import PayloadError
@@ -37,6 +37,10 @@ class Panic(BaseException):
 
 def panics():
     raise Panic("of a library in Rust")
+
+def warns():
+    warnings.warn("of a library")
+    return 1
 
 def refuses():
     raise PayloadError("column 'age' is missing")
@@ -230,6 +234,13 @@ def test_no_misbehaviour_of_a_script_ends_the_service(own, name):
     assert error_id in own.log()
     assert own.score("numbers").status == 200
     assert own.log().count("Booting worker") == 2
+
+
+def test_a_warning_is_a_line_of_the_log(own):
+    """What a library warns of is JSON too, and the request is answered."""
+    assert own.score("warns").status == 200
+    (line,) = [strict(line) for line in own.log().splitlines() if "UserWarning: of a library" in line]
+    assert line["level"] == "warning"
 
 
 def test_a_script_refuses_a_body_with_payload_error(own):

@@ -6,6 +6,7 @@ line come after and win.
 
 import atexit
 import gc
+import logging
 import os
 import shutil
 import tempfile
@@ -88,6 +89,7 @@ control_socket_disable = True
 
 # The service writes its own line for each request.
 logconfig_dict = log_config("INFO")
+logging.captureWarnings(True)  # into lines of that log
 
 
 def when_ready(server: Any) -> None:
