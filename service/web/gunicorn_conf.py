@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import time
 from typing import Any
@@ -47,6 +48,15 @@ def _remove_metrics_folder(owner: int) -> None:
 
 
 atexit.register(_remove_metrics_folder, os.getpid())
+
+
+def _end_at_once(*_: Any) -> None:
+    _remove_metrics_folder(os.getpid())
+    os._exit(0)
+
+
+# While models are loaded nothing is in flight; and process 1 of a container hears no signal without a handler for it.
+signal.signal(signal.SIGTERM, _end_at_once)
 
 # Read by libraries when they are imported, which is after this module.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
