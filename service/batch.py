@@ -8,13 +8,15 @@ goes on where it stopped, unless input, model or options have changed.
 from __future__ import annotations
 
 import csv
+import fcntl
 import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import joblib
 import numpy as np
@@ -31,6 +33,7 @@ from service.scoring.scoring_model import Scored, ScoringModel
 from service.web.json_out import strict_json
 
 ROWS_IN_A_CHUNK = 256
+ABOUT = "about.json"  # what the finished parts are of; held by the run that adds to them
 
 Table = Mapping[str, Sequence[Any]]  # by column name
 
@@ -90,32 +93,33 @@ def score_file(
     Raises
     ------
     BatchError
-        When the kind of file is not known, or a row does not fit the model; what was scored before is kept.
+        When the kind of file is not known, a row does not fit the model, or another run writes the same output; what
+        was scored before is kept.
     OSError
         When a file cannot be read or written.
     """
     form = _format(file, output)
-    parts = _parts_folder(model, file, output, explain)
     request = ScoringRequest(explain=explain)
     done: list[Path] = []
     n_rows = 0
-    chunks = enumerate(_chunks(form, file))
-    for number, table in (progress_bar if show_progress else no_progress)(chunks):
-        part = parts / f"{number:08d}"
-        if not part.is_file():
-            try:
-                scored = _scored(form, model, table, request)
-            except PayloadError as error:
-                raise BatchError(f"{file}, {_first_refused(form, model, table, n_rows) or error}") from error
-            _put(form, part, scored, is_first=number == 0)
-        done.append(part)
-        n_rows += _n_rows(table)
-    if not done:
-        raise BatchError(f"{file}: expected at least one row, got none.")
-    whole = parts / "whole"
-    form.join(done, whole)
-    whole.replace(output)
-    shutil.rmtree(parts)
+    with _parts_folder(model, file, output, explain) as parts:
+        chunks = enumerate(_chunks(form, file))
+        for number, table in (progress_bar if show_progress else no_progress)(chunks):
+            part = parts / f"{number:08d}"
+            if not part.is_file():
+                try:
+                    scored = _scored(form, model, table, request)
+                except PayloadError as error:
+                    raise BatchError(f"{file}, {_first_refused(form, model, table, n_rows) or error}") from error
+                _put(form, part, scored, is_first=number == 0)
+            done.append(part)
+            n_rows += _n_rows(table)
+        if not done:
+            raise BatchError(f"{file}: expected at least one row, got none.")
+        whole = parts / "whole"
+        form.join(done, whole)
+        whole.replace(output)
+        shutil.rmtree(parts)
     return n_rows
 
 
@@ -173,17 +177,31 @@ def _format(file: Path, output: Path) -> Format:
     return _FORMATS[kind]
 
 
-def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) -> Path:
-    """Return the folder of finished parts; empty unless it is of the same input, model and options."""
-    folder = output.with_name(f"{output.name}.parts")
+@contextmanager
+def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) -> Iterator[Path]:
+    """Hold the folder of finished parts; it is empty unless they are of the same input, model and options."""
     status = file.stat()
     about = json.dumps([status.st_size, status.st_mtime_ns, explain, ROWS_IN_A_CHUNK, _fingerprint(model)])
-    marker = folder / "about.json"
-    if not marker.is_file() or marker.read_text(encoding="utf-8") != about:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        marker.write_text(about, encoding="utf-8")
-    return folder
+    folder = output.with_name(f"{output.name}.parts")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ABOUT).open("a+", encoding="utf-8") as marker:
+        _lock(marker, output)
+        marker.seek(0)
+        if marker.read() != about:
+            for left_over in (path for path in folder.iterdir() if path.name != ABOUT):
+                left_over.unlink()
+            marker.truncate(0)
+            marker.write(about)
+            marker.flush()
+        yield folder
+
+
+def _lock(marker: TextIO, output: Path) -> None:
+    """Keep other runs out, which would write into the same files, until the marker is closed or this process ends."""
+    try:
+        fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BatchError(f"{output}: another run is writing it; wait for that, or name another output.") from None
 
 
 def _fingerprint(model: ScoringModel) -> str:

@@ -22,6 +22,7 @@ from service.scoring import (
     DigestError,
     KernelScoringExplainer,
     ManifestError,
+    ScoringModel,
     VersionError,
     load,
     save,
@@ -163,6 +164,16 @@ def test_another_library_version_is_refused_unless_it_is_accepted(saved):
     edit(saved.with_suffix(".json"), libraries={**libraries, "no-such-library": "1.0"})
     with pytest.raises(VersionError, match=r"no-such-library 1.0 \(not installed here\)"):
         load(saved)
+
+
+def test_library_versions_are_compared_before_the_original_model_is_unpickled(diabetes, tmp_path, monkeypatch):
+    """With other versions, loading it may fail in ways that say nothing: the sentence comes first."""
+    saved = save(diabetes.scoring, tmp_path / "models", original_model=diabetes.model)
+    libraries = json.loads(saved.with_suffix(".json").read_text())["libraries"]
+    edit(saved.with_suffix(".json"), libraries={**libraries, "scikit-learn": "0.24.1"})
+    monkeypatch.setattr(joblib, "load", lambda _: pytest.fail("unpickled"))
+    with pytest.raises(VersionError, match=r"original_model.pkl: saved with scikit-learn 0.24.1 \(here \d"):
+        ScoringModel.load(saved.parent)
 
 
 def test_what_is_no_scoring_explainer_is_refused(saved, tmp_path):

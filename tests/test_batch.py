@@ -227,6 +227,22 @@ def test_what_was_interrupted_goes_on_where_it_stopped(folder, table, tmp_path):
     assert not parts.exists()
 
 
+def test_two_runs_do_not_write_the_same_output(folder, model, table, tmp_path):
+    """The second is refused while the first goes on; the first ends as if it had been alone."""
+    file, output = written(pd.concat([table] * 30), tmp_path, ".csv"), tmp_path / "out.csv"
+    parts = tmp_path / "out.csv.parts"
+
+    first = start(folder, file, "--output", output)
+    while not list(parts.glob("0*")):
+        assert first.poll() is None
+        time.sleep(0.001)
+    with pytest.raises(BatchError, match=r"out.csv: another run is writing it; wait for that, or name another"):
+        score_file(model, file, output)
+    assert not output.exists()
+    assert finished(first)[0] == 0
+    assert len(READERS[".csv"](output)) == 30 * N_ROWS
+
+
 def test_another_input_or_option_starts_anew(model, table, tmp_path, monkeypatch):
     """Parts of before are used only for the same input, model and options."""
     file, output = written(table, tmp_path, ".csv"), tmp_path / "out.csv"

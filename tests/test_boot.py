@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from serving import OURS, ROOT, free_port, serving, start_in_vain
+from serving import OURS, ROOT, free_port, serving, start_gunicorn, start_in_vain, stop
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
@@ -82,6 +83,25 @@ def test_a_start_in_vain_leaves_nothing_in_memory(tmp_path):
     before = metric_folders()
     status, _ = start_in_vain(tmp_path, AZUREML_MODEL_DIR=str(tmp_path))
     assert status != 0
+    assert metric_folders() <= before
+
+
+def test_sigterm_while_models_are_loaded_is_the_end(tmp_path):
+    """Nothing is in flight: the process ends with 0 and leaves no folder in memory, whatever init() does meanwhile."""
+    before = metric_folders()
+    script, loading = tmp_path / "slow.py", tmp_path / "loading"
+    script.write_text(
+        f"import time\ndef init():\n    open({str(loading)!r}, 'w')\n    time.sleep(60)\ndef run(_): pass\n"
+    )
+    with (tmp_path / "service.log").open("wb") as log:
+        process = start_gunicorn(log, ENTRY_SCRIPT=str(script), PORT=str(free_port()))
+    try:
+        while not loading.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+    finally:
+        status = stop(process)
+    assert status == 0
     assert metric_folders() <= before
 
 

@@ -79,7 +79,7 @@ def test_kserves_client_speaks_both_protocols(classifier_service, mixed, mixed_c
 
 
 def test_tritons_client_sends_json_tensors(regressor_service, mixed, mixed_regressor_folder, rows):
-    """Numbers with NaN, integers, booleans and text as JSON tensors; importances are a tensor when asked for."""
+    """Numbers with NaN, integers, booleans and text; importances when asked for. Binary tensors: what to do instead."""
     frame, file = rows
 
     got = used("use_triton.py", regressor_service, file)
@@ -93,6 +93,8 @@ def test_tritons_client_sends_json_tensors(regressor_service, mixed, mixed_regre
     assert got["importances"] == load(mixed_regressor_folder).explain(frame)
     assert got["refusal"][0] == "400"
     assert "missing columns" in got["refusal"][1]
+    assert got["binary"][0] == "400"
+    assert "binary_data=False" in got["binary"][1]
 
 
 @pytest.mark.parametrize("kind", ["classifier", "regressor"])

@@ -1,6 +1,7 @@
 """Faults injected into a real service: what breaks stays small, and everybody else is answered."""
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from serving import serving
+from serving import serving, strict
 
 SCRIPT = Path(__file__).parent / "faulty_script.py"
 THREADS = 8
@@ -220,6 +221,52 @@ def test_a_chunk_that_is_no_chunk_is_the_clients_mistake(faulty, chunks):
         answer = received(client)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"Body: " in answer
+
+
+GET = b"GET /ping HTTP/1.1\r\nHost: here\r\n"
+NO_HTTP = {
+    "no request": (b"GARBAGE 4711\r\n\r\n", 400, "HTTP/1.1"),
+    "the rest of a body": (HEAD + b"Content-Length: 3\r\n\r\npid[[4711.5, 1]]\r\n\r\n", 400, "Content-Length"),
+    "a long line": (b"GET /score?" + b"4711" * 2000 + b" HTTP/1.1\r\n\r\n", 414, "body of a POST"),
+    "a long header": (GET + b"X-Long: " + b"4711" * 4000 + b"\r\n\r\n", 431, "shorter"),
+    "a header with a space": (GET + b"X 4711: 1\r\n\r\n", 400, "malformed"),
+    "two lengths": (HEAD + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\npid", 400, "twice"),
+    "an expectation": (HEAD + b"Expect: 4711\r\nContent-Length: 3\r\n\r\npid", 417, "100-continue"),
+}
+
+
+@pytest.mark.parametrize("name", NO_HTTP)
+def test_what_is_no_http_is_refused_like_all_else(faulty, name):
+    """JSON with an id, one line of the log under it, a place in the metrics; what came is repeated nowhere."""
+    sent, status, says = NO_HTTP[name]
+    counted = f'scoring_requests_total{{code="{status}",route="unreadable"}}'
+    before, logged = count(faulty, counted), len(faulty.log())
+
+    with connected(faulty, sent) as client:
+        head, body = received(client).rsplit(b"\r\n\r\n", 1)
+
+    assert b"HTTP/1.1 %d " % status in head
+    assert b"Content-Type: application/json" in head
+    assert says in strict(body)["message"]
+    (request_id,) = re.findall(rb"X-Request-Id: (\w{32})", head.split(b"HTTP/1.1 %d " % status)[-1])
+    (line,) = [line for line in map(strict, faulty.log()[logged:].splitlines()) if line.get("route") == "unreadable"]
+    assert (line["request_id"], line["status"], line["client"]) == (request_id.decode(), status, "127.0.0.1")
+    assert b"4711" not in body
+    assert "4711" not in faulty.log()[logged:]
+    assert count(faulty, counted) == before + 1
+
+
+def count(service, sample):
+    """The value of one sample of the metrics; 0 before it is there."""
+    lines = service.ask("GET", "/metrics").body.decode().splitlines()
+    return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{sample} ")), 0.0)
+
+
+@pytest.mark.parametrize("header", [b"SCRIPT_NAME: /x", b"PATH_INFO: /score", b"X-Forwarded-Proto: x"])
+def test_headers_of_proxies_change_nothing(faulty, header):
+    """From this machine too, where a proxy beside the service is: none is a failure, none leads to another route."""
+    with connected(faulty, GET + header + b"\r\nX-Forwarded-Ssl: on\r\nConnection: close\r\n\r\n") as client:
+        assert b"HTTP/1.1 200 OK" in received(client)
 
 
 # Scripts that misbehave

@@ -53,7 +53,7 @@ def test_the_port_of_sagemaker_counts_after_our_own():
     assert Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": "81", "PORT": "82"}).port == 82
 
 
-@pytest.mark.parametrize("name", ["PORT", "WORKERS", "THREADS", "MAX_CONTENT_LENGTH", "MAX_ROWS", "PROBE_PORT"])
+@pytest.mark.parametrize("name", ["PORT", "WORKERS", "SLOTS", "MAX_CONTENT_LENGTH", "MAX_ROWS", "PROBE_PORT"])
 @pytest.mark.parametrize("value", ["0", "-1", "65536000000", "8_080", "2.5", "²", "many", "9" * 5000])
 def test_a_setting_that_cannot_be_used_is_refused_by_name(name, value):
     """The sentence names the variable, what was expected and what came."""
@@ -69,11 +69,16 @@ def test_a_setting_that_cannot_be_used_is_refused_by_name(name, value):
         ({"REUSE_PORT": "yes"}, "REUSE_PORT: expected 1 or 0"),
         ({"AUTH_KEYS_FILE": "/nowhere"}, "AUTH_KEYS_FILE: expected a file"),
         ({"TLS_CERT_FILE": __file__}, "expected both or none"),
+        ({"THREADS": "3"}, "THREADS: expected a whole number from 4 to"),
+        ({"WORKERS": "513"}, "WORKERS: expected a whole number from 1 to 512"),
+        ({"PROBE_PORT": "8080"}, "PROBE_PORT: expected another port than PORT"),
+        ({"MODEL_NAME": "my/model"}, "MODEL_NAME: expected a name without / and :"),
+        ({"MODEL_NAME": "model:1"}, "MODEL_NAME: expected a name without / and :"),
         ({"THREADS": "4", "MAX_IN_FLIGHT": "4"}, "MAX_IN_FLIGHT: expected less than THREADS"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(environ, named):
-    """Seconds, switches, files and pairs are checked when the service starts, not when they are first needed."""
+    """Whatever a setting is, it is checked when the service starts, not when it is first needed."""
     with pytest.raises(SettingsError, match=re.escape(named)):
         Settings.from_environment(environ)
 

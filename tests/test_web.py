@@ -15,7 +15,7 @@ from service.web.errors import EntryScriptError
 
 # What the user's own script answers is chosen by the body, so that one server serves many tests.
 OWN_SCRIPT = """
-import json, sys
+import json, sys, warnings
 import numpy as np
 import pandas as pd
 from service.scoring import PayloadError
@@ -31,6 +31,16 @@ def fails():
 
 def exits():
     sys.exit(3)
+
+class Panic(BaseException):
+    pass
+
+def panics():
+    raise Panic("of a library in Rust")
+
+def warns():
+    warnings.warn("of a library")
+    return 1
 
 def refuses():
     raise PayloadError("column 'age' is missing")
@@ -214,15 +224,23 @@ def test_what_a_script_raises_stays_in_the_log(own):
     assert "ValueError: the secret is 4711" in logged
 
 
-@pytest.mark.parametrize("name", ["exits", "nothing_json_knows", "no such answer"])
+@pytest.mark.parametrize("name", ["exits", "panics", "nothing_json_knows", "no such answer"])
 def test_no_misbehaviour_of_a_script_ends_the_service(own, name):
-    """sys.exit(), a result that is no JSON, a KeyError: each a 500 with an id, and the next request is answered."""
+    """sys.exit(), a panic, a result that is no JSON, a KeyError: each a 500 with an id, and no worker ends."""
     answer = own.score(name)
 
     assert answer.status == 500
     (error_id,) = re.findall(r"[0-9a-f]{32}", answer.json()["message"])
     assert error_id in own.log()
     assert own.score("numbers").status == 200
+    assert own.log().count("Booting worker") == 2
+
+
+def test_a_warning_is_a_line_of_the_log(own):
+    """What a library warns of is JSON too, and the request is answered."""
+    assert own.score("warns").status == 200
+    (line,) = [strict(line) for line in own.log().splitlines() if "UserWarning: of a library" in line]
+    assert line["level"] == "warning"
 
 
 def test_a_script_refuses_a_body_with_payload_error(own):

@@ -143,8 +143,8 @@ def load_original_model(folder: str | Path) -> Any:
     ------
     ArtifactError
         When there is no such file, or it needs a module that cannot be imported here.
-    ManifestError, DigestError
-        When the manifest is missing or unreadable, or the digest differs.
+    ManifestError, DigestError, VersionError
+        When the manifest is missing or unreadable, the digest differs, or a library version does.
     """
     file = Path(folder) / ORIGINAL_NAME
     if not file.is_file():
@@ -152,8 +152,11 @@ def load_original_model(folder: str | Path) -> Any:
             f"expected {ORIGINAL_NAME} and {ARTIFACT_NAME} in {folder}, found no {ORIGINAL_NAME}; run `make train`, or "
             "set AZUREML_MODEL_DIR to the folder that holds your models"
         )
-    recorded = _read_manifest(file.with_name(ARTIFACT_NAME)).get("original_model", {}).get("sha256")
-    return _unpickled(file, file.read_bytes() if recorded is None else _checked_bytes(file, recorded))
+    manifest = _read_manifest(file.with_name(ARTIFACT_NAME))
+    recorded = manifest.get("original_model", {}).get("sha256")
+    content = file.read_bytes() if recorded is None else _checked_bytes(file, recorded)
+    _check_versions(file, manifest["libraries"])
+    return _unpickled(file, content)
 
 
 def _checked_bytes(file: Path, recorded: str | None) -> bytes:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.scoring import artifact, payload
+from service.scoring.columns import shown
 from service.scoring.errors import PayloadError, SelfCheckError, TooManyRowsError
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.request import ScoringRequest
@@ -216,7 +217,7 @@ class ScoringModel:
                 if len(beyond):
                     raise PayloadError(
                         f"Column {column.name!r}, row {beyond[0]}: expected a number that the model's single precision "
-                        f"holds, got {values[beyond[0]]!r}."
+                        f"holds, got {shown(float(values[beyond[0]]))}."
                     ) from None
 
     def _answer(self, scored: Scored, request: ScoringRequest) -> dict[str, Any]:

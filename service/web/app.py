@@ -28,7 +28,8 @@ def create_app(settings: Settings) -> Flask:
     Returns
     -------
     Flask
-        An application that is ready to score. ``app.extensions["warm_up"]`` is to be called in each process before.
+        An application that is ready to score. ``app.extensions["warm_up"]`` is to be called in each process before;
+        ``app.extensions["metrics"]`` counts what never reaches a route.
 
     Raises
     ------
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> Flask:
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["warm_up"] = script.warm_up
+    app.extensions["metrics"] = metrics
     observe(app, metrics, settings.deadline)
     for routes in PROTOCOLS:
         app.register_blueprint(routes(scoring))

@@ -74,9 +74,11 @@ class EntryScript:
             if self.takes_request:
                 return self._run(raw_data, request or ScoringRequest())
             return self._run(raw_data)
-        except SystemExit as error:
-            # sys.exit() in one request must not take the worker's other requests with it.
-            raise EntryScriptError(f"entry script {self.path}: run() called sys.exit({error.code!r})") from error
+        except Exception:
+            raise
+        except BaseException as error:
+            # sys.exit(), or a panic of a library in Rust, must not take the worker's other requests with it.
+            raise EntryScriptError(f"entry script {self.path}: run() failed with {error!r}") from error
 
 
 def _load(path: Path) -> ModuleType:

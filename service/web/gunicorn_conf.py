@@ -6,8 +6,10 @@ line come after and win.
 
 import atexit
 import gc
+import logging
 import os
 import shutil
+import signal
 import tempfile
 import time
 from typing import Any
@@ -47,6 +49,15 @@ def _remove_metrics_folder(owner: int) -> None:
 
 atexit.register(_remove_metrics_folder, os.getpid())
 
+
+def _end_at_once(*_: Any) -> None:
+    _remove_metrics_folder(os.getpid())
+    os._exit(0)
+
+
+# While models are loaded nothing is in flight; and process 1 of a container hears no signal without a handler for it.
+signal.signal(signal.SIGTERM, _end_at_once)
+
 # Read by libraries when they are imported, which is after this module.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 os.environ["AZUREML_MODEL_DIR"] = str(_settings.model_folder)
@@ -59,6 +70,9 @@ reuse_port = _settings.reuse_port
 workers = _settings.n_workers
 certfile = None if _settings.tls_cert_file is None else str(_settings.tls_cert_file)
 keyfile = None if _settings.tls_key_file is None else str(_settings.tls_key_file)
+
+# Headers of proxies change nothing here. Believed, as those from 127.0.0.1 are by default, SCRIPT_NAME makes a 500.
+forwarded_allow_ips = ""
 
 # Threads, so that the health routes answer while rows are explained.
 worker_class = "service.web.worker.ScoringWorker"
@@ -85,6 +99,7 @@ control_socket_disable = True
 
 # The service writes its own line for each request.
 logconfig_dict = log_config("INFO")
+logging.captureWarnings(True)  # into lines of that log
 
 
 def when_ready(server: Any) -> None:

@@ -17,6 +17,7 @@ from service.scoring.scoring_model import Scored, ScoringModel
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+UNREADABLE = "unreadable"  # the route of requests that are no HTTP
 SUM, COUNT, MEAN = "scoring_importance_sum", "scoring_rows_explained", "scoring_importance_mean"
 
 
@@ -63,6 +64,10 @@ class Metrics:
         """Count a request that was answered."""
         self._requests.labels(route, str(code)).inc()
         self._latency.labels(route).observe(seconds)
+
+    def unreadable(self, code: int) -> None:
+        """Count a request that was no HTTP, of which no time to answer is known."""
+        self._requests.labels(UNREADABLE, str(code)).inc()
 
     def scored(self, scored: Scored) -> None:
         """Count the rows of a request: what drove their predictions, and what was missing in them."""

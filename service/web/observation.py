@@ -7,7 +7,7 @@ from flask import Flask, Response, g, request
 
 from service.web.limits import Deadline
 from service.web.logs import ACCESS, FIELDS
-from service.web.metrics import Metrics
+from service.web.metrics import UNREADABLE, Metrics
 
 HEADER = "X-Request-Id"
 LONGEST_ID = 100
@@ -40,6 +40,15 @@ def observe(app: Flask, metrics: Metrics, deadline: float) -> None:
         }
         ACCESS.info("request", extra={FIELDS: fields})
         return response
+
+
+def record_unreadable(metrics: Metrics, status: int, client: str, kind: str) -> str:
+    """Name, count and log a request that no application has seen, since it is no HTTP; return its id."""
+    metrics.unreadable(status)
+    request_id = _request_id("")
+    fields = {"request_id": request_id, "route": UNREADABLE, "status": status, "client": client, "kind": kind}
+    ACCESS.info("request", extra={FIELDS: fields})
+    return request_id
 
 
 def _request_id(sent: str) -> str:

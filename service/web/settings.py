@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from service.web.balance import MOST_WORKERS
 from service.web.errors import SettingsError
 from service.web.resources import cpu_count, memory_limit
 
 MODEL_FOLDERS = ("/mnt/models", "/opt/ml/model", "artifacts")  # KServe's, SageMaker's, and where `make train` saves
 BASE_MEMORY, WORKER_MEMORY = 250 * 2**20, 100 * 2**20  # what the libraries take once, and a worker more of its own
+FEWEST_THREADS = 4
 SPARE_THREADS = 4  # beyond those that score or wait for it: they answer the health routes
 
 
@@ -55,6 +57,15 @@ def _word(_: str, text: str) -> str:
     return text
 
 
+def _segment(name: str, text: str) -> str:
+    if "/" not in text and ":" not in text:
+        return text
+    raise SettingsError(
+        f"{name}: expected a name without / and :, to stand in a route, got {text!r}; correct or unset this "
+        "environment variable"
+    )
+
+
 def _existing_file(name: str, text: str) -> Path:
     if not Path(text).is_file():
         raise SettingsError(
@@ -90,7 +101,7 @@ class Settings:
         _path,
         "the first that exists of " + ", ".join(f"`{folder}`" for folder in MODEL_FOLDERS),
     )
-    model_name: str = _setting("model", "MODEL_NAME", "the name in `/v1` and `/v2` routes", _word)
+    model_name: str = _setting("model", "MODEL_NAME", "the name in `/v1` and `/v2` routes", _segment)
     host: str = _setting("127.0.0.1", "HOST", "the address to listen on; `0.0.0.0` in a container", _word)
     port: int = _setting(8080, "PORT SAGEMAKER_BIND_TO_PORT", "the port to listen on", _port)
     probe_port: int | None = _setting(
@@ -99,8 +110,19 @@ class Settings:
     reuse_port: bool = _setting(
         False, "REUSE_PORT", "1 lets several services share the port (SO_REUSEPORT)", _flag, "0"
     )
-    workers: int | None = _setting(None, "WORKERS", "processes", shown="from the limits on processors and memory")
-    threads: int = _setting(32, "THREADS", "requests that a process takes at once, the waiting ones included")
+    workers: int | None = _setting(
+        None,
+        "WORKERS",
+        "processes",
+        partial(_whole_number, largest=MOST_WORKERS),
+        "from the limits on processors and memory",
+    )
+    threads: int = _setting(
+        32,
+        "THREADS",
+        "requests that a process takes at once, the waiting ones included",
+        partial(_whole_number, smallest=FEWEST_THREADS),
+    )
     slots: int | None = _setting(
         None, "SLOTS", "requests that a process computes at once; more wait their turn", shown="processors / processes"
     )
@@ -138,6 +160,8 @@ class Settings:
         """Refuse settings that make no sense together."""
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise SettingsError("TLS_CERT_FILE, TLS_KEY_FILE: expected both or none, got one of them")
+        if self.probe_port == self.port:
+            raise SettingsError(f"PROBE_PORT: expected another port than PORT, got {self.port} for both")
         if self.max_in_flight is not None and self.max_in_flight >= self.threads:
             raise SettingsError(
                 f"MAX_IN_FLIGHT: expected less than THREADS ({self.threads}), so that health routes answer, got "

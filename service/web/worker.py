@@ -11,6 +11,7 @@ from service.web.balance import connections
 from service.web.drain import draining
 from service.web.settings import Settings
 from service.web.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
+from service.web.unreadable import is_unreadable, refuse
 
 YIELD_SECONDS, MOST_YIELDS = 0.001, 50  # a worker that is busy, or stopped, does not keep a client waiting
 
@@ -73,6 +74,13 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         if draining:
             req.force_close()  # the client connects anew, elsewhere
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what is no HTTP in the service's own form; gunicorn would quote it, in HTML and in the log."""
+        if is_unreadable(exc):
+            refuse(client, addr[0] if addr else "", exc, self.wsgi.extensions["metrics"])
+        else:
+            super().handle_error(req, client, addr, exc)
 
     def murder_pending(self) -> None:
         """Run about once a second in the main loop."""

@@ -38,4 +38,10 @@ try:
     client.infer("model", [tensor(next(iter(records[0])))])
 except triton.InferenceServerException as error:
     got["refusal"] = [error.status(), error.message()]
+binary = triton.InferInput("x", [1, 1], "FP64")
+binary.set_data_from_numpy(np.ones((1, 1)))  # what the client does by default
+try:
+    client.infer("model", [binary])
+except triton.InferenceServerException as error:
+    got["binary"] = [error.status(), error.message()]
 print(json.dumps(got))

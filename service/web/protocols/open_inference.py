@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from service.scoring.columns import shown
@@ -15,6 +15,7 @@ from service.web.json_out import json_response
 from service.web.scoring import Scoring
 from service.web.version import VERSION
 
+BINARY = "Inference-Header-Content-Length"  # the header of bodies with binary tensors behind the JSON
 IMPORTANCES = "local_importance_values"
 _DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64"}
 _OF_KIND = {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}
@@ -52,6 +53,11 @@ def routes(scoring: Scoring) -> Blueprint:
     @blueprint.post("/models/<name>/infer")
     @blueprint.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str = "") -> Response:
+        scoring.check_key()
+        if BINARY in request.headers:
+            raise BodyError(
+                "Body: expected tensors as JSON, got binary ones; tritonclient sends JSON by binary_data=False."
+            )
         text = scoring.read_body()
         scoring.check_name(name)
         body = json_object(text)
