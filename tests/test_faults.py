@@ -360,6 +360,19 @@ def test_sigterm_under_load_fails_nobody(folder, tmp_path):
     assert all(set(statuses) == {200} for statuses in answered)
 
 
+def test_what_cannot_be_finished_before_the_end_is_refused_and_not_cut(folder, tmp_path):
+    """An answer that would come after SIGTERM's last second: 503 with its reason, and exit 0."""
+    lasting = settings(folder, DRAIN_SECONDS="28", DEADLINE_SECONDS="120")
+    with serving(tmp_path, **lasting) as leaving, ThreadPoolExecutor() as pool:
+        long = pool.submit(leaving.score, "pieces 60")
+        time.sleep(0.5)
+        leaving.process.send_signal(signal.SIGTERM)
+        refused = long.result()
+        assert leaving.process.wait(timeout=30) == 0
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert b"The service is stopping" in refused.body
+
+
 def post_until(gone, service, keeps):
     """Post again and again, over one kept connection or a new one each time; return the statuses."""
     statuses = []

@@ -1,11 +1,13 @@
 """The gate and the deadline, in this process; tests/test_faults.py has them behind a server."""
 
+import math
 import threading
+import time
 from contextlib import ExitStack
 
 import pytest
 
-from service.web.errors import BusyError, DeadlineError
+from service.web.errors import BusyError, DeadlineError, StoppingError
 from service.web.limits import Deadline, Gate
 
 
@@ -16,6 +18,20 @@ def test_a_deadline_passes_once_its_time_is_over():
     assert over.left == 0
     with pytest.raises(DeadlineError, match="longer than 0 seconds"):
         over.check()
+
+
+def test_the_end_of_the_process_comes_before_the_deadline():
+    """What has time left by its own deadline is refused as what it is, also while it waits for a slot."""
+    ends = [math.inf]
+    request = Deadline(60, lambda: ends[0])
+    request.check()
+    gate = Gate(in_flight=2, slots=1)
+    with gate.entered(Deadline(60)):
+        ends[0] = time.monotonic() + 0.05
+        with pytest.raises(StoppingError, match="stopping"), gate.entered(request):
+            pass
+    with pytest.raises(StoppingError, match="stopping"):
+        request.check()
 
 
 def test_the_gate_turns_one_too_many_away_and_has_room_again():

@@ -2,12 +2,16 @@
 
 SIGTERM turns readiness to 503 in every worker; a load balancer then sends new requests elsewhere. For some seconds the
 service goes on answering whatever still comes, each answer with ``Connection: close``. Then gunicorn stops: what is in
-flight is finished, and the process ends with 0. A second SIGTERM cuts the waiting short.
+flight is finished, and the process ends with 0. A second SIGTERM cuts the waiting short. What cannot be finished by
+then is refused just before, so that no client is left without an answer.
 """
 
+import math
 import mmap
 import os
 import signal
+import struct
+import time
 from types import FrameType
 
 
@@ -25,16 +29,45 @@ class SharedFlag:
         self._memory[0] = 1
 
 
+class SharedTime:
+    """A time of the monotonic clock that all processes forked from this one see; at first it never comes."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _TIME.size)
+        self.set(math.inf)
+
+    def get(self) -> float:
+        """Return the time."""
+        return float(_TIME.unpack_from(self._memory)[0])
+
+    def set(self, moment: float) -> None:
+        """Change the time."""
+        _TIME.pack_into(self._memory, 0, moment)
+
+
+_TIME = struct.Struct("d")
+SECONDS_TO_ANSWER = 0.5  # for a refusal to reach the client
+
 draining = SharedFlag()
+last_answer = SharedTime()
 
 
-def drain_on_sigterm(seconds: float) -> None:
-    """Put the drain before gunicorn's own handling of SIGTERM, in its parent process."""
+def drain_on_sigterm(seconds: float, grace: float) -> None:
+    """Put the drain before gunicorn's own handling of SIGTERM, in its parent process.
+
+    Parameters
+    ----------
+    seconds : float
+        For which whatever comes is still accepted.
+    grace : float
+        Seconds after those, for what is in flight.
+    """
     stop = signal.getsignal(signal.SIGTERM)
 
     def drain(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        last_answer.set(time.monotonic() + seconds + grace - SECONDS_TO_ANSWER)
         draining.set()  # and no word of it: a handler that logs may meet itself inside a write
         # The timer works for a drain of no time too, and never inside this handler.
         signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))

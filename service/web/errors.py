@@ -12,7 +12,8 @@
         ├── NoModelError   it asks for a model of another name
         ├── SlowBodyError  its body did not arrive in time
         ├── BusyError      too many others are in flight
-        └── DeadlineError  its answer would come too late
+        ├── DeadlineError  its answer would come too late
+        └── StoppingError  its answer would come after the end of this process
 
 The first two end the start of the process. The table in `service.web.refusals` gives the statuses of the others.
 """
@@ -60,3 +61,7 @@ class BusyError(RequestError):
 
 class DeadlineError(RequestError):
     """The answer would come too late."""
+
+
+class StoppingError(RequestError):
+    """The process ends before the answer would be there."""

@@ -104,7 +104,7 @@ logging.captureWarnings(True)  # into lines of that log
 
 def when_ready(server: Any) -> None:
     """Let SIGTERM begin with a drain, and the workers share what is loaded."""
-    drain_on_sigterm(_settings.drain)
+    drain_on_sigterm(_settings.drain, graceful_timeout)
     # The collector writes into every object that it looks at, which would copy their pages into each worker.
     gc.collect()
     gc.freeze()

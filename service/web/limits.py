@@ -1,12 +1,16 @@
 """Bounds on work: how many requests are in flight, how many are computed at once, and how long one may take."""
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from service.web.errors import BusyError, DeadlineError
+from service.web.errors import BusyError, DeadlineError, StoppingError
+
+GLANCE_SECONDS = 1.0  # between two looks at a deadline while waiting: it may come nearer
 
 
 class Deadline:
@@ -16,21 +20,30 @@ class Deadline:
     ----------
     seconds : float
         From now.
+    last_answer : callable, optional
+        Tells the time of the monotonic clock after which this process can answer nobody; by default that never comes.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, last_answer: Callable[[], float] = lambda: math.inf) -> None:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
+        self._last_answer = last_answer
 
     @property
     def left(self) -> float:
         """Seconds until then; 0 when it has passed."""
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, min(self._end, self._last_answer()) - time.monotonic())
 
     def check(self) -> None:
-        """Raise DeadlineError once the time is over: the work goes no further, and its thread is free."""
+        """Raise an error once the time is over: the work goes no further, and its thread is free."""
         if not self.left:
-            raise DeadlineError(f"The answer took longer than {self.seconds:g} seconds; send fewer rows at once.")
+            self.give_up(f"The answer took longer than {self.seconds:g} seconds; send fewer rows at once.")
+
+    def give_up(self, message: str) -> NoReturn:
+        """Raise DeadlineError with a message, or StoppingError where it is the process that has no more time."""
+        if self._last_answer() < self._end:
+            raise StoppingError("The service is stopping; send the rows again.")
+        raise DeadlineError(message)
 
 
 class Gate:
@@ -71,13 +84,14 @@ class Gate:
                 return
             turn = threading.Event()
             self._waiting.append(turn)
-        if turn.wait(deadline.left):
-            return
+        while deadline.left:
+            if turn.wait(min(deadline.left, GLANCE_SECONDS)):
+                return
         with self._lock:
             if turn.is_set():  # at the last moment
                 return
             self._waiting.remove(turn)
-        raise DeadlineError("No processor became free in time; send fewer requests at once.")
+        deadline.give_up("No processor became free in time; send fewer requests at once.")
 
     def _pass_slot_on(self) -> None:
         """Give the slot to whoever has waited longest; a semaphore would let a newcomer have it."""

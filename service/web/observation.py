@@ -5,6 +5,7 @@ import uuid
 
 from flask import Flask, Response, g, request
 
+from service.web.drain import last_answer
 from service.web.limits import Deadline
 from service.web.logs import ACCESS, FIELDS
 from service.web.metrics import UNREADABLE, Metrics
@@ -19,7 +20,7 @@ def observe(app: Flask, metrics: Metrics, deadline: float) -> None:
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
-        g.deadline = Deadline(deadline)
+        g.deadline = Deadline(deadline, last_answer.get)
         g.request_id = _request_id(request.headers.get(HEADER, ""))
         g.rows = None
 

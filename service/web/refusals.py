@@ -28,6 +28,7 @@ from service.web.errors import (
     MediaTypeError,
     NoModelError,
     SlowBodyError,
+    StoppingError,
     UnauthorizedError,
 )
 from service.web.json_out import json_response
@@ -41,10 +42,16 @@ STATUS_OF: dict[type[Exception], int] = {
     TooManyRowsError: 413,
     MediaTypeError: 415,
     BusyError: 429,
+    StoppingError: 503,
     DeadlineError: 504,
 }
 
-HEADERS_OF = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}, 429: {"Retry-After": "1"}}
+HEADERS_OF = {
+    401: {"WWW-Authenticate": "Bearer"},
+    408: {"Connection": "close"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "1"},
+}
 
 MESSAGE_OF = {
     404: "No such route; POST rows to /score.",
