@@ -25,7 +25,7 @@ _REASONS = {
     503: "Starting, or about to stop.",
     504: "The answer took too long.",
 }
-_SCORING_REFUSALS = (400, 401, 405, 408, 413, 429, 500, 504)
+_SCORING_REFUSALS = (400, 401, 405, 408, 413, 429, 500, 503, 504)
 _AXES = (
     "Local importances: [class][row][feature] for a classifier, classes in predict_proba's column order; "
     "[row][feature] for a regressor; [target][row][feature] for one with several targets."
