@@ -30,6 +30,13 @@ if fault == "crash" and in_container:
     raise RuntimeError("cannot be imported")
 def init():
     model = score.init()
+    if fault == "unwell" and in_container:
+        from service.web.scoring import Scoring
+        Scoring.is_ready = property(lambda scoring: scoring.of_another_version)
+    if fault == "check" and in_container:
+        def self_check():
+            raise ArithmeticError("the example scores otherwise")
+        model.self_check = self_check
     if fault == "hog" and in_container:
         init.hog = bytearray(os.urandom(1)) * (600 * 2**20)
     if fault == "slow" and in_container:

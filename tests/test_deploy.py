@@ -19,6 +19,7 @@ from deploy.config import CHECKS, Configuration, configuration, read
 from deploy.console import Console
 from deploy.engine import Container, Engine
 from deploy.errors import ConfigurationError, UnreachableError
+from deploy.preflight import readable
 from deploy.probe import differing
 from deploy.scoring import curl, scoring_uri
 from deploy.specs import LABEL, Release
@@ -286,6 +287,24 @@ def test_answers_are_compared_number_by_number():
     assert differing([1], [1, 2]) == ["answer: expected [1], got [1, 2]"]
 
 
+def test_a_refusal_shows_the_log_as_a_person_reads_it():
+    """Level and message, a traceback line by line; requests are left out, and what is not JSON of this form stays."""
+    lines = [
+        "Traceback (most recent call last):",
+        json.dumps({"level": "error", "logger": "service.web", "message": "error 1", "traceback": "File x\nKeyError"}),
+        json.dumps({"level": "info", "logger": "service.access", "message": "request", "status": 500}),
+        json.dumps({"level": "info", "logger": "gunicorn.error", "message": "Shutting down"}),
+        '{"predictions": [1]}',
+        "17",
+    ]
+    assert readable(lines) == [
+        "Traceback (most recent call last):",
+        *("error: error 1", "File x", "KeyError", "info: Shutting down"),
+        '{"predictions": [1]}',
+        "17",
+    ]
+
+
 class Service(BaseHTTPRequestHandler):
     """Ready at the third question; it scores and counts."""
 
@@ -293,7 +312,7 @@ class Service(BaseHTTPRequestHandler):
 
     def do_GET(self):
         type(self).asked += 1
-        self.answer(200 if self.asked > 2 else 503, b"not yet")
+        self.answer(200 if self.asked > 2 else 503, b"not yet\n")
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))

@@ -158,7 +158,15 @@ def test_redeploys_and_rollbacks_lose_nothing(deployment):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("crash", "cannot be imported"),
+        ("crash", r"the container has ended \[exit code 1\] .*\n(.*\n)* +RuntimeError: cannot be imported"),
+        (
+            "unwell",
+            r"http://127\.0\.0\.1:9001/ping answered 500 \{.*\}, expected 200 within 15 s .*\n(.*\n)* +AttributeError",
+        ),
+        (
+            "check",
+            r"the container has ended \[exit code 3\] .*\n(.*\n)* +error: .* the self-check failed",
+        ),
         ("wrong", r"not the recorded one:\s+answer.predictions\[0\]: expected"),
         ("hog", "exit code 137; killed for exceeding the memory limit"),
         ("slow", "Connection ?[Rr]efused"),
@@ -171,7 +179,7 @@ def test_a_bad_release_is_refused_before_it_meets_a_client(deployment, fault, re
     before = [replica.id for replica in look(deployment.engine, deployment.name).replicas]
     with Load(deployment.settings["port"], one) as load, pytest.raises(RefusedError, match=reason) as refusal:
         deployment.up(memory_gb=0.5, env={"FAULT": fault}, timeouts={"ready": 15})
-    assert "What serves was not touched" in str(refusal.value)
+    assert "What serves was not touched. Mend the release and deploy again." in str(refusal.value)
     assert load.failed == {}
     assert load.succeeded > 0
     state = look(deployment.engine, deployment.name)
