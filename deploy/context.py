@@ -25,7 +25,6 @@ from deploy.lock import without
 HERE = Path(__file__).parent
 DOCKERFILE = HERE.parent / "dockerfiles" / "Dockerfile"
 FRAGMENT_MARK = "# {dockerfile}"
-SKIPPED = {"__pycache__", ".git", ".venv"}
 
 # The same application that the image runs, asked in this Python: the answer that a release must give.
 ANSWER_HERE = """
@@ -163,8 +162,13 @@ def _code(config: Configuration, root: Path) -> dict[str, bytes]:
 
 
 def _tree(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and not SKIPPED & set(path.parts))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {str(inner): path.read_bytes() for inner, path in files.items() if not any(map(_is_private, inner.parts))}
+
+
+def _is_private(name: str) -> bool:
+    # .git, .env, .venv: what is hidden is never imported, and often not meant for others.
+    return name.startswith(".") or name == "__pycache__"
 
 
 def _read(root: Path, key: str, text: str) -> bytes:

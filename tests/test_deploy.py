@@ -258,6 +258,16 @@ def test_the_context_is_the_same_bytes_twice_and_names_only_what_is_copied(tmp_p
         assert {(entry.mtime, entry.uid, entry.uname) for entry in archive} == {(0, 0, "")}
 
 
+def test_a_folder_of_code_leaves_its_hidden_files_behind(tmp_path):
+    """Below the folder: where it lies itself, hidden or not, does not matter."""
+    folder = tmp_path / ".mine" / "package"
+    for name in ("__init__.py", "inner/data.csv", ".env", ".git/config", "inner/.cache/x", "__pycache__/x.pyc"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    config = configuration({"name": "scoring", "code": [".mine/package"]})
+    assert set(context._code(config, tmp_path)) == {"package/__init__.py", "package/inner/data.csv"}
+
+
 def test_the_recipe_takes_the_users_lines():
     """In the build stage, before what they are for."""
     recipe = context.dockerfile("RUN echo hello")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +19,7 @@ import pytest
 from deploy_helpers import BASE, ROOT, Deployment, answers, clean, connect, free_port, make_project, missing
 from load import Load
 
-from deploy import deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy import build, deploy, deploy_configuration, locking, operations, secrets, specs
 from deploy.engine import Engine
 from deploy.errors import (
     BuildError,
@@ -29,6 +30,7 @@ from deploy.errors import (
     ScoringError,
     UnreachableError,
 )
+from deploy.pip_settings import pip_files
 from deploy.scoring import score, scoring_uri
 from deploy.state import look
 from deploy.status import as_text, status
@@ -297,12 +299,77 @@ def test_https_with_a_certificate_of_ones_own(deployment, tmp_path):
     assert json.loads(score(release.config, one))["predictions"]
 
 
-def test_two_builds_of_the_same_input_have_the_same_content(deployment):
+PRIVATE = "private-of-the-user-8d1f"
+PIP_PASSWORD = "password-of-pip-5c07"
+
+
+@pytest.fixture(scope="module")
+def twice_built(engine, project):
+    """A deployment with keys and two images of the same input, without the cache, where secrets lie all around.
+
+    This machine's pip has a password for another place to look at, and files that are nobody's business lie beside the
+    code.
+    """
+    for name in ("extras/__init__.py", "extras/.env", "extras/.git/config", ".env", "artifacts/private.pem"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("" if name.endswith(".py") else PRIVATE)
+    made = Deployment(
+        engine, project, f"twice-{os.getpid()}", entry_script="faulty.py", code=["score.py", "extras"], dockerfile="",
+        auth_enabled=True
+    )  # fmt: skip
+    clean(engine, made.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_FIND_LINKS", f"http://me:{PIP_PASSWORD}@127.0.0.1:9/wheels")
+        patch.setenv("PIP_RETRIES", "0")
+        yield made, made.up(fresh=True), build.build_release(engine, made.config(), project, made, fresh=True)
+    clean(engine, made.name)
+
+
+def test_two_builds_of_the_same_input_have_the_same_content(twice_built):
     """Without the cache: what is installed and copied is the same, byte for byte."""
-    first, second = deployment.up(fresh=True), deployment.up(fresh=True)
+    _, first, second = twice_built
     assert first.image != second.image
     assert first.content == second.content
     assert len(first.content) == 64
+
+
+def test_no_layer_of_the_exported_image_holds_a_secret(engine, twice_built, tmp_path):
+    """Keys, pip's passwords and settings, private files: in no byte of any layer; no .git, tests or build folder."""
+    made, release, _ = twice_built
+    assert PIP_PASSWORD.encode() in pip_files()["pip.conf"]  # so that there was something to leak
+    secret = [PRIVATE, PIP_PASSWORD, *secrets.read_keys(engine, made.name)]
+    wanted = {text.encode(): set() for text in [*secret, "def init()"]}
+    names = set()
+    for path, content, own in files_of_layers(engine, release.image, tmp_path / "image.tar"):
+        names |= {path} if own else set()
+        for text, found in wanted.items():
+            if text in content:
+                found.add(path)
+    assert {"app/score.py", "app/faulty.py"} <= wanted.pop(b"def init()")  # so that the search can find
+    assert wanted == {text.encode(): set() for text in secret}
+    assert "app/extras/__init__.py" in names
+    assert [path for path in names if path.startswith("build/") or not PRIVATE_NAMES.isdisjoint(path.split("/"))] == []
+    text = json.dumps([engine.api.history(release.image), engine.image(release.image)])
+    assert [one for one in secret if one in text] == []
+
+
+PRIVATE_NAMES = {".git", ".env", "tests", "pip.conf", "cert.pem", "private.pem", "deploy.yml", ".deploy"}
+
+
+def files_of_layers(engine, image, saved):
+    """Save an image; yield each file of each layer: its path, its bytes, and whether it lies above the base."""
+    with saved.open("wb") as file:
+        for chunk in engine.api.get_image(image):
+            file.write(chunk)
+    bases = len(engine.image(BASE)["RootFS"]["Layers"])
+    with tarfile.open(saved) as archive:
+        layers = json.load(archive.extractfile("manifest.json"))[0]["Layers"]
+        assert len(layers) > bases
+        for number, name in enumerate(layers):
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                for entry in layer:
+                    if entry.isfile():
+                        yield entry.name, layer.extractfile(entry).read(), number >= bases
 
 
 def test_a_failed_build_says_which_step_and_what_it_wrote(deployment):
