@@ -107,7 +107,7 @@ SKIPPED = {"name": "blinker", "skip_reason": "Dependency not found on PyPI and c
     ("packages", "sentence"),
     [
         ([CLEAN], ""),
-        ([CLEAN, FOUND], "werkzeug 3.1.9: PYSEC-1, fixed in 9.9; "),
+        ([CLEAN, FOUND], "werkzeug 3.1.9: PYSEC-1, fixed in ['9.9']; "),
         ([CLEAN, SKIPPED], "no vulnerability data for 1 of 2 packages (blinker"),
         ([], "no vulnerability data for 0 of 0 packages"),
     ],

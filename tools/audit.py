@@ -24,7 +24,7 @@ def verdict(answer: str) -> list[str]:
             "nothing is known about them: run `make audit` where https://pypi.org/pypi/NAME/VERSION/json answers"
         ]
     return [
-        f"{package['name']} {package['version']}: {found['id']}, fixed in {' or '.join(found['fix_versions']) or 'none'}"
+        f"{package['name']} {package['version']}: {found['id']}, fixed in {found['fix_versions'] or 'none'}"
         "; `make lock UPGRADE=--upgrade`, or except it by --ignore-vuln in tools/audit.py, with the reason"
         for package in packages
         for found in package["vulns"]
