@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy import build, locking, operations, render, rollout, secrets
 from deploy.config import Configuration, configuration, read
@@ -18,11 +18,11 @@ from deploy.console import Console
 from deploy.context import dockerfile
 from deploy.engine import Engine, address_from
 from deploy.errors import ConfigurationError, DeployError
-from deploy.scoring import curl, score, scoring_uri
+from deploy.scoring import curl, score_at, scoring_uri, seen_from_here
 from deploy.specs import Release
 from deploy.state import look
 from deploy.status import as_text, status
-from deploy.tunnel import forwarded_port, tunnel
+from deploy.tunnel import tunnel
 
 DESCRIPTION = """\
 Deploys saved models to a container host: builds an image, proves it with one scored example under its real limits, and
@@ -72,12 +72,15 @@ class Session:
         """The engine's address; empty for this machine's socket."""
         return address_from(self.config.engine)
 
+    @property
+    def elsewhere(self) -> str:
+        """Says on which host loopback is meant, when it is that of a host behind ssh."""
+        return f" on {urlsplit(self.address).hostname}" if self.address.startswith("ssh://") else ""
+
     def score(self, engine: Engine, config: Configuration, body: bytes) -> bytes:
         """Ask the service, with its key, wherever it is."""
         keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
-        with forwarded_port(self.address, config.port) as port:
-            there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
-            return score(there, body, keys[0] if keys else "", self.root)
+        return score_at(self.address, config, body, keys[0] if keys else "", self.root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,10 +168,11 @@ def _up(session: Session, arguments: argparse.Namespace) -> int:
 
 def _show_it_works(session: Session, engine: Engine, release: Release) -> None:
     config, say = release.config, session.console.say
-    say(f"\nRelease {release.id} serves at {scoring_uri(config)}")
+    seen = seen_from_here(session.address, config)
+    say(f"\nRelease {release.id} serves at {scoring_uri(seen)}{session.elsewhere}")
     if config.example:
         answer = session.score(engine, config, (session.root / config.example).read_bytes())
-        say(f"  {curl(config, config.example)}\n  {answer.decode().strip()[:140]}")
+        say(f"  {curl(seen, config.example)}\n  {answer.decode().strip()[:140]}")
 
 
 def _status(session: Session, arguments: argparse.Namespace) -> int:

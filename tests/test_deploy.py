@@ -21,7 +21,7 @@ from deploy.engine import Container, Engine
 from deploy.errors import ConfigurationError, UnreachableError
 from deploy.preflight import readable
 from deploy.probe import differing
-from deploy.scoring import curl, scoring_uri
+from deploy.scoring import curl, scoring_uri, seen_from_here
 from deploy.specs import LABEL, Release
 from deploy.state import State
 
@@ -382,6 +382,16 @@ def test_where_it_is_asked():
     assert scoring_uri(everywhere) == "http://127.0.0.1:8080/score"
     assert curl(everywhere, "rows.json").endswith('--header "Authorization: Bearer $KEY"')
     assert scoring_uri(configuration({"name": "scoring", "bind": "::1"})) == "http://[::1]:8080/score"
+
+
+def test_a_service_on_another_host_is_asked_there():
+    """With an engine on TCP its host, and not this machine's loopback; a chosen address stays as it is."""
+    config = configuration({"name": "scoring", "bind": "0.0.0.0"})
+    loopback, chosen = Configuration("scoring"), configuration({"name": "scoring", "bind": "10.0.0.7"})
+    for one in (config, loopback):
+        assert scoring_uri(seen_from_here("tcp://engine.example:2376", one)) == "http://engine.example:8080/score"
+    assert seen_from_here("tcp://engine.example:2376", chosen) == chosen
+    assert seen_from_here("unix:///run/docker.sock", config) == seen_from_here("", config) == config
 
 
 def test_a_step_says_how_long_it_took(capsys):

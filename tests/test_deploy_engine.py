@@ -19,7 +19,7 @@ import pytest
 from deploy_helpers import BASE, ROOT, Deployment, answers, clean, connect, free_port, make_project, missing
 from load import Load
 
-from deploy import build, deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy import Webservice, build, deploy, deploy_configuration, locking, operations, secrets, specs
 from deploy.engine import Engine
 from deploy.errors import (
     BuildError,
@@ -550,7 +550,9 @@ def remote(tmp_path, monkeypatch):
         f"Host *\n  IdentityFile {tmp_path}/user\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
         f"  UserKnownHostsFile {tmp_path}/known\n  LogLevel ERROR\n"
     )
-    (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n')
+    (tmp_path / "ssh").write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n'
+    )
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -563,12 +565,18 @@ def remote(tmp_path, monkeypatch):
     server.wait()
 
 
-def test_an_engine_behind_ssh(deployment, remote):
-    """The command line builds, deploys and scores through the tunnel, and leaves none open."""
+def test_an_engine_behind_ssh(deployment, remote, tmp_path):
+    """The command line and Python build, deploy and score through the tunnel, and leave none open."""
     process = start_up(deployment, engine=remote)
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
     assert '"predictions"' in printed
+    assert "/score on 127.0.0.1\n" in printed
+    (tmp_path / "asked").unlink()
+    with closing(Webservice(deployment.name, deployment.root, remote)) as service:
+        rows = json.loads((deployment.root / "artifacts" / "one.json").read_text())
+        assert len(service.run(rows)["predictions"]) == 1
+    assert f":127.0.0.1:{deployment.settings['port']} " in (tmp_path / "asked").read_text()
     assert look(deployment.engine, deployment.name).release
     with pytest.raises(UnreachableError, match="ssh opened no tunnel"), tunnel("ssh://root@127.0.0.1:1"):
         pass
