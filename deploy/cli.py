@@ -17,7 +17,7 @@ from deploy.config import Configuration, configuration, read
 from deploy.console import Console
 from deploy.context import dockerfile
 from deploy.engine import Engine, address_from
-from deploy.errors import ConfigurationError, DeployError
+from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.scoring import curl, score_at, scoring_uri, seen_from_here
 from deploy.specs import Release
 from deploy.state import look
@@ -187,7 +187,10 @@ def _status(session: Session, arguments: argparse.Namespace) -> int:
 
 def _logs(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    for replica in look(engine, session.name).replicas:
+    replicas = look(engine, session.name).replicas
+    if not replicas:
+        raise _nothing(session)
+    for replica in replicas:
         print(f"--- {replica.name}")
         for line in engine.logs(replica.id, arguments.lines):
             print(line)
@@ -204,6 +207,8 @@ def _score(session: Session, arguments: argparse.Namespace) -> int:
 
 def _releases(session: Session, arguments: argparse.Namespace) -> int:
     found = status(session.engine(), session.name)
+    if not found.releases:
+        raise _nothing(session)
     for one in found.releases:
         mark = {found.release: "serves", found.previous: "previous"}.get(one["id"], "")
         print(f"{one['id']}  content {one['content'][:16]}  {mark}".rstrip())
@@ -222,7 +227,10 @@ def _keys(session: Session, arguments: argparse.Namespace) -> int:
     if arguments.action == "rotate":
         operations.rotate_keys(engine, session.name, session.root, session.console)
         return 0
-    for name, key in zip(("primary", "secondary"), secrets.read_keys(engine, session.name) or (), strict=False):
+    keys = secrets.read_keys(engine, session.name)
+    if keys is None:
+        raise NotDeployedError(f"{session.name}: has no keys; set auth_enabled: true and deploy")
+    for name, key in zip(("primary", "secondary"), keys, strict=True):
         print(f"{name} {key}")
     return 0
 
@@ -256,6 +264,10 @@ def _unlock(session: Session, arguments: argparse.Namespace) -> int:
     held = locking.unlock(session.engine(), session.name)
     session.console.say(f"{session.name}: {'unlocked' if held else 'was not locked'}")
     return 0
+
+
+def _nothing(session: Session) -> NotDeployedError:
+    return NotDeployedError(f"{session.name}: nothing is deployed; `make deploy` deploys it")
 
 
 def _file(path: str) -> bytes:

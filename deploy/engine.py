@@ -73,7 +73,7 @@ def translated(doing: str) -> Iterator[None]:
     except (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise UnreachableError(f"{doing}: the engine did not answer in time; see its log, and try again") from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-        raise UnreachableError(f"{doing}: no Docker Engine answers ({error}); {START_IT}") from error
+        raise UnreachableError(f"{doing}: no Docker Engine answers ({_innermost(error)}); {START_IT}") from error
 
 
 class Engine:
@@ -93,7 +93,8 @@ class Engine:
     """
 
     def __init__(self, address: str = "", timeout: int = 120) -> None:
-        with translated("connecting to the Docker Engine"):
+        where = address or os.environ.get("DOCKER_HOST") or "this machine's socket"
+        with translated(f"connecting to the Docker Engine at {where}"):
             options = docker.utils.kwargs_from_env()
             if address:
                 options["base_url"] = address
@@ -264,9 +265,10 @@ def _client(version: str, timeout: int, options: Mapping[str, Any]) -> docker.AP
 
 
 def _innermost(error: BaseException) -> BaseException:
-    # Two libraries have wrapped what OpenSSL said.
-    inner = getattr(error, "reason", None) or next(iter(error.args), None)
-    return _innermost(inner) if isinstance(inner, BaseException) else error
+    # Two libraries have wrapped what the system or OpenSSL said.
+    wrapped = (getattr(error, "reason", None), *error.args)
+    inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+    return error if inner is None else _innermost(inner)
 
 
 def _follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:

@@ -96,6 +96,26 @@ def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path, text):
         read(file, environ={})
     with pytest.raises(ConfigurationError, match=r"copy deploy\.example\.yml"):
         read(tmp_path / "none.yml", environ={})
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read(tmp_path, environ={})
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "sentence"),
+    [
+        ({"CPU_CORES": "{"}, {}, "CPU_CORES: expected a value as YAML writes it, got '{'"),
+        ({}, {"cpu_cores": "["}, r"--set cpu_cores: expected a value as YAML writes it, got '\['"),
+        ({}, {"name.first": "x"}, "--set name.first: name has no keys of its own, it is 'scoring'"),
+        ({}, {"timeouts.ready": "soon"}, "timeouts.ready: expected a whole number"),
+    ],
+)
+def test_an_override_that_cannot_be_used_is_one_sentence(tmp_path, environ, settings, sentence):
+    """It names the variable or the option."""
+    file = tmp_path / "deploy.yml"
+    file.write_text("name: scoring\n")
+    with pytest.raises(ConfigurationError, match=sentence) as refusal:
+        read(file, environ=environ, settings=settings)
+    assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_a_configuration_survives_its_label():
@@ -440,7 +460,7 @@ def test_no_engine_is_one_sentence(tmp_path):
     done = subprocess.run([sys.executable, "-m", "deploy", "status", "--file", tmp_path / "deploy.yml"], cwd=ROOT,
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 1
-    assert "no Docker Engine answers" in done.stderr
+    assert "at unix:///nowhere/docker.sock: no Docker Engine answers ([Errno 2] No such file" in done.stderr
     assert "apt-get install docker.io" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -439,6 +439,11 @@ def test_without_a_deployment_there_is_nothing_to_go_back_to(deployment):
         deployment.rollback()
     with pytest.raises(NotDeployedError, match="nothing is deployed"):
         operations.serving(deployment.engine, deployment.name)
+    for verb, sentence in (("logs", "nothing is deployed"), ("releases", "nothing is deployed"), ("keys", "no keys")):
+        command = [sys.executable, "-m", "deploy", verb, *(["show"] if verb == "keys" else [])]
+        done = subprocess.run([*command, "--set", f"name={deployment.name}"], cwd=ROOT, capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        assert (done.returncode, sentence in done.stderr, done.stdout) == (1, True, "")
 
 
 @pytest.mark.parametrize("victim", ["worker", "replica", "anchor"])
