@@ -92,7 +92,7 @@ def prove(engine: Engine, container: str, release: Release) -> str:
     if not found["ok"]:
         differences = "".join(f"\n    {line}" for line in found.get("differences", ()))
         answered = f"its answer is not the recorded one:{differences}" if differences else f"answered {found['answer']}"
-        raise refusal(engine, container, release, f"{found['url']} {answered}")
+        raise refusal(engine, container, release, f"{found['url']} {answered}" if found["url"] else found["answer"])
     return str(found["answer"])
 
 

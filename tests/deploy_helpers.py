@@ -24,6 +24,7 @@ BASE = os.environ.get("BASE_IMAGE") or "python:3.11-slim-bookworm"
 FAULTY = """
 import os
 import score
+print("what a script prints is not an answer")
 fault = os.environ.get("FAULT", "")
 in_container = os.path.exists("/app/content.sha256")
 if fault == "crash" and in_container:
@@ -43,6 +44,7 @@ def init():
         __import__("time").sleep(600)
     return model
 def run(raw_data, request):
+    print("at run too")
     if raw_data.strip() == '"hog"':
         run.hog = bytearray(os.urandom(1)) * (1200 * 2**20)
     answer = score.run(raw_data, request)

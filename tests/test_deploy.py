@@ -288,6 +288,15 @@ def test_a_folder_of_code_leaves_its_hidden_files_behind(tmp_path):
     assert set(context._code(config, tmp_path)) == {"package/__init__.py", "package/inner/data.csv"}
 
 
+def test_an_expected_answer_that_is_not_json_is_one_sentence(tmp_path):
+    """Before anything is built."""
+    (tmp_path / "rows.json").write_text("[]")
+    (tmp_path / "answer.json").write_text("predictions: 1")
+    config = configuration({"name": "scoring", "example": "rows.json", "expected": "answer.json"})
+    with pytest.raises(ConfigurationError, match=r"expected: .*answer\.json is not JSON"):
+        context._example(config, tmp_path, {})
+
+
 def test_the_recipe_takes_the_users_lines():
     """In the build stage, before what they are for."""
     recipe = context.dockerfile("RUN echo hello")
