@@ -16,10 +16,22 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from deploy_helpers import BASE, ROOT, Deployment, answers, clean, connect, free_port, make_project, missing
+from deploy_helpers import (
+    BASE,
+    ROOT,
+    Deployment,
+    answers,
+    clean,
+    config_of,
+    connect,
+    free_port,
+    make_project,
+    missing,
+)
 from load import Load
 
 from deploy import Webservice, build, deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy.context import gather
 from deploy.engine import Engine
 from deploy.errors import (
     BuildError,
@@ -48,7 +60,11 @@ def engine():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, diabetes):
-    return make_project(tmp_path_factory.mktemp("project"), diabetes)
+    """A project whose expected answer was recorded once: most tests need not ask the entry script again."""
+    made = make_project(tmp_path_factory.mktemp("project"), diabetes)
+    recorded = gather(config_of("recorded", 1, entry_script="faulty.py", code=["score.py"]), made, {})
+    (made / "expected.json").write_bytes(recorded.files["app/preflight/expected.json"])
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +76,9 @@ def example_project(tmp_path_factory, breast_cancer):
 def deployment(engine, project):
     """A deployment that is taken away afterwards."""
     made = Deployment(
-        engine, project, f"test-{os.getpid()}", entry_script="faulty.py", code=["score.py"], threads=64, dockerfile=""
-    )
+        engine, project, f"test-{os.getpid()}", entry_script="faulty.py", code=["score.py"], threads=64, dockerfile="",
+        expected="expected.json"
+    )  # fmt: skip
     clean(engine, made.name)
     yield made
     clean(engine, made.name)
@@ -315,7 +332,7 @@ def twice_built(engine, project):
         (project / name).write_text("" if name.endswith(".py") else PRIVATE)
     made = Deployment(
         engine, project, f"twice-{os.getpid()}", entry_script="faulty.py", code=["score.py", "extras"], dockerfile="",
-        auth_enabled=True
+        auth_enabled=True, expected="expected.json"
     )  # fmt: skip
     clean(engine, made.name)
     with pytest.MonkeyPatch.context() as patch:
@@ -383,7 +400,7 @@ def test_an_entry_script_that_fails_here_is_not_built(deployment):
     """Its own words, before any image is built."""
     (deployment.root / "broken.py").write_text("raise ValueError('broken in this very way')")
     with pytest.raises(BuildError, match="broken in this very way"):
-        deployment.up(entry_script="broken.py", code=[])
+        deployment.up(entry_script="broken.py", code=[], expected="")
 
 
 def test_a_port_that_is_taken_is_said_so(deployment):
