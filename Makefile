@@ -16,6 +16,8 @@ CLIENTS_VENV := .venv-clients
 CLIENTS := $(CLIENTS_VENV)/.installed
 BENCH_SERVICE_VENV := .venv-bench-service
 BENCH_SERVICE := $(BENCH_SERVICE_VENV)/.installed
+AUDIT_VENV := .venv-audit
+AUDIT := $(AUDIT_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --require-hashes --requirement
@@ -31,8 +33,8 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients train train-regression serve test fuzz lint format bench bench-service deploy \
-	status logs score rollback undeploy lock clean
+.PHONY: help setup setup-dev setup-clients train train-regression serve test fuzz lint format audit bench bench-service \
+	deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +67,9 @@ lint: $(DEV) ## check style, formatting and types
 format: $(DEV) ## format the code and apply the safe fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+audit: $(AUDIT) ## ask for known vulnerabilities of what is deployed (needs PyPI's own JSON API)
+	@$(AUDIT_VENV)/bin/python tools/audit.py requirements.lock requirements-deploy.lock
 
 bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE --tools ours,shap' for a part)
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
@@ -99,9 +104,10 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,benchmarks/requirements.in,benchmarks/requirements.lock)
 	$(call compile,tests/clients/requirements.in,tests/clients/requirements.lock)
 	$(call compile,benchmarks/serving/requirements.in,benchmarks/serving/requirements.lock)
+	$(call compile,tools/audit/requirements.in,tools/audit/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(BENCH_SERVICE_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(BENCH_SERVICE_VENV) $(AUDIT_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A changed lock rebuilds the environment, so that it never holds more than the lock says.
@@ -136,6 +142,12 @@ $(BENCH_SERVICE): benchmarks/serving/requirements.lock $(RUNTIME)
 	@echo "Installing benchmarks/serving/requirements.lock into $(BENCH_SERVICE_VENV) ..."
 	@$(BIN)/python -m venv --clear $(BENCH_SERVICE_VENV)
 	@$(BENCH_SERVICE_VENV)/bin/python -m pip install --quiet --require-hashes --requirement benchmarks/serving/requirements.lock
+	@touch $@
+
+$(AUDIT): tools/audit/requirements.lock $(RUNTIME)
+	@echo "Installing tools/audit/requirements.lock into $(AUDIT_VENV) ..."
+	@$(BIN)/python -m venv --clear $(AUDIT_VENV)
+	@$(AUDIT_VENV)/bin/python -m pip install --quiet --require-hashes --requirement tools/audit/requirements.lock
 	@touch $@
 
 $(CLIENTS): tests/clients/requirements.lock $(RUNTIME)

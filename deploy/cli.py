@@ -9,20 +9,20 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy import build, locking, operations, render, rollout, secrets
 from deploy.config import Configuration, configuration, read
 from deploy.console import Console
 from deploy.context import dockerfile
 from deploy.engine import Engine, address_from
-from deploy.errors import ConfigurationError, DeployError
-from deploy.scoring import curl, score, scoring_uri
+from deploy.errors import ConfigurationError, DeployError, NotDeployedError
+from deploy.scoring import curl, score_at, scoring_uri, seen_from_here
 from deploy.specs import Release
 from deploy.state import look
 from deploy.status import as_text, status
-from deploy.tunnel import forwarded_port, tunnel
+from deploy.tunnel import tunnel
 
 DESCRIPTION = """\
 Deploys saved models to a container host: builds an image, proves it with one scored example under its real limits, and
@@ -72,12 +72,15 @@ class Session:
         """The engine's address; empty for this machine's socket."""
         return address_from(self.config.engine)
 
+    @property
+    def elsewhere(self) -> str:
+        """Says on which host loopback is meant, when it is that of a host behind ssh."""
+        return f" on {urlsplit(self.address).hostname}" if self.address.startswith("ssh://") else ""
+
     def score(self, engine: Engine, config: Configuration, body: bytes) -> bytes:
         """Ask the service, with its key, wherever it is."""
         keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
-        with forwarded_port(self.address, config.port) as port:
-            there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
-            return score(there, body, keys[0] if keys else "", self.root)
+        return score_at(self.address, config, body, keys[0] if keys else "", self.root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,10 +168,11 @@ def _up(session: Session, arguments: argparse.Namespace) -> int:
 
 def _show_it_works(session: Session, engine: Engine, release: Release) -> None:
     config, say = release.config, session.console.say
-    say(f"\nRelease {release.id} serves at {scoring_uri(config)}")
+    seen = seen_from_here(session.address, config)
+    say(f"\nRelease {release.id} serves at {scoring_uri(seen)}{session.elsewhere}")
     if config.example:
         answer = session.score(engine, config, (session.root / config.example).read_bytes())
-        say(f"  {curl(config, config.example)}\n  {answer.decode().strip()[:140]}")
+        say(f"  {curl(seen, config.example)}\n  {answer.decode().strip()[:140]}")
 
 
 def _status(session: Session, arguments: argparse.Namespace) -> int:
@@ -183,7 +187,10 @@ def _status(session: Session, arguments: argparse.Namespace) -> int:
 
 def _logs(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    for replica in look(engine, session.name).replicas:
+    replicas = look(engine, session.name).replicas
+    if not replicas:
+        raise _nothing(session)
+    for replica in replicas:
         print(f"--- {replica.name}")
         for line in engine.logs(replica.id, arguments.lines):
             print(line)
@@ -200,6 +207,8 @@ def _score(session: Session, arguments: argparse.Namespace) -> int:
 
 def _releases(session: Session, arguments: argparse.Namespace) -> int:
     found = status(session.engine(), session.name)
+    if not found.releases:
+        raise _nothing(session)
     for one in found.releases:
         mark = {found.release: "serves", found.previous: "previous"}.get(one["id"], "")
         print(f"{one['id']}  content {one['content'][:16]}  {mark}".rstrip())
@@ -218,7 +227,10 @@ def _keys(session: Session, arguments: argparse.Namespace) -> int:
     if arguments.action == "rotate":
         operations.rotate_keys(engine, session.name, session.root, session.console)
         return 0
-    for name, key in zip(("primary", "secondary"), secrets.read_keys(engine, session.name) or (), strict=False):
+    keys = secrets.read_keys(engine, session.name)
+    if keys is None:
+        raise NotDeployedError(f"{session.name}: has no keys; set auth_enabled: true and deploy")
+    for name, key in zip(("primary", "secondary"), keys, strict=True):
         print(f"{name} {key}")
     return 0
 
@@ -252,6 +264,10 @@ def _unlock(session: Session, arguments: argparse.Namespace) -> int:
     held = locking.unlock(session.engine(), session.name)
     session.console.say(f"{session.name}: {'unlocked' if held else 'was not locked'}")
     return 0
+
+
+def _nothing(session: Session) -> NotDeployedError:
+    return NotDeployedError(f"{session.name}: nothing is deployed; `make deploy` deploys it")
 
 
 def _file(path: str) -> bytes:

@@ -167,14 +167,26 @@ def read(
     environ = os.environ if environ is None else environ
     for key in FROM_ENVIRONMENT:
         if environ.get(key.upper()):
-            values[key] = yaml.safe_load(environ[key.upper()])
+            values[key] = _yaml_value(key.upper(), environ[key.upper()])
     for dotted, text in (settings or {}).items():
-        *parents, last = dotted.split(".")
-        inner = values
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[last] = yaml.safe_load(text)
+        _set(values, dotted, _yaml_value(f"--set {dotted}", text))
     return configuration(values, source=path.name)
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"--set {dotted}: {parent} has no keys of its own, it is {values!r}")
+    values[last] = value
+
+
+def _yaml_value(source: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{source}: expected a value as YAML writes it, got {text!r}") from error
 
 
 def _yaml_file(path: Path) -> dict[str, Any]:
@@ -184,6 +196,8 @@ def _yaml_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: no such file; copy deploy.example.yml to it and edit it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: expected YAML, but {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: expected `key: value` lines, got {values!r}")
     return values

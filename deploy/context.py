@@ -25,14 +25,17 @@ from deploy.lock import without
 HERE = Path(__file__).parent
 DOCKERFILE = HERE.parent / "dockerfiles" / "Dockerfile"
 FRAGMENT_MARK = "# {dockerfile}"
-SKIPPED = {"__pycache__", ".git", ".venv"}
 
 # The same application that the image runs, asked in this Python: the answer that a release must give.
+# What the entry script prints is not the answer: it goes where errors go.
 ANSWER_HERE = """
-import sys
+import os, sys
+told = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)
 from service.web.app import from_environment
 answer = from_environment().test_client().post("/score", data=sys.stdin.buffer.read())
-sys.stdout.buffer.write(answer.data)
+told.write(answer.data)
+told.close()
 sys.exit(answer.status_code != 200)
 """
 
@@ -163,8 +166,13 @@ def _code(config: Configuration, root: Path) -> dict[str, bytes]:
 
 
 def _tree(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and not SKIPPED & set(path.parts))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {str(inner): path.read_bytes() for inner, path in files.items() if not any(map(_is_private, inner.parts))}
+
+
+def _is_private(name: str) -> bool:
+    # .git, .env, .venv: what is hidden is never imported, and often not meant for others.
+    return name.startswith(".") or name == "__pycache__"
 
 
 def _read(root: Path, key: str, text: str) -> bytes:
@@ -179,8 +187,19 @@ def _example(config: Configuration, root: Path, app: Mapping[str, bytes]) -> dic
     if not config.example:
         return {}
     request = _read(root, "example", config.example)
-    expected = _read(root, "expected", config.expected) if config.expected else answer_here(config, app, request)
+    expected = _json(root, config.expected) if config.expected else answer_here(config, app, request)
     return {"preflight/request.json": request, "preflight/expected.json": expected}
+
+
+def _json(root: Path, text: str) -> bytes:
+    content = _read(root, "expected", text)
+    try:
+        json.loads(content)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"expected: {root / text} is not JSON ({error}); record an answer of the service"
+        ) from error
+    return content
 
 
 def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes) -> bytes:

@@ -27,6 +27,10 @@ EMPTY_IMAGE = "scoring-deploy-empty:1"
 START_IT = (
     "is Docker Engine installed and started, and may you use it (`docker info`)? On Debian: apt-get install docker.io"
 )
+CERTIFICATES = (
+    "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to a folder with ca.pem, of the authority that signed the engine's "
+    "certificate, and cert.pem and key.pem, by which the engine knows you"
+)
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,18 @@ def translated(doing: str) -> Iterator[None]:
         raise NotFoundError(f"{doing}: {error.explanation}") from error
     except docker.errors.APIError as error:
         kind = ConflictError if error.status_code == 409 else EngineError
-        raise kind(f"{doing}: the engine answered {error.status_code}: {error.explanation}") from error
+        said = str(error.explanation).rstrip(".")
+        hint = f"; {CERTIFICATES}" if "HTTP request to an HTTPS server" in said else ""
+        raise kind(f"{doing}: the engine answered {error.status_code}: {said}{hint}") from error
+    except docker.errors.TLSParameterError as error:
+        folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
+        raise UnreachableError(f"{doing}: no certificates in {folder}; {CERTIFICATES}") from error
+    except requests.exceptions.SSLError as error:
+        raise UnreachableError(f"{doing}: no trusted connection ({_innermost(error)}); {CERTIFICATES}") from error
     except (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise UnreachableError(f"{doing}: the engine did not answer in time; see its log, and try again") from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-        raise UnreachableError(f"{doing}: no Docker Engine answers ({error}); {START_IT}") from error
+        raise UnreachableError(f"{doing}: no Docker Engine answers ({_innermost(error)}); {START_IT}") from error
 
 
 class Engine:
@@ -82,7 +93,8 @@ class Engine:
     """
 
     def __init__(self, address: str = "", timeout: int = 120) -> None:
-        with translated("connecting to the Docker Engine"):
+        where = address or os.environ.get("DOCKER_HOST") or "this machine's socket"
+        with translated(f"connecting to the Docker Engine at {where}"):
             options = docker.utils.kwargs_from_env()
             if address:
                 options["base_url"] = address
@@ -250,6 +262,13 @@ def _client(version: str, timeout: int, options: Mapping[str, Any]) -> docker.AP
     # The authority of a client certificate must not give way to REQUESTS_CA_BUNDLE. version="auto" would ask before.
     client.trust_env = False
     return client
+
+
+def _innermost(error: BaseException) -> BaseException:
+    # Two libraries have wrapped what the system or OpenSSL said.
+    wrapped = (getattr(error, "reason", None), *error.args)
+    inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
+    return error if inner is None else _innermost(inner)
 
 
 def _follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:

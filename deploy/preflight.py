@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from deploy.errors import DeployError, EngineError, RefusedError
 from deploy.specs import Release
 
 SETTLING = 20  # tenths of a second
+READ = 40  # lines of a log, of which the last that say something are shown
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def prove(engine: Engine, container: str, release: Release) -> str:
     if not found["ok"]:
         differences = "".join(f"\n    {line}" for line in found.get("differences", ()))
         answered = f"its answer is not the recorded one:{differences}" if differences else f"answered {found['answer']}"
-        raise refusal(engine, container, release, f"{found['url']} {answered}")
+        raise refusal(engine, container, release, f"{found['url']} {answered}" if found["url"] else found["answer"])
     return str(found["answer"])
 
 
@@ -135,6 +137,23 @@ def refusal(engine: Engine, container: str, release: Release, reason: str) -> Re
 def log(engine: Engine, container: str) -> str:
     """Return the last lines of a container's log, indented."""
     try:
-        return last_lines(engine.logs(container)) or "    (it wrote nothing to its log)"
+        return last_lines(readable(engine.logs(container, READ))) or "    (it wrote nothing to its log)"
     except DeployError as error:
         return f"    (its log cannot be read: {error})"
+
+
+def readable(lines: Iterable[str]) -> list[str]:
+    """Write the service's log, JSON for machines, for a person: level and message, then the traceback line by line.
+
+    Answered requests are left out, most of them the probe's own; what is not of this form stays as it is.
+    """
+    return [part for line in lines for part in _event(line)]
+
+
+def _event(line: str) -> list[str]:
+    try:
+        event = json.loads(line)
+        said = f"{event['level']}: {event['message']}"
+    except (ValueError, TypeError, KeyError):
+        return [line]
+    return [] if event.get("logger") == "service.access" else [said, *event.get("traceback", "").splitlines()]

@@ -44,7 +44,7 @@ def health(seconds: float) -> dict[str, Any]:
         status, body = ask("GET", "/ping", seconds=min(seconds, 5))
     except OSError as error:
         return {"ok": False, "url": url("/ping"), "answer": f"{type(error).__name__}: {error}"}
-    return {"ok": status == 200, "url": url("/ping"), "answer": f"{status} {body[:200].decode(errors='replace')}"}
+    return {"ok": status == 200, "url": url("/ping"), "answer": answered(status, body)}
 
 
 def ready(seconds: float) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def prove(seconds: float) -> dict[str, Any]:
     except OSError as error:
         return {"ok": False, "url": url("/score"), "answer": f"{type(error).__name__}: {error}"}
     if status != 200:
-        return {"ok": False, "url": url("/score"), "answer": f"{status} {body[:500].decode(errors='replace')}"}
+        return {"ok": False, "url": url("/score"), "answer": answered(status, body)}
     expected = json.loads((HERE / "preflight" / "expected.json").read_bytes())
     differences = differing(expected, json.loads(body))
     return {"ok": not differences, "url": url("/score"), "answer": body.decode(), "differences": differences[:SHOWN],
@@ -108,6 +108,11 @@ def ask(method: str, path: str, body: bytes | None = None, seconds: float = 30) 
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
     finally:
         connection.close()
+
+
+def answered(status: int, body: bytes) -> str:
+    """Write an answer as part of a sentence."""
+    return f"{status} {body[:500].decode(errors='replace').strip()}"
 
 
 def url(path: str) -> str:

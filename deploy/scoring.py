@@ -6,12 +6,16 @@ import shlex
 import ssl
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.config import Configuration
 from deploy.errors import ScoringError
+from deploy.tunnel import forwarded_port
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # where a service that listens everywhere is asked
+LOOPBACK = ("127.0.0.1", "::1")
 
 
 def scoring_uri(config: Configuration) -> str:
@@ -44,6 +48,25 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
         raise ScoringError(f"POST {uri}: answered {error.code}: {error.read().decode(errors='replace')}") from error
     except OSError as error:
         raise ScoringError(f"POST {uri}: {error}; see `python -m deploy status` and `logs`") from error
+
+
+def score_at(address: str, config: Configuration, body: bytes, key: str = "", root: Path = Path()) -> bytes:
+    """POST a body to a deployment on the engine at an address: here, at the end of a tunnel, or on the engine's host.
+
+    Raises
+    ------
+    ScoringError
+        As `score` does.
+    """
+    with forwarded_port(address, config.port) as port:
+        there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
+        return score(seen_from_here(address, there), body, key, root)
+
+
+def seen_from_here(address: str, config: Configuration) -> Configuration:
+    """Name the engine's host in place of all addresses and of loopback, which would be this machine's own."""
+    host = urlsplit(address).hostname if address.startswith("tcp://") else None
+    return replace(config, bind=host) if host and config.bind in {*ANYWHERE, *LOOPBACK} else config
 
 
 def curl(config: Configuration, example: str) -> str:

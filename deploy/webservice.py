@@ -24,7 +24,7 @@ from deploy.config import Configuration, configuration
 from deploy.console import Console
 from deploy.engine import Engine, address_from
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
-from deploy.scoring import score, scoring_uri
+from deploy.scoring import score_at, scoring_uri, seen_from_here
 from deploy.state import look
 from deploy.status import Status, status
 from deploy.tunnel import tunnel
@@ -116,7 +116,8 @@ class Webservice:
         self.name = name
         self._root = Path(root)
         self._opened = ExitStack()
-        self._engine = Engine(self._opened.enter_context(tunnel(address_from(engine))))
+        self._address = address_from(engine)
+        self._engine = Engine(self._opened.enter_context(tunnel(self._address)))
         self._work: threading.Thread | None = None
         self._error: BaseException | None = None
         self._console = _Recorder()
@@ -154,8 +155,8 @@ class Webservice:
 
     @property
     def scoring_uri(self) -> str:
-        """Where rows are POSTed to."""
-        return scoring_uri(self._config())
+        """Where rows are POSTed to; behind ssh it is the engine's host that loopback means."""
+        return scoring_uri(seen_from_here(self._address, self._config()))
 
     def status(self) -> Status:
         """Return everything that is known about it."""
@@ -182,7 +183,8 @@ class Webservice:
         body = data if isinstance(data, str | bytes) else json.dumps(data)
         config = self._config()
         keys = self.get_keys() if config.auth_enabled else ("", "")
-        return json.loads(score(config, body.encode() if isinstance(body, str) else body, keys[0], self._root))
+        rows = body.encode() if isinstance(body, str) else body
+        return json.loads(score_at(self._address, config, rows, keys[0], self._root))
 
     def get_logs(self, num_lines: int = 5000) -> str:
         """Return the last lines of every replica's log."""

@@ -24,18 +24,27 @@ BASE = os.environ.get("BASE_IMAGE") or "python:3.11-slim-bookworm"
 FAULTY = """
 import os
 import score
+print("what a script prints is not an answer")
 fault = os.environ.get("FAULT", "")
 in_container = os.path.exists("/app/content.sha256")
 if fault == "crash" and in_container:
     raise RuntimeError("cannot be imported")
 def init():
     model = score.init()
+    if fault == "unwell" and in_container:
+        from service.web.scoring import Scoring
+        Scoring.is_ready = property(lambda scoring: scoring.of_another_version)
+    if fault == "check" and in_container:
+        def self_check():
+            raise ArithmeticError("the example scores otherwise")
+        model.self_check = self_check
     if fault == "hog" and in_container:
         init.hog = bytearray(os.urandom(1)) * (600 * 2**20)
     if fault == "slow" and in_container:
         __import__("time").sleep(600)
     return model
 def run(raw_data, request):
+    print("at run too")
     if raw_data.strip() == '"hog"':
         run.hog = bytearray(os.urandom(1)) * (1200 * 2**20)
     answer = score.run(raw_data, request)

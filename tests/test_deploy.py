@@ -19,8 +19,9 @@ from deploy.config import CHECKS, Configuration, configuration, read
 from deploy.console import Console
 from deploy.engine import Container, Engine
 from deploy.errors import ConfigurationError, UnreachableError
+from deploy.preflight import readable
 from deploy.probe import differing
-from deploy.scoring import curl, scoring_uri
+from deploy.scoring import curl, scoring_uri, seen_from_here
 from deploy.specs import LABEL, Release
 from deploy.state import State
 
@@ -95,6 +96,26 @@ def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path, text):
         read(file, environ={})
     with pytest.raises(ConfigurationError, match=r"copy deploy\.example\.yml"):
         read(tmp_path / "none.yml", environ={})
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read(tmp_path, environ={})
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "sentence"),
+    [
+        ({"CPU_CORES": "{"}, {}, "CPU_CORES: expected a value as YAML writes it, got '{'"),
+        ({}, {"cpu_cores": "["}, r"--set cpu_cores: expected a value as YAML writes it, got '\['"),
+        ({}, {"name.first": "x"}, "--set name.first: name has no keys of its own, it is 'scoring'"),
+        ({}, {"timeouts.ready": "soon"}, "timeouts.ready: expected a whole number"),
+    ],
+)
+def test_an_override_that_cannot_be_used_is_one_sentence(tmp_path, environ, settings, sentence):
+    """It names the variable or the option."""
+    file = tmp_path / "deploy.yml"
+    file.write_text("name: scoring\n")
+    with pytest.raises(ConfigurationError, match=sentence) as refusal:
+        read(file, environ=environ, settings=settings)
+    assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_a_configuration_survives_its_label():
@@ -257,6 +278,25 @@ def test_the_context_is_the_same_bytes_twice_and_names_only_what_is_copied(tmp_p
         assert {(entry.mtime, entry.uid, entry.uname) for entry in archive} == {(0, 0, "")}
 
 
+def test_a_folder_of_code_leaves_its_hidden_files_behind(tmp_path):
+    """Below the folder: where it lies itself, hidden or not, does not matter."""
+    folder = tmp_path / ".mine" / "package"
+    for name in ("__init__.py", "inner/data.csv", ".env", ".git/config", "inner/.cache/x", "__pycache__/x.pyc"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    config = configuration({"name": "scoring", "code": [".mine/package"]})
+    assert set(context._code(config, tmp_path)) == {"package/__init__.py", "package/inner/data.csv"}
+
+
+def test_an_expected_answer_that_is_not_json_is_one_sentence(tmp_path):
+    """Before anything is built."""
+    (tmp_path / "rows.json").write_text("[]")
+    (tmp_path / "answer.json").write_text("predictions: 1")
+    config = configuration({"name": "scoring", "example": "rows.json", "expected": "answer.json"})
+    with pytest.raises(ConfigurationError, match=r"expected: .*answer\.json is not JSON"):
+        context._example(config, tmp_path, {})
+
+
 def test_the_recipe_takes_the_users_lines():
     """In the build stage, before what they are for."""
     recipe = context.dockerfile("RUN echo hello")
@@ -268,13 +308,21 @@ def test_the_recipe_takes_the_users_lines():
 
 def test_the_recipe_is_clean(tmp_path):
     """hadolint finds nothing but what is excepted with a reason, in the recipe and with the default lines in it."""
-    (tmp_path / "Dockerfile").write_text(context.dockerfile(Configuration("scoring").dockerfile))
     hadolint = Path(sys.executable).with_name("hadolint")
-    for recipe in (context.DOCKERFILE, tmp_path / "Dockerfile"):
-        done = subprocess.run([hadolint, "--no-color", recipe], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (0, "")
-    (tmp_path / "Dockerfile").write_text("FROM x\nRUN cd /x && sudo y\n")
-    assert subprocess.run([hadolint, tmp_path / "Dockerfile"], capture_output=True, check=False).returncode == 1
+
+    def checked(recipe):  # by hadolint's own rules, and not by what this user has set
+        return subprocess.run([hadolint, "--no-color", recipe], cwd=tmp_path, env={"HOME": str(tmp_path)},
+                              capture_output=True, text=True, check=False)  # fmt: skip
+
+    filled_in = tmp_path / "Dockerfile"
+    filled_in.write_text(context.dockerfile(Configuration("scoring").dockerfile))
+    for recipe in (context.DOCKERFILE, filled_in):
+        done = checked(recipe)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    filled_in.write_text(context.dockerfile("RUN cd /x && sudo y"))
+    done = checked(filled_in)
+    assert done.returncode == 1
+    assert {"DL3003", "DL3004"} <= set(done.stdout.split())
 
 
 def test_answers_are_compared_number_by_number():
@@ -286,6 +334,24 @@ def test_answers_are_compared_number_by_number():
     assert differing([1], [1, 2]) == ["answer: expected [1], got [1, 2]"]
 
 
+def test_a_refusal_shows_the_log_as_a_person_reads_it():
+    """Level and message, a traceback line by line; requests are left out, and what is not JSON of this form stays."""
+    lines = [
+        "Traceback (most recent call last):",
+        json.dumps({"level": "error", "logger": "service.web", "message": "error 1", "traceback": "File x\nKeyError"}),
+        json.dumps({"level": "info", "logger": "service.access", "message": "request", "status": 500}),
+        json.dumps({"level": "info", "logger": "gunicorn.error", "message": "Shutting down"}),
+        '{"predictions": [1]}',
+        "17",
+    ]
+    assert readable(lines) == [
+        "Traceback (most recent call last):",
+        *("error: error 1", "File x", "KeyError", "info: Shutting down"),
+        '{"predictions": [1]}',
+        "17",
+    ]
+
+
 class Service(BaseHTTPRequestHandler):
     """Ready at the third question; it scores and counts."""
 
@@ -293,7 +359,7 @@ class Service(BaseHTTPRequestHandler):
 
     def do_GET(self):
         type(self).asked += 1
-        self.answer(200 if self.asked > 2 else 503, b"not yet")
+        self.answer(200 if self.asked > 2 else 503, b"not yet\n")
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -347,6 +413,16 @@ def test_where_it_is_asked():
     assert scoring_uri(configuration({"name": "scoring", "bind": "::1"})) == "http://[::1]:8080/score"
 
 
+def test_a_service_on_another_host_is_asked_there():
+    """With an engine on TCP its host, and not this machine's loopback; a chosen address stays as it is."""
+    config = configuration({"name": "scoring", "bind": "0.0.0.0"})
+    loopback, chosen = Configuration("scoring"), configuration({"name": "scoring", "bind": "10.0.0.7"})
+    for one in (config, loopback):
+        assert scoring_uri(seen_from_here("tcp://engine.example:2376", one)) == "http://engine.example:8080/score"
+    assert seen_from_here("tcp://engine.example:2376", chosen) == chosen
+    assert seen_from_here("unix:///run/docker.sock", config) == seen_from_here("", config) == config
+
+
 def test_a_step_says_how_long_it_took(capsys):
     """And what it found."""
     with Console().step("Building") as found:
@@ -393,7 +469,7 @@ def test_no_engine_is_one_sentence(tmp_path):
     done = subprocess.run([sys.executable, "-m", "deploy", "status", "--file", tmp_path / "deploy.yml"], cwd=ROOT,
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 1
-    assert "no Docker Engine answers" in done.stderr
+    assert "at unix:///nowhere/docker.sock: no Docker Engine answers ([Errno 2] No such file" in done.stderr
     assert "apt-get install docker.io" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.error
 import urllib.request
@@ -15,10 +16,22 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from deploy_helpers import BASE, ROOT, Deployment, answers, clean, connect, free_port, make_project, missing
+from deploy_helpers import (
+    BASE,
+    ROOT,
+    Deployment,
+    answers,
+    clean,
+    config_of,
+    connect,
+    free_port,
+    make_project,
+    missing,
+)
 from load import Load
 
-from deploy import deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy import Webservice, build, deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy.context import gather
 from deploy.engine import Engine
 from deploy.errors import (
     BuildError,
@@ -29,6 +42,7 @@ from deploy.errors import (
     ScoringError,
     UnreachableError,
 )
+from deploy.pip_settings import pip_files
 from deploy.scoring import score, scoring_uri
 from deploy.state import look
 from deploy.status import as_text, status
@@ -46,7 +60,11 @@ def engine():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, diabetes):
-    return make_project(tmp_path_factory.mktemp("project"), diabetes)
+    """A project whose expected answer was recorded once: most tests need not ask the entry script again."""
+    made = make_project(tmp_path_factory.mktemp("project"), diabetes)
+    recorded = gather(config_of("recorded", 1, entry_script="faulty.py", code=["score.py"]), made, {})
+    (made / "expected.json").write_bytes(recorded.files["app/preflight/expected.json"])
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +76,9 @@ def example_project(tmp_path_factory, breast_cancer):
 def deployment(engine, project):
     """A deployment that is taken away afterwards."""
     made = Deployment(
-        engine, project, f"test-{os.getpid()}", entry_script="faulty.py", code=["score.py"], threads=64, dockerfile=""
-    )
+        engine, project, f"test-{os.getpid()}", entry_script="faulty.py", code=["score.py"], threads=64, dockerfile="",
+        expected="expected.json"
+    )  # fmt: skip
     clean(engine, made.name)
     yield made
     clean(engine, made.name)
@@ -158,7 +177,15 @@ def test_redeploys_and_rollbacks_lose_nothing(deployment):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("crash", "cannot be imported"),
+        ("crash", r"the container has ended \[exit code 1\] .*\n(.*\n)* +RuntimeError: cannot be imported"),
+        (
+            "unwell",
+            r"http://127\.0\.0\.1:9001/ping answered 500 \{.*\}, expected 200 within 15 s .*\n(.*\n)* +AttributeError",
+        ),
+        (
+            "check",
+            r"the container has ended \[exit code 3\] .*\n(.*\n)* +error: .* the self-check failed",
+        ),
         ("wrong", r"not the recorded one:\s+answer.predictions\[0\]: expected"),
         ("hog", "exit code 137; killed for exceeding the memory limit"),
         ("slow", "Connection ?[Rr]efused"),
@@ -171,7 +198,7 @@ def test_a_bad_release_is_refused_before_it_meets_a_client(deployment, fault, re
     before = [replica.id for replica in look(deployment.engine, deployment.name).replicas]
     with Load(deployment.settings["port"], one) as load, pytest.raises(RefusedError, match=reason) as refusal:
         deployment.up(memory_gb=0.5, env={"FAULT": fault}, timeouts={"ready": 15})
-    assert "What serves was not touched" in str(refusal.value)
+    assert "What serves was not touched. Mend the release and deploy again." in str(refusal.value)
     assert load.failed == {}
     assert load.succeeded > 0
     state = look(deployment.engine, deployment.name)
@@ -289,12 +316,77 @@ def test_https_with_a_certificate_of_ones_own(deployment, tmp_path):
     assert json.loads(score(release.config, one))["predictions"]
 
 
-def test_two_builds_of_the_same_input_have_the_same_content(deployment):
+PRIVATE = "private-of-the-user-8d1f"
+PIP_PASSWORD = "password-of-pip-5c07"
+
+
+@pytest.fixture(scope="module")
+def twice_built(engine, project):
+    """A deployment with keys and two images of the same input, without the cache, where secrets lie all around.
+
+    This machine's pip has a password for another place to look at, and files that are nobody's business lie beside the
+    code.
+    """
+    for name in ("extras/__init__.py", "extras/.env", "extras/.git/config", ".env", "artifacts/private.pem"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("" if name.endswith(".py") else PRIVATE)
+    made = Deployment(
+        engine, project, f"twice-{os.getpid()}", entry_script="faulty.py", code=["score.py", "extras"], dockerfile="",
+        auth_enabled=True, expected="expected.json"
+    )  # fmt: skip
+    clean(engine, made.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_FIND_LINKS", f"http://me:{PIP_PASSWORD}@127.0.0.1:9/wheels")
+        patch.setenv("PIP_RETRIES", "0")
+        yield made, made.up(fresh=True), build.build_release(engine, made.config(), project, made, fresh=True)
+    clean(engine, made.name)
+
+
+def test_two_builds_of_the_same_input_have_the_same_content(twice_built):
     """Without the cache: what is installed and copied is the same, byte for byte."""
-    first, second = deployment.up(fresh=True), deployment.up(fresh=True)
+    _, first, second = twice_built
     assert first.image != second.image
     assert first.content == second.content
     assert len(first.content) == 64
+
+
+def test_no_layer_of_the_exported_image_holds_a_secret(engine, twice_built, tmp_path):
+    """Keys, pip's passwords and settings, private files: in no byte of any layer; no .git, tests or build folder."""
+    made, release, _ = twice_built
+    assert PIP_PASSWORD.encode() in pip_files()["pip.conf"]  # so that there was something to leak
+    secret = [PRIVATE, PIP_PASSWORD, *secrets.read_keys(engine, made.name)]
+    wanted = {text.encode(): set() for text in [*secret, "def init()"]}
+    names = set()
+    for path, content, own in files_of_layers(engine, release.image, tmp_path / "image.tar"):
+        names |= {path} if own else set()
+        for text, found in wanted.items():
+            if text in content:
+                found.add(path)
+    assert {"app/score.py", "app/faulty.py"} <= wanted.pop(b"def init()")  # so that the search can find
+    assert wanted == {text.encode(): set() for text in secret}
+    assert "app/extras/__init__.py" in names
+    assert [path for path in names if path.startswith("build/") or not PRIVATE_NAMES.isdisjoint(path.split("/"))] == []
+    text = json.dumps([engine.api.history(release.image), engine.image(release.image)])
+    assert [one for one in secret if one in text] == []
+
+
+PRIVATE_NAMES = {".git", ".env", "tests", "pip.conf", "cert.pem", "private.pem", "deploy.yml", ".deploy"}
+
+
+def files_of_layers(engine, image, saved):
+    """Save an image; yield each file of each layer: its path, its bytes, and whether it lies above the base."""
+    with saved.open("wb") as file:
+        for chunk in engine.api.get_image(image):
+            file.write(chunk)
+    bases = len(engine.image(BASE)["RootFS"]["Layers"])
+    with tarfile.open(saved) as archive:
+        layers = json.load(archive.extractfile("manifest.json"))[0]["Layers"]
+        assert len(layers) > bases
+        for number, name in enumerate(layers):
+            with tarfile.open(fileobj=archive.extractfile(name)) as layer:
+                for entry in layer:
+                    if entry.isfile():
+                        yield entry.name, layer.extractfile(entry).read(), number >= bases
 
 
 def test_a_failed_build_says_which_step_and_what_it_wrote(deployment):
@@ -308,7 +400,7 @@ def test_an_entry_script_that_fails_here_is_not_built(deployment):
     """Its own words, before any image is built."""
     (deployment.root / "broken.py").write_text("raise ValueError('broken in this very way')")
     with pytest.raises(BuildError, match="broken in this very way"):
-        deployment.up(entry_script="broken.py", code=[])
+        deployment.up(entry_script="broken.py", code=[], expected="")
 
 
 def test_a_port_that_is_taken_is_said_so(deployment):
@@ -364,6 +456,11 @@ def test_without_a_deployment_there_is_nothing_to_go_back_to(deployment):
         deployment.rollback()
     with pytest.raises(NotDeployedError, match="nothing is deployed"):
         operations.serving(deployment.engine, deployment.name)
+    for verb, sentence in (("logs", "nothing is deployed"), ("releases", "nothing is deployed"), ("keys", "no keys")):
+        command = [sys.executable, "-m", "deploy", verb, *(["show"] if verb == "keys" else [])]
+        done = subprocess.run([*command, "--set", f"name={deployment.name}"], cwd=ROOT, capture_output=True, text=True,
+                              check=False)  # fmt: skip
+        assert (done.returncode, sentence in done.stderr, done.stdout) == (1, True, "")
 
 
 @pytest.mark.parametrize("victim", ["worker", "replica", "anchor"])
@@ -475,7 +572,9 @@ def remote(tmp_path, monkeypatch):
         f"Host *\n  IdentityFile {tmp_path}/user\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
         f"  UserKnownHostsFile {tmp_path}/known\n  LogLevel ERROR\n"
     )
-    (tmp_path / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n')
+    (tmp_path / "ssh").write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n'
+    )
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     Path("/run/sshd").mkdir(exist_ok=True)
@@ -488,12 +587,18 @@ def remote(tmp_path, monkeypatch):
     server.wait()
 
 
-def test_an_engine_behind_ssh(deployment, remote):
-    """The command line builds, deploys and scores through the tunnel, and leaves none open."""
+def test_an_engine_behind_ssh(deployment, remote, tmp_path):
+    """The command line and Python build, deploy and score through the tunnel, and leave none open."""
     process = start_up(deployment, engine=remote)
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
     assert '"predictions"' in printed
+    assert "/score on 127.0.0.1\n" in printed
+    (tmp_path / "asked").unlink()
+    with closing(Webservice(deployment.name, deployment.root, remote)) as service:
+        rows = json.loads((deployment.root / "artifacts" / "one.json").read_text())
+        assert len(service.run(rows)["predictions"]) == 1
+    assert f":127.0.0.1:{deployment.settings['port']} " in (tmp_path / "asked").read_text()
     assert look(deployment.engine, deployment.name).release
     with pytest.raises(UnreachableError, match="ssh opened no tunnel"), tunnel("ssh://root@127.0.0.1:1"):
         pass

@@ -1,5 +1,6 @@
 """environment.yml, the two locks and what they promise each other."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tools.audit import verdict
 from tools.pip_section import pip_section
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ["requirements.lock", "requirements-deploy.lock", "requirements-dev.lock"]
 CLIENTS = "tests/clients/requirements.lock"  # an environment of its own
+AUDIT = "tools/audit/requirements.lock"  # another
 DIRECT = "-r .venv/environment.in"  # how uv annotates what `make lock` took from environment.yml
 
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][^\s;]*) \\")
@@ -64,7 +67,7 @@ def test_the_lock_was_compiled_from_what_is_declared_now():
     assert direct == set(declared()), "run `make lock`"
 
 
-@pytest.mark.parametrize("name", [*LOCKS, CLIENTS])
+@pytest.mark.parametrize("name", [*LOCKS, CLIENTS, AUDIT])
 def test_a_lock_holds_pins_hashes_and_comments_only(name):
     """A lock names no index, host, find-links folder, URL or file, so it installs from whatever the user's pip uses."""
     for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
@@ -73,7 +76,7 @@ def test_a_lock_holds_pins_hashes_and_comments_only(name):
         assert not re.search(r"(^|\s)(~|\.\.)?/", line), f"a path: {line}"
 
 
-@pytest.mark.parametrize("name", [*LOCKS, CLIENTS])
+@pytest.mark.parametrize("name", [*LOCKS, CLIENTS, AUDIT])
 def test_every_locked_package_has_a_hash(name):
     """pip can check each download: no package, direct or indirect, is pinned without a hash."""
     pins = read_lock(name)
@@ -93,3 +96,25 @@ def test_the_locks_agree_on_the_packages_they_share(added):
             package: before[package].version for package in shared
         }
     assert read_lock("requirements.lock").keys() & read_lock("requirements-dev.lock").keys()
+
+
+CLEAN = {"name": "click", "version": "8.5.1", "vulns": []}
+FOUND = {"name": "werkzeug", "version": "3.1.9", "vulns": [{"id": "PYSEC-1", "fix_versions": ["9.9"], "aliases": []}]}
+SKIPPED = {"name": "blinker", "skip_reason": "Dependency not found on PyPI and could not be audited: blinker (1.9.0)"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "sentence"),
+    [
+        ([CLEAN], ""),
+        ([CLEAN, FOUND], "werkzeug 3.1.9: PYSEC-1, fixed in ['9.9']; "),
+        ([CLEAN, SKIPPED], "no vulnerability data for 1 of 2 packages (blinker"),
+        ([], "no vulnerability data for 0 of 0 packages"),
+    ],
+)
+def test_the_audit_takes_no_silence_for_a_yes(packages, sentence):
+    """pip-audit skips what it cannot look up and then finds nothing known; here that is a failure that says so."""
+    (said,) = verdict(json.dumps({"dependencies": packages, "fixes": []})) or [""]
+    assert said.startswith(sentence)
+    assert bool(said) == bool(sentence)
+    assert verdict("Traceback")[0].startswith("no vulnerability data")
