@@ -173,6 +173,19 @@ def read(
     return configuration(values, source=path.name)
 
 
+class _Once(yaml.SafeLoader):
+    """Refuses a key that stands twice, where YAML's loader would take the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        known = set()
+        for key, _ in node.value:
+            if key.value in known:
+                raise yaml.YAMLError(f"{key.value} stands a second time in line {key.start_mark.line + 1}")
+            known.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
@@ -191,7 +204,7 @@ def _yaml_value(source: str, text: str) -> Any:
 
 def _yaml_file(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: no such file; copy deploy.example.yml to it and edit it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

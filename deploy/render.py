@@ -54,11 +54,16 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
 
 
 def kserve(config: Configuration, image: str) -> list[Manifest]:
-    """Describe an InferenceService whose predictor is the image itself."""
+    """Describe an InferenceService whose predictor is the image itself, in KServe's mode without Knative.
+
+    Knative allows neither a grace period of one's own nor most names of ports.
+    """
     spec = pod_spec(config, image)
+    head = _head("serving.kserve.io/v1beta1", "InferenceService", config)
+    head["metadata"].setdefault("annotations", {})["serving.kserve.io/deploymentMode"] = "RawDeployment"
     return [
         {
-            **_head("serving.kserve.io/v1beta1", "InferenceService", config),
+            **head,
             "spec": {"predictor": {"minReplicas": config.replicas, **spec}},
         }
     ]

@@ -100,6 +100,14 @@ def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path, text):
         read(tmp_path, environ={})
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    """YAML would take the last one, and a limit would not be the one that is read first."""
+    file = tmp_path / "deploy.yml"
+    file.write_text("name: scoring\ntimeouts:\n  ready: 30\n  request: 5\n  ready: 90\n")
+    with pytest.raises(ConfigurationError, match="ready stands a second time in line 5"):
+        read(file, environ={})
+
+
 @pytest.mark.parametrize(
     ("environ", "settings", "sentence"),
     [

@@ -45,6 +45,7 @@ def test_the_predictor_of_kserve_is_a_pod():
     """KServe's own part is the number of replicas; the rest is a pod's specification and follows its schema."""
     (service,) = manifests("kserve")
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "RawDeployment"
     predictor = service["spec"]["predictor"]
     assert predictor.pop("minReplicas") == 3
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": predictor}

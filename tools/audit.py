@@ -21,7 +21,7 @@ def verdict(answer: str) -> list[str]:
     if unknown or not packages:
         return [
             f"no vulnerability data for {len(unknown)} of {len(packages)} packages ({', '.join(unknown[:3])} ...), so "
-            "nothing is known about them: run `make audit` where https://pypi.org/pypi/NAME/VERSION/json answers"
+            "nothing is known about them: run `make audit` where PyPI itself can be reached, not only a mirror of it"
         ]
     return [
         f"{package['name']} {package['version']}: {found['id']}, fixed in {found['fix_versions'] or 'none'}"
