@@ -253,6 +253,10 @@ def _number(kind: type, low: float, high: float) -> Check:
     return check
 
 
+def _zero_or(check: Check) -> Check:
+    return lambda path, value: 0 if value == 0 and value is not False else check(path, value)
+
+
 def _flag(path: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -314,8 +318,8 @@ CHECKS: dict[str, Check] = {
     "cpu_cores": _number(float, 0.1, 1024),
     "memory_gb": _number(float, 0.1, 16384),
     "replicas": _number(int, 1, 100),
-    "workers": _number(int, 0, 1024),
-    "threads": _number(int, 0, 1024),
+    "workers": _number(int, 0, 512),
+    "threads": _zero_or(_number(int, 4, 1024)),
     "port": _number(int, 1, 65535),
     "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
     "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),

@@ -56,6 +56,8 @@ def test_every_key_of_the_example_is_explained():
         ({"name": "scoring", "cpu_cores": 0}, "cpu_cores: expected a number from 0.1"),
         ({"name": "scoring", "replicas": 1.5}, "replicas: expected a whole number from 1 to 100, got 1.5"),
         ({"name": "scoring", "replicas": True}, "replicas: expected a whole number"),
+        ({"name": "scoring", "threads": 3}, "threads: expected a whole number from 4 to 1024, got 3"),
+        ({"name": "scoring", "workers": 513}, "workers: expected a whole number from 0 to 512"),
         ({"name": "scoring", "memory": 1}, "memory: no such key; there are name"),
         ({"name": "scoring", "timeouts": {"redy": 1}}, "timeouts.redy: no such key; there are build"),
         ({"name": "scoring", "timeouts": {"ready": -1}}, "timeouts.ready: expected a whole number"),
