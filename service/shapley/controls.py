@@ -126,7 +126,8 @@ def subtract_controls(
     # What the draws' controls explain of either is taken out first; the rest of both is a regression by itself.
     of_errors, of_own = drawn.errors.T @ errors, drawn.errors.T @ own_errors
     scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
-    left = outputs - drawn.values @ (of_errors - of_own @ scale) - own @ scale
+    of_draws = drawn.values.reshape(-1, drawn.errors.shape[1]) @ (of_errors - of_own @ scale)  # one matrix product
+    left = outputs - of_draws.reshape(outputs.shape) - own @ scale
     return left, scale, len(scale) + drawn.errors.shape[1]
 
 

@@ -20,6 +20,7 @@ from service.shapley.games import Game
 from service.shapley.plan import Plan, make_plan
 
 MOST_ROUNDS = 64
+ROUNDING = 1e-12  # relative; outputs that differ by no more say the same
 ROUND_STRIDE = 1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
 
 
@@ -162,6 +163,34 @@ def _regress(
     """Solve for what the controls leave over, and add their known Shapley values; both (n_outputs, n_players)."""
     outputs, controls = game.differences(row, players, plan)
     known = game.control_values(row)[:, players]  # (n_controls, n_players)
+    if not _are_mirrored(outputs, total):
+        return _estimate(game, players, plan, total, outputs=outputs, controls=controls, known=known)
+    values, errors = _estimate(
+        game, players, plan, total[:1], outputs=outputs[:, :, :1], controls=controls, known=known
+    )
+    return np.concatenate([values, -values]), np.concatenate([errors, errors])
+
+
+def _are_mirrored(outputs: NDArray[np.float64], total: NDArray[np.float64]) -> bool:
+    """Tell whether there are two outputs, one the other's negative up to rounding, as of the two classes."""
+    if len(total) != 2:
+        return False
+    first, second = outputs[:, :, 0], outputs[:, :, 1]
+    off, size = max(np.abs(first + second).max(), abs(total.sum())), max(np.abs(first).max(), np.abs(total).max())
+    return bool(off <= ROUNDING * size)
+
+
+def _estimate(
+    game: Game,
+    players: NDArray[np.intp],
+    plan: Plan,
+    total: NDArray[np.float64],
+    *,
+    outputs: NDArray[np.float64],
+    controls: NDArray[np.float64],
+    known: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Turn a plan's differences into Shapley values and their standard errors, both (n_outputs, n_players)."""
     drawn = None if plan.draws is None else game.draw_marks.controls(players, plan)
     totals = known.sum(axis=1)
     left, scale, n_controls = subtract_controls(plan, total, outputs, controls, own_totals=totals, drawn=drawn)

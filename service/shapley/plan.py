@@ -101,6 +101,11 @@ class Plan:
     draws: NDArray[np.intp] | None
     draw_noise: NDArray[np.float64]
 
+    @property
+    def is_exact(self) -> bool:
+        """True when every coalition meets the whole background: nothing is sampled."""
+        return self.draws is None and self.pairs.complete
+
 
 @lru_cache(maxsize=8)
 def make_plan(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
