@@ -47,10 +47,10 @@ def network(weights, biases, background):
     return AdditiveGame(structure.additive, Background.uniform(background), Grouping.identity(background.shape[1]))
 
 
-def machine(support, dual):
+def machine(support, dual, background=X[:200]):
     structure = ProductStructure(support, np.array([[0.02]]), 2, dual, np.array([0.3]))
     kernel = ProductKernel(structure.log_factors, structure.dual, structure.intercepts)
-    return ProductGame(kernel, logistic, Background.uniform(X[:200]), Grouping.identity(N_FEATURES))
+    return ProductGame(kernel, logistic, Background.uniform(background), Grouping.identity(N_FEATURES))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def machine(support, dual):
     ],
 )
 def test_single_precision_makes_no_difference_where_it_is_used(model, n_classes):
-    """On rows it was not tried on: off by less than the bound, a thousandth of the standard errors; additive to 1e-12."""
+    """On rows it was not tried on: off by less than a thousandth of the standard errors; additive to 1e-12."""
     model.fit(X, np.minimum(Y, n_classes - 1))
     engine = TabularExplainer(model, X[:200], output="probability").row_explainer.engine
     assert engine.precision == "single"
@@ -129,9 +129,8 @@ def test_what_is_enumerated_stays_in_double_precision():
     background = X[:200].copy()
     background[:, 6:] = 0.5
     weights, biases = [RNG.normal(size=(N_FEATURES, 15)), RNG.normal(size=(15, 1))], [RNG.normal(size=15), np.ones(1)]
-    for game in (network(weights, biases, background), machine(X[300:340], RNG.normal(size=(1, 40)))):
-        if isinstance(game, ProductGame):
-            game = ProductGame(game.kernel, logistic, Background.uniform(background[:30]), game.grouping)
+    games = network(weights, biases, background), machine(X[300:340], RNG.normal(size=(1, 40)), background)
+    for game in games:
         exact = sampling(game)
         rounded = exact.with_game(game.in_single_precision())
         row = np.where(np.arange(N_FEATURES) < 6, ROWS[:1], 0.5)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from service.shapley.background import Background, spread_out
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan
-from service.shapley.tables import Precision, SideTables
+from service.shapley.plan import Plan, Precision
+from service.shapley.tables import SideTables
 
 ROWS_CHUNK = 2**20  # numbers per array while whole rows are evaluated
 CHUNK = 2**16  # hidden numbers evaluated at once: what stays in the processor's cache
@@ -121,6 +121,7 @@ class AdditiveGame:
         few = spread_out(self.background.rows, N_REACHED_ROWS)
         other.reach = REACH * max(float(np.abs(self.contributions(row[None])).max()) for row in few)
         other.precision = np.float32
+        other.draw_marks = self.draw_marks.in_single_precision()
         return other
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
@@ -143,7 +144,7 @@ class AdditiveGame:
         off_sides = self.tables.sides(players, plan, precision)
         first, second = (self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True))
         controls = np.zeros((*first.shape[:2], 0)) if self.known is None else first - second
-        outputs = self._linked(first) - self._linked(second)
+        outputs = np.subtract(self._linked(first), self._linked(second), order="C")  # a link may turn the axes around
         return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:

@@ -7,7 +7,9 @@ noise of the draws, with Shapley values 0. The second kind depends on the plan a
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kept import Kept
-from service.shapley.plan import Plan
+from service.shapley.plan import Plan, Precision
 
 MOST_MARKS = 300  # columns of the background that serve as controls; more would cost more than they save
 MOSTLY_SEEN = 0.5
@@ -33,12 +35,12 @@ class DrawControls:
         As :func:`errors_of` gives them.
     """
 
-    values: NDArray[np.float64]
-    errors: NDArray[np.float64]
+    values: NDArray[np.floating[Any]]
+    errors: NDArray[np.floating[Any]]
 
     @classmethod
-    def of(cls, marks: NDArray[np.float64], plan: Plan) -> DrawControls:
-        """Combine controls, (n_pairs, n_draws, n)."""
+    def of(cls, marks: NDArray[np.float64], plan: Plan, precision: Precision = np.float64) -> DrawControls:
+        """Combine controls, (n_pairs, n_draws, n), and round them to a precision."""
         errors = errors_of(plan, marks, np.zeros(marks.shape[2]))
         size = np.linalg.norm(errors, axis=0)
         per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
@@ -46,7 +48,18 @@ class DrawControls:
         eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
         kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
         whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
-        return cls(marks @ (per_size[:, None] * whitening), errors @ whitening)
+        values = marks @ (per_size[:, None] * whitening)
+        return cls(values.astype(precision, copy=False), (errors @ whitening).astype(precision, copy=False))
+
+    def in_errors(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls, n_outputs)."""
+        return np.asarray(self.errors.T @ errors.astype(self.errors.dtype, copy=False), dtype=np.float64)
+
+    def times(self, scale: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """Return the controls times (n_controls, n_outputs), for every draw, by a single matrix product."""
+        n_pairs, n_draws, n_controls = self.values.shape
+        times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale.astype(self.values.dtype)
+        return times.reshape(n_pairs, n_draws, -1)
 
     @property
     def nbytes(self) -> int:
@@ -73,11 +86,19 @@ class DrawMarks:
         self.of_columns = background.marks if n_columns <= MOST_MARKS else np.zeros((len(outputs), 0))
         self.of_outputs = background.standardised(outputs[:, :MOST_MARKS])
         self.owner = grouping.owner[: self.of_columns.shape[1]]
+        self.precision: Precision = np.float64
         self._kept: Kept[DrawControls] = Kept()
+
+    def in_single_precision(self) -> DrawMarks:
+        """Return the same with its controls in single precision."""
+        other = copy(self)
+        other.precision, other._kept = np.float32, Kept()
+        return other
 
     def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls:
         """Return the controls of a plan with draws."""
-        return self._kept.get((plan, players.tobytes()), lambda: DrawControls.of(self._marks(players, plan), plan))
+        key = plan, players.tobytes()
+        return self._kept.get(key, lambda: DrawControls.of(self._marks(players, plan), plan, self.precision))
 
     def _marks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:
         signs, draws = plan.solver.signs, plan.draws
@@ -119,16 +140,22 @@ def subtract_controls(
     n_controls : int
         Of both kinds.
     """
-    errors, own_errors = errors_of(plan, outputs, total), errors_of(plan, own, own_totals)
-    if drawn is None:
+    errors = errors_of(plan, outputs, total)
+    of_errors = np.zeros((0, len(total))) if drawn is None else drawn.in_errors(errors)
+    scale = np.zeros((len(own_totals), len(total)))
+    left = outputs
+    if len(own_totals):
+        own_errors = errors_of(plan, own, own_totals)
+        if drawn is not None:
+            # What the draws' controls explain of either is taken out first; the rest is a regression by itself.
+            of_own = drawn.in_errors(own_errors)
+            own_errors, errors = own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors
         scale = _best_scale(own_errors, errors)
-        return outputs - own @ scale, scale, len(scale)
-    # What the draws' controls explain of either is taken out first; the rest of both is a regression by itself.
-    of_errors, of_own = drawn.errors.T @ errors, drawn.errors.T @ own_errors
-    scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
-    of_draws = drawn.values.reshape(-1, drawn.errors.shape[1]) @ (of_errors - of_own @ scale)  # one matrix product
-    left = outputs - of_draws.reshape(outputs.shape) - own @ scale
-    return left, scale, len(scale) + drawn.errors.shape[1]
+        left = left - own @ scale
+        of_errors = of_errors if drawn is None else of_errors - of_own @ scale
+    if drawn is not None:
+        left = left - drawn.times(of_errors)
+    return left, scale, len(scale) + len(of_errors)
 
 
 def errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,6 +17,8 @@ from scipy.linalg import cho_factor, cho_solve
 from service.shapley.background import Background
 from service.shapley.coalitions import Pairs, choose_pairs
 
+Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a plan
+
 
 @dataclass(frozen=True)
 class Solver:

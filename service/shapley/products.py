@@ -24,9 +24,9 @@ from service.shapley.background import Background
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan, Solver
+from service.shapley.plan import Plan, Precision, Solver
 from service.shapley.quadrature import unit_interval
-from service.shapley.tables import Precision, SideTables
+from service.shapley.tables import SideTables
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -192,6 +192,7 @@ class ProductGame:
         """Return the same game with its kernels in single precision, where something is sampled."""
         other = copy(self)
         other.precision = np.float32
+        other.draw_marks = self.draw_marks.in_single_precision()
         return other
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kept import Kept
-from service.shapley.plan import Plan
-
-Precision = type[np.float64] | type[np.float32]
+from service.shapley.plan import Plan, Precision
 
 
 class Sides(NamedTuple):
