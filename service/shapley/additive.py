@@ -145,7 +145,8 @@ class AdditiveGame:
         first, second = (self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True))
         controls = np.zeros((*first.shape[:2], 0)) if self.known is None else first - second
         outputs = np.subtract(self._linked(first), self._linked(second), order="C")  # a link may turn the axes around
-        return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
+        both = self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
+        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the Shapley values of known margins, shape (n_controls, n_features).

@@ -53,7 +53,8 @@ class DrawControls:
 
     def in_errors(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls, n_outputs)."""
-        return np.asarray(self.errors.T @ errors.astype(self.errors.dtype, copy=False), dtype=np.float64)
+        found: NDArray[np.float64] = (self.errors.T @ errors).astype(np.float64, copy=False)
+        return found
 
     def times(self, scale: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
         """Return the controls times (n_controls, n_outputs), for every draw, by a single matrix product."""
@@ -151,7 +152,7 @@ def subtract_controls(
             of_own = drawn.in_errors(own_errors)
             own_errors, errors = own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors
         scale = _best_scale(own_errors, errors)
-        left = left - own @ scale
+        left = left - own @ scale.astype(own.dtype, copy=False)
         of_errors = of_errors if drawn is None else of_errors - of_own @ scale
     if drawn is not None:
         left = left - drawn.times(of_errors)
@@ -164,14 +165,14 @@ def errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.fl
     Over all players: residuals of pairs that were sampled, and deviations of the draws from their mean where most
     pairs of a size are there (elsewhere the residuals have them too).
     """
-    influence, unseen = plan.solver.influence, plan.pairs.unseen
+    solver, unseen = plan.solver.like(differences), plan.pairs.unseen.astype(differences.dtype, copy=False)
     mean = mean_of_draws(differences)
-    residual = np.sqrt(influence * unseen)[:, None] * (mean - plan.solver.signs @ plan.solver.solve(mean, total))
+    residual = np.sqrt(solver.influence * unseen)[:, None] * (mean - solver.signs @ solver.solve(mean, total))
     residual, n_draws = residual[unseen > 0], differences.shape[1]
     if plan.draws is None or n_draws == 1:
         return residual
     seen = unseen < MOSTLY_SEEN
-    drawn = np.sqrt(influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen]
+    drawn = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen].astype(differences.dtype)
     deviation = drawn[:, None, None] * (differences[seen] - mean[seen, None])
     return np.concatenate([residual, deviation.reshape(len(deviation) * n_draws, mean.shape[1])])
 
@@ -183,6 +184,7 @@ def mean_of_draws(differences: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _best_scale(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Fit the multiple of the controls' errors that leaves least of the outputs' errors; (n_controls, n_outputs)."""
+    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)  # squared, controls may be nearly alike
     size = np.linalg.norm(x, axis=0)
     x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
     scale = np.linalg.pinv(x.T @ x, rcond=NEGLIGIBLE, hermitian=True) @ (x.T @ y)

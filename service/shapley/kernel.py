@@ -20,7 +20,7 @@ from service.shapley.games import Game
 from service.shapley.plan import Plan, make_plan
 
 MOST_ROUNDS = 64
-ROUNDING = 1e-12  # relative; outputs that differ by no more say the same
+ROUNDING = {8: 1e-12, 4: 1e-6}  # by bytes a number, relative; outputs that differ by no more say the same
 ROUND_STRIDE = 1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
 
 
@@ -176,8 +176,8 @@ def _are_mirrored(outputs: NDArray[np.float64], total: NDArray[np.float64]) -> b
     if len(total) != 2:
         return False
     first, second = outputs[:, :, 0], outputs[:, :, 1]
-    off, size = max(np.abs(first + second).max(), abs(total.sum())), max(np.abs(first).max(), np.abs(total).max())
-    return bool(off <= ROUNDING * size)
+    is_mirrored = np.abs(first + second).max() <= ROUNDING[outputs.itemsize] * np.abs(first).max()
+    return bool(is_mirrored and abs(total.sum()) <= ROUNDING[total.itemsize] * np.abs(total).max())
 
 
 def _estimate(
@@ -195,7 +195,7 @@ def _estimate(
     totals = known.sum(axis=1)
     left, scale, n_controls = subtract_controls(plan, total, outputs, controls, own_totals=totals, drawn=drawn)
     mean = mean_of_draws(left)
-    solved = plan.solver.solve(mean, total - totals @ scale)
+    solved = plan.solver.solve(mean.astype(np.float64, copy=False), total - totals @ scale)
     values = solved + known.T @ scale  # (n_players, n_outputs)
     # The controls' scale was fitted to the same draws: each takes a degree of freedom.
     freedom = len(left) / max(1, len(left) - n_controls)
@@ -210,12 +210,13 @@ def _standard_errors(
     A pair errs because other coalitions of its size were not drawn (its residual, corrected for its leverage and for
     the share of its size that was taken) and because other background rows were not drawn (the spread over its draws).
     """
-    residual = (mean - plan.solver.signs @ solved) / np.maximum(1 - plan.solver.leverage, 0.1)[:, None]
-    unseen = plan.pairs.unseen[:, None]
+    solver, precision = plan.solver.like(left), left.dtype
+    residual = (mean - solver.signs @ solved.astype(precision)) / np.maximum(1 - solver.leverage, 0.1)[:, None]
+    unseen = plan.pairs.unseen.astype(precision, copy=False)[:, None]
     variance = unseen * residual**2
     n_draws = left.shape[1]
     if plan.draws is not None and n_draws > 1:
         deviation = left - mean[:, None]
         spread = np.einsum("pdk,pdk->pk", deviation, deviation) / (n_draws - 1)
-        variance = variance + (1 - unseen) * plan.draw_noise[:, None] * spread
-    return np.sqrt(plan.solver.squared @ variance)
+        variance = variance + (1 - unseen) * plan.draw_noise.astype(precision, copy=False)[:, None] * spread
+    return np.sqrt(solver.squared @ variance).astype(np.float64, copy=False)

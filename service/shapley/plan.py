@@ -7,8 +7,9 @@ about equally often. So coalitions and background are sampled at once, and the e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,15 @@ class Solver:
         """How much the variance of each pair's difference adds to that of each player, (n_players, n_pairs)."""
         return self.projection**2
 
+    @cached_property
+    def single(self) -> Solver:
+        """The same in single precision, for what comes in single precision and only has to be judged, not solved."""
+        return Solver(*(getattr(self, field.name).astype(np.float32) for field in fields(self)))
+
+    def like(self, numbers: NDArray[np.floating[Any]]) -> Solver:
+        """Return this solver in the precision of the numbers."""
+        return self.single if numbers.dtype == np.float32 else self
+
     @classmethod
     def factorise(cls, pairs: Pairs) -> Solver:
         """Solve the normal equations of a design with its constraint."""
@@ -80,7 +90,7 @@ class Solver:
         -------
         ndarray of shape (n_players, n_outputs)
         """
-        return self.projection @ differences + np.outer(self.share, total)
+        return self.projection @ differences + np.outer(self.share, total.astype(self.share.dtype, copy=False))
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: what is made for a plan is kept by it

@@ -215,7 +215,8 @@ class ProductGame:
             for side, table in zip((members, ~members), self.tables.sides(players, plan, precision), strict=True)
         )  # (n_pairs, n_draws, n_margins)
         outputs = [self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1) for side in (first, second)]
-        return self.tables.weighted(outputs[0] - outputs[1], plan), self.tables.weighted(first - second, plan)
+        both = self.tables.weighted(outputs[0] - outputs[1], plan), self.tables.weighted(first - second, plan)
+        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
 
     def _margins(self, side: Numbers, at_row: Numbers, table: Numbers) -> NDArray[np.float64]:
         dual = self.kernel.dual.T.astype(table.dtype, copy=False)
