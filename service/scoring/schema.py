@@ -285,23 +285,13 @@ def _named(names: Sequence[str]) -> str:
     return f"column{'s' if len(names) > 1 else ''} {listed}"
 
 
-def _objects(frame: pd.DataFrame) -> NDArray[Any]:
-    """Return the values as objects, (n_columns, n_rows); a single row by the shorter way, where that rounds none."""
-    if len(frame) == 1:
-        row = frame.iloc[0]
-        if row.dtype == object:  # every value as it is; a common type of numbers would be another matter
-            return row.to_numpy()[:, None]
-    return frame.to_numpy(dtype=object).T
-
-
-def _columns(frame: pd.DataFrame) -> list[NDArray[Any]]:
+def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
     """Cut a DataFrame into arrays, floats as float64 and everything else as objects; all at once, the quickest way."""
+    row = frame.iloc[0] if len(frame) == 1 else None
+    if row is not None and row.dtype == object:  # every value as it is; a common type of numbers might round some
+        return [[float(value) if isinstance(value, np.floating) else value] for value in row.to_numpy()]
     are_floats = [isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in frame.dtypes]
     if all(are_floats):
         return list(frame.to_numpy(dtype=np.float64).T)
-    columns = list(_objects(frame))
-    if any(are_floats):
-        floats = np.array([values for values, is_float in zip(columns, are_floats, strict=True) if is_float])
-        read = iter(floats.astype(np.float64))
-        columns = [next(read) if is_float else values for values, is_float in zip(columns, are_floats, strict=True)]
-    return columns
+    columns = zip(frame.to_numpy(dtype=object).T, are_floats, strict=True)
+    return [values.astype(np.float64) if is_float else values for values, is_float in columns]
