@@ -8,7 +8,7 @@ about equally often. So coalitions and background are sampled at once, and the e
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from service.shapley.background import Background
 from service.shapley.coalitions import Pairs, choose_pairs
+from service.shapley.kept import Kept
 
 Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a plan
 
@@ -118,8 +119,16 @@ class Plan:
         """True when every coalition meets the whole background: nothing is sampled."""
         return self.draws is None and self.pairs.complete
 
+    @property
+    def nbytes(self) -> int:
+        """Its memory, with the forms of the solver that are made at first use."""
+        of_solver = self.solver.signs.nbytes * 9 // 2  # signs, projection and its squares, in double and in single
+        return self.pairs.members.nbytes + of_solver + (0 if self.draws is None else self.draws.nbytes)
 
-@lru_cache(maxsize=8)
+
+_plans: Kept[Plan] = Kept()  # a tolerance needs several for a row, the same ones for the next row
+
+
 def make_plan(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
     """Lay out the evaluations of a game; the same arguments give the same plan, made once and shared.
 
@@ -139,6 +148,11 @@ def make_plan(background: Background, n_players: int, coalitions: int, evaluatio
     ValueError
         When the budget is too small for the number of players.
     """
+    arguments = background, n_players, coalitions, evaluations, seed
+    return _plans.get(arguments, lambda: _laid_out(*arguments))
+
+
+def _laid_out(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
     pairs = choose_pairs(n_players, coalitions, seed)
     if evaluations is None or 2 * len(pairs.members) * len(background.rows) <= evaluations:
         return Plan(pairs, Solver.factorise(pairs), None, np.zeros(len(pairs.members)))
