@@ -4,6 +4,7 @@ from copy import copy
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
@@ -11,6 +12,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 
 from service.explainers import TabularExplainer
+from service.scoring import KernelScoringExplainer
 from service.scoring.engines import Effort, KernelEngine, unchanged
 from service.scoring.links import logistic
 from service.scoring.margins import NetworkStructure, ProductStructure
@@ -75,6 +77,19 @@ def test_single_precision_makes_no_difference_where_it_is_used(model, n_classes)
     np.testing.assert_allclose(rounded.standard_errors, exact.standard_errors, rtol=1e-3, atol=1e-9)
     added = rounded.values.sum(axis=2).T + engine.expected_values
     np.testing.assert_allclose(added, model.predict_proba(ROWS), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_a_row_gets_the_same_bytes_alone_in_a_batch_and_in_any_job(backend):
+    """Single precision depends on a row's company no more than double does."""
+    model = MLPClassifier((30,), max_iter=2000, random_state=0).fit(X, Y)
+    explainer = KernelScoringExplainer(TabularExplainer(model, X[:200]))
+    assert explainer.to_dict()["precision"] == "single"
+    together = explainer.explain_rows(X[200:216]).values
+    alone = [explainer.explain_rows(row[None]).values[:, 0] for row in X[200:216]]
+    assert together.tobytes() == np.stack(alone, axis=1).tobytes()
+    with parallel_config(backend):
+        assert explainer.explain_rows(X[200:216], n_jobs=2).values.tobytes() == together.tobytes()
 
 
 def test_a_large_offset_of_the_output_costs_no_digits():
@@ -144,7 +159,7 @@ def test_an_engine_that_samples_nothing_has_nothing_to_round():
     """Few features on a small background: double precision, as the manifest says."""
     model = LogisticRegression().fit(X[:, :5], Y)
     explainer = TabularExplainer(model, X[:30, :5], output="probability")
-    assert explainer.row_explainer.engine.precision == "double"
+    assert KernelScoringExplainer(explainer).to_dict()["precision"] == "double"
 
 
 @pytest.mark.parametrize("value", [1e6, 1e39, -1e150])
