@@ -116,7 +116,7 @@ class Stopping:
 
     def is_met(self, estimate: Estimate, seconds: float) -> bool:
         """Tell whether to stop after this much time; without a tolerance or a time budget, always."""
-        if not estimate.standard_errors.any() or (self.tolerance is None and self.time_budget is None):
+        if (self.tolerance is None and self.time_budget is None) or not estimate.standard_errors.any():
             return True
         if self.time_budget is not None and seconds >= self.time_budget:
             return True
@@ -145,7 +145,7 @@ def refined_shapley(game: Game, row: NDArray[Any], sampling: Sampling, stopping:
     rounds: list[Estimate] = []
     while len(rounds) < MOST_ROUNDS:
         rounds.append(kernel_shapley(game, row, replace(sampling, seed=sampling.seed + ROUND_STRIDE * len(rounds))))
-        mean = _mean(rounds)
+        mean = _mean(rounds) if len(rounds) > 1 else rounds[0]
         if stopping.is_met(mean, monotonic() - start):
             break
     return mean
