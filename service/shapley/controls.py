@@ -33,10 +33,16 @@ class DrawControls:
     values : ndarray of shape (n_pairs, n_draws, n_controls)
     errors : ndarray of shape (n_errors, n_controls)
         As :func:`errors_of` gives them.
+    weights : ndarray of shape (n_pairs · n_draws, n_controls)
+        How much of each control is in the errors of differences that are 1 in one draw and 0 in all others.
+    of_total : ndarray of shape (n_controls,)
+        The same for a total of 1.
     """
 
     values: NDArray[np.floating[Any]]
     errors: NDArray[np.floating[Any]]
+    weights: NDArray[np.floating[Any]]
+    of_total: NDArray[np.floating[Any]]
 
     @classmethod
     def of(cls, marks: NDArray[np.float64], plan: Plan, precision: Precision = np.float64) -> DrawControls:
@@ -48,8 +54,16 @@ class DrawControls:
         eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
         kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
         whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
-        values = marks @ (per_size[:, None] * whitening)
-        return cls(values.astype(precision, copy=False), (errors @ whitening).astype(precision, copy=False))
+        values, errors = marks @ (per_size[:, None] * whitening), errors @ whitening
+        weights, of_total = behind_errors(plan, errors)
+        weights = weights.reshape(-1, errors.shape[1])
+        rounded: list[NDArray[Any]] = [part.astype(precision) for part in (values, errors, weights, of_total)]
+        return cls(*rounded)
+
+    def in_errors_of(self, outputs: NDArray[np.floating[Any]], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how much of each control is in the errors of outputs, without these; (n_controls, n_outputs)."""
+        found = self.weights.T @ outputs.reshape(len(self.weights), -1)
+        return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
 
     def in_errors(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls, n_outputs)."""
@@ -64,8 +78,8 @@ class DrawControls:
 
     @property
     def nbytes(self) -> int:
-        """The memory of both arrays."""
-        return self.values.nbytes + self.errors.nbytes
+        """The memory of the arrays."""
+        return self.values.nbytes + self.errors.nbytes + self.weights.nbytes
 
 
 class DrawMarks:
@@ -141,21 +155,20 @@ def subtract_controls(
     n_controls : int
         Of both kinds.
     """
-    errors = errors_of(plan, outputs, total)
-    of_errors = np.zeros((0, len(total))) if drawn is None else drawn.in_errors(errors)
     scale = np.zeros((len(own_totals), len(total)))
-    left = outputs
-    if len(own_totals):
-        own_errors = errors_of(plan, own, own_totals)
-        if drawn is not None:
-            # What the draws' controls explain of either is taken out first; the rest is a regression by itself.
-            of_own = drawn.in_errors(own_errors)
-            own_errors, errors = own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors
+    if not len(own_totals):
+        if drawn is None:
+            return outputs, scale, 0
+        of_errors = drawn.in_errors_of(outputs, total)
+        return outputs - drawn.times(of_errors), scale, len(of_errors)
+    errors, own_errors = errors_of(plan, outputs, total), errors_of(plan, own, own_totals)
+    if drawn is None:
         scale = _best_scale(own_errors, errors)
-        left = left - own @ scale.astype(own.dtype, copy=False)
-        of_errors = of_errors if drawn is None else of_errors - of_own @ scale
-    if drawn is not None:
-        left = left - drawn.times(of_errors)
+        return outputs - own @ scale.astype(own.dtype, copy=False), scale, len(scale)
+    # What the draws' controls explain of either is taken out first; the rest of both is a regression by itself.
+    of_errors, of_own = drawn.in_errors(errors), drawn.in_errors(own_errors)
+    scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
+    left = outputs - drawn.times(of_errors - of_own @ scale) - own @ scale.astype(own.dtype, copy=False)
     return left, scale, len(scale) + len(of_errors)
 
 
@@ -175,6 +188,34 @@ def errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.fl
     drawn = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen].astype(differences.dtype)
     deviation = drawn[:, None, None] * (differences[seen] - mean[seen, None])
     return np.concatenate([residual, deviation.reshape(len(deviation) * n_draws, mean.shape[1])])
+
+
+def behind_errors(plan: Plan, errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Apply the transpose of :func:`errors_of`, for a plan with draws.
+
+    Parameters
+    ----------
+    plan : Plan
+    errors : ndarray of shape (n_errors, n)
+
+    Returns
+    -------
+    weights : ndarray of shape (n_pairs, n_draws, n)
+    of_total : ndarray of shape (n,)
+        With them Σ errors · errors_of(plan, x, total) = Σ weights · x + of_total · total for any differences x.
+    """
+    solver, unseen, n_draws = plan.solver, plan.pairs.unseen, 1 if plan.draws is None else plan.draws.shape[1]
+    sampled, seen = unseen > 0, unseen < MOSTLY_SEEN
+    residual, drawn = np.split(errors, [np.count_nonzero(sampled)])
+    of_pairs = np.zeros((len(unseen), errors.shape[1]))
+    of_pairs[sampled] = np.sqrt(solver.influence * unseen)[sampled, None] * residual
+    of_players = solver.signs.T @ of_pairs
+    weights = np.repeat((of_pairs - solver.projection.T @ of_players)[:, None] / n_draws, n_draws, axis=1)
+    if len(drawn):
+        deviation = drawn.reshape(-1, n_draws, errors.shape[1])
+        size = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen]
+        weights[seen] += size[:, None, None] * (deviation - deviation.mean(axis=1, keepdims=True))
+    return weights, -solver.share @ of_players
 
 
 def mean_of_draws(differences: NDArray[np.float64]) -> NDArray[np.float64]:
