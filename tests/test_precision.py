@@ -139,6 +139,16 @@ def test_dual_coefficients_that_cancel_keep_double_precision():
     assert in_good_precision(sampling(doubled), X[:200]).precision == "double"
 
 
+def test_the_choice_depends_on_no_clock():
+    """With a time budget or a tolerance the trial is the same single round, and so is the choice."""
+    model = MLPClassifier((30,), max_iter=2000, random_state=0).fit(X, Y)
+    expected = TabularExplainer(model, X[:200]).row_explainer.engine.importances(ROWS).values
+    for options in ({"time_budget": 1e-9}, {"time_budget": 0.1}, {"tolerance": 0.1}):
+        engine = TabularExplainer(model, X[:200], **options).row_explainer.engine
+        assert (engine.precision, engine.stopping) == ("single", Stopping(**options))
+        assert engine.in_one_round().importances(ROWS).values.tobytes() == expected.tobytes()
+
+
 def test_what_is_enumerated_stays_in_double_precision():
     """A row of which only six features vary is exact, whatever the engine does with others."""
     background = X[:200].copy()

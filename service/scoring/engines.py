@@ -304,6 +304,10 @@ class KernelEngine:
         """Return the same engine with so many coalitions, each on the whole background."""
         return self._with(Sampling(coalitions, None, self.sampling.seed), Stopping())
 
+    def in_one_round(self) -> KernelEngine:
+        """Return the same engine without a stopping rule: what it does for a row depends on no clock."""
+        return self._with(self.sampling, Stopping())
+
     def with_game(self, game: Game) -> KernelEngine:
         """Return the same engine on another form of its game."""
         other = copy(self)

@@ -39,9 +39,9 @@ def in_good_precision(engine: Engine, examples: NDArray[Any]) -> Engine:
     if not isinstance(engine, KernelEngine) or not isinstance(engine.game, AdditiveGame | ProductGame):
         return engine
     single = engine.with_game(engine.game.in_single_precision())
-    few = spread_out(examples, N_TRIAL_ROWS)
+    few = spread_out(examples, N_TRIAL_ROWS)  # in one round: more would take longer and be no other comparison
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the difference
-        exact, rounded = engine.importances(few), single.importances(few)
+        exact, rounded = engine.in_one_round().importances(few), single.in_one_round().importances(few)
     assert exact.standard_errors is not None
     off, noise = _size(rounded.values - exact.values), _size(exact.standard_errors)
     return single if (noise > 0).any() and (off <= NEGLIGIBLE * noise).all() else engine
