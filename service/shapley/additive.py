@@ -132,9 +132,7 @@ class AdditiveGame:
         """Return the output for `row`, shape (n_outputs,)."""
         return self.model.outputs(row[None])[0]
 
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
         """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
         parts = self.contributions(row[None])[0][players]  # (n_players, n_hidden)
         precision = np.float64 if plan.is_exact or np.abs(parts).max() > self.reach else self.precision

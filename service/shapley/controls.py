@@ -65,7 +65,7 @@ class DrawControls:
         found = self.weights.T @ outputs.reshape(len(self.weights), -1)
         return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
 
-    def in_errors(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def in_errors(self, errors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls, n_outputs)."""
         found: NDArray[np.float64] = (self.errors.T @ errors).astype(np.float64, copy=False)
         return found
@@ -126,12 +126,12 @@ class DrawMarks:
 def subtract_controls(
     plan: Plan,
     total: NDArray[np.float64],
-    outputs: NDArray[np.float64],
-    own: NDArray[np.float64],
+    outputs: NDArray[np.floating[Any]],
+    own: NDArray[np.floating[Any]],
     *,
     own_totals: NDArray[np.float64],
     drawn: DrawControls | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64], int]:
     """Subtract the multiple of all controls that leaves least of the outputs' errors.
 
     Parameters
@@ -172,7 +172,9 @@ def subtract_controls(
     return left, scale, len(scale) + len(of_errors)
 
 
-def errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+def errors_of(
+    plan: Plan, differences: NDArray[np.floating[Any]], total: NDArray[np.float64]
+) -> NDArray[np.floating[Any]]:
     """Return the errors whose squares add up to the variance of the Shapley values, (n_errors, n).
 
     Over all players: residuals of pairs that were sampled, and deviations of the draws from their mean where most
@@ -218,12 +220,12 @@ def behind_errors(plan: Plan, errors: NDArray[np.float64]) -> tuple[NDArray[np.f
     return weights, -solver.share @ of_players
 
 
-def mean_of_draws(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n); numpy's own mean is slow along a short axis."""
     return np.einsum("pdk->pk", differences) / differences.shape[1]
 
 
-def _best_scale(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def _best_scale(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Fit the multiple of the controls' errors that leaves least of the outputs' errors; (n_controls, n_outputs)."""
     x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)  # squared, controls may be nearly alike
     size = np.linalg.norm(x, axis=0)

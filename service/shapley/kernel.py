@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.controls import mean_of_draws, subtract_controls
-from service.shapley.games import Game
+from service.shapley.games import Game, Numbers
 from service.shapley.plan import Plan, make_plan
 
 MOST_ROUNDS = 64
@@ -171,7 +171,7 @@ def _regress(
     return np.concatenate([values, -values]), np.concatenate([errors, errors])
 
 
-def _are_mirrored(outputs: NDArray[np.float64], total: NDArray[np.float64]) -> bool:
+def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
     """Tell whether there are two outputs, one the other's negative up to rounding, as of the two classes."""
     if len(total) != 2:
         return False
@@ -186,8 +186,8 @@ def _estimate(
     plan: Plan,
     total: NDArray[np.float64],
     *,
-    outputs: NDArray[np.float64],
-    controls: NDArray[np.float64],
+    outputs: Numbers,
+    controls: Numbers,
     known: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turn a plan's differences into Shapley values and their standard errors, both (n_outputs, n_players)."""
@@ -202,9 +202,7 @@ def _estimate(
     return values.T, np.sqrt(freedom) * _standard_errors(plan, left, mean, solved).T
 
 
-def _standard_errors(
-    plan: Plan, left: NDArray[np.float64], mean: NDArray[np.float64], solved: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _standard_errors(plan: Plan, left: Numbers, mean: Numbers, solved: NDArray[np.float64]) -> NDArray[np.float64]:
     """Estimate the standard error of each Shapley value from the residuals, pair by pair; (n_players, n_outputs).
 
     A pair errs because other coalitions of its size were not drawn (its residual, corrected for its leverage and for

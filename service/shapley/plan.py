@@ -77,7 +77,7 @@ class Solver:
         leverage = np.einsum("pm,mp->p", signs, projection)
         return cls(signs, projection, share, leverage, np.einsum("mp,mp->p", projection, projection))
 
-    def solve(self, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(self, differences: NDArray[np.floating[Any]], total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn values into Shapley values.
 
         Parameters

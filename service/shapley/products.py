@@ -203,9 +203,7 @@ class ProductGame:
         """Return the output for `row`, shape (n_outputs,)."""
         return self.link(self.kernel.margins(row[None]))[0]
 
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
         """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
         precision = np.float64 if plan.is_exact else self.precision
         at_row = np.maximum(self.kernel.log_factors(row[None])[0][players], LEAST).astype(precision)
