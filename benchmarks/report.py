@@ -164,7 +164,9 @@ def _at_error(ours, error, cost):
     None where no setting is as accurate; the cheapest setting where all are more accurate.
     """
     error = max(error, EXACT)
-    points = sorted((max(cell["error_own"], EXACT), cost(cell)) for cell in ours)
+    by_error = sorted((max(cell["error_own"], EXACT), cost(cell)) for cell in ours)
+    # A setting that costs more than a more accurate one is nobody's choice.
+    points = [(e, c) for i, (e, c) in enumerate(by_error) if all(c < other for _, other in by_error[:i])]
     if error < points[0][0]:
         return None
     within = [c for e, c in points if e <= error]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from service.shapley.background import Background
-from service.shapley.controls import DrawControls, errors_of, subtract_controls
+from service.shapley.controls import DrawControls, behind_errors, errors_of, subtract_controls
 from service.shapley.games import BlackBoxGame
 from service.shapley.kernel import Sampling, kernel_shapley
 from service.shapley.plan import make_plan
@@ -27,6 +27,23 @@ def test_controls_of_the_draws_are_orthonormal_in_their_errors(coalitions, evalu
     assert n_controls == 13  # a feature each, and the output
     np.testing.assert_allclose(drawn.errors.T @ drawn.errors, np.eye(n_controls), rtol=0, atol=1e-9)
     np.testing.assert_allclose(errors_of(plan, drawn.values, np.zeros(n_controls)), drawn.errors, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("coalitions", "evaluations"), [(600, 2400), (4094, 20_000)])
+def test_how_much_of_a_control_is_in_the_errors_is_read_off_the_outputs(coalitions, evaluations):
+    """Without computing the errors: the same numbers to 1e-12, by the transpose of what makes errors of outputs."""
+    plan = make_plan(BACKGROUND, 12, coalitions, evaluations, 0)
+    outputs, total = RNG.normal(size=(*plan.draws.shape, 2)), RNG.normal(size=2)
+    found = errors_of(plan, outputs, total)
+    others = RNG.normal(size=(len(found), 3))
+    weights, of_total = behind_errors(plan, others)
+    expected = others.T @ found
+    assert np.abs(expected).min() > 1e-6
+    np.testing.assert_allclose(
+        np.einsum("pdn,pdk->nk", weights, outputs) + np.outer(of_total, total), expected, rtol=0, atol=1e-12
+    )
+    drawn = BlackBoxGame(bent, BACKGROUND).draw_marks.controls(np.arange(12), plan)
+    np.testing.assert_allclose(drawn.in_errors_of(outputs, total), drawn.errors.T @ found, rtol=0, atol=1e-12)
 
 
 def test_controls_that_the_others_make_up_are_left_out():

@@ -5,6 +5,7 @@ import pytest
 import shap
 from shapley_by_definition import shapley_by_definition, third_order_interaction
 
+from service.shapley import plan
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame
 from service.shapley.kernel import Sampling, Stopping, kernel_shapley, refined_shapley
@@ -174,6 +175,19 @@ def test_a_tolerance_adds_rounds_until_the_standard_error_is_reached():
     assert np.abs(fine.values - truth).mean() < 0.5 * np.abs(one.values - truth).mean()
     np.testing.assert_allclose(fine.values.sum(axis=1), truth.sum(axis=1), rtol=0, atol=1e-12)
     assert fine.values.tobytes() == refined_shapley(game, row, sampling, Stopping(tolerance=0.05)).values.tobytes()
+
+
+def test_the_rounds_of_the_next_row_take_the_plans_of_the_first(monkeypatch):
+    """More rounds than eight: each plan, and with it the tables that belong to it, is made once."""
+    made, lay_out = [], plan._laid_out
+    monkeypatch.setattr(plan, "_laid_out", lambda *arguments: made.append(arguments) or lay_out(*arguments))
+    game, row = wide_game()
+    fine = Stopping(tolerance=0.03)
+    first = refined_shapley(game, row, Sampling(400, 2000), fine)
+    n_rounds = len(made)
+    assert n_rounds > 8
+    assert refined_shapley(game, row, Sampling(400, 2000), fine).values.tobytes() == first.values.tobytes()
+    assert len(made) == n_rounds
 
 
 def test_a_time_budget_ends_the_rounds():

@@ -40,6 +40,32 @@ def test_a_frame_is_read_at_once_and_every_column_as_what_it_is():
         schema.matrix(pd.DataFrame({"a": [1.0, np.inf], "b": [1.0, 2.0]}))
 
 
+def test_a_single_row_is_read_as_it_is_among_others():
+    """Words, numbers, flags, dates and missing values: the same matrix; nothing is rounded on the shorter way."""
+    frame = pd.DataFrame(
+        {
+            "word": ["a", "b"],
+            "real": [0.1, np.nan],
+            "narrow": np.array([0.1, 0.2], dtype=np.float32),
+            "whole": [2**53 - 1, 2],
+            "own": pd.array([2**53 - 1, None], dtype="Int64"),
+            "flag": [True, False],
+            "kind": pd.Categorical(["x", "y"]),
+            "day": pd.to_datetime(["2024-01-02", "2024-05-06"]),
+        }
+    )
+    schema = Schema.of(frame, None, model=None)
+    together = schema.matrix(frame)
+    for i in range(2):
+        alone = schema.matrix(frame[i : i + 1])
+        assert [type(value) for value in alone[0]] == [type(value) for value in together[i]]
+        pd.testing.assert_frame_equal(pd.DataFrame(alone[0]), pd.DataFrame(together[i]), check_exact=True)
+    for others in ({"word": ["a"]}, {"real": [0.5]}):
+        mixed = pd.DataFrame({**others, "whole": [2**53 + 1]})
+        with pytest.raises(PayloadError, match=r"Column 'whole', row 0: expected an integer, got 9007199254740993"):
+            Schema.of(mixed.assign(whole=1), None, model=None).matrix(mixed)
+
+
 def test_a_model_gets_the_form_it_was_fitted_on():
     """A DataFrame for a model that was fitted on one, an array for a model that was fitted on an array."""
     on_frame = LinearRegression().fit(NUMBERS, [1, 2])

@@ -51,15 +51,16 @@ from service.scoring.engines import (
     unchanged,
 )
 from service.scoring.errors import UnsupportedStructureError
-from service.scoring.links import Link
+from service.scoring.links import Link, Shifted
 from service.scoring.margins import LinearStructure, NetworkStructure, PolynomialStructure, ProductStructure
 from service.scoring.model_kinds import model_kind, unwrapped
 from service.scoring.outputs import ModelOutput
+from service.scoring.precision import in_good_precision
 from service.scoring.structures import Structure, structure_of
 from service.scoring.surrogate import with_surrogate
 from service.scoring.threads import one_blas_thread
 from service.scoring.tree_readers import TreeStructure
-from service.shapley.additive import AdditiveGame, KnownMargins
+from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame, Game
 from service.shapley.grouping import Grouping
@@ -180,7 +181,7 @@ def choose_engine(
         begin("how far its background is from all examples")
         error = background_error(build, engine, examples, options.random_state)
     engine.background = replace(engine.background, relative_error=error)
-    return engine, note
+    return in_good_precision(engine, examples), note
 
 
 def _chosen(
@@ -426,8 +427,10 @@ def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
     kernel = PolynomialKernel(structure.support, structure.offset, structure.degree, dual, intercepts, subject.grouping)
     if structure.link is None:
         return PolynomialEngine(subject.encode, kernel, background)
-    known = KnownMargins(structure.link, partial(polynomial_shapley, kernel))
-    game = AdditiveGame(kernel.contributions, kernel.readout, background, subject.grouping, known)
+    model = AdditiveModel(
+        kernel.contributions, np.full(n_support, kernel.offset), kernel.readout, Shifted(intercepts, structure.link)
+    )
+    game = AdditiveGame(model, background, subject.grouping, partial(polynomial_shapley, kernel))
     effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, 2 * AFFORDABLE_TABLE // n_support)
     return _kernel_engine(subject, game, "kernel/polynomial", effort)
 
@@ -444,10 +447,11 @@ def _network(subject: Subject, structure: NetworkStructure) -> Engine:
 def _sampled(
     subject: Subject, structure: LinearStructure | NetworkStructure, background: Background, method: str
 ) -> KernelEngine:
-    contributions = Grouped(structure.contributions, subject.grouping)
-    game = AdditiveGame(contributions, structure.readout, background, subject.grouping)
-    n_hidden = structure.contributions(background.rows[:1]).shape[2]
-    effort = Effort(ADDITIVE_EVALUATIONS_EACH, spread=3, most_evaluations=2 * AFFORDABLE_TABLE // n_hidden)
+    model = structure.additive
+    model = replace(model, contributions=Grouped(model.contributions, subject.grouping))
+    game = AdditiveGame(model, background, subject.grouping)
+    most_evaluations = 2 * AFFORDABLE_TABLE // len(model.bias)
+    effort = Effort(ADDITIVE_EVALUATIONS_EACH, spread=3, most_evaluations=most_evaluations)
     return _kernel_engine(subject, game, method, effort)
 
 

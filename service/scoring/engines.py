@@ -313,6 +313,21 @@ class KernelEngine:
         """Return the same engine with so many coalitions, each on the whole background."""
         return self._with(Sampling(coalitions, None, self.sampling.seed), Stopping())
 
+    def in_one_round(self) -> KernelEngine:
+        """Return the same engine without a stopping rule: what it does for a row depends on no clock."""
+        return self._with(self.sampling, Stopping())
+
+    def with_game(self, game: Game) -> KernelEngine:
+        """Return the same engine on another form of its game."""
+        other = copy(self)
+        other.game = game
+        return other
+
+    @property
+    def precision(self) -> str:
+        """In what the sampled part is computed, "single" or "double"; see :mod:`service.scoring.precision`."""
+        return "single" if getattr(self.game, "precision", np.float64) == np.float32 else "double"
+
     def _with(self, sampling: Sampling, stopping: Stopping) -> KernelEngine:
         other = copy(self)
         other.sampling, other.stopping = sampling, stopping

@@ -210,6 +210,7 @@ class KernelScoringExplainer:
             },
             "nsamples": explainer.options.nsamples,
             "relative_standard_error": engine.relative_error() if isinstance(engine, KernelEngine) else None,
+            "precision": engine.precision if isinstance(engine, KernelEngine) else None,
             "random_state": explainer.options.random_state,
         }
 

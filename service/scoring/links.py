@@ -42,6 +42,18 @@ class OneVersusRest:
 
 
 @dataclass(frozen=True)
+class Shifted:
+    """A link of margins that come without their intercepts."""
+
+    intercepts: NDArray[np.float64]
+    link: Link
+
+    def __call__(self, margins: Margins) -> Margins:
+        """Return what the link makes of margins plus intercepts."""
+        return self.link(margins + self.intercepts)
+
+
+@dataclass(frozen=True)
 class Chained:
     """One link after another."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from scipy.linalg import block_diag
 from scipy.special import expit
 
 from service.scoring.links import Link
+from service.shapley.additive import AdditiveModel
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]  # in single or double precision
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,10 @@ class LinearStructure:
         """Return what each column adds to each margin, shape (n_rows, n_columns, n_margins)."""
         return rows[:, :, None] * self.coefficients.T
 
-    def readout(self, margins: Floats) -> Floats:
-        """Add the intercepts and apply the link."""
-        margins = margins + self.intercepts
-        return margins if self.link is None else self.link(margins)
+    @property
+    def additive(self) -> AdditiveModel:
+        """The parts of the model: its hidden units are the margins."""
+        return AdditiveModel(self.contributions, self.intercepts, unchanged, self.link)
 
     def mapped(self, matrix: Floats, shift: Floats | float = 0.0) -> LinearStructure:
         """Return the margins matrix · margins + shift."""
@@ -169,29 +172,50 @@ class NetworkStructure:
         """Return what each column adds to each unit of the first layer, shape (n_rows, n_columns, n_hidden)."""
         return rows[:, :, None] * self.weights[0]
 
-    def readout(self, hidden: Floats) -> Floats:
-        """Evaluate the rest of the network; overwrites its argument."""
+    @property
+    def additive(self) -> AdditiveModel:
+        """The parts of the model: its hidden units are those of the first layer."""
+        return AdditiveModel(self.contributions, self.biases[0], self.readout, self.outputs)
+
+    def readout(self, hidden: Numbers) -> Numbers:
+        """Evaluate the other layers, all but the last bias; overwrites its argument."""
         activate = ACTIVATIONS[self.activation]
-        hidden += self.biases[0]
-        for weights, bias in zip(self.weights[1:], self.biases[1:], strict=True):
-            hidden = activate(hidden) @ weights
-            hidden += bias
-        outputs = OUTPUT_ACTIVATIONS[self.output_activation](hidden)
+        for layer in range(1, len(self.weights)):
+            hidden = activate(hidden) @ self.weights[layer].astype(hidden.dtype, copy=False)
+            if layer < len(self.weights) - 1:
+                hidden += self.biases[layer].astype(hidden.dtype, copy=False)
+        return hidden
+
+    def outputs(self, margins: Floats) -> Floats:
+        """Add the last bias, and go through the output's activation and the link."""
+        last = self.biases[-1] if len(self.biases) > 1 else 0.0  # a single one is there already
+        outputs = OUTPUT_ACTIVATIONS[self.output_activation](margins + last)
         return outputs if self.link is None else self.link(outputs)
 
 
 Margins = LinearStructure | ProductStructure | PolynomialStructure
 
 
+def unchanged(margins: Numbers) -> Numbers:
+    """Return margins as they are: no rest of a model, or no link."""
+    return margins
+
+
 def _softmax(scores: Floats) -> Floats:
-    """Turn scores into probabilities in place; scipy's own takes several times as long on few columns."""
-    scores -= scores.max(axis=1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= (scores @ np.ones(scores.shape[1]))[:, None]
-    return scores
+    """Turn scores into probabilities, column by column: reductions along a short axis are slow."""
+    columns = np.ascontiguousarray(scores.T)
+    columns -= columns.max(axis=0)
+    np.exp(columns, out=columns)
+    columns /= columns.sum(axis=0)
+    return columns.T
 
 
-ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+def _two_classes(scores: Floats) -> Floats:
+    positive = expit(scores)
+    return np.hstack([1 - positive, positive])
+
+
+ACTIVATIONS: dict[str, Callable[[Numbers], Numbers]] = {
     "identity": lambda x: x,
     "relu": lambda x: np.maximum(x, 0, out=x),
     "tanh": lambda x: np.tanh(x, out=x),
@@ -199,7 +223,7 @@ ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
 }
 OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "identity": lambda x: x,
-    "logistic": lambda x: np.hstack([1 - expit(x), expit(x)]) if x.shape[1] == 1 else expit(x),
+    "logistic": lambda x: _two_classes(x) if x.shape[1] == 1 else expit(x),
     "exp": np.exp,
     "softmax": _softmax,
 }

@@ -71,7 +71,7 @@ class Schema:
         """The column names, in the model's order."""
         return [column.name for column in self.columns]
 
-    @property
+    @cached_property
     def is_numeric(self) -> bool:
         """True when every column is a number, so that the matrix is float64."""
         return all(column.kind in NUMERIC_KINDS for column in self.columns)
@@ -157,15 +157,20 @@ class Schema:
         """Check the values of each column, in the model's order, and put them next to each other."""
         if not columns or len(columns[0]) == 0:
             raise PayloadError("Rows: expected at least one row, got none.")
-        numbers = self._plain_numbers(columns)
-        if numbers is not None:
+        at_once = self._take_any_number
+        numbers = self._plain_numbers([columns[i] for i in at_once])
+        if numbers is not None and len(at_once) == len(columns):
             return numbers
-        read = [column.read(values) for column, values in zip(self.columns, columns, strict=True)]
-        return np.stack(read if self.is_numeric else [values.astype(object) for values in read], axis=1)
+        read = np.empty((len(columns[0]), len(columns)), dtype=np.float64 if self.is_numeric else object)
+        if numbers is not None:
+            read[:, at_once] = numbers
+        for i in range(len(columns)) if numbers is None else self._take_some_values:
+            read[:, i] = self.columns[i].read(columns[i])
+        return read
 
     def _plain_numbers(self, columns: Sequence[Any]) -> NDArray[np.float64] | None:
-        """Read nothing but finite numbers at once: what most requests send, where every column takes that."""
-        if not self._takes_any_number or not all(map(_holds_numbers, columns)):
+        """Read nothing but finite numbers at once: what most requests send, in columns that take any of them."""
+        if not columns or not all(map(_holds_numbers, columns)):
             return None
         try:
             read = np.array(columns, dtype=np.float64).T
@@ -174,8 +179,12 @@ class Schema:
         return np.ascontiguousarray(read) if np.isfinite(read).all() else None
 
     @cached_property
-    def _takes_any_number(self) -> bool:
-        return all(column.takes_any_number for column in self.columns)
+    def _take_any_number(self) -> list[int]:
+        return [i for i, column in enumerate(self.columns) if column.takes_any_number]
+
+    @cached_property
+    def _take_some_values(self) -> list[int]:
+        return [i for i, column in enumerate(self.columns) if not column.takes_any_number]
 
     def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
         """Turn a DataFrame's labels into column names, from the model's own names where it has those."""
@@ -276,8 +285,11 @@ def _named(names: Sequence[str]) -> str:
     return f"column{'s' if len(names) > 1 else ''} {listed}"
 
 
-def _columns(frame: pd.DataFrame) -> list[NDArray[Any]]:
+def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
     """Cut a DataFrame into arrays, floats as float64 and everything else as objects; all at once, the quickest way."""
+    row = frame.iloc[0] if len(frame) == 1 else None
+    if row is not None and row.dtype == object:  # every value as it is; a common type of numbers might round some
+        return [[float(value) if isinstance(value, np.floating) else value] for value in row.to_numpy()]
     are_floats = [isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in frame.dtypes]
     if all(are_floats):
         return list(frame.to_numpy(dtype=np.float64).T)

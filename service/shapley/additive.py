@@ -7,36 +7,74 @@ background row's part off S (:mod:`service.shapley.tables`), and only the rest o
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.shapley.background import Background
+from service.shapley.background import Background, spread_out
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan
+from service.shapley.plan import Plan, Precision
 from service.shapley.tables import SideTables
 
 ROWS_CHUNK = 2**20  # numbers per array while whole rows are evaluated
 CHUNK = 2**16  # hidden numbers evaluated at once: what stays in the processor's cache
+N_REACHED_ROWS = 256
+REACH = 10  # times what background rows contribute at most: what lies farther out is evaluated in double precision
+Numbers = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class KnownMargins:
-    """Margins whose Shapley values are known exactly, and what stands behind them.
+class AdditiveModel:
+    """A model in the parts that a hybrid row goes through.
 
     Attributes
     ----------
-    link : callable
-        From margins (n, n_margins) to outputs (n, n_outputs).
-    shapley_values : callable
-        Takes a row and a background, returns the margins' Shapley values, shape (n_margins, n_features).
+    contributions : callable
+        Takes rows (n_rows, n_columns), returns what each feature adds to each hidden unit,
+        shape (n_rows, n_features, n_hidden); linear in the row.
+    bias : ndarray of shape (n_hidden,)
+        What hidden units are without any feature.
+    readout : callable
+        From hidden units (n, n_hidden) to margins (n, n_margins), in the precision of its argument; it may overwrite
+        that.
+    link : callable or None
+        From margins to outputs (n, n_outputs), in double precision; it may overwrite its argument too.
     """
 
-    link: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    shapley_values: Callable[[NDArray[Any], Background], NDArray[np.float64]]
+    contributions: Callable[[NDArray[Any]], NDArray[np.float64]]
+    bias: NDArray[np.float64]
+    readout: Callable[[Numbers], Numbers]
+    link: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
+
+    def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
+        step = max(1, ROWS_CHUNK // (rows.shape[1] * len(self.bias)))
+        parts = [self.contributions(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)]
+        return np.asarray(self.readout(np.concatenate(parts) + self.bias), dtype=np.float64)
+
+    def outputs(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the outputs of whole rows, shape (n_rows, n_outputs)."""
+        return self.linked(self.margins(rows))
+
+    def linked(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn margins into outputs."""
+        return margins if self.link is None else self.link(margins)
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Contributions less those of a reference row: small numbers, whose sums round little."""
+
+    contributions: Callable[[NDArray[Any]], NDArray[np.float64]]
+    reference: NDArray[np.float64]
+
+    def __call__(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return contributions of shape (n_rows, n_features, n_hidden)."""
+        return self.contributions(rows - self.reference)
 
 
 class AdditiveGame:
@@ -44,35 +82,47 @@ class AdditiveGame:
 
     Parameters
     ----------
-    contributions : callable
-        Takes rows (n_rows, n_columns), returns what each feature adds to each hidden unit,
-        shape (n_rows, n_features, n_hidden).
-    readout : callable
-        From hidden units (n, n_hidden) to outputs (n, n_outputs); it may overwrite its argument.
+    model : AdditiveModel
     background : Background
     grouping : Grouping
-    known : KnownMargins, optional
-        When given, `readout` returns margins: they are controls, and the link makes outputs of them.
+    known : callable, optional
+        Takes a row and a background, returns the exact Shapley values of the margins, shape (n_margins, n_features).
+        When given, the margins are controls.
     """
 
     def __init__(
         self,
-        contributions: Callable[[NDArray[Any]], NDArray[np.float64]],
-        readout: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+        model: AdditiveModel,
         background: Background,
         grouping: Grouping,
-        known: KnownMargins | None = None,
+        known: Callable[[NDArray[Any], Background], NDArray[np.float64]] | None = None,
     ) -> None:
-        self.contributions = contributions
-        self.readout = readout
+        self.model = model
         self.known = known
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        outputs = background.outputs(self._values)
+        outputs = background.outputs(model.outputs)
         self.empty_value = background.weights @ outputs
         self.draw_marks = DrawMarks(background, grouping, outputs)
-        self.tables = SideTables(contributions, background, grouping)
+        reference = background.weights @ background.rows
+        self.contributions = Centred(model.contributions, reference)
+        start = model.bias + model.contributions(reference[None])[0].sum(axis=0)
+        self.tables = SideTables(self.contributions, background, grouping, start)
+        self.precision: Precision = np.float64
+        self.reach = 0.0
+
+    def in_single_precision(self) -> AdditiveGame:
+        """Return the same game with its hidden units in single precision, where something is sampled.
+
+        Rows that contribute far more than the background's own are still evaluated in double precision.
+        """
+        other = copy(self)
+        few = spread_out(self.background.rows, N_REACHED_ROWS)
+        other.reach = REACH * max(float(np.abs(self.contributions(row[None])).max()) for row in few)
+        other.precision = np.float32
+        other.draw_marks = self.draw_marks.in_single_precision()
+        return other
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
@@ -80,44 +130,37 @@ class AdditiveGame:
 
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the output for `row`, shape (n_outputs,)."""
-        return self._values(row[None])[0]
+        return self.model.outputs(row[None])[0]
 
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
         """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
         parts = self.contributions(row[None])[0][players]  # (n_players, n_hidden)
-        on_first = plan.pairs.members @ parts  # (n_pairs, n_hidden)
-        on_second = parts.sum(axis=0) - on_first
-        off_first, off_second = self.tables.sides(players, plan)
-        first, second = self._margins(on_first, off_first), self._margins(on_second, off_second)
-        if self.known is None:
-            outputs = self.tables.weighted(first - second, plan)
-            return outputs, np.zeros((*outputs.shape[:2], 0))
-        linked = [
-            self.known.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1) for side in (first, second)
-        ]
-        return self.tables.weighted(linked[0] - linked[1], plan), self.tables.weighted(first - second, plan)
+        precision = np.float64 if plan.is_exact or np.abs(parts).max() > self.reach else self.precision
+        parts = parts.astype(precision)
+        on_first = plan.pairs.members.astype(precision) @ parts  # (n_pairs, n_hidden)
+        on_sides = on_first, parts.sum(axis=0) - on_first
+        off_sides = self.tables.sides(players, plan, precision)
+        first, second = (self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True))
+        controls = np.zeros((*first.shape[:2], 0)) if self.known is None else first - second
+        outputs = np.subtract(self._linked(first), self._linked(second), order="C")  # a link may turn the axes around
+        both = self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
+        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the Shapley values of known margins, shape (n_controls, n_features).
 
         Linear margins are no controls: they would leave the regression nothing that it does not know.
         """
-        return np.zeros((0, self.n_features)) if self.known is None else self.known.shapley_values(row, self.background)
+        return np.zeros((0, self.n_features)) if self.known is None else self.known(row, self.background)
 
-    def _values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        n_hidden = self.contributions(rows[:1]).shape[2]
-        step = max(1, ROWS_CHUNK // (rows.shape[1] * n_hidden))
-        parts = [self.contributions(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)]
-        margins = self.readout(np.concatenate(parts))
-        return margins if self.known is None else self.known.link(margins)
+    def _linked(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.model.linked(margins.reshape(-1, margins.shape[2])).reshape(*margins.shape[:2], -1)
 
-    def _margins(self, from_row: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _margins(self, from_row: Numbers, table: Numbers) -> NDArray[np.float64]:
         n_pairs, n_draws, n_hidden = table.shape
         step = max(1, CHUNK // (n_draws * n_hidden))
         parts = [
-            self.readout((from_row[i : i + step, None] + table[i : i + step]).reshape(-1, n_hidden))
+            self.model.readout((from_row[i : i + step, None] + table[i : i + step]).reshape(-1, n_hidden))
             for i in range(0, n_pairs, step)
         ]
-        return np.concatenate(parts).reshape(n_pairs, n_draws, -1)
+        return np.concatenate(parts, dtype=np.float64).reshape(n_pairs, n_draws, -1)

@@ -127,5 +127,15 @@ class Background:
         -------
         ndarray of bool, shape (n_features,)
         """
-        both_missing = (self.rows != self.rows) & (row != row)  # noqa: PLR0124 - only a missing value differs from itself
-        return ~((self.rows == row) | both_missing).all(axis=0)
+        return ~(self._is_constant & _same(self.rows[0], row))
+
+    @cached_property
+    def _is_constant(self) -> NDArray[np.bool_]:
+        """Which features are the same in all rows: only they can be the same in all rows and in another one."""
+        return np.asarray(_same(self.rows, self.rows[0]).all(axis=0))
+
+
+def _same(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
+    """Compare values, of which two missing ones are the same."""
+    both_missing = (first != first) & (second != second)  # noqa: PLR0124 - only a missing value differs from itself
+    return np.asarray((first == second) | both_missing, dtype=bool)

@@ -7,7 +7,9 @@ noise of the draws, with Shapley values 0. The second kind depends on the plan a
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kept import Kept
-from service.shapley.plan import Plan
+from service.shapley.plan import Plan, Precision
 
 MOST_MARKS = 300  # columns of the background that serve as controls; more would cost more than they save
 MOSTLY_SEEN = 0.5
@@ -31,14 +33,20 @@ class DrawControls:
     values : ndarray of shape (n_pairs, n_draws, n_controls)
     errors : ndarray of shape (n_errors, n_controls)
         As :func:`errors_of` gives them.
+    weights : ndarray of shape (n_pairs · n_draws, n_controls)
+        How much of each control is in the errors of differences that are 1 in one draw and 0 in all others.
+    of_total : ndarray of shape (n_controls,)
+        The same for a total of 1.
     """
 
-    values: NDArray[np.float64]
-    errors: NDArray[np.float64]
+    values: NDArray[np.floating[Any]]
+    errors: NDArray[np.floating[Any]]
+    weights: NDArray[np.floating[Any]]
+    of_total: NDArray[np.floating[Any]]
 
     @classmethod
-    def of(cls, marks: NDArray[np.float64], plan: Plan) -> DrawControls:
-        """Combine controls, (n_pairs, n_draws, n)."""
+    def of(cls, marks: NDArray[np.float64], plan: Plan, precision: Precision = np.float64) -> DrawControls:
+        """Combine controls, (n_pairs, n_draws, n), and round them to a precision."""
         errors = errors_of(plan, marks, np.zeros(marks.shape[2]))
         size = np.linalg.norm(errors, axis=0)
         per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
@@ -46,12 +54,32 @@ class DrawControls:
         eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
         kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
         whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
-        return cls(marks @ (per_size[:, None] * whitening), errors @ whitening)
+        values, errors = marks @ (per_size[:, None] * whitening), errors @ whitening
+        weights, of_total = behind_errors(plan, errors)
+        weights = weights.reshape(-1, errors.shape[1])
+        rounded: list[NDArray[Any]] = [part.astype(precision) for part in (values, errors, weights, of_total)]
+        return cls(*rounded)
+
+    def in_errors_of(self, outputs: NDArray[np.floating[Any]], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how much of each control is in the errors of outputs, without these; (n_controls, n_outputs)."""
+        found = self.weights.T @ outputs.reshape(len(self.weights), -1)
+        return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
+
+    def in_errors(self, errors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls, n_outputs)."""
+        found: NDArray[np.float64] = (self.errors.T @ errors).astype(np.float64, copy=False)
+        return found
+
+    def times(self, scale: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """Return the controls times (n_controls, n_outputs), for every draw, by a single matrix product."""
+        n_pairs, n_draws, n_controls = self.values.shape
+        times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale.astype(self.values.dtype)
+        return times.reshape(n_pairs, n_draws, -1)
 
     @property
     def nbytes(self) -> int:
-        """The memory of both arrays."""
-        return self.values.nbytes + self.errors.nbytes
+        """The memory of the arrays."""
+        return self.values.nbytes + self.errors.nbytes + self.weights.nbytes
 
 
 class DrawMarks:
@@ -73,11 +101,19 @@ class DrawMarks:
         self.of_columns = background.marks if n_columns <= MOST_MARKS else np.zeros((len(outputs), 0))
         self.of_outputs = background.standardised(outputs[:, :MOST_MARKS])
         self.owner = grouping.owner[: self.of_columns.shape[1]]
+        self.precision: Precision = np.float64
         self._kept: Kept[DrawControls] = Kept()
+
+    def in_single_precision(self) -> DrawMarks:
+        """Return the same with its controls in single precision."""
+        other = copy(self)
+        other.precision, other._kept = np.float32, Kept()
+        return other
 
     def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls:
         """Return the controls of a plan with draws."""
-        return self._kept.get((plan, players.tobytes()), lambda: DrawControls.of(self._marks(players, plan), plan))
+        key = plan, players.tobytes()
+        return self._kept.get(key, lambda: DrawControls.of(self._marks(players, plan), plan, self.precision))
 
     def _marks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:
         signs, draws = plan.solver.signs, plan.draws
@@ -90,12 +126,12 @@ class DrawMarks:
 def subtract_controls(
     plan: Plan,
     total: NDArray[np.float64],
-    outputs: NDArray[np.float64],
-    own: NDArray[np.float64],
+    outputs: NDArray[np.floating[Any]],
+    own: NDArray[np.floating[Any]],
     *,
     own_totals: NDArray[np.float64],
     drawn: DrawControls | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64], int]:
     """Subtract the multiple of all controls that leaves least of the outputs' errors.
 
     Parameters
@@ -119,42 +155,79 @@ def subtract_controls(
     n_controls : int
         Of both kinds.
     """
+    scale = np.zeros((len(own_totals), len(total)))
+    if not len(own_totals):
+        if drawn is None:
+            return outputs, scale, 0
+        of_errors = drawn.in_errors_of(outputs, total)
+        return outputs - drawn.times(of_errors), scale, len(of_errors)
     errors, own_errors = errors_of(plan, outputs, total), errors_of(plan, own, own_totals)
     if drawn is None:
         scale = _best_scale(own_errors, errors)
-        return outputs - own @ scale, scale, len(scale)
+        return outputs - own @ scale.astype(own.dtype, copy=False), scale, len(scale)
     # What the draws' controls explain of either is taken out first; the rest of both is a regression by itself.
-    of_errors, of_own = drawn.errors.T @ errors, drawn.errors.T @ own_errors
+    of_errors, of_own = drawn.in_errors(errors), drawn.in_errors(own_errors)
     scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
-    left = outputs - drawn.values @ (of_errors - of_own @ scale) - own @ scale
-    return left, scale, len(scale) + drawn.errors.shape[1]
+    left = outputs - drawn.times(of_errors - of_own @ scale) - own @ scale.astype(own.dtype, copy=False)
+    return left, scale, len(scale) + len(of_errors)
 
 
-def errors_of(plan: Plan, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+def errors_of(
+    plan: Plan, differences: NDArray[np.floating[Any]], total: NDArray[np.float64]
+) -> NDArray[np.floating[Any]]:
     """Return the errors whose squares add up to the variance of the Shapley values, (n_errors, n).
 
     Over all players: residuals of pairs that were sampled, and deviations of the draws from their mean where most
     pairs of a size are there (elsewhere the residuals have them too).
     """
-    influence, unseen = plan.solver.influence, plan.pairs.unseen
+    solver, unseen = plan.solver.like(differences), plan.pairs.unseen.astype(differences.dtype, copy=False)
     mean = mean_of_draws(differences)
-    residual = np.sqrt(influence * unseen)[:, None] * (mean - plan.solver.signs @ plan.solver.solve(mean, total))
+    residual = np.sqrt(solver.influence * unseen)[:, None] * (mean - solver.signs @ solver.solve(mean, total))
     residual, n_draws = residual[unseen > 0], differences.shape[1]
     if plan.draws is None or n_draws == 1:
         return residual
     seen = unseen < MOSTLY_SEEN
-    drawn = np.sqrt(influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen]
+    drawn = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen].astype(differences.dtype)
     deviation = drawn[:, None, None] * (differences[seen] - mean[seen, None])
     return np.concatenate([residual, deviation.reshape(len(deviation) * n_draws, mean.shape[1])])
 
 
-def mean_of_draws(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+def behind_errors(plan: Plan, errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Apply the transpose of :func:`errors_of`, for a plan with draws.
+
+    Parameters
+    ----------
+    plan : Plan
+    errors : ndarray of shape (n_errors, n)
+
+    Returns
+    -------
+    weights : ndarray of shape (n_pairs, n_draws, n)
+    of_total : ndarray of shape (n,)
+        With them Σ errors · errors_of(plan, x, total) = Σ weights · x + of_total · total for any differences x.
+    """
+    solver, unseen, n_draws = plan.solver, plan.pairs.unseen, 1 if plan.draws is None else plan.draws.shape[1]
+    sampled, seen = unseen > 0, unseen < MOSTLY_SEEN
+    residual, drawn = np.split(errors, [np.count_nonzero(sampled)])
+    of_pairs = np.zeros((len(unseen), errors.shape[1]))
+    of_pairs[sampled] = np.sqrt(solver.influence * unseen)[sampled, None] * residual
+    of_players = solver.signs.T @ of_pairs
+    weights = np.repeat((of_pairs - solver.projection.T @ of_players)[:, None] / n_draws, n_draws, axis=1)
+    if len(drawn):
+        deviation = drawn.reshape(-1, n_draws, errors.shape[1])
+        size = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen]
+        weights[seen] += size[:, None, None] * (deviation - deviation.mean(axis=1, keepdims=True))
+    return weights, -solver.share @ of_players
+
+
+def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n); numpy's own mean is slow along a short axis."""
     return np.einsum("pdk->pk", differences) / differences.shape[1]
 
 
-def _best_scale(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+def _best_scale(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Fit the multiple of the controls' errors that leaves least of the outputs' errors; (n_controls, n_outputs)."""
+    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)  # squared, controls may be nearly alike
     size = np.linalg.norm(x, axis=0)
     x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
     scale = np.linalg.pinv(x.T @ x, rcond=NEGLIGIBLE, hermitian=True) @ (x.T @ y)

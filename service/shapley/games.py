@@ -19,6 +19,7 @@ from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan
 
 DEFAULT_CALL_BYTES = 64 * 2**20
+Numbers = NDArray[np.floating[Any]]
 Function = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 
@@ -53,15 +54,14 @@ class Game(Protocol):
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return v of all features together, the model's output for `row`, shape (n_outputs,)."""
 
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
         """Evaluate v(S) − v(complement) for the pairs of a plan.
 
         Returns
         -------
         outputs : ndarray of shape (n_pairs, n_draws, n_outputs)
             One value for each background row drawn; `n_draws` is 1 when the plan has none, the value then is v's own.
+            In the precision in which the game was evaluated, single or double; so are the controls.
         controls : ndarray of shape (n_pairs, n_draws, n_controls)
         """
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.controls import mean_of_draws, subtract_controls
-from service.shapley.games import Game
+from service.shapley.games import Game, Numbers
 from service.shapley.plan import Plan, make_plan
 
 MOST_ROUNDS = 64
+ROUNDING = {8: 1e-12, 4: 1e-6}  # by bytes a number, relative; outputs that differ by no more say the same
 ROUND_STRIDE = 1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
 
 
@@ -115,7 +116,7 @@ class Stopping:
 
     def is_met(self, estimate: Estimate, seconds: float) -> bool:
         """Tell whether to stop after this much time; without a tolerance or a time budget, always."""
-        if not estimate.standard_errors.any() or (self.tolerance is None and self.time_budget is None):
+        if (self.tolerance is None and self.time_budget is None) or not estimate.standard_errors.any():
             return True
         if self.time_budget is not None and seconds >= self.time_budget:
             return True
@@ -144,7 +145,7 @@ def refined_shapley(game: Game, row: NDArray[Any], sampling: Sampling, stopping:
     rounds: list[Estimate] = []
     while len(rounds) < MOST_ROUNDS:
         rounds.append(kernel_shapley(game, row, replace(sampling, seed=sampling.seed + ROUND_STRIDE * len(rounds))))
-        mean = _mean(rounds)
+        mean = _mean(rounds) if len(rounds) > 1 else rounds[0]
         if stopping.is_met(mean, monotonic() - start):
             break
     return mean
@@ -162,31 +163,58 @@ def _regress(
     """Solve for what the controls leave over, and add their known Shapley values; both (n_outputs, n_players)."""
     outputs, controls = game.differences(row, players, plan)
     known = game.control_values(row)[:, players]  # (n_controls, n_players)
+    if not _are_mirrored(outputs, total):
+        return _estimate(game, players, plan, total, outputs=outputs, controls=controls, known=known)
+    values, errors = _estimate(
+        game, players, plan, total[:1], outputs=outputs[:, :, :1], controls=controls, known=known
+    )
+    return np.concatenate([values, -values]), np.concatenate([errors, errors])
+
+
+def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
+    """Tell whether there are two outputs, one the other's negative up to rounding, as of the two classes."""
+    if len(total) != 2:
+        return False
+    first, second = outputs[:, :, 0], outputs[:, :, 1]
+    is_mirrored = np.abs(first + second).max() <= ROUNDING[outputs.itemsize] * np.abs(first).max()
+    return bool(is_mirrored and abs(total.sum()) <= ROUNDING[total.itemsize] * np.abs(total).max())
+
+
+def _estimate(
+    game: Game,
+    players: NDArray[np.intp],
+    plan: Plan,
+    total: NDArray[np.float64],
+    *,
+    outputs: Numbers,
+    controls: Numbers,
+    known: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Turn a plan's differences into Shapley values and their standard errors, both (n_outputs, n_players)."""
     drawn = None if plan.draws is None else game.draw_marks.controls(players, plan)
     totals = known.sum(axis=1)
     left, scale, n_controls = subtract_controls(plan, total, outputs, controls, own_totals=totals, drawn=drawn)
     mean = mean_of_draws(left)
-    solved = plan.solver.solve(mean, total - totals @ scale)
+    solved = plan.solver.solve(mean.astype(np.float64, copy=False), total - totals @ scale)
     values = solved + known.T @ scale  # (n_players, n_outputs)
     # The controls' scale was fitted to the same draws: each takes a degree of freedom.
     freedom = len(left) / max(1, len(left) - n_controls)
     return values.T, np.sqrt(freedom) * _standard_errors(plan, left, mean, solved).T
 
 
-def _standard_errors(
-    plan: Plan, left: NDArray[np.float64], mean: NDArray[np.float64], solved: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _standard_errors(plan: Plan, left: Numbers, mean: Numbers, solved: NDArray[np.float64]) -> NDArray[np.float64]:
     """Estimate the standard error of each Shapley value from the residuals, pair by pair; (n_players, n_outputs).
 
     A pair errs because other coalitions of its size were not drawn (its residual, corrected for its leverage and for
     the share of its size that was taken) and because other background rows were not drawn (the spread over its draws).
     """
-    residual = (mean - plan.solver.signs @ solved) / np.maximum(1 - plan.solver.leverage, 0.1)[:, None]
-    unseen = plan.pairs.unseen[:, None]
+    solver, precision = plan.solver.like(left), left.dtype
+    residual = (mean - solver.signs @ solved.astype(precision)) / np.maximum(1 - solver.leverage, 0.1)[:, None]
+    unseen = plan.pairs.unseen.astype(precision, copy=False)[:, None]
     variance = unseen * residual**2
     n_draws = left.shape[1]
     if plan.draws is not None and n_draws > 1:
         deviation = left - mean[:, None]
         spread = np.einsum("pdk,pdk->pk", deviation, deviation) / (n_draws - 1)
-        variance = variance + (1 - unseen) * plan.draw_noise[:, None] * spread
-    return np.sqrt(plan.solver.squared @ variance)
+        variance = variance + (1 - unseen) * plan.draw_noise.astype(precision, copy=False)[:, None] * spread
+    return np.sqrt(solver.squared @ variance).astype(np.float64, copy=False)

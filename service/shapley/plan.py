@@ -7,8 +7,9 @@ about equally often. So coalitions and background are sampled at once, and the e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from scipy.linalg import cho_factor, cho_solve
 
 from service.shapley.background import Background
 from service.shapley.coalitions import Pairs, choose_pairs
+from service.shapley.kept import Kept
+
+Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a plan
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,15 @@ class Solver:
         """How much the variance of each pair's difference adds to that of each player, (n_players, n_pairs)."""
         return self.projection**2
 
+    @cached_property
+    def single(self) -> Solver:
+        """The same in single precision, for what comes in single precision and only has to be judged, not solved."""
+        return Solver(*(getattr(self, field.name).astype(np.float32) for field in fields(self)))
+
+    def like(self, numbers: NDArray[np.floating[Any]]) -> Solver:
+        """Return this solver in the precision of the numbers."""
+        return self.single if numbers.dtype == np.float32 else self
+
     @classmethod
     def factorise(cls, pairs: Pairs) -> Solver:
         """Solve the normal equations of a design with its constraint."""
@@ -64,7 +77,7 @@ class Solver:
         leverage = np.einsum("pm,mp->p", signs, projection)
         return cls(signs, projection, share, leverage, np.einsum("mp,mp->p", projection, projection))
 
-    def solve(self, differences: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(self, differences: NDArray[np.floating[Any]], total: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn values into Shapley values.
 
         Parameters
@@ -78,7 +91,7 @@ class Solver:
         -------
         ndarray of shape (n_players, n_outputs)
         """
-        return self.projection @ differences + np.outer(self.share, total)
+        return self.projection @ differences + np.outer(self.share, total.astype(self.share.dtype, copy=False))
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: what is made for a plan is kept by it
@@ -101,8 +114,21 @@ class Plan:
     draws: NDArray[np.intp] | None
     draw_noise: NDArray[np.float64]
 
+    @property
+    def is_exact(self) -> bool:
+        """True when every coalition meets the whole background: nothing is sampled."""
+        return self.draws is None and self.pairs.complete
 
-@lru_cache(maxsize=8)
+    @property
+    def nbytes(self) -> int:
+        """Its memory, with the forms of the solver that are made at first use."""
+        of_solver = self.solver.signs.nbytes * 9 // 2  # signs, projection and its squares, in double and in single
+        return self.pairs.members.nbytes + of_solver + (0 if self.draws is None else self.draws.nbytes)
+
+
+_plans: Kept[Plan] = Kept()  # a tolerance needs several for a row, the same ones for the next row
+
+
 def make_plan(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
     """Lay out the evaluations of a game; the same arguments give the same plan, made once and shared.
 
@@ -122,6 +148,11 @@ def make_plan(background: Background, n_players: int, coalitions: int, evaluatio
     ValueError
         When the budget is too small for the number of players.
     """
+    arguments = background, n_players, coalitions, evaluations, seed
+    return _plans.get(arguments, lambda: _laid_out(*arguments))
+
+
+def _laid_out(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
     pairs = choose_pairs(n_players, coalitions, seed)
     if evaluations is None or 2 * len(pairs.members) * len(background.rows) <= evaluations:
         return Plan(pairs, Solver.factorise(pairs), None, np.zeros(len(pairs.members)))

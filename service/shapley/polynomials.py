@@ -64,13 +64,14 @@ class PolynomialKernel:
         """Return what each feature adds to each scalar product, (n_rows, n_features, n_support)."""
         return self.grouping.add_up(rows[:, :, None] * self.support.T)
 
-    def readout(self, products: Floats) -> Floats:
-        """Turn scalar products (n, n_support) into margins (n, n_margins)."""
-        return (products + self.offset) ** self.degree @ self.dual.T + self.intercept
+    def readout(self, shifted: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Turn scalar products plus the offset, (n, n_support), into margins without intercept, (n, n_margins)."""
+        return shifted**self.degree @ self.dual.T.astype(shifted.dtype, copy=False)
 
     def margins(self, rows: Floats) -> Floats:
         """Evaluate the margins, shape (n_rows, n_margins)."""
-        return self.readout(rows @ self.support.T)
+        margins: Floats = self.readout(rows @ self.support.T + self.offset) + self.intercept
+        return margins
 
 
 def polynomial_shapley(kernel: PolynomialKernel, row: Floats, background: Background) -> Floats:

@@ -13,6 +13,7 @@ to change the result are left out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +24,17 @@ from service.shapley.background import Background
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan, Solver
+from service.shapley.plan import Plan, Precision, Solver
 from service.shapley.quadrature import unit_interval
 from service.shapley.tables import SideTables
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Numbers = NDArray[np.floating[Any]]
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
-SIDES_CHUNK = 2**20  # numbers per array while rows are evaluated
+ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
+SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
+LEAST = -1e4  # a logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none
 TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
 
 
@@ -52,7 +56,7 @@ class ProductKernel:
 
     def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins, shape (n_rows, n_margins)."""
-        step = max(1, SIDES_CHUNK // (rows.shape[1] * self.dual.shape[1]))
+        step = max(1, ROWS_AT_ONCE // (rows.shape[1] * self.dual.shape[1]))
         parts = [self.log_factors(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)]
         return np.exp(np.concatenate(parts)) @ self.dual.T + self.intercept
 
@@ -181,7 +185,15 @@ class ProductGame:
         outputs = background.outputs(lambda rows: link(kernel.margins(rows)))
         self.empty_value = background.weights @ outputs
         self.draw_marks = DrawMarks(background, grouping, outputs)
-        self.tables = SideTables(kernel.log_factors, background, grouping, np.exp)
+        self.tables = SideTables(kernel.log_factors, background, grouping, activation=np.exp)
+        self.precision: Precision = np.float64
+
+    def in_single_precision(self) -> ProductGame:
+        """Return the same game with its kernels in single precision, where something is sampled."""
+        other = copy(self)
+        other.precision = np.float32
+        other.draw_marks = self.draw_marks.in_single_precision()
+        return other
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
@@ -191,28 +203,27 @@ class ProductGame:
         """Return the output for `row`, shape (n_outputs,)."""
         return self.link(self.kernel.margins(row[None]))[0]
 
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
         """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
-        at_row = self.kernel.log_factors(row[None])[0][players]  # (n_players, n_support)
+        precision = np.float64 if plan.is_exact else self.precision
+        at_row = np.maximum(self.kernel.log_factors(row[None])[0][players], LEAST).astype(precision)
         members = plan.pairs.members
         first, second = (
-            self._margins(side, at_row, table)
-            for side, table in zip((members, ~members), self.tables.sides(players, plan), strict=True)
+            self._margins(side.astype(precision), at_row, table)
+            for side, table in zip((members, ~members), self.tables.sides(players, plan, precision), strict=True)
         )  # (n_pairs, n_draws, n_margins)
         outputs = [self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1) for side in (first, second)]
-        return self.tables.weighted(outputs[0] - outputs[1], plan), self.tables.weighted(first - second, plan)
+        both = self.tables.weighted(outputs[0] - outputs[1], plan), self.tables.weighted(first - second, plan)
+        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
 
-    def _margins(
-        self, side: NDArray[np.bool_], at_row: NDArray[np.float64], table: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        step = max(1, SIDES_CHUNK // self.kernel.dual.size)
+    def _margins(self, side: Numbers, at_row: Numbers, table: Numbers) -> NDArray[np.float64]:
+        dual = self.kernel.dual.T.astype(table.dtype, copy=False)
+        step = max(1, SIDES_CHUNK // dual.size)
         parts = [
-            np.matmul(table[i : i + step], np.exp(side[i : i + step] @ at_row)[:, :, None] * self.kernel.dual.T)
+            np.matmul(table[i : i + step], np.exp(side[i : i + step] @ at_row)[:, :, None] * dual)
             for i in range(0, len(side), step)
         ]
-        return np.concatenate(parts) + self.kernel.intercept
+        return np.concatenate(parts, dtype=np.float64) + self.kernel.intercept
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
