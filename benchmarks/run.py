@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from benchmarks import report
 from benchmarks.cases import CASES
-from benchmarks.peers import DEFAULT, TooSlowError, background_of, build, counted
+from benchmarks.peers import DEFAULT, TooSlowError, background_of, build, counted, handed
 from benchmarks.truth import Truth, relative_error
 
 BATCHES = (1, 32, 1000)
@@ -96,14 +96,16 @@ def measure_case(case, tools, cell_seconds, row_seconds):
 def accuracy(case, tool, explain, truths, row_seconds):
     """Explain the test rows once: errors, additivity, model rows. The first row alone says whether it is too slow."""
     rows = case.tests
+    one = handed(tool, case, rows[:1])
     with counted(case, row_seconds) as counter:
         began = time.perf_counter()
-        answer = explain(rows[:1])
+        answer = explain(one)
         first = time.perf_counter() - began
     rows = rows if first < 1 else rows[:4]
+    more = handed(tool, case, rows[1:])
     with counted(case) as others:
         began = time.perf_counter()
-        rest = explain(rows[1:])
+        rest = explain(more)
         seconds = (time.perf_counter() - began) / (len(rows) - 1)
     answer = replace(answer, values=np.concatenate([answer.values, rest.values]))
     full, own = truths[id(case.full)], truths[id(background_of(tool, case))]
@@ -151,8 +153,9 @@ def time_batch(case, n, cells, built, cell_seconds):
         for tool, (size, taken) in plans.items():
             if taken and (sum(taken) + taken[-1]) * size > cell_seconds:
                 continue  # what is slow gets one turn
+            batch = handed(tool, case, rows[turn : turn + size])  # other rows each turn, the same for all tools
             began = time.perf_counter()
-            built[tool](rows[turn : turn + size])  # other rows each turn, the same for all tools
+            built[tool](batch)
             taken.append((time.perf_counter() - began) / size)
     for cell in cells:
         size, taken = plans[cell["tool"]]
