@@ -26,6 +26,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SHOWN = 5  # differing numbers named in a refusal
+# What may be sampled in single precision: another processor rounds it otherwise, by so much of the largest number.
+SAMPLED, SHARE = ("local_importance_values", "standard_errors"), 1e-5
 
 
 def main(arguments: list[str]) -> int:
@@ -120,20 +122,34 @@ def url(path: str) -> str:
     return f"{'https' if os.environ.get('TLS_CERT_FILE') else 'http'}://127.0.0.1:{os.environ['PROBE_PORT']}{path}"
 
 
-def differing(expected: Any, got: Any, where: str = "answer") -> list[str]:
-    """Name where two JSON values differ; numbers may by a millionth, for another processor's arithmetic."""
+def differing(expected: Any, got: Any, where: str = "answer", within: float = 1e-9) -> list[str]:
+    """Name where two JSON values differ; numbers may by a millionth or by `within`, for another processor's arithmetic.
+
+    Importances may by a share of the largest of them.
+    """
     if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
-        inner = [(expected[key], got[key], f"{where}.{key}") for key in expected]
+        inner = [
+            (expected[key], got[key], f"{where}.{key}", SHARE * _largest(expected[key]) if key in SAMPLED else within)
+            for key in expected
+        ]
     elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
-        inner = [(one, other, f"{where}[{at}]") for at, (one, other) in enumerate(zip(expected, got, strict=True))]
+        pairs = enumerate(zip(expected, got, strict=True))
+        inner = [(one, other, f"{where}[{at}]", within) for at, (one, other) in pairs]
     else:
-        return [] if _same(expected, got) else [f"{where}: expected {_short(expected)}, got {_short(got)}"]
+        same = _same(expected, got, within)
+        return [] if same else [f"{where}: expected {_short(expected)}, got {_short(got)}"]
     return [found for pair in inner for found in differing(*pair)]
 
 
-def _same(expected: Any, got: Any) -> bool:
+def _largest(values: Any) -> float:
+    if isinstance(values, list):
+        return max(map(_largest, values), default=0.0)
+    return abs(values) if isinstance(values, float) else 0.0
+
+
+def _same(expected: Any, got: Any, within: float) -> bool:
     if isinstance(expected, float) and isinstance(got, float):
-        return math.isclose(expected, got, rel_tol=1e-6, abs_tol=1e-9)
+        return math.isclose(expected, got, rel_tol=1e-6, abs_tol=within)
     return bool(expected == got)
 
 

@@ -344,6 +344,16 @@ def test_answers_are_compared_number_by_number():
     assert differing([1], [1, 2]) == ["answer: expected [1], got [1, 2]"]
 
 
+def test_importances_are_compared_beside_the_largest_of_them():
+    """Those may be sampled in single precision, which another processor rounds otherwise; predictions never."""
+    expected = {"predictions": [1e-3, 1.0], "local_importance_values": [[0.5, 1e-6], [1e-6, 1e-6]]}
+    rounded = {**expected, "local_importance_values": [[0.5, 1.1e-6], [1e-6, 5.9e-6]]}
+    assert differing(expected, rounded) == []
+    other = {**expected, "local_importance_values": [[0.5, 1e-6], [1e-6, 6.1e-6]]}
+    assert differing(expected, other) == ["answer.local_importance_values[1][1]: expected 1e-06, got 6.1e-06"]
+    assert differing(expected, {**expected, "predictions": [1.00001e-3, 1.0]}) != []
+
+
 def test_a_refusal_shows_the_log_as_a_person_reads_it():
     """Level and message, a traceback line by line; requests are left out, and what is not JSON of this form stays."""
     lines = [
