@@ -78,7 +78,8 @@ class EntryScript:
             raise
         except BaseException as error:
             # sys.exit(), or a panic of a library in Rust, must not take the worker's other requests with it.
-            raise EntryScriptError(f"entry script {self.path}: run() failed with {error!r}") from error
+            did = f"called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"failed with {error!r}"
+            raise EntryScriptError(f"entry script {self.path}: run() {did}") from error
 
 
 def _load(path: Path) -> ModuleType:
