@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from deploy import build, locking, operations, render, rollout, secrets
+from deploy import build, locking, operations, render, secrets
 from deploy.config import Configuration, configuration, read
 from deploy.console import Console
 from deploy.context import dockerfile
@@ -20,8 +20,8 @@ from deploy.engine import Engine, address_from
 from deploy.errors import ConfigurationError, DeployError
 from deploy.scoring import curl, score, scoring_uri
 from deploy.specs import Release
-from deploy.state import look
 from deploy.status import as_text, status
+from deploy.targets import target_of
 from deploy.tunnel import forwarded_port, tunnel
 
 DESCRIPTION = """\
@@ -183,10 +183,8 @@ def _status(session: Session, arguments: argparse.Namespace) -> int:
 
 def _logs(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    for replica in look(engine, session.name).replicas:
-        print(f"--- {replica.name}")
-        for line in engine.logs(replica.id, arguments.lines):
-            print(line)
+    for replica, lines in target_of(engine, session.name).logs(engine, session.name, arguments.lines).items():
+        print(f"--- {replica}", *lines, sep="\n")
     return 0
 
 
@@ -232,7 +230,7 @@ def _scale(session: Session, arguments: argparse.Namespace) -> int:
 def _prune(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     with operations.working(engine, session.name, session.root, "prune", session.console):
-        forgotten = rollout.prune(engine, session.name, session.config.retain)
+        forgotten = operations.forget_old(engine, session.name, session.config.retain)
     session.console.say(f"Forgot {', '.join(forgotten) or 'nothing'}")
     return 0
 

@@ -19,14 +19,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from deploy import operations, rollout, secrets
+from deploy import operations, secrets
 from deploy.config import Configuration, configuration
 from deploy.console import Console
 from deploy.engine import Engine, address_from
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.scoring import score, scoring_uri
-from deploy.state import look
 from deploy.status import Status, status
+from deploy.targets import target_of
 from deploy.tunnel import tunnel
 
 
@@ -186,8 +186,8 @@ class Webservice:
 
     def get_logs(self, num_lines: int = 5000) -> str:
         """Return the last lines of every replica's log."""
-        replicas = look(self._engine, self.name).replicas
-        return "\n".join(line for replica in replicas for line in self._engine.logs(replica.id, num_lines))
+        found = target_of(self._engine, self.name).logs(self._engine, self.name, num_lines)
+        return "\n".join(line for lines in found.values() for line in lines)
 
     def get_keys(self) -> tuple[str, str]:
         """Return the primary and the secondary key.
@@ -239,7 +239,7 @@ class Webservice:
         self._opened.close()
 
     def _config(self) -> Configuration:
-        return rollout.kept(self._engine, self.name, look(self._engine, self.name).release).config
+        return operations.serving(self._engine, self.name).config
 
     def _begin(self, work: Any) -> None:
         if self._work is not None and self._work.is_alive():
