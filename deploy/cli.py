@@ -76,7 +76,9 @@ class Session:
         """Ask the service, with its key, wherever it is."""
         keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
         with forwarded_port(self.address, config.port) as port:
-            there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
+            there = operations.asked(engine, config)
+            if port != config.port:
+                there = replace(config, port=port, bind="127.0.0.1")
             return score(there, body, keys[0] if keys else "", self.root)
 
 
@@ -164,7 +166,7 @@ def _up(session: Session, arguments: argparse.Namespace) -> int:
 
 
 def _show_it_works(session: Session, engine: Engine, release: Release) -> None:
-    config, say = release.config, session.console.say
+    config, say = operations.asked(engine, release.config), session.console.say
     say(f"\nRelease {release.id} serves at {scoring_uri(config)}")
     if config.example:
         answer = session.score(engine, config, (session.root / config.example).read_bytes())
@@ -207,7 +209,7 @@ def _releases(session: Session, arguments: argparse.Namespace) -> int:
 def _rollback(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     release = operations.rollback(engine, session.name, session.root, session.console, arguments.release)
-    session.console.say(f"Release {release.id} serves again at {scoring_uri(release.config)}")
+    session.console.say(f"Release {release.id} serves again at {scoring_uri(operations.asked(engine, release.config))}")
     return 0
 
 

@@ -22,7 +22,7 @@ from deploy.locking import locked
 from deploy.preflight import Proof, preflight
 from deploy.releases import forget, kept, prune, record, releases
 from deploy.specs import Release
-from deploy.targets import Serving, target_of
+from deploy.targets import Serving, target_for, target_of
 
 
 @contextmanager
@@ -62,6 +62,7 @@ def up(engine: Engine, config: Configuration, root: Path, console: Console, fres
     DeployError
     """
     with working(engine, config.name, root, "up", console) as facts:
+        target_for(engine, config)
         check_properties(engine, config)
         release = build.build_release(engine, config, root, console, fresh)
         facts["release"] = release.id
@@ -75,7 +76,7 @@ def replace_by(engine: Engine, release: Release, console: Console) -> None:
     """Prove a release and let it replace what serves."""
     try:
         prove(engine, release, console)
-        target_of(engine, release.config.name).roll_out(engine, release, console)
+        target_for(engine, release.config).roll_out(engine, release, console)
     except BaseException:
         # A release that never served is nothing to go back to.
         state = look(engine, release.config.name)
@@ -111,7 +112,7 @@ def rollback(engine: Engine, name: str, root: Path, console: Console, to: str = 
         release = kept(engine, name, _complete(engine, name, wanted))
         facts["release"] = release.id
         prove(engine, release, console)
-        target_of(engine, name).roll_out(engine, release, console)
+        target_for(engine, release.config).roll_out(engine, release, console)
     return release
 
 
@@ -145,7 +146,8 @@ def change(engine: Engine, name: str, root: Path, console: Console, doing: str, 
 def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None:
     """Make a new primary key and keep the old one as the secondary: clients move over, then rotate once more.
 
-    The service reads the file again by itself when it has changed; nothing is restarted.
+    On one host the service reads the file again by itself; in a swarm, where a secret cannot be changed, the replicas
+    are replaced one by one.
 
     Raises
     ------
@@ -158,6 +160,11 @@ def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None
         if known is None:
             raise NotDeployedError(f"{name}: has no keys; set auth_enabled: true and deploy")
         secrets.write_keys(engine, name, (secrets.new_key(), known[0]))
+        try:
+            target_of(engine, name).renew(engine, now, console)
+        except BaseException:
+            secrets.write_keys(engine, name, known)  # those that the replicas still have
+            raise
 
 
 def down(engine: Engine, name: str, root: Path, console: Console) -> None:
@@ -171,6 +178,11 @@ def down(engine: Engine, name: str, root: Path, console: Console) -> None:
         for image in [*engine.images(name, specs.IMAGE), *engine.images(name, specs.STAGE)]:
             engine.remove_image(image["Id"])
     console.say(f"{name}: nothing is deployed")
+
+
+def asked(engine: Engine, config: Configuration) -> Configuration:
+    """Return a configuration with the address at which its deployment is asked."""
+    return target_of(engine, config.name).asked(engine, config)
 
 
 def look(engine: Engine, name: str) -> Serving:

@@ -24,9 +24,11 @@ class ReplicaStatus:
         How often something in it was killed for exceeding the memory limit since it started. gunicorn starts a killed
         worker anew and the engine never hears of it, so this is read from the control group.
     memory, memory_limit : int
-        Bytes.
+        Bytes; `memory` is 0 where it cannot be asked for.
     cpu_cores : float
         The limit.
+    node : str
+        The host, where there are several.
     """
 
     name: str
@@ -38,11 +40,20 @@ class ReplicaStatus:
     memory: int
     memory_limit: int
     cpu_cores: float
+    node: str = ""
 
     @property
     def fine(self) -> bool:
         """Whether it serves."""
         return self.state == "running" and self.health in ("healthy", "starting")
+
+
+@dataclass(frozen=True)
+class Troubles:
+    """What is amiss beside the replicas, and what failed before: sentences."""
+
+    now: tuple[str, ...] = ()
+    past: tuple[str, ...] = ()
 
 
 def replicas(engine: Engine, name: str) -> list[ReplicaStatus]:

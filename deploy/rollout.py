@@ -37,7 +37,6 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
         When a new replica does not become ready; the old ones serve as before.
     EngineError
     """
-    check_kernel(engine)
     before = look(engine, release.config.name)
     anchor = find_anchor(engine, before, release)
     with console.step(f"Starting {release.config.replicas} x release {release.id} beside what serves") as found:

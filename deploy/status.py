@@ -9,7 +9,7 @@ from typing import Any
 from deploy import locking
 from deploy.engine import Engine
 from deploy.releases import releases
-from deploy.replicas import ReplicaStatus
+from deploy.replicas import ReplicaStatus, Troubles
 from deploy.scoring import scoring_uri
 from deploy.targets import target_of
 
@@ -27,6 +27,7 @@ class Status:
     properties: dict[str, str]
     scoring_uri: str
     replicas: list[ReplicaStatus]
+    troubles: Troubles
     releases: list[dict[str, Any]]
     locked_by: dict[str, Any] | None
 
@@ -41,17 +42,18 @@ def status(engine: Engine, name: str) -> Status:
     state = target.look(engine, name)
     known = releases(engine, name)
     config = next((release.config for release in known if release.id == state.release), None)
-    replicas = target.replicas(engine, name)
+    replicas, troubles = target.replicas(engine, name), target.troubles(engine, name)
     return Status(
         name=name,
-        state=_verdict(replicas, state.moving, config.replicas if config else 0),
+        state=_verdict(replicas, state.moving, bool(troubles.now), config.replicas if config else 0),
         release=state.release,
         previous=state.previous,
         description=config.description if config else "",
         tags=dict(config.tags) if config else {},
         properties=dict(config.properties) if config else {},
-        scoring_uri=scoring_uri(config) if config else "",
+        scoring_uri=scoring_uri(target.asked(engine, config)) if config else "",
         replicas=replicas,
+        troubles=troubles,
         releases=[{"id": one.id, "created": one.created, "content": one.content} for one in known],
         locked_by=locking.holder(engine, name),
     )
@@ -66,6 +68,8 @@ def as_text(found: Status) -> str:
     lines += [_line(replica) for replica in found.replicas]
     lines += [f"  killed for exceeding the memory limit: {replica.oom_kills} x in {replica.name}; raise memory_gb, or "
               "send fewer rows at once" for replica in found.replicas if replica.oom_kills]  # fmt: skip
+    lines += [f"  amiss: {trouble}" for trouble in found.troubles.now]
+    lines += [f"  before: {trouble}" for trouble in found.troubles.past]
     for one in found.releases:
         mark = {found.release: "serves", found.previous: "`rollback` goes there"}.get(one["id"], "")
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one["created"]))
@@ -82,16 +86,18 @@ def _line(replica: ReplicaStatus) -> str:
         replica.state,
         replica.health,
         *([f"{replica.restarts} restarts"] if replica.restarts else []),
-        f"{replica.memory / 2**20:.0f} of {replica.memory_limit / 2**20:.0f} MB",
+        f"{f'{replica.memory / 2**20:.0f} of ' if replica.memory else 'at most '}{replica.memory_limit / 2**20:.0f} MB",
         f"{replica.cpu_cores:g} CPU",
         f"since {replica.started[:19].replace('T', ' ')} UTC",
     ]
-    return f"  {replica.name}: {', '.join(facts)}"
+    return f"  {replica.name}{f' on {replica.node}' if replica.node else ''}: {', '.join(facts)}"
 
 
-def _verdict(replicas: list[ReplicaStatus], moving: bool, wanted: int) -> str:
+def _verdict(replicas: list[ReplicaStatus], moving: bool, troubled: bool, wanted: int) -> str:
     if not replicas:
         return "Absent"
     if moving:
         return "Transitioning"
+    if troubled:
+        return "Unhealthy"
     return "Healthy" if len(replicas) == wanted and all(replica.fine for replica in replicas) else "Unhealthy"

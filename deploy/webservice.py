@@ -155,7 +155,7 @@ class Webservice:
     @property
     def scoring_uri(self) -> str:
         """Where rows are POSTed to."""
-        return scoring_uri(self._config())
+        return scoring_uri(self._asked())
 
     def status(self) -> Status:
         """Return everything that is known about it."""
@@ -180,7 +180,7 @@ class Webservice:
             When the service refuses, or does not answer.
         """
         body = data if isinstance(data, str | bytes) else json.dumps(data)
-        config = self._config()
+        config = self._asked()
         keys = self.get_keys() if config.auth_enabled else ("", "")
         return json.loads(score(config, body.encode() if isinstance(body, str) else body, keys[0], self._root))
 
@@ -240,6 +240,9 @@ class Webservice:
 
     def _config(self) -> Configuration:
         return operations.serving(self._engine, self.name).config
+
+    def _asked(self) -> Configuration:
+        return operations.asked(self._engine, self._config())
 
     def _begin(self, work: Any) -> None:
         if self._work is not None and self._work.is_alive():
