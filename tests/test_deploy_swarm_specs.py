@@ -12,7 +12,7 @@ from deploy.errors import ConfigurationError
 from deploy.specs import SECOND, Release
 from deploy.swarm import proxy, secrets, specs
 from deploy.swarm.api import unpacked
-from deploy.swarm.rollout import Patience
+from deploy.swarm.rollout import Patience, takes_tasks
 from deploy.swarm.state import State, current, failed, label, runs, wanted, words
 
 CONFIG = configuration(
@@ -196,6 +196,15 @@ def test_where_an_update_stands(update, moving):
     state = State({"Spec": spec, **({"UpdateStatus": {"State": update}} if update else {})}, None)
     assert (state.moving, state.release, state.previous, state.times) == (moving, "new", "old", 0)
     assert State(None, None).release == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "availability", "takes"),
+    [("ready", "active", True), ("down", "active", False), ("ready", "drain", False)],
+)
+def test_a_host_that_is_down_or_drained_takes_no_replica(state, availability, takes):
+    """So replicas that share the only other one are spread as far as can be."""
+    assert takes_tasks({"Status": {"State": state}, "Spec": {"Availability": availability}}) == takes
 
 
 def test_patience_ends_unless_something_moves(monkeypatch):

@@ -122,15 +122,15 @@ def _spread(engine: Engine, release: Release, body: Body, console: Console) -> N
 
 def all_on_one_host(swarm: Swarm, state: State) -> bool:
     """Say whether several replicas share a host while another is free."""
-    free = [
-        one
-        for one in swarm.nodes().values()
-        if one["Status"]["State"] == "ready" and one["Spec"]["Availability"] == "active"
-    ]
-    places = (
-        [task.get("NodeID") for task in swarm.tasks(state.replicas["ID"]) if wanted(task)] if state.replicas else []
-    )
-    return len(free) > 1 and len(places) > 1 and len(set(places)) == 1
+    hosts = [node for node in swarm.nodes().values() if takes_tasks(node)]
+    tasks = swarm.tasks(state.replicas["ID"]) if state.replicas else []
+    places = [task.get("NodeID") for task in tasks if wanted(task)]
+    return len(hosts) > 1 and len(places) > 1 and len(set(places)) == 1
+
+
+def takes_tasks(node: Listed) -> bool:
+    """Say whether a host is there, and takes what is given to it."""
+    return bool(node["Status"]["State"] == "ready" and node["Spec"]["Availability"] == "active")
 
 
 def _apply(engine: Engine, release: Release, before: State, body: Body, console: Console) -> None:
