@@ -94,7 +94,7 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
             network,
             secrets.for_replicas(found),
             previous=_previous(before, release),
-            times=before.times + 1,
+            times=_latest(swarm, before) + 1,
         )
         with console.step(f"Starting {config.replicas} x release {release.id}, one replica at a time") as said:
             _apply(engine, release, before, body, console)
@@ -438,6 +438,12 @@ def _id(state: State, name: str) -> str:
     if state.replicas is None:
         raise EngineError(f"{name}: its service was removed from the swarm by somebody else; deploy again")
     return str(state.replicas["ID"])
+
+
+def _latest(swarm: Swarm, before: State) -> int:
+    # A rollout that was taken back has left tasks with a number that the description has no more.
+    tasks = swarm.tasks(before.replicas["ID"]) if before.replicas else []
+    return max([before.times, *(times({"TaskTemplate": task["Spec"]}) for task in tasks)])
 
 
 def _same_scheme(engine: Engine, before: State, config: Configuration) -> None:
