@@ -130,10 +130,20 @@ class Host:
 
 
 class Cluster:
-    """A manager, a worker and a registry that both pull from."""
+    """A manager, a worker that joins when it is told to, and a registry that both pull from."""
 
     def __init__(self, manager, worker, registry):
         self.manager, self.worker, self.registry = manager, worker, registry
+        manager.docker("swarm", "init", "--advertise-addr", manager.address)
+        self._joined = False
+
+    def join(self):
+        """Make the worker a host of the swarm; once is enough."""
+        if not self._joined:
+            token = self.manager.docker("swarm", "join-token", "--quiet", "worker")
+            there = f"{self.manager.address}:2377"
+            self.worker.docker("swarm", "join", "--token", token, "--advertise-addr", self.worker.address, there)
+            self._joined = True
 
 
 @contextmanager
@@ -150,11 +160,7 @@ def cluster():
             opened.callback(hosts[-1].remove)
             hosts[-1].connect(switch)
             hosts[-1].start(registry)
-        manager, worker = hosts
-        manager.docker("swarm", "init", "--advertise-addr", manager.address)
-        token = manager.docker("swarm", "join-token", "--quiet", "worker")
-        worker.docker("swarm", "join", "--token", token, "--advertise-addr", worker.address, f"{manager.address}:2377")
-        yield Cluster(manager, worker, registry)
+        yield Cluster(*hosts, registry)
 
 
 @contextmanager

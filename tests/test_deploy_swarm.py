@@ -101,7 +101,8 @@ def engine(hosts):
 
 @pytest.fixture
 def deployment(engine, project, hosts):
-    """The one deployment, whatever the tests before have made of it."""
+    """The one deployment, whatever the tests before have made of it; on both hosts."""
+    hosts.join()
     made = deployment_on(engine, project, f"{hosts.registry}/scoring")
     made.url = hosts.manager.url
     return made
@@ -169,6 +170,15 @@ def stands_alone(deployment):
     assert leftovers(engine, NAME) == []
     assert locking.holder(engine, NAME) is None
     assert status(engine, NAME).state == "Healthy", as_text(status(engine, NAME))
+
+
+def test_one_host_needs_no_registry(engine, project, one):
+    """It has the image; the second host is not there yet."""
+    alone = deployment_on(engine, project, "")
+    alone.up(replicas=1)
+    assert json.loads(ask(alone, one))["predictions"]
+    stands_alone(alone)
+    target_of(engine, NAME).remove(engine, NAME, alone)
 
 
 def test_a_swarm_with_several_nodes_needs_a_registry(deployment):
