@@ -33,8 +33,8 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients train train-regression serve test fuzz lint format audit bench bench-service \
-	deploy status logs score rollback undeploy lock clean
+.PHONY: help setup setup-dev setup-clients train train-regression serve test test-swarm fuzz lint format audit bench \
+	bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) un
 
 test: $(DEV) $(CLIENTS) ## run the tests
 	$(BIN)/python -m pytest
+
+# It needs root, for network namespaces.
+test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they start
+	.ci/swarm
+	REQUIRE_SWARM=1 BASE_IMAGE=scoring-base:bookworm $(BIN)/python -m pytest --capture=no tests/test_deploy_swarm.py
 
 fuzz: $(DEV) ## run the generated bodies at length: 100,000 of them
 	FUZZ_BODIES=100000 $(BIN)/python -m pytest --capture=no tests/test_fuzz.py

@@ -11,6 +11,8 @@ one module talks to the engine (``engine``), the rest is the order in which thin
 ``preflight``     proves a release before it gets a request, with ``probe`` inside the container
 ``state``         what runs, read from the engine
 ``rollout``       replaces one release by another, and mends what an interruption left
+``releases``      those that are kept; ``replicas`` how those that serve are; ``interrupts`` what Ctrl-C must wait for
+``targets``       what differs between one host and more of them; ``swarm`` is the other one: start with its docstring
 ``sbom``          lists what is in an image; ``render`` writes manifests for clusters, ``tunnel`` reaches other hosts
 ``operations``    the verbs; ``locking``, ``audit``, ``secrets`` and ``status`` are what they use
 ``cli``           the command line, ``webservice`` the same from Python

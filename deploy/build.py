@@ -17,9 +17,10 @@ from deploy.config import Configuration
 from deploy.console import Console
 from deploy.context import Context, gather, last_lines
 from deploy.engine import Engine
-from deploy.errors import BuildError, ConflictError, EngineError
+from deploy.errors import BuildError, EngineError
 from deploy.pip_settings import pip_files
-from deploy.specs import LABEL, Release
+from deploy.releases import record
+from deploy.specs import Release
 
 HOW_TO_MAKE_A_BASE = (
     "where no registry can be reached, `dockerfiles/base.sh` makes a base with debootstrap: then deploy with "
@@ -126,28 +127,3 @@ def content_hash(engine: Engine, name: str, image: str) -> str:
         return engine.read_file(reader, "/app/content.sha256").decode().strip()
     finally:
         engine.remove(reader)
-
-
-def record(engine: Engine, release: Release) -> Release:
-    """Keep a release on the engine; one that is kept already stays as it is."""
-    name = f"{release.config.name}-release-{release.id}"
-    try:
-        engine.create(name, specs.release_record(release))
-    except ConflictError:
-        kept = engine.inspect(name)["Config"]["Labels"]
-        return specs.release_from(kept, release.image)
-    return release
-
-
-def releases(engine: Engine, name: str) -> list[Release]:
-    """List the releases that are kept, oldest first."""
-    kept = engine.containers(name, specs.RELEASE)
-    found = [specs.release_from(dict(container.labels), container.image) for container in kept]
-    return sorted(found, key=lambda release: release.created)
-
-
-def forget(engine: Engine, name: str, release: str) -> None:
-    """Remove a release's record."""
-    for container in engine.containers(name, specs.RELEASE):
-        if container.labels[f"{LABEL}release"] == release:
-            engine.remove(container.id)

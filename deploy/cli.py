@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy import build, locking, operations, render, rollout, secrets
+from deploy import build, locking, operations, render, secrets
 from deploy.config import Configuration, configuration, read
 from deploy.console import Console
 from deploy.context import dockerfile
@@ -20,8 +20,8 @@ from deploy.engine import Engine, address_from
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.scoring import curl, score_at, scoring_uri, seen_from_here
 from deploy.specs import Release
-from deploy.state import look
 from deploy.status import as_text, status
+from deploy.targets import target_of
 from deploy.tunnel import tunnel
 
 DESCRIPTION = """\
@@ -77,10 +77,14 @@ class Session:
         """Says on which host loopback is meant, when it is that of a host behind ssh."""
         return f" on {urlsplit(self.address).hostname}" if self.address.startswith("ssh://") else ""
 
+    def seen(self, engine: Engine, config: Configuration) -> Configuration:
+        """Return a configuration with the address at which it is asked from here."""
+        return seen_from_here(self.address, operations.asked(engine, config))
+
     def score(self, engine: Engine, config: Configuration, body: bytes) -> bytes:
         """Ask the service, with its key, wherever it is."""
         keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
-        return score_at(self.address, config, body, keys[0] if keys else "", self.root)
+        return score_at(self.address, operations.asked(engine, config), body, keys[0] if keys else "", self.root)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,7 +172,7 @@ def _up(session: Session, arguments: argparse.Namespace) -> int:
 
 def _show_it_works(session: Session, engine: Engine, release: Release) -> None:
     config, say = release.config, session.console.say
-    seen = seen_from_here(session.address, config)
+    seen = session.seen(engine, config)
     say(f"\nRelease {release.id} serves at {scoring_uri(seen)}{session.elsewhere}")
     if config.example:
         answer = session.score(engine, config, (session.root / config.example).read_bytes())
@@ -187,13 +191,11 @@ def _status(session: Session, arguments: argparse.Namespace) -> int:
 
 def _logs(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    replicas = look(engine, session.name).replicas
-    if not replicas:
+    found = target_of(engine, session.name).logs(engine, session.name, arguments.lines)
+    if not found:
         raise _nothing(session)
-    for replica in replicas:
-        print(f"--- {replica.name}")
-        for line in engine.logs(replica.id, arguments.lines):
-            print(line)
+    for replica, lines in found.items():
+        print(f"--- {replica}", *lines, sep="\n")
     return 0
 
 
@@ -218,7 +220,8 @@ def _releases(session: Session, arguments: argparse.Namespace) -> int:
 def _rollback(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     release = operations.rollback(engine, session.name, session.root, session.console, arguments.release)
-    session.console.say(f"Release {release.id} serves again at {scoring_uri(release.config)}")
+    uri = scoring_uri(session.seen(engine, release.config))
+    session.console.say(f"Release {release.id} serves again at {uri}{session.elsewhere}")
     return 0
 
 
@@ -244,7 +247,7 @@ def _scale(session: Session, arguments: argparse.Namespace) -> int:
 def _prune(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     with operations.working(engine, session.name, session.root, "prune", session.console):
-        forgotten = rollout.prune(engine, session.name, session.config.retain)
+        forgotten = operations.forget_old(engine, session.name, session.config.retain)
     session.console.say(f"Forgot {', '.join(forgotten) or 'nothing'}")
     return 0
 

@@ -20,6 +20,7 @@ from deploy.errors import ConfigurationError
 
 Check = Callable[[str, Any], Any]
 
+REPOSITORY = r"|[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"
 NAME = r"[a-z]([-a-z0-9]{1,30}[a-z0-9])"
 # Scalars that are tried out often; the whole of the rest is `--set key=value`.
 FROM_ENVIRONMENT = ("cpu_cores", "memory_gb", "replicas", "workers", "threads", "port", "base_image")
@@ -85,6 +86,9 @@ class Configuration:
     port: int = 8080
     bind: str = "127.0.0.1"
     engine: str = ""
+    target: str = "host"
+    registry: str = ""
+    proxy_image: str = "haproxy:3.2.18"
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
@@ -221,6 +225,11 @@ def _fit_together(config: Configuration) -> None:
         raise ConfigurationError("tls: expected a certificate and its key, got one of them")
     if config.timeouts.drain > 20:
         raise ConfigurationError(f"timeouts.drain: expected at most 20 seconds, got {config.timeouts.drain}")
+    if config.target == "swarm" and config.bind != "0.0.0.0":
+        raise ConfigurationError(
+            f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a port on all "
+            "addresses of its managers"
+        )
     reserved = sorted(RESERVED & set(config.env))
     if reserved:
         raise ConfigurationError(f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml")
@@ -323,6 +332,9 @@ CHECKS: dict[str, Check] = {
     "port": _number(int, 1, 65535),
     "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
     "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),
+    "target": _text("host|swarm", "host or swarm"),
+    "registry": _text(REPOSITORY, "a repository such as registry.example:5000/scoring, without a tag"),
+    "proxy_image": _text(r"\S+", "the name of an image"),
     "description": _text(),
     "tags": _labels,
     "properties": _labels,

@@ -232,7 +232,7 @@ class Engine:
     def pull(self, image: str, on_line: Callable[[str], None]) -> None:
         """Fetch an image from its registry."""
         with translated(f"pulling {image}"):
-            _follow(self.api.pull(image, stream=True, decode=True), on_line)
+            follow(self.api.pull(image, stream=True, decode=True), on_line)
 
     def build(self, archive: bytes, options: Mapping[str, Any], on_line: Callable[[str], None]) -> None:
         """Build an image from a context in memory; what the steps say goes to `on_line`.
@@ -244,7 +244,7 @@ class Engine:
         """
         with translated("building the image"):
             stream = self.api.build(fileobj=io.BytesIO(archive), custom_context=True, decode=True, **options)
-            _follow(stream, on_line)
+            follow(stream, on_line)
 
     def empty_image(self) -> str:
         """Make sure that there is an image with nothing in it, and return its name."""
@@ -271,8 +271,8 @@ def _innermost(error: BaseException) -> BaseException:
     return error if inner is None else _innermost(inner)
 
 
-def _follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:
-    # To the end even after an error, which closes the connection.
+def follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:
+    """Hand on what the engine says while it works, to the end even after an error, which closes the connection."""
     error = ""
     for event in events:
         error = str(event.get("error", error))

@@ -11,29 +11,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy import build, rollout, secrets, specs
+from deploy import build, secrets, specs
 from deploy.audit import audited
 from deploy.config import Configuration
 from deploy.console import Console
 from deploy.engine import Engine
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
+from deploy.interrupts import uninterrupted
 from deploy.locking import locked
 from deploy.preflight import Proof, preflight
+from deploy.releases import forget, kept, prune, record, releases
 from deploy.specs import Release
-from deploy.state import look
+from deploy.targets import Serving, target_for, target_of
 
 
 @contextmanager
 def working(engine: Engine, name: str, root: Path, doing: str, console: Console) -> Iterator[dict[str, Any]]:
     """Hold the lock, write the audit, begin from a sound state and leave one behind."""
     with audited(root, name, doing) as facts, locked(engine, name, doing):
-        rollout.heal(engine, name, console)
+        target_of(engine, name).heal(engine, name, console)
         try:
             yield facts
         except BaseException:
             # Whatever was interrupted wherever: one whole generation stays, and nothing beside it.
-            with rollout.uninterrupted("tidying up", console), suppress(DeployError):
-                rollout.heal(engine, name, console)
+            with uninterrupted("tidying up", console), suppress(DeployError):
+                target_of(engine, name).heal(engine, name, console)
             raise
 
 
@@ -60,12 +62,13 @@ def up(engine: Engine, config: Configuration, root: Path, console: Console, fres
     DeployError
     """
     with working(engine, config.name, root, "up", console) as facts:
+        target_for(engine, config)
         check_properties(engine, config)
         release = build.build_release(engine, config, root, console, fresh)
         facts["release"] = release.id
         secrets.prepare(engine, config, root)
         replace_by(engine, release, console)
-        facts["pruned"] = rollout.prune(engine, config.name, config.retain)
+        facts["pruned"] = forget_old(engine, config.name, config.retain)
     return release
 
 
@@ -73,12 +76,12 @@ def replace_by(engine: Engine, release: Release, console: Console) -> None:
     """Prove a release and let it replace what serves."""
     try:
         prove(engine, release, console)
-        rollout.roll_out(engine, release, console)
+        target_for(engine, release.config).roll_out(engine, release, console)
     except BaseException:
         # A release that never served is nothing to go back to.
         state = look(engine, release.config.name)
         if release.id not in (state.release, state.previous):
-            build.forget(engine, release.config.name, release.id)
+            forget(engine, release.config.name, release.id)
         raise
 
 
@@ -106,10 +109,10 @@ def rollback(engine: Engine, name: str, root: Path, console: Console, to: str = 
         wanted = to or look(engine, name).previous
         if not wanted:
             raise NotDeployedError(f"{name}: no release served before this one; `python -m deploy releases` lists all")
-        release = rollout.kept(engine, name, _complete(engine, name, wanted))
+        release = kept(engine, name, _complete(engine, name, wanted))
         facts["release"] = release.id
         prove(engine, release, console)
-        rollout.roll_out(engine, release, console)
+        target_for(engine, release.config).roll_out(engine, release, console)
     return release
 
 
@@ -124,7 +127,7 @@ def serving(engine: Engine, name: str) -> Release:
     release = look(engine, name).release
     if not release:
         raise NotDeployedError(f"{name}: nothing is deployed; `make deploy` deploys it")
-    return rollout.kept(engine, name, release)
+    return kept(engine, name, release)
 
 
 def change(engine: Engine, name: str, root: Path, console: Console, doing: str, **changes: Any) -> Release:
@@ -133,17 +136,18 @@ def change(engine: Engine, name: str, root: Path, console: Console, doing: str, 
         now = serving(engine, name)
         config = replace(now.config, **changes)
         changed = replace(now, id=build.release_id(now.image, config), config=config)
-        facts["release"] = build.record(engine, changed).id
+        facts["release"] = record(engine, changed).id
         secrets.prepare(engine, config, root)
         replace_by(engine, changed, console)
-        rollout.prune(engine, name, config.retain)
+        forget_old(engine, name, config.retain)
     return changed
 
 
 def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None:
     """Make a new primary key and keep the old one as the secondary: clients move over, then rotate once more.
 
-    The service reads the file again by itself when it has changed; nothing is restarted.
+    On one host the service reads the file again by itself; in a swarm, where a secret cannot be changed, the replicas
+    are replaced one by one.
 
     Raises
     ------
@@ -156,12 +160,17 @@ def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None
         if known is None:
             raise NotDeployedError(f"{name}: has no keys; set auth_enabled: true and deploy")
         secrets.write_keys(engine, name, (secrets.new_key(), known[0]))
+        try:
+            target_of(engine, name).renew(engine, now, console)
+        except BaseException:
+            secrets.write_keys(engine, name, known)  # those that the replicas still have
+            raise
 
 
 def down(engine: Engine, name: str, root: Path, console: Console) -> None:
     """Remove everything that is deployed under a name: containers, releases, keys, images. Twice is as good as once."""
     with audited(root, name, "down"), locked(engine, name, "down"):
-        rollout.retire(engine, look(engine, name).replicas, console)
+        target_of(engine, name).remove(engine, name, console)
         for container in engine.containers(name):
             if container.label("role") != specs.LOCK:
                 engine.remove(container.id)
@@ -171,9 +180,25 @@ def down(engine: Engine, name: str, root: Path, console: Console) -> None:
     console.say(f"{name}: nothing is deployed")
 
 
+def asked(engine: Engine, config: Configuration) -> Configuration:
+    """Return a configuration with the address at which its deployment is asked."""
+    return target_of(engine, config.name).asked(engine, config)
+
+
+def look(engine: Engine, name: str) -> Serving:
+    """Say what serves under a name."""
+    return target_of(engine, name).look(engine, name)
+
+
+def forget_old(engine: Engine, name: str, retain: int) -> list[str]:
+    """Forget the oldest releases beyond `retain`, but not the one that serves nor the one before; return their ids."""
+    state = look(engine, name)
+    return prune(engine, name, retain, {state.release, state.previous})
+
+
 def check_properties(engine: Engine, config: Configuration) -> None:
     """Refuse other properties than those that the deployment began with."""
-    known = build.releases(engine, config.name)
+    known = releases(engine, config.name)
     if known and dict(known[-1].config.properties) != dict(config.properties):
         raise ConfigurationError(
             f"properties: fixed with the first deploy as {dict(known[-1].config.properties)}, got "
@@ -183,5 +208,5 @@ def check_properties(engine: Engine, config: Configuration) -> None:
 
 def _complete(engine: Engine, name: str, start: str) -> str:
     # The first digits of an id will do, as long as they name one release.
-    found = [release.id for release in build.releases(engine, name) if release.id.startswith(start)]
+    found = [release.id for release in releases(engine, name) if release.id.startswith(start)]
     return found[0] if len(found) == 1 else start

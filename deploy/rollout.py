@@ -8,19 +8,15 @@ Rolling back is the same with a release that is kept. Next: `deploy.operations`.
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
-
 from deploy import specs
-from deploy.build import forget, releases
 from deploy.console import Console
 from deploy.engine import Container, Engine
-from deploy.errors import EngineError, NotDeployedError, RefusedError
+from deploy.errors import EngineError, RefusedError
+from deploy.interrupts import accepted, uninterrupted
 from deploy.preflight import wait_until_ready
+from deploy.releases import kept
 from deploy.specs import Release
-from deploy.state import State, look
+from deploy.state import State, look, remove_leftovers
 
 OLDEST_KERNEL = (5, 14)
 
@@ -41,7 +37,6 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
         When a new replica does not become ready; the old ones serve as before.
     EngineError
     """
-    check_kernel(engine)
     before = look(engine, release.config.name)
     anchor = find_anchor(engine, before, release)
     with console.step(f"Starting {release.config.replicas} x release {release.id} beside what serves") as found:
@@ -127,15 +122,20 @@ def heal(engine: Engine, name: str, console: Console) -> bool:
     For whatever a killed deployment, a killed engine or a reboot has left.
     """
     state = look(engine, name)
-    for leftover in state.leftovers:
-        console.say(f"Removing {leftover.name}, left by a deployment that was interrupted")
-        engine.remove(leftover.id)
-    healed = bool(state.leftovers)
+    healed = remove_leftovers(engine, name, console)
     if not state.generations:
         for anchor in state.anchors:
             engine.remove(anchor.id)
         return healed or bool(state.anchors)
     return any([_one_generation(engine, name, state, console), _all_running(engine, name, console), healed])
+
+
+def remove(engine: Engine, name: str, console: Console) -> None:
+    """Let the replicas end their requests, and remove them with their anchors."""
+    state = look(engine, name)
+    retire(engine, state.replicas, console)
+    for anchor in state.anchors:
+        engine.remove(anchor.id)
 
 
 def _one_generation(engine: Engine, name: str, state: State, console: Console) -> bool:
@@ -184,67 +184,3 @@ def _anchor_of(engine: Engine, replica: Container) -> str:
 def _previous(before: State, release: Release) -> str:
     # Deploying the same release once more does not change what rolling back means.
     return before.previous if before.release == release.id else before.release
-
-
-def kept(engine: Engine, name: str, release: str) -> Release:
-    """Find a release that is kept.
-
-    Raises
-    ------
-    NotDeployedError
-        When there is no such release; the message names those that are.
-    """
-    known = {found.id: found for found in releases(engine, name)}
-    if release not in known:
-        listed = ", ".join(known) or "none"
-        raise NotDeployedError(f"{name}: expected a release that is kept ({listed}), got {release or 'none'!r}")
-    return known[release]
-
-
-@contextmanager
-def accepted(release: Release, console: Console) -> Iterator[None]:
-    """Finish what must not be left half done: the release serves already."""
-    with uninterrupted(f"release {release.id} serves already; finishing", console):
-        yield
-
-
-@contextmanager
-def uninterrupted(doing: str, console: Console | None = None) -> Iterator[None]:
-    """Answer Ctrl-C with a word on what is being finished; the second one interrupts."""
-
-    def answer(signum: int, frame: FrameType | None) -> None:
-        if console is not None:
-            console.say(f"  {doing}; once more to leave it to `python -m deploy status --heal`")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    previous = None
-    with suppress(ValueError):  # not in the main thread, so no Ctrl-C comes here
-        previous = signal.signal(signal.SIGINT, answer)
-    try:
-        yield
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGINT, previous)
-
-
-def prune(engine: Engine, name: str, retain: int) -> list[str]:
-    """Forget the oldest releases beyond `retain`, never the one that serves nor the one before, and free their images.
-
-    Returns
-    -------
-    list of str
-        The releases that are forgotten.
-    """
-    state = look(engine, name)
-    needed = {state.release, state.previous}
-    known = releases(engine, name)
-    spare = [release for release in known if release.id not in needed]
-    surplus = spare[: max(0, len(known) - retain)]
-    for release in surplus:
-        forget(engine, name, release.id)
-    in_use = {container.image for container in engine.containers(name)}
-    unused = [image for image in engine.images(name, specs.IMAGE) if image["Id"] not in in_use]
-    # The newest stage stays: the next build starts from it.
-    for image in [*unused, *engine.images(name, specs.STAGE)[1:]]:
-        engine.remove_image(image["Id"])
-    return [release.id for release in surplus]

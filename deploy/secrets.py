@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from deploy import specs
@@ -20,6 +21,7 @@ from deploy.errors import ConfigurationError, NotFoundError
 
 Pair = tuple[str, str]
 MODE = 0o400
+SALT = "salt"  # for the names of copies that a swarm keeps
 
 
 def prepare(engine: Engine, config: Configuration, root: Path, environ: Mapping[str, str] | None = None) -> None:
@@ -51,19 +53,31 @@ def prepare(engine: Engine, config: Configuration, root: Path, environ: Mapping[
     if config.tls.certificate:
         files["tls.crt"] = _file("tls.certificate", root / config.tls.certificate)
         files["tls.key"] = _file("tls.key", root / config.tls.key)
+    if not read(engine, config.name, [SALT]):
+        files[SALT] = new_key().encode()
     _put(engine, config.name, files)
 
 
 def read_keys(engine: Engine, name: str) -> Pair | None:
     """Return the primary and the secondary key; None when the deployment has none."""
-    courier = engine.create("", specs.courier(name, engine.empty_image()))
-    try:
-        primary, secondary = engine.read_file(courier, f"{specs.SECRETS_FOLDER}/keys").decode().split()
-    except NotFoundError:
+    found = read(engine, name, ["keys"])
+    if not found:
         return None
+    primary, secondary = found["keys"].decode().split()
+    return primary, secondary
+
+
+def read(engine: Engine, name: str, files: Iterable[str]) -> dict[str, bytes]:
+    """Read files of the volume; those that are not there are left out."""
+    courier = engine.create("", specs.courier(name, engine.empty_image()))
+    found = {}
+    try:
+        for file in files:
+            with suppress(NotFoundError):
+                found[file] = engine.read_file(courier, f"{specs.SECRETS_FOLDER}/{file}")
     finally:
         engine.remove(courier)
-    return primary, secondary
+    return found
 
 
 def write_keys(engine: Engine, name: str, keys: Pair) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from deploy import specs
+from deploy.console import Console
 from deploy.engine import Container, Engine
 
 
@@ -18,13 +19,10 @@ class State:
         One, or two in the middle of a move to another port.
     generations : dict of int to list of Container
         The replicas by the number of their rollout; two only in the middle of one.
-    leftovers : list of Container
-        What a rollout that was killed has left: preflights and couriers.
     """
 
     anchors: list[Container] = field(default_factory=list)
     generations: dict[int, list[Container]] = field(default_factory=dict)
-    leftovers: list[Container] = field(default_factory=list)
 
     @property
     def replicas(self) -> list[Container]:
@@ -70,6 +68,11 @@ class State:
         replicas = self.generations.get(self.serving)
         return replicas[0].label("previous") if replicas else ""
 
+    @property
+    def moving(self) -> bool:
+        """Whether it is in the middle of a rollout."""
+        return len(self.generations) > 1
+
 
 def look(engine: Engine, name: str) -> State:
     """Read the state of a deployment from the engine."""
@@ -80,6 +83,18 @@ def look(engine: Engine, name: str) -> State:
             state.anchors.append(container)
         elif role == specs.REPLICA:
             state.generations.setdefault(int(container.label("generation")), []).append(container)
-        elif role in (specs.PREFLIGHT, specs.COURIER):
-            state.leftovers.append(container)
     return state
+
+
+def leftovers(engine: Engine, name: str) -> list[Container]:
+    """List what a deployment that was killed has left: preflights and couriers."""
+    return [found for found in engine.containers(name) if found.label("role") in (specs.PREFLIGHT, specs.COURIER)]
+
+
+def remove_leftovers(engine: Engine, name: str, console: Console) -> bool:
+    """Remove them; return whether there were any."""
+    found = leftovers(engine, name)
+    for container in found:
+        console.say(f"Removing {container.name}, left by a deployment that was interrupted")
+        engine.remove(container.id)
+    return bool(found)

@@ -19,14 +19,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from deploy import operations, rollout, secrets
+from deploy import operations, secrets
 from deploy.config import Configuration, configuration
 from deploy.console import Console
 from deploy.engine import Engine, address_from
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.scoring import score_at, scoring_uri, seen_from_here
-from deploy.state import look
 from deploy.status import Status, status
+from deploy.targets import target_of
 from deploy.tunnel import tunnel
 
 
@@ -156,7 +156,7 @@ class Webservice:
     @property
     def scoring_uri(self) -> str:
         """Where rows are POSTed to; behind ssh it is the engine's host that loopback means."""
-        return scoring_uri(seen_from_here(self._address, self._config()))
+        return scoring_uri(seen_from_here(self._address, self._asked()))
 
     def status(self) -> Status:
         """Return everything that is known about it."""
@@ -181,15 +181,15 @@ class Webservice:
             When the service refuses, or does not answer.
         """
         body = data if isinstance(data, str | bytes) else json.dumps(data)
-        config = self._config()
+        config = self._asked()
         keys = self.get_keys() if config.auth_enabled else ("", "")
         rows = body.encode() if isinstance(body, str) else body
         return json.loads(score_at(self._address, config, rows, keys[0], self._root))
 
     def get_logs(self, num_lines: int = 5000) -> str:
         """Return the last lines of every replica's log."""
-        replicas = look(self._engine, self.name).replicas
-        return "\n".join(line for replica in replicas for line in self._engine.logs(replica.id, num_lines))
+        found = target_of(self._engine, self.name).logs(self._engine, self.name, num_lines)
+        return "\n".join(line for lines in found.values() for line in lines)
 
     def get_keys(self) -> tuple[str, str]:
         """Return the primary and the secondary key.
@@ -241,7 +241,10 @@ class Webservice:
         self._opened.close()
 
     def _config(self) -> Configuration:
-        return rollout.kept(self._engine, self.name, look(self._engine, self.name).release).config
+        return operations.serving(self._engine, self.name).config
+
+    def _asked(self) -> Configuration:
+        return operations.asked(self._engine, self._config())
 
     def _begin(self, work: Any) -> None:
         if self._work is not None and self._work.is_alive():

@@ -15,8 +15,9 @@ class Load:
     requests, so that what is measured is losses and not a queue.
     """
 
-    def __init__(self, port, body, clients=32, pause=0.3, expected=None):
-        self.port, self.body, self.pause, self.expected = port, body, pause, expected
+    def __init__(self, port, body, clients=32, pause=0.3, expected=None, *, host="127.0.0.1", headers=None):
+        self.headers = headers or {}
+        self.host, self.port, self.body, self.pause, self.expected = host, port, body, pause, expected
         self.answers, self.slowest, self._stopped, self._lock = Counter(), 0.0, threading.Event(), threading.Lock()
         self._threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(clients)]
 
@@ -57,11 +58,13 @@ class Load:
         connection.close()
 
     def _connect(self):
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_SECONDS)
+        return http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_SECONDS)
 
     def _ask(self, connection, path):
         try:
-            connection.request("POST", path, self.body)  # http.client connects anew after "Connection: close"
+            connection.request(
+                "POST", path, self.body, self.headers
+            )  # http.client connects anew after "Connection: close"
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:

@@ -452,7 +452,7 @@ def test_a_step_says_how_long_it_took(capsys):
 
 def test_deploy_never_imports_the_service():
     """It sends files; what it knows of the service it learns by asking."""
-    for file in (ROOT / "deploy").glob("*.py"):
+    for file in (ROOT / "deploy").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -461,7 +461,7 @@ def test_deploy_never_imports_the_service():
 
 def test_only_one_module_knows_the_docker_package():
     """And the probe, which goes into the image, knows the standard library only."""
-    knowing = [file.name for file in (ROOT / "deploy").glob("*.py") if "import docker\n" in file.read_text()]
+    knowing = [file.name for file in (ROOT / "deploy").rglob("*.py") if "import docker\n" in file.read_text()]
     assert knowing == ["engine.py"]
     imported = {
         name.split(".")[0]

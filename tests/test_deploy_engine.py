@@ -44,7 +44,7 @@ from deploy.errors import (
 )
 from deploy.pip_settings import pip_files
 from deploy.scoring import score, scoring_uri
-from deploy.state import look
+from deploy.state import leftovers, look
 from deploy.status import as_text, status
 from deploy.tunnel import tunnel
 
@@ -205,7 +205,7 @@ def test_a_bad_release_is_refused_before_it_meets_a_client(deployment, fault, re
     assert load.succeeded > 0
     state = look(deployment.engine, deployment.name)
     assert [replica.id for replica in state.replicas] == before
-    assert state.leftovers == []
+    assert leftovers(deployment.engine, deployment.name) == []
     assert [one["id"] for one in status(deployment.engine, deployment.name).releases] == [good.id]
     assert deployment.lines()[-1]["outcome"] == "failed"
 
@@ -520,7 +520,7 @@ def test_a_deployment_that_is_killed_is_mended_by_the_next(deployment, moment):
     assert load.failed == {}
     state = look(engine, name)
     assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1
-    assert state.leftovers == []
+    assert leftovers(engine, name) == []
     assert locking.holder(engine, name) is None
     assert status(engine, name).state == "Healthy"
 
@@ -546,7 +546,7 @@ def test_ctrl_c_leaves_one_release_serving_and_nothing_behind(deployment, moment
     state = look(engine, name)
     assert (state.release == old.id) == (moment != "Retiring")
     assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1
-    assert state.leftovers == []
+    assert leftovers(engine, name) == []
     assert locking.holder(engine, name) is None
 
 

@@ -1,0 +1,69 @@
+"""The releases that are kept: containers that are never started hold their images and configurations."""
+
+from __future__ import annotations
+
+from deploy import specs
+from deploy.engine import Engine
+from deploy.errors import ConflictError, NotDeployedError
+from deploy.specs import LABEL, Release
+
+
+def record(engine: Engine, release: Release) -> Release:
+    """Keep a release on the engine; one that is kept already stays as it is."""
+    name = f"{release.config.name}-release-{release.id}"
+    try:
+        engine.create(name, specs.release_record(release))
+    except ConflictError:
+        kept = engine.inspect(name)["Config"]["Labels"]
+        return specs.release_from(kept, release.image)
+    return release
+
+
+def releases(engine: Engine, name: str) -> list[Release]:
+    """List the releases that are kept, oldest first."""
+    kept = engine.containers(name, specs.RELEASE)
+    found = [specs.release_from(dict(container.labels), container.image) for container in kept]
+    return sorted(found, key=lambda release: release.created)
+
+
+def forget(engine: Engine, name: str, release: str) -> None:
+    """Remove a release's record."""
+    for container in engine.containers(name, specs.RELEASE):
+        if container.labels[f"{LABEL}release"] == release:
+            engine.remove(container.id)
+
+
+def kept(engine: Engine, name: str, release: str) -> Release:
+    """Find a release that is kept.
+
+    Raises
+    ------
+    NotDeployedError
+        When there is no such release; the message names those that are.
+    """
+    known = {found.id: found for found in releases(engine, name)}
+    if release not in known:
+        listed = ", ".join(known) or "none"
+        raise NotDeployedError(f"{name}: expected a release that is kept ({listed}), got {release or 'none'!r}")
+    return known[release]
+
+
+def prune(engine: Engine, name: str, retain: int, needed: set[str]) -> list[str]:
+    """Forget the oldest releases beyond `retain`, never those that are needed, and free their images.
+
+    Returns
+    -------
+    list of str
+        The releases that are forgotten.
+    """
+    known = releases(engine, name)
+    spare = [release for release in known if release.id not in needed]
+    surplus = spare[: max(0, len(known) - retain)]
+    for release in surplus:
+        forget(engine, name, release.id)
+    in_use = {container.image for container in engine.containers(name)}
+    unused = [image for image in engine.images(name, specs.IMAGE) if image["Id"] not in in_use]
+    # The newest stage stays: the next build starts from it.
+    for image in [*unused, *engine.images(name, specs.STAGE)[1:]]:
+        engine.remove_image(image["Id"])
+    return [release.id for release in surplus]

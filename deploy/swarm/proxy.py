@@ -1,0 +1,132 @@
+"""The proxy in front of the replicas: HAProxy's configuration, and the service that runs it.
+
+It finds the replicas by asking the engine's DNS every second, so nothing in it changes when they do: neither an update
+nor scaling restarts it. It runs on every manager and publishes the port there, on all addresses. Next:
+`deploy.swarm.api`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from deploy import specs
+from deploy.config import Configuration
+from deploy.specs import SECOND, SECRETS_FOLDER, Body
+from deploy.swarm.specs import LOG, PROXY, hardened, resources, update
+
+FILE = "/haproxy.cfg"
+PLACES = 128  # for replicas: all that a configuration may ask for, and those that an update starts beside them
+CONNECTIONS = 1000
+BUFFER = 64 * 2**10  # a request that fits in can be sent once more
+MEMORY = 256 * 2**20  # two buffers for each connection, and as much again
+
+CONFIGURATION = """\
+global
+    log stdout format raw local0
+    maxconn {connections}
+    nbthread 1
+    tune.bufsize {buffer}
+    hard-stop-after {stop}s
+
+defaults
+    mode http
+    log global
+    option dontlog-normal
+    option forwardfor
+    timeout connect 250ms
+    timeout client 75s
+    timeout server {request}s
+    timeout http-request 10s
+    timeout http-keep-alive 75s
+    # A request goes to another replica when none was reached, or when one hung up before the first byte of its answer:
+    # scoring changes nothing, so a row that is scored twice does no harm. An answer that has begun is never repeated.
+    retry-on conn-failure empty-response
+    retries 4
+    option redispatch 1
+
+resolvers engine
+    nameserver dns 127.0.0.11:53
+    accepted_payload_size 8192
+    resolve_retries 2
+    timeout resolve 1s
+    timeout retry 1s
+    hold valid 1s
+
+frontend public
+    bind :{port}{certificate}
+    default_backend replicas
+
+backend replicas
+    balance leastconn
+    option httpchk
+    http-check send meth GET uri /ping ver HTTP/1.1 hdr Host replica
+    http-check expect status 200
+    # Each check is a line in a replica's log; while one is in doubt it is asked more often.
+    default-server check inter 2s fastinter 500ms fall 2 rise 1 resolvers engine init-addr none{encrypted}
+    server-template replica {places} tasks.{name}:{port}
+"""
+
+
+def configuration(config: Configuration) -> str:
+    """Write HAProxy's configuration.
+
+    With a certificate the proxy answers with it and speaks TLS to the replicas too. It does not ask them for their
+    name: only members of the network's own overlay are there, and the certificate names the public host.
+    """
+    tls = bool(config.tls.certificate)
+    return CONFIGURATION.format(
+        name=config.name,
+        connections=CONNECTIONS,
+        buffer=BUFFER,
+        stop=specs.STOP_SECONDS,
+        request=config.timeouts.request,
+        port=specs.SERVICE_PORT,
+        places=PLACES,
+        certificate=f" ssl crt {SECRETS_FOLDER}/tls.crt" if tls else "",
+        encrypted=" ssl verify none" if tls else "",
+    )
+
+
+def service(config: Configuration, network: str, file: Body, secrets: list[Body]) -> Body:
+    """Describe the proxy's service; two that are the same have the same ``digest`` label.
+
+    Parameters
+    ----------
+    config : Configuration
+    network : str
+        Its id.
+    file : dict
+        Its configuration, mounted at `FILE`.
+    secrets : list
+        The certificate and its key, mounted.
+    """
+    port = {
+        "Protocol": "tcp",
+        "TargetPort": specs.SERVICE_PORT,
+        "PublishedPort": config.port,
+        "PublishMode": "host",  # by way of the swarm's own balancer it would need IPVS
+    }
+    body: Body = {
+        "Name": f"{config.name}-proxy",
+        "TaskTemplate": {
+            "ContainerSpec": {
+                **hardened(config.proxy_image, specs.labels(config.name, PROXY)),
+                "Command": ["haproxy", "-db", "-f", FILE],
+                "Configs": [file],
+                "Secrets": secrets,
+                "StopSignal": "SIGUSR1",  # finish what is in flight
+                "StopGracePeriod": specs.STOP_SECONDS * SECOND,
+            },
+            "Resources": resources(MEMORY, 1, specs.PIDS, reserved=False),
+            "RestartPolicy": {"Condition": "any", "Delay": SECOND},
+            "Placement": {"Constraints": ["node.role==manager"]},
+            "Networks": [{"Target": network}],
+            "LogDriver": LOG,
+        },
+        "Mode": {"Global": {}},
+        "UpdateConfig": update("stop-first", "rollback"),  # two cannot have the port
+        "EndpointSpec": {"Mode": "dnsrr", "Ports": [port]},
+    }
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
+    return {**body, "Labels": specs.labels(config.name, PROXY, digest=digest)}

@@ -1,0 +1,154 @@
+"""What is asked of a swarm, as data: the bodies of the Engine API's requests (``POST /services/create`` and its kind).
+
+Pure functions, like `deploy.specs`. Limits, hardening and health are those of one host as far as a swarm knows them:
+before API 1.44 it has no ``no-new-privileges`` (no capability is left to gain anything with), before 1.52 no limit on
+swap. Next: `deploy.swarm.proxy`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy import specs
+from deploy.config import Configuration
+from deploy.specs import LABEL, SECOND, Body, Release
+
+SERVICE, TASK, PROXY, NETWORK, FILE = "service", "task", "proxy", "network", "file"
+DRAIN_SECONDS = 5  # a replica accepts for that long after it was told to stop: the proxy must have seen it
+MONITOR_SECONDS = 5  # in which a replica that fails takes the update back
+HEALTH_SECONDS = 2  # before engine 25 nothing asks a new replica sooner
+FAILURES = 5  # of the health check in a row, after which a replica is replaced
+
+Stored = dict[str, Any]  # a secret or a config, as the engine lists it
+
+
+def network(config: Configuration) -> Body:
+    """Describe the network that the proxy and the replicas share; it is the first thing made and the last removed."""
+    return {"Name": f"{config.name}-network", "Driver": "overlay", "Labels": specs.labels(config.name, NETWORK)}
+
+
+def file(name: str, kind: str, version: str) -> Body:
+    """Name a secret or a config: it cannot be changed, so its name has a version."""
+    return {"name": f"{name}-{kind}-{version}", "labels": specs.labels(name, FILE, kind=kind, version=version)}
+
+
+def mounted(stored: Stored, what: str, path: str, mode: int) -> Body:
+    """Show a secret or a config to a service as a file.
+
+    Parameters
+    ----------
+    stored : dict
+    what : str
+        "Secret" or "Config".
+    path : str
+        Below /run/secrets for a secret, unless it begins with a slash.
+    mode : int
+        Its permissions; it belongs to the service's user.
+    """
+    owner = str(specs.USER)
+    return {
+        f"{what}ID": stored["ID"],
+        f"{what}Name": stored["Spec"]["Name"],
+        "File": {"Name": path, "UID": owner, "GID": owner, "Mode": mode},
+    }
+
+
+def service(
+    release: Release, image: str, network: str, secrets: list[Body], *, previous: str = "", times: int = 1
+) -> Body:
+    """Describe the replicas.
+
+    There is no limit on replicas per node: the scheduler spreads them by itself, and any fixed number would keep the
+    one more that an update starts, or those of a node that is lost, from a place where there is room.
+
+    Parameters
+    ----------
+    release : Release
+    image : str
+        As the nodes know it.
+    network : str
+        Its id.
+    secrets : list
+        What `mounted` returned.
+    previous : str
+        The release that serves now.
+    times : int
+        How often something was rolled out under the name: the same release once more is a rollout too.
+    """
+    config = release.config
+    return {
+        "Name": config.name,
+        "Labels": specs.labels(config.name, SERVICE, release=release.id, previous=previous),
+        "TaskTemplate": {
+            "ContainerSpec": {**container(release, image), "Secrets": secrets},
+            "Resources": resources(config.memory_gb * 2**30, config.cpu_cores, specs.PIDS, reserved=True),
+            "RestartPolicy": {"Condition": "any", "Delay": 2 * SECOND},
+            "Networks": [{"Target": network}],
+            "LogDriver": LOG,
+            "ForceUpdate": times,
+        },
+        "Mode": {"Replicated": {"Replicas": config.replicas}},
+        "UpdateConfig": update("start-first", "rollback"),
+        "RollbackConfig": update("start-first", "continue"),
+        "EndpointSpec": {"Mode": "dnsrr"},
+    }
+
+
+def container(release: Release, image: str) -> Body:
+    """Describe one replica's container."""
+    config = release.config
+    environment = specs.environment(config, specs.PROBE_PORTS[0])
+    del environment["REUSE_PORT"]  # each replica has its own address
+    environment["DRAIN_SECONDS"] = str(max(DRAIN_SECONDS, config.timeouts.drain))
+    return {
+        **hardened(image, specs.labels(config.name, TASK, release=release.id)),
+        "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
+        "Healthcheck": {
+            "Test": ["CMD", *specs.PROBE, "health"],
+            "Interval": HEALTH_SECONDS * SECOND,
+            "Timeout": 5 * SECOND,
+            "Retries": FAILURES,
+            "StartPeriod": config.timeouts.ready * SECOND,
+        },
+        "StopSignal": "SIGTERM",
+        "StopGracePeriod": specs.STOP_SECONDS * SECOND,
+        "Mounts": [{"Type": "tmpfs", "Target": "/tmp", "TmpfsOptions": {"SizeBytes": 64 * 2**20, "Mode": 0o1777}}],
+    }
+
+
+def hardened(image: str, labels: dict[str, str]) -> Body:
+    """Take from a container what a service never needs."""
+    return {
+        "Image": image,
+        "Labels": labels,
+        "User": f"{specs.USER}:{specs.USER}",
+        "ReadOnly": True,
+        "CapabilityDrop": ["ALL"],
+        "Privileges": {"NoNewPrivileges": True},
+        "Init": True,
+    }
+
+
+def resources(memory: float, cores: float, pids: int, reserved: bool) -> Body:
+    """Limit what a replica may use, and keep as much free for it where it is placed."""
+    most = {"MemoryBytes": int(memory), "NanoCPUs": int(cores * SECOND)}
+    return {"Limits": {**most, "Pids": pids}, **({"Reservations": most} if reserved else {})}
+
+
+def update(order: str, on_failure: str) -> Body:
+    """Replace one at a time; one that fails within the monitored time decides."""
+    return {
+        "Parallelism": 1,
+        "Order": order,
+        "FailureAction": on_failure,
+        "Monitor": MONITOR_SECONDS * SECOND,
+        "MaxFailureRatio": 0,
+    }
+
+
+def label(spec: Body, key: str) -> str:
+    """Read one of this package's labels."""
+    return str((spec.get("Labels") or {}).get(LABEL + key, ""))
+
+
+LOG = {"Name": "json-file", "Options": {"max-size": "10m", "max-file": "3"}}
