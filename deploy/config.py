@@ -88,7 +88,7 @@ class Configuration:
     engine: str = ""
     target: str = "host"
     registry: str = ""
-    proxy_image: str = "haproxy:3.2.18"
+    proxy_image: str = "haproxy:3.2"
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
