@@ -287,3 +287,16 @@ def test_enumeration_and_quadrature_agree():
         by_quadrature = product_shapley(engine.kernel, row, engine.rows)
         assert np.ptp(by_quadrature) > 1e-3
         np.testing.assert_allclose(engine.enumerated.shapley_values(row), by_quadrature, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "poly", "linear", "sigmoid"])
+def test_a_machine_without_support_vectors_is_explained_as_the_constant_that_it_is(kernel):
+    """Targets within SVR's epsilon of 0.1: every importance is 0 and the expected value is what is predicted."""
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    model = SVR(kernel=kernel).fit(X, 0.01 * X[:, 0] + 3)
+    assert len(model.support_) == 0
+    explainer = KernelScoringExplainer(TabularExplainer(model, X))
+    result = explainer.explain_rows(X[:3])
+    assert (explainer.method, explainer.to_dict()["note"]) == ("linear", "")
+    assert (result.values == 0).all()
+    np.testing.assert_allclose(result.expected_values, model.predict(X[:3]), rtol=1e-12)
