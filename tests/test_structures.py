@@ -15,6 +15,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics.pairwise import linear_kernel
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -300,3 +301,15 @@ def test_a_machine_without_support_vectors_is_explained_as_the_constant_that_it_
     assert (explainer.method, explainer.to_dict()["note"]) == ("linear", "")
     assert (result.values == 0).all()
     np.testing.assert_allclose(result.expected_values, model.predict(X[:3]), rtol=1e-12)
+
+
+def test_a_machine_with_a_kernel_of_its_own_is_called():
+    """A function as kernel keeps its support vectors to itself: the model is called, as by definition."""
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    model = SVR(kernel=linear_kernel).fit(X, X[:, 0] - X[:, 1])
+    assert (len(model.support_) > 0, len(model.support_vectors_)) == (True, 0)
+    explainer = TabularExplainer(model, X[:20])
+    assert (explainer.method, explainer.row_explainer.note) == ("kernel", "")
+    values = KernelScoringExplainer(explainer).explain_rows(X[30:31]).values
+    expected = shapley_by_definition(lambda rows: model.predict(rows)[:, None], X[30], X[:20], np.ones(20))
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
