@@ -313,3 +313,15 @@ def test_a_machine_with_a_kernel_of_its_own_is_called():
     values = KernelScoringExplainer(explainer).explain_rows(X[30:31]).values
     expected = shapley_by_definition(lambda rows: model.predict(rows)[:, None], X[30], X[:20], np.ones(20))
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [["a", "b"], ["a", "b", "c", "d", "e", "f"]])
+@pytest.mark.parametrize("model", [Ridge(), SVR(), RandomForestClassifier(3)])
+def test_examples_that_do_not_fit_the_model_are_refused_in_its_own_words(model, columns):
+    """Too few or too many columns, as an array and as a DataFrame: the model says which it expects."""
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 6)), columns=list("abcdef"))
+    fitted, y = X[list("abcde")], (X["a"] > 0).astype(int)
+    with pytest.raises(ValueError, match="feature names should match"):
+        TabularExplainer(model.fit(fitted, y), X[columns])
+    with pytest.raises(ValueError, match=f"X has {len(columns)} features, but .* is expecting 5"):
+        TabularExplainer(model.fit(fitted.to_numpy(), y), X[columns].to_numpy())
