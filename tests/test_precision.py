@@ -185,3 +185,37 @@ def test_rows_far_beyond_the_background_are_explained_all_the_same(value):
     rounded = engine.with_game(engine.game.in_single_precision()).importances(row).values
     np.testing.assert_allclose(rounded, engine.importances(row).values, rtol=0, atol=1e-6)
     np.testing.assert_allclose(rounded.sum(axis=2).T, engine.game.full_value(row[0])[None] - engine.expected_values)
+
+
+@pytest.mark.parametrize(
+    ("model", "targets", "beyond"),
+    [
+        pytest.param(
+            CalibratedClassifierCV(SVC(kernel="poly", degree=10, gamma=30, coef0=1), ensemble=False),
+            np.minimum(Y, 1),
+            4,
+            id="powers",
+        ),
+        pytest.param(
+            MLPRegressor(loss="poisson", hidden_layer_sizes=(20,), max_iter=2000, random_state=0),
+            np.exp(X[:, 3] - X[:, 4]),
+            30,
+            id="exponentials",
+        ),
+    ],
+)
+def test_numbers_that_single_precision_does_not_hold_are_evaluated_in_double(model, targets, beyond):
+    """Rows on which powers or exponentials, or their squares, overflow in single precision: the numbers of double."""
+    engine = TabularExplainer(model.fit(X, targets), X[:200]).row_explainer.engine
+    assert engine.precision == "single"
+    game = engine.game
+    exact = engine.with_game(AdditiveGame(game.model, game.background, game.grouping, game.known))
+    rows = beyond * ROWS
+    rounded, exact = engine.importances(rows), exact.importances(rows)
+    np.testing.assert_allclose(rounded.standard_errors, exact.standard_errors, rtol=1e-3)
+    for i, row in enumerate(rows):
+        found, expected = rounded.values[:, i], exact.values[:, i]
+        size = np.abs(expected).max()  # exponentials of one row are far from those of another
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * size)
+        added = found.sum(axis=1) + engine.expected_values
+        np.testing.assert_allclose(added, game.full_value(row), rtol=0, atol=1e-12 * size)

@@ -15,6 +15,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics.pairwise import linear_kernel
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -287,3 +288,40 @@ def test_enumeration_and_quadrature_agree():
         by_quadrature = product_shapley(engine.kernel, row, engine.rows)
         assert np.ptp(by_quadrature) > 1e-3
         np.testing.assert_allclose(engine.enumerated.shapley_values(row), by_quadrature, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "poly", "linear", "sigmoid"])
+def test_a_machine_without_support_vectors_is_explained_as_the_constant_that_it_is(kernel):
+    """Targets within SVR's epsilon of 0.1: every importance is 0 and the expected value is what is predicted."""
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    model = SVR(kernel=kernel).fit(X, 0.01 * X[:, 0] + 3)
+    assert len(model.support_) == 0
+    explainer = KernelScoringExplainer(TabularExplainer(model, X))
+    result = explainer.explain_rows(X[:3])
+    assert (explainer.method, explainer.to_dict()["note"]) == ("linear", "")
+    assert (result.values == 0).all()
+    np.testing.assert_allclose(result.expected_values, model.predict(X[:3]), rtol=1e-12)
+
+
+def test_a_machine_with_a_kernel_of_its_own_is_called():
+    """A function as kernel keeps its support vectors to itself: the model is called, as by definition."""
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    model = SVR(kernel=linear_kernel).fit(X, X[:, 0] - X[:, 1])
+    assert (len(model.support_) > 0, len(model.support_vectors_)) == (True, 0)
+    explainer = TabularExplainer(model, X[:20])
+    assert (explainer.method, explainer.row_explainer.note) == ("kernel", "")
+    values = KernelScoringExplainer(explainer).explain_rows(X[30:31]).values
+    expected = shapley_by_definition(lambda rows: model.predict(rows)[:, None], X[30], X[:20], np.ones(20))
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [["a", "b"], ["a", "b", "c", "d", "e", "f"]])
+@pytest.mark.parametrize("model", [Ridge(), SVR(), RandomForestClassifier(3)])
+def test_examples_that_do_not_fit_the_model_are_refused_in_its_own_words(model, columns):
+    """Too few or too many columns, as an array and as a DataFrame: the model says which it expects."""
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 6)), columns=list("abcdef"))
+    fitted, y = X[list("abcde")], (X["a"] > 0).astype(int)
+    with pytest.raises(ValueError, match="feature names should match"):
+        TabularExplainer(model.fit(fitted, y), X[columns])
+    with pytest.raises(ValueError, match=f"X has {len(columns)} features, but .* is expecting 5"):
+        TabularExplainer(model.fit(fitted.to_numpy(), y), X[columns].to_numpy())

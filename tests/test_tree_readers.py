@@ -135,6 +135,27 @@ def test_xgboost_regressors_are_explained(objective, method):
     check(explain(model, X_REGRESSION, method)[0], model.predict, X_REGRESSION, tolerance=1e-6)
 
 
+@pytest.mark.parametrize("options", [{}, {"objective": "reg:quantileerror", "quantile_alpha": [0.2, 0.8]}])
+def test_xgboost_with_several_targets_is_explained_target_by_target(options):
+    """Two targets, or two quantiles of one, each with trees of its own: what is predicted, to float32."""
+    y = np.stack([Y_REGRESSION, np.sqrt(Y_REGRESSION)], axis=1)
+    model = XGBRegressor(**options, **EXTREME).fit(X_REGRESSION, y[:, 0] if options else y)
+    values, result = explain(model, X_REGRESSION, "tree")
+    check(values, model.predict, X_REGRESSION, tolerance=1e-6)
+    added = values.sum(axis=2).T + result.expected_values
+    np.testing.assert_allclose(added, model.predict(X_REGRESSION[100:102]), rtol=0, atol=1e-6)
+
+
+def test_xgboost_with_several_labels_is_explained_label_by_label():
+    """Labels that may hold together: margins and probabilities of each by itself, to float32."""
+    y = np.stack([Y_REGRESSION > 1, Y_REGRESSION > 2], axis=1).astype(int)
+    model = XGBClassifier(**EXTREME).fit(X_REGRESSION, y)
+    values, _ = explain(model, X_REGRESSION, "tree")
+    check(values, lambda rows: model.predict(rows, output_margin=True), X_REGRESSION, tolerance=1e-6)
+    values, _ = explain(model, X_REGRESSION, "kernel/tree", output="probability")
+    check(values, model.predict_proba, X_REGRESSION, tolerance=1e-6)
+
+
 def test_values_on_a_threshold_go_right_in_xgboost_and_left_in_lightgbm():
     """Whole numbers, so that many values are thresholds: as by definition in both."""
     rng = np.random.default_rng(0)

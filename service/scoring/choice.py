@@ -197,6 +197,7 @@ def _chosen(
     if options.engine == "kernel":
         return called(), "", call
     begin("the model's structure and its background")
+    function(examples[:1])  # a model refuses examples that do not fit it in clearer words than its arrays would
     try:
         build, agreement = _structured(function, examples, options)
         engine = None if build is None else build(given)

@@ -160,7 +160,7 @@ def _machine(
 ) -> Margins | NetworkStructure | None:
     """Read a machine by its kernel; None for kernels that are not in the table."""
     kernel = estimator.kernel if isinstance(estimator.kernel, str) else ""
-    if kernel == "linear":
+    if kernel == "linear" or (kernel and not dual.size):  # no support vector, as of targets within epsilon: a constant
         return LinearStructure(dual @ support, intercepts)
     if kernel in ("rbf", "laplacian"):
         return ProductStructure(support, np.array([[gamma]]), 2 if kernel == "rbf" else 1, dual, intercepts)

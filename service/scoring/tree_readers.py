@@ -256,19 +256,22 @@ def _xgboost(estimator: Any, scale: str) -> TreeStructure | None:
     if learner["gradient_booster"]["name"] != "gbtree":
         raise UnsupportedStructureError(f"XGBoost: booster {learner['gradient_booster']['name']!r} is not read.")
     model = learner["gradient_booster"]["model"]
-    n_outputs = max(1, int(learner["learner_model_param"]["num_class"]))
+    parameters = learner["learner_model_param"]
+    n_outputs = max(1, int(parameters["num_class"]), int(parameters["num_target"]))
     last = model["iteration_indptr"][_n_iterations(estimator, booster)]
     trees = [
         _xgboost_tree(tree, np.eye(n_outputs)[output])
         for tree, output in list(zip(model["trees"], model["tree_info"], strict=True))[:last]
     ]
     objective = learner["objective"]["name"]
-    offset = _xgboost_offset(learner["learner_model_param"]["base_score"], objective, n_outputs)
+    offset = _xgboost_offset(parameters["base_score"], objective, n_outputs)
     margins = TreeStructure(trees, offset, np.float32, agreement=FLOAT32_AGREEMENT)
     if scale == "prediction":
         return _of_objective(margins, objective, _XGBOOST_LINKS)
     if scale == "probability" and objective not in ("binary:logistic", "multi:softprob", "multi:softmax"):
         return None
+    if scale == "probability" and int(parameters["num_target"]) > 1:
+        return replace(margins, link=expit)  # several labels at once, each by itself
     return _linked(margins, scale, n_outputs)
 
 

@@ -24,6 +24,7 @@ ROWS_CHUNK = 2**20  # numbers per array while whole rows are evaluated
 CHUNK = 2**16  # hidden numbers evaluated at once: what stays in the processor's cache
 N_REACHED_ROWS = 256
 REACH = 10  # times what background rows contribute at most: what lies farther out is evaluated in double precision
+SINGLE_SPAN = 1e12  # numbers this large, or all this small, have squares and sums that single precision may not hold
 Numbers = NDArray[np.floating[Any]]
 
 
@@ -115,7 +116,8 @@ class AdditiveGame:
     def in_single_precision(self) -> AdditiveGame:
         """Return the same game with its hidden units in single precision, where something is sampled.
 
-        Rows that contribute far more than the background's own are still evaluated in double precision.
+        Rows that contribute far more than the background's own are still evaluated in double precision, and so are
+        those whose outputs single precision does not hold.
         """
         other = copy(self)
         few = spread_out(self.background.rows, N_REACHED_ROWS)
@@ -135,16 +137,25 @@ class AdditiveGame:
     def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
         """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
         parts = self.contributions(row[None])[0][players]  # (n_players, n_hidden)
-        precision = np.float64 if plan.is_exact or np.abs(parts).max() > self.reach else self.precision
-        parts = parts.astype(precision)
+        if self.precision == np.float32 and not plan.is_exact and np.abs(parts).max() <= self.reach:
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
+                outputs, controls = self._evaluated(parts.astype(np.float32), players, plan)
+            if _single_precision_holds(outputs, controls):
+                return outputs.astype(np.float32), controls.astype(np.float32)
+        return self._evaluated(parts, players, plan)
+
+    def _evaluated(
+        self, parts: Numbers, players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate differences and controls with hidden units in the precision of the row's parts of them."""
+        precision = parts.dtype.type
         on_first = plan.pairs.members.astype(precision) @ parts  # (n_pairs, n_hidden)
         on_sides = on_first, parts.sum(axis=0) - on_first
         off_sides = self.tables.sides(players, plan, precision)
         first, second = (self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True))
         controls = np.zeros((*first.shape[:2], 0)) if self.known is None else first - second
         outputs = np.subtract(self._linked(first), self._linked(second), order="C")  # a link may turn the axes around
-        both = self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
-        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
+        return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the Shapley values of known margins, shape (n_controls, n_features).
@@ -164,3 +175,9 @@ class AdditiveGame:
             for i in range(0, n_pairs, step)
         ]
         return np.concatenate(parts, dtype=np.float64).reshape(n_pairs, n_draws, -1)
+
+
+def _single_precision_holds(outputs: NDArray[np.float64], controls: NDArray[np.float64]) -> bool:
+    """Tell whether differences are finite and of a size that can be squared and added up in single precision."""
+    of_outputs, of_controls = np.abs(outputs).max(), np.abs(controls).max(initial=0.0)
+    return bool(1 / SINGLE_SPAN < of_outputs < SINGLE_SPAN and of_controls < SINGLE_SPAN)

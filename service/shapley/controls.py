@@ -70,10 +70,10 @@ class DrawControls:
         found: NDArray[np.float64] = (self.errors.T @ errors).astype(np.float64, copy=False)
         return found
 
-    def times(self, scale: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    def times(self, scale: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Return the controls times (n_controls, n_outputs), for every draw, by a single matrix product."""
         n_pairs, n_draws, n_controls = self.values.shape
-        times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale.astype(self.values.dtype)
+        times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale
         return times.reshape(n_pairs, n_draws, -1)
 
     @property
@@ -160,7 +160,7 @@ def subtract_controls(
         if drawn is None:
             return outputs, scale, 0
         of_errors = drawn.in_errors_of(outputs, total)
-        return outputs - drawn.times(of_errors), scale, len(of_errors)
+        return outputs - drawn.times(of_errors.astype(outputs.dtype, copy=False)), scale, len(of_errors)
     errors, own_errors = errors_of(plan, outputs, total), errors_of(plan, own, own_totals)
     if drawn is None:
         scale = _best_scale(own_errors, errors)
@@ -168,7 +168,8 @@ def subtract_controls(
     # What the draws' controls explain of either is taken out first; the rest of both is a regression by itself.
     of_errors, of_own = drawn.in_errors(errors), drawn.in_errors(own_errors)
     scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
-    left = outputs - drawn.times(of_errors - of_own @ scale) - own @ scale.astype(own.dtype, copy=False)
+    of_drawn = (of_errors - of_own @ scale).astype(outputs.dtype, copy=False)
+    left = outputs - drawn.times(of_drawn) - own @ scale.astype(own.dtype, copy=False)
     return left, scale, len(scale) + len(of_errors)
 
 
