@@ -154,7 +154,7 @@ def task(state, desired="running", times=3, **status):
 
 
 def test_what_a_failed_replica_says():
-    """Where it was, the engine's words, the exit code once, and what 137 means."""
+    """Where it was, the engine's words, the exit code once, and what 137, or an end without an error, means."""
     nodes = {"n": {"Description": {"Hostname": "host2"}}}
     out = task("failed", "shutdown", Err="task: non-zero exit (137)", ContainerStatus={"ExitCode": 137})
     assert words(out, nodes) == (
@@ -164,6 +164,8 @@ def test_what_a_failed_replica_says():
         "pending", Message="pending task scheduling", Err="no suitable node (insufficient resources on 2 nodes)"
     )
     assert words(waiting, {}) == "replica 2: pending: no suitable node (insufficient resources on 2 nodes)"
+    done = task("complete", "shutdown", Message="finished", ContainerStatus={"ExitCode": 0})
+    assert words(done, {}) == ("replica 2: complete: finished; exit code 0; unhealthy, or its process ended by itself")
     assert failed(out)
     assert not wanted(out)
     assert wanted(waiting)

@@ -91,5 +91,7 @@ def words(task: Listed, nodes: dict[str, Listed]) -> str:
     facts = [str(status.get("Err") or status.get("Message", ""))]
     facts += [f"exit code {code}"] if failed(task) and str(code) not in facts[0] else []
     facts += ["killed, as for exceeding the memory limit"] if failed(task) and code == 137 else []
+    # A service that is told to stop while it loads ends with 0, and then the swarm does not say why it told it to.
+    facts += ["unhealthy, or its process ended by itself"] if status["State"] == "complete" else []
     where = f" on {node['Description']['Hostname']}" if node else ""
     return f"replica {task.get('Slot', 'of the proxy')}{where}: {status['State']}: {'; '.join(facts)}"
