@@ -175,7 +175,7 @@ def _at_error(ours, error, cost):
 
 
 def _times(ratio):
-    return f"{ratio:,.2g}×" if ratio < 100 else f"{ratio:,.0f}×"
+    return f"{ratio:,.2g}×" if ratio < 99.5 else f"{ratio:,.0f}×"
 
 
 def plot(cells, path):
