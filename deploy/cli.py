@@ -17,7 +17,7 @@ from deploy.config import Configuration, configuration, read
 from deploy.console import Console
 from deploy.context import dockerfile
 from deploy.engine import Engine, address_from
-from deploy.errors import ConfigurationError, DeployError, NotDeployedError
+from deploy.errors import ConfigurationError, DeployError
 from deploy.scoring import curl, score_at, scoring_uri, seen_from_here
 from deploy.specs import Release
 from deploy.status import as_text, status
@@ -193,7 +193,7 @@ def _logs(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     found = target_of(engine, session.name).logs(engine, session.name, arguments.lines)
     if not found:
-        raise _nothing(session)
+        raise operations.nothing(session.name)
     for replica, lines in found.items():
         print(f"--- {replica}", *lines, sep="\n")
     return 0
@@ -210,7 +210,7 @@ def _score(session: Session, arguments: argparse.Namespace) -> int:
 def _releases(session: Session, arguments: argparse.Namespace) -> int:
     found = status(session.engine(), session.name)
     if not found.releases:
-        raise _nothing(session)
+        raise operations.nothing(session.name)
     for one in found.releases:
         mark = {found.release: "serves", found.previous: "previous"}.get(one["id"], "")
         print(f"{one['id']}  content {one['content'][:16]}  {mark}".rstrip())
@@ -232,7 +232,7 @@ def _keys(session: Session, arguments: argparse.Namespace) -> int:
         return 0
     keys = secrets.read_keys(engine, session.name)
     if keys is None:
-        raise NotDeployedError(f"{session.name}: has no keys; set auth_enabled: true and deploy")
+        raise secrets.no_keys(session.name)
     for name, key in zip(("primary", "secondary"), keys, strict=True):
         print(f"{name} {key}")
     return 0
@@ -267,10 +267,6 @@ def _unlock(session: Session, arguments: argparse.Namespace) -> int:
     held = locking.unlock(session.engine(), session.name)
     session.console.say(f"{session.name}: {'unlocked' if held else 'was not locked'}")
     return 0
-
-
-def _nothing(session: Session) -> NotDeployedError:
-    return NotDeployedError(f"{session.name}: nothing is deployed; `make deploy` deploys it")
 
 
 def _file(path: str) -> bytes:

@@ -126,8 +126,13 @@ def serving(engine: Engine, name: str) -> Release:
     """
     release = look(engine, name).release
     if not release:
-        raise NotDeployedError(f"{name}: nothing is deployed; `make deploy` deploys it")
+        raise nothing(name)
     return kept(engine, name, release)
+
+
+def nothing(name: str) -> NotDeployedError:
+    """Say that nothing is deployed under a name."""
+    return NotDeployedError(f"{name}: nothing is deployed; `make deploy` deploys it")
 
 
 def change(engine: Engine, name: str, root: Path, console: Console, doing: str, **changes: Any) -> Release:
@@ -158,7 +163,7 @@ def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None
         now = serving(engine, name)
         known = secrets.read_keys(engine, name) if now.config.auth_enabled else None
         if known is None:
-            raise NotDeployedError(f"{name}: has no keys; set auth_enabled: true and deploy")
+            raise secrets.no_keys(name)
         secrets.write_keys(engine, name, (secrets.new_key(), known[0]))
         try:
             target_of(engine, name).renew(engine, now, console)

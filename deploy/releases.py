@@ -48,6 +48,14 @@ def kept(engine: Engine, name: str, release: str) -> Release:
     return known[release]
 
 
+def previous_to(release: Release, serving: str, previous: str) -> str:
+    """Say which release a rollout will have as the one before: the one that serves now.
+
+    Deploying the same release once more does not change what rolling back means.
+    """
+    return previous if serving == release.id else serving
+
+
 def prune(engine: Engine, name: str, retain: int, needed: set[str]) -> list[str]:
     """Forget the oldest releases beyond `retain`, never those that are needed, and free their images.
 

@@ -14,7 +14,7 @@ from deploy.engine import Container, Engine
 from deploy.errors import EngineError, RefusedError
 from deploy.interrupts import accepted, uninterrupted
 from deploy.preflight import wait_until_ready
-from deploy.releases import kept
+from deploy.releases import kept, previous_to
 from deploy.specs import Release
 from deploy.state import State, look, remove_leftovers
 
@@ -54,7 +54,9 @@ def start_beside(engine: Engine, release: Release, before: State, anchor: str) -
     started: list[str] = []
     try:
         for index, port in zip(range(release.config.replicas), before.free_probe_ports, strict=False):
-            body = specs.replica(release, anchor, before.latest + 1, port, _previous(before, release))
+            body = specs.replica(
+                release, anchor, before.latest + 1, port, previous_to(release, before.release, before.previous)
+            )
             started.append(engine.create(f"{release.config.name}-{before.latest + 1}-{index}", body))
             engine.start(started[-1])
         return [wait_until_ready(engine, container, release) for container in started]
@@ -179,8 +181,3 @@ def _on_its_anchor(engine: Engine, replica: Container) -> bool:
 
 def _anchor_of(engine: Engine, replica: Container) -> str:
     return str(engine.inspect(replica.id)["HostConfig"]["NetworkMode"]).removeprefix("container:")
-
-
-def _previous(before: State, release: Release) -> str:
-    # Deploying the same release once more does not change what rolling back means.
-    return before.previous if before.release == release.id else before.release

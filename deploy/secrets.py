@@ -17,7 +17,7 @@ from deploy import specs
 from deploy.config import Configuration
 from deploy.context import tar
 from deploy.engine import Engine
-from deploy.errors import ConfigurationError, NotFoundError
+from deploy.errors import ConfigurationError, NotDeployedError, NotFoundError
 
 Pair = tuple[str, str]
 MODE = 0o400
@@ -65,6 +65,11 @@ def read_keys(engine: Engine, name: str) -> Pair | None:
         return None
     primary, secondary = found["keys"].decode().split()
     return primary, secondary
+
+
+def no_keys(name: str) -> NotDeployedError:
+    """Say that a deployment has no keys."""
+    return NotDeployedError(f"{name}: has no keys; set auth_enabled: true and deploy")
 
 
 def read(engine: Engine, name: str, files: Iterable[str]) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ from deploy.context import last_lines
 from deploy.engine import Engine
 from deploy.errors import BuildError, ConfigurationError, DeployError, EngineError, RefusedError
 from deploy.interrupts import accepted, uninterrupted
-from deploy.releases import releases
+from deploy.releases import previous_to, releases
 from deploy.specs import STOP_SECONDS, Body, Release
 from deploy.state import remove_leftovers
 from deploy.swarm import proxy, secrets, specs
@@ -93,7 +93,7 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
             image,
             network,
             secrets.for_replicas(found),
-            previous=_previous(before, release),
+            previous=previous_to(release, before.release, before.previous),
             times=_latest(swarm, before) + 1,
         )
         with console.step(f"Starting {config.replicas} x release {release.id}, one replica at a time") as said:
@@ -427,11 +427,6 @@ def _remove_network(swarm: Swarm, network: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(OFTEN)
-
-
-def _previous(before: State, release: Release) -> str:
-    # Deploying the same release once more does not change what rolling back means.
-    return before.previous if before.release == release.id else before.release
 
 
 def _id(state: State, name: str) -> str:
