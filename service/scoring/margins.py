@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from scipy.special import expit
 
 from service.scoring.links import Link
 from service.shapley.additive import AdditiveModel
+from service.shapley.plan import Numbers
 
 Floats = NDArray[np.float64]
-Numbers = NDArray[np.floating[Any]]  # in single or double precision
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from service.shapley.background import Background, spread_out
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan, Precision
+from service.shapley.plan import Numbers, Plan, Precision
 from service.shapley.tables import SideTables
 
 ROWS_CHUNK = 2**20  # numbers per array while whole rows are evaluated
@@ -25,7 +25,6 @@ CHUNK = 2**16  # hidden numbers evaluated at once: what stays in the processor's
 N_REACHED_ROWS = 256
 REACH = 10  # times what background rows contribute at most: what lies farther out is evaluated in double precision
 SINGLE_SPAN = 1e12  # numbers this large, or all this small, have squares and sums that single precision may not hold
-Numbers = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

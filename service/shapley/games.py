@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan
+from service.shapley.plan import Numbers, Plan
 
 DEFAULT_CALL_BYTES = 64 * 2**20
-Numbers = NDArray[np.floating[Any]]
 Function = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.controls import mean_of_draws, subtract_controls
-from service.shapley.games import Game, Numbers
-from service.shapley.plan import Plan, make_plan
+from service.shapley.games import Game
+from service.shapley.plan import Numbers, Plan, make_plan
 
 MOST_ROUNDS = 64
 ROUNDING = {8: 1e-12, 4: 1e-6}  # by bytes a number, relative; outputs that differ by no more say the same

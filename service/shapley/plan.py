@@ -20,6 +20,7 @@ from service.shapley.coalitions import Pairs, choose_pairs
 from service.shapley.kept import Kept
 
 Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a plan
+Numbers = NDArray[np.floating[Any]]  # in one of them
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,12 @@ from service.shapley.background import Background
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan, Precision, Solver
+from service.shapley.plan import Numbers, Plan, Precision, Solver
 from service.shapley.quadrature import unit_interval
 from service.shapley.tables import SideTables
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-Numbers = NDArray[np.floating[Any]]
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
 ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
 SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
