@@ -1,7 +1,8 @@
-"""The cases: a fitted model, the function that is explained, a background, rows to explain, and the way to the truth.
+"""The cases: a fitted model, the function that is explained, a background, rows to explain, and the
+way to the truth.
 
-Peers and truths see one matrix of floats (`function`); our explainer is given the model itself, and the rows in the
-form that the model was fitted on (`native`). Next: :mod:`benchmarks.truth`.
+Peers and truths see one matrix of floats (`function`); our explainer is given the model itself, and
+the rows in the form that the model was fitted on (`native`). Next: :mod:`benchmarks.truth`.
 """
 
 from collections.abc import Callable
@@ -58,7 +59,8 @@ class Case:
     summary : Background or None
         What peers are given instead of all examples.
     ours : str
-        The ``background`` option of our explainer: "whole", or "kmeans" where all are to use the centres.
+        The ``background`` option of our explainer: "whole", or "kmeans" where all are to use the
+        centres.
     native : callable
         From the matrix to the form that the model was fitted on.
     """
@@ -92,12 +94,18 @@ class Case:
 
     def truth(self, background):
         """Importances of the test rows on a background."""
-        return truth.cached(self.route, self.function, background, self.tests, self.route.__qualname__)
+        return truth.cached(
+            self.route, self.function, background, self.tests, self.route.__qualname__
+        )
 
     def rows(self, n):
-        """Make `n` different rows for timing: the test rows, then examples with a tenth of the values exchanged."""
+        """Make `n` different rows for timing: the test rows, then examples with a tenth of the
+        values exchanged.
+        """
         rng = np.random.default_rng(0)
-        first, second = (self.full.rows[rng.integers(len(self.full.rows), size=n)] for _ in range(2))
+        first, second = (
+            self.full.rows[rng.integers(len(self.full.rows), size=n)] for _ in range(2)
+        )
         made = np.where(rng.random(first.shape) < 0.1, second, first)
         made[: len(self.tests)] = self.tests[:n]
         return made
@@ -144,7 +152,9 @@ def centres(rows):
 def cancer():
     """Breast cancer, split as in the documents' example: x_train, x_test, y_train."""
     data = load_breast_cancer()
-    x_train, x_test, y_train, _ = train_test_split(data.data, data.target, test_size=0.2, random_state=0)
+    x_train, x_test, y_train, _ = train_test_split(
+        data.data, data.target, test_size=0.2, random_state=0
+    )
     return x_train, x_test, y_train
 
 
@@ -188,7 +198,9 @@ def svc_probability(name, title, **options):
 
     route = truth.permutations(100_000, game=game)
     full = Background.of(x_train)
-    return Case(name, title, model, "probability", probability(model), full, x_test[:4], route, **options)
+    return Case(
+        name, title, model, "probability", probability(model), full, x_test[:4], route, **options
+    )
 
 
 def svc_margin(name, title, **options):
@@ -206,7 +218,9 @@ def svc_margin(name, title, **options):
 @case
 def svc_probability_centres():
     options = {"summary": centres(cancer()[0]), "ours": "kmeans"}
-    return svc_probability("svc_probability_centres", "SVC probability, 10 centres, M=30", **options)
+    return svc_probability(
+        "svc_probability_centres", "SVC probability, 10 centres, M=30", **options
+    )
 
 
 @case
@@ -242,7 +256,9 @@ def multilayer(network):
 @case
 def mlp():
     x_train, x_test, y_train = cancer()
-    model = make_pipeline(StandardScaler(), MLPClassifier(max_iter=500, random_state=0)).fit(x_train, y_train)
+    model = make_pipeline(StandardScaler(), MLPClassifier(max_iter=500, random_state=0)).fit(
+        x_train, y_train
+    )
     route = truth.permutations(50_000, transform=model[0].transform, game=multilayer(model[-1]))
     return Case(
         "mlp",
@@ -264,7 +280,9 @@ def forest():
     boxes = []
     for tree in (estimator.tree_ for estimator in model.estimators_):
         value = tree.value[:, 0, :] / len(model.estimators_)
-        boxes += truth.tree_boxes(tree.children_left, tree.children_right, tree.feature, tree.threshold, value)
+        boxes += truth.tree_boxes(
+            tree.children_left, tree.children_right, tree.feature, tree.threshold, value
+        )
     return Case(
         "forest",
         "Random forest, 455 rows, M=30",
@@ -294,14 +312,21 @@ def mixed_frame(X):
 def mixed():
     """1,000 rows of 12 numbers and 8 words, a fitted pipeline, and 8 test rows."""
     rng = np.random.default_rng(0)
-    numbers = rng.standard_normal((1008, N_NUMBERS)) @ rng.standard_normal((N_NUMBERS, N_NUMBERS)) / 3
+    numbers = (
+        rng.standard_normal((1008, N_NUMBERS)) @ rng.standard_normal((N_NUMBERS, N_NUMBERS)) / 3
+    )
     codes = np.stack([rng.integers(len(levels), size=1008) for levels in LEVELS], axis=1)
     X = np.hstack([numbers, codes])
-    score = numbers @ rng.standard_normal(N_NUMBERS) + rng.standard_normal((8, 6))[np.arange(8), codes].sum(axis=1)
+    score = numbers @ rng.standard_normal(N_NUMBERS) + rng.standard_normal((8, 6))[
+        np.arange(8), codes
+    ].sum(axis=1)
     y = score + rng.logistic(size=1008) > 0
     frame = mixed_frame(X)
     columns = ColumnTransformer(
-        [("numbers", StandardScaler(), list(frame)[:N_NUMBERS]), ("words", OneHotEncoder(), list(frame)[N_NUMBERS:])]
+        [
+            ("numbers", StandardScaler(), list(frame)[:N_NUMBERS]),
+            ("words", OneHotEncoder(), list(frame)[N_NUMBERS:]),
+        ]
     )
     model = make_pipeline(columns, LogisticRegression()).fit(frame[:1000], y[:1000])
     return X[:1000], model, X[1000:]
@@ -333,11 +358,24 @@ def logistic(name, title, output):
     def margins(X):
         return column(margin(X))
 
-    route = truth.additive if output == "margin" else truth.permutations(50_000, contributions, game)
+    route = (
+        truth.additive if output == "margin" else truth.permutations(50_000, contributions, game)
+    )
     function = margins if output == "margin" else probabilities
     full = Background.of(x_train)
     summary = sample(x_train)
-    return Case(name, title, model, output, function, full, x_test, route, summary=summary, native=mixed_frame)
+    return Case(
+        name,
+        title,
+        model,
+        output,
+        function,
+        full,
+        x_test,
+        route,
+        summary=summary,
+        native=mixed_frame,
+    )
 
 
 @case
@@ -348,7 +386,9 @@ def logistic_probability():
 
 @case
 def logistic_margin():
-    return logistic("logistic_margin", "Logistic pipeline, margin, 1,000 mixed rows, M=20", "margin")
+    return logistic(
+        "logistic_margin", "Logistic pipeline, margin, 1,000 mixed rows, M=20", "margin"
+    )
 
 
 def diabetes(name, title, model):
@@ -361,7 +401,17 @@ def diabetes(name, title, model):
 
     full = Background.of(x_train)
     summary = sample(x_train)
-    return Case(name, title, model, "prediction", function, full, x_test[:8], truth.enumerated, summary=summary)
+    return Case(
+        name,
+        title,
+        model,
+        "prediction",
+        function,
+        full,
+        x_test[:8],
+        truth.enumerated,
+        summary=summary,
+    )
 
 
 @case
@@ -398,12 +448,16 @@ def boosting():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_008, 50))
     y = X[:, 0] * X[:, 1] + np.sin(2 * X[:, 2]) * X[:, 3] + X[:, 4:20] @ rng.standard_normal(16) / 4
-    model = HistGradientBoostingRegressor(random_state=0).fit(X[:-8], y[:-8] + 0.1 * rng.standard_normal(20_000))
+    model = HistGradientBoostingRegressor(random_state=0).fit(
+        X[:-8], y[:-8] + 0.1 * rng.standard_normal(20_000)
+    )
     boxes = []
     for nodes in (predictor.nodes for (predictor,) in model._predictors):
         left = np.where(nodes["is_leaf"], 0, nodes["left"])
         right = np.where(nodes["is_leaf"], 0, nodes["right"])
-        boxes += truth.tree_boxes(left, right, nodes["feature_idx"], nodes["num_threshold"], nodes["value"])
+        boxes += truth.tree_boxes(
+            left, right, nodes["feature_idx"], nodes["num_threshold"], nodes["value"]
+        )
 
     def function(X):
         return column(model.predict(X))
@@ -438,9 +492,11 @@ def _triple(X):
 
 
 class Opaque:
-    """A plain function with interactions of order three and more: terms of four neighbouring columns, added up.
+    """A plain function with interactions of order three and more: terms of four neighbouring
+    columns, added up.
 
-    With `bent`, the sum goes through one more curve, so that every feature interacts with every other.
+    With `bent`, the sum goes through one more curve, so that every feature interacts with every
+    other.
     """
 
     def __init__(self, n_features, bent):
@@ -469,7 +525,9 @@ class Term:
 
 def opaque(n_features, n_background, bent):
     rng = np.random.default_rng(n_features)
-    mixing = np.eye(n_features) + 0.3 * rng.standard_normal((n_features, n_features)) / np.sqrt(n_features)
+    mixing = np.eye(n_features) + 0.3 * rng.standard_normal((n_features, n_features)) / np.sqrt(
+        n_features
+    )
     X = rng.standard_normal((n_background + 8, n_features)) @ mixing
     model = Opaque(n_features, bent)
 

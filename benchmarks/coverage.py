@@ -1,7 +1,8 @@
 """Do the standard errors tell the truth? ``python -m benchmarks.coverage --only CASE --seeds 200``.
 
-Explains the same rows with many seeds and counts how often the truth is within 1.96 standard errors: it should be about
-95%. Where the truth is itself sampled, its own error is added to the standard error (in quadrature).
+Explains the same rows with many seeds and counts how often the truth is within 1.96 standard
+errors: it should be about 95%. Where the truth is itself sampled, its own error is added to the
+standard error (in quadrature).
 """
 
 import argparse
@@ -48,7 +49,12 @@ def arguments():
     parser.add_argument("--only", default=",".join(SAMPLED), help="cases, separated by commas")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--nsamples", default="auto", help="auto, or a number of coalitions")
-    parser.add_argument("--seconds", type=float, default=120.0, help="a case stops after that long, whatever the seeds")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=120.0,
+        help="a case stops after that long, whatever the seeds",
+    )
     return parser.parse_args()
 
 

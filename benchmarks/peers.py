@@ -83,7 +83,12 @@ class Counter:
 def counted(case: Case, seconds: float = np.inf) -> Iterator[Counter]:
     """Count the model rows of everything inside, for at most so many seconds."""
     counter = Counter(time.perf_counter() + seconds)
-    methods = {(type(part), name) for part in _parts(case.model) for name in PREDICTORS if hasattr(part, name)}
+    methods = {
+        (type(part), name)
+        for part in _parts(case.model)
+        for name in PREDICTORS
+        if hasattr(part, name)
+    }
     with ExitStack() as stack:
         for wrapped in [counter.wrap(cls, name) for cls, name in methods]:
             stack.enter_context(wrapped)
@@ -112,7 +117,9 @@ def build(tool: str, case: Case) -> Tool:
 
 
 def handed(tool: str, case: Case, rows: np.ndarray) -> Any:
-    """Bring rows into the form that a tool takes them in; a user has them in it, so this is not timed."""
+    """Bring rows into the form that a tool takes them in; a user has them in it, so this is not
+    timed.
+    """
     return case.native(rows) if tool.startswith("ours") else rows
 
 
@@ -140,7 +147,9 @@ def our_answer(case: Case, result) -> Answer:
     values, base = result.values, np.atleast_1d(result.expected_values)
     errors = getattr(result, "standard_errors", None)
     n_outputs = case.n_outputs
-    values, errors = (array if array is None or array.ndim == 3 else array[None] for array in (values, errors))
+    values, errors = (
+        array if array is None or array.ndim == 3 else array[None] for array in (values, errors)
+    )
     errors = None if errors is None else errors[-n_outputs:].transpose(1, 0, 2)
     return Answer(values[-n_outputs:].transpose(1, 0, 2), base[-n_outputs:], result.method, errors)
 
@@ -155,7 +164,9 @@ def _share(tool):
 def _ours(case, share):
     from service.scoring import KernelScoringExplainer
 
-    nsamples = "auto" if share is None else max(2 * case.tests.shape[1] + 2, int(budget(case) * share))
+    nsamples = (
+        "auto" if share is None else max(2 * case.tests.shape[1] + 2, int(budget(case) * share))
+    )
     scoring = KernelScoringExplainer(our_explainer(case), nsamples=nsamples, random_state=0)
     _ = case.n_outputs  # found out here, so that no call of the model is timed
     return lambda rows: our_answer(case, scoring.explain_rows(rows))
@@ -168,7 +179,9 @@ def _shap(case, **options):
     logging.getLogger("shap").setLevel(logging.ERROR)
     background = case.peers_background
     names = [str(j) for j in range(background.rows.shape[1])]
-    explainer = shap.KernelExplainer(case.function, DenseData(background.rows, names, None, background.weights))
+    explainer = shap.KernelExplainer(
+        case.function, DenseData(background.rows, names, None, background.weights)
+    )
 
     def explain(rows):
         np.random.seed(0)  # shap draws from the global generator
@@ -235,11 +248,17 @@ def _shapiq(case):
     def explain(rows):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it needs less than the budget
-            found = [[e.explain(row, budget=budget(case), random_state=0) for e in explainers] for row in rows]
+            found = [
+                [e.explain(row, budget=budget(case), random_state=0) for e in explainers]
+                for row in rows
+            ]
         values = np.array([[one.get_n_order_values(1) for one in row] for row in found])
         base = np.array([explainer.baseline_value for explainer in explainers])
         if n_outputs == 2:
-            values, base = np.concatenate([-values, values], axis=1), np.array([1 - base[0], base[0]])
+            values, base = (
+                np.concatenate([-values, values], axis=1),
+                np.array([1 - base[0], base[0]]),
+            )
         return Answer(values, base, "kernel")
 
     return explain

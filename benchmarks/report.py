@@ -1,4 +1,5 @@
-"""Results as JSON, as tables and as a plot; the short tables also go between the markers of ``benchmarks/README.md``.
+"""Results as JSON, as tables and as a plot; the short tables also go between the markers of
+``benchmarks/README.md``.
 
 ``python -m benchmarks.report`` writes them anew from results.json. Next: :mod:`benchmarks.coverage`.
 """
@@ -40,7 +41,9 @@ def write(cells, folder):
     """Write results.json, results.md and results.png, and bring the README up to date."""
     cells = in_order(cells)
     folder.mkdir(exist_ok=True)
-    (folder / "results.json").write_text(json.dumps({"versions": versions(), "cells": cells}, indent=1) + "\n")
+    (folder / "results.json").write_text(
+        json.dumps({"versions": versions(), "cells": cells}, indent=1) + "\n"
+    )
     summary = [overview(cells), ratios(cells), coverage(folder / "coverage.json")]
     details = [lines(group) for group in by_case(cells)]
     (folder / "results.md").write_text("\n\n".join(filter(None, summary + details)) + "\n")
@@ -73,9 +76,12 @@ def overview(cells):
     tools = ("ours", *PEERS)
     head = "| case | " + " | ".join(tools) + " |\n|---|" + "--:|" * len(tools)
     body = [
-        f"| {group[0]['title']} | {' | '.join(_short(group, tool) for tool in tools)} |" for group in by_case(cells)
+        f"| {group[0]['title']} | {' | '.join(_short(group, tool) for tool in tools)} |"
+        for group in by_case(cells)
     ]
-    return "### Milliseconds a row (batches of 32), error, error on its own game\n\n" + "\n".join([head, *body])
+    return "### Milliseconds a row (batches of 32), error, error on its own game\n\n" + "\n".join(
+        [head, *body]
+    )
 
 
 def _short(group, tool):
@@ -100,7 +106,9 @@ def coverage(path):
         + "|--:" * 5
         + "|"
     )
-    return "### Standard errors: the share of truths within 1.96 of them\n\n" + "\n".join([head, *rows])
+    return "### Standard errors: the share of truths within 1.96 of them\n\n" + "\n".join(
+        [head, *rows]
+    )
 
 
 def by_case(cells):
@@ -113,8 +121,9 @@ def lines(group):
     """Make the table of one case."""
     noise = next((cell["noise_full"] for cell in group if "noise_full" in cell), 0)
     truth = "exact" if noise == 0 else f"sampled, itself off by {noise:.2g}"
-    return f"### {group[0]['title']}\n\n`{group[0]['case']}`; truth: {truth}.\n\n{HEADER}\n" + "\n".join(
-        _line(cell) for cell in group
+    return (
+        f"### {group[0]['title']}\n\n`{group[0]['case']}`; truth: {truth}.\n\n{HEADER}\n"
+        + "\n".join(_line(cell) for cell in group)
     )
 
 
@@ -138,8 +147,15 @@ def _error(error):
 
 def ratios(cells):
     """Make the table of ratios, ours against every peer: above 1, ours is the faster."""
-    found = [_ratio(group, peer) for group in by_case(cells) for peer in group if not peer["tool"].startswith("ours")]
-    return f"### Ratios: the peer's figure divided by ours\n\n{RATIO_HEADER}\n" + "\n".join(filter(None, found))
+    found = [
+        _ratio(group, peer)
+        for group in by_case(cells)
+        for peer in group
+        if not peer["tool"].startswith("ours")
+    ]
+    return f"### Ratios: the peer's figure divided by ours\n\n{RATIO_HEADER}\n" + "\n".join(
+        filter(None, found)
+    )
 
 
 def _ratio(group, peer):
@@ -159,14 +175,17 @@ def _ratio(group, peer):
 
 
 def _at_error(ours, error, cost):
-    """Read off our settings what an error costs, between two settings on a straight line in logarithms.
+    """Read off our settings what an error costs, between two settings on a straight line in
+    logarithms.
 
     None where no setting is as accurate; the cheapest setting where all are more accurate.
     """
     error = max(error, EXACT)
     by_error = sorted((max(cell["error_own"], EXACT), cost(cell)) for cell in ours)
     # A setting that costs more than a more accurate one is nobody's choice.
-    points = [(e, c) for i, (e, c) in enumerate(by_error) if all(c < other for _, other in by_error[:i])]
+    points = [
+        (e, c) for i, (e, c) in enumerate(by_error) if all(c < other for _, other in by_error[:i])
+    ]
     if error < points[0][0]:
         return None
     within = [c for e, c in points if e <= error]
@@ -188,19 +207,33 @@ def plot(cells, path):
     groups = by_case(cells)
     columns = min(4, len(groups))
     figure, axes = plt.subplots(
-        ceil(len(groups) / columns), columns, figsize=(4.2 * columns, 3.4 * ceil(len(groups) / columns)), squeeze=False
+        ceil(len(groups) / columns),
+        columns,
+        figsize=(4.2 * columns, 3.4 * ceil(len(groups) / columns)),
+        squeeze=False,
     )
-    tools = list(dict.fromkeys("ours" if cell["tool"].startswith("ours") else cell["tool"] for cell in cells))
+    tools = list(
+        dict.fromkeys("ours" if cell["tool"].startswith("ours") else cell["tool"] for cell in cells)
+    )
     colours = {tool: f"C{i}" for i, tool in enumerate(tools)}
     for axis in axes.flat[len(groups) :]:
         axis.set_axis_off()
     for axis, group in zip(axes.flat, groups, strict=False):
         _panel(axis, group, colours)
     handles = [
-        plt.Line2D([], [], color=colour, marker="o", linestyle="", label=tool) for tool, colour in colours.items()
+        plt.Line2D([], [], color=colour, marker="o", linestyle="", label=tool)
+        for tool, colour in colours.items()
     ]
     handles.append(
-        plt.Line2D([], [], color="grey", marker="o", fillstyle="none", linestyle="", label="error on its own game")
+        plt.Line2D(
+            [],
+            [],
+            color="grey",
+            marker="o",
+            fillstyle="none",
+            linestyle="",
+            label="error on its own game",
+        )
     )
     figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False)
     figure.tight_layout(rect=(0, 0.3 / figure.get_figheight(), 1, 1))

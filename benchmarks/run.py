@@ -1,7 +1,9 @@
-"""Measure every tool on every case: ``make bench``, or ``python -m benchmarks.run --only CASE --tools ours,shap``.
+"""Measure every tool on every case: ``make bench``, or ``python -m benchmarks.run --only CASE
+--tools ours,shap``.
 
-A cell is one tool on one case. What is quick is measured several times, with the tools taking turns, and the median
-counts; what is slow is measured on fewer rows, and the cell says on how many. Next: :mod:`benchmarks.report`.
+A cell is one tool on one case. What is quick is measured several times, with the tools taking
+turns, and the median counts; what is slow is measured on fewer rows, and the cell says on how many.
+Next: :mod:`benchmarks.report`.
 """
 
 import argparse
@@ -28,7 +30,9 @@ def main():
     cells = [] if options.fresh else report.read(report.RESULTS)
     for name in options.only or CASES:
         began = time.perf_counter()
-        measured = measure_case(CASES[name](), options.tools, options.cell_seconds, options.row_seconds)
+        measured = measure_case(
+            CASES[name](), options.tools, options.cell_seconds, options.row_seconds
+        )
         kept = [cell for cell in cells if cell["case"] != name or cell["tool"] not in options.tools]
         cells = kept + measured
         report.write(cells, report.RESULTS)
@@ -39,10 +43,17 @@ def arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", type=_names(CASES), help="cases, separated by commas")
-    parser.add_argument("--tools", type=_list, default=list(DEFAULT), help="tools, separated by commas; also ours/4")
-    parser.add_argument("--cell-seconds", type=float, default=1.5, help="about how long a batch is measured at most")
     parser.add_argument(
-        "--row-seconds", type=float, default=25.0, help="a tool that takes longer for one row is left out"
+        "--tools", type=_list, default=list(DEFAULT), help="tools, separated by commas; also ours/4"
+    )
+    parser.add_argument(
+        "--cell-seconds", type=float, default=1.5, help="about how long a batch is measured at most"
+    )
+    parser.add_argument(
+        "--row-seconds",
+        type=float,
+        default=25.0,
+        help="a tool that takes longer for one row is left out",
     )
     parser.add_argument("--fresh", action="store_true", help="forget the results of former runs")
     return parser.parse_args()
@@ -55,7 +66,9 @@ def _list(text):
 def _names(known):
     def read(text):
         if unknown := set(_list(text)) - set(known):
-            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+            raise argparse.ArgumentTypeError(
+                f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}"
+            )
         return _list(text)
 
     return read
@@ -63,9 +76,12 @@ def _names(known):
 
 def assert_one_thread():
     """Make sure that no library computes on two cores."""
-    import shap  # noqa: F401 - brings numba and its thread pool
+    import shap
 
-    pools = {f"{pool['internal_api']} {pool['filepath']}": pool["num_threads"] for pool in threadpool_info()}
+    pools = {
+        f"{pool['internal_api']} {pool['filepath']}": pool["num_threads"]
+        for pool in threadpool_info()
+    }
     assert set(pools.values()) == {1}, f"expected one thread each, got {pools}"
 
 
@@ -76,7 +92,12 @@ def measure_case(case, tools, cell_seconds, row_seconds):
     for tool in tools:
         began = time.perf_counter()
         explain = build(tool, case)
-        cell = {"case": case.name, "title": case.title, "tool": tool, "build_s": time.perf_counter() - began}
+        cell = {
+            "case": case.name,
+            "title": case.title,
+            "tool": tool,
+            "build_s": time.perf_counter() - began,
+        }
         cells.append(cell)
         try:
             cell |= accuracy(case, tool, explain, truths, row_seconds)
@@ -94,7 +115,9 @@ def measure_case(case, tools, cell_seconds, row_seconds):
 
 
 def accuracy(case, tool, explain, truths, row_seconds):
-    """Explain the test rows once: errors, additivity, model rows. The first row alone says whether it is too slow."""
+    """Explain the test rows once: errors, additivity, model rows. The first row alone says whether
+    it is too slow.
+    """
     rows = case.tests
     one = handed(tool, case, rows[:1])
     with counted(case, row_seconds) as counter:
@@ -112,7 +135,9 @@ def accuracy(case, tool, explain, truths, row_seconds):
     background, model = background_of(tool, case), case.function(rows)
     unit = max(1.0, np.abs(model).max())
     missed = np.abs(answer.base + answer.values.sum(axis=2) - model).max() / unit
-    base_off = np.abs(answer.base - background.weights @ case.function(background.rows)).max() / unit
+    base_off = (
+        np.abs(answer.base - background.weights @ case.function(background.rows)).max() / unit
+    )
     return {
         "method": answer.method,
         "rows": len(rows),
@@ -136,7 +161,9 @@ def first_rows(truth, n):
 
 
 def drop_equals(cells, built):
-    """Forget "ours/8" and its like where the engine is exact, and more coalitions change nothing."""
+    """Forget "ours/8" and its like where the engine is exact, and more coalitions change
+    nothing.
+    """
     ours = next((cell for cell in cells if cell["tool"] == "ours" and "values" in cell), None)
     for cell in list(cells) if ours else []:
         variant = cell["tool"].startswith(("ours/", "ours*")) and "values" in cell
@@ -153,7 +180,9 @@ def time_batch(case, n, cells, built, cell_seconds):
         for tool, (size, taken) in plans.items():
             if taken and (sum(taken) + taken[-1]) * size > cell_seconds:
                 continue  # what is slow gets one turn
-            batch = handed(tool, case, rows[turn : turn + size])  # other rows each turn, the same for all tools
+            batch = handed(
+                tool, case, rows[turn : turn + size]
+            )  # other rows each turn, the same for all tools
             began = time.perf_counter()
             built[tool](batch)
             taken.append((time.perf_counter() - began) / size)
@@ -164,7 +193,9 @@ def time_batch(case, n, cells, built, cell_seconds):
 
 
 def plan(cell, n, cell_seconds):
-    """Return how many rows a batch gets, and what was measured already of what is too slow to be measured again."""
+    """Return how many rows a batch gets, and what was measured already of what is too slow to be
+    measured again.
+    """
     if n == 1:
         return 1, [cell["row_s"]] if cell["row_s"] > cell_seconds / 2 else []
     row_s, measured = cell["row_s"], cell["rows"] - 1

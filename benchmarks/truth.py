@@ -9,8 +9,9 @@
 | `leaves`       | trees, forests, boosting         | each leaf's closed form, in double precision              |
 | `permutations` | everything else                  | antithetic permutations over every background row         |
 
-All are exact but the last, which comes with its standard error. Results are kept in ``benchmarks/.cache``; the file's
-name is a digest of all that goes in. Next: :mod:`benchmarks.peers`.
+All are exact but the last, which comes with its standard error. Results are kept in
+``benchmarks/.cache``; the file's name is a digest of all that goes in. Next:
+:mod:`benchmarks.peers`.
 """
 
 from collections.abc import Callable
@@ -42,7 +43,9 @@ class Background:
 
 @dataclass(frozen=True)
 class Truth:
-    """Importances (n_rows, n_outputs, n_features), and the standard error of each: 0 where the route is exact."""
+    """Importances (n_rows, n_outputs, n_features), and the standard error of each: 0 where the
+    route is exact.
+    """
 
     values: np.ndarray
     errors: np.ndarray
@@ -79,7 +82,9 @@ def cached(route, function, background, rows, label):
 
 
 def additive(function, background, rows):
-    """Swap one column at a time; right for sums of functions of one column only, which is checked."""
+    """Swap one column at a time; right for sums of functions of one column only, which is
+    checked.
+    """
     empty = background.weights @ function(background.rows)
     values = np.empty((len(rows), len(empty), rows.shape[1]))
     for i, row in enumerate(rows):
@@ -98,13 +103,17 @@ def enumerated(function, background, rows):
 
 
 def terms(parts):
-    """Make a route for f(x) = Σ part(x[columns]); `parts` is a list of (columns, function of those columns)."""
+    """Make a route for f(x) = Σ part(x[columns]); `parts` is a list of (columns, function of those
+    columns).
+    """
 
     def route(function, background, rows):
         values = np.zeros((len(rows), 1, rows.shape[1]))
         for columns, part in parts:
             own = Background(background.rows[:, columns], background.weights)
-            values[:, :, columns] += enumerated(lambda X, f=part: f(X)[:, None], own, rows[:, columns]).values
+            values[:, :, columns] += enumerated(
+                lambda X, f=part: f(X)[:, None], own, rows[:, columns]
+            ).values
         gap = function(rows) - background.weights @ function(background.rows)
         assert np.abs(values.sum(axis=2) - gap).max() < 1e-9
         return Truth.exact(values)
@@ -114,7 +123,9 @@ def terms(parts):
 
 def _enumerated_row(function, background, row):
     n = len(row)
-    members = np.array(list(product([False, True], repeat=n)))  # coalition c has feature j at bit n − 1 − j
+    members = np.array(
+        list(product([False, True], repeat=n))
+    )  # coalition c has feature j at bit n − 1 − j
     games = np.concatenate(
         [
             _coalition_values(function, background, row, part)
@@ -133,7 +144,9 @@ def _enumerated_row(function, background, row):
 def _coalition_values(function, background, row, members):
     hybrids = np.where(members[:, None, :], row, background.rows).reshape(-1, len(row))
     outputs = function(hybrids)
-    return np.einsum("b,cbk->ck", background.weights, outputs.reshape(len(members), len(background.rows), -1))
+    return np.einsum(
+        "b,cbk->ck", background.weights, outputs.reshape(len(members), len(background.rows), -1)
+    )
 
 
 def rbf_sum(support, coefficients, gamma):
@@ -164,7 +177,10 @@ def _rbf_row(support, coefficients, gamma, background, row):
                 sums[:, features[0]] = polynomial @ by_size
                 return
             half = len(features) // 2
-            for kept, met in ((features[:half], features[half:]), (features[half:], features[:half])):
+            for kept, met in (
+                (features[:half], features[half:]),
+                (features[half:], features[:half]),
+            ):
                 grown = polynomial
                 for j in met:
                     grown = _times(grown, outside[:, j, None], inside[:, j, None])
@@ -184,13 +200,17 @@ def _times(polynomial, constant, slope):
 
 
 def leaves(boxes, dtype):
-    """Make a route for sums of leaves; a box is (features, lower, upper, value), reached when lower < x ≤ upper."""
+    """Make a route for sums of leaves; a box is (features, lower, upper, value), reached when lower
+    < x ≤ upper.
+    """
 
     def route(function, background, rows):
         X, B = rows.astype(dtype).astype(float), background.rows.astype(dtype).astype(float)
         values = np.zeros((len(rows), len(np.atleast_1d(boxes[0][3])), rows.shape[1]))
         for features, lower, upper, value in boxes:
-            reach = _leaf_importances(X[:, features], B[:, features], background.weights, lower, upper)
+            reach = _leaf_importances(
+                X[:, features], B[:, features], background.weights, lower, upper
+            )
             values[:, :, features] += reach[:, None, :] * np.atleast_1d(value)[:, None]
         gap = function(rows) - background.weights @ function(background.rows)
         assert np.abs(values.sum(axis=2) - gap).max() < 1e-9
@@ -236,15 +256,17 @@ def tree_boxes(left, right, feature, threshold, value):
 
 
 def permutations(walks, transform=None, game=None, seed=0):
-    """Make a route that samples permutations, each with its reverse, for every background row alike.
+    """Make a route that samples permutations, each with its reverse, for every background row
+    alike.
 
     Parameters
     ----------
     walks : int
         Permutations a row, each walked forward and back.
     transform, game : callable, optional
-        The same function written faster: function(X) = game(transform(X)), where `transform` acts on each column by
-        itself, so that both have the same importances. Checked against the function on hybrid rows.
+        The same function written faster: function(X) = game(transform(X)), where `transform` acts
+        on each column by itself, so that both have the same importances. Checked against the
+        function on hybrid rows.
     """
 
     def route(function, background, rows):
@@ -253,7 +275,9 @@ def permutations(walks, transform=None, game=None, seed=0):
         own = Background(change(background.rows), background.weights)
         rng = np.random.default_rng(seed)
         sampled = [_sampled_row(fast, own, row, walks, rng) for row in change(rows)]
-        return Truth(np.array([mean for mean, _ in sampled]), np.array([error for _, error in sampled]))
+        return Truth(
+            np.array([mean for mean, _ in sampled]), np.array([error for _, error in sampled])
+        )
 
     return route
 
@@ -268,9 +292,13 @@ def _check_same(function, transform, game, background, rows):
 
 
 def _sampled_row(function, background, row, walks, rng):
-    """Mean and standard error over rounds; a round walks equally often (and back) from every background row."""
+    """Mean and standard error over rounds; a round walks equally often (and back) from every
+    background row.
+    """
     times = max(1, 256 // len(background.rows))
-    background = Background.of(np.tile(background.rows, (times, 1)), np.tile(background.weights, times))
+    background = Background.of(
+        np.tile(background.rows, (times, 1)), np.tile(background.weights, times)
+    )
     rounds = max(8, walks // len(background.rows))
     found = np.array([_one_round(function, background, row, rng) for _ in range(rounds)])
     return found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(rounds)
@@ -288,7 +316,9 @@ def _one_round(function, background, row, rng):
 
 
 def _walk(function, rows, row, rank):
-    """Gains along one permutation from each background row to `row`, (n_background, n_outputs, n_features)."""
+    """Gains along one permutation from each background row to `row`, (n_background, n_outputs,
+    n_features).
+    """
     n = len(row)
     entered = rank[:, None, :] < np.arange(n + 1)[:, None]  # (n_background, n + 1 steps, n)
     hybrids = np.where(entered, row, rows[:, None, :])

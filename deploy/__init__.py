@@ -1,7 +1,9 @@
-"""The tool behind ``make deploy``: from saved models to a running, limited, health-checked container.
+"""The tool behind ``make deploy``: from saved models to a running, limited, health-checked
+container.
 
-It never imports ``service``: it sends files to a Docker Engine and looks at what answers. Plans are data (``specs``),
-one module talks to the engine (``engine``), the rest is the order in which things are asked of it.
+It never imports ``service``: it sends files to a Docker Engine and looks at what answers. Plans are
+data (``specs``), one module talks to the engine (``engine``), the rest is the order in which things
+are asked of it.
 
 ``config``        what to deploy: deploy.yml, checked
 ``context``       which files go into the image; ``lock`` which packages, ``pip_settings`` where the build finds them

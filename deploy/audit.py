@@ -1,4 +1,6 @@
-"""What was done to a deployment, by whom and with what outcome: one line of JSON each, beside deploy.yml."""
+"""What was done to a deployment, by whom and with what outcome: one line of JSON each, beside
+deploy.yml.
+"""
 
 from __future__ import annotations
 

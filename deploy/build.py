@@ -29,7 +29,9 @@ HOW_TO_MAKE_A_BASE = (
 KEPT_LINES = 30
 
 
-def build_release(engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False) -> Release:
+def build_release(
+    engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False
+) -> Release:
     """Build the image unless it is there, and record the release.
 
     Parameters
@@ -47,12 +49,22 @@ def build_release(engine: Engine, config: Configuration, root: Path, console: Co
     ConfigurationError, BuildError, EngineError
     """
     base = base_image(engine, config.base_image, console)
-    with console.step("Gathering the files, and asking the entry script for the example's answer") as found:
+    with console.step(
+        "Gathering the files, and asking the entry script for the example's answer"
+    ) as found:
         context = gather(config, root, pip_files())
-        found.append(f"{len(context.files)} files, {sum(map(len, context.files.values())) / 2**20:.1f} MB")
+        found.append(
+            f"{len(context.files)} files, {sum(map(len, context.files.values())) / 2**20:.1f} MB"
+        )
     image = build_image(engine, config, context, base, console, fresh=fresh)
     sbom.write(root, context.files["requirements.lock"].decode(), config.name, image)
-    release = Release(release_id(image, config), image, config, content_hash(engine, config.name, image), time.time())
+    release = Release(
+        release_id(image, config),
+        image,
+        config,
+        content_hash(engine, config.name, image),
+        time.time(),
+    )
     return record(engine, release)
 
 
@@ -66,12 +78,20 @@ def base_image(engine: Engine, name: str, console: Console) -> str:
                 raise BuildError(f"{error}; {HOW_TO_MAKE_A_BASE}") from error
         found = engine.image(name)
     if found is None:
-        raise BuildError(f"pulling {name}: the engine has no such image afterwards; {HOW_TO_MAKE_A_BASE}")
+        raise BuildError(
+            f"pulling {name}: the engine has no such image afterwards; {HOW_TO_MAKE_A_BASE}"
+        )
     return str(found["Id"])
 
 
 def build_image(
-    engine: Engine, config: Configuration, context: Context, base: str, console: Console, *, fresh: bool = False
+    engine: Engine,
+    config: Configuration,
+    context: Context,
+    base: str,
+    console: Console,
+    *,
+    fresh: bool = False,
 ) -> str:
     """Build the image of a context, or find the one that was built of it before; return its id."""
     made_from = hashlib.sha256(f"{context.digest()} {base}".encode()).hexdigest()
@@ -110,7 +130,9 @@ def build_image(
                 "The step that failed is the last one above; nothing that serves was touched."
             ) from error
         image = engine.image(tag) or {}
-        found.append(f"{(image['Size'] - (engine.image(base) or image)['Size']) / 1e6:.0f} MB above its base")
+        found.append(
+            f"{(image['Size'] - (engine.image(base) or image)['Size']) / 1e6:.0f} MB above its base"
+        )
     return str(image["Id"])
 
 
@@ -122,7 +144,9 @@ def release_id(image: str, config: Configuration) -> str:
 
 def content_hash(engine: Engine, name: str, image: str) -> str:
     """Read the hash over the image's files, which its build wrote."""
-    reader = engine.create("", {"Image": image, "Labels": specs.labels(name, specs.COURIER), "NetworkDisabled": True})
+    reader = engine.create(
+        "", {"Image": image, "Labels": specs.labels(name, specs.COURIER), "NetworkDisabled": True}
+    )
     try:
         return engine.read_file(reader, "/app/content.sha256").decode().strip()
     finally:

@@ -84,7 +84,9 @@ class Session:
     def score(self, engine: Engine, config: Configuration, body: bytes) -> bytes:
         """Ask the service, with its key, wherever it is."""
         keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
-        return score_at(self.address, operations.asked(engine, config), body, keys[0] if keys else "", self.root)
+        return score_at(
+            self.address, operations.asked(engine, config), body, keys[0] if keys else "", self.root
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"deploy {parsed.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"deploy {parsed.command}: interrupted; what served before serves on", file=sys.stderr)
+        print(
+            f"deploy {parsed.command}: interrupted; what served before serves on", file=sys.stderr
+        )
         return 130
     except BrokenPipeError:  # `logs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,42 +116,72 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--file", default="deploy.yml", metavar="FILE", help="the configuration (default: deploy.yml, "
                         "else deploy.example.yml)")  # fmt: skip
-    common.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable")
+    common.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable"
+    )
     common.add_argument("--quiet", action="store_true", help="print no steps")
-    top = argparse.ArgumentParser("python -m deploy", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
+    top = argparse.ArgumentParser(
+        "python -m deploy", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw
+    )
     verbs = top.add_subparsers(title="verbs", dest="command", required=True, metavar="VERB")
 
     def verb(name: str, run: Verb, text: str, more: str = "") -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, parents=[common], help=text, description=f"{text}. {more}".strip())
+        added = verbs.add_parser(
+            name, parents=[common], help=text, description=f"{text}. {more}".strip()
+        )
         added.set_defaults(verb=run)
         return added
 
     one = verb("build", _build, "build the image and record the release", "Nothing is started.")
     one.add_argument("--no-cache", action="store_true", help="build every step anew")
     one.add_argument("--print-dockerfile", action="store_true", help="print the recipe and stop")
-    one = verb("up", _up, "build, prove and roll out", "The old release serves until the new one is ready.")
+    one = verb(
+        "up", _up, "build, prove and roll out", "The old release serves until the new one is ready."
+    )
     one.add_argument("--no-cache", action="store_true", help="build every step anew")
     one = verb("status", _status, "show the release, its replicas, memory and out-of-memory kills",
                "Exit code 0 when healthy.")  # fmt: skip
     one.add_argument("--json", action="store_true", help="for programs")
-    one.add_argument("--heal", action="store_true", help="first mend what a killed deployment, engine or host has left")
+    one.add_argument(
+        "--heal",
+        action="store_true",
+        help="first mend what a killed deployment, engine or host has left",
+    )
     one = verb("logs", _logs, "show the log of every replica")
-    one.add_argument("--lines", type=int, default=50, metavar="N", help="from the end of each (default 50)")
+    one.add_argument(
+        "--lines", type=int, default=50, metavar="N", help="from the end of each (default 50)"
+    )
     one = verb("score", _score, "POST a file to the service and print the answer")
-    one.add_argument("rows", metavar="FILE", help="JSON, as the service takes it; - for standard input")
+    one.add_argument(
+        "rows", metavar="FILE", help="JSON, as the service takes it; - for standard input"
+    )
     verb("releases", _releases, "list the releases that are kept")
     one = verb("rollback", _rollback, "go back to the release that served before, or to RELEASE",
                "The same proof and the same swap as a deploy.")  # fmt: skip
-    one.add_argument("release", nargs="?", default="", metavar="RELEASE", help="an id, or its first digits")
-    one = verb("keys", _keys, "show the keys, or make a new one", "`rotate`: a new primary; the old one is secondary.")
+    one.add_argument(
+        "release", nargs="?", default="", metavar="RELEASE", help="an id, or its first digits"
+    )
+    one = verb(
+        "keys",
+        _keys,
+        "show the keys, or make a new one",
+        "`rotate`: a new primary; the old one is secondary.",
+    )
     one.add_argument("action", choices=["show", "rotate"])
     one = verb("scale", _scale, "change the number of replicas")
     one.add_argument("replicas", type=int, metavar="N")
     verb("prune", _prune, "forget old releases beyond `retain` and free their images")
     verb("down", _down, "remove containers, releases, keys and images", "Safe to repeat.")
-    one = verb("render", _render, "print manifests for a cluster", "Nothing is applied, and no cluster is asked.")
+    one = verb(
+        "render",
+        _render,
+        "print manifests for a cluster",
+        "Nothing is applied, and no cluster is asked.",
+    )
     one.add_argument("form", choices=sorted(render.FORMS))
-    one.add_argument("--image", metavar="IMAGE", help="as the cluster's nodes can pull it (default: NAME:latest)")
+    one.add_argument(
+        "--image", metavar="IMAGE", help="as the cluster's nodes can pull it (default: NAME:latest)"
+    )
     verb("unlock", _unlock, "take the lock from a deployment that will not come back")
     return top
 
@@ -158,14 +192,18 @@ def _build(session: Session, arguments: argparse.Namespace) -> int:
         return 0
     engine = session.engine()
     with operations.working(engine, session.name, session.root, "build", session.console):
-        release = build.build_release(engine, session.config, session.root, session.console, arguments.no_cache)
+        release = build.build_release(
+            engine, session.config, session.root, session.console, arguments.no_cache
+        )
     session.console.say(f"Release {release.id}: content {release.content[:16]}, `up` deploys it")
     return 0
 
 
 def _up(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    release = operations.up(engine, session.config, session.root, session.console, arguments.no_cache)
+    release = operations.up(
+        engine, session.config, session.root, session.console, arguments.no_cache
+    )
     _show_it_works(session, engine, release)
     return 0
 
@@ -219,7 +257,9 @@ def _releases(session: Session, arguments: argparse.Namespace) -> int:
 
 def _rollback(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    release = operations.rollback(engine, session.name, session.root, session.console, arguments.release)
+    release = operations.rollback(
+        engine, session.name, session.root, session.console, arguments.release
+    )
     uri = scoring_uri(session.seen(engine, release.config))
     session.console.say(f"Release {release.id} serves again at {uri}{session.elsewhere}")
     return 0
@@ -239,8 +279,12 @@ def _keys(session: Session, arguments: argparse.Namespace) -> int:
 
 
 def _scale(session: Session, arguments: argparse.Namespace) -> int:
-    replicas = configuration({"name": session.name, "replicas": arguments.replicas}, source="scale").replicas
-    operations.change(session.engine(), session.name, session.root, session.console, "scale", replicas=replicas)
+    replicas = configuration(
+        {"name": session.name, "replicas": arguments.replicas}, source="scale"
+    ).replicas
+    operations.change(
+        session.engine(), session.name, session.root, session.console, "scale", replicas=replicas
+    )
     return 0
 
 

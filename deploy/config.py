@@ -1,7 +1,8 @@
 """What to deploy and how: `deploy.yml`, read into a frozen object.
 
-A key that is missing takes its default, a value that cannot be used is refused with the key's path, and a key that does
-not exist is refused too: a misspelt limit is no limit. `deploy.example.yml` explains every key. Next: `deploy.context`.
+A key that is missing takes its default, a value that cannot be used is refused with the key's path,
+and a key that does not exist is refused too: a misspelt limit is no limit. `deploy.example.yml`
+explains every key. Next: `deploy.context`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ Check = Callable[[str, Any], Any]
 REPOSITORY = r"|[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"
 NAME = r"[a-z]([-a-z0-9]{1,30}[a-z0-9])"
 # Scalars that are tried out often; the whole of the rest is `--set key=value`.
-FROM_ENVIRONMENT = ("cpu_cores", "memory_gb", "replicas", "workers", "threads", "port", "base_image")
+FROM_ENVIRONMENT = (
+    "cpu_cores",
+    "memory_gb",
+    "replicas",
+    "workers",
+    "threads",
+    "port",
+    "base_image",
+)
 BUILD_TOOLS = "RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*"
 
 
@@ -40,7 +49,8 @@ class Timeouts:
     request : int, default 60
         For one scored request.
     drain : int, default 1
-        For which a replica that is told to stop goes on accepting, each answer asking the client to connect anew.
+        For which a replica that is told to stop goes on accepting, each answer asking the client to
+        connect anew.
     """
 
     build: int = 1800
@@ -51,7 +61,9 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Keys:
-    """Where the two bearer keys come from: ``env:NAME`` or ``file:PATH``; an empty one is generated."""
+    """Where the two bearer keys come from: ``env:NAME`` or ``file:PATH``; an empty one is
+    generated.
+    """
 
     primary: str = ""
     secondary: str = ""
@@ -59,7 +71,9 @@ class Keys:
 
 @dataclass(frozen=True)
 class Tls:
-    """The files of the certificate (PEM, with its chain) and its private key; both empty for plain HTTP."""
+    """The files of the certificate (PEM, with its chain) and its private key; both empty for plain
+    HTTP.
+    """
 
     certificate: str = ""
     key: str = ""
@@ -115,7 +129,9 @@ class Configuration:
 
     @classmethod
     def from_json(cls, text: str) -> Configuration:
-        """Read what `to_json` wrote; a key that another version of this package wrote has no effect."""
+        """Read what `to_json` wrote; a key that another version of this package wrote has no
+        effect.
+        """
         values = json.loads(text)
         known = {key: value for key, value in values.items() if key in CHECKS}
         return configuration(known, source="the release's record")
@@ -139,7 +155,9 @@ def configuration(values: Mapping[str, Any], source: str = "deploy.yml") -> Conf
     try:
         checked = _known(CHECKS)("", values)
         if "name" not in checked:
-            raise ConfigurationError("name: expected the deployment's name, got none; add `name: scoring`")
+            raise ConfigurationError(
+                "name: expected the deployment's name, got none; add `name: scoring`"
+            )
         config = Configuration(**checked)
         _fit_together(config)
     except ConfigurationError as error:
@@ -157,10 +175,11 @@ def read(
     path : Path
         The YAML file.
     environ : mapping, optional
-        In place of this process's environment; CPU_CORES, MEMORY_GB, REPLICAS, WORKERS, THREADS, PORT and BASE_IMAGE
-        win over the file.
+        In place of this process's environment; CPU_CORES, MEMORY_GB, REPLICAS, WORKERS, THREADS,
+        PORT and BASE_IMAGE win over the file.
     settings : mapping, optional
-        ``{"timeouts.ready": "90"}``: keys with dots and values as YAML writes them; they win over both.
+        ``{"timeouts.ready": "90"}``: keys with dots and values as YAML writes them; they win over
+        both.
 
     Raises
     ------
@@ -185,7 +204,9 @@ class _Once(yaml.SafeLoader):
         known = set()
         for key, _ in node.value:
             if key.value in known:
-                raise yaml.YAMLError(f"{key.value} stands a second time in line {key.start_mark.line + 1}")
+                raise yaml.YAMLError(
+                    f"{key.value} stands a second time in line {key.start_mark.line + 1}"
+                )
             known.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -195,7 +216,9 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise ConfigurationError(f"--set {dotted}: {parent} has no keys of its own, it is {values!r}")
+            raise ConfigurationError(
+                f"--set {dotted}: {parent} has no keys of its own, it is {values!r}"
+            )
     values[last] = value
 
 
@@ -203,14 +226,18 @@ def _yaml_value(source: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{source}: expected a value as YAML writes it, got {text!r}") from error
+        raise ConfigurationError(
+            f"{source}: expected a value as YAML writes it, got {text!r}"
+        ) from error
 
 
 def _yaml_file(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Once)
     except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file; copy deploy.example.yml to it and edit it") from None
+        raise ConfigurationError(
+            f"{path}: no such file; copy deploy.example.yml to it and edit it"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: expected YAML, but {error}") from error
     except OSError as error:
@@ -224,7 +251,9 @@ def _fit_together(config: Configuration) -> None:
     if bool(config.tls.certificate) != bool(config.tls.key):
         raise ConfigurationError("tls: expected a certificate and its key, got one of them")
     if config.timeouts.drain > 20:
-        raise ConfigurationError(f"timeouts.drain: expected at most 20 seconds, got {config.timeouts.drain}")
+        raise ConfigurationError(
+            f"timeouts.drain: expected at most 20 seconds, got {config.timeouts.drain}"
+        )
     if config.target == "swarm" and config.bind != "0.0.0.0":
         raise ConfigurationError(
             f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a port on all "
@@ -232,10 +261,21 @@ def _fit_together(config: Configuration) -> None:
         )
     reserved = sorted(RESERVED & set(config.env))
     if reserved:
-        raise ConfigurationError(f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml")
+        raise ConfigurationError(
+            f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml"
+        )
 
 
-RESERVED = {"HOST", "PORT", "PROBE_PORT", "REUSE_PORT", "WORKERS", "THREADS", "AUTH_KEYS_FILE", "DRAIN_SECONDS"}
+RESERVED = {
+    "HOST",
+    "PORT",
+    "PROBE_PORT",
+    "REUSE_PORT",
+    "WORKERS",
+    "THREADS",
+    "AUTH_KEYS_FILE",
+    "DRAIN_SECONDS",
+}
 
 
 def _refusal(path: str, expected: str, got: Any) -> ConfigurationError:
@@ -299,7 +339,9 @@ def _known(checks: Mapping[str, Check]) -> Check:
             raise _refusal(path, "`key: value` lines", value)
         for key in value:
             if key not in checks:
-                raise ConfigurationError(f"{prefix}{key}: no such key; there are {', '.join(checks)}")
+                raise ConfigurationError(
+                    f"{prefix}{key}: no such key; there are {', '.join(checks)}"
+                )
         return {key: checks[key](prefix + key, item) for key, item in value.items()}
 
     return check
@@ -315,7 +357,9 @@ _path_or_none = _text(r"[^\0]*", "a path")
 _reference = _text(r"|(env|file):.+", "env:NAME or file:PATH (a key itself is never written here)")
 
 CHECKS: dict[str, Check] = {
-    "name": _text(NAME, "3 to 32 lower-case letters, digits and hyphens, a letter first and no hyphen last"),
+    "name": _text(
+        NAME, "3 to 32 lower-case letters, digits and hyphens, a letter first and no hyphen last"
+    ),
     "models": _texts,
     "entry_script": _path,
     "code": _texts,
@@ -333,7 +377,9 @@ CHECKS: dict[str, Check] = {
     "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
     "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),
     "target": _text("host|swarm", "host or swarm"),
-    "registry": _text(REPOSITORY, "a repository such as registry.example:5000/scoring, without a tag"),
+    "registry": _text(
+        REPOSITORY, "a repository such as registry.example:5000/scoring, without a tag"
+    ),
     "proxy_image": _text(r"\S+", "the name of an image"),
     "description": _text(),
     "tags": _labels,

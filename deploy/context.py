@@ -1,7 +1,8 @@
-"""What is sent to the engine to be built: exactly the files that the Dockerfile copies, gathered from an allow-list.
+"""What is sent to the engine to be built: exactly the files that the Dockerfile copies, gathered
+from an allow-list.
 
-Two runs over the same files make the same bytes: names are sorted, times are zero, everybody may read. Next:
-`deploy.specs`.
+Two runs over the same files make the same bytes: names are sorted, times are zero, everybody may
+read. Next: `deploy.specs`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ HERE = Path(__file__).parent
 DOCKERFILE = HERE.parent / "dockerfiles" / "Dockerfile"
 FRAGMENT_MARK = "# {dockerfile}"
 
-# The same application that the image runs, asked in this Python: the answer that a release must give.
-# What the entry script prints is not the answer: it goes where errors go.
+# The same application that the image runs, asked in this Python: the answer that a release must
+# give. What the entry script prints is not the answer: it goes where errors go.
 ANSWER_HERE = """
 import os, sys
 told = os.fdopen(os.dup(1), "wb")
@@ -82,7 +83,13 @@ def tar(files: Mapping[str, bytes], mode: int = 0o644, owner: int = 0, time: flo
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(files):
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode, entry.uid, entry.gid, entry.mtime = len(files[path]), mode, owner, owner, time
+            entry.size, entry.mode, entry.uid, entry.gid, entry.mtime = (
+                len(files[path]),
+                mode,
+                owner,
+                owner,
+                time,
+            )
             archive.addfile(entry, io.BytesIO(files[path]))
     return buffer.getvalue()
 
@@ -130,7 +137,9 @@ def dockerfile(fragment: str) -> str:
 
 
 def models(config: Configuration, root: Path) -> dict[str, bytes]:
-    """Read the models, and the manifest beside each: without it a scoring explainer is not loaded."""
+    """Read the models, and the manifest beside each: without it a scoring explainer is not
+    loaded.
+    """
     found = {}
     for index, text in enumerate(config.models):
         found[Path(text).name] = _read(root, f"models[{index}]", text)
@@ -142,7 +151,11 @@ def models(config: Configuration, root: Path) -> dict[str, bytes]:
 
 def needs_shap(app: Mapping[str, bytes]) -> bool:
     """Say whether a manifest among the models names shap's own engine."""
-    manifests = [content for path, content in app.items() if path.startswith("models/") and path.endswith(".json")]
+    manifests = [
+        content
+        for path, content in app.items()
+        if path.startswith("models/") and path.endswith(".json")
+    ]
     return any(_method(manifest) == "shap" for manifest in manifests)
 
 
@@ -167,7 +180,11 @@ def _code(config: Configuration, root: Path) -> dict[str, bytes]:
 
 def _tree(folder: Path) -> dict[str, bytes]:
     files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    return {str(inner): path.read_bytes() for inner, path in files.items() if not any(map(_is_private, inner.parts))}
+    return {
+        str(inner): path.read_bytes()
+        for inner, path in files.items()
+        if not any(map(_is_private, inner.parts))
+    }
 
 
 def _is_private(name: str) -> bool:
@@ -180,14 +197,18 @@ def _read(root: Path, key: str, text: str) -> bytes:
         return (root / text).read_bytes()
     except OSError as error:
         hint = "; `make train` makes the example's" if text.startswith("artifacts/") else ""
-        raise ConfigurationError(f"{key}: cannot read {root / text} ({error.strerror}){hint}") from error
+        raise ConfigurationError(
+            f"{key}: cannot read {root / text} ({error.strerror}){hint}"
+        ) from error
 
 
 def _example(config: Configuration, root: Path, app: Mapping[str, bytes]) -> dict[str, bytes]:
     if not config.example:
         return {}
     request = _read(root, "example", config.example)
-    expected = _json(root, config.expected) if config.expected else answer_here(config, app, request)
+    expected = (
+        _json(root, config.expected) if config.expected else answer_here(config, app, request)
+    )
     return {"preflight/request.json": request, "preflight/expected.json": expected}
 
 
@@ -203,7 +224,8 @@ def _json(root: Path, text: str) -> bytes:
 
 
 def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes) -> bytes:
-    """Score a request with the image's own files in this machine's Python: the answer that a release must give.
+    """Score a request with the image's own files in this machine's Python: the answer that a
+    release must give.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The one module that talks to the Docker Engine, through the `docker` package's client of its API.
 
-A thin seam: bodies come ready from `deploy.specs`, exceptions leave as those of `deploy.errors`, nothing is decided
-here.
+A thin seam: bodies come ready from `deploy.specs`, exceptions leave as those of `deploy.errors`,
+nothing is decided here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from deploy.specs import LABEL, Body
 
 # An image with nothing in it, for containers that are never started.
 EMPTY_IMAGE = "scoring-deploy-empty:1"
-START_IT = (
-    "is Docker Engine installed and started, and may you use it (`docker info`)? On Debian: apt-get install docker.io"
-)
+START_IT = "is Docker Engine installed and started, and may you use it (`docker info`)? On Debian: apt-get install docker.io"
 CERTIFICATES = (
     "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to a folder with ca.pem, of the authority that signed the engine's "
     "certificate, and cert.pem and key.pem, by which the engine knows you"
@@ -69,11 +67,17 @@ def translated(doing: str) -> Iterator[None]:
         folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
         raise UnreachableError(f"{doing}: no certificates in {folder}; {CERTIFICATES}") from error
     except requests.exceptions.SSLError as error:
-        raise UnreachableError(f"{doing}: no trusted connection ({_innermost(error)}); {CERTIFICATES}") from error
+        raise UnreachableError(
+            f"{doing}: no trusted connection ({_innermost(error)}); {CERTIFICATES}"
+        ) from error
     except (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
-        raise UnreachableError(f"{doing}: the engine did not answer in time; see its log, and try again") from error
+        raise UnreachableError(
+            f"{doing}: the engine did not answer in time; see its log, and try again"
+        ) from error
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-        raise UnreachableError(f"{doing}: no Docker Engine answers ({_innermost(error)}); {START_IT}") from error
+        raise UnreachableError(
+            f"{doing}: no Docker Engine answers ({_innermost(error)}); {START_IT}"
+        ) from error
 
 
 class Engine:
@@ -98,7 +102,9 @@ class Engine:
             options = docker.utils.kwargs_from_env()
             if address:
                 options["base_url"] = address
-            with closing(_client(docker.constants.DEFAULT_DOCKER_API_VERSION, timeout, options)) as asking:
+            with closing(
+                _client(docker.constants.DEFAULT_DOCKER_API_VERSION, timeout, options)
+            ) as asking:
                 spoken: str = asking.version(api_version=False)["ApiVersion"]
             self.api = _client(spoken, timeout, options)
             try:
@@ -124,12 +130,16 @@ class Engine:
             self.api.start(container)
 
     def rename(self, container: str, name: str) -> None:
-        """Give a container another name: the one thing of it that can be changed and seen by everybody."""
+        """Give a container another name: the one thing of it that can be changed and seen by
+        everybody.
+        """
         with translated(f"renaming a container to {name}"):
             self.api.rename(container, name)
 
     def stop(self, container: str, seconds: int) -> None:
-        """Ask a container to end (SIGTERM), and end it after so many seconds; one that is gone is fine."""
+        """Ask a container to end (SIGTERM), and end it after so many seconds; one that is gone is
+        fine.
+        """
         try:
             with translated(f"stopping container {container[:12]}"):
                 self.api.stop(container, timeout=seconds)
@@ -151,7 +161,13 @@ class Engine:
             found = self.api.containers(all=True, filters={"label": wanted})
         listed = sorted(found, key=lambda entry: entry["Created"])
         return [
-            Container(entry["Id"], entry["Names"][0].lstrip("/"), entry["State"], entry["ImageID"], entry["Labels"])
+            Container(
+                entry["Id"],
+                entry["Names"][0].lstrip("/"),
+                entry["State"],
+                entry["ImageID"],
+                entry["Labels"],
+            )
             for entry in listed
             if entry["Names"]
         ]
@@ -165,7 +181,8 @@ class Engine:
         """Run a command in a running container; return its exit code and what it wrote."""
         with translated(f"running {command[-1]} in container {container[:12]}"):
             created = self.api.exec_create(container, command)["Id"]
-            # The client leaves the socket of a finished command open: so it is taken, read and closed here.
+            # The client leaves the socket of a finished command open: so it is taken, read and
+            # closed here.
             socket = self.api.exec_start(created, socket=True)
             try:
                 output = b"".join(chunk for _, chunk in frames_iter(socket, tty=False))
@@ -215,7 +232,9 @@ class Engine:
     def images(self, name: str, role: str) -> list[dict[str, Any]]:
         """List the images of a deployment, newest first."""
         with translated("listing images"):
-            found = self.api.images(filters={"label": [f"{LABEL}name={name}", f"{LABEL}role={role}"]})
+            found = self.api.images(
+                filters={"label": [f"{LABEL}name={name}", f"{LABEL}role={role}"]}
+            )
         return sorted(found, key=lambda image: -image["Created"])
 
     def remove_image(self, image: str) -> bool:
@@ -234,7 +253,9 @@ class Engine:
         with translated(f"pulling {image}"):
             follow(self.api.pull(image, stream=True, decode=True), on_line)
 
-    def build(self, archive: bytes, options: Mapping[str, Any], on_line: Callable[[str], None]) -> None:
+    def build(
+        self, archive: bytes, options: Mapping[str, Any], on_line: Callable[[str], None]
+    ) -> None:
         """Build an image from a context in memory; what the steps say goes to `on_line`.
 
         Raises
@@ -243,7 +264,9 @@ class Engine:
             When a step fails.
         """
         with translated("building the image"):
-            stream = self.api.build(fileobj=io.BytesIO(archive), custom_context=True, decode=True, **options)
+            stream = self.api.build(
+                fileobj=io.BytesIO(archive), custom_context=True, decode=True, **options
+            )
             follow(stream, on_line)
 
     def empty_image(self) -> str:
@@ -259,7 +282,8 @@ class Engine:
 
 def _client(version: str, timeout: int, options: Mapping[str, Any]) -> docker.APIClient:
     client = docker.APIClient(version=version, timeout=timeout, **options)
-    # The authority of a client certificate must not give way to REQUESTS_CA_BUNDLE. version="auto" would ask before.
+    # The authority of a client certificate must not give way to REQUESTS_CA_BUNDLE. version="auto"
+    # would ask before.
     client.trust_env = False
     return client
 
@@ -272,7 +296,9 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:
-    """Hand on what the engine says while it works, to the end even after an error, which closes the connection."""
+    """Hand on what the engine says while it works, to the end even after an error, which closes the
+    connection.
+    """
     error = ""
     for event in events:
         error = str(event.get("error", error))
@@ -284,6 +310,8 @@ def follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) 
 
 
 def address_from(configured: str, environ: Mapping[str, str] | None = None) -> str:
-    """Choose the engine's address: the configuration's, else DOCKER_HOST's, else "" for this machine's socket."""
+    """Choose the engine's address: the configuration's, else DOCKER_HOST's, else "" for this
+    machine's socket.
+    """
     environ = os.environ if environ is None else environ
     return configured or environ.get("DOCKER_HOST", "")

@@ -1,8 +1,8 @@
 """Which of the locked packages an image needs.
 
-shap with numba and llvmlite weighs 180 MB and is needed for scoring by one engine only; the scoring explainer's
-manifest says so. The lock says who asked for which package (its "via" lines), so what came with shap alone leaves with
-it.
+shap with numba and llvmlite weighs 180 MB and is needed for scoring by one engine only; the scoring
+explainer's manifest says so. The lock says who asked for which package (its "via" lines), so what
+came with shap alone leaves with it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def without(lock: str, unwanted: str) -> str:
     """
     kept = pins(lock)
     gone = {unwanted}
-    while leaving := {pin.name for pin in kept if pin.name in gone or (pin.origins and pin.origins <= gone)}:
+    while leaving := {
+        pin.name for pin in kept if pin.name in gone or (pin.origins and pin.origins <= gone)
+    }:
         gone |= leaving
         kept = [pin for pin in kept if pin.name not in leaving]
     return "".join(pin.text for pin in kept)

@@ -1,7 +1,8 @@
-"""One deployment at a time under a name: a container of a fixed name, which the engine gives to one caller only.
+"""One deployment at a time under a name: a container of a fixed name, which the engine gives to one
+caller only.
 
-It says who holds it and since when. A holder on this machine whose process has ended is taken over from; of one on
-another machine nothing can be known, so `python -m deploy unlock` is for a person.
+It says who holds it and since when. A holder on this machine whose process has ended is taken over
+from; of one on another machine nothing can be known, so `python -m deploy unlock` is for a person.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def _me(doing: str) -> dict[str, Any]:
 
 
 def _ended(held: dict[str, Any]) -> bool:
-    # Only of a process of this machine, in this boot, can it be said; a number may be another process's by now.
+    # Only of a process of this machine, in this boot, can it be said; a number may be another
+    # process's by now.
     return bool(_boot()) and held["boot"] == _boot() and _started(held["pid"]) != held["started"]
 
 

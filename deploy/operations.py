@@ -1,4 +1,5 @@
-"""The verbs: each takes the lock, heals what an interrupted one left, does its work and writes the audit.
+"""The verbs: each takes the lock, heals what an interrupted one left, does its work and writes the
+audit.
 
 `deploy.cli` and `deploy.webservice` are two thin ways to call them.
 """
@@ -26,7 +27,9 @@ from deploy.targets import Serving, target_for, target_of
 
 
 @contextmanager
-def working(engine: Engine, name: str, root: Path, doing: str, console: Console) -> Iterator[dict[str, Any]]:
+def working(
+    engine: Engine, name: str, root: Path, doing: str, console: Console
+) -> Iterator[dict[str, Any]]:
     """Hold the lock, write the audit, begin from a sound state and leave one behind."""
     with audited(root, name, doing) as facts, locked(engine, name, doing):
         target_of(engine, name).heal(engine, name, console)
@@ -39,7 +42,9 @@ def working(engine: Engine, name: str, root: Path, doing: str, console: Console)
             raise
 
 
-def up(engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False) -> Release:
+def up(
+    engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False
+) -> Release:
     """Build, prove and roll out; what serves is touched last.
 
     Parameters
@@ -93,7 +98,9 @@ def prove(engine: Engine, release: Release, console: Console) -> Proof:
     ) as found:
         proof = preflight(engine, release)
         found.append(f"ready after {proof.seconds:.1f} s, {proof.memory / 2**20:.0f} MB")
-        found.append("the example is answered as recorded" if proof.answer else "no example to answer")
+        found.append(
+            "the example is answered as recorded" if proof.answer else "no example to answer"
+        )
     return proof
 
 
@@ -108,7 +115,9 @@ def rollback(engine: Engine, name: str, root: Path, console: Console, to: str = 
     with working(engine, name, root, "rollback", console) as facts:
         wanted = to or look(engine, name).previous
         if not wanted:
-            raise NotDeployedError(f"{name}: no release served before this one; `python -m deploy releases` lists all")
+            raise NotDeployedError(
+                f"{name}: no release served before this one; `python -m deploy releases` lists all"
+            )
         release = kept(engine, name, _complete(engine, name, wanted))
         facts["release"] = release.id
         prove(engine, release, console)
@@ -135,7 +144,9 @@ def nothing(name: str) -> NotDeployedError:
     return NotDeployedError(f"{name}: nothing is deployed; `make deploy` deploys it")
 
 
-def change(engine: Engine, name: str, root: Path, console: Console, doing: str, **changes: Any) -> Release:
+def change(
+    engine: Engine, name: str, root: Path, console: Console, doing: str, **changes: Any
+) -> Release:
     """Roll the serving image out again with some of its configuration changed."""
     with working(engine, name, root, doing, console) as facts:
         now = serving(engine, name)
@@ -149,10 +160,11 @@ def change(engine: Engine, name: str, root: Path, console: Console, doing: str, 
 
 
 def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None:
-    """Make a new primary key and keep the old one as the secondary: clients move over, then rotate once more.
+    """Make a new primary key and keep the old one as the secondary: clients move over, then rotate
+    once more.
 
-    On one host the service reads the file again by itself; in a swarm, where a secret cannot be changed, the replicas
-    are replaced one by one.
+    On one host the service reads the file again by itself; in a swarm, where a secret cannot be
+    changed, the replicas are replaced one by one.
 
     Raises
     ------
@@ -173,7 +185,9 @@ def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None
 
 
 def down(engine: Engine, name: str, root: Path, console: Console) -> None:
-    """Remove everything that is deployed under a name: containers, releases, keys, images. Twice is as good as once."""
+    """Remove everything that is deployed under a name: containers, releases, keys, images. Twice is
+    as good as once.
+    """
     with audited(root, name, "down"), locked(engine, name, "down"):
         target_of(engine, name).remove(engine, name, console)
         for container in engine.containers(name):
@@ -196,7 +210,9 @@ def look(engine: Engine, name: str) -> Serving:
 
 
 def forget_old(engine: Engine, name: str, retain: int) -> list[str]:
-    """Forget the oldest releases beyond `retain`, but not the one that serves nor the one before; return their ids."""
+    """Forget the oldest releases beyond `retain`, but not the one that serves nor the one before;
+    return their ids.
+    """
     state = look(engine, name)
     return prune(engine, name, retain, {state.release, state.previous})
 

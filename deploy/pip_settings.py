@@ -1,8 +1,8 @@
 """How this machine's pip reaches its index, as files for the image's build stage.
 
-A company's pip goes to an index of its own, through a proxy, with a certificate of its own. That is known to pip here
-and nowhere in the project: so it is asked (`pip config list`, which has the PIP_* variables too) when an image is
-built.
+A company's pip goes to an index of its own, through a proxy, with a certificate of its own. That is
+known to pip here and nowhere in the project: so it is asked (`pip config list`, which has the PIP_*
+variables too) when an image is built.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PIP_FOLDER = "/build/pip"
-LOCATIONS = ("index-url", "extra-index-url", "find-links", "proxy", "trusted-host", "timeout", "retries")
+LOCATIONS = (
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "proxy",
+    "trusted-host",
+    "timeout",
+    "retries",
+)
 FILES = ("cert", "client-cert")
 SECTIONS = ("global", "install", ":env:")  # the later wins
 
@@ -50,7 +58,11 @@ def as_files(values: dict[str, str]) -> dict[str, bytes]:
     """
     files, lines = {}, ["[global]"]
     for key in LOCATIONS:
-        reachable = [word for word in values.get(key, "").split() if not word.startswith(("/", ".", "~", "file:"))]
+        reachable = [
+            word
+            for word in values.get(key, "").split()
+            if not word.startswith(("/", ".", "~", "file:"))
+        ]
         if reachable:
             lines.append(f"{key} = {' '.join(reachable)}")
     for key in FILES:

@@ -1,7 +1,8 @@
 """Proving a release before it gets a request.
 
-The release runs as it would serve, with the same limits and hardening, but without a network; it must become ready and
-give the recorded answer to the recorded example. What is refused here never met a client.
+The release runs as it would serve, with the same limits and hardening, but without a network; it
+must become ready and give the recorded answer to the recorded example. What is refused here never
+met a client.
 """
 
 from __future__ import annotations
@@ -49,21 +50,29 @@ def preflight(engine: Engine, release: Release) -> Proof:
     RefusedError
         When it ends, does not become ready in time, answers something else, or exceeds its memory.
     """
-    container = engine.create(f"{release.config.name}-preflight-{release.id}", specs.preflight(release))
+    container = engine.create(
+        f"{release.config.name}-preflight-{release.id}", specs.preflight(release)
+    )
     try:
         engine.start(container)
         started = wait_until_ready(engine, container, release)
         answer = prove(engine, container, release)
         memory = ask(engine, container, "memory")
         if memory["oom_kills"]:
-            raise refusal(engine, container, release, "something in it was killed for exceeding the memory limit")
+            raise refusal(
+                engine,
+                container,
+                release,
+                "something in it was killed for exceeding the memory limit",
+            )
         return Proof(started, memory["used"], answer)
     finally:
         engine.remove(container)
 
 
 def wait_until_ready(engine: Engine, container: str, release: Release) -> float:
-    """Wait until a container's service is ready; return the seconds that it took from the container's start.
+    """Wait until a container's service is ready; return the seconds that it took from the
+    container's start.
 
     Raises
     ------
@@ -91,19 +100,34 @@ def prove(engine: Engine, container: str, release: Release) -> str:
     found = ask(engine, container, "prove", str(release.config.timeouts.request))
     if not found["ok"]:
         differences = "".join(f"\n    {line}" for line in found.get("differences", ()))
-        answered = f"its answer is not the recorded one:{differences}" if differences else f"answered {found['answer']}"
-        raise refusal(engine, container, release, f"{found['url']} {answered}" if found["url"] else found["answer"])
+        answered = (
+            f"its answer is not the recorded one:{differences}"
+            if differences
+            else f"answered {found['answer']}"
+        )
+        raise refusal(
+            engine,
+            container,
+            release,
+            f"{found['url']} {answered}" if found["url"] else found["answer"],
+        )
     return str(found["answer"])
 
 
 def ask(engine: Engine, container: str, *command: str) -> dict[str, Any]:
-    """Run the probe in a container and read its line; a container that has ended gives an answer too."""
+    """Run the probe in a container and read its line; a container that has ended gives an answer
+    too.
+    """
     try:
         _, output = engine.run_inside(container, [*specs.PROBE, *command])
         return dict(json.loads(output.splitlines()[-1]))
     except (EngineError, ValueError, IndexError):
         state = _settled(engine, container)
-        said = "the container runs, but the probe in it said nothing" if state["Running"] else "the container has ended"
+        said = (
+            "the container runs, but the probe in it said nothing"
+            if state["Running"]
+            else "the container has ended"
+        )
         return {"ok": False, "url": "", "answer": said}
 
 
@@ -123,7 +147,9 @@ def refusal(engine: Engine, container: str, release: Release, reason: str) -> Re
     memory = ask(engine, container, "memory") if state["Running"] else {}
     facts = [
         "" if state["Running"] else f"exit code {state['ExitCode']}",
-        "killed for exceeding the memory limit" if state["OOMKilled"] or memory.get("oom_kills") else "",
+        "killed for exceeding the memory limit"
+        if state["OOMKilled"] or memory.get("oom_kills")
+        else "",
         state["Error"],
     ]
     told = "; ".join(fact for fact in facts if fact)
@@ -137,15 +163,20 @@ def refusal(engine: Engine, container: str, release: Release, reason: str) -> Re
 def log(engine: Engine, container: str) -> str:
     """Return the last lines of a container's log, indented."""
     try:
-        return last_lines(readable(engine.logs(container, READ))) or "    (it wrote nothing to its log)"
+        return (
+            last_lines(readable(engine.logs(container, READ)))
+            or "    (it wrote nothing to its log)"
+        )
     except DeployError as error:
         return f"    (its log cannot be read: {error})"
 
 
 def readable(lines: Iterable[str]) -> list[str]:
-    """Write the service's log, JSON for machines, for a person: level and message, then the traceback line by line.
+    """Write the service's log, JSON for machines, for a person: level and message, then the
+    traceback line by line.
 
-    Answered requests are left out, most of them the probe's own; what is not of this form stays as it is.
+    Answered requests are left out, most of them the probe's own; what is not of this form stays as
+    it is.
     """
     return [part for line in lines for part in _event(line)]
 
@@ -156,4 +187,8 @@ def _event(line: str) -> list[str]:
         said = f"{event['level']}: {event['message']}"
     except (ValueError, TypeError, KeyError):
         return [line]
-    return [] if event.get("logger") == "service.access" else [said, *event.get("traceback", "").splitlines()]
+    return (
+        []
+        if event.get("logger") == "service.access"
+        else [said, *event.get("traceback", "").splitlines()]
+    )

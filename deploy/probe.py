@@ -1,4 +1,5 @@
-"""Asks a service from inside its container. The standard library only: it is copied into the image as it is.
+"""Asks a service from inside its container. The standard library only: it is copied into the image
+as it is.
 
 ::
 
@@ -7,8 +8,8 @@
     python probe.py prove                  POST preflight/request.json and compare with preflight/expected.json
     python probe.py memory                 what the container's control group says
 
-Each prints one line of JSON. Over the private port: what others ask of the public one cannot disturb it. It never runs
-longer than its deadline, and never imports the service.
+Each prints one line of JSON. Over the private port: what others ask of the public one cannot
+disturb it. It never runs longer than its deadline, and never imports the service.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SHOWN = 5  # differing numbers named in a refusal
-# What may be sampled in single precision: another processor rounds it otherwise, by so much of the largest number.
+# What may be sampled in single precision: another processor rounds it otherwise, by so much of the
+# largest number.
 SAMPLED, SHARE = ("local_importance_values", "standard_errors"), 1e-5
 
 
@@ -61,7 +63,9 @@ def prove(seconds: float) -> dict[str, Any]:
     """Score the recorded example and compare with the recorded answer."""
     start = time.monotonic()
     try:
-        status, body = ask("POST", "/score", (HERE / "preflight" / "request.json").read_bytes(), seconds)
+        status, body = ask(
+            "POST", "/score", (HERE / "preflight" / "request.json").read_bytes(), seconds
+        )
     except OSError as error:
         return {"ok": False, "url": url("/score"), "answer": f"{type(error).__name__}: {error}"}
     if status != 200:
@@ -73,7 +77,8 @@ def prove(seconds: float) -> dict[str, Any]:
 
 
 def memory(seconds: float) -> dict[str, Any]:
-    """Read the container's memory in bytes, and how often something in it was killed for exceeding the limit.
+    """Read the container's memory in bytes, and how often something in it was killed for exceeding
+    the limit.
 
     Files that the kernel keeps in memory until somebody needs it are not counted as used.
     """
@@ -82,8 +87,15 @@ def memory(seconds: float) -> dict[str, Any]:
         used, limit, cache, events = "memory.current", "memory.max", "", "memory.events"
     else:
         group /= "memory"
-        used, limit, cache, events = "memory.usage_in_bytes", "memory.limit_in_bytes", "total_", "memory.oom_control"
-    files = sum(_field(group / "memory.stat", f"{cache}{kind}_file") for kind in ("inactive", "active"))
+        used, limit, cache, events = (
+            "memory.usage_in_bytes",
+            "memory.limit_in_bytes",
+            "total_",
+            "memory.oom_control",
+        )
+    files = sum(
+        _field(group / "memory.stat", f"{cache}{kind}_file") for kind in ("inactive", "active")
+    )
     return {
         "ok": True,
         "used": _number(group / used) - files,
@@ -92,14 +104,18 @@ def memory(seconds: float) -> dict[str, Any]:
     }
 
 
-def ask(method: str, path: str, body: bytes | None = None, seconds: float = 30) -> tuple[int, bytes]:
+def ask(
+    method: str, path: str, body: bytes | None = None, seconds: float = 30
+) -> tuple[int, bytes]:
     """Send one request to the private port."""
     port = int(os.environ["PROBE_PORT"])
     connection: http.client.HTTPConnection
     if os.environ.get("TLS_CERT_FILE"):
         # The certificate names the public host; here it is the container's own.
         context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=seconds, context=context)
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=seconds, context=context
+        )
     else:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
@@ -123,13 +139,19 @@ def url(path: str) -> str:
 
 
 def differing(expected: Any, got: Any, where: str = "answer", within: float = 1e-9) -> list[str]:
-    """Name where two JSON values differ; numbers may by a millionth or by `within`, for another processor's arithmetic.
+    """Name where two JSON values differ; numbers may by a millionth or by `within`, for another
+    processor's arithmetic.
 
     Importances may by a share of the largest of them.
     """
     if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
         inner = [
-            (expected[key], got[key], f"{where}.{key}", SHARE * _largest(expected[key]) if key in SAMPLED else within)
+            (
+                expected[key],
+                got[key],
+                f"{where}.{key}",
+                SHARE * _largest(expected[key]) if key in SAMPLED else within,
+            )
             for key in expected
         ]
     elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
@@ -164,7 +186,8 @@ def _headers() -> dict[str, str]:
 
 
 def _age_of_process(process: int) -> float:
-    # Of process 1, the container's age. The name in parentheses may hold spaces; the 22nd field is the start in ticks.
+    # Of process 1, the container's age. The name in parentheses may hold spaces; the 22nd field is
+    # the start in ticks.
     ticks = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
     return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 

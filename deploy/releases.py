@@ -1,4 +1,6 @@
-"""The releases that are kept: containers that are never started hold their images and configurations."""
+"""The releases that are kept: containers that are never started hold their images and
+configurations.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def kept(engine: Engine, name: str, release: str) -> Release:
     known = {found.id: found for found in releases(engine, name)}
     if release not in known:
         listed = ", ".join(known) or "none"
-        raise NotDeployedError(f"{name}: expected a release that is kept ({listed}), got {release or 'none'!r}")
+        raise NotDeployedError(
+            f"{name}: expected a release that is kept ({listed}), got {release or 'none'!r}"
+        )
     return known[release]
 
 
@@ -57,7 +61,8 @@ def previous_to(release: Release, serving: str, previous: str) -> str:
 
 
 def prune(engine: Engine, name: str, retain: int, needed: set[str]) -> list[str]:
-    """Forget the oldest releases beyond `retain`, never those that are needed, and free their images.
+    """Forget the oldest releases beyond `retain`, never those that are needed, and free their
+    images.
 
     Returns
     -------

@@ -1,8 +1,9 @@
-"""The same deployment for a cluster: manifests for Kubernetes and for KServe, printed and never applied.
+"""The same deployment for a cluster: manifests for Kubernetes and for KServe, printed and never
+applied.
 
-Limits, hardening, probes and secrets are those of one host; the cluster brings its own rollout and its own balancer, so
-replicas share no port and are told to stop by readiness first. No cluster is asked: they are checked against the
-published schemas only.
+Limits, hardening, probes and secrets are those of one host; the cluster brings its own rollout and
+its own balancer, so replicas share no port and are told to stop by readiness first. No cluster is
+asked: they are checked against the published schemas only.
 """
 
 from __future__ import annotations
@@ -38,13 +39,19 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
                 "replicas": config.replicas,
                 "revisionHistoryLimit": config.retain,
                 "selector": {"matchLabels": selector},
-                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "strategy": {
+                    "type": "RollingUpdate",
+                    "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+                },
                 "template": pod,
             },
         },
         {
             **_head("v1", "Service", config),
-            "spec": {"selector": selector, "ports": [{"name": "http", "port": config.port, "targetPort": "http"}]},
+            "spec": {
+                "selector": selector,
+                "ports": [{"name": "http", "port": config.port, "targetPort": "http"}],
+            },
         },
         {
             **_head("policy/v1", "PodDisruptionBudget", config),
@@ -54,13 +61,16 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
 
 
 def kserve(config: Configuration, image: str) -> list[Manifest]:
-    """Describe an InferenceService whose predictor is the image itself, in KServe's mode without Knative.
+    """Describe an InferenceService whose predictor is the image itself, in KServe's mode without
+    Knative.
 
     Knative allows neither a grace period of one's own nor most names of ports.
     """
     spec = pod_spec(config, image)
     head = _head("serving.kserve.io/v1beta1", "InferenceService", config)
-    head["metadata"].setdefault("annotations", {})["serving.kserve.io/deploymentMode"] = "RawDeployment"
+    head["metadata"].setdefault("annotations", {})["serving.kserve.io/deploymentMode"] = (
+        "RawDeployment"
+    )
     return [
         {
             **head,
@@ -105,7 +115,10 @@ class _Plain(yaml.SafeDumper):
 
 
 def _container(config: Configuration, image: str) -> Manifest:
-    limits = {"cpu": f"{round(config.cpu_cores * 1000)}m", "memory": f"{round(config.memory_gb * 1024)}Mi"}
+    limits = {
+        "cpu": f"{round(config.cpu_cores * 1000)}m",
+        "memory": f"{round(config.memory_gb * 1024)}Mi",
+    }
     mounts = [{"name": "tmp", "mountPath": "/tmp"}]
     if config.has_secrets:
         mounts.append({"name": "secrets", "mountPath": specs.SECRETS_FOLDER, "readOnly": True})  # type: ignore[dict-item]
@@ -115,7 +128,11 @@ def _container(config: Configuration, image: str) -> Manifest:
         "ports": [{"name": "http", "containerPort": specs.SERVICE_PORT}],
         "env": [{"name": key, "value": value} for key, value in _environment(config).items()],
         "resources": {"limits": limits, "requests": limits},
-        "startupProbe": {**_probe(config, "/ping"), "periodSeconds": 1, "failureThreshold": config.timeouts.ready},
+        "startupProbe": {
+            **_probe(config, "/ping"),
+            "periodSeconds": 1,
+            "failureThreshold": config.timeouts.ready,
+        },
         "readinessProbe": {**_probe(config, "/ping"), "periodSeconds": 1, "failureThreshold": 2},
         "livenessProbe": {**_probe(config, "/"), "periodSeconds": 10, "timeoutSeconds": 5},
         "securityContext": {
@@ -144,4 +161,7 @@ def _head(version: str, kind: str, config: Configuration) -> Manifest:
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
-FORMS: dict[str, Callable[[Configuration, str], list[Manifest]]] = {"kubernetes": kubernetes, "kserve": kserve}
+FORMS: dict[str, Callable[[Configuration, str], list[Manifest]]] = {
+    "kubernetes": kubernetes,
+    "kserve": kserve,
+}

@@ -21,8 +21,9 @@ class ReplicaStatus:
     restarts : int
         How often the engine started it again.
     oom_kills : int
-        How often something in it was killed for exceeding the memory limit since it started. gunicorn starts a killed
-        worker anew and the engine never hears of it, so this is read from the control group.
+        How often something in it was killed for exceeding the memory limit since it started.
+        gunicorn starts a killed worker anew and the engine never hears of it, so this is read from
+        the control group.
     memory, memory_limit : int
         Bytes; `memory` is 0 where it cannot be asked for.
     cpu_cores : float

@@ -1,9 +1,10 @@
 """Replacing one release by another on one host, without losing a request.
 
-The order is all: start the new replicas beside the old ones, wait until each is ready, and only then stop the old ones,
-one by one, gracefully. Until the last new replica is ready any failure removes the new ones and leaves the old ones as
-they were; after that the new release has been accepted, and an interruption only delays the end of the old one.
-Rolling back is the same with a release that is kept. Next: `deploy.operations`.
+The order is all: start the new replicas beside the old ones, wait until each is ready, and only
+then stop the old ones, one by one, gracefully. Until the last new replica is ready any failure
+removes the new ones and leaves the old ones as they were; after that the new release has been
+accepted, and an interruption only delays the end of the old one. Rolling back is the same with a
+release that is kept. Next: `deploy.operations`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
     """
     before = look(engine, release.config.name)
     anchor = find_anchor(engine, before, release)
-    with console.step(f"Starting {release.config.replicas} x release {release.id} beside what serves") as found:
+    with console.step(
+        f"Starting {release.config.replicas} x release {release.id} beside what serves"
+    ) as found:
         seconds = start_beside(engine, release, before, anchor)
         found.append(f"ready after {max(seconds):.1f} s")
     with accepted(release, console):
@@ -50,14 +53,24 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
 
 
 def start_beside(engine: Engine, release: Release, before: State, anchor: str) -> list[float]:
-    """Start the new replicas and wait for each; on any failure, Ctrl-C too, remove them. Return the seconds taken."""
+    """Start the new replicas and wait for each; on any failure, Ctrl-C too, remove them. Return the
+    seconds taken.
+    """
     started: list[str] = []
     try:
-        for index, port in zip(range(release.config.replicas), before.free_probe_ports, strict=False):
+        for index, port in zip(
+            range(release.config.replicas), before.free_probe_ports, strict=False
+        ):
             body = specs.replica(
-                release, anchor, before.latest + 1, port, previous_to(release, before.release, before.previous)
+                release,
+                anchor,
+                before.latest + 1,
+                port,
+                previous_to(release, before.release, before.previous),
             )
-            started.append(engine.create(f"{release.config.name}-{before.latest + 1}-{index}", body))
+            started.append(
+                engine.create(f"{release.config.name}-{before.latest + 1}-{index}", body)
+            )
             engine.start(started[-1])
         return [wait_until_ready(engine, container, release) for container in started]
     except BaseException:
@@ -72,9 +85,11 @@ def start_beside(engine: Engine, release: Release, before: State, anchor: str) -
 
 
 def retire(engine: Engine, replicas: list[Container], console: Console) -> None:
-    """Let replicas end their requests and remove them, one by one; first all are marked, in their names.
+    """Let replicas end their requests and remove them, one by one; first all are marked, in their
+    names.
 
-    The engine goes on stopping a replica when whoever asked for it is killed: from then on it must not be counted on.
+    The engine goes on stopping a replica when whoever asked for it is killed: from then on it must
+    not be counted on.
     """
     for replica in replicas:
         if not replica.name.endswith(specs.LEAVING):
@@ -94,7 +109,9 @@ def find_anchor(engine: Engine, before: State, release: Release) -> str:
             if not container.running:
                 engine.start(container.id)
             return container.id
-    anchor = engine.create(f"{config.name}-anchor-{config.port}-{before.latest + 1}", specs.anchor(release))
+    anchor = engine.create(
+        f"{config.name}-anchor-{config.port}-{before.latest + 1}", specs.anchor(release)
+    )
     try:
         engine.start(anchor)
     except EngineError as error:
@@ -119,7 +136,8 @@ def check_kernel(engine: Engine) -> None:
 
 
 def heal(engine: Engine, name: str, console: Console) -> bool:
-    """Bring what runs to what should: one whole generation on one running anchor. Return whether anything was amiss.
+    """Bring what runs to what should: one whole generation on one running anchor. Return whether
+    anything was amiss.
 
     For whatever a killed deployment, a killed engine or a reboot has left.
     """
@@ -129,7 +147,9 @@ def heal(engine: Engine, name: str, console: Console) -> bool:
         for anchor in state.anchors:
             engine.remove(anchor.id)
         return healed or bool(state.anchors)
-    return any([_one_generation(engine, name, state, console), _all_running(engine, name, console), healed])
+    return any(
+        [_one_generation(engine, name, state, console), _all_running(engine, name, console), healed]
+    )
 
 
 def remove(engine: Engine, name: str, console: Console) -> None:
@@ -144,7 +164,9 @@ def _one_generation(engine: Engine, name: str, state: State, console: Console) -
     others = [replica for generation, replicas in state.generations.items() for replica in replicas
               if generation != state.serving]  # fmt: skip
     if others:
-        console.say(f"Keeping release {state.release}: an interrupted rollout left two side by side")
+        console.say(
+            f"Keeping release {state.release}: an interrupted rollout left two side by side"
+        )
         retire(engine, others, console)
     used = {_anchor_of(engine, replica) for replica in state.generations[state.serving]}
     idle = [anchor for anchor in state.anchors if anchor.id not in used]
@@ -169,14 +191,18 @@ def _all_running(engine: Engine, name: str, console: Console) -> bool:
 
 
 def _on_its_anchor(engine: Engine, replica: Container) -> bool:
-    # An anchor that was started anew has a new namespace; a replica that is older listens in the one that is gone.
+    # An anchor that was started anew has a new namespace; a replica that is older listens in the
+    # one that is gone.
     if not replica.running:
         return False
     try:
         anchor = engine.inspect(_anchor_of(engine, replica))["State"]
     except EngineError:
         return False
-    return bool(anchor["Running"]) and anchor["StartedAt"] <= engine.inspect(replica.id)["State"]["StartedAt"]
+    return (
+        bool(anchor["Running"])
+        and anchor["StartedAt"] <= engine.inspect(replica.id)["State"]["StartedAt"]
+    )
 
 
 def _anchor_of(engine: Engine, replica: Container) -> str:

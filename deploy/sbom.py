@@ -1,4 +1,6 @@
-"""What is in an image: a software bill of materials in CycloneDX's JSON, from the lock that it was installed from."""
+"""What is in an image: a software bill of materials in CycloneDX's JSON, from the lock that it was
+installed from.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 def bill_of_materials(lock: str, name: str, image: str) -> str:
-    """List the packages of a lock, each with its version and the hashes of the files it may come from.
+    """List the packages of a lock, each with its version and the hashes of the files it may come
+    from.
 
     Parameters
     ----------
@@ -39,7 +42,9 @@ def bill_of_materials(lock: str, name: str, image: str) -> str:
                 {
                     "type": "distribution",
                     "url": f"pkg:pypi/{pin.name}@{version}",
-                    "hashes": [{"alg": "SHA-256", "content": found} for found in HASH.findall(pin.text)],
+                    "hashes": [
+                        {"alg": "SHA-256", "content": found} for found in HASH.findall(pin.text)
+                    ],
                 }
             ],
         }
@@ -50,7 +55,9 @@ def bill_of_materials(lock: str, name: str, image: str) -> str:
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": {"component": {"type": "container", "bom-ref": image, "name": name, "version": image}},
+        "metadata": {
+            "component": {"type": "container", "bom-ref": image, "name": name, "version": image}
+        },
         "components": components,
     }
     return json.dumps(bill, indent=2) + "\n"

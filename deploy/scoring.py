@@ -14,7 +14,10 @@ from deploy.config import Configuration
 from deploy.errors import ScoringError
 from deploy.tunnel import forwarded_port
 
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # where a service that listens everywhere is asked
+ANYWHERE = {
+    "0.0.0.0": "127.0.0.1",
+    "::": "[::1]",
+}  # where a service that listens everywhere is asked
 LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -33,25 +36,40 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
         When nothing answers, or the answer is not 200.
     """
     uri = scoring_uri(config)
-    headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
+    headers = {
+        "Content-Type": "application/json",
+        **({"Authorization": f"Bearer {key}"} if key else {}),
+    }
     request = urllib.request.Request(uri, body, headers)
-    # The service is on this machine or at the end of a tunnel: a proxy set in the environment would look elsewhere.
+    # The service is on this machine or at the end of a tunnel: a proxy set in the environment would
+    # look elsewhere.
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if config.tls.certificate:
         context = ssl.create_default_context(cafile=str(root / config.tls.certificate))
-        context.check_hostname = False  # it is asked by its address, and the certificate itself is known
+        context.check_hostname = (
+            False  # it is asked by its address, and the certificate itself is known
+        )
         handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.build_opener(*handlers).open(request, timeout=config.timeouts.request) as answer:
+        with urllib.request.build_opener(*handlers).open(
+            request, timeout=config.timeouts.request
+        ) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
-        raise ScoringError(f"POST {uri}: answered {error.code}: {error.read().decode(errors='replace')}") from error
+        raise ScoringError(
+            f"POST {uri}: answered {error.code}: {error.read().decode(errors='replace')}"
+        ) from error
     except OSError as error:
-        raise ScoringError(f"POST {uri}: {error}; see `python -m deploy status` and `logs`") from error
+        raise ScoringError(
+            f"POST {uri}: {error}; see `python -m deploy status` and `logs`"
+        ) from error
 
 
-def score_at(address: str, config: Configuration, body: bytes, key: str = "", root: Path = Path()) -> bytes:
-    """POST a body to a deployment on the engine at an address: here, at the end of a tunnel, or on the engine's host.
+def score_at(
+    address: str, config: Configuration, body: bytes, key: str = "", root: Path = Path()
+) -> bytes:
+    """POST a body to a deployment on the engine at an address: here, at the end of a tunnel, or on
+    the engine's host.
 
     Raises
     ------
@@ -64,7 +82,9 @@ def score_at(address: str, config: Configuration, body: bytes, key: str = "", ro
 
 
 def seen_from_here(address: str, config: Configuration) -> Configuration:
-    """Name the engine's host in place of all addresses and of loopback, which would be this machine's own."""
+    """Name the engine's host in place of all addresses and of loopback, which would be this
+    machine's own.
+    """
     host = urlsplit(address).hostname if address.startswith("tcp://") else None
     return replace(config, bind=host) if host and config.bind in {*ANYWHERE, *LOOPBACK} else config
 

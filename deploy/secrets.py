@@ -1,7 +1,8 @@
-"""Keys and certificates: files in a volume that only the service reads, and never in anything that can be listed.
+"""Keys and certificates: files in a volume that only the service reads, and never in anything that
+can be listed.
 
-A courier, a container that is never started, carries them in and out. Keys belong to the deployment and not to a
-release: rolling back never brings back a key that was replaced.
+A courier, a container that is never started, carries them in and out. Keys belong to the deployment
+and not to a release: rolling back never brings back a key that was replaced.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ MODE = 0o400
 SALT = "salt"  # for the names of copies that a swarm keeps
 
 
-def prepare(engine: Engine, config: Configuration, root: Path, environ: Mapping[str, str] | None = None) -> None:
+def prepare(
+    engine: Engine, config: Configuration, root: Path, environ: Mapping[str, str] | None = None
+) -> None:
     """Put the keys and the certificate that a configuration refers to into its volume.
 
     Parameters
@@ -108,7 +111,9 @@ def _key(name: str, reference: str, old: str, root: Path, environ: Mapping[str, 
     else:
         return old or new_key()
     if not text or len(text.split()) != 1:
-        raise ConfigurationError(f"keys.{name}: expected one word in {reference}, found {len(text.split())}")
+        raise ConfigurationError(
+            f"keys.{name}: expected one word in {reference}, found {len(text.split())}"
+        )
     return text
 
 

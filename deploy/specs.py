@@ -1,11 +1,13 @@
 """What is asked of the Docker Engine, as data: the bodies of its API's requests.
 
-Pure functions of a release and a configuration; `deploy.engine` sends what they return. The names are the Engine API's
-own (``POST /containers/create``), so its reference explains each. Next: `deploy.rollout`.
+Pure functions of a release and a configuration; `deploy.engine` sends what they return. The names
+are the Engine API's own (``POST /containers/create``), so its reference explains each. Next:
+`deploy.rollout`.
 
-One host: an *anchor* owns the published port and the network namespace, and sleeps. Each *replica* joins that namespace
-and listens with SO_REUSEPORT on the port that all share, and on a port of its own for probes. So a new replica listens
-before an old one stops, and what waits in the old one's queue moves to the new one (``tcp_migrate_req``).
+One host: an *anchor* owns the published port and the network namespace, and sleeps. Each *replica*
+joins that namespace and listens with SO_REUSEPORT on the port that all share, and on a port of its
+own for probes. So a new replica listens before an old one stops, and what waits in the old one's
+queue moves to the new one (``tcp_migrate_req``).
 """
 
 from __future__ import annotations
@@ -30,7 +32,14 @@ PROBE = ["/opt/venv/bin/python", "-I", "/app/probe.py"]
 LEAVING = "-leaving"  # ends the name of a replica that is to stop
 STOP_SECONDS = 35  # the service itself ends within 30: what is in flight is answered
 
-ANCHOR, REPLICA, RELEASE, PREFLIGHT, LOCK, COURIER = "anchor", "replica", "release", "preflight", "lock", "courier"
+ANCHOR, REPLICA, RELEASE, PREFLIGHT, LOCK, COURIER = (
+    "anchor",
+    "replica",
+    "release",
+    "preflight",
+    "lock",
+    "courier",
+)
 IMAGE, STAGE = "image", "stage"  # what runs, and what it was built in
 
 
@@ -46,7 +55,8 @@ class Release:
         The image's id.
     config : Configuration
     content : str
-        The hash of the files in the image above its base: two builds of the same input have the same.
+        The hash of the files in the image above its base: two builds of the same input have the
+        same.
     created : float
         Seconds since 1970.
     """
@@ -59,8 +69,14 @@ class Release:
 
 
 def labels(name: str, role: str, **more: object) -> dict[str, str]:
-    """Say whose a container is, and which part it plays; everything else about it is in further labels."""
-    return {f"{LABEL}name": name, f"{LABEL}role": role, **{f"{LABEL}{key}": str(value) for key, value in more.items()}}
+    """Say whose a container is, and which part it plays; everything else about it is in further
+    labels.
+    """
+    return {
+        f"{LABEL}name": name,
+        f"{LABEL}role": role,
+        **{f"{LABEL}{key}": str(value) for key, value in more.items()},
+    }
 
 
 def release_record(release: Release) -> Body:
@@ -104,14 +120,17 @@ def anchor(release: Release) -> Body:
         "HostConfig": {
             **hardened(memory=32 * 2**20, nano_cpus=SECOND // 10, pids=8),
             "PortBindings": {port: [{"HostIp": config.bind, "HostPort": str(config.port)}]},
-            # What waits for an old replica's accept() is handed to a new one when the old one stops listening.
+            # What waits for an old replica's accept() is handed to a new one when the old one stops
+            # listening.
             "Sysctls": {"net.ipv4.tcp_migrate_req": "1"},
             "RestartPolicy": {"Name": "always"},
         },
     }
 
 
-def replica(release: Release, anchor_id: str, generation: int, probe_port: int, previous: str = "") -> Body:
+def replica(
+    release: Release, anchor_id: str, generation: int, probe_port: int, previous: str = ""
+) -> Body:
     """Serve: join the anchor's namespace and listen beside whoever listens there."""
     config = release.config
     body = _service(release, probe_port)
@@ -124,7 +143,10 @@ def replica(release: Release, anchor_id: str, generation: int, probe_port: int, 
         previous=previous,
         **{"probe-port": probe_port},
     )
-    body["HostConfig"] |= {"NetworkMode": f"container:{anchor_id}", "RestartPolicy": {"Name": "always"}}
+    body["HostConfig"] |= {
+        "NetworkMode": f"container:{anchor_id}",
+        "RestartPolicy": {"Name": "always"},
+    }
     return body
 
 
@@ -182,7 +204,8 @@ def hardened(memory: int, nano_cpus: int, pids: int) -> Body:
 def environment(config: Configuration, probe_port: int) -> dict[str, str]:
     """Set up the service: where it listens, and what the configuration says.
 
-    Processes and BLAS threads are not in it unless given: the service chooses them by the limits that it finds.
+    Processes and BLAS threads are not in it unless given: the service chooses them by the limits
+    that it finds.
     """
     found = {
         **config.env,
@@ -199,7 +222,10 @@ def environment(config: Configuration, probe_port: int) -> dict[str, str]:
     if config.auth_enabled:
         found["AUTH_KEYS_FILE"] = f"{SECRETS_FOLDER}/keys"
     if config.tls.certificate:
-        found |= {"TLS_CERT_FILE": f"{SECRETS_FOLDER}/tls.crt", "TLS_KEY_FILE": f"{SECRETS_FOLDER}/tls.key"}
+        found |= {
+            "TLS_CERT_FILE": f"{SECRETS_FOLDER}/tls.crt",
+            "TLS_KEY_FILE": f"{SECRETS_FOLDER}/tls.key",
+        }
     return found
 
 
@@ -242,4 +268,9 @@ def _service(release: Release, probe_port: int) -> Body:
 
 
 def _secrets(name: str, read_only: bool) -> Body:
-    return {"Type": "volume", "Source": secrets_volume(name), "Target": SECRETS_FOLDER, "ReadOnly": read_only}
+    return {
+        "Type": "volume",
+        "Source": secrets_volume(name),
+        "Target": SECRETS_FOLDER,
+        "ReadOnly": read_only,
+    }

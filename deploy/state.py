@@ -38,8 +38,9 @@ class State:
     def serving(self) -> int:
         """The generation to keep.
 
-        Nothing is retired before every new replica is ready. So while the older generation is whole and none of it is
-        marked as leaving, the newer one had not been accepted; afterwards it had, and the old one may be ending.
+        Nothing is retired before every new replica is ready. So while the older generation is whole
+        and none of it is marked as leaving, the newer one had not been accepted; afterwards it had,
+        and the old one may be ending.
         """
         for generation in sorted(self.generations):
             replicas = self.generations[generation]
@@ -88,7 +89,11 @@ def look(engine: Engine, name: str) -> State:
 
 def leftovers(engine: Engine, name: str) -> list[Container]:
     """List what a deployment that was killed has left: preflights and couriers."""
-    return [found for found in engine.containers(name) if found.label("role") in (specs.PREFLIGHT, specs.COURIER)]
+    return [
+        found
+        for found in engine.containers(name)
+        if found.label("role") in (specs.PREFLIGHT, specs.COURIER)
+    ]
 
 
 def remove_leftovers(engine: Engine, name: str, console: Console) -> bool:

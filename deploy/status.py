@@ -1,4 +1,6 @@
-"""What a deployment is doing: its release, its replicas and their health, memory and out-of-memory kills."""
+"""What a deployment is doing: its release, its replicas and their health, memory and out-of-memory
+kills.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def status(engine: Engine, name: str) -> Status:
     replicas, troubles = target.replicas(engine, name), target.troubles(engine, name)
     return Status(
         name=name,
-        state=_verdict(replicas, state.moving, bool(troubles.now), config.replicas if config else 0),
+        state=_verdict(
+            replicas, state.moving, bool(troubles.now), config.replicas if config else 0
+        ),
         release=state.release,
         previous=state.previous,
         description=config.description if config else "",
@@ -100,4 +104,8 @@ def _verdict(replicas: list[ReplicaStatus], moving: bool, troubled: bool, wanted
         return "Transitioning"
     if troubled:
         return "Unhealthy"
-    return "Healthy" if len(replicas) == wanted and all(replica.fine for replica in replicas) else "Unhealthy"
+    return (
+        "Healthy"
+        if len(replicas) == wanted and all(replica.fine for replica in replicas)
+        else "Unhealthy"
+    )

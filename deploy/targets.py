@@ -1,4 +1,6 @@
-"""Where a deployment runs, behind the same few functions: what differs between targets, and nothing else."""
+"""Where a deployment runs, behind the same few functions: what differs between targets, and nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,15 @@ class Target:
     asked : function of a configuration
         The same with the address, as `bind`, at which the deployment is asked.
     look, replicas, troubles, logs : function of the deployment's name
-        What serves; how its replicas are; what else is amiss or failed before; the last lines of each.
+        What serves; how its replicas are; what else is amiss or failed before; the last lines of
+        each.
     roll_out : function of a release and a console
         Replaces what serves, without losing a request.
     renew : function of a release and a console
         Has the replicas take the present keys.
     heal, remove : function of the deployment's name and a console
-        Brings what runs to what should, and says whether anything was amiss; takes everything that runs away.
+        Brings what runs to what should, and says whether anything was amiss; takes everything that
+        runs away.
     """
 
     check: Callable[[Engine, Configuration], None]

@@ -1,7 +1,9 @@
-"""A Docker Engine on another host, through ssh: a socket here that ends at the engine's socket there.
+"""A Docker Engine on another host, through ssh: a socket here that ends at the engine's socket
+there.
 
-The user's own ssh does it, so their configuration, keys and known hosts count, and only the `docker` package is needed.
-The same connection forwards the port that is scored on, since it is published on the other host's loopback.
+The user's own ssh does it, so their configuration, keys and known hosts count, and only the
+`docker` package is needed. The same connection forwards the port that is scored on, since it is
+published on the other host's loopback.
 """
 
 from __future__ import annotations
@@ -34,8 +36,22 @@ def ssh_command(address: str, forwards: list[str]) -> list[str]:
     parts = urlsplit(address)
     host = f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname)
     port = ["-p", str(parts.port)] if parts.port else []
-    options = ["-nNT", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=15"]
-    return ["ssh", *options, *port, *(word for forward in forwards for word in ("-L", forward)), host]
+    options = [
+        "-nNT",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ExitOnForwardFailure=yes",
+        "-o",
+        "ServerAliveInterval=15",
+    ]
+    return [
+        "ssh",
+        *options,
+        *port,
+        *(word for forward in forwards for word in ("-L", forward)),
+        host,
+    ]
 
 
 @contextmanager
@@ -57,13 +73,17 @@ def tunnel(address: str) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         local = Path(folder, "docker.sock")
-        with forwarding(address, [f"{local}:{os.environ.get('REMOTE_DOCKER_SOCKET', REMOTE_SOCKET)}"], local):
+        with forwarding(
+            address, [f"{local}:{os.environ.get('REMOTE_DOCKER_SOCKET', REMOTE_SOCKET)}"], local
+        ):
             yield f"unix://{local}"
 
 
 @contextmanager
 def forwarded_port(address: str, port: int) -> Iterator[int]:
-    """Forward a port of the engine's host to a free one here; for an engine of this machine it is the port itself."""
+    """Forward a port of the engine's host to a free one here; for an engine of this machine it is
+    the port itself.
+    """
     if not address.startswith("ssh://"):
         yield port
         return
@@ -83,7 +103,9 @@ def forwarding(address: str, forwards: list[str], local: Path | int) -> Iterator
             if process.poll() is not None or time.monotonic() > deadline:
                 process.terminate()
                 said = process.stderr.read().strip() if process.stderr else ""
-                raise UnreachableError(f"{address}: ssh opened no tunnel: {said or 'no word'}; try it by hand")
+                raise UnreachableError(
+                    f"{address}: ssh opened no tunnel: {said or 'no word'}; try it by hand"
+                )
             time.sleep(0.05)
         yield
     finally:

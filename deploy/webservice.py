@@ -4,8 +4,8 @@
 
 from deploy import deploy, deploy_configuration
 
-service = deploy("scoring", ["original_model.pkl", "scoring_explainer.pkl"], deploy_configuration(cpu_cores=2))
-service.wait_for_deployment(show_output=True)
+service = deploy("scoring", ["original_model.pkl", "scoring_explainer.pkl"],
+deploy_configuration(cpu_cores=2)) service.wait_for_deployment(show_output=True)
 service.run(rows.to_json())
 """
 
@@ -73,7 +73,10 @@ def deploy_configuration(
 
 
 def deploy(
-    name: str, models: Sequence[str | Path], config: Mapping[str, Any] | None = None, root: str | Path = "."
+    name: str,
+    models: Sequence[str | Path],
+    config: Mapping[str, Any] | None = None,
+    root: str | Path = ".",
 ) -> Webservice:
     """Begin a deployment, and return at once.
 
@@ -81,8 +84,8 @@ def deploy(
     ----------
     name : str
     models : sequence of path
-        The original model and the scoring explainer. The example for the preflight is the ``examples.json`` beside the
-        first, if there is one and the configuration names no other.
+        The original model and the scoring explainer. The example for the preflight is the
+        ``examples.json`` beside the first, if there is one and the configuration names no other.
     config : mapping, optional
         What `deploy_configuration` returned.
     root : path, default "."
@@ -94,7 +97,9 @@ def deploy(
         Wait for it with `Webservice.wait_for_deployment`.
     """
     values = {"example": _example_beside(models, Path(root)), **(config or {})}
-    checked = configuration({**values, "name": name, "models": [str(path) for path in models]}, source="deploy")
+    checked = configuration(
+        {**values, "name": name, "models": [str(path) for path in models]}, source="deploy"
+    )
     service = Webservice(name, Path(root).resolve(), checked.engine)
     service._begin(lambda console: operations.up(service._engine, checked, service._root, console))
     return service
@@ -144,14 +149,20 @@ class Webservice:
         if self._work is not None:
             self._work.join(timeout)
             if self._work.is_alive():
-                raise TimeoutError(f"{self.name}: not deployed within {timeout} s; the deployment goes on")
+                raise TimeoutError(
+                    f"{self.name}: not deployed within {timeout} s; the deployment goes on"
+                )
         if self._error is not None:
             raise self._error
 
     @property
     def state(self) -> str:
         """Healthy, Unhealthy, Transitioning or Absent."""
-        return "Transitioning" if self._work is not None and self._work.is_alive() else self.status().state
+        return (
+            "Transitioning"
+            if self._work is not None and self._work.is_alive()
+            else self.status().state
+        )
 
     @property
     def scoring_uri(self) -> str:
@@ -205,7 +216,8 @@ class Webservice:
         return keys
 
     def update(self, models: Sequence[str | Path] | None = None, **changes: Any) -> None:
-        """Begin to replace what serves: with other keys of deploy.yml, and with other models if given.
+        """Begin to replace what serves: with other keys of deploy.yml, and with other models if
+        given.
 
         Parameters
         ----------
@@ -216,7 +228,11 @@ class Webservice:
         """
         now = self._config()
         given = {entry.name: getattr(now, entry.name) for entry in fields(Configuration)}
-        asked = {"name": self.name, **changes, **({"models": [str(path) for path in models]} if models else {})}
+        asked = {
+            "name": self.name,
+            **changes,
+            **({"models": [str(path) for path in models]} if models else {}),
+        }
         checked = configuration(asked, source="update")
         new = Configuration(**{**given, **{key: getattr(checked, key) for key in asked}})
         if models or REBUILT & set(changes):
@@ -224,7 +240,9 @@ class Webservice:
         else:
             wanted = {key: getattr(checked, key) for key in changes}
             self._begin(
-                lambda console: operations.change(self._engine, self.name, self._root, console, "update", **wanted)
+                lambda console: operations.change(
+                    self._engine, self.name, self._root, console, "update", **wanted
+                )
             )
 
     def rollback(self, release: str = "") -> None:
@@ -288,6 +306,8 @@ class _Recorder(Console):
 
 def _example_beside(models: Sequence[str | Path], root: Path) -> str:
     if not models:
-        raise ConfigurationError("models: expected the original model and the scoring explainer, got none")
+        raise ConfigurationError(
+            "models: expected the original model and the scoring explainer, got none"
+        )
     beside = Path(models[0]).parent / "examples.json"
     return str(beside) if (root / beside).is_file() else ""

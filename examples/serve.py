@@ -1,4 +1,6 @@
-"""Serve the trained models with gunicorn, ask for some rows over HTTP, and stay up until Ctrl-C: ``make serve``."""
+"""Serve the trained models with gunicorn, ask for some rows over HTTP, and stay up until Ctrl-C:
+``make serve``.
+"""
 
 import json
 import os
@@ -54,13 +56,17 @@ def read_settings() -> Settings:
 
 
 def check_free(settings: Settings) -> None:
-    """End the program when nothing can listen there: another server would answer in the place of this one."""
+    """End the program when nothing can listen there: another server would answer in the place of
+    this one.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         reason = error.strerror or error
-        sys.exit(f"make serve: cannot listen on {settings.binds[0]} ({reason}); choose another: make serve PORT=8081")
+        sys.exit(
+            f"make serve: cannot listen on {settings.binds[0]} ({reason}); choose another: make serve PORT=8081"
+        )
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
@@ -68,7 +74,9 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            sys.exit(f"make serve: gunicorn ended with code {server.returncode}; its last lines above say why.")
+            sys.exit(
+                f"make serve: gunicorn ended with code {server.returncode}; its last lines above say why."
+            )
         try:
             with web.open(url, timeout=5):
                 return
@@ -78,13 +86,20 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def try_examples(folder: Path, url: str) -> None:
-    """Ask for the rows in ``examples.json`` and say how to repeat it; without that file, say how to ask."""
+    """Ask for the rows in ``examples.json`` and say how to repeat it; without that file, say how to
+    ask.
+    """
     examples, manifest = folder / "examples.json", folder / "scoring_explainer.json"
     if not examples.is_file():
-        print(f"\nNo {examples} with rows to try. To ask for some of yours:\n  {curl('rows.json', url)}")
+        print(
+            f"\nNo {examples} with rows to try. To ask for some of yours:\n  {curl('rows.json', url)}"
+        )
         return
     try:
-        show(post(url, examples.read_bytes()), json.loads(manifest.read_bytes()) if manifest.is_file() else None)
+        show(
+            post(url, examples.read_bytes()),
+            json.loads(manifest.read_bytes()) if manifest.is_file() else None,
+        )
     except urllib.error.HTTPError as refusal:
         print(f"\nThe service answered {refusal.code} to {examples}: {refusal.read().decode()}")
     except OSError as error:
@@ -112,12 +127,20 @@ def show(answer: Any, manifest: dict[str, Any] | None) -> None:
         return
     print(f"\nPredictions, with the three largest local importances ({manifest['output']} scale):")
     for row, prediction in enumerate(answer["predictions"]):
-        for name, importances in reasons(row, prediction, answer["local_importance_values"], manifest):
-            largest = sorted(zip(manifest["features"], importances, strict=True), key=lambda pair: -abs(pair[1]))[:3]
-            print(f"  row {row}: {name}: {', '.join(f'{feature} {value:+.3f}' for feature, value in largest)}")
+        for name, importances in reasons(
+            row, prediction, answer["local_importance_values"], manifest
+        ):
+            largest = sorted(
+                zip(manifest["features"], importances, strict=True), key=lambda pair: -abs(pair[1])
+            )[:3]
+            print(
+                f"  row {row}: {name}: {', '.join(f'{feature} {value:+.3f}' for feature, value in largest)}"
+            )
 
 
-def reasons(row: int, prediction: Any, values: list[Any], manifest: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def reasons(
+    row: int, prediction: Any, values: list[Any], manifest: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
     """Say what was predicted and give the importances that explain it, once for each target."""
     if manifest["classes"]:  # [class][row][feature]: the reasons for the class that was predicted
         predicted = class_index(row, prediction, values, manifest)
@@ -130,10 +153,15 @@ def reasons(row: int, prediction: Any, values: list[Any], manifest: dict[str, An
 
 
 def class_index(row: int, prediction: Any, values: list[Any], manifest: dict[str, Any]) -> int:
-    """Find the predicted class by its label; of a function, which has no labels, by the largest output."""
+    """Find the predicted class by its label; of a function, which has no labels, by the largest
+    output.
+    """
     if prediction in (manifest["labels"] or ()):
         return manifest["labels"].index(prediction)
-    outputs = [mean + sum(of_class[row]) for mean, of_class in zip(manifest["expected_values"], values, strict=True)]
+    outputs = [
+        mean + sum(of_class[row])
+        for mean, of_class in zip(manifest["expected_values"], values, strict=True)
+    ]
     return outputs.index(max(outputs))
 
 

@@ -1,8 +1,9 @@
 """Scoring a whole file: the same rows out, with predictions and importances, in bounded memory.
 
-The file is read in chunks. Each scored chunk becomes a file in ``OUTPUT.parts``, under its name only once it is whole;
-at the end they are put together and renamed to the output, which is therefore never half written. What was interrupted
-goes on where it stopped, unless input, model or options have changed.
+The file is read in chunks. Each scored chunk becomes a file in ``OUTPUT.parts``, under its name
+only once it is whole; at the end they are put together and renamed to the output, which is
+therefore never half written. What was interrupted goes on where it stopped, unless input, model or
+options have changed.
 """
 
 from __future__ import annotations
@@ -68,7 +69,12 @@ class Format:
 
 
 def score_file(
-    model: ScoringModel, file: Path, output: Path, *, explain: bool = True, show_progress: bool = False
+    model: ScoringModel,
+    file: Path,
+    output: Path,
+    *,
+    explain: bool = True,
+    show_progress: bool = False,
 ) -> int:
     """Score the rows of a file.
 
@@ -76,11 +82,13 @@ def score_file(
     ----------
     model : ScoringModel
     file : Path
-        ``.csv`` (with a header), ``.parquet`` or ``.jsonl``; columns that the model does not know are kept.
+        ``.csv`` (with a header), ``.parquet`` or ``.jsonl``; columns that the model does not know
+        are kept.
     output : Path
-        Of the same kind. CSV and Parquet get a column ``prediction`` and one ``importance:<feature>`` for each feature,
-        of a classifier ``importance:<class>:<feature>``; JSON lines get ``prediction`` and ``local_importance_values``,
-        ``[class][feature]`` or ``[feature]``.
+        Of the same kind. CSV and Parquet get a column ``prediction`` and one
+        ``importance:<feature>`` for each feature, of a classifier ``importance:<class>:<feature>``;
+        JSON lines get ``prediction`` and ``local_importance_values``, ``[class][feature]`` or
+        ``[feature]``.
     explain : bool, default True
         Whether importances are computed.
     show_progress : bool, default False
@@ -93,8 +101,8 @@ def score_file(
     Raises
     ------
     BatchError
-        When the kind of file is not known, a row does not fit the model, or another run writes the same output; what
-        was scored before is kept.
+        When the kind of file is not known, a row does not fit the model, or another run writes the
+        same output; what was scored before is kept.
     OSError
         When a file cannot be read or written.
     """
@@ -110,7 +118,9 @@ def score_file(
                 try:
                     scored = _scored(form, model, table, request)
                 except PayloadError as error:
-                    raise BatchError(f"{file}, {_first_refused(form, model, table, n_rows) or error}") from error
+                    raise BatchError(
+                        f"{file}, {_first_refused(form, model, table, n_rows) or error}"
+                    ) from error
                 _put(form, part, scored, is_first=number == 0)
             done.append(part)
             n_rows += _n_rows(table)
@@ -134,15 +144,21 @@ def _scored(form: Format, model: ScoringModel, table: Table, request: ScoringReq
     found = form.columns_of(model.predict_and_explain(_matrix(form, model.schema, table), request))
     taken = next((name for name in found if name in table), None)
     if taken is not None:
-        raise PayloadError(f"Expected no column {taken!r}, which is the name of a new one; rename it.")
+        raise PayloadError(
+            f"Expected no column {taken!r}, which is the name of a new one; rename it."
+        )
     return {**table, **found}
 
 
 def _first_refused(form: Format, model: ScoringModel, table: Table, start: int) -> str | None:
-    """Say which row of a chunk does not fit, counted from 0 in the whole file; None when each does by itself."""
+    """Say which row of a chunk does not fit, counted from 0 in the whole file; None when each does
+    by itself.
+    """
     for row in range(_n_rows(table)):
         try:
-            _matrix(form, model.schema, {name: values[row : row + 1] for name, values in table.items()})
+            _matrix(
+                form, model.schema, {name: values[row : row + 1] for name, values in table.items()}
+            )
         except PayloadError as error:
             return f"row {start + row}: {str(error).replace(', row 0:', ':', 1)}"
     return None
@@ -158,7 +174,8 @@ def _put(form: Format, part: Path, table: Table, is_first: bool) -> None:
 def _matrix(form: Format, schema: Schema, table: Table) -> NDArray[Any]:
     known = [column for column in schema.columns if column.name in table]
     return schema.from_named(
-        [column.name for column in known], [form.values(column, table[column.name]) for column in known]
+        [column.name for column in known],
+        [form.values(column, table[column.name]) for column in known],
     )
 
 
@@ -179,9 +196,13 @@ def _format(file: Path, output: Path) -> Format:
 
 @contextmanager
 def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) -> Iterator[Path]:
-    """Hold the folder of finished parts; it is empty unless they are of the same input, model and options."""
+    """Hold the folder of finished parts; it is empty unless they are of the same input, model and
+    options.
+    """
     status = file.stat()
-    about = json.dumps([status.st_size, status.st_mtime_ns, explain, ROWS_IN_A_CHUNK, _fingerprint(model)])
+    about = json.dumps(
+        [status.st_size, status.st_mtime_ns, explain, ROWS_IN_A_CHUNK, _fingerprint(model)]
+    )
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ABOUT).open("a+", encoding="utf-8") as marker:
@@ -197,11 +218,15 @@ def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) 
 
 
 def _lock(marker: TextIO, output: Path) -> None:
-    """Keep other runs out, which would write into the same files, until the marker is closed or this process ends."""
+    """Keep other runs out, which would write into the same files, until the marker is closed or
+    this process ends.
+    """
     try:
         fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BatchError(f"{output}: another run is writing it; wait for that, or name another output.") from None
+        raise BatchError(
+            f"{output}: another run is writing it; wait for that, or name another output."
+        ) from None
 
 
 def _fingerprint(model: ScoringModel) -> str:
@@ -242,8 +267,14 @@ def _flat_columns(scored: Scored) -> dict[str, Sequence[Any]]:
     if predictions.ndim == 1:
         columns["prediction"] = scored.predictions
     else:
-        columns.update({f"prediction:{target}": values.tolist() for target, values in enumerate(predictions.T)})
-    return columns if scored.importances is None else columns | dict(_importance_columns(scored.importances))
+        columns.update(
+            {f"prediction:{target}": values.tolist() for target, values in enumerate(predictions.T)}
+        )
+    return (
+        columns
+        if scored.importances is None
+        else columns | dict(_importance_columns(scored.importances))
+    )
 
 
 def _importance_columns(found: LocalImportances) -> Iterator[tuple[str, list[float]]]:
@@ -274,7 +305,9 @@ def _json_records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
         except PayloadError as error:
             raise PayloadError(f"row {row}: {error}") from error
         if not isinstance(record, dict) or record.keys() != (names or record.keys()):
-            raise PayloadError(f"row {row}: expected one JSON object a line, all with the same keys.")
+            raise PayloadError(
+                f"row {row}: expected one JSON object a line, all with the same keys."
+            )
         names = record.keys()
         yield record
 
@@ -308,7 +341,9 @@ def _parquet() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise BatchError("Parquet: expected the package pyarrow, found none; pip install pyarrow.") from None
+        raise BatchError(
+            "Parquet: expected the package pyarrow, found none; pip install pyarrow."
+        ) from None
     return pyarrow.parquet
 
 
@@ -329,7 +364,9 @@ def _join_parquet(parts: Sequence[Path], whole: Path) -> None:
     import pyarrow
 
     parquet = _parquet()
-    schema = pyarrow.unify_schemas([parquet.read_schema(part) for part in parts], promote_options="permissive")
+    schema = pyarrow.unify_schemas(
+        [parquet.read_schema(part) for part in parts], promote_options="permissive"
+    )
     with parquet.ParquetWriter(whole, schema) as writer:
         for part in parts:
             writer.write_table(parquet.read_table(part).cast(schema))

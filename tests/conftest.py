@@ -21,11 +21,17 @@ from service.scoring import KernelScoringExplainer, save
 def breast_cancer():
     """The documents' example: calibrated SVC, 30 features, sampled coalitions."""
     data = load_breast_cancer(as_frame=True)
-    x_train, x_test, y_train, _ = train_test_split(data.data, data.target, test_size=0.2, random_state=0)
+    x_train, x_test, y_train, _ = train_test_split(
+        data.data, data.target, test_size=0.2, random_state=0
+    )
     model = CalibratedClassifierCV(SVC(gamma=0.001, C=100), ensemble=False).fit(x_train, y_train)
     explainer = TabularExplainer(model, x_train, classes=list(data.target_names))
     return SimpleNamespace(
-        model=model, x_train=x_train, rows=x_test[:4], explainer=explainer, scoring=KernelScoringExplainer(explainer)
+        model=model,
+        x_train=x_train,
+        rows=x_test[:4],
+        explainer=explainer,
+        scoring=KernelScoringExplainer(explainer),
     )
 
 
@@ -33,26 +39,42 @@ def breast_cancer():
 def diabetes():
     """A regression with 10 features, so that every coalition is enumerated."""
     data = load_diabetes(as_frame=True, scaled=False)
-    x_train, x_test, y_train, _ = train_test_split(data.data, data.target, test_size=0.2, random_state=0)
+    x_train, x_test, y_train, _ = train_test_split(
+        data.data, data.target, test_size=0.2, random_state=0
+    )
     model = make_pipeline(StandardScaler(), SVR(C=100)).fit(x_train, y_train)
     explainer = TabularExplainer(model, x_train)
     return SimpleNamespace(
-        model=model, x_train=x_train, rows=x_test[:4], explainer=explainer, scoring=KernelScoringExplainer(explainer)
+        model=model,
+        x_train=x_train,
+        rows=x_test[:4],
+        explainer=explainer,
+        scoring=KernelScoringExplainer(explainer),
     )
 
 
 def saved(model, examples, folder):
     """Save a model with its scoring explainer where the service looks for them."""
-    save(KernelScoringExplainer(TabularExplainer(model, examples)), folder, exist_ok=True, original_model=model)
+    save(
+        KernelScoringExplainer(TabularExplainer(model, examples)),
+        folder,
+        exist_ok=True,
+        original_model=model,
+    )
     return folder
 
 
 @pytest.fixture(scope="session")
 def mixed():
-    """Rows with every kind of column, a classifier of three classes and a regression fitted on them."""
+    """Rows with every kind of column, a classifier of three classes and a regression fitted on
+    them.
+    """
     frame = mixed_frame()
     return SimpleNamespace(
-        frame=frame, rows=frame.iloc[:4], classifier=mixed_classifier(frame), regressor=mixed_regressor(frame)
+        frame=frame,
+        rows=frame.iloc[:4],
+        classifier=mixed_classifier(frame),
+        regressor=mixed_regressor(frame),
     )
 
 
@@ -68,7 +90,9 @@ def mixed_regressor_folder(mixed, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def breast_cancer_folder(breast_cancer, tmp_path_factory):
-    return saved(breast_cancer.model, breast_cancer.x_train, tmp_path_factory.mktemp("breast_cancer"))
+    return saved(
+        breast_cancer.model, breast_cancer.x_train, tmp_path_factory.mktemp("breast_cancer")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +108,9 @@ def iris_model(iris):
 @pytest.fixture(scope="session")
 def iris_folder(iris_model, iris, tmp_path_factory):
     folder = tmp_path_factory.mktemp("artifacts")
-    explainer = TabularExplainer(iris_model, iris[::2], classes=["setosa", "versicolor", "virginica"])
+    explainer = TabularExplainer(
+        iris_model, iris[::2], classes=["setosa", "versicolor", "virginica"]
+    )
     save(KernelScoringExplainer(explainer), folder, exist_ok=True, original_model=iris_model)
     return folder
 
@@ -105,12 +131,16 @@ def service(iris_folder, tmp_path_factory):
 @pytest.fixture(scope="session")
 def classifier_service(mixed_classifier_folder, tmp_path_factory):
     """Three classes, from rows of every kind."""
-    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_classifier_folder)) as running:
+    with serving(
+        tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_classifier_folder)
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def regressor_service(mixed_regressor_folder, tmp_path_factory):
     """A regression on rows of every kind."""
-    with serving(tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_regressor_folder)) as running:
+    with serving(
+        tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_regressor_folder)
+    ) as running:
         yield running

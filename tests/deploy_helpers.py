@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 REQUIRED = bool(os.environ.get("REQUIRE_ENGINE"))
 BASE = os.environ.get("BASE_IMAGE") or "python:3.11-slim-bookworm"
 
-# An entry script whose faults are switched on by its environment: the very image that works here fails there.
+# An entry script whose faults are switched on by its environment: the very image that works here
+# fails there.
 FAULTY = """
 import os
 import score
@@ -74,12 +75,16 @@ def connect():
         try:
             engine.pull(BASE, lambda line: None)
         except DeployError:
-            missing(f"there is no image {BASE}: run dockerfiles/base.sh, and set BASE_IMAGE=scoring-base:bookworm")
+            missing(
+                f"there is no image {BASE}: run dockerfiles/base.sh, and set BASE_IMAGE=scoring-base:bookworm"
+            )
     return engine
 
 
 def answers(path):
-    """Say whether somebody listens; the API's client would leave a socket open where nobody does."""
+    """Say whether somebody listens; the API's client would leave a socket open where nobody
+    does.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(path) == 0
 
@@ -90,7 +95,9 @@ def free_port():
 
 
 def make_project(folder, fitted):
-    """Write models, an example and entry scripts as a user's project has them; return the folder."""
+    """Write models, an example and entry scripts as a user's project has them; return the
+    folder.
+    """
     import joblib
 
     artifacts = folder / "artifacts"
@@ -130,7 +137,10 @@ class Deployment:
         operations.down(self.engine, self.name, self.root, self)
 
     def lines(self, *arguments):
-        return [json.loads(line) for line in (self.root / ".deploy" / "audit.jsonl").read_text().splitlines()]
+        return [
+            json.loads(line)
+            for line in (self.root / ".deploy" / "audit.jsonl").read_text().splitlines()
+        ]
 
     # The console's seam.
     def say(self, text):

@@ -1,4 +1,6 @@
-"""An entry script that misbehaves as the body of a request tells it: the name of a function and seconds."""
+"""An entry script that misbehaves as the body of a request tells it: the name of a function and
+seconds.
+"""
 
 import ctypes
 import os
@@ -65,4 +67,7 @@ def fail(seconds, request):
 
 def nan(seconds, request):
     """Answer what is no number."""
-    return {"predictions": [float("nan"), np.inf, 1.0], "local_importance_values": np.array([[np.nan, 2.0]])}
+    return {
+        "predictions": [float("nan"), np.inf, 1.0],
+        "local_importance_values": np.array([[np.nan, 2.0]]),
+    }

@@ -9,17 +9,33 @@ REQUEST_SECONDS = 30
 
 
 class Load:
-    """Sends requests until it is stopped: half of the clients on a connection each, half with a new one each time.
+    """Sends requests until it is stopped: half of the clients on a connection each, half with a new
+    one each time.
 
-    Every second client asks for explanations; the others for predictions only. `pause` seconds lie between a client's
-    requests, so that what is measured is losses and not a queue.
+    Every second client asks for explanations; the others for predictions only. `pause` seconds lie
+    between a client's requests, so that what is measured is losses and not a queue.
     """
 
-    def __init__(self, port, body, clients=32, pause=0.3, expected=None, *, host="127.0.0.1", headers=None):
+    def __init__(
+        self, port, body, clients=32, pause=0.3, expected=None, *, host="127.0.0.1", headers=None
+    ):
         self.headers = headers or {}
-        self.host, self.port, self.body, self.pause, self.expected = host, port, body, pause, expected
-        self.answers, self.slowest, self._stopped, self._lock = Counter(), 0.0, threading.Event(), threading.Lock()
-        self._threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(clients)]
+        self.host, self.port, self.body, self.pause, self.expected = (
+            host,
+            port,
+            body,
+            pause,
+            expected,
+        )
+        self.answers, self.slowest, self._stopped, self._lock = (
+            Counter(),
+            0.0,
+            threading.Event(),
+            threading.Lock(),
+        )
+        self._threads = [
+            threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(clients)
+        ]
 
     def __enter__(self):
         for thread in self._threads:

@@ -53,13 +53,20 @@ class Service:
     def connection(self):
         if self.trusted is None:
             return closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60))
-        return closing(http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.trusted))
+        return closing(
+            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=self.trusted)
+        )
 
     def ask(self, method, path, body=None, content_type=JSON, **headers):
         if body is not None:
             headers["Content-Type"] = content_type
         with self.connection() as connection:
-            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            connection.request(
+                method,
+                path,
+                body,
+                {name.replace("_", "-"): value for name, value in headers.items()},
+            )
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
 
@@ -77,7 +84,10 @@ class Service:
         """Whether the service is ready in every worker: gunicorn starts them up to 0.1 s apart."""
         assert self.process.poll() is None, self.log()
         try:
-            return self.ask("GET", "/ping").status == 200 and self.log().count("Booting worker") >= workers
+            return (
+                self.ask("GET", "/ping").status == 200
+                and self.log().count("Booting worker") >= workers
+            )
         except OSError:
             return False
 
@@ -89,7 +99,11 @@ def free_port():
 
 
 def start_gunicorn(log, arguments=("serve",), under=(), **settings):
-    environment = {name: value for name, value in os.environ.items() if name not in (*OURS, "GUNICORN_CMD_ARGS")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in (*OURS, "GUNICORN_CMD_ARGS")
+    }
     command = [*under, sys.executable, "-m", "service", *arguments]
     return subprocess.Popen(
         command,
@@ -113,7 +127,8 @@ def stop(process):
 
 @contextmanager
 def serving(folder, arguments=("serve",), under=(), trusted=None, **settings):
-    """Run the service, with two workers unless told otherwise, for a while; it has to end well on SIGTERM.
+    """Run the service, with two workers unless told otherwise, for a while; it has to end well on
+    SIGTERM.
 
     `under` is a command that runs what comes after it, in the same process.
     """

@@ -1,4 +1,6 @@
-"""Shapley values straight from their definition: slow, obvious, and independent of the code under test."""
+"""Shapley values straight from their definition: slow, obvious, and independent of the code under
+test.
+"""
 
 from itertools import combinations
 from math import factorial
@@ -7,7 +9,9 @@ import numpy as np
 
 
 def shapley_by_definition(function, row, rows, weights):
-    """Average each feature's marginal contribution over all coalitions of the others; (n_outputs, n_features)."""
+    """Average each feature's marginal contribution over all coalitions of the others; (n_outputs,
+    n_features).
+    """
     n = len(row)
     weights = np.asarray(weights) / np.sum(weights)
 
@@ -29,7 +33,9 @@ def shapley_by_definition(function, row, rows, weights):
 
 
 def third_order_interaction(function, row, other, triple=(0, 1, 2)):
-    """Return the pure interaction of three features between two rows; zero for games of order one and two."""
+    """Return the pure interaction of three features between two rows; zero for games of order one
+    and two.
+    """
     total = 0.0
     for size in range(4):
         for coalition in combinations(triple, size):

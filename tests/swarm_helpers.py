@@ -1,4 +1,6 @@
-"""Two Docker Engines on one machine, each in a network namespace of its own, joined to a swarm; and a registry."""
+"""Two Docker Engines on one machine, each in a network namespace of its own, joined to a swarm; and
+a registry.
+"""
 
 import os
 import shutil
@@ -23,20 +25,40 @@ def unsupported():
     """Say what this machine lacks for two hosts; empty when nothing."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    absent = [program for program in PROGRAMS if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+    absent = [
+        program
+        for program in PROGRAMS
+        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None
+    ]
     if absent:
-        return f"there is no {', '.join(absent)}: apt-get install docker.io iproute2 docker-registry"
+        return (
+            f"there is no {', '.join(absent)}: apt-get install docker.io iproute2 docker-registry"
+        )
     return "" if _can_tunnel() else "this kernel has no VXLAN, of which overlay networks are made"
 
 
 def _can_tunnel():
-    added = run("ip", "link", "add", "swarm-try", "type", "vxlan", "id", "87", "dstport", "4787", check=False)
+    added = run(
+        "ip",
+        "link",
+        "add",
+        "swarm-try",
+        "type",
+        "vxlan",
+        "id",
+        "87",
+        "dstport",
+        "4787",
+        check=False,
+    )
     run("ip", "link", "delete", "swarm-try", check=False)
     return added.returncode == 0
 
 
 def run(*command, check=True, **options):
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, **options)
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=300, **options
+    )
     assert not check or done.returncode == 0, f"{command}: {done.stderr}"
     return done
 
@@ -70,7 +92,9 @@ class Host:
         run("ip", "-n", self.space, "link", "set", "eth0", "up")
 
     def start(self, registry):
-        """Start the engine and wait until it answers; `ip netns exec` would take its control groups away."""
+        """Start the engine and wait until it answers; `ip netns exec` would take its control groups
+        away.
+        """
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(
             ["nsenter", f"--net=/var/run/netns/{self.space}", "unshare", "--uts", "sh", "-c",
@@ -105,7 +129,8 @@ class Host:
             self._process = None
 
     def _processes(self):
-        # The engine, its containerd and shims name this host's folder; what runs in a container descends from a shim.
+        # The engine, its containerd and shims name this host's folder; what runs in a container
+        # descends from a shim.
         parents, own = {}, set()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -123,7 +148,9 @@ class Host:
         """Take away everything of this host: processes, mounts, namespace, files."""
         self.kill()
         mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-        for mount in sorted((mount for mount in mounts if mount.startswith(str(self.folder))), reverse=True):
+        for mount in sorted(
+            (mount for mount in mounts if mount.startswith(str(self.folder))), reverse=True
+        ):
             run("umount", "--lazy", mount, check=False)
         run("ip", "netns", "delete", self.space, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -142,7 +169,9 @@ class Cluster:
         if not self._joined:
             token = self.manager.docker("swarm", "join-token", "--quiet", "worker")
             there = f"{self.manager.address}:2377"
-            self.worker.docker("swarm", "join", "--token", token, "--advertise-addr", self.worker.address, there)
+            self.worker.docker(
+                "swarm", "join", "--token", token, "--advertise-addr", self.worker.address, there
+            )
             self._joined = True
 
 
@@ -165,7 +194,9 @@ def cluster():
 
 @contextmanager
 def _switch():
-    """A bridge in a namespace of its own, where no firewall of this machine's looks at it, and a cable to it."""
+    """A bridge in a namespace of its own, where no firewall of this machine's looks at it, and a
+    cable to it.
+    """
     switch, cable = f"switch-{os.getpid()}", f"sw-{os.getpid()}"
     run("ip", "netns", "add", switch)
     try:
@@ -189,7 +220,9 @@ def _registry(folder):
         f"http: {{addr: '{SUBNET}.254:{port}'}}\n"
     )
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(["docker-registry", "serve", folder / "registry.yml"], stdout=quiet, stderr=quiet)
+    process = subprocess.Popen(
+        ["docker-registry", "serve", folder / "registry.yml"], stdout=quiet, stderr=quiet
+    )
     try:
         yield f"{SUBNET}.254:{port}"
     finally:

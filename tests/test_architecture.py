@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# Which rooms each room may import. shap, Flask and the like are named where they are forbidden at import time.
+# Which rooms each room may import. shap, Flask and the like are named where they are forbidden at
+# import time.
 MAY_IMPORT = {
     "shapley": set(),
     "scoring": {"shapley"},
@@ -52,5 +53,7 @@ def test_the_mathematics_knows_only_numpy_and_scipy():
 def test_importing_a_room_loads_nothing_heavy(module, forbidden):
     """Seen in a fresh process."""
     script = f"import sys, {module}; print(*sorted(set({forbidden!r}) & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == ""

@@ -43,19 +43,32 @@ def edit(manifest, **changes):
 
 
 def test_save_writes_the_file_and_a_readable_manifest(saved, diabetes):
-    """The manifest tells digest, versions, schema, method, background and scale without loading anything."""
+    """The manifest tells digest, versions, schema, method, background and scale without loading
+    anything.
+    """
     assert saved.name == "scoring_explainer.pkl"
     manifest = json.loads(saved.with_suffix(".json").read_text())
     assert manifest["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest()
     assert manifest["libraries"]["numpy"] == np.__version__
-    assert (manifest["method"], manifest["output"], manifest["classes"]) == ("product", "prediction", None)
-    assert manifest["background"] == {"kind": "whole", "n_rows": 353, "n_examples": 353, "relative_error": 0.0}
+    assert (manifest["method"], manifest["output"], manifest["classes"]) == (
+        "product",
+        "prediction",
+        None,
+    )
+    assert manifest["background"] == {
+        "kind": "whole",
+        "n_rows": 353,
+        "n_examples": 353,
+        "relative_error": 0.0,
+    }
     assert [column["name"] for column in manifest["columns"]] == diabetes.scoring.features
     assert {column["kind"] for column in manifest["columns"]} == {"number"}
 
 
 def test_the_manifest_says_how_large_the_sampling_error_is(breast_cancer, diabetes):
-    """A share of the mean importance where values are sampled, as on the result; nothing from exact engines."""
+    """A share of the mean importance where values are sampled, as on the result; nothing from exact
+    engines.
+    """
     assert diabetes.scoring.to_dict()["relative_standard_error"] is None
     said = breast_cancer.scoring.to_dict()["relative_standard_error"]
     result = breast_cancer.scoring.explain_rows(breast_cancer.x_train[:8])
@@ -64,7 +77,9 @@ def test_the_manifest_says_how_large_the_sampling_error_is(breast_cancer, diabet
 
 
 def test_a_fresh_process_with_only_scoring_gives_the_same_numbers(saved, diabetes, tmp_path):
-    """service.explainers and service.web cannot be imported there, and none of the heavy libraries gets loaded."""
+    """service.explainers and service.web cannot be imported there, and none of the heavy libraries
+    gets loaded.
+    """
     rows = tmp_path / "rows.json"
     rows.write_text(diabetes.rows.to_json())
     script = (
@@ -76,18 +91,26 @@ def test_a_fresh_process_with_only_scoring_gives_the_same_numbers(saved, diabete
         "loaded = {'shap', 'numba', 'matplotlib', 'flask'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == diabetes.scoring.explain(diabetes.rows)
 
 
 @pytest.mark.parametrize("model", ["the documents' example", "a logistic pipeline"])
-def test_a_structured_explainer_is_loaded_and_scores_without_scikit_learn_and_pandas(model, breast_cancer, tmp_path):
-    """Half the time and memory of a fresh process; the numbers are the same. JSON rows need no DataFrame."""
+def test_a_structured_explainer_is_loaded_and_scores_without_scikit_learn_and_pandas(
+    model, breast_cancer, tmp_path
+):
+    """Half the time and memory of a fresh process; the numbers are the same. JSON rows need no
+    DataFrame.
+    """
     scoring, rows = breast_cancer.scoring, breast_cancer.rows
     if model == "a logistic pipeline":
         examples = breast_cancer.x_train
-        pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(examples, np.arange(len(examples)) % 2)
+        pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+            examples, np.arange(len(examples)) % 2
+        )
         scoring = KernelScoringExplainer(TabularExplainer(pipeline, examples, output="probability"))
     save(scoring, tmp_path / "model")
     records = rows[:1].to_dict("records")
@@ -99,7 +122,9 @@ def test_a_structured_explainer_is_loaded_and_scores_without_scikit_learn_and_pa
         "loaded = {'sklearn', 'pandas'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == scoring.explain(records)
 
@@ -121,7 +146,10 @@ def test_an_existing_directory_is_refused_unless_it_may_exist(saved, diabetes):
     with pytest.raises(FileExistsError, match="pass exist_ok=True"):
         save(diabetes.scoring, saved.parent)
     assert save(diabetes.scoring, saved.parent, exist_ok=True) == saved
-    assert sorted(path.name for path in saved.parent.iterdir()) == ["scoring_explainer.json", "scoring_explainer.pkl"]
+    assert sorted(path.name for path in saved.parent.iterdir()) == [
+        "scoring_explainer.json",
+        "scoring_explainer.pkl",
+    ]
 
 
 def test_a_flipped_byte_is_found_before_anything_is_unpickled(saved, monkeypatch):
@@ -166,13 +194,19 @@ def test_another_library_version_is_refused_unless_it_is_accepted(saved):
         load(saved)
 
 
-def test_library_versions_are_compared_before_the_original_model_is_unpickled(diabetes, tmp_path, monkeypatch):
-    """With other versions, loading it may fail in ways that say nothing: the sentence comes first."""
+def test_library_versions_are_compared_before_the_original_model_is_unpickled(
+    diabetes, tmp_path, monkeypatch
+):
+    """With other versions, loading it may fail in ways that say nothing: the sentence comes
+    first.
+    """
     saved = save(diabetes.scoring, tmp_path / "models", original_model=diabetes.model)
     libraries = json.loads(saved.with_suffix(".json").read_text())["libraries"]
     edit(saved.with_suffix(".json"), libraries={**libraries, "scikit-learn": "0.24.1"})
     monkeypatch.setattr(joblib, "load", lambda _: pytest.fail("unpickled"))
-    with pytest.raises(VersionError, match=r"original_model.pkl: saved with scikit-learn 0.24.1 \(here \d"):
+    with pytest.raises(
+        VersionError, match=r"original_model.pkl: saved with scikit-learn 0.24.1 \(here \d"
+    ):
         ScoringModel.load(saved.parent)
 
 
@@ -187,12 +221,18 @@ def test_what_is_no_scoring_explainer_is_refused(saved, tmp_path):
 
 
 def test_what_cannot_be_saved_there_is_refused(diabetes, tmp_path):
-    """A full explainer, or a file in the place of the directory: one sentence each, and nothing is written."""
-    with pytest.raises(TypeError, match=r"save: expected a KernelScoringExplainer, got TabularExplainer; make one"):
+    """A full explainer, or a file in the place of the directory: one sentence each, and nothing is
+    written.
+    """
+    with pytest.raises(
+        TypeError, match=r"save: expected a KernelScoringExplainer, got TabularExplainer; make one"
+    ):
         save(diabetes.explainer, tmp_path / "new")
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(NotADirectoryError, match=r"save: expected a directory, but .*file is a file"):
+    with pytest.raises(
+        NotADirectoryError, match=r"save: expected a directory, but .*file is a file"
+    ):
         save(diabetes.scoring, tmp_path / "file", exist_ok=True)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -208,12 +248,16 @@ def test_a_missing_module_of_the_model_is_named(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
-    with pytest.raises(ArtifactError, match=r"cannot be loaded here \(No module named 'my_model'\)"):
+    with pytest.raises(
+        ArtifactError, match=r"cannot be loaded here \(No module named 'my_model'\)"
+    ):
         load(tmp_path / "saved")
 
 
 def test_a_model_that_is_not_called_is_not_carried_along(tmp_path):
-    """A forest's explainer loads and explains without the forest, and still tells its name and its labels."""
+    """A forest's explainer loads and explains without the forest, and still tells its name and its
+    labels.
+    """
     X, y = make_classification(200, 5, random_state=0)
     explainer = TabularExplainer(RandomForestClassifier(5, random_state=0).fit(X, y), X)
     scoring = load(save(KernelScoringExplainer(explainer), tmp_path / "forest"))
@@ -224,7 +268,9 @@ def test_a_model_that_is_not_called_is_not_carried_along(tmp_path):
     described = scoring.to_dict()
     assert described["model"] == "sklearn.ensemble._forest.RandomForestClassifier"
     assert described["labels"] == [0, 1]
-    sampled = KernelScoringExplainer(TabularExplainer(explainer.row_explainer.function.model, X, engine="kernel"))
+    sampled = KernelScoringExplainer(
+        TabularExplainer(explainer.row_explainer.function.model, X, engine="kernel")
+    )
     assert "sklearn.ensemble._forest" in modules_in(sampled)
 
 

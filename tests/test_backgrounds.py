@@ -17,7 +17,12 @@ def test_the_whole_background_is_the_default_up_to_what_the_engine_can_afford():
     """All rows, or a sample of the affordable size that says what it is."""
     np.testing.assert_array_equal(choose().rows, X)
     sample = choose(affordable=200)
-    assert (choose().kind, sample.kind, len(sample.rows), sample.n_examples) == ("whole", "sample", 200, 569)
+    assert (choose().kind, sample.kind, len(sample.rows), sample.n_examples) == (
+        "whole",
+        "sample",
+        200,
+        569,
+    )
 
 
 def test_kmeans_is_the_summary_of_the_reference():
@@ -47,7 +52,9 @@ def test_kmeans_refuses_columns_that_are_not_all_numbers():
             choose(examples, kind="kmeans")
 
 
-@pytest.mark.parametrize(("kind", "size", "reason"), [("all", None, "expected one of auto"), ("sample", 0, "positive")])
+@pytest.mark.parametrize(
+    ("kind", "size", "reason"), [("all", None, "expected one of auto"), ("sample", 0, "positive")]
+)
 def test_unknown_options_are_refused(kind, size, reason):
     """The message lists what is possible."""
     with pytest.raises(ValueError, match=reason):

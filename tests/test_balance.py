@@ -10,9 +10,13 @@ from service.web.balance import NOBODY, SharedCounts
 
 
 def test_kept_connections_are_spread_over_the_workers(iris_folder, four_rows, tmp_path):
-    """Of twelve connections that stay open each of two workers has four at least; the log tells who answered them."""
+    """Of twelve connections that stay open each of two workers has four at least; the log tells who
+    answered them.
+    """
     with serving(tmp_path, AZUREML_MODEL_DIR=str(iris_folder)) as service:
-        clients = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=60) for _ in range(12)]
+        clients = [
+            http.client.HTTPConnection("127.0.0.1", service.port, timeout=60) for _ in range(12)
+        ]
         for client in clients:  # all of them stay open
             client.request("POST", "/score?explain=false", four_rows.to_json())
             assert client.getresponse().read()

@@ -1,4 +1,6 @@
-"""``python -m service score FILE``: whole files, in bounded memory, resumable, never half written."""
+"""``python -m service score FILE``: whole files, in bounded memory, resumable, never half
+written.
+"""
 
 import csv
 import json
@@ -28,7 +30,9 @@ N_ROWS = 600  # three chunks, the last one not full
 
 @pytest.fixture(scope="module")
 def table():
-    """A number with missing values, a category, text of digits, and two columns that the model does not know."""
+    """A number with missing values, a category, text of digits, and two columns that the model does
+    not know.
+    """
     random = np.random.default_rng(0)
     amount = random.normal(size=N_ROWS).round(6)  # as many digits as to_json writes
     amount[::7] = np.nan
@@ -46,9 +50,16 @@ def table():
 @pytest.fixture(scope="module")
 def model(table):
     columns = table[["amount", "colour", "zip"]]
-    prepared = make_column_transformer((SimpleImputer(), ["amount"]), (OneHotEncoder(), ["colour", "zip"]))
-    fitted = make_pipeline(prepared, LogisticRegression()).fit(columns, (table["id"] % 3 == 0).astype(int))
-    return ScoringModel(fitted, KernelScoringExplainer(TabularExplainer(fitted, columns[:50], classes=["no", "yes"])))
+    prepared = make_column_transformer(
+        (SimpleImputer(), ["amount"]), (OneHotEncoder(), ["colour", "zip"])
+    )
+    fitted = make_pipeline(prepared, LogisticRegression()).fit(
+        columns, (table["id"] % 3 == 0).astype(int)
+    )
+    return ScoringModel(
+        fitted,
+        KernelScoringExplainer(TabularExplainer(fitted, columns[:50], classes=["no", "yes"])),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +89,12 @@ def written(table, folder, kind):
 
 
 @pytest.mark.parametrize("kind", [".csv", ".parquet"])
-def test_rows_of_a_table_come_back_with_predictions_and_importances(kind, model, table, expected, tmp_path):
-    """Number for number what ScoringModel answers, in order; every column that came is kept as it was."""
+def test_rows_of_a_table_come_back_with_predictions_and_importances(
+    kind, model, table, expected, tmp_path
+):
+    """Number for number what ScoringModel answers, in order; every column that came is kept as it
+    was.
+    """
     output = tmp_path / f"out{kind}"
     assert score_file(model, written(table, tmp_path, kind), output) == N_ROWS
 
@@ -102,8 +117,13 @@ def test_json_lines_come_back_with_nested_importances(model, table, expected, tm
     lines = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     predictions, importances = expected
     assert [line["prediction"] for line in lines] == predictions
-    assert [line["local_importance_values"] for line in lines] == importances.transpose(1, 0, 2).tolist()
-    before = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["local_importance_values"] for line in lines] == importances.transpose(
+        1, 0, 2
+    ).tolist()
+    before = [
+        json.loads(line)
+        for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [{name: line[name] for name in before[0]} for line in lines] == before
 
 
@@ -111,7 +131,9 @@ def test_a_regression_without_importances(tmp_path):
     """explain=False leaves the predictions alone."""
     x = np.random.default_rng(0).normal(size=(30, 2))
     fitted = LinearRegression().fit(x, x[:, 0])
-    model = ScoringModel(fitted, KernelScoringExplainer(TabularExplainer(fitted, x, features=["a", "b"])))
+    model = ScoringModel(
+        fitted, KernelScoringExplainer(TabularExplainer(fitted, x, features=["a", "b"]))
+    )
     file = written(pd.DataFrame(x, columns=["a", "b"]), tmp_path, ".csv")
 
     score_file(model, file, tmp_path / "plain.csv", explain=False)
@@ -126,8 +148,16 @@ def test_a_regression_without_importances(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "spoil", "named"),
     [
-        (".csv", lambda text: text.replace("\n401,", "\n401,much", 1), "row 401: Column 'amount': expected a number"),
-        (".csv", lambda text: text.replace("\n401,", "\n401,1,", 1), "row 401: expected 5 cells, got 6"),
+        (
+            ".csv",
+            lambda text: text.replace("\n401,", "\n401,much", 1),
+            "row 401: Column 'amount': expected a number",
+        ),
+        (
+            ".csv",
+            lambda text: text.replace("\n401,", "\n401,1,", 1),
+            "row 401: expected 5 cells, got 6",
+        ),
         (".csv", lambda text: text.replace("amount", "id", 1), "expected each column name once"),
         (".csv", lambda text: text.replace("comment", "prediction", 1), "no column 'prediction'"),
         (".csv", lambda text: text[: text.index("\n")], "at least one row"),
@@ -135,13 +165,31 @@ def test_a_regression_without_importances(tmp_path):
         (".csv", lambda text: text.replace('""401""', "x" * 200_000), "field limit"),
         (".jsonl", lambda text: text.replace('{"id":401', '{"id":401"', 1), "row 401"),
         (".jsonl", lambda text: text.replace('{"id":401', '{"no":401', 1), "row 401"),
-        (".jsonl", lambda text: text.replace('{"id":401,"amount":', '{"id":401,"amount":"x', 1), "row 401"),
+        (
+            ".jsonl",
+            lambda text: text.replace('{"id":401,"amount":', '{"id":401,"amount":"x', 1),
+            "row 401",
+        ),
         (".jsonl", lambda text: "[[1, 2]]\n", "row 0: expected one JSON object a line"),
     ],
-    ids=["value", "cells", "names", "taken", "header", "empty", "cell", "json", "keys", "json value", "list"],
+    ids=[
+        "value",
+        "cells",
+        "names",
+        "taken",
+        "header",
+        "empty",
+        "cell",
+        "json",
+        "keys",
+        "json value",
+        "list",
+    ],
 )
-def test_a_bad_row_is_named_and_no_output_is_left(kind, spoil, named, model, table, tmp_path):  # noqa: PLR0917
-    """The sentence has the file and the row, counted from 0 in the file; mended, the file is scored."""
+def test_a_bad_row_is_named_and_no_output_is_left(kind, spoil, named, model, table, tmp_path):
+    """The sentence has the file and the row, counted from 0 in the file; mended, the file is
+    scored.
+    """
     file, output = written(table, tmp_path, kind), tmp_path / f"out{kind}"
     good = file.read_text(encoding="utf-8")
     file.write_text(spoil(good), encoding="utf-8")
@@ -186,7 +234,15 @@ def folder(model, tmp_path_factory):
 def start(folder, *arguments):
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
     return subprocess.Popen(
-        [sys.executable, "-m", "service", "score", "--model_dir", str(folder), *map(str, arguments)],
+        [
+            sys.executable,
+            "-m",
+            "service",
+            "score",
+            "--model_dir",
+            str(folder),
+            *map(str, arguments),
+        ],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.PIPE,
@@ -200,7 +256,9 @@ def finished(process):
 
 
 def test_what_was_interrupted_goes_on_where_it_stopped(folder, table, tmp_path):
-    """SIGKILL in the middle: no output, whole parts; the next run keeps them and ends with the same bytes."""
+    """SIGKILL in the middle: no output, whole parts; the next run keeps them and ends with the same
+    bytes.
+    """
     file = written(pd.concat([table] * 30), tmp_path, ".csv")
     parts = tmp_path / "killed.csv.parts"
 
@@ -236,7 +294,9 @@ def test_two_runs_do_not_write_the_same_output(folder, model, table, tmp_path):
     while not list(parts.glob("0*")):
         assert first.poll() is None
         time.sleep(0.001)
-    with pytest.raises(BatchError, match=r"out.csv: another run is writing it; wait for that, or name another"):
+    with pytest.raises(
+        BatchError, match=r"out.csv: another run is writing it; wait for that, or name another"
+    ):
         score_file(model, file, output)
     assert not output.exists()
     assert finished(first)[0] == 0
@@ -286,13 +346,17 @@ def test_the_command_writes_beside_the_file_and_says_how_many(folder, table, tmp
 
 @pytest.mark.parametrize("kind", [".csv", ".jsonl", ".parquet"])
 def test_memory_does_not_grow_with_the_file(kind, folder, table, tmp_path):
-    """Rows of 100 MB pass through, with less than half of that more than a twentieth of them takes."""
+    """Rows of 100 MB pass through, with less than half of that more than a twentieth of them
+    takes.
+    """
     random = np.random.default_rng(0)
     few, many = (
         peak_of_scoring(
             folder,
             written(
-                pd.concat([table] * times).assign(comment=[random.bytes(4000).hex() for _ in range(times * N_ROWS)]),
+                pd.concat([table] * times).assign(
+                    comment=[random.bytes(4000).hex() for _ in range(times * N_ROWS)]
+                ),
                 tmp_path,
                 kind,
             ),
@@ -313,7 +377,9 @@ def peak_of_scoring(folder, file):
 
 
 def test_cells_of_csv(tmp_path):
-    """Empty cells are missing, categories and booleans are what they were, and no number is guessed from 1_000."""
+    """Empty cells are missing, categories and booleans are what they were, and no number is guessed
+    from 1_000.
+    """
     random = np.random.default_rng(0)
     table = pd.DataFrame(
         {
@@ -322,13 +388,18 @@ def test_cells_of_csv(tmp_path):
             "score": np.where(np.arange(40) % 5 == 0, np.nan, random.normal(size=40)),
         }
     )
-    prepared = make_column_transformer((OneHotEncoder(), ["grade"]), (SimpleImputer(), ["is_new", "score"]))
+    prepared = make_column_transformer(
+        (OneHotEncoder(), ["grade"]), (SimpleImputer(), ["is_new", "score"])
+    )
     fitted = make_pipeline(prepared, LinearRegression()).fit(table, random.normal(size=40))
     model = ScoringModel(fitted, KernelScoringExplainer(TabularExplainer(fitted, table)))
     file = written(table, tmp_path, ".csv")
 
     score_file(model, file, tmp_path / "out.csv")
-    assert READERS[".csv"](tmp_path / "out.csv")["prediction"].tolist() == fitted.predict(table).tolist()
+    assert (
+        READERS[".csv"](tmp_path / "out.csv")["prediction"].tolist()
+        == fitted.predict(table).tolist()
+    )
 
     with file.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([["grade", "is_new", "score"], ["1", "True", "1_000"]])

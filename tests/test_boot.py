@@ -1,4 +1,6 @@
-"""How the service starts, and what it says when it cannot: one sentence and an exit code, never a loop."""
+"""How the service starts, and what it says when it cannot: one sentence and an exit code, never a
+loop.
+"""
 
 import os
 import shutil
@@ -43,7 +45,9 @@ def damaged(folder, name, to):
 
 @pytest.fixture(scope="module")
 def mismatched_folder(iris_model, iris, tmp_path_factory):
-    """A scoring explainer beside the original model of somebody else, each whole and with its digest."""
+    """A scoring explainer beside the original model of somebody else, each whole and with its
+    digest.
+    """
     folder = tmp_path_factory.mktemp("mismatched")
     explainer = KernelScoringExplainer(TabularExplainer(iris_model, iris[::2]))
     other = DecisionTreeClassifier(random_state=0).fit(iris, 2 - load_iris().target)
@@ -63,12 +67,17 @@ def test_a_damaged_file_ends_the_start(name, iris_folder, tmp_path):
 
 
 def test_a_model_that_is_not_the_explained_one_ends_the_start(mismatched_folder, tmp_path):
-    """The self-check of the first request fails in every worker: they say so once each, and nothing starts again."""
+    """The self-check of the first request fails in every worker: they say so once each, and nothing
+    starts again.
+    """
     before = metric_folders()
     status, log = start_in_vain(tmp_path, AZUREML_MODEL_DIR=str(mismatched_folder), WORKERS="2")
 
     assert status not in (0, None)
-    assert "expected the importances of the recorded example to add up to the output of the original model" in log
+    assert (
+        "expected the importances of the recorded example to add up to the output of the original model"
+        in log
+    )
     assert log.count("Booting worker") <= 2
     assert "Traceback" not in log
     assert metric_folders() <= before
@@ -87,7 +96,9 @@ def test_a_start_in_vain_leaves_nothing_in_memory(tmp_path):
 
 
 def test_sigterm_while_models_are_loaded_is_the_end(tmp_path):
-    """Nothing is in flight: the process ends with 0 and leaves no folder in memory, whatever init() does meanwhile."""
+    """Nothing is in flight: the process ends with 0 and leaves no folder in memory, whatever init()
+    does meanwhile.
+    """
     before = metric_folders()
     script, loading = tmp_path / "slow.py", tmp_path / "loading"
     script.write_text(
@@ -105,7 +116,9 @@ def test_sigterm_while_models_are_loaded_is_the_end(tmp_path):
     assert metric_folders() <= before
 
 
-def test_check_says_with_its_exit_code_whether_the_models_work(iris_folder, mismatched_folder, tmp_path):
+def test_check_says_with_its_exit_code_whether_the_models_work(
+    iris_folder, mismatched_folder, tmp_path
+):
     """0 and one line; 1 and one sentence; 2 for an option that it does not have."""
     folder = damaged(iris_folder, "scoring_explainer.pkl", tmp_path / "damaged")
     good = command("check", "--model_dir", str(iris_folder))
@@ -139,7 +152,9 @@ def test_a_command_that_makes_no_sense_is_a_failure(arguments, iris_folder):
     ids=["serve", "no command"],
 )  # fmt: skip
 def test_hosts_start_it_with_options_of_their_own(arguments, iris_folder, tmp_path, four_rows):
-    """Port, workers, folder and name are taken from the command line in both spellings; what is unknown only warns."""
+    """Port, workers, folder and name are taken from the command line in both spellings; what is
+    unknown only warns.
+    """
     port = free_port()
     words = [word.format(port=port, folder=iris_folder) for word in arguments]
     with serving(tmp_path, arguments=words, PORT=str(port), WORKERS="1") as service:

@@ -13,7 +13,9 @@ def kernel_weight(n_players, size):
 
 @pytest.mark.parametrize("n_players", [2, 3, 4, 7, 10])
 def test_a_budget_that_covers_every_coalition_enumerates_them_all_once(n_players):
-    """With 2^n − 2 or more, each proper coalition is on one side of one pair, with the Shapley kernel's weight."""
+    """With 2^n − 2 or more, each proper coalition is on one side of one pair, with the Shapley
+    kernel's weight.
+    """
     design = choose_pairs(n_players, 2**n_players - 2, seed=0)
     assert design.complete
     expected = {c for c in product([False, True], repeat=n_players) if 0 < sum(c) < n_players}
@@ -27,7 +29,9 @@ def test_a_budget_that_covers_every_coalition_enumerates_them_all_once(n_players
 @pytest.mark.parametrize("n_players", [12, 13, 30, 31, 60, 100, 1500])
 @pytest.mark.parametrize("budget_of", [smallest_budget, default_budget])
 def test_a_sampled_design_is_distinct_within_its_budget_and_keeps_the_kernel(n_players, budget_of):
-    """No coalition comes twice, every size keeps its kernel mass, and `unseen` tells the share that was left out."""
+    """No coalition comes twice, every size keeps its kernel mass, and `unseen` tells the share that
+    was left out.
+    """
     budget = budget_of(n_players)
     design = choose_pairs(n_players, budget, seed=0)
     assert not design.complete
@@ -40,7 +44,9 @@ def test_a_sampled_design_is_distinct_within_its_budget_and_keeps_the_kernel(n_p
         mass = design.weights[size == s].sum()
         kernel_mass = (n_players - 1) / (s * (n_players - s)) / (2 if 2 * s == n_players else 1)
         np.testing.assert_allclose(mass, kernel_mass)
-        np.testing.assert_allclose(design.unseen[size == s], 1 - int((size == s).sum()) / min(all_of_size, 2**62))
+        np.testing.assert_allclose(
+            design.unseen[size == s], 1 - int((size == s).sum()) / min(all_of_size, 2**62)
+        )
 
 
 def test_the_seed_decides_the_sampled_part_and_nothing_else_does():
@@ -53,7 +59,9 @@ def test_the_seed_decides_the_sampled_part_and_nothing_else_does():
 
 def test_a_budget_too_small_for_any_design_is_refused():
     """The message says how many coalitions are needed."""
-    with pytest.raises(ValueError, match="expected at least 120 coalitions for 30 features, got 50"):
+    with pytest.raises(
+        ValueError, match="expected at least 120 coalitions for 30 features, got 50"
+    ):
         choose_pairs(30, 50, seed=0)
 
 

@@ -26,10 +26,16 @@ def test_infinity_is_refused_in_every_form(form, infinity):
         Column.of(pd.Series([1.5, np.nan]), "x").read(form([1.0, infinity]))
 
 
-@pytest.mark.parametrize("text", ["now", "today", "12:00", "10/11/2024", "2024", "5 January 2024", "2024-13-01", ""])
+@pytest.mark.parametrize(
+    "text", ["now", "today", "12:00", "10/11/2024", "2024", "5 January 2024", "2024-13-01", ""]
+)
 def test_only_iso_8601_is_a_date(text):
-    """Nothing is guessed: neither the day that a time stands for, nor which of two numbers is the month."""
-    with pytest.raises(PayloadError, match="Column 'x', row 0: expected a date and time without a time zone"):
+    """Nothing is guessed: neither the day that a time stands for, nor which of two numbers is the
+    month.
+    """
+    with pytest.raises(
+        PayloadError, match="Column 'x', row 0: expected a date and time without a time zone"
+    ):
         Column.of(NAIVE, "x").read([text])
 
 
@@ -42,10 +48,19 @@ def test_only_whole_milliseconds_are_a_date(value):
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_a_date_is_read_from_each_form_in_the_resolution_of_the_column(unit):
-    """ISO text, a Timestamp, a numpy date and epoch milliseconds are one date; the column gets its dtype back."""
+    """ISO text, a Timestamp, a numpy date and epoch milliseconds are one date; the column gets its
+    dtype back.
+    """
     column = Column.of(NAIVE.astype(f"datetime64[{unit}]"), "x")
     date = NAIVE[1]
-    forms = [date.isoformat(), "20240205", date, date.to_pydatetime(), date.to_datetime64(), date.value // 10**6]
+    forms = [
+        date.isoformat(),
+        "20240205",
+        date,
+        date.to_pydatetime(),
+        date.to_datetime64(),
+        date.value // 10**6,
+    ]
     read = column.read(forms)
     assert list(read) == [date] * 6
     assert column.for_model(pd.Series(read)).dtype == column.dtype
@@ -62,18 +77,28 @@ def test_a_column_without_a_time_zone_refuses_times_with_one():
     """So that a mixed column never reaches the model."""
     column = Column.of(NAIVE, "x")
     for value in ("2024-01-01T00:00Z", "2024-01-01T00:00+02:00", AWARE[0]):
-        with pytest.raises(PayloadError, match="Column 'x', row 1: expected a date and time without a time zone"):
+        with pytest.raises(
+            PayloadError, match="Column 'x', row 1: expected a date and time without a time zone"
+        ):
             column.read(["2024-01-01", value])
 
 
 def test_a_column_with_a_time_zone_reads_every_zone_as_its_own():
-    """Epoch milliseconds are UTC, other offsets are converted, and a time without a zone is refused."""
+    """Epoch milliseconds are UTC, other offsets are converted, and a time without a zone is
+    refused.
+    """
     column = Column.of(AWARE, "x")
     instant = pd.Timestamp("2024-01-01T00:00Z")
-    read = column.read(["2024-01-01T00:00Z", "2024-01-01T02:00+02:00", instant, instant.value // 10**6])
+    read = column.read(
+        ["2024-01-01T00:00Z", "2024-01-01T02:00+02:00", instant, instant.value // 10**6]
+    )
     assert list(read) == [instant] * 4
-    pd.testing.assert_series_equal(column.for_model(pd.Series(read)), pd.Series([instant] * 4, dtype=AWARE.dtype))
-    with pytest.raises(PayloadError, match="Column 'x', row 0: expected a date and time with a time zone"):
+    pd.testing.assert_series_equal(
+        column.for_model(pd.Series(read)), pd.Series([instant] * 4, dtype=AWARE.dtype)
+    )
+    with pytest.raises(
+        PayloadError, match="Column 'x', row 0: expected a date and time with a time zone"
+    ):
         column.read(["2024-01-01T00:00"])
 
 
@@ -81,7 +106,9 @@ def test_ordered_categories_stay_ordered():
     """The model gets the categorical dtype that it was fitted with."""
     values = pd.Series(pd.Categorical(["low", "high"], ["low", "high"], ordered=True))
     column = Column.of(values, "x")
-    pd.testing.assert_series_equal(column.for_model(pd.Series(column.read(["low", "high"]))), values)
+    pd.testing.assert_series_equal(
+        column.for_model(pd.Series(column.read(["low", "high"]))), values
+    )
 
 
 @pytest.mark.parametrize("values", [[True, False], [1, 2], [True, None], [1.5, 2.0], ["a", "b"]])
@@ -90,12 +117,18 @@ def test_an_object_column_gives_the_model_the_values_it_had(values):
     column = Column.of(pd.Series(values, dtype=object), "x")
     given = column.for_model(pd.Series(column.read(values)))
     assert given.dtype == object
-    assert [type(value) for value in given if pd.notna(value)] == [type(value) for value in values if value is not None]
-    assert [value for value in given if pd.notna(value)] == [value for value in values if value is not None]
+    assert [type(value) for value in given if pd.notna(value)] == [
+        type(value) for value in values if value is not None
+    ]
+    assert [value for value in given if pd.notna(value)] == [
+        value for value in values if value is not None
+    ]
 
 
 def test_a_column_without_a_value_is_read_by_its_dtype_or_refused():
-    """Floats that are all missing are a column of numbers; objects that are all missing tell nothing."""
+    """Floats that are all missing are a column of numbers; objects that are all missing tell
+    nothing.
+    """
     column = Column.of(pd.Series([np.nan, np.nan]), "x")
     assert (column.kind, column.nullable) == ("number", True)
     with pytest.raises(ValueError, match="column 'x': expected values, got only missing ones"):
@@ -113,9 +146,13 @@ def test_a_column_without_a_value_is_read_by_its_dtype_or_refused():
     ],
 )
 def test_a_number_beyond_the_columns_dtype_is_refused(dtype, fits, beyond):
-    """A narrow column's values come back as they were; the next number neither wraps around nor becomes infinite."""
+    """A narrow column's values come back as they were; the next number neither wraps around nor
+    becomes infinite.
+    """
     column = Column.of(pd.Series([1, 2], dtype=dtype), "x")
-    assert column.for_model(pd.Series(column.read(fits))).astype(float).tolist() == pytest.approx(fits)
+    assert column.for_model(pd.Series(column.read(fits))).astype(float).tolist() == pytest.approx(
+        fits
+    )
     for value in beyond:
         with pytest.raises(PayloadError, match=r"Column 'x', row 1: expected a"):
             column.read([1, value])
@@ -125,7 +162,9 @@ def test_a_number_beyond_the_columns_dtype_is_refused(dtype, fits, beyond):
 
 def test_true_is_not_the_category_1():
     """And 1 is not the category true; 1.0 is 1."""
-    numbers, flags = (Column.of(pd.Series(pd.Categorical(known)), "x") for known in ([1, 2], [True, False]))
+    numbers, flags = (
+        Column.of(pd.Series(pd.Categorical(known)), "x") for known in ([1, 2], [True, False])
+    )
     assert numbers.read([1, 2.0]).tolist() == [1, 2]
     assert flags.read([True]).tolist() == [True]
     for column, value in (numbers, True), (flags, 1):

@@ -28,7 +28,9 @@ def both(steps, rows):
 @empty_columns_are_named
 @every_case
 def test_a_compiled_encoder_gives_the_bytes_of_the_fitted_steps(name):
-    """For every way of preprocessing that has a compiled form: in a batch, alone, and after pickling."""
+    """For every way of preprocessing that has a compiled form: in a batch, alone, and after
+    pickling.
+    """
     compiled, fitted, matrix = both(*CASES[name])
     assert (compiled is None) == (name in WITHOUT_A_COMPILED_FORM)
     if compiled is None:
@@ -71,7 +73,9 @@ def test_a_category_that_the_fitted_encoder_refuses_is_refused_by_name():
 
 
 def test_steps_whose_numbers_differ_keep_their_fitted_form():
-    """A scaler computes in single precision on a DataFrame of such columns; the compiled form would not."""
+    """A scaler computes in single precision on a DataFrame of such columns; the compiled form would
+    not.
+    """
     assert both([StandardScaler()], FULL.astype(np.float32))[0] is None
     assert both([StandardScaler()], FULL)[0] is not None
 

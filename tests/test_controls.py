@@ -19,19 +19,25 @@ def bent(x):
 
 @pytest.mark.parametrize(("coalitions", "evaluations"), [(600, 2400), (4094, 20_000)])
 def test_controls_of_the_draws_are_orthonormal_in_their_errors(coalitions, evaluations):
-    """Sampled pairs or all of them; the combined controls have the errors that are stored with them."""
+    """Sampled pairs or all of them; the combined controls have the errors that are stored with
+    them.
+    """
     plan = make_plan(BACKGROUND, 12, coalitions, evaluations, 0)
     game = BlackBoxGame(bent, BACKGROUND)
     drawn = game.draw_marks.controls(np.arange(12), plan)
     n_controls = drawn.errors.shape[1]
     assert n_controls == 13  # a feature each, and the output
     np.testing.assert_allclose(drawn.errors.T @ drawn.errors, np.eye(n_controls), rtol=0, atol=1e-9)
-    np.testing.assert_allclose(errors_of(plan, drawn.values, np.zeros(n_controls)), drawn.errors, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        errors_of(plan, drawn.values, np.zeros(n_controls)), drawn.errors, rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize(("coalitions", "evaluations"), [(600, 2400), (4094, 20_000)])
 def test_how_much_of_a_control_is_in_the_errors_is_read_off_the_outputs(coalitions, evaluations):
-    """Without computing the errors: the same numbers to 1e-12, by the transpose of what makes errors of outputs."""
+    """Without computing the errors: the same numbers to 1e-12, by the transpose of what makes
+    errors of outputs.
+    """
     plan = make_plan(BACKGROUND, 12, coalitions, evaluations, 0)
     outputs, total = RNG.normal(size=(*plan.draws.shape, 2)), RNG.normal(size=2)
     found = errors_of(plan, outputs, total)
@@ -40,10 +46,15 @@ def test_how_much_of_a_control_is_in_the_errors_is_read_off_the_outputs(coalitio
     expected = others.T @ found
     assert np.abs(expected).min() > 1e-6
     np.testing.assert_allclose(
-        np.einsum("pdn,pdk->nk", weights, outputs) + np.outer(of_total, total), expected, rtol=0, atol=1e-12
+        np.einsum("pdn,pdk->nk", weights, outputs) + np.outer(of_total, total),
+        expected,
+        rtol=0,
+        atol=1e-12,
     )
     drawn = BlackBoxGame(bent, BACKGROUND).draw_marks.controls(np.arange(12), plan)
-    np.testing.assert_allclose(drawn.in_errors_of(outputs, total), drawn.errors.T @ found, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        drawn.in_errors_of(outputs, total), drawn.errors.T @ found, rtol=0, atol=1e-12
+    )
 
 
 def test_controls_that_the_others_make_up_are_left_out():
@@ -54,13 +65,17 @@ def test_controls_that_the_others_make_up_are_left_out():
 
 
 def test_all_controls_together_leave_what_one_regression_on_them_leaves():
-    """The draws' controls are taken out first, and the result is that of least squares on both kinds side by side."""
+    """The draws' controls are taken out first, and the result is that of least squares on both
+    kinds side by side.
+    """
     plan = make_plan(BACKGROUND, 12, 600, 2400, 0)
     n_pairs, n_draws = plan.draws.shape
     outputs, own, marks = (RNG.normal(size=(n_pairs, n_draws, n)) for n in (2, 3, 4))
     total, own_totals = RNG.normal(size=2), RNG.normal(size=3)
     drawn = DrawControls.of(marks, plan)
-    left, scale, n_controls = subtract_controls(plan, total, outputs, own, own_totals=own_totals, drawn=drawn)
+    left, scale, n_controls = subtract_controls(
+        plan, total, outputs, own, own_totals=own_totals, drawn=drawn
+    )
     controls = np.concatenate([own, marks], axis=2)
     x = errors_of(plan, controls, np.concatenate([own_totals, np.zeros(4)]))
     expected = np.linalg.lstsq(x, errors_of(plan, outputs, total), rcond=None)[0]
@@ -74,7 +89,10 @@ def test_the_output_of_the_drawn_rows_lowers_the_error():
     game, without = BlackBoxGame(bent, BACKGROUND), BlackBoxGame(bent, BACKGROUND)
     without.draw_marks.of_outputs = np.zeros((80, 0))
     spreads = [
-        np.std([kernel_shapley(one, ROW, Sampling(600, 2400, seed)).values for seed in range(40)], axis=0).mean()
+        np.std(
+            [kernel_shapley(one, ROW, Sampling(600, 2400, seed)).values for seed in range(40)],
+            axis=0,
+        ).mean()
         for one in (game, without)
     ]
     assert spreads[0] < 0.8 * spreads[1]

@@ -1,4 +1,6 @@
-"""What `deploy` decides without an engine: configuration, context, request bodies, the probe, the state."""
+"""What `deploy` decides without an engine: configuration, context, request bodies, the probe, the
+state.
+"""
 
 import ast
 import json
@@ -52,18 +54,39 @@ def test_every_key_of_the_example_is_explained():
         ({"name": "Scoring"}, "name: expected 3 to 32"),
         ({"name": "scoring-"}, "name: expected 3 to 32"),
         ({"name": "a" * 33}, "name: expected 3 to 32"),
-        ({"name": "scoring", "cpu_cores": "two"}, "cpu_cores: expected a number from 0.1 to 1024, got 'two'"),
+        (
+            {"name": "scoring", "cpu_cores": "two"},
+            "cpu_cores: expected a number from 0.1 to 1024, got 'two'",
+        ),
         ({"name": "scoring", "cpu_cores": 0}, "cpu_cores: expected a number from 0.1"),
-        ({"name": "scoring", "replicas": 1.5}, "replicas: expected a whole number from 1 to 100, got 1.5"),
+        (
+            {"name": "scoring", "replicas": 1.5},
+            "replicas: expected a whole number from 1 to 100, got 1.5",
+        ),
         ({"name": "scoring", "replicas": True}, "replicas: expected a whole number"),
-        ({"name": "scoring", "threads": 3}, "threads: expected a whole number from 4 to 1024, got 3"),
+        (
+            {"name": "scoring", "threads": 3},
+            "threads: expected a whole number from 4 to 1024, got 3",
+        ),
         ({"name": "scoring", "workers": 513}, "workers: expected a whole number from 0 to 512"),
         ({"name": "scoring", "memory": 1}, "memory: no such key; there are name"),
-        ({"name": "scoring", "timeouts": {"redy": 1}}, "timeouts.redy: no such key; there are build"),
+        (
+            {"name": "scoring", "timeouts": {"redy": 1}},
+            "timeouts.redy: no such key; there are build",
+        ),
         ({"name": "scoring", "timeouts": {"ready": -1}}, "timeouts.ready: expected a whole number"),
-        ({"name": "scoring", "timeouts": {"drain": 25}}, "timeouts.drain: expected at most 20 seconds"),
-        ({"name": "scoring", "keys": {"primary": "hunter2"}}, "keys.primary: expected env:NAME or file:PATH"),
-        ({"name": "scoring", "tls": {"certificate": "a.pem"}}, "tls: expected a certificate and its key"),
+        (
+            {"name": "scoring", "timeouts": {"drain": 25}},
+            "timeouts.drain: expected at most 20 seconds",
+        ),
+        (
+            {"name": "scoring", "keys": {"primary": "hunter2"}},
+            "keys.primary: expected env:NAME or file:PATH",
+        ),
+        (
+            {"name": "scoring", "tls": {"certificate": "a.pem"}},
+            "tls: expected a certificate and its key",
+        ),
         ({"name": "scoring", "tags": ["a"]}, "tags: expected `key: value` lines"),
         ({"name": "scoring", "env": {"PORT": 1}}, "env.PORT: set by the deployment itself"),
         ({"name": "scoring", "models": "a.pkl"}, "models: expected a list of paths"),
@@ -130,10 +153,17 @@ def test_an_override_that_cannot_be_used_is_one_sentence(tmp_path, environ, sett
 
 def test_a_configuration_survives_its_label():
     """Written as JSON and read back, it is the same."""
-    config = configuration(yaml.safe_load((ROOT / "deploy.example.yml").read_text()) | {"tags": {"a": 1, "b": True}})
+    config = configuration(
+        yaml.safe_load((ROOT / "deploy.example.yml").read_text()) | {"tags": {"a": 1, "b": True}}
+    )
     assert config.tags == {"a": "1", "b": "true"}
     assert Configuration.from_json(config.to_json()) == config
-    assert Configuration.from_json(json.dumps(json.loads(config.to_json()) | {"of_another_version": 1})) == config
+    assert (
+        Configuration.from_json(
+            json.dumps(json.loads(config.to_json()) | {"of_another_version": 1})
+        )
+        == config
+    )
     record = specs.release_record(Release("0123456789ab", "sha256:1", config, "c" * 64, 1.5))
     assert specs.release_from(record["Labels"], "sha256:1").config == config
 
@@ -187,7 +217,9 @@ def test_the_anchor_hands_waiting_connections_over():
 
 def replica(generation, state="running", wanted=2, release="new"):
     labels = {"generation": generation, "replicas": wanted, "release": release, "probe-port": 9001}
-    return Container("id", "name", state, "image", {LABEL + key: str(value) for key, value in labels.items()})
+    return Container(
+        "id", "name", state, "image", {LABEL + key: str(value) for key, value in labels.items()}
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,7 +234,9 @@ def replica(generation, state="running", wanted=2, release="new"):
         ({3: [replica(3, "exited"), replica(3, "exited")]}, 3),
     ],
 )
-def test_an_interrupted_rollout_goes_back_while_the_old_is_whole_and_on_once_it_is_not(generations, serving):
+def test_an_interrupted_rollout_goes_back_while_the_old_is_whole_and_on_once_it_is_not(
+    generations, serving
+):
     """Nothing is retired before every new replica is ready."""
     assert State(generations=generations).serving == serving
 
@@ -242,7 +276,10 @@ def test_what_came_with_shap_alone_leaves_with_it():
 
 def test_the_projects_own_lock_without_shap_is_what_scoring_needs():
     """numba and llvmlite go, numpy and Flask stay."""
-    names = {pin.name for pin in lock.pins(lock.without((ROOT / "requirements.lock").read_text(), "shap"))}
+    names = {
+        pin.name
+        for pin in lock.pins(lock.without((ROOT / "requirements.lock").read_text(), "shap"))
+    }
     assert names.isdisjoint({"shap", "numba", "llvmlite", "slicer"})
     assert {"numpy", "scipy", "pandas", "scikit-learn", "flask", "gunicorn", "joblib"} <= names
 
@@ -278,7 +315,9 @@ def test_pips_settings_become_files_that_the_build_can_use(tmp_path):
 
 
 def test_the_context_is_the_same_bytes_twice_and_names_only_what_is_copied(tmp_path):
-    """No times, no owners, no path of this machine; how pip reaches its index makes no other image."""
+    """No times, no owners, no path of this machine; how pip reaches its index makes no other
+    image.
+    """
     files = {"app/a.py": b"1", "Dockerfile": b"FROM x", "pip/pip.conf": b"[global]"}
     one, other = context.Context(files), context.Context(dict(reversed(files.items())))
     assert one.to_tar() == other.to_tar()
@@ -291,7 +330,14 @@ def test_the_context_is_the_same_bytes_twice_and_names_only_what_is_copied(tmp_p
 def test_a_folder_of_code_leaves_its_hidden_files_behind(tmp_path):
     """Below the folder: where it lies itself, hidden or not, does not matter."""
     folder = tmp_path / ".mine" / "package"
-    for name in ("__init__.py", "inner/data.csv", ".env", ".git/config", "inner/.cache/x", "__pycache__/x.pyc"):
+    for name in (
+        "__init__.py",
+        "inner/data.csv",
+        ".env",
+        ".git/config",
+        "inner/.cache/x",
+        "__pycache__/x.pyc",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     config = configuration({"name": "scoring", "code": [".mine/package"]})
@@ -317,7 +363,9 @@ def test_the_recipe_takes_the_users_lines():
 
 
 def test_the_recipe_is_clean(tmp_path):
-    """hadolint finds nothing but what is excepted with a reason, in the recipe and with the default lines in it."""
+    """hadolint finds nothing but what is excepted with a reason, in the recipe and with the default
+    lines in it.
+    """
     hadolint = Path(sys.executable).with_name("hadolint")
 
     def checked(recipe):  # by hadolint's own rules, and not by what this user has set
@@ -336,7 +384,9 @@ def test_the_recipe_is_clean(tmp_path):
 
 
 def test_answers_are_compared_number_by_number():
-    """A millionth is another processor's arithmetic; the place of every other difference is named."""
+    """A millionth is another processor's arithmetic; the place of every other difference is
+    named.
+    """
     assert differing({"a": [1.0, 2.0]}, {"a": [1.0000000001, 2.0]}) == []
     assert differing({"a": [1.0, 2.0]}, {"a": [1.0, 2.1]}) == ["answer.a[1]: expected 2.0, got 2.1"]
     assert differing({"a": [1]}, {"a": [2]}) == ["answer.a[0]: expected 1, got 2"]
@@ -345,21 +395,36 @@ def test_answers_are_compared_number_by_number():
 
 
 def test_importances_are_compared_beside_the_largest_of_them():
-    """Those may be sampled in single precision, which another processor rounds otherwise; predictions never."""
+    """Those may be sampled in single precision, which another processor rounds otherwise;
+    predictions never.
+    """
     expected = {"predictions": [1e-3, 1.0], "local_importance_values": [[0.5, 1e-6], [1e-6, 1e-6]]}
     rounded = {**expected, "local_importance_values": [[0.5, 1.1e-6], [1e-6, 5.9e-6]]}
     assert differing(expected, rounded) == []
     other = {**expected, "local_importance_values": [[0.5, 1e-6], [1e-6, 6.1e-6]]}
-    assert differing(expected, other) == ["answer.local_importance_values[1][1]: expected 1e-06, got 6.1e-06"]
+    assert differing(expected, other) == [
+        "answer.local_importance_values[1][1]: expected 1e-06, got 6.1e-06"
+    ]
     assert differing(expected, {**expected, "predictions": [1.00001e-3, 1.0]}) != []
 
 
 def test_a_refusal_shows_the_log_as_a_person_reads_it():
-    """Level and message, a traceback line by line; requests are left out, and what is not JSON of this form stays."""
+    """Level and message, a traceback line by line; requests are left out, and what is not JSON of
+    this form stays.
+    """
     lines = [
         "Traceback (most recent call last):",
-        json.dumps({"level": "error", "logger": "service.web", "message": "error 1", "traceback": "File x\nKeyError"}),
-        json.dumps({"level": "info", "logger": "service.access", "message": "request", "status": 500}),
+        json.dumps(
+            {
+                "level": "error",
+                "logger": "service.web",
+                "message": "error 1",
+                "traceback": "File x\nKeyError",
+            }
+        ),
+        json.dumps(
+            {"level": "info", "logger": "service.access", "message": "request", "status": 500}
+        ),
         json.dumps({"level": "info", "logger": "gunicorn.error", "message": "Shutting down"}),
         '{"predictions": [1]}',
         "17",
@@ -383,7 +448,10 @@ class Service(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(200 if self.headers["Authorization"] == "Bearer primary" else 401, b'{"predictions": [1]}')
+        self.answer(
+            200 if self.headers["Authorization"] == "Bearer primary" else 401,
+            b'{"predictions": [1]}',
+        )
 
     def answer(self, status, body):
         self.send_response(status)
@@ -404,7 +472,10 @@ def test_the_probe_waits_then_compares(tmp_path):
     (tmp_path / "probe.py").write_text((ROOT / "deploy" / "probe.py").read_text())
     with HTTPServer(("127.0.0.1", 0), Service) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = {"PROBE_PORT": str(server.server_port), "AUTH_KEYS_FILE": str(tmp_path / "keys")}
+        environment = {
+            "PROBE_PORT": str(server.server_port),
+            "AUTH_KEYS_FILE": str(tmp_path / "keys"),
+        }
 
         def probe(*command):
             done = subprocess.run([sys.executable, "-I", tmp_path / "probe.py", *command], env=environment,
@@ -426,19 +497,31 @@ def test_the_probe_waits_then_compares(tmp_path):
 
 
 def test_where_it_is_asked():
-    """A service that listens everywhere is asked on this machine; the key stays out of the command."""
+    """A service that listens everywhere is asked on this machine; the key stays out of the
+    command.
+    """
     everywhere = configuration({"name": "scoring", "bind": "0.0.0.0", "auth_enabled": True})
     assert scoring_uri(everywhere) == "http://127.0.0.1:8080/score"
     assert curl(everywhere, "rows.json").endswith('--header "Authorization: Bearer $KEY"')
-    assert scoring_uri(configuration({"name": "scoring", "bind": "::1"})) == "http://[::1]:8080/score"
+    assert (
+        scoring_uri(configuration({"name": "scoring", "bind": "::1"})) == "http://[::1]:8080/score"
+    )
 
 
 def test_a_service_on_another_host_is_asked_there():
-    """With an engine on TCP its host, and not this machine's loopback; a chosen address stays as it is."""
+    """With an engine on TCP its host, and not this machine's loopback; a chosen address stays as it
+    is.
+    """
     config = configuration({"name": "scoring", "bind": "0.0.0.0"})
-    loopback, chosen = Configuration("scoring"), configuration({"name": "scoring", "bind": "10.0.0.7"})
+    loopback, chosen = (
+        Configuration("scoring"),
+        configuration({"name": "scoring", "bind": "10.0.0.7"}),
+    )
     for one in (config, loopback):
-        assert scoring_uri(seen_from_here("tcp://engine.example:2376", one)) == "http://engine.example:8080/score"
+        assert (
+            scoring_uri(seen_from_here("tcp://engine.example:2376", one))
+            == "http://engine.example:8080/score"
+        )
     assert seen_from_here("tcp://engine.example:2376", chosen) == chosen
     assert seen_from_here("unix:///run/docker.sock", config) == seen_from_here("", config) == config
 
@@ -461,7 +544,11 @@ def test_deploy_never_imports_the_service():
 
 def test_only_one_module_knows_the_docker_package():
     """And the probe, which goes into the image, knows the standard library only."""
-    knowing = [file.name for file in (ROOT / "deploy").rglob("*.py") if "import docker\n" in file.read_text()]
+    knowing = [
+        file.name
+        for file in (ROOT / "deploy").rglob("*.py")
+        if "import docker\n" in file.read_text()
+    ]
     assert knowing == ["engine.py"]
     imported = {
         name.split(".")[0]
@@ -473,12 +560,17 @@ def test_only_one_module_knows_the_docker_package():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], *([verb, "--help"] for verb in ("up", "status", "rollback", "keys", "score"))]
+    "arguments",
+    [["--help"], *([verb, "--help"] for verb in ("up", "status", "rollback", "keys", "score"))],
 )
 def test_every_verb_has_help(arguments):
     """It says what the verb does, and ends with 0."""
     done = subprocess.run(
-        [sys.executable, "-m", "deploy", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "deploy", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert len(done.stdout.splitlines()) > 5
 
@@ -489,7 +581,10 @@ def test_no_engine_is_one_sentence(tmp_path):
     done = subprocess.run([sys.executable, "-m", "deploy", "status", "--file", tmp_path / "deploy.yml"], cwd=ROOT,
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 1
-    assert "at unix:///nowhere/docker.sock: no Docker Engine answers ([Errno 2] No such file" in done.stderr
+    assert (
+        "at unix:///nowhere/docker.sock: no Docker Engine answers ([Errno 2] No such file"
+        in done.stderr
+    )
     assert "apt-get install docker.io" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -500,7 +595,7 @@ def test_an_engine_that_hangs_up_is_one_sentence(tmp_path):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
-        thread = threading.Thread(target=lambda: server.accept()[0].close())  # noqa: PLW0108 - accepts in the thread
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
         thread.start()
         with pytest.raises(UnreachableError, match="no Docker Engine answers"):
             Engine(f"unix://{address}")

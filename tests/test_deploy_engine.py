@@ -1,4 +1,6 @@
-"""The whole way on a real Docker Engine: left out where none answers, but failing where REQUIRE_ENGINE is set."""
+"""The whole way on a real Docker Engine: left out where none answers, but failing where
+REQUIRE_ENGINE is set.
+"""
 
 import json
 import os
@@ -30,7 +32,16 @@ from deploy_helpers import (
 )
 from load import Load
 
-from deploy import Webservice, build, deploy, deploy_configuration, locking, operations, secrets, specs
+from deploy import (
+    Webservice,
+    build,
+    deploy,
+    deploy_configuration,
+    locking,
+    operations,
+    secrets,
+    specs,
+)
 from deploy.context import gather
 from deploy.engine import Engine
 from deploy.errors import (
@@ -60,9 +71,13 @@ def engine():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, diabetes):
-    """A project whose expected answer was recorded once: most tests need not ask the entry script again."""
+    """A project whose expected answer was recorded once: most tests need not ask the entry script
+    again.
+    """
     made = make_project(tmp_path_factory.mktemp("project"), diabetes)
-    recorded = gather(config_of("recorded", 1, entry_script="faulty.py", code=["score.py"]), made, {})
+    recorded = gather(
+        config_of("recorded", 1, entry_script="faulty.py", code=["score.py"]), made, {}
+    )
     (made / "expected.json").write_bytes(recorded.files["app/preflight/expected.json"])
     return made
 
@@ -96,7 +111,9 @@ def inside(deployment, *command):
 
 
 def test_the_whole_way_on_the_documents_example(engine, example_project):
-    """Build, prove, serve four rows, status, logs, redeploy, rollback, down; the answers are the local service's."""
+    """Build, prove, serve four rows, status, logs, redeploy, rollback, down; the answers are the
+    local service's.
+    """
     # Which kernels OpenBLAS takes decides the last bits: the same inside as here.
     kernels = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
     made = Deployment(engine, example_project, f"example-{os.getpid()}", dockerfile="", env=kernels)
@@ -111,7 +128,10 @@ def test_the_whole_way_on_the_documents_example(engine, example_project):
         found = status(engine, made.name)
         assert (found.state, found.release, len(found.replicas)) == ("Healthy", first.id, 1)
         assert found.scoring_uri == f"http://127.0.0.1:{made.settings['port']}/score"
-        assert any("Listening" in line for line in engine.logs(look(engine, made.name).replicas[0].id, "all"))
+        assert any(
+            "Listening" in line
+            for line in engine.logs(look(engine, made.name).replicas[0].id, "all")
+        )
 
         second = made.up(cpu_cores=0.5, tags={"colour": "green"})
         assert status(engine, made.name).tags == {"colour": "green"}
@@ -140,7 +160,9 @@ def local_answer(project, body):
     port = free_port()
     environment = {**os.environ, "PORT": str(port), "AZUREML_MODEL_DIR": str(project / "artifacts")}
     environment.pop("ENTRY_SCRIPT", None)
-    process = subprocess.Popen([sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment
+    )
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -159,7 +181,9 @@ def local_answer(project, body):
 
 
 def test_redeploys_and_rollbacks_lose_nothing(deployment):
-    """32 clients that never retry, on new and on kept connections: 10 redeploys and 3 rollbacks fail no request."""
+    """32 clients that never retry, on new and on kept connections: 10 redeploys and 3 rollbacks
+    fail no request.
+    """
     deployment.up()
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     expected = score(deployment.config(), one)
@@ -179,7 +203,10 @@ def test_redeploys_and_rollbacks_lose_nothing(deployment):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("crash", r"the container has ended \[exit code 1\] .*\n(.*\n)* +RuntimeError: cannot be imported"),
+        (
+            "crash",
+            r"the container has ended \[exit code 1\] .*\n(.*\n)* +RuntimeError: cannot be imported",
+        ),
         (
             "unwell",
             r"http://127\.0\.0\.1:9001/ping answered 500 \{.*\}, expected 200 within 15 s .*\n(.*\n)* +AttributeError",
@@ -194,11 +221,16 @@ def test_redeploys_and_rollbacks_lose_nothing(deployment):
     ],
 )
 def test_a_bad_release_is_refused_before_it_meets_a_client(deployment, fault, reason):
-    """What serves is not touched, the refusal says what happened and what to do, and nothing is left behind."""
+    """What serves is not touched, the refusal says what happened and what to do, and nothing is
+    left behind.
+    """
     good = deployment.up(memory_gb=0.5)
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     before = [replica.id for replica in look(deployment.engine, deployment.name).replicas]
-    with Load(deployment.settings["port"], one) as load, pytest.raises(RefusedError, match=reason) as refusal:
+    with (
+        Load(deployment.settings["port"], one) as load,
+        pytest.raises(RefusedError, match=reason) as refusal,
+    ):
         deployment.up(memory_gb=0.5, env={"FAULT": fault}, timeouts={"ready": 15})
     assert "What serves was not touched. Mend the release and deploy again." in str(refusal.value)
     assert load.failed == {}
@@ -211,13 +243,24 @@ def test_a_bad_release_is_refused_before_it_meets_a_client(deployment, fault, re
 
 
 def test_limits_hold(deployment):
-    """The container sees its quota and limit, BLAS threads follow, and an out-of-memory kill is in the status."""
+    """The container sees its quota and limit, BLAS threads follow, and an out-of-memory kill is in
+    the status.
+    """
     deployment.up(cpu_cores=0.5, memory_gb=0.75, workers=1)
     replica = look(deployment.engine, deployment.name).replicas[0]
     host = deployment.engine.inspect(replica.id)["HostConfig"]
-    assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (5 * 10**8, 805306368, 805306368)
+    assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (
+        5 * 10**8,
+        805306368,
+        805306368,
+    )
     script = "import service.web.resources as r; print(r._quota(r.CGROUP), r.memory_limit())"
-    quota, limit = inside(deployment, "python", "-c", script).replace("(", "").replace(")", "").rsplit(maxsplit=1)
+    quota, limit = (
+        inside(deployment, "python", "-c", script)
+        .replace("(", "")
+        .replace(")", "")
+        .rsplit(maxsplit=1)
+    )
     used, period = map(int, quota.split(","))
     assert used / period == 0.5
     assert int(limit) == 805306368
@@ -227,33 +270,47 @@ def test_limits_hold(deployment):
     with pytest.raises(ScoringError):
         score(deployment.config(), b'"hog"')
     deadline = time.monotonic() + 30
-    while not status(deployment.engine, deployment.name).replicas[0].oom_kills and time.monotonic() < deadline:
+    while (
+        not status(deployment.engine, deployment.name).replicas[0].oom_kills
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.5)
     found = status(deployment.engine, deployment.name)
     assert found.replicas[0].oom_kills == 1
     assert f"killed for exceeding the memory limit: 1 x in {deployment.name}-1-0" in as_text(found)
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
-    assert json.loads(score(deployment.config(), one))["predictions"]  # gunicorn has put another worker in its place
+    assert json.loads(score(deployment.config(), one))[
+        "predictions"
+    ]  # gunicorn has put another worker in its place
 
 
 def test_a_replica_is_hardened(deployment):
-    """A read-only root, no capabilities, no new privileges, nobody's user, and a /tmp that runs nothing."""
+    """A read-only root, no capabilities, no new privileges, nobody's user, and a /tmp that runs
+    nothing.
+    """
     deployment.up()
     facts = inside(deployment, "cat", "/proc/self/status")
     assert "CapEff:\t0000000000000000" in facts
     assert "CapBnd:\t0000000000000000" in facts
     assert "NoNewPrivs:\t1" in facts
     assert f"Uid:\t{specs.USER}" in facts
-    assert "Read-only file system" in inside(deployment, "sh", "-c", "touch /app/x /opt/venv/x 2>&1")
-    assert "denied" in inside(deployment, "sh", "-c", "cp /bin/true /tmp/t && chmod +x /tmp/t; /tmp/t 2>&1").lower()
+    assert "Read-only file system" in inside(
+        deployment, "sh", "-c", "touch /app/x /opt/venv/x 2>&1"
+    )
+    assert (
+        "denied"
+        in inside(
+            deployment, "sh", "-c", "cp /bin/true /tmp/t && chmod +x /tmp/t; /tmp/t 2>&1"
+        ).lower()
+    )
 
 
 def test_the_image_holds_nothing_that_is_not_needed(deployment):
-    """No pip, compiler or tests, no trace of this machine's pip, bytecode for everything, and no shap without need."""
+    """No pip, compiler or tests, no trace of this machine's pip, bytecode for everything, and no
+    shap without need.
+    """
     release = deployment.up()
-    absent = (
-        "command -v pip gcc g++ cc make; python -c 'import pip'; python -c 'import ensurepip'; python -c 'import shap'"
-    )
+    absent = "command -v pip gcc g++ cc make; python -c 'import pip'; python -c 'import ensurepip'; python -c 'import shap'"
     said = inside(deployment, "sh", "-c", f"({absent}) 2>&1; ls /build /root/.cache /app")
     assert "/pip" not in said
     assert "gcc" not in said
@@ -261,7 +318,10 @@ def test_the_image_holds_nothing_that_is_not_needed(deployment):
         assert f"No module named '{module}'" in said
     assert inside(deployment, "sh", "-c", "find /opt/venv /app -type d -name tests").strip() == ""
     sources = inside(
-        deployment, "sh", "-c", "find /app/service -name '*.py' | wc -l; find /app/service -name '*.pyc' | wc -l"
+        deployment,
+        "sh",
+        "-c",
+        "find /app/service -name '*.py' | wc -l; find /app/service -name '*.pyc' | wc -l",
     )
     assert len(set(sources.split())) == 1
     history = json.dumps(deployment.engine.api.history(release.image)) + json.dumps(
@@ -274,7 +334,9 @@ def test_the_image_holds_nothing_that_is_not_needed(deployment):
 
 
 def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
-    """Scoring needs one of two keys and health none; no key is in the image, labels, environment or log; rotation."""
+    """Scoring needs one of two keys and health none; no key is in the image, labels, environment or
+    log; rotation.
+    """
     monkeypatch.setenv("SCORING_KEY", "a-key-of-the-user-0123456789")
     keys = {"auth_enabled": True, "keys": {"primary": "env:SCORING_KEY"}}
     release = deployment.up(**keys)
@@ -287,12 +349,19 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     for key in (primary, secondary):
         assert json.loads(score(release.config, one, key))["predictions"]
 
-    shown = json.dumps([deployment.engine.inspect(each.id) for each in deployment.engine.containers(deployment.name)])
+    shown = json.dumps(
+        [
+            deployment.engine.inspect(each.id)
+            for each in deployment.engine.containers(deployment.name)
+        ]
+    )
     shown += "".join(
-        "".join(deployment.engine.logs(each.id, "all")) for each in look(deployment.engine, deployment.name).replicas
+        "".join(deployment.engine.logs(each.id, "all"))
+        for each in look(deployment.engine, deployment.name).replicas
     )
     shown += (
-        json.dumps(deployment.engine.image(release.image)) + (deployment.root / ".deploy" / "audit.jsonl").read_text()
+        json.dumps(deployment.engine.image(release.image))
+        + (deployment.root / ".deploy" / "audit.jsonl").read_text()
     )
     assert primary not in shown
     assert secondary not in shown
@@ -312,7 +381,9 @@ def test_https_with_a_certificate_of_ones_own(deployment, tmp_path):
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
          "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"], check=True, capture_output=True
     )  # fmt: skip
-    release = deployment.up(tls={"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")})
+    release = deployment.up(
+        tls={"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
+    )
     assert scoring_uri(release.config).startswith("https://")
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     assert json.loads(score(release.config, one))["predictions"]
@@ -324,12 +395,19 @@ PIP_PASSWORD = "password-of-pip-5c07"
 
 @pytest.fixture(scope="module")
 def twice_built(engine, project):
-    """A deployment with keys and two images of the same input, without the cache, where secrets lie all around.
+    """A deployment with keys and two images of the same input, without the cache, where secrets lie
+    all around.
 
-    This machine's pip has a password for another place to look at, and files that are nobody's business lie beside the
-    code.
+    This machine's pip has a password for another place to look at, and files that are nobody's
+    business lie beside the code.
     """
-    for name in ("extras/__init__.py", "extras/.env", "extras/.git/config", ".env", "artifacts/private.pem"):
+    for name in (
+        "extras/__init__.py",
+        "extras/.env",
+        "extras/.git/config",
+        ".env",
+        "artifacts/private.pem",
+    ):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("" if name.endswith(".py") else PRIVATE)
     made = Deployment(
@@ -340,7 +418,11 @@ def twice_built(engine, project):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIP_FIND_LINKS", f"http://me:{PIP_PASSWORD}@127.0.0.1:9/wheels")
         patch.setenv("PIP_RETRIES", "0")
-        yield made, made.up(fresh=True), build.build_release(engine, made.config(), project, made, fresh=True)
+        yield (
+            made,
+            made.up(fresh=True),
+            build.build_release(engine, made.config(), project, made, fresh=True),
+        )
     clean(engine, made.name)
 
 
@@ -353,7 +435,9 @@ def test_two_builds_of_the_same_input_have_the_same_content(twice_built):
 
 
 def test_no_layer_of_the_exported_image_holds_a_secret(engine, twice_built, tmp_path):
-    """Keys, pip's passwords and settings, private files: in no byte of any layer; no .git, tests or build folder."""
+    """Keys, pip's passwords and settings, private files: in no byte of any layer; no .git, tests or
+    build folder.
+    """
     made, release, _ = twice_built
     assert PIP_PASSWORD.encode() in pip_files()["pip.conf"]  # so that there was something to leak
     secret = [PRIVATE, PIP_PASSWORD, *secrets.read_keys(engine, made.name)]
@@ -364,19 +448,36 @@ def test_no_layer_of_the_exported_image_holds_a_secret(engine, twice_built, tmp_
         for text, found in wanted.items():
             if text in content:
                 found.add(path)
-    assert {"app/score.py", "app/faulty.py"} <= wanted.pop(b"def init()")  # so that the search can find
+    assert {"app/score.py", "app/faulty.py"} <= wanted.pop(
+        b"def init()"
+    )  # so that the search can find
     assert wanted == {text.encode(): set() for text in secret}
     assert "app/extras/__init__.py" in names
-    assert [path for path in names if path.startswith("build/") or not PRIVATE_NAMES.isdisjoint(path.split("/"))] == []
+    assert [
+        path
+        for path in names
+        if path.startswith("build/") or not PRIVATE_NAMES.isdisjoint(path.split("/"))
+    ] == []
     text = json.dumps([engine.api.history(release.image), engine.image(release.image)])
     assert [one for one in secret if one in text] == []
 
 
-PRIVATE_NAMES = {".git", ".env", "tests", "pip.conf", "cert.pem", "private.pem", "deploy.yml", ".deploy"}
+PRIVATE_NAMES = {
+    ".git",
+    ".env",
+    "tests",
+    "pip.conf",
+    "cert.pem",
+    "private.pem",
+    "deploy.yml",
+    ".deploy",
+}
 
 
 def files_of_layers(engine, image, saved):
-    """Save an image; yield each file of each layer: its path, its bytes, and whether it lies above the base."""
+    """Save an image; yield each file of each layer: its path, its bytes, and whether it lies above
+    the base.
+    """
     with saved.open("wb") as file:
         for chunk in engine.api.get_image(image):
             file.write(chunk)
@@ -407,7 +508,10 @@ def test_an_entry_script_that_fails_here_is_not_built(deployment):
 
 def test_a_port_that_is_taken_is_said_so(deployment):
     """And nothing is left behind."""
-    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(Exception, match="choose another"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(Exception, match="choose another"),
+    ):
         deployment.up(port=other.getsockname()[1])
     assert look(deployment.engine, deployment.name).anchors == []
 
@@ -415,7 +519,9 @@ def test_a_port_that_is_taken_is_said_so(deployment):
 def test_replicas_scale_and_the_port_moves(deployment):
     """Two replicas on one port; then another port, and the old one is closed."""
     deployment.up()
-    operations.change(deployment.engine, deployment.name, deployment.root, deployment, "scale", replicas=2)
+    operations.change(
+        deployment.engine, deployment.name, deployment.root, deployment, "scale", replicas=2
+    )
     assert len(look(deployment.engine, deployment.name).replicas) == 2
     old, new = deployment.settings["port"], free_port()
     deployment.up(port=new)
@@ -442,7 +548,10 @@ def test_properties_are_fixed(deployment):
 def test_one_deploys_at_a_time(deployment):
     """The second is told who does; a holder that has ended is taken over from."""
     engine, name = deployment.engine, deployment.name
-    with locking.locked(engine, name, "up"), pytest.raises(LockedError, match=r"is deploying \(up, process"):
+    with (
+        locking.locked(engine, name, "up"),
+        pytest.raises(LockedError, match=r"is deploying \(up, process"),
+    ):
         deployment.up()
     script = f"from deploy.engine import Engine; from deploy import locking; locking._take(Engine(), {name!r}, 'up')"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
@@ -458,7 +567,11 @@ def test_without_a_deployment_there_is_nothing_to_go_back_to(deployment):
         deployment.rollback()
     with pytest.raises(NotDeployedError, match="nothing is deployed"):
         operations.serving(deployment.engine, deployment.name)
-    for verb, sentence in (("logs", "nothing is deployed"), ("releases", "nothing is deployed"), ("keys", "no keys")):
+    for verb, sentence in (
+        ("logs", "nothing is deployed"),
+        ("releases", "nothing is deployed"),
+        ("keys", "no keys"),
+    ):
         command = [sys.executable, "-m", "deploy", verb, *(["show"] if verb == "keys" else [])]
         done = subprocess.run([*command, "--set", f"name={deployment.name}"], cwd=ROOT, capture_output=True, text=True,
                               check=False)  # fmt: skip
@@ -501,7 +614,9 @@ def answered(deployment, body):
 
 @pytest.mark.parametrize("moment", ["Proving", "Starting", "Retiring"])
 def test_a_deployment_that_is_killed_is_mended_by_the_next(deployment, moment):
-    """kill -9 in the middle of each step: no request fails, and afterwards one whole generation serves alone."""
+    """kill -9 in the middle of each step: no request fails, and afterwards one whole generation
+    serves alone.
+    """
     deployment.up()
     engine, name = deployment.engine, deployment.name
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
@@ -527,11 +642,15 @@ def test_a_deployment_that_is_killed_is_mended_by_the_next(deployment, moment):
 
 @pytest.mark.parametrize("moment", ["Building", "Proving", "Starting", "Retiring"])
 def test_ctrl_c_leaves_one_release_serving_and_nothing_behind(deployment, moment):
-    """At any moment: until the new release is ready the old one serves on, from then on the new one does."""
+    """At any moment: until the new release is ready the old one serves on, from then on the new one
+    does.
+    """
     old = deployment.up()
     engine, name = deployment.engine, deployment.name
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
-    (deployment.root / "extra.py").write_text(f"MOMENT = {moment!r}")  # so that there is something to build
+    (deployment.root / "extra.py").write_text(
+        f"MOMENT = {moment!r}"
+    )  # so that there is something to build
     with Load(deployment.settings["port"], one) as load:
         process = start_up(deployment, code=["score.py", "extra.py"])
         for line in process.stdout:
@@ -557,18 +676,24 @@ def start_up(deployment, **more):
     config = {**deployment.settings, "name": deployment.name, "base_image": BASE, **more}
     (deployment.root / "deploy.yml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "deploy", "up", "--file", str(deployment.root / "deploy.yml")]
-    environment = {key: value for key, value in os.environ.items() if key not in ("PORT", "BASE_IMAGE")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PORT", "BASE_IMAGE")
+    }
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture
 def remote(tmp_path, monkeypatch):
-    """An engine behind ssh: Debian's sshd on loopback, reached by the user's own ssh and its configuration."""
+    """An engine behind ssh: Debian's sshd on loopback, reached by the user's own ssh and its
+    configuration.
+    """
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     if sshd is None or shutil.which("ssh") is None:
         missing("there is no sshd: apt-get install openssh-server")
     for key in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key], check=True
+        )
     port = free_port()
     (tmp_path / "config").write_text(
         f"Host *\n  IdentityFile {tmp_path}/user\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
@@ -582,7 +707,14 @@ def remote(tmp_path, monkeypatch):
     Path("/run/sshd").mkdir(exist_ok=True)
     options = {"ListenAddress": "127.0.0.1", "Port": port, "HostKey": tmp_path / "host", "PidFile": "none",
                "AuthorizedKeysFile": tmp_path / "user.pub", "StrictModes": "no", "UsePAM": "no"}  # fmt: skip
-    command = [sshd, "-D", "-e", "-f", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())]
+    command = [
+        sshd,
+        "-D",
+        "-e",
+        "-f",
+        "/dev/null",
+        *(f"-o{name}={value}" for name, value in options.items()),
+    ]
     server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     yield f"ssh://root@127.0.0.1:{port}"
     server.terminate()
@@ -590,7 +722,9 @@ def remote(tmp_path, monkeypatch):
 
 
 def test_an_engine_behind_ssh(deployment, remote, tmp_path):
-    """The command line and Python build, deploy and score through the tunnel, and leave none open."""
+    """The command line and Python build, deploy and score through the tunnel, and leave none
+    open.
+    """
     process = start_up(deployment, engine=remote)
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 0, printed
@@ -602,7 +736,10 @@ def test_an_engine_behind_ssh(deployment, remote, tmp_path):
         assert len(service.run(rows)["predictions"]) == 1
     assert f":127.0.0.1:{deployment.settings['port']} " in (tmp_path / "asked").read_text()
     assert look(deployment.engine, deployment.name).release
-    with pytest.raises(UnreachableError, match="ssh opened no tunnel"), tunnel("ssh://root@127.0.0.1:1"):
+    with (
+        pytest.raises(UnreachableError, match="ssh opened no tunnel"),
+        tunnel("ssh://root@127.0.0.1:1"),
+    ):
         pass
 
 
@@ -627,7 +764,11 @@ def test_from_python(deployment):
         service.wait_for_deployment(timeout=0.01)
     service.wait_for_deployment()
     found = service.status()
-    assert (found.tags, found.replicas[0].cpu_cores, found.replicas[0].memory_limit) == ({"a": "2"}, 1, 2**30)
+    assert (found.tags, found.replicas[0].cpu_cores, found.replicas[0].memory_limit) == (
+        {"a": "2"},
+        1,
+        2**30,
+    )
     assert service.run(rows) == answer
     service.update(env={"FAULT": "slow"}, entry_script="nowhere.py")
     with pytest.raises(ConfigurationError, match="entry_script"):
@@ -638,15 +779,22 @@ def test_from_python(deployment):
     service.close()
 
 
-@pytest.mark.skipif("ENGINE_COMMAND" not in os.environ, reason="left out: ENGINE_COMMAND names no engine to be killed")
+@pytest.mark.skipif(
+    "ENGINE_COMMAND" not in os.environ,
+    reason="left out: ENGINE_COMMAND names no engine to be killed",
+)
 def test_an_engine_that_is_killed_finds_its_service_again(deployment):
-    """kill -9 of dockerd: what it says after its start is mended, and the service answers as before."""
+    """kill -9 of dockerd: what it says after its start is mended, and the service answers as
+    before.
+    """
     deployment.up()
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     expected = score(deployment.config(), one)
     os.kill(int(Path("/var/run/docker.pid").read_text()), signal.SIGKILL)
     with closing(engine_again()) as deployment.engine:
-        with operations.working(deployment.engine, deployment.name, deployment.root, "heal", deployment):
+        with operations.working(
+            deployment.engine, deployment.name, deployment.root, "heal", deployment
+        ):
             pass
         assert answered(deployment, one) == expected
         state = look(deployment.engine, deployment.name)

@@ -1,4 +1,6 @@
-"""Manifests for clusters and bills of materials, against the published schemas as far as packages bring them."""
+"""Manifests for clusters and bills of materials, against the published schemas as far as packages
+bring them.
+"""
 
 import json
 import subprocess
@@ -42,9 +44,14 @@ def test_the_schema_check_can_fail():
 
 
 def test_the_predictor_of_kserve_is_a_pod():
-    """KServe's own part is the number of replicas; the rest is a pod's specification and follows its schema."""
+    """KServe's own part is the number of replicas; the rest is a pod's specification and follows
+    its schema.
+    """
     (service,) = manifests("kserve")
-    assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    assert (service["apiVersion"], service["kind"]) == (
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+    )
     assert service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "RawDeployment"
     predictor = service["spec"]["predictor"]
     assert predictor.pop("minReplicas") == 3
@@ -77,7 +84,9 @@ def break_container(manifest):
     ],
 )
 def test_an_inference_service_fits_the_models_of_kserve(tmp_path, change, verdict):
-    """Strictly, in the environment of the foreign clients: a misspelt field fails, KServe's own or a container's."""
+    """Strictly, in the environment of the foreign clients: a misspelt field fails, KServe's own or
+    a container's.
+    """
     python = ROOT / ".venv-clients" / "bin" / "python"
     assert python.exists(), "the foreign clients are not installed: run `make setup-clients`"
     (manifest,) = manifests("kserve")
@@ -103,7 +112,9 @@ def test_limits_hardening_and_secrets_travel(form):
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert environment["AUTH_KEYS_FILE"] == "/run/secrets/keys"
     assert environment["LOG"] == "1"
-    assert {volume["name"]: volume for volume in pod["volumes"]}["secrets"]["secret"]["secretName"] == "scoring-secrets"
+    assert {volume["name"]: volume for volume in pod["volumes"]}["secrets"]["secret"][
+        "secretName"
+    ] == "scoring-secrets"
     assert "REUSE_PORT" not in environment
 
 

@@ -1,4 +1,6 @@
-"""A swarm of two real engines on this machine: left out unless REQUIRE_SWARM is set; failing where none can be made."""
+"""A swarm of two real engines on this machine: left out unless REQUIRE_SWARM is set; failing where
+none can be made.
+"""
 
 import json
 import os
@@ -28,14 +30,18 @@ from deploy.targets import target_of
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif("REQUIRE_SWARM" not in os.environ, reason="left out: minutes long; `make test-swarm` runs them"),
+    pytest.mark.skipif(
+        "REQUIRE_SWARM" not in os.environ,
+        reason="left out: minutes long; `make test-swarm` runs them",
+    ),
 ]
 
 PROXY = os.environ.get("PROXY_IMAGE") or "scoring-proxy:bookworm"
 NAME = f"swarm-{os.getpid()}"
 PORT = 8080
 
-# What fails in the swarm alone: there a replica has its address for itself, and in the preflight it shares a port.
+# What fails in the swarm alone: there a replica has its address for itself, and in the preflight it
+# shares a port.
 FAULTY = """
 import os
 import score
@@ -71,12 +77,18 @@ def hosts(project):
             pytest.fail(f"there is no image {PROXY}: run `dockerfiles/base.sh {PROXY} haproxy`")
         made = deployment_on(here, project, "")
         image = build.build_image(
-            here, made.config(), gather(made.config(), project, pip_files()), here.image(BASE)["Id"], made
+            here,
+            made.config(),
+            gather(made.config(), project, pip_files()),
+            here.image(BASE)["Id"],
+            made,
         )
         try:
             with cluster() as found:
                 tag = here.image(image)["RepoTags"][0]
-                save = subprocess.Popen(["docker", "save", tag, BASE, PROXY], stdout=subprocess.PIPE)
+                save = subprocess.Popen(
+                    ["docker", "save", tag, BASE, PROXY], stdout=subprocess.PIPE
+                )
                 run("docker", "--host", found.manager.url, "load", stdin=save.stdout)
                 save.stdout.close()
                 assert save.wait() == 0
@@ -122,7 +134,9 @@ def one(project):
 def tasks(deployment):
     """Those that are meant to run, by their ids."""
     service = look(deployment.engine, NAME).replicas["ID"]
-    return {task["ID"]: task for task in Swarm(deployment.engine, NAME).tasks(service) if wanted(task)}
+    return {
+        task["ID"]: task for task in Swarm(deployment.engine, NAME).tasks(service) if wanted(task)
+    }
 
 
 def nodes_of(deployment):
@@ -132,7 +146,9 @@ def nodes_of(deployment):
 def loaded(deployment, body, hosts, clients=16, key=""):
     headers = {"Authorization": f"Bearer {key}"}
     expected = ask(deployment, body, key)
-    return Load(PORT, body, clients=clients, expected=expected, host=hosts.manager.address, headers=headers)
+    return Load(
+        PORT, body, clients=clients, expected=expected, host=hosts.manager.address, headers=headers
+    )
 
 
 def ask(deployment, body, key=""):
@@ -146,10 +162,18 @@ def told(load, what, start):
 
 def start_up(deployment, **more):
     """Run `up` in a process of its own, as the command line does."""
-    config = {**deployment.settings, "name": NAME, "base_image": BASE, "engine": deployment.url, **more}
+    config = {
+        **deployment.settings,
+        "name": NAME,
+        "base_image": BASE,
+        "engine": deployment.url,
+        **more,
+    }
     (deployment.root / "deploy.yml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "deploy", "up", "--file", str(deployment.root / "deploy.yml")]
-    environment = {key: value for key, value in os.environ.items() if key not in ("PORT", "BASE_IMAGE")}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PORT", "BASE_IMAGE")
+    }
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
 
@@ -183,13 +207,18 @@ def test_one_host_needs_no_registry(engine, project, one):
 
 def test_a_swarm_with_several_nodes_needs_a_registry(deployment):
     """One sentence, before anything is built."""
-    with pytest.raises(ConfigurationError, match="registry: expected where the 2 nodes pull the image from"):
+    with pytest.raises(
+        ConfigurationError, match="registry: expected where the 2 nodes pull the image from"
+    ):
         deployment.up(registry="")
 
 
 def test_an_engine_that_manages_no_swarm_is_one_sentence(deployment, hosts):
     """It says what to do."""
-    with closing(Engine(hosts.worker.url)) as deployment.engine, pytest.raises(EngineError, match="docker swarm init"):
+    with (
+        closing(Engine(hosts.worker.url)) as deployment.engine,
+        pytest.raises(EngineError, match="docker swarm init"),
+    ):
         deployment.up()
 
 
@@ -202,7 +231,9 @@ def test_a_first_release_that_does_not_run_leaves_nothing(deployment):
 
 
 def test_releases_roll_over_both_hosts_without_a_lost_request(deployment, hosts, one):
-    """Up, three redeploys and a rollback, with clients that never retry, on new and on kept connections."""
+    """Up, three redeploys and a rollback, with clients that never retry, on new and on kept
+    connections.
+    """
     first = deployment.up(replicas=3)
     assert json.loads(ask(deployment, one))["predictions"]
     assert nodes_of(deployment) == {"host1", "host2"}
@@ -227,13 +258,22 @@ def test_releases_roll_over_both_hosts_without_a_lost_request(deployment, hosts,
     stands_alone(deployment)
 
 
-@pytest.mark.parametrize(("fault", "words"), [("crash", "RuntimeError: not on this host"), ("slow", "unhealthy")])
-def test_a_release_that_fails_in_the_swarm_is_taken_back_by_the_swarm(deployment, hosts, one, fault, words):
-    """It passed the preflight; the refusal has the failed replica's words, and the old replicas are the same ones."""
+@pytest.mark.parametrize(
+    ("fault", "words"), [("crash", "RuntimeError: not on this host"), ("slow", "unhealthy")]
+)
+def test_a_release_that_fails_in_the_swarm_is_taken_back_by_the_swarm(
+    deployment, hosts, one, fault, words
+):
+    """It passed the preflight; the refusal has the failed replica's words, and the old replicas are
+    the same ones.
+    """
     good = deployment.up()
     before = set(tasks(deployment))
     start = time.monotonic()
-    with loaded(deployment, one, hosts) as load, pytest.raises(RefusedError, match="taken the update back") as refusal:
+    with (
+        loaded(deployment, one, hosts) as load,
+        pytest.raises(RefusedError, match="taken the update back") as refusal,
+    ):
         deployment.up(env={"FAULT": fault}, timeouts={"ready": 5})
     told(load, f"taken back ({fault})", start)
     assert load.failed == {}
@@ -247,16 +287,28 @@ def test_a_release_that_fails_in_the_swarm_is_taken_back_by_the_swarm(deployment
 
 
 def test_replicas_are_limited_and_hardened(deployment, engine):
-    """Read-only root, no capabilities, numeric user, limits: seen from inside the one on the manager."""
+    """Read-only root, no capabilities, numeric user, limits: seen from inside the one on the
+    manager.
+    """
     deployment.up()
     here = next(one for one in engine.containers(NAME, "task") if one.running)
     facts = engine.run_inside(here.id, ["cat", "/proc/self/status"])[1]
     assert "CapBnd:\t0000000000000000" in facts
     assert "Uid:\t10001" in facts
-    assert "Read-only file system" in engine.run_inside(here.id, ["sh", "-c", "touch /app/x 2>&1"])[1]
-    assert "Permission denied" in engine.run_inside(here.id, ["sh", "-c", "cp /bin/true /tmp/t; /tmp/t 2>&1"])[1]
+    assert (
+        "Read-only file system" in engine.run_inside(here.id, ["sh", "-c", "touch /app/x 2>&1"])[1]
+    )
+    assert (
+        "Permission denied"
+        in engine.run_inside(here.id, ["sh", "-c", "cp /bin/true /tmp/t; /tmp/t 2>&1"])[1]
+    )
     host = engine.inspect(here.id)["HostConfig"]
-    assert (host["NanoCpus"], host["Memory"], host["PidsLimit"], host["Init"]) == (5 * 10**8, 2**29, 1024, True)
+    assert (host["NanoCpus"], host["Memory"], host["PidsLimit"], host["Init"]) == (
+        5 * 10**8,
+        2**29,
+        1024,
+        True,
+    )
     proxy = next(one for one in engine.containers(NAME, "proxy") if one.running)
     assert engine.inspect(proxy.id)["HostConfig"]["ReadonlyRootfs"] is True
 
@@ -281,7 +333,9 @@ def test_scaling_loses_nothing_and_leaves_the_proxy_alone(deployment, hosts, one
     start = time.monotonic()
     with loaded(deployment, one, hosts) as load:
         for replicas in (3, 2):
-            operations.change(deployment.engine, NAME, deployment.root, deployment, "scale", replicas=replicas)
+            operations.change(
+                deployment.engine, NAME, deployment.root, deployment, "scale", replicas=replicas
+            )
             assert len(tasks(deployment)) == replicas
     told(load, "scaled to 3 and 2", start)
     assert load.failed == {}
@@ -290,7 +344,9 @@ def test_scaling_loses_nothing_and_leaves_the_proxy_alone(deployment, hosts, one
 
 
 def test_keys_rotate(deployment, hosts, one):
-    """The old primary goes on as the secondary without a failed request; no key can be seen in what is listed."""
+    """The old primary goes on as the secondary without a failed request; no key can be seen in what
+    is listed.
+    """
     deployment.up(auth_enabled=True)
     primary, secondary = secrets.read_keys(deployment.engine, NAME)
     with pytest.raises(ScoringError, match="401"):
@@ -303,21 +359,31 @@ def test_keys_rotate(deployment, hosts, one):
     with pytest.raises(ScoringError, match="401"):
         ask(deployment, one, secondary)
     swarm = Swarm(deployment.engine, NAME)
-    shown = json.dumps([swarm.services(), swarm.secrets(), swarm.configs(), list(tasks(deployment).values())])
+    shown = json.dumps(
+        [swarm.services(), swarm.secrets(), swarm.configs(), list(tasks(deployment).values())]
+    )
     shown += json.dumps(target_of(deployment.engine, NAME).logs(deployment.engine, NAME, "all"))
     assert not [key for key in (primary, secondary, fresh) if key in shown]
     stands_alone(deployment)
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
-def test_a_deployment_that_is_interrupted_leaves_one_release(deployment, hosts, one, by, monkeypatch):
-    """Killed in the middle, the swarm finishes and the next command tidies up; Ctrl-C takes the update back."""
+def test_a_deployment_that_is_interrupted_leaves_one_release(
+    deployment, hosts, one, by, monkeypatch
+):
+    """Killed in the middle, the swarm finishes and the next command tidies up; Ctrl-C takes the
+    update back.
+    """
     monkeypatch.setenv("SWARM_KEY", f"a-key-of-the-user-{by}")
     old = deployment.up(auth_enabled=True)
     secondary = secrets.read_keys(deployment.engine, NAME)[1]
     start = time.monotonic()
     with loaded(deployment, one, hosts, key=secondary) as load:
-        more = {"description": f"by {by}", "auth_enabled": True, "keys": {"primary": "env:SWARM_KEY"}}
+        more = {
+            "description": f"by {by}",
+            "auth_enabled": True,
+            "keys": {"primary": "env:SWARM_KEY"},
+        }
         process = start_up(deployment, **more)
         for line in process.stdout:
             if line.startswith("Starting"):
@@ -334,7 +400,9 @@ def test_a_deployment_that_is_interrupted_leaves_one_release(deployment, hosts, 
     told(load, f"interrupted by {by.name}", start)
     assert load.failed == {}
     assert (look(deployment.engine, NAME).release == old.id) == (by == signal.SIGINT)
-    assert json.loads(ask(deployment, one, f"a-key-of-the-user-{by}"))["predictions"]  # keys are the deployment's
+    assert json.loads(ask(deployment, one, f"a-key-of-the-user-{by}"))[
+        "predictions"
+    ]  # keys are the deployment's
     stands_alone(deployment)
 
 
@@ -345,7 +413,9 @@ def set_apart(deployment, old):
 
 
 def test_a_host_that_is_lost_costs_no_request(deployment, hosts, one):
-    """kill -9 of an engine and all of its containers: the proxy asks others, the swarm starts replicas elsewhere."""
+    """kill -9 of an engine and all of its containers: the proxy asks others, the swarm starts
+    replicas elsewhere.
+    """
     deployment.up()
     assert nodes_of(deployment) == {"host1", "host2"}
     start = time.monotonic()
@@ -353,7 +423,9 @@ def test_a_host_that_is_lost_costs_no_request(deployment, hosts, one):
         time.sleep(2)
         killed = time.monotonic()
         hosts.worker.kill()
-        while not (nodes_of(deployment) == {"host1"} and status(deployment.engine, NAME).state == "Healthy"):
+        while not (
+            nodes_of(deployment) == {"host1"} and status(deployment.engine, NAME).state == "Healthy"
+        ):
             assert time.monotonic() - killed < 60
             time.sleep(0.5)
         elsewhere = time.monotonic() - killed
@@ -362,7 +434,9 @@ def test_a_host_that_is_lost_costs_no_request(deployment, hosts, one):
     assert "host2, which is down" in as_text(status(deployment.engine, NAME))
     hosts.worker.start(hosts.registry)
     back = time.monotonic()
-    while {node["Status"]["State"] for node in Swarm(deployment.engine, NAME).nodes().values()} != {"ready"}:
+    while {node["Status"]["State"] for node in Swarm(deployment.engine, NAME).nodes().values()} != {
+        "ready"
+    }:
         assert time.monotonic() - back < 60
         time.sleep(0.5)
     deployment.up()
@@ -370,11 +444,17 @@ def test_a_host_that_is_lost_costs_no_request(deployment, hosts, one):
 
 
 def test_https_and_the_other_target(deployment, hosts, one, tmp_path):
-    """The proxy answers with the user's certificate; what serves there is neither moved to one host nor to http."""
+    """The proxy answers with the user's certificate; what serves there is neither moved to one host
+    nor to http.
+    """
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
         "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt")  # fmt: skip
-    target_of(deployment.engine, NAME).remove(deployment.engine, NAME, deployment)  # and not its image
-    deployment.settings |= {"tls": {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}}
+    target_of(deployment.engine, NAME).remove(
+        deployment.engine, NAME, deployment
+    )  # and not its image
+    deployment.settings |= {
+        "tls": {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
+    }
     deployment.up(replicas=1)
     assert json.loads(ask(deployment, one))["predictions"]
     with pytest.raises(ConfigurationError, match="cannot change while it serves"):
@@ -384,11 +464,17 @@ def test_https_and_the_other_target(deployment, hosts, one, tmp_path):
 
 
 def test_down_leaves_nothing(deployment, hosts):
-    """No service, network, secret, config, container, volume or image, on neither host; twice is as good as once."""
+    """No service, network, secret, config, container, volume or image, on neither host; twice is as
+    good as once.
+    """
     deployment.down()
     deployment.down()
     swarm = Swarm(deployment.engine, NAME)
     assert swarm.services() == swarm.networks() == swarm.secrets() == swarm.configs() == []
     assert deployment.engine.containers(NAME) == deployment.engine.images(NAME, "image") == []
-    assert hosts.worker.docker("ps", "--all", "--quiet") == hosts.manager.docker("volume", "ls", "--quiet") == ""
+    assert (
+        hosts.worker.docker("ps", "--all", "--quiet")
+        == hosts.manager.docker("volume", "ls", "--quiet")
+        == ""
+    )
     assert status(deployment.engine, NAME).state == "Absent"

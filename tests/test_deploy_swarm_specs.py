@@ -1,4 +1,6 @@
-"""What is asked of a swarm, without one: bodies, the proxy's configuration, what is read from tasks."""
+"""What is asked of a swarm, without one: bodies, the proxy's configuration, what is read from
+tasks.
+"""
 
 import shutil
 import subprocess
@@ -17,7 +19,13 @@ from deploy.swarm.rollout import Patience, takes_tasks
 from deploy.swarm.state import State, current, failed, label, runs, wanted, words
 
 CONFIG = configuration(
-    {"name": "scoring", "target": "swarm", "bind": "0.0.0.0", "replicas": 3, "timeouts": {"ready": 30}}
+    {
+        "name": "scoring",
+        "target": "swarm",
+        "bind": "0.0.0.0",
+        "replicas": 3,
+        "timeouts": {"ready": 30},
+    }
 )
 RELEASE = Release("0123456789ab", "sha256:1", CONFIG, "c" * 64, 1.0)
 TLS = configuration({"name": "scoring", "target": "swarm", "bind": "0.0.0.0", "auth_enabled": True,
@@ -37,7 +45,10 @@ def service(**more):
     [
         ({"target": "kubernetes"}, "target: expected host or swarm, got 'kubernetes'"),
         ({"target": "swarm"}, "bind: expected 0.0.0.0 with `target: swarm`, got 127.0.0.1"),
-        ({"registry": "registry.example:5000/scoring:latest"}, "registry: expected a repository such as"),
+        (
+            {"registry": "registry.example:5000/scoring:latest"},
+            "registry: expected a repository such as",
+        ),
         ({"registry": "scoring"}, "registry: expected a repository such as"),
         ({"proxy_image": ""}, "proxy_image: expected the name of an image"),
     ],
@@ -66,11 +77,17 @@ def test_an_update_starts_first_and_is_taken_back_when_a_replica_fails():
 
 
 def test_a_replica_is_limited_and_hardened_as_on_one_host():
-    """What a swarm can be told; as much is reserved as is allowed, so that a replica goes where there is room."""
+    """What a swarm can be told; as much is reserved as is allowed, so that a replica goes where
+    there is room.
+    """
     template = service()["TaskTemplate"]
     container, there = template["ContainerSpec"], host.preflight(RELEASE)["HostConfig"]
     assert template["Resources"] == {
-        "Limits": {"MemoryBytes": there["Memory"], "NanoCPUs": there["NanoCpus"], "Pids": there["PidsLimit"]},
+        "Limits": {
+            "MemoryBytes": there["Memory"],
+            "NanoCPUs": there["NanoCpus"],
+            "Pids": there["PidsLimit"],
+        },
         "Reservations": {"MemoryBytes": there["Memory"], "NanoCPUs": there["NanoCpus"]},
     }
     assert container["CapabilityDrop"] == there["CapDrop"] == ["ALL"]
@@ -87,15 +104,25 @@ def test_a_replica_is_limited_and_hardened_as_on_one_host():
 def test_a_replica_drains_until_the_proxy_has_seen_it_and_shares_no_port():
     """At least so long, longer when asked."""
     assert "DRAIN_SECONDS=5" in service()["TaskTemplate"]["ContainerSpec"]["Env"]
-    assert not [line for line in service()["TaskTemplate"]["ContainerSpec"]["Env"] if line.startswith("REUSE_PORT")]
+    assert not [
+        line
+        for line in service()["TaskTemplate"]["ContainerSpec"]["Env"]
+        if line.startswith("REUSE_PORT")
+    ]
     longer = replace(CONFIG, timeouts=replace(CONFIG.timeouts, drain=9))
     assert "DRAIN_SECONDS=9" in specs.container(replace(RELEASE, config=longer), "image")["Env"]
 
 
 def test_secrets_are_files_of_the_services_user_with_a_version_in_their_names():
     """Both services see the certificate, the replicas alone the keys; values are nowhere."""
-    found = {file: stored(specs.file("scoring", file, "v1")["name"]) for file in secrets.wanted(TLS)}
-    assert [one["File"]["Name"] for one in secrets.for_replicas(found)] == ["keys", "tls.crt", "tls.key"]
+    found = {
+        file: stored(specs.file("scoring", file, "v1")["name"]) for file in secrets.wanted(TLS)
+    }
+    assert [one["File"]["Name"] for one in secrets.for_replicas(found)] == [
+        "keys",
+        "tls.crt",
+        "tls.key",
+    ]
     assert [one["File"]["Name"] for one in secrets.for_proxy(found)] == ["tls.crt", "tls.crt.key"]
     assert secrets.for_replicas(found)[0] == {
         "SecretID": "id-of-scoring-keys-v1",
@@ -106,11 +133,18 @@ def test_secrets_are_files_of_the_services_user_with_a_version_in_their_names():
 
 
 def test_the_proxy_is_the_same_whatever_the_replicas_are():
-    """Neither another release nor another number of replicas restarts it; another port or timeout does."""
+    """Neither another release nor another number of replicas restarts it; another port or timeout
+    does.
+    """
     file = specs.mounted(stored("scoring-proxy-v1"), "Config", proxy.FILE, 0o444)
     first = proxy.service(CONFIG, "network-id", file, [])
-    assert proxy.service(replace(CONFIG, replicas=9, description="another"), "network-id", file, []) == first
-    assert label(proxy.service(replace(CONFIG, port=81), "network-id", file, []), "digest") != label(first, "digest")
+    assert (
+        proxy.service(replace(CONFIG, replicas=9, description="another"), "network-id", file, [])
+        == first
+    )
+    assert label(
+        proxy.service(replace(CONFIG, port=81), "network-id", file, []), "digest"
+    ) != label(first, "digest")
     assert proxy.configuration(replace(CONFIG, replicas=9)) == proxy.configuration(CONFIG)
     assert first["EndpointSpec"]["Ports"] == [
         {"Protocol": "tcp", "TargetPort": 8080, "PublishedPort": 8080, "PublishMode": "host"}
@@ -136,7 +170,10 @@ def test_haproxy_takes_the_configuration(tmp_path):
         missing("there is no haproxy on this machine")
     (tmp_path / "haproxy.cfg").write_text(proxy.configuration(CONFIG))
     done = subprocess.run(
-        ["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"], capture_output=True, text=True, check=False
+        ["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
@@ -154,18 +191,29 @@ def task(state, desired="running", times=3, **status):
 
 
 def test_what_a_failed_replica_says():
-    """Where it was, the engine's words, the exit code once, and what 137, or an end without an error, means."""
+    """Where it was, the engine's words, the exit code once, and what 137, or an end without an
+    error, means.
+    """
     nodes = {"n": {"Description": {"Hostname": "host2"}}}
-    out = task("failed", "shutdown", Err="task: non-zero exit (137)", ContainerStatus={"ExitCode": 137})
+    out = task(
+        "failed", "shutdown", Err="task: non-zero exit (137)", ContainerStatus={"ExitCode": 137}
+    )
     assert words(out, nodes) == (
         "replica 2 on host2: failed: task: non-zero exit (137); killed, as for exceeding the memory limit"
     )
     waiting = task(
-        "pending", Message="pending task scheduling", Err="no suitable node (insufficient resources on 2 nodes)"
+        "pending",
+        Message="pending task scheduling",
+        Err="no suitable node (insufficient resources on 2 nodes)",
     )
-    assert words(waiting, {}) == "replica 2: pending: no suitable node (insufficient resources on 2 nodes)"
+    assert (
+        words(waiting, {})
+        == "replica 2: pending: no suitable node (insufficient resources on 2 nodes)"
+    )
     done = task("complete", "shutdown", Message="finished", ContainerStatus={"ExitCode": 0})
-    assert words(done, {}) == ("replica 2: complete: finished; exit code 0; unhealthy, or its process ended by itself")
+    assert words(done, {}) == (
+        "replica 2: complete: finished; exit code 0; unhealthy, or its process ended by itself"
+    )
     assert failed(out)
     assert not wanted(out)
     assert wanted(waiting)
@@ -173,7 +221,9 @@ def test_what_a_failed_replica_says():
 
 
 def test_a_log_is_put_together_from_its_frames():
-    """Of both streams, in the order in which they came; what is cut off in the middle is not waited for."""
+    """Of both streams, in the order in which they came; what is cut off in the middle is not waited
+    for.
+    """
     frames = b"\x01\0\0\0\0\0\0\x04one\n" + b"\x02\0\0\0\0\0\0\x04two\n"
     assert unpacked(frames) == b"one\ntwo\n"
     assert unpacked(frames + b"\x01\0\0") == b"one\ntwo\n"
@@ -190,11 +240,20 @@ def test_the_tasks_of_another_rollout_are_not_counted():
 
 @pytest.mark.parametrize(
     ("update", "moving"),
-    [("updating", True), ("rollback_started", True), ("completed", False), ("rollback_completed", False), ("", False)],
+    [
+        ("updating", True),
+        ("rollback_started", True),
+        ("completed", False),
+        ("rollback_completed", False),
+        ("", False),
+    ],
 )
 def test_where_an_update_stands(update, moving):
     """In the swarm's words."""
-    spec = {"Labels": host.labels("scoring", specs.SERVICE, release="new", previous="old"), "TaskTemplate": {}}
+    spec = {
+        "Labels": host.labels("scoring", specs.SERVICE, release="new", previous="old"),
+        "TaskTemplate": {},
+    }
     state = State({"Spec": spec, **({"UpdateStatus": {"State": update}} if update else {})}, None)
     assert (state.moving, state.release, state.previous, state.times) == (moving, "new", "old", 0)
     assert State(None, None).release == ""
@@ -206,7 +265,9 @@ def test_where_an_update_stands(update, moving):
 )
 def test_a_host_that_is_down_or_drained_takes_no_replica(state, availability, takes):
     """So replicas that share the only other one are spread as far as can be."""
-    assert takes_tasks({"Status": {"State": state}, "Spec": {"Availability": availability}}) == takes
+    assert (
+        takes_tasks({"Status": {"State": state}, "Spec": {"Availability": availability}}) == takes
+    )
 
 
 def test_patience_ends_unless_something_moves(monkeypatch):

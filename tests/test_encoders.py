@@ -39,11 +39,15 @@ def table():
     frame = pd.DataFrame(
         {
             "age": rng.integers(18, 90, n),
-            "town": rng.choice(["Bern", "Basel", "Chur", "Genf", "Zug"], n, p=[0.4, 0.3, 0.24, 0.03, 0.03]),
+            "town": rng.choice(
+                ["Bern", "Basel", "Chur", "Genf", "Zug"], n, p=[0.4, 0.3, 0.24, 0.03, 0.03]
+            ),
             "income": rng.lognormal(10, 1, n),
             "sex": rng.choice(["f", "m"], n),
             "height": rng.normal(170, 10, n),
-            "grade": pd.Categorical(rng.choice(["low", "mid", "high"], n), categories=["low", "mid", "high"]),
+            "grade": pd.Categorical(
+                rng.choice(["low", "mid", "high"], n), categories=["low", "mid", "high"]
+            ),
             "member": rng.random(n) < 0.5,
         }
     )
@@ -74,8 +78,14 @@ def columns(*blocks, **options):
 def usual():
     """Return the preprocessing that everybody writes."""
     return columns(
-        (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), ["height", "income"]),
-        (text_encoder(handle_unknown="ignore"), make_column_selector(dtype_exclude=[np.number, bool])),
+        (
+            make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()),
+            ["height", "income"],
+        ),
+        (
+            text_encoder(handle_unknown="ignore"),
+            make_column_selector(dtype_exclude=[np.number, bool]),
+        ),
         remainder="passthrough",
     )
 
@@ -90,18 +100,28 @@ CASES = {
     "nothing": (["passthrough", None, FunctionTransformer()], GAPS),
     "nothing between": ([StandardScaler(), "passthrough", MinMaxScaler(), None], FULL),
     "ordinal": (
-        [OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=np.nan)],
+        [
+            OrdinalEncoder(
+                handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=np.nan
+            )
+        ],
         UNSEEN[TEXTS],
     ),
     "imputer": ([SimpleImputer()], NUMBERS),
     "imputer with indicators": ([SimpleImputer(add_indicator=True), StandardScaler()], NUMBERS),
     "imputer on empty column": ([SimpleImputer(add_indicator=True)], EMPTY),
-    "imputer keeps empty column": ([SimpleImputer(add_indicator=True, keep_empty_features=True)], EMPTY),
+    "imputer keeps empty column": (
+        [SimpleImputer(add_indicator=True, keep_empty_features=True)],
+        EMPTY,
+    ),
     "imputer with nothing to put in": (
         [SimpleImputer(strategy="constant", fill_value=np.nan, keep_empty_features=True)],
         EMPTY,
     ),
-    "constant imputer on empty column": ([SimpleImputer(strategy="constant", fill_value=-1)], EMPTY),
+    "constant imputer on empty column": (
+        [SimpleImputer(strategy="constant", fill_value=-1)],
+        EMPTY,
+    ),
     "one-hot": ([OneHotEncoder()], FRAME[TEXTS]),
     "one-hot dense array": ([OneHotEncoder(sparse_output=False)], MIXED),
     "one-hot drop first": ([OneHotEncoder(drop="first")], FRAME[TEXTS]),
@@ -112,37 +132,85 @@ CASES = {
         [OneHotEncoder(min_frequency=0.1, handle_unknown="infrequent_if_exist")],
         UNSEEN[TEXTS],
     ),
-    "one-hot infrequent dropped": ([OneHotEncoder(max_categories=4, drop=["Bern", "m", "mid"])], FRAME[TEXTS]),
-    "one-hot infrequent, if binary dropped": ([OneHotEncoder(max_categories=2, drop="if_binary")], FRAME[TEXTS]),
-    "one-hot infrequent, first dropped": ([OneHotEncoder(min_frequency=10, drop="first")], FRAME[TEXTS]),
+    "one-hot infrequent dropped": (
+        [OneHotEncoder(max_categories=4, drop=["Bern", "m", "mid"])],
+        FRAME[TEXTS],
+    ),
+    "one-hot infrequent, if binary dropped": (
+        [OneHotEncoder(max_categories=2, drop="if_binary")],
+        FRAME[TEXTS],
+    ),
+    "one-hot infrequent, first dropped": (
+        [OneHotEncoder(min_frequency=10, drop="first")],
+        FRAME[TEXTS],
+    ),
     "one-hot of more than comes": (
-        [OneHotEncoder(categories=[["Basel", "Bern", "Oslo"], ["f", "m"]], handle_unknown="ignore")],
+        [
+            OneHotEncoder(
+                categories=[["Basel", "Bern", "Oslo"], ["f", "m"]], handle_unknown="ignore"
+            )
+        ],
         MIXED,
     ),
-    "bins": ([KBinsDiscretizer(4, encode="ordinal", quantile_method="averaged_inverted_cdf")], ARRAY),
-    "bins one-hot": ([KBinsDiscretizer([3, 5, 2], strategy="uniform")], FULL),
-    "bins one-hot dense": (
-        [KBinsDiscretizer(4, encode="onehot-dense", quantile_method="averaged_inverted_cdf"), StandardScaler()],
+    "bins": (
+        [KBinsDiscretizer(4, encode="ordinal", quantile_method="averaged_inverted_cdf")],
         ARRAY,
     ),
-    "sparse all the way": ([OneHotEncoder(), StandardScaler(with_mean=False), MaxAbsScaler()], FRAME[TEXTS]),
+    "bins one-hot": ([KBinsDiscretizer([3, 5, 2], strategy="uniform")], FULL),
+    "bins one-hot dense": (
+        [
+            KBinsDiscretizer(4, encode="onehot-dense", quantile_method="averaged_inverted_cdf"),
+            StandardScaler(),
+        ],
+        ARRAY,
+    ),
+    "sparse all the way": (
+        [OneHotEncoder(), StandardScaler(with_mean=False), MaxAbsScaler()],
+        FRAME[TEXTS],
+    ),
     "selection": ([StandardScaler(), SelectKBest(f_regression, k=2)], ARRAY),
     "selection after one-hot": ([OneHotEncoder(), VarianceThreshold(0.1)], FRAME[TEXTS]),
-    "selection by a model": ([StandardScaler(), SelectFromModel(Lasso(0.5), threshold="mean")], FULL),
+    "selection by a model": (
+        [StandardScaler(), SelectFromModel(Lasso(0.5), threshold="mean")],
+        FULL,
+    ),
     "usual": ([usual()], FRAME),
     "usual, dense": ([usual().set_params(sparse_threshold=0)], FRAME),
     "usual, sparse": ([usual().set_params(sparse_threshold=1)], FRAME),
-    "usual, then more": ([usual(), VarianceThreshold(0.01), StandardScaler(with_mean=False)], FRAME),
-    "columns by name": ([columns((StandardScaler(), ["height", "age"]), (OneHotEncoder(), ["town"]))], FRAME),
+    "usual, then more": (
+        [usual(), VarianceThreshold(0.01), StandardScaler(with_mean=False)],
+        FRAME,
+    ),
+    "columns by name": (
+        [columns((StandardScaler(), ["height", "age"]), (OneHotEncoder(), ["town"]))],
+        FRAME,
+    ),
     "columns by slice of names": (
-        [columns((OneHotEncoder(), slice("sex", "sex")), (RobustScaler(), slice("age", "age")), remainder="drop")],
+        [
+            columns(
+                (OneHotEncoder(), slice("sex", "sex")),
+                (RobustScaler(), slice("age", "age")),
+                remainder="drop",
+            )
+        ],
         FRAME,
     ),
     "columns by open slice of names": ([columns((MinMaxScaler(), slice("income", None)))], FULL),
-    "columns by position": ([columns((StandardScaler(), [-3, 0]), (OneHotEncoder(), [1, 3]))], FRAME),
-    "columns by slice": ([columns((StandardScaler(), slice(0, 2)), (MinMaxScaler(), slice(2, 0, -1)))], ARRAY),
+    "columns by position": (
+        [columns((StandardScaler(), [-3, 0]), (OneHotEncoder(), [1, 3]))],
+        FRAME,
+    ),
+    "columns by slice": (
+        [columns((StandardScaler(), slice(0, 2)), (MinMaxScaler(), slice(2, 0, -1)))],
+        ARRAY,
+    ),
     "columns by mask": (
-        [columns((StandardScaler(), [True, False, True]), (MinMaxScaler(), np.array([False, True, False])))],
+        [
+            columns(
+                (StandardScaler(), [True, False, True]),
+                (MinMaxScaler(), np.array([False, True, False])),
+            )
+        ],
         ARRAY,
     ),
     "columns by callable": (
@@ -158,13 +226,28 @@ CASES = {
         ],
         FRAME,
     ),
-    "columns in another order": ([columns((StandardScaler(), [2, 0]), remainder="passthrough")], GAPS),
+    "columns in another order": (
+        [columns((StandardScaler(), [2, 0]), remainder="passthrough")],
+        GAPS,
+    ),
     "a column twice": (
-        [columns((StandardScaler(), ["age", "income"]), (KBinsDiscretizer(3, strategy="uniform"), ["age"]))],
+        [
+            columns(
+                (StandardScaler(), ["age", "income"]),
+                (KBinsDiscretizer(3, strategy="uniform"), ["age"]),
+            )
+        ],
         FULL,
     ),
     "dropped columns": (
-        [columns(("drop", ["age"]), ("passthrough", ["income"]), (OneHotEncoder(), []), remainder="drop")],
+        [
+            columns(
+                ("drop", ["age"]),
+                ("passthrough", ["income"]),
+                (OneHotEncoder(), []),
+                remainder="drop",
+            )
+        ],
         FULL,
     ),
     "weights": (
@@ -177,13 +260,19 @@ CASES = {
         ],
         ARRAY,
     ),
-    "remainder is an estimator": ([columns((OneHotEncoder(), TEXTS), remainder=SimpleImputer())], FRAME),
+    "remainder is an estimator": (
+        [columns((OneHotEncoder(), TEXTS), remainder=SimpleImputer())],
+        FRAME,
+    ),
     "remainder is a pipeline": (
         [columns(("passthrough", [1]), remainder=make_pipeline("passthrough", StandardScaler()))],
         GAPS,
     ),
     "nested pipelines": (
-        [make_pipeline(make_pipeline(SimpleImputer(add_indicator=True)), "passthrough"), Pipeline([("a", None)])],
+        [
+            make_pipeline(make_pipeline(SimpleImputer(add_indicator=True)), "passthrough"),
+            Pipeline([("a", None)]),
+        ],
         NUMBERS,
     ),
     "nested column transformers": (
@@ -192,21 +281,28 @@ CASES = {
                 (
                     make_pipeline(
                         columns((SimpleImputer(), [2]), remainder="passthrough"),
-                        columns((KBinsDiscretizer(3, strategy="uniform"), [0]), remainder="passthrough"),
+                        columns(
+                            (KBinsDiscretizer(3, strategy="uniform"), [0]), remainder="passthrough"
+                        ),
                     ),
                     ["height", "age", "income"],
                 ),
-                (columns((OneHotEncoder(), ["sex"]), remainder=OrdinalEncoder()), ["town", "grade", "sex"]),
+                (
+                    columns((OneHotEncoder(), ["sex"]), remainder=OrdinalEncoder()),
+                    ["town", "grade", "sex"],
+                ),
             )
         ],
         FRAME,
     ),
     "frames between the steps": (
         [
-            usual().set_params(**{"pipeline-2__onehotencoder__sparse_output": False}).set_output(transform="pandas"),
-            columns((MinMaxScaler(), make_column_selector("pipeline-1")), remainder="passthrough").set_output(
-                transform="pandas"
-            ),
+            usual()
+            .set_params(**{"pipeline-2__onehotencoder__sparse_output": False})
+            .set_output(transform="pandas"),
+            columns(
+                (MinMaxScaler(), make_column_selector("pipeline-1")), remainder="passthrough"
+            ).set_output(transform="pandas"),
         ],
         FRAME,
     ),
@@ -220,7 +316,9 @@ CASES = {
 }
 every_case = pytest.mark.parametrize(("steps", "rows"), CASES.values(), ids=CASES)
 # An imputer says on every call that it leaves out an empty column.
-empty_columns_are_named = pytest.mark.filterwarnings("ignore:Skipping features without any observed values")
+empty_columns_are_named = pytest.mark.filterwarnings(
+    "ignore:Skipping features without any observed values"
+)
 
 
 def fit(steps, rows):
@@ -231,7 +329,11 @@ def fit(steps, rows):
 
 
 def names_of(rows):
-    return list(rows.columns) if isinstance(rows, pd.DataFrame) else [str(i) for i in range(rows.shape[1])]
+    return (
+        list(rows.columns)
+        if isinstance(rows, pd.DataFrame)
+        else [str(i) for i in range(rows.shape[1])]
+    )
 
 
 def split(model, rows):
@@ -239,7 +341,9 @@ def split(model, rows):
 
 
 def dense(encoded):
-    return np.asarray(encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64)
+    return np.asarray(
+        encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64
+    )
 
 
 def with_column_of(rows, others, column):
@@ -259,7 +363,9 @@ def changes(encoded, other):
 @empty_columns_are_named
 @every_case
 def test_encoder_gives_what_the_pipeline_gives_its_estimator(steps, rows):
-    """The encoded rows are the pipeline's own, dense and in float64, and the rows stay as they are."""
+    """The encoded rows are the pipeline's own, dense and in float64, and the rows stay as they
+    are.
+    """
     model = fit(steps, rows)
     encoder, _ = split(model, rows)
     before = rows.copy()
@@ -274,7 +380,9 @@ def test_encoder_gives_what_the_pipeline_gives_its_estimator(steps, rows):
 @empty_columns_are_named
 @every_case
 def test_exactly_the_owned_columns_follow_a_raw_column(steps, rows):
-    """Other values in one raw column change the encoded columns that it owns, all that vary, and no others."""
+    """Other values in one raw column change the encoded columns that it owns, all that vary, and no
+    others.
+    """
     encoder, _ = split(fit(steps, rows), rows)
     half = len(rows) // 2
     some, others = rows[:half], rows[half:]
@@ -290,7 +398,8 @@ def test_owners_of_the_usual_preprocessing():
     """Written out: two numbers and their indicators, one-hot groups, the rest as it comes."""
     encoder, _ = split(fit([usual()], FRAME), FRAME)
     height, income, town, sex, grade, age, member = (
-        FRAME.columns.get_loc(name) for name in ["height", "income", "town", "sex", "grade", "age", "member"]
+        FRAME.columns.get_loc(name)
+        for name in ["height", "income", "town", "sex", "grade", "age", "member"]
     )
     expected = [height, income, height, income, *[town] * 5, *[sex] * 2, *[grade] * 3, age, member]
     assert encoder.owner.tolist() == expected
@@ -304,7 +413,9 @@ def test_a_dropped_column_owns_nothing():
 
 
 def test_owners_are_those_of_the_rows_when_the_model_was_fitted_on_another_order():
-    """A ColumnTransformer finds its columns by name, so the rows may have theirs in another order, or more."""
+    """A ColumnTransformer finds its columns by name, so the rows may have theirs in another order,
+    or more.
+    """
     model = fit(["passthrough", usual()], FRAME)
     rows = FRAME[[*FRAME.columns[::-1]]].assign(more=0.0)
     encoder, _ = split(model, rows)
@@ -346,7 +457,16 @@ Shuffled.__name__ = "StandardScaler"
         Scaler(),
         Shuffled(),
     ],
-    ids=["PCA", "polynomials", "rows to length 1", "neighbours", "function", "union", "subclass", "namesake"],
+    ids=[
+        "PCA",
+        "polynomials",
+        "rows to length 1",
+        "neighbours",
+        "function",
+        "union",
+        "subclass",
+        "namesake",
+    ],
 )
 def test_a_step_that_mixes_columns_or_is_unknown_is_not_looked_through(step):
     """Alone, in a nested pipeline, and on some columns only."""
@@ -378,7 +498,11 @@ def test_steps_that_do_not_fit_together_are_not_looked_through():
 
 @pytest.mark.parametrize(
     "model",
-    [RandomForestRegressor(5, random_state=0), make_pipeline(Ridge()), make_pipeline("passthrough", Ridge())],
+    [
+        RandomForestRegressor(5, random_state=0),
+        make_pipeline(Ridge()),
+        make_pipeline("passthrough", Ridge()),
+    ],
     ids=["forest", "pipeline of one", "pipeline of one and nothing"],
 )
 @pytest.mark.parametrize("rows", [FULL, ARRAY], ids=["frame", "array"])
@@ -400,7 +524,9 @@ def test_a_plain_function_has_the_identity_encoder():
 
 
 def test_numbers_of_every_kind_become_float64_and_text_is_refused():
-    """Booleans, nullable integers and number categories are numbers to scikit-learn, so they are here."""
+    """Booleans, nullable integers and number categories are numbers to scikit-learn, so they are
+    here.
+    """
     rows = pd.DataFrame(
         {
             "flag": [True, False],
@@ -417,7 +543,11 @@ def test_numbers_of_every_kind_become_float64_and_text_is_refused():
 
 @pytest.mark.parametrize(
     "step",
-    [StandardScaler(copy=False), SimpleImputer(copy=False), columns((MinMaxScaler(copy=False), slice(0, 3)))],
+    [
+        StandardScaler(copy=False),
+        SimpleImputer(copy=False),
+        columns((MinMaxScaler(copy=False), slice(0, 3))),
+    ],
     ids=["scaler", "imputer", "columns"],
 )
 def test_rows_stay_as_they_are_under_transformers_that_work_in_place(step):
@@ -456,5 +586,7 @@ def test_a_pipeline_in_last_position_is_split_too():
     assert encoder.steps == (model[0], model[-1][0])
     assert encoder.owner.tolist() == [0, 1, 2, 1, 2]
     np.testing.assert_array_equal(estimator.predict(encoder(NUMBERS)), model.predict(NUMBERS))
-    mixing = make_pipeline(StandardScaler(), make_pipeline(PCA(2), Ridge())).fit(ARRAY, FRAME["age"])
+    mixing = make_pipeline(StandardScaler(), make_pipeline(PCA(2), Ridge())).fit(
+        ARRAY, FRAME["age"]
+    )
     assert split(mixing, ARRAY) is None

@@ -24,7 +24,9 @@ def script_at(tmp_path, monkeypatch):
 def test_init_and_run_are_called_and_the_script_is_ready_between_them(script_at):
     """A script is ready once init() has returned, and run() sees what init() made."""
     script = EntryScript(
-        script_at("def init():\n    global word\n    word = 'heard'\ndef run(raw_data):\n    return [word, raw_data]\n")
+        script_at(
+            "def init():\n    global word\n    word = 'heard'\ndef run(raw_data):\n    return [word, raw_data]\n"
+        )
     )
     assert not script.ready
 
@@ -54,7 +56,9 @@ def test_the_script_is_a_registered_module(script_at):
 
 def test_two_scripts_of_one_name_do_not_meet(script_at):
     """Each script has a module of its own, also when the same file is loaded twice."""
-    path = script_at("calls = []\ndef init(): pass\ndef run(raw_data):\n    calls.append(raw_data)\n    return calls\n")
+    path = script_at(
+        "calls = []\ndef init(): pass\ndef run(raw_data):\n    calls.append(raw_data)\n    return calls\n"
+    )
     first, second = EntryScript(path), EntryScript(path)
 
     assert first.run("one") == ["one"]
@@ -62,10 +66,14 @@ def test_two_scripts_of_one_name_do_not_meet(script_at):
 
 
 def test_the_script_imports_its_neighbours(script_at):
-    """A script can import the modules that lie next to it, from wherever the service was started."""
+    """A script can import the modules that lie next to it, from wherever the service was
+    started.
+    """
     script_at("answer = 42\n", "a_neighbour_of_the_script.py")
     script = EntryScript(
-        script_at("from a_neighbour_of_the_script import answer\ndef init(): pass\ndef run(raw_data): return answer\n")
+        script_at(
+            "from a_neighbour_of_the_script import answer\ndef init(): pass\ndef run(raw_data): return answer\n"
+        )
     )
 
     assert script.run("") == 42
@@ -73,7 +81,9 @@ def test_the_script_imports_its_neighbours(script_at):
 
 def test_what_run_raises_passes_through(script_at):
     """The host does not interpret an error of run(): the table of refusals does."""
-    script = EntryScript(script_at("def init(): pass\ndef run(raw_data): raise KeyError(raw_data)\n"))
+    script = EntryScript(
+        script_at("def init(): pass\ndef run(raw_data): raise KeyError(raw_data)\n")
+    )
 
     with pytest.raises(KeyError, match="a body"):
         script.run("a body")
@@ -81,7 +91,9 @@ def test_what_run_raises_passes_through(script_at):
 
 def test_sys_exit_in_run_is_an_error_like_any_other(script_at):
     """One request cannot end the worker that answers others."""
-    script = EntryScript(script_at("import sys\ndef init(): pass\ndef run(raw_data): sys.exit(0)\n"))
+    script = EntryScript(
+        script_at("import sys\ndef init(): pass\ndef run(raw_data): sys.exit(0)\n")
+    )
 
     with pytest.raises(EntryScriptError, match=r"my_script\.py: run\(\) called sys\.exit\(0\)"):
         script.run("")
@@ -93,7 +105,10 @@ def test_sys_exit_in_run_is_an_error_like_any_other(script_at):
         ("def run(raw_data): pass\n", r"expected a function init\(\), found nothing of that name"),
         ("def init(): pass\n", r"expected a function run\(\), found nothing of that name"),
         ("def init(): pass\nrun = 3\n", r"expected a function run\(\), found a value of type int"),
-        ("import no_such_module\n", r"loading the file failed with ModuleNotFoundError: .*no_such_module"),
+        (
+            "import no_such_module\n",
+            r"loading the file failed with ModuleNotFoundError: .*no_such_module",
+        ),
         ("def init(:\n", r"loading the file failed with SyntaxError"),
         ("raise SystemExit(0)\n", r"loading the file failed with SystemExit: 0"),
     ],
@@ -110,7 +125,9 @@ def test_a_script_that_cannot_be_used_is_refused_by_name(script_at, text, senten
 
 @pytest.mark.parametrize("name", ["missing.py", "", "notes.txt"])
 def test_a_path_that_is_no_script_is_refused(tmp_path, name):
-    """A missing file, a folder and another kind of file each get the sentence that says how to name one."""
+    """A missing file, a folder and another kind of file each get the sentence that says how to name
+    one.
+    """
     (tmp_path / "notes.txt").write_text("init and run", encoding="utf-8")
 
     with pytest.raises(EntryScriptError, match=r"expected a \.py file .* ENTRY_SCRIPT"):
@@ -119,9 +136,13 @@ def test_a_path_that_is_no_script_is_refused(tmp_path, name):
 
 def test_a_failing_init_is_named_and_leaves_the_script_not_ready(script_at):
     """The sentence names the file, init() and what it raised."""
-    script = EntryScript(script_at("def init(): raise OSError('the disk is gone')\ndef run(raw_data): pass\n"))
+    script = EntryScript(
+        script_at("def init(): raise OSError('the disk is gone')\ndef run(raw_data): pass\n")
+    )
 
-    with pytest.raises(EntryScriptError, match=r"my_script\.py: init\(\) failed with OSError: the disk is gone"):
+    with pytest.raises(
+        EntryScriptError, match=r"my_script\.py: init\(\) failed with OSError: the disk is gone"
+    ):
         script.init()
 
     assert not script.ready

@@ -52,16 +52,22 @@ def declared() -> dict[str, Requirement]:
 
 @pytest.mark.parametrize("name", declared())
 def test_every_declared_requirement_is_locked_at_a_version_it_admits(name):
-    """What environment.yml declares is pinned in the lock, within the declared range, with a hash to check."""
+    """What environment.yml declares is pinned in the lock, within the declared range, with a hash
+    to check.
+    """
     lock = read_lock("requirements.lock")
 
     assert name in lock, "not locked: run `make lock`"
-    assert declared()[name].specifier.contains(lock[name].version, prereleases=True), "out of range: run `make lock`"
+    assert declared()[name].specifier.contains(lock[name].version, prereleases=True), (
+        "out of range: run `make lock`"
+    )
     assert lock[name].hashes > 0
 
 
 def test_the_lock_was_compiled_from_what_is_declared_now():
-    """What the lock calls directly required is what environment.yml declares: nothing left over, nothing new."""
+    """What the lock calls directly required is what environment.yml declares: nothing left over,
+    nothing new.
+    """
     direct = {name for name, pin in read_lock("requirements.lock").items() if DIRECT in pin.origins}
 
     assert direct == set(declared()), "run `make lock`"
@@ -69,7 +75,9 @@ def test_the_lock_was_compiled_from_what_is_declared_now():
 
 @pytest.mark.parametrize("name", [*LOCKS, CLIENTS, AUDIT])
 def test_a_lock_holds_pins_hashes_and_comments_only(name):
-    """A lock names no index, host, find-links folder, URL or file, so it installs from whatever the user's pip uses."""
+    """A lock names no index, host, find-links folder, URL or file, so it installs from whatever the
+    user's pip uses.
+    """
     for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
         assert any(form.fullmatch(line) for form in (PIN, HASH, VIA, HEADER)), line
         assert "://" not in line
@@ -87,7 +95,9 @@ def test_every_locked_package_has_a_hash(name):
 
 @pytest.mark.parametrize("added", ["requirements-deploy.lock", "requirements-dev.lock"])
 def test_the_locks_agree_on_the_packages_they_share(added):
-    """Adding the tools for deployment or development changes no version of what was installed before."""
+    """Adding the tools for deployment or development changes no version of what was installed
+    before.
+    """
     tools = read_lock(added)
     for name in LOCKS[: LOCKS.index(added)]:
         before = read_lock(name)
@@ -99,8 +109,15 @@ def test_the_locks_agree_on_the_packages_they_share(added):
 
 
 CLEAN = {"name": "click", "version": "8.5.1", "vulns": []}
-FOUND = {"name": "werkzeug", "version": "3.1.9", "vulns": [{"id": "PYSEC-1", "fix_versions": ["9.9"], "aliases": []}]}
-SKIPPED = {"name": "blinker", "skip_reason": "Dependency not found on PyPI and could not be audited: blinker (1.9.0)"}
+FOUND = {
+    "name": "werkzeug",
+    "version": "3.1.9",
+    "vulns": [{"id": "PYSEC-1", "fix_versions": ["9.9"], "aliases": []}],
+}
+SKIPPED = {
+    "name": "blinker",
+    "skip_reason": "Dependency not found on PyPI and could not be audited: blinker (1.9.0)",
+}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +130,9 @@ SKIPPED = {"name": "blinker", "skip_reason": "Dependency not found on PyPI and c
     ],
 )
 def test_the_audit_takes_no_silence_for_a_yes(packages, sentence):
-    """pip-audit skips what it cannot look up and then finds nothing known; here that is a failure that says so."""
+    """pip-audit skips what it cannot look up and then finds nothing known; here that is a failure
+    that says so.
+    """
     (said,) = verdict(json.dumps({"dependencies": packages, "fixes": []})) or [""]
     assert said.startswith(sentence)
     assert bool(said) == bool(sentence)

@@ -21,14 +21,20 @@ def run_example(module, folder):
     """Run an example in an empty folder, as its own process, with the repository importable."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     done = subprocess.run(
-        [sys.executable, "-m", module], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", module],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize(
-    ("module", "artifacts"), [("examples.breast_cancer", "artifacts"), ("examples.diabetes_svr", "artifacts-diabetes")]
+    ("module", "artifacts"),
+    [("examples.breast_cancer", "artifacts"), ("examples.diabetes_svr", "artifacts-diabetes")],
 )
 def test_each_example_trains_and_saves_what_the_service_needs(module, artifacts, tmp_path):
     """It runs without a warning, and what it saved explains the rows that it saved."""
@@ -56,13 +62,19 @@ def checkout(tmp_path):
 
 
 def test_serve_shows_predictions_with_reasons_and_stays_until_ctrl_c(checkout):
-    """What `make serve` prints is what the service answers, its curl line works, and Ctrl-C ends it with code 0."""
+    """What `make serve` prints is what the service answers, its curl line works, and Ctrl-C ends it
+    with code 0.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     environment = {**os.environ, "PORT": port, "HOST": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
     serve = subprocess.Popen(
-        [sys.executable, "-m", "examples.serve"], cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "examples.serve"],
+        cwd=checkout,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         printed = ""
@@ -71,7 +83,9 @@ def test_serve_shows_predictions_with_reasons_and_stays_until_ctrl_c(checkout):
             assert line, f"serve ended early after: {printed}"
             printed += line
         curl = next(line for line in printed.splitlines() if "curl" in line).split()
-        answer = json.loads(subprocess.run(curl, cwd=checkout, capture_output=True, check=True, timeout=60).stdout)
+        answer = json.loads(
+            subprocess.run(curl, cwd=checkout, capture_output=True, check=True, timeout=60).stdout
+        )
         importances = np.array(answer["local_importance_values"])
         assert importances.shape == (2, 4, 30)
         assert len(re.findall(r"row \d: [01] \((?:malignant|benign)\): \w+", printed)) == 4

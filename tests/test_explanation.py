@@ -6,8 +6,12 @@ from service.scoring import LocalImportances
 
 # Two classes, two rows, three features; feature "c" pushes down.
 VALUES = np.array([[[0.1, 0.2, -0.9], [0.3, 0.0, -0.3]], [[-0.1, -0.2, 0.9], [-0.3, 0.0, 0.5]]])
-CLASSIFIER = LocalImportances(VALUES, np.array([0.4, 0.6]), ["a", "b", "c"], ["no", "yes"], "kernel", "probability")
-REGRESSOR = LocalImportances(VALUES[0], np.array(7.0), ["a", "b", "c"], None, "linear", "prediction")
+CLASSIFIER = LocalImportances(
+    VALUES, np.array([0.4, 0.6]), ["a", "b", "c"], ["no", "yes"], "kernel", "probability"
+)
+REGRESSOR = LocalImportances(
+    VALUES[0], np.array(7.0), ["a", "b", "c"], None, "linear", "prediction"
+)
 
 
 def test_local_values_names_and_counts_are_those_of_the_importances():
@@ -15,7 +19,11 @@ def test_local_values_names_and_counts_are_those_of_the_importances():
     local = LocalExplanation(CLASSIFIER)
     assert local.local_importance_values == VALUES.tolist()
     assert (local.num_classes, local.num_examples, local.num_features) == (2, 2, 3)
-    assert (local.expected_values, local.classes, local.features) == ([0.4, 0.6], ["no", "yes"], ["a", "b", "c"])
+    assert (local.expected_values, local.classes, local.features) == (
+        [0.4, 0.6],
+        ["no", "yes"],
+        ["a", "b", "c"],
+    )
     regression = LocalExplanation(REGRESSOR)
     assert regression.local_importance_values == VALUES[0].tolist()
     assert (regression.num_classes, regression.num_examples, regression.num_features) == (1, 2, 3)
@@ -23,9 +31,14 @@ def test_local_values_names_and_counts_are_those_of_the_importances():
 
 
 def test_local_ranks_go_from_what_pushes_up_to_what_pushes_down():
-    """Signed values, highest first, names and values in the same order; top_k cuts the last axis."""
+    """Signed values, highest first, names and values in the same order; top_k cuts the last
+    axis.
+    """
     local = LocalExplanation(CLASSIFIER)
-    assert local.get_ranked_local_names() == [[["b", "a", "c"], ["a", "b", "c"]], [["c", "a", "b"], ["c", "b", "a"]]]
+    assert local.get_ranked_local_names() == [
+        [["b", "a", "c"], ["a", "b", "c"]],
+        [["c", "a", "b"], ["c", "b", "a"]],
+    ]
     assert local.get_ranked_local_values(top_k=1) == [[[0.2], [0.3]], [[0.9], [0.5]]]
     assert LocalExplanation(REGRESSOR).get_ranked_local_names(top_k=2) == [["b", "a"], ["a", "b"]]
 
@@ -38,9 +51,13 @@ def test_global_importance_is_the_mean_magnitude_per_class_and_then_over_classes
     assert explanation.get_ranked_global_names() == ["c", "a", "b"]
     np.testing.assert_allclose(explanation.get_ranked_global_values(top_k=2), [0.65, 0.2])
     assert explanation.get_ranked_per_class_names(top_k=1) == [["c"], ["c"]]
-    np.testing.assert_allclose(explanation.get_ranked_per_class_values(top_k=2), [[0.6, 0.2], [0.7, 0.2]])
+    np.testing.assert_allclose(
+        explanation.get_ranked_per_class_values(top_k=2), [[0.6, 0.2], [0.7, 0.2]]
+    )
     assert explanation.get_feature_importance_dict(top_k=2) == pytest.approx({"c": 0.65, "a": 0.2})
-    np.testing.assert_allclose(GlobalExplanation(REGRESSOR).global_importance_values, [0.2, 0.1, 0.6])
+    np.testing.assert_allclose(
+        GlobalExplanation(REGRESSOR).global_importance_values, [0.2, 0.1, 0.6]
+    )
 
 
 def test_a_senseless_top_k_is_refused():

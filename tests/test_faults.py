@@ -49,7 +49,8 @@ def faulty(folder):
 def alone(folder, tmp_path_factory):
     """One worker that takes four requests at once and gives them a second."""
     with serving(
-        tmp_path_factory.mktemp("alone"), **settings(folder, WORKERS="1", SLOTS="4", DEADLINE_SECONDS="1")
+        tmp_path_factory.mktemp("alone"),
+        **settings(folder, WORKERS="1", SLOTS="4", DEADLINE_SECONDS="1"),
     ) as running:
         yield running
 
@@ -105,7 +106,9 @@ def asking(faulty, folder):
 
 
 def test_a_killed_worker_takes_only_its_own_request_with_it(faulty, folder, asking):
-    """SIGKILL in the middle of a request: its client is hung up on, nobody else notices, a new worker takes over."""
+    """SIGKILL in the middle of a request: its client is hung up on, nobody else notices, a new
+    worker takes over.
+    """
     before = workers(faulty)
     lost = asking("sleep 20")
     wait_until(lambda: is_busy(folder))
@@ -125,13 +128,17 @@ def test_a_killed_worker_takes_only_its_own_request_with_it(faulty, folder, aski
 
 
 def test_idle_connections_keep_nobody_from_an_answer(alone, faulty):
-    """More silent connections than all workers have threads: health and scores are answered at once."""
+    """More silent connections than all workers have threads: health and scores are answered at
+    once.
+    """
     for service in (alone, faulty):
         with ExitStack() as stack:
             for _ in range(3 * 2 * THREADS):
                 stack.enter_context(connected(service))
             time.sleep(0.2)  # all of them are accepted
-            answers = [quick(service, *ask) for ask in (("GET", "/ping"), ("POST", "/score", "pid")) * 5]
+            answers = [
+                quick(service, *ask) for ask in (("GET", "/ping"), ("POST", "/score", "pid")) * 5
+            ]
         assert answers == [200] * 10
 
 
@@ -146,15 +153,22 @@ def quick(service, method, path, body=None, seconds=3):
 
 
 def test_answered_clients_that_do_not_go_hold_nobody_up(alone):
-    """Clients that keep their end open after the last answer: nobody waits for each of them to go."""
+    """Clients that keep their end open after the last answer: nobody waits for each of them to
+    go.
+    """
     with ExitStack() as stack:
-        clients = [stack.enter_context(connected(alone, b"GET / HTTP/1.0\r\n\r\n")) for _ in range(THREADS - 1)]
+        clients = [
+            stack.enter_context(connected(alone, b"GET / HTTP/1.0\r\n\r\n"))
+            for _ in range(THREADS - 1)
+        ]
         assert quick(alone, "GET", "/ping", seconds=6) == 200
         assert all(b"Healthy" in received(client) for client in clients)
 
 
 def test_a_client_that_hangs_up_costs_one_answer(faulty, folder, asking):
-    """Whoever goes while the answer is computed is not missed: no worker dies, no error is logged."""
+    """Whoever goes while the answer is computed is not missed: no worker dies, no error is
+    logged.
+    """
     before, logged = workers(faulty), len(faulty.log())
     body = b"sleep 0.5"
     with connected(faulty, HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body):
@@ -178,7 +192,9 @@ def drip(client, text, stop):
 
 
 def test_headers_that_drip_are_hung_up_on(faulty):
-    """More slow clients than there are threads: each is cut off, and health is answered right after."""
+    """More slow clients than there are threads: each is cut off, and health is answered right
+    after.
+    """
     stop = threading.Event()
     n_clients = 3 * THREADS
     with ExitStack() as stack, ThreadPoolExecutor(n_clients) as pool:
@@ -195,7 +211,10 @@ def test_headers_that_drip_are_hung_up_on(faulty):
 def test_a_body_that_drips_is_refused(faulty):
     """408 with what was expected; the connection ends."""
     stop = threading.Event()
-    with connected(faulty, HEAD + b"Content-Length: 1000\r\n\r\n") as client, ThreadPoolExecutor(1) as pool:
+    with (
+        connected(faulty, HEAD + b"Content-Length: 1000\r\n\r\n") as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
         pool.submit(drip, client, b"x" * 1000, stop)
         answer = received(client)
         stop.set()
@@ -214,7 +233,9 @@ def test_a_body_cut_short_is_refused(faulty):
     assert faulty.score("pid").status == 200
 
 
-@pytest.mark.parametrize("chunks", [b"zz\r\n[[1]]\r\n0\r\n\r\n", b"5\r\n[[1]]XX0\r\n\r\n"], ids=["size", "end"])
+@pytest.mark.parametrize(
+    "chunks", [b"zz\r\n[[1]]\r\n0\r\n\r\n", b"5\r\n[[1]]XX0\r\n\r\n"], ids=["size", "end"]
+)
 def test_a_chunk_that_is_no_chunk_is_the_clients_mistake(faulty, chunks):
     """400, not 500."""
     with connected(faulty, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks) as client:
@@ -226,7 +247,11 @@ def test_a_chunk_that_is_no_chunk_is_the_clients_mistake(faulty, chunks):
 GET = b"GET /ping HTTP/1.1\r\nHost: here\r\n"
 NO_HTTP = {
     "no request": (b"GARBAGE 4711\r\n\r\n", 400, "HTTP/1.1"),
-    "the rest of a body": (HEAD + b"Content-Length: 3\r\n\r\npid[[4711.5, 1]]\r\n\r\n", 400, "Content-Length"),
+    "the rest of a body": (
+        HEAD + b"Content-Length: 3\r\n\r\npid[[4711.5, 1]]\r\n\r\n",
+        400,
+        "Content-Length",
+    ),
     "a long line": (b"GET /score?" + b"4711" * 2000 + b" HTTP/1.1\r\n\r\n", 414, "body of a POST"),
     "a long header": (GET + b"X-Long: " + b"4711" * 4000 + b"\r\n\r\n", 431, "shorter"),
     "a header with a space": (GET + b"X 4711: 1\r\n\r\n", 400, "malformed"),
@@ -237,7 +262,9 @@ NO_HTTP = {
 
 @pytest.mark.parametrize("name", NO_HTTP)
 def test_what_is_no_http_is_refused_like_all_else(faulty, name):
-    """JSON with an id, one line of the log under it, a place in the metrics; what came is repeated nowhere."""
+    """JSON with an id, one line of the log under it, a place in the metrics; what came is repeated
+    nowhere.
+    """
     sent, status, says = NO_HTTP[name]
     counted = f'scoring_requests_total{{code="{status}",route="unreadable"}}'
     before, logged = count(faulty, counted), len(faulty.log())
@@ -249,8 +276,16 @@ def test_what_is_no_http_is_refused_like_all_else(faulty, name):
     assert b"Content-Type: application/json" in head
     assert says in strict(body)["message"]
     (request_id,) = re.findall(rb"X-Request-Id: (\w{32})", head.split(b"HTTP/1.1 %d " % status)[-1])
-    (line,) = [line for line in map(strict, faulty.log()[logged:].splitlines()) if line.get("route") == "unreadable"]
-    assert (line["request_id"], line["status"], line["client"]) == (request_id.decode(), status, "127.0.0.1")
+    (line,) = [
+        line
+        for line in map(strict, faulty.log()[logged:].splitlines())
+        if line.get("route") == "unreadable"
+    ]
+    assert (line["request_id"], line["status"], line["client"]) == (
+        request_id.decode(),
+        status,
+        "127.0.0.1",
+    )
     assert b"4711" not in body
     assert "4711" not in faulty.log()[logged:]
     assert count(faulty, counted) == before + 1
@@ -259,13 +294,21 @@ def test_what_is_no_http_is_refused_like_all_else(faulty, name):
 def count(service, sample):
     """The value of one sample of the metrics; 0 before it is there."""
     lines = service.ask("GET", "/metrics").body.decode().splitlines()
-    return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{sample} ")), 0.0)
+    return next(
+        (float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{sample} ")), 0.0
+    )
 
 
-@pytest.mark.parametrize("header", [b"SCRIPT_NAME: /x", b"PATH_INFO: /score", b"X-Forwarded-Proto: x"])
+@pytest.mark.parametrize(
+    "header", [b"SCRIPT_NAME: /x", b"PATH_INFO: /score", b"X-Forwarded-Proto: x"]
+)
 def test_headers_of_proxies_change_nothing(faulty, header):
-    """From this machine too, where a proxy beside the service is: none is a failure, none leads to another route."""
-    with connected(faulty, GET + header + b"\r\nX-Forwarded-Ssl: on\r\nConnection: close\r\n\r\n") as client:
+    """From this machine too, where a proxy beside the service is: none is a failure, none leads to
+    another route.
+    """
+    with connected(
+        faulty, GET + header + b"\r\nX-Forwarded-Ssl: on\r\nConnection: close\r\n\r\n"
+    ) as client:
         assert b"HTTP/1.1 200 OK" in received(client)
 
 
@@ -285,25 +328,34 @@ def test_what_is_no_number_is_null(faulty):
     """NaN and infinity in an answer: strict JSON."""
     answer = faulty.score("nan")
     assert answer.status == 200
-    assert answer.json() == {"predictions": [None, None, 1.0], "local_importance_values": [[None, 2.0]]}
+    assert answer.json() == {
+        "predictions": [None, None, 1.0],
+        "local_importance_values": [[None, 2.0]],
+    }
 
 
 # Work that takes too long, or is too much
 
 
 def test_a_model_slower_than_the_deadline_is_a_504(alone):
-    """In one piece the answer is late, between pieces it ends; both say so, and the threads are free for others."""
+    """In one piece the answer is late, between pieces it ends; both say so, and the threads are
+    free for others.
+    """
     with ThreadPoolExecutor(4) as pool:
         late = list(pool.map(alone.score, ["sleep 1.2", "pieces 20", "pieces 20", "pieces 20"]))
         after = list(pool.map(alone.score, ["pid"] * 4))
 
     assert [answer.status for answer in late] == [504] * 4
-    assert all("longer than 1 seconds; send fewer rows" in answer.json()["message"] for answer in late)
+    assert all(
+        "longer than 1 seconds; send fewer rows" in answer.json()["message"] for answer in late
+    )
     assert [answer.status for answer in after] == [200] * 4
 
 
 def test_more_than_is_allowed_in_flight_is_turned_away_at_once(alone):
-    """429 with Retry-After while the others are computed, and health is answered; afterwards there is room again."""
+    """429 with Retry-After while the others are computed, and health is answered; afterwards there
+    is room again.
+    """
     with ThreadPoolExecutor(4) as pool:
         others = [pool.submit(alone.score, "sleep 3") for _ in range(4)]
         wait_until(lambda: alone.score("pid").status == 429)
@@ -327,7 +379,9 @@ def n_answers_during(service, work):
 
 
 def test_health_is_answered_while_the_interpreter_is_held(faulty):
-    """Ten times 0.3 s without a word in one worker: the other answers, most questions without waiting for any."""
+    """Ten times 0.3 s without a word in one worker: the other answers, most questions without
+    waiting for any.
+    """
     assert n_answers_during(faulty, "hold 3") > 20
 
 
@@ -340,8 +394,12 @@ def test_health_is_answered_while_one_worker_computes(alone):
 
 
 def test_sigterm_under_load_fails_nobody(folder, tmp_path):
-    """Readiness turns 503 first; clients that then go elsewhere lose nothing, nor does a longer one; exit 0."""
-    with serving(tmp_path, **settings(folder, DRAIN_SECONDS="2", SLOTS="8", THREADS="32", MAX_IN_FLIGHT="28")) as busy:
+    """Readiness turns 503 first; clients that then go elsewhere lose nothing, nor does a longer
+    one; exit 0.
+    """
+    with serving(
+        tmp_path, **settings(folder, DRAIN_SECONDS="2", SLOTS="8", THREADS="32", MAX_IN_FLIGHT="28")
+    ) as busy:
         gone = threading.Event()
         with ThreadPoolExecutor(10) as pool:
             (folder / "busy").unlink(missing_ok=True)
@@ -374,7 +432,9 @@ def test_what_cannot_be_finished_before_the_end_is_refused_and_not_cut(folder, t
 
 
 def post_until(gone, service, keeps):
-    """Post again and again, over one kept connection or a new one each time; return the statuses."""
+    """Post again and again, over one kept connection or a new one each time; return the
+    statuses.
+    """
     statuses = []
     connection = HTTPConnection("127.0.0.1", service.port, timeout=30)
     while not gone.is_set():
@@ -402,7 +462,17 @@ def test_full_temporary_folders_stop_nothing(folder, tmp_path):
     tiny = tmp_path / "tiny"
     tiny.mkdir()
     in_own_mounts = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FILL, "sh")
-    with serving(tmp_path, under=in_own_mounts, **settings(folder, TMPDIR=str(tiny), WORKERS="1")) as cramped:
-        assert [cramped.score("x" * 100_000 if n == 2 else "pid").status for n in range(4)] == [200, 200, 500, 200]
-        assert b'scoring_requests_total{code="200",route="/score"} 3.0' in cramped.ask("GET", "/metrics").body
+    with serving(
+        tmp_path, under=in_own_mounts, **settings(folder, TMPDIR=str(tiny), WORKERS="1")
+    ) as cramped:
+        assert [cramped.score("x" * 100_000 if n == 2 else "pid").status for n in range(4)] == [
+            200,
+            200,
+            500,
+            200,
+        ]
+        assert (
+            b'scoring_requests_total{code="200",route="/score"} 3.0'
+            in cramped.ask("GET", "/metrics").body
+        )
         assert len(workers(cramped)) == 1

@@ -44,7 +44,9 @@ ODD = pd.DataFrame(
         "objects": pd.Series([True, None], dtype=object),
         "level": pd.Categorical([1, 2]),
         "data": ["a", None],
-        "zoned": pd.to_datetime(["2024-01-05T10:00Z", "2024-07-05T10:00Z"]).tz_convert("Europe/Berlin"),
+        "zoned": pd.to_datetime(["2024-01-05T10:00Z", "2024-07-05T10:00Z"]).tz_convert(
+            "Europe/Berlin"
+        ),
         "days": pd.to_datetime(["2024-01-05", None]).astype("datetime64[s]"),
     }
 )
@@ -82,38 +84,57 @@ def bodies_of(frame):
         lambda n: st.integers(0, min(8, len(frame)) - n).map(lambda i: frame.iloc[i : i + n])
     )
     orients = st.sampled_from(["columns", "records", "split", "values"])
-    forms = st.tuples(rows, orients).map(lambda drawn: drawn[0].to_json(orient=drawn[1], date_format="iso"))
-    lists = rows.map(
-        lambda part: json.dumps({k: list(v.values()) for k, v in json.loads(part.to_json(date_format="iso")).items()})
+    forms = st.tuples(rows, orients).map(
+        lambda drawn: drawn[0].to_json(orient=drawn[1], date_format="iso")
     )
-    wrapped = st.tuples(st.sampled_from(WRAPPERS), forms).map(lambda drawn: f'{{"{drawn[0]}":{drawn[1]}}}')
+    lists = rows.map(
+        lambda part: json.dumps(
+            {k: list(v.values()) for k, v in json.loads(part.to_json(date_format="iso")).items()}
+        )
+    )
+    wrapped = st.tuples(st.sampled_from(WRAPPERS), forms).map(
+        lambda drawn: f'{{"{drawn[0]}":{drawn[1]}}}'
+    )
     return forms | lists | wrapped
 
 
 def csv_of(frame):
     """Some rows as CSV, with and without a header."""
-    return st.tuples(st.integers(1, 3), st.booleans()).map(lambda n: frame[: n[0]].to_csv(index=False, header=n[1]))
+    return st.tuples(st.integers(1, 3), st.booleans()).map(
+        lambda n: frame[: n[0]].to_csv(index=False, header=n[1])
+    )
 
 
 def tensors_of(frame):
     """A tensor for each column of a row."""
     records = json.loads(frame[:8].to_json(orient="records", date_format="iso"))
-    as_tensors = lambda record: [  # noqa: E731
-        {"name": name, "shape": [1], "datatype": "BOOL" if isinstance(value, bool) else "FP64", "data": [value]}
+    as_tensors = lambda record: [
+        {
+            "name": name,
+            "shape": [1],
+            "datatype": "BOOL" if isinstance(value, bool) else "FP64",
+            "data": [value],
+        }
         for name, value in record.items()
     ]
-    return st.sampled_from([json.dumps({"id": "1", "inputs": as_tensors(record)}) for record in records])
+    return st.sampled_from(
+        [json.dumps({"id": "1", "inputs": as_tensors(record)}) for record in records]
+    )
 
 
 def check_accepted(matrix, schema):
-    """What was accepted is written as JSON and read back the same, and the model's frame can be made of it."""
+    """What was accepted is written as JSON and read back the same, and the model's frame can be
+    made of it.
+    """
     again = parse(json.dumps(schema.records(matrix), allow_nan=False), schema)
     assert pd.DataFrame(again).equals(pd.DataFrame(matrix))
     schema.model_rows(matrix)
 
 
 def read(body, schema):
-    """Whether a body was accepted, which is then checked; any other exception than a PayloadError passes through."""
+    """Whether a body was accepted, which is then checked; any other exception than a PayloadError
+    passes through.
+    """
     try:
         matrix = parse(body, schema)
     except PayloadError:
@@ -124,7 +145,9 @@ def read(body, schema):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_parser_refuses_or_reads_exactly(name, counts):
-    """A body is a PayloadError or rows that survive being written and read again; bodies of both kinds are made."""
+    """A body is a PayloadError or rows that survive being written and read again; bodies of both
+    kinds are made.
+    """
     frame, schema = SCHEMAS[name]
     outcomes = Counter()
 
@@ -189,7 +212,12 @@ def test_options_are_refused_or_read(counts):
     """Whatever stands in a query or under 'parameters' is a request or a PayloadError."""
     leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
     flags = st.sampled_from(["true", "false", "1", "0", "True", 1, 0, True, False, "²", "10**9"])
-    values = flags | leaves | st.lists(leaves) | st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=1))
+    values = (
+        flags
+        | leaves
+        | st.lists(leaves)
+        | st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=1))
+    )
     asked = st.dictionaries(st.sampled_from(OPTIONS) | st.text(max_size=8), values, max_size=6)
     outcomes = Counter()
 
@@ -218,7 +246,9 @@ def application(request):
         environment.setenv("AZUREML_MODEL_DIR", str(folder))
         app = create_app(Settings(entry_script=ROOT / "score.py"))
     frame = (
-        FRAME if request.param.startswith("mixed") else getattr(request.getfixturevalue(request.param), "rows", IRIS)
+        FRAME
+        if request.param.startswith("mixed")
+        else getattr(request.getfixturevalue(request.param), "rows", IRIS)
     )
     return SimpleNamespace(name=request.param, client=app.test_client(), frame=frame)
 
@@ -232,10 +262,14 @@ ROUTES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # pytest forgets the service's own filter
+@pytest.mark.filterwarnings(
+    "ignore:X does not have valid feature names"
+)  # pytest forgets the service's own filter
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_body_is_the_services_failure(application, route, counts):
-    """The whole application answers every body with 200 or 400, in JSON that a strict parser takes."""
+    """The whole application answers every body with 200 or 400, in JSON that a strict parser
+    takes.
+    """
     content_type = "text/csv" if route == "/invocations" else JSON
     statuses = Counter()
 
@@ -267,19 +301,32 @@ CHECKS = [  # schemathesis'
 
 @pytest.mark.parametrize("running", ["service", "regressor_service"])
 def test_no_answer_is_undocumented(running, request, tmp_path, capfd):
-    """schemathesis finds no 5xx, and no status, content type, header or form of an answer that is not in the document.
+    """schemathesis finds no 5xx, and no status, content type, header or form of an answer that is
+    not in the document.
 
-    It makes requests from the document, good ones and bad ones, the same ones in every run. The long run has those that
-    it derives from each part of the document too.
+    It makes requests from the document, good ones and bad ones, the same ones in every run. The
+    long run has those that it derives from each part of the document too.
     """
     service = request.getfixturevalue(running)
     phases = "examples,coverage,fuzzing" if BODIES > 50_000 else "examples,fuzzing"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{service.address}/swagger.json"]
-    options = ["--checks", ",".join(CHECKS), "--phases", phases, "--max-examples", str(max(40, BODIES // 400))]
+    options = [
+        "--checks",
+        ",".join(CHECKS),
+        "--phases",
+        phases,
+        "--max-examples",
+        str(max(40, BODIES // 400)),
+    ]
     same = ["--generation-deterministic", "--continue-on-failure"]
 
     done = subprocess.run(
-        [*command, *options, *same], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False
+        [*command, *options, *same],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
     )
 
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

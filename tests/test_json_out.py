@@ -30,10 +30,14 @@ from service.web.json_out import strict_json
 def test_results_become_strict_json(value, text):
     """Each kind of result has its form in JSON, and NaN is null wherever it stands."""
     assert strict_json(value) == text
-    assert strict_json({"next to a NaN": value, "": math.nan}) == f'{{"next to a NaN":{text},"":null}}'
+    assert (
+        strict_json({"next to a NaN": value, "": math.nan}) == f'{{"next to a NaN":{text},"":null}}'
+    )
 
 
-@pytest.mark.parametrize("value", [object(), b"bytes", {1, 2}, 1j, np.array([1j]), np.timedelta64(1, "ns")])
+@pytest.mark.parametrize(
+    "value", [object(), b"bytes", {1, 2}, 1j, np.array([1j]), np.timedelta64(1, "ns")]
+)
 def test_what_json_cannot_express_is_refused(value):
     """No value is passed off as something that it is not."""
     with pytest.raises(TypeError, match="which JSON cannot express"):

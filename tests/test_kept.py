@@ -23,7 +23,9 @@ def test_a_thing_is_made_once_for_all_threads():
 
 
 def test_memory_is_bounded_and_what_was_used_last_stays(monkeypatch):
-    """The thing that was not asked for longest goes first; one that is too large alone is kept while it is the last."""
+    """The thing that was not asked for longest goes first; one that is too large alone is kept
+    while it is the last.
+    """
     monkeypatch.setattr(kept, "MOST_BYTES", 100)
     made = []
 

@@ -12,7 +12,9 @@ from service.web.limits import Deadline, Gate
 
 
 def test_a_deadline_passes_once_its_time_is_over():
-    """Before, checking does nothing; after, it raises with the seconds that were given, and none are left."""
+    """Before, checking does nothing; after, it raises with the seconds that were given, and none
+    are left.
+    """
     Deadline(60).check()
     over = Deadline(0)
     assert over.left == 0
@@ -21,7 +23,9 @@ def test_a_deadline_passes_once_its_time_is_over():
 
 
 def test_the_end_of_the_process_comes_before_the_deadline():
-    """What has time left by its own deadline is refused as what it is, also while it waits for a slot."""
+    """What has time left by its own deadline is refused as what it is, also while it waits for a
+    slot.
+    """
     ends = [math.inf]
     request = Deadline(60, lambda: ends[0])
     request.check()
@@ -49,7 +53,9 @@ def test_the_gate_turns_one_too_many_away_and_has_room_again():
 
 
 def test_who_waits_for_a_slot_waits_until_the_deadline():
-    """The one slot is taken: a request whose time is over is refused, and leaves its place; then one computes."""
+    """The one slot is taken: a request whose time is over is refused, and leaves its place; then
+    one computes.
+    """
     gate = Gate(in_flight=2, slots=1)
     with gate.entered(Deadline(60)):
         for _ in range(3):
@@ -60,7 +66,9 @@ def test_who_waits_for_a_slot_waits_until_the_deadline():
 
 
 def test_slots_go_to_those_who_have_waited_longest():
-    """Whoever leaves and comes again at once, as a busy client does, stands behind those who were there before."""
+    """Whoever leaves and comes again at once, as a busy client does, stands behind those who were
+    there before.
+    """
     gate, order = Gate(in_flight=8, slots=1), []
 
     def enter(name):

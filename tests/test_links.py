@@ -26,17 +26,23 @@ def platt(model):
 @pytest.mark.parametrize("model", [SVC, NuSVC])
 def test_the_coupling_stops_where_libsvm_stops(model, n_classes):
     """On thousands of rows, near and far: the same probabilities to 1e-12."""
-    X, y = make_classification(300, 8, n_informative=6, n_classes=n_classes, n_clusters_per_class=1, random_state=0)
+    X, y = make_classification(
+        300, 8, n_informative=6, n_classes=n_classes, n_clusters_per_class=1, random_state=0
+    )
     options = {"nu": 0.2} if model is NuSVC else {}
     machine = model(probability=True, decision_function_shape="ovo", random_state=0, **options)
     fitted(machine, X, y)
     rows = np.random.default_rng(0).normal(size=(5000, 8)) * np.geomspace(0.1, 30, 5000)[:, None]
     margins = machine.decision_function(rows).reshape(len(rows), -1)
-    np.testing.assert_allclose(platt(machine)(margins), machine.predict_proba(rows), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        platt(machine)(margins), machine.predict_proba(rows), rtol=0, atol=1e-12
+    )
 
 
 def test_the_coupling_of_two_classes_is_not_the_sigmoid():
-    """libsvm's iteration ends early: a plain sigmoid would miss the served probabilities by thousandths."""
+    """libsvm's iteration ends early: a plain sigmoid would miss the served probabilities by
+    thousandths.
+    """
     X, y = make_classification(300, 8, random_state=0)
     machine = fitted(SVC(probability=True, random_state=0), X, y)
     sigmoid = 1 / (1 + np.exp(-machine._probA * machine.decision_function(X) + machine._probB))
@@ -47,9 +53,13 @@ def test_the_coupling_of_two_classes_is_not_the_sigmoid():
 def test_ten_classes_are_coupled_too():
     """Forty-five pairs, on the digits."""
     X, y = load_digits(return_X_y=True)
-    machine = fitted(SVC(probability=True, decision_function_shape="ovo", random_state=0), X[:400], y[:400])
+    machine = fitted(
+        SVC(probability=True, decision_function_shape="ovo", random_state=0), X[:400], y[:400]
+    )
     margins = machine.decision_function(X[400:])
-    np.testing.assert_allclose(platt(machine)(margins), machine.predict_proba(X[400:]), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        platt(machine)(margins), machine.predict_proba(X[400:]), rtol=0, atol=1e-12
+    )
 
 
 def test_a_row_is_coupled_alike_alone_and_among_others():
@@ -72,7 +82,9 @@ class Zero:
 def test_rows_without_any_probability_are_what_scikit_learn_makes_of_them():
     """Calibration falls back to equal shares, one-versus-rest stays at zero."""
     margins = np.ones((2, 3))
-    np.testing.assert_array_equal(Calibrated((Zero(), Zero(), Zero()))(margins), np.full((2, 3), 1 / 3))
+    np.testing.assert_array_equal(
+        Calibrated((Zero(), Zero(), Zero()))(margins), np.full((2, 3), 1 / 3)
+    )
     never = Calibrated((Zero(),))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -14,7 +14,9 @@ from service.web.settings import Settings
 
 @pytest.fixture(scope="module", params=["service", "regressor_service"])
 def documented(request):
-    """A running service with its document: three classes of numbers alone, and a regression of every kind."""
+    """A running service with its document: three classes of numbers alone, and a regression of
+    every kind.
+    """
     running = request.getfixturevalue(request.param)
     return running, running.ask("GET", "/swagger.json").json()
 
@@ -33,10 +35,19 @@ def test_every_example_is_answered(documented):
     examples = {
         path: operations["post"]["requestBody"]["content"]["application/json"]["example"]
         for path, operations in document["paths"].items()
-        if "example" in operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        if "example"
+        in operations.get("post", {})
+        .get("requestBody", {})
+        .get("content", {})
+        .get("application/json", {})
     }
 
-    assert set(examples) == {"/score", "/invocations", "/v1/models/model:predict", "/v1/models/model:explain"}
+    assert set(examples) == {
+        "/score",
+        "/invocations",
+        "/v1/models/model:predict",
+        "/v1/models/model:explain",
+    }
     for path, example in examples.items():
         assert running.ask("POST", path, json.dumps(example)).status == 200
 
@@ -45,7 +56,11 @@ def test_the_columns_are_those_of_the_recorded_schema(regressor_service, mixed_r
     """Names in the model's order, types, and null where a value may be missing."""
     record = regressor_service.ask("GET", "/swagger.json").json()["components"]["schemas"]["Record"]
 
-    assert list(record["properties"]) == load(mixed_regressor_folder).schema.names == record["required"]
+    assert (
+        list(record["properties"])
+        == load(mixed_regressor_folder).schema.names
+        == record["required"]
+    )
     assert record["properties"] == {
         "age": {"type": ["number", "null"]},
         "children": {"type": ["integer"]},
@@ -57,7 +72,9 @@ def test_the_columns_are_those_of_the_recorded_schema(regressor_service, mixed_r
 
 
 def test_every_route_is_documented_with_its_methods(iris_folder, monkeypatch):
-    """What the application answers and what the document lists are the same; versions of a model are one of them."""
+    """What the application answers and what the document lists are the same; versions of a model
+    are one of them.
+    """
     monkeypatch.setenv("AZUREML_MODEL_DIR", str(iris_folder))
     app = create_app(Settings(entry_script=ROOT / "score.py"))
     answered = {
@@ -69,4 +86,6 @@ def test_every_route_is_documented_with_its_methods(iris_folder, monkeypatch):
 
     paths = app.test_client().get("/swagger.json").json["paths"]
 
-    assert answered == {(path, method) for path, operations in paths.items() for method in operations}
+    assert answered == {
+        (path, method) for path, operations in paths.items() for method in operations
+    }

@@ -1,4 +1,6 @@
-"""What an operator relies on: keys, TLS, ports, request ids, logs, metrics that add up, the same bytes everywhere."""
+"""What an operator relies on: keys, TLS, ports, request ids, logs, metrics that add up, the same
+bytes everywhere.
+"""
 
 import json
 import os
@@ -50,7 +52,12 @@ def rows():
 def gaps_folder(rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gaps")
     model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(rows, rows["age"] > 0.3)
-    save(KernelScoringExplainer(TabularExplainer(model, rows)), folder, exist_ok=True, original_model=model)
+    save(
+        KernelScoringExplainer(TabularExplainer(model, rows)),
+        folder,
+        exist_ok=True,
+        original_model=model,
+    )
     return folder
 
 
@@ -71,7 +78,9 @@ def operated(gaps_folder, keys_file, probe_port, tmp_path_factory):
     """Two workers with keys, caps and a probe port."""
     settings = {"AUTH_KEYS_FILE": str(keys_file), "MAX_ROWS": "20", "PROBE_PORT": str(probe_port)}
     folder = tmp_path_factory.mktemp("operated")
-    with serving(folder, AZUREML_MODEL_DIR=str(gaps_folder), MAX_CONTENT_LENGTH="5000", **settings) as running:
+    with serving(
+        folder, AZUREML_MODEL_DIR=str(gaps_folder), MAX_CONTENT_LENGTH="5000", **settings
+    ) as running:
         yield running
 
 
@@ -84,8 +93,19 @@ def with_key(service, body, query="", **headers):
 
 @pytest.mark.parametrize("route", SCORING_ROUTES)
 def test_scoring_needs_a_key(operated, route):
-    """Without one, with a wrong one, with another scheme or with one that is no ASCII: 401 that says what to send."""
-    wrong = (None, "Bearer wrong", f"Basic {FIRST}", FIRST, "Bearer", f"Bearer {FIRST}x", "Bearer schlüssel", "\xff")
+    """Without one, with a wrong one, with another scheme or with one that is no ASCII: 401 that
+    says what to send.
+    """
+    wrong = (
+        None,
+        "Bearer wrong",
+        f"Basic {FIRST}",
+        FIRST,
+        "Bearer",
+        f"Bearer {FIRST}x",
+        "Bearer schlüssel",
+        "\xff",
+    )
     for authorization in wrong:
         headers = {} if authorization is None else {"Authorization": authorization}
         answer = operated.ask("POST", route, "[]", **headers)
@@ -96,8 +116,13 @@ def test_scoring_needs_a_key(operated, route):
 
 def test_documents_need_a_key_and_health_never_does(operated):
     """A probe has no key."""
-    assert [operated.ask("GET", route).status for route in HEALTH_ROUTES] == [200] * len(HEALTH_ROUTES)
-    assert [operated.ask("GET", route).status for route in ("/metrics", "/swagger.json")] == [401, 401]
+    assert [operated.ask("GET", route).status for route in HEALTH_ROUTES] == [200] * len(
+        HEALTH_ROUTES
+    )
+    assert [operated.ask("GET", route).status for route in ("/metrics", "/swagger.json")] == [
+        401,
+        401,
+    ]
     assert operated.ask("GET", "/metrics", Authorization=f"bearer {SECOND}").status == 200
 
 
@@ -106,7 +131,10 @@ def test_keys_are_rotated_without_a_restart(operated, keys_file, rows):
     body = rows[:1].to_json()
 
     def statuses():
-        return [operated.score(body, Authorization=f"Bearer {key}").status for key in (FIRST, SECOND, THIRD)]
+        return [
+            operated.score(body, Authorization=f"Bearer {key}").status
+            for key in (FIRST, SECOND, THIRD)
+        ]
 
     assert statuses() == [200, 200, 401]
     keys_file.write_text(f"{SECOND}\n{THIRD}\n", encoding="utf-8")
@@ -133,11 +161,23 @@ def test_caps_on_rows_and_bytes(operated, rows):
 
 
 def test_every_answer_has_a_request_id(operated, rows):
-    """One that is short and printable comes back, another is replaced, none is made up; on refusals too."""
-    asks = [("GET", "/", None), ("GET", "/nowhere", None), ("GET", "/score", None), ("POST", "/score", "[]")]
+    """One that is short and printable comes back, another is replaced, none is made up; on refusals
+    too.
+    """
+    asks = [
+        ("GET", "/", None),
+        ("GET", "/nowhere", None),
+        ("GET", "/score", None),
+        ("POST", "/score", "[]"),
+    ]
     for method, route, body in asks:
-        assert operated.ask(method, route, body, X_Request_Id="mine 1").headers["X-Request-Id"] == "mine 1"
-        assert re.fullmatch("[0-9a-f]{32}", operated.ask(method, route, body).headers["X-Request-Id"])
+        assert (
+            operated.ask(method, route, body, X_Request_Id="mine 1").headers["X-Request-Id"]
+            == "mine 1"
+        )
+        assert re.fullmatch(
+            "[0-9a-f]{32}", operated.ask(method, route, body).headers["X-Request-Id"]
+        )
     for unusable in ("x" * 101, "tab\there", "ümlaut", ""):
         made = operated.ask("GET", "/", X_Request_Id=unusable).headers["X-Request-Id"]
         assert re.fullmatch("[0-9a-f]{32}", made)
@@ -150,14 +190,23 @@ def lines_of(service, request_id):
 
 
 def test_one_line_of_json_for_each_request_and_no_value_in_it(operated, rows):
-    """Route, status, time and rows under the id; nothing of the body, good or bad, nor of the query or the key."""
-    good = with_key(operated, rows[:2].assign(age=MARKER).to_json(), "?top_k=2", X_Request_Id="good")
+    """Route, status, time and rows under the id; nothing of the body, good or bad, nor of the query
+    or the key.
+    """
+    good = with_key(
+        operated, rows[:2].assign(age=MARKER).to_json(), "?top_k=2", X_Request_Id="good"
+    )
     bad = with_key(operated, json.dumps([[f"{MARKER}!", 1, 2]]), X_Request_Id="bad")
     assert (good.status, bad.status) == (200, 400)
     assert str(MARKER) in bad.json()["message"]
 
     (line,), (refused,) = lines_of(operated, "good"), lines_of(operated, "bad")
-    assert (line["method"], line["route"], line["status"], line["rows"]) == ("POST", "/score", 200, 2)
+    assert (line["method"], line["route"], line["status"], line["rows"]) == (
+        "POST",
+        "/score",
+        200,
+        2,
+    )
     assert line["milliseconds"] > 0
     assert (refused["status"], refused["rows"]) == (400, None)
     assert not any(secret in operated.log() for secret in (str(MARKER), "top_k", FIRST))
@@ -178,11 +227,17 @@ def pids(service):
 
 
 def answered_by(service):
-    return {json.loads(line)["process"] for line in service.log().splitlines() if '"/score", "status": 200' in line}
+    return {
+        json.loads(line)["process"]
+        for line in service.log().splitlines()
+        if '"/score", "status": 200' in line
+    }
 
 
 def test_metrics_add_up_over_all_workers_also_when_one_is_killed(operated, gaps_folder, rows):
-    """Requests, rows, missing values and mean importances are those of all that was sent, whoever has answered it."""
+    """Requests, rows, missing values and mean importances are those of all that was sent, whoever
+    has answered it.
+    """
     names = ("scoring_requests_total", "scoring_rows_sum", "scoring_rows_explained_total",
              "scoring_missing_values_total", "scoring_importance_sum_total")  # fmt: skip
     before = {name: metric(operated, name) for name in names}
@@ -190,7 +245,9 @@ def test_metrics_add_up_over_all_workers_also_when_one_is_killed(operated, gaps_
     everything = pd.concat(sent)
     with ThreadPoolExecutor(8) as pool:
         for _ in range(3):  # until both have answered
-            assert {a.status for a in pool.map(lambda part: with_key(operated, part.to_json()), sent)} == {200}
+            assert {
+                a.status for a in pool.map(lambda part: with_key(operated, part.to_json()), sent)
+            } == {200}
     assert pids(operated) <= answered_by(operated)
     os.kill(max(pids(operated)), signal.SIGKILL)
     after = {name: metric(operated, name) for name in names}
@@ -206,8 +263,13 @@ def test_metrics_add_up_over_all_workers_also_when_one_is_killed(operated, gaps_
         labels = f'feature="{feature}"'
         assert added("scoring_importance_sum_total", labels) == pytest.approx(importance, rel=1e-12)
         assert added("scoring_missing_values_total", labels) == missing[feature]
-        total, n_rows = after["scoring_importance_sum_total"][labels], after["scoring_rows_explained_total"][""]
-        assert metric(operated, "scoring_importance_mean")[labels] == pytest.approx(total / n_rows, rel=1e-12)
+        total, n_rows = (
+            after["scoring_importance_sum_total"][labels],
+            after["scoring_rows_explained_total"][""],
+        )
+        assert metric(operated, "scoring_importance_mean")[labels] == pytest.approx(
+            total / n_rows, rel=1e-12
+        )
     assert list(metric(operated, "scoring_model_info").values()) == [1.0]
 
 
@@ -226,7 +288,12 @@ def test_two_services_share_a_port(gaps_folder, tmp_path, rows):
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         folder.mkdir()
-    settings = {"AZUREML_MODEL_DIR": str(gaps_folder), "PORT": port, "REUSE_PORT": "1", "WORKERS": "1"}
+    settings = {
+        "AZUREML_MODEL_DIR": str(gaps_folder),
+        "PORT": port,
+        "REUSE_PORT": "1",
+        "WORKERS": "1",
+    }
     with serving(folders[0], **settings) as first:
         with serving(folders[1], **settings) as second:
             assert {first.score(rows[:1].to_json()).status for _ in range(60)} == {200}
@@ -235,20 +302,33 @@ def test_two_services_share_a_port(gaps_folder, tmp_path, rows):
 
 
 def test_https_with_a_certificate(gaps_folder, tmp_path, rows):
-    """The certificate is the one that was set; plain HTTP gets no answer of the service; slow handshakes are ended."""
+    """The certificate is the one that was set; plain HTTP gets no answer of the service; slow
+    handshakes are ended.
+    """
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
-    settings = {"TLS_CERT_FILE": str(certificate), "TLS_KEY_FILE": str(key), "SLOW_CLIENT_SECONDS": "1"}
+    settings = {
+        "TLS_CERT_FILE": str(certificate),
+        "TLS_KEY_FILE": str(key),
+        "SLOW_CLIENT_SECONDS": "1",
+    }
     trusted = ssl.create_default_context(cafile=certificate)
     with serving(
-        tmp_path, trusted=trusted, AZUREML_MODEL_DIR=str(gaps_folder), WORKERS="1", THREADS="8", **settings
+        tmp_path,
+        trusted=trusted,
+        AZUREML_MODEL_DIR=str(gaps_folder),
+        WORKERS="1",
+        THREADS="8",
+        **settings,
     ) as secure:
         request = urllib.request.Request(
-            f"https://127.0.0.1:{secure.port}/score", rows[:1].to_json().encode(), {"Content-Type": JSON}
+            f"https://127.0.0.1:{secure.port}/score",
+            rows[:1].to_json().encode(),
+            {"Content-Type": JSON},
         )
         with urllib.request.urlopen(request, context=trusted, timeout=30) as answer:
             assert answer.status == 200
@@ -264,11 +344,17 @@ def test_https_with_a_certificate(gaps_folder, tmp_path, rows):
 # The same bytes
 
 
-def test_the_same_row_gives_the_same_bytes_alone_in_company_and_from_every_worker(breast_cancer, tmp_path):
-    """The documents' model: predictions and importances of a row do not depend on who asks for what beside it."""
+def test_the_same_row_gives_the_same_bytes_alone_in_company_and_from_every_worker(
+    breast_cancer, tmp_path
+):
+    """The documents' model: predictions and importances of a row do not depend on who asks for what
+    beside it.
+    """
     table = load_breast_cancer(as_frame=True).data
     folder = tmp_path / "models"
-    explainer = TabularExplainer(breast_cancer.model, breast_cancer.x_train[:40])  # fewer rows than usual, for speed
+    explainer = TabularExplainer(
+        breast_cancer.model, breast_cancer.x_train[:40]
+    )  # fewer rows than usual, for speed
     save(KernelScoringExplainer(explainer), folder, original_model=breast_cancer.model)
     company = pd.concat([table[:200], breast_cancer.rows, table[200:252]])
     with serving(tmp_path, AZUREML_MODEL_DIR=str(folder), DEADLINE_SECONDS="600") as service:

@@ -19,7 +19,9 @@ def default(service, body):
 def test_explain_false_is_predictions_alone(service, body, default):
     """In each spelling of false; in each of true the answer is the default one."""
     for no in ("false", "0", "False"):
-        assert service.score(body, query=f"?explain={no}").json() == {"predictions": default["predictions"]}
+        assert service.score(body, query=f"?explain={no}").json() == {
+            "predictions": default["predictions"]
+        }
     for yes in ("true", "1", "TRUE"):
         assert service.score(body, query=f"?explain={yes}").json() == default
 
@@ -30,15 +32,21 @@ def test_top_k_names_the_largest_of_the_predicted_class(service, body, default, 
     for k in (1, 3, 4, 999_999_999):
         answer = service.score(body, query=f"?top_k={k}").json()
         assert list(answer) == ["predictions", "local_importance_values", "top_importances"]
-        for row, (predicted, named) in enumerate(zip(answer["predictions"], answer["top_importances"], strict=True)):
+        for row, (predicted, named) in enumerate(
+            zip(answer["predictions"], answer["top_importances"], strict=True)
+        ):
             of_row = values[predicted, row]
             assert [one["importance"] for one in named] == sorted(of_row, key=abs, reverse=True)[:k]
-            assert all(of_row[iris.columns.get_loc(one["feature"])] == one["importance"] for one in named)
+            assert all(
+                of_row[iris.columns.get_loc(one["feature"])] == one["importance"] for one in named
+            )
             assert len(named) == min(k, 4)
 
 
 def test_numbers_beside_the_importances(service, default, iris_model, iris_folder, four_rows):
-    """Standard errors of their shape, expected values to which they add up, and predict_proba's own numbers."""
+    """Standard errors of their shape, expected values to which they add up, and predict_proba's own
+    numbers.
+    """
     query = "?standard_errors=true&expected_values=true&probabilities=true"
     answer = service.score(four_rows.to_json(), query=query).json()
 
@@ -46,10 +54,15 @@ def test_numbers_beside_the_importances(service, default, iris_model, iris_folde
     assert {name: answer[name] for name in default} == default
     assert answer["probabilities"] == iris_model.predict_proba(four_rows).tolist()
     assert answer["expected_values"] == load(iris_folder).expected_values
-    total = np.array(answer["expected_values"]) + np.array(answer["local_importance_values"]).sum(axis=2).T
+    total = (
+        np.array(answer["expected_values"])
+        + np.array(answer["local_importance_values"]).sum(axis=2).T
+    )
     assert np.allclose(total, answer["probabilities"], atol=1e-9)
     found = load(iris_folder).explain_rows(four_rows)
-    assert answer["standard_errors"] == (None if found.standard_errors is None else found.standard_errors.tolist())
+    assert answer["standard_errors"] == (
+        None if found.standard_errors is None else found.standard_errors.tolist()
+    )
 
 
 def test_without_importances_there_can_be_probabilities(service, body, default):
@@ -70,7 +83,10 @@ def test_without_importances_there_can_be_probabilities(service, body, default):
         ("top_k=%C2%B2", "'top_k'"),
         ("topk=3", "'topk': expected one of explain, top_k"),
         ("explain=false&top_k=3", "top_k: expected with an explanation only"),
-        ("explain=false&standard_errors=true", "standard_errors: expected with an explanation only"),
+        (
+            "explain=false&standard_errors=true",
+            "standard_errors: expected with an explanation only",
+        ),
         ("explain=true&explain=false", "'explain': expected it once"),
     ],
 )

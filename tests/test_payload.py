@@ -29,7 +29,9 @@ def same(matrix, expected=EXPECTED):
 
 @pytest.mark.parametrize("orient", ["columns", "records", "split", "values"])
 def test_every_orient_of_pandas_gives_the_same_rows(orient):
-    """What to_json(orient=…) writes is read back exactly: "02139" stays text, null stays missing, dates stay dates."""
+    """What to_json(orient=…) writes is read back exactly: "02139" stays text, null stays missing,
+    dates stay dates.
+    """
     assert same(parse(FRAME.to_json(orient=orient, date_format="iso"), SCHEMA))
 
 
@@ -37,7 +39,12 @@ def test_every_orient_of_pandas_gives_the_same_rows(orient):
 @pytest.mark.parametrize("orient", ["columns", "records", "split", "values"])
 def test_every_wrapper_is_taken_off(wrapper, orient):
     """{"data": rows}, {"instances": rows} and the others mean the rows."""
-    assert same(parse(json.dumps({wrapper: json.loads(FRAME.to_json(orient=orient, date_format="iso"))}), SCHEMA))
+    assert same(
+        parse(
+            json.dumps({wrapper: json.loads(FRAME.to_json(orient=orient, date_format="iso"))}),
+            SCHEMA,
+        )
+    )
 
 
 def test_dates_are_read_from_epoch_milliseconds_too():
@@ -57,14 +64,19 @@ def test_parsed_json_is_taken_as_well_as_text():
 def test_columns_are_matched_by_name_and_rows_keep_the_order_sent():
     """Reversed columns give the same rows; a different index order in a later column does too."""
     body = json.loads(FRAME.to_json(date_format="iso"))
-    mixed = {name: dict(reversed(body[name].items())) if name == "age" else body[name] for name in reversed(body)}
+    mixed = {
+        name: dict(reversed(body[name].items())) if name == "age" else body[name]
+        for name in reversed(body)
+    }
     assert same(parse(json.dumps(mixed), SCHEMA))
 
 
 def test_feature_names_win_over_a_wrapper_of_the_same_name():
     """A model whose column is called "data" gets its column."""
     schema = Schema.of(pd.DataFrame({"data": [1.0], "inputs": [2.0]}), None, model=None)
-    np.testing.assert_array_equal(parse('{"data": [5, 6], "inputs": [7, 8]}', schema), [[5, 7], [6, 8]])
+    np.testing.assert_array_equal(
+        parse('{"data": [5, 6], "inputs": [7, 8]}', schema), [[5, 7], [6, 8]]
+    )
 
 
 def test_nan_tokens_are_missing_values():
@@ -103,7 +115,12 @@ def changed(**columns):
         ('{"data": [[1]], "other": 3}', "'data' alone, got key 'other'"),
         ('{"age": {"0": 1}}', "missing columns 'income'"),
         (
-            json.dumps({**json.loads(FRAME.to_json(date_format="iso")), "extra": {"899": 1, "3": 2, "12": 3}}),
+            json.dumps(
+                {
+                    **json.loads(FRAME.to_json(date_format="iso")),
+                    "extra": {"899": 1, "3": 2, "12": 3},
+                }
+            ),
             "unknown column 'extra'",
         ),
         (
@@ -129,7 +146,10 @@ def changed(**columns):
         (changed(member="yes"), "Column 'member', row 1: expected true or false, got 'yes'"),
         (changed(grade="c"), "Column 'grade', row 1: expected one of 'a', 'b', got 'c'"),
         (changed(grade={}), "Column 'grade', row 1: expected one of 'a', 'b', got a record"),
-        (changed(joined="someday"), "Column 'joined', row 1: expected a date and time without a time zone"),
+        (
+            changed(joined="someday"),
+            "Column 'joined', row 1: expected a date and time without a time zone",
+        ),
         ("[[1, 2], [3, 4]]", "Row 0: expected a list of 6 values, got a list"),
         ("[[[1]], [[2]]]", "Row 0: expected a list of 6 values"),
         ("[[1, 2, 3, 4, 5, 6], 7]", "Row 1: expected a list of 6 values, got 7"),

@@ -13,11 +13,15 @@ def machine(degree, grouping, seed=0):
     rng = np.random.default_rng(seed)
     n_columns = len(grouping.owner)
     support = rng.normal(size=(7, n_columns)) / n_columns
-    return PolynomialKernel(support, 0.7, degree, rng.normal(size=(2, 7)), rng.normal(size=2), grouping)
+    return PolynomialKernel(
+        support, 0.7, degree, rng.normal(size=(2, 7)), rng.normal(size=2), grouping
+    )
 
 
 def by_definition(kernel, row, background):
-    """Players are numbers: −1 stands for the explained row, i ≥ 0 for background row i, in all columns of a feature."""
+    """Players are numbers: −1 stands for the explained row, i ≥ 0 for background row i, in all
+    columns of a feature.
+    """
     n_features, owner = kernel.grouping.n_features, kernel.grouping.owner
 
     def function(codes):
@@ -30,10 +34,14 @@ def by_definition(kernel, row, background):
     return shapley_by_definition(function, np.full(n_features, -1), codes, background.weights)
 
 
-@pytest.mark.parametrize("owner", [[0, 1, 2, 3, 4], [0, 1, 1, 2, 3, 3, 3, 4]], ids=["columns", "groups"])
+@pytest.mark.parametrize(
+    "owner", [[0, 1, 2, 3, 4], [0, 1, 1, 2, 3, 3, 3, 4]], ids=["columns", "groups"]
+)
 @pytest.mark.parametrize("degree", [1, 2, 3, 4, 5, 8])
 def test_any_degree_is_exact(degree, owner):
-    """On a weighted background, for several margins, columns alone and in groups; to 1e-12 of the largest."""
+    """On a weighted background, for several margins, columns alone and in groups; to 1e-12 of the
+    largest.
+    """
     kernel = machine(degree, Grouping(np.array(owner), 5))
     rng = np.random.default_rng(1)
     rows, row = rng.normal(size=(9, len(owner))) * 2, rng.normal(size=len(owner)) * 2
@@ -41,7 +49,9 @@ def test_any_degree_is_exact(degree, owner):
     expected = by_definition(kernel, row, background)
     assert (np.ptp(expected, axis=1) > 1e-3).all()
     values = polynomial_shapley(kernel, row, background)
-    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12 * max(1, np.abs(expected).max()))
+    np.testing.assert_allclose(
+        values, expected, rtol=0, atol=1e-12 * max(1, np.abs(expected).max())
+    )
 
 
 def test_the_games_of_this_file_have_interactions_of_order_three():
@@ -72,9 +82,19 @@ def test_a_large_background_is_cut_without_changing_the_result():
     """More rows than a chunk holds: the same as the mean over its halves."""
     rng = np.random.default_rng(3)
     kernel = PolynomialKernel(
-        rng.normal(size=(400, 6)) / 6, 1.0, 3, rng.normal(size=(1, 400)), np.zeros(1), Grouping.identity(6)
+        rng.normal(size=(400, 6)) / 6,
+        1.0,
+        3,
+        rng.normal(size=(1, 400)),
+        np.zeros(1),
+        Grouping.identity(6),
     )
     rows, row = rng.normal(size=(300, 6)), rng.normal(size=6)
     whole = polynomial_shapley(kernel, row, Background.uniform(rows))
-    halves = [polynomial_shapley(kernel, row, Background.uniform(half)) for half in (rows[::2], rows[1::2])]
-    np.testing.assert_allclose(whole, np.mean(halves, axis=0), rtol=0, atol=1e-12 * np.abs(whole).max())
+    halves = [
+        polynomial_shapley(kernel, row, Background.uniform(half))
+        for half in (rows[::2], rows[1::2])
+    ]
+    np.testing.assert_allclose(
+        whole, np.mean(halves, axis=0), rtol=0, atol=1e-12 * np.abs(whole).max()
+    )

@@ -28,20 +28,30 @@ def test_every_form_of_the_same_rows_gives_the_same_matrix(rows):
 
 
 def test_a_frame_is_read_at_once_and_every_column_as_what_it_is():
-    """Large integers beside floats are refused and not rounded; pandas' own floats may have missing values."""
+    """Large integers beside floats are refused and not rounded; pandas' own floats may have missing
+    values.
+    """
     schema = Schema.of(pd.DataFrame({"a": [1.5, np.nan], "b": [3, 4]}), None, model=None)
-    own = pd.DataFrame({"a": pd.array([0.5, None], dtype="Float64"), "b": np.array([1, 2], dtype=np.int8)})
+    own = pd.DataFrame(
+        {"a": pd.array([0.5, None], dtype="Float64"), "b": np.array([1, 2], dtype=np.int8)}
+    )
     np.testing.assert_array_equal(schema.matrix(own), [[0.5, 1], [np.nan, 2]])
-    single = pd.DataFrame({"a": np.array([0.1], dtype=np.float32), "b": np.array([7.0], dtype=np.float32)})
+    single = pd.DataFrame(
+        {"a": np.array([0.1], dtype=np.float32), "b": np.array([7.0], dtype=np.float32)}
+    )
     np.testing.assert_array_equal(schema.matrix(single), [[np.float32(0.1), 7]])
-    with pytest.raises(PayloadError, match=r"Column 'b', row 0: expected an integer, got 9007199254740993"):
+    with pytest.raises(
+        PayloadError, match=r"Column 'b', row 0: expected an integer, got 9007199254740993"
+    ):
         schema.matrix(pd.DataFrame({"a": [1.0], "b": [2**53 + 1]}))
     with pytest.raises(PayloadError, match=r"Column 'a', row 1: expected a number, got inf"):
         schema.matrix(pd.DataFrame({"a": [1.0, np.inf], "b": [1.0, 2.0]}))
 
 
 def test_a_single_row_is_read_as_it_is_among_others():
-    """Words, numbers, flags, dates and missing values: the same matrix; nothing is rounded on the shorter way."""
+    """Words, numbers, flags, dates and missing values: the same matrix; nothing is rounded on the
+    shorter way.
+    """
     frame = pd.DataFrame(
         {
             "word": ["a", "b"],
@@ -59,15 +69,21 @@ def test_a_single_row_is_read_as_it_is_among_others():
     for i in range(2):
         alone = schema.matrix(frame[i : i + 1])
         assert [type(value) for value in alone[0]] == [type(value) for value in together[i]]
-        pd.testing.assert_frame_equal(pd.DataFrame(alone[0]), pd.DataFrame(together[i]), check_exact=True)
+        pd.testing.assert_frame_equal(
+            pd.DataFrame(alone[0]), pd.DataFrame(together[i]), check_exact=True
+        )
     for others in ({"word": ["a"]}, {"real": [0.5]}):
         mixed = pd.DataFrame({**others, "whole": [2**53 + 1]})
-        with pytest.raises(PayloadError, match=r"Column 'whole', row 0: expected an integer, got 9007199254740993"):
+        with pytest.raises(
+            PayloadError, match=r"Column 'whole', row 0: expected an integer, got 9007199254740993"
+        ):
             Schema.of(mixed.assign(whole=1), None, model=None).matrix(mixed)
 
 
 def test_a_model_gets_the_form_it_was_fitted_on():
-    """A DataFrame for a model that was fitted on one, an array for a model that was fitted on an array."""
+    """A DataFrame for a model that was fitted on one, an array for a model that was fitted on an
+    array.
+    """
     on_frame = LinearRegression().fit(NUMBERS, [1, 2])
     on_array = LinearRegression().fit(NUMBERS.to_numpy(dtype=float), [1, 2])
     for examples in (NUMBERS, NUMBERS.to_numpy(dtype=float)):
@@ -78,7 +94,9 @@ def test_a_model_gets_the_form_it_was_fitted_on():
 
 
 def test_new_names_are_for_the_rows_and_the_model_keeps_its_own():
-    """Rows come by the names given or by the model's; the model gets a DataFrame with the names it was fitted on."""
+    """Rows come by the names given or by the model's; the model gets a DataFrame with the names it
+    was fitted on.
+    """
     model = LinearRegression().fit(NUMBERS, [1, 2])
     schema = Schema.of(NUMBERS, ["Size", "Rooms", "Garden"], model)
     assert schema.names == ["Size", "Rooms", "Garden"]
@@ -88,7 +106,9 @@ def test_new_names_are_for_the_rows_and_the_model_keeps_its_own():
         np.testing.assert_array_equal(schema.matrix(rows), expected)
     np.testing.assert_array_equal(schema.matrix(renamed.to_dict("records")), expected)
     pd.testing.assert_frame_equal(schema.model_rows(expected), NUMBERS)
-    with pytest.raises(PayloadError, match="missing columns 'Size', 'Rooms', 'Garden' and unknown column 'a'"):
+    with pytest.raises(
+        PayloadError, match="missing columns 'Size', 'Rooms', 'Garden' and unknown column 'a'"
+    ):
         schema.matrix(NUMBERS[["a"]])
 
 
@@ -106,7 +126,9 @@ def test_an_array_has_the_names_that_the_model_was_fitted_on():
     schema = Schema.of(NUMBERS.to_numpy(dtype=float), None, model)
     assert schema.names == ["a", "b", "c"]
     assert list(schema.model_rows(np.ones((1, 3))).columns) == ["a", "b", "c"]
-    with pytest.raises(ValueError, match="expected the 3 columns that LinearRegression was fitted on, got 2"):
+    with pytest.raises(
+        ValueError, match="expected the 3 columns that LinearRegression was fitted on, got 2"
+    ):
         Schema.of(np.ones((2, 2)), None, model)
 
 
@@ -130,7 +152,9 @@ def test_a_missing_value_is_allowed_only_where_the_examples_had_one():
     """Nullable is recorded per column."""
     schema = Schema.of(pd.DataFrame({"a": [1.0, np.nan], "b": [1.0, 2.0]}), None, model=None)
     assert np.isnan(schema.matrix([[None, 5.0]])[0, 0])
-    with pytest.raises(PayloadError, match=r"Column 'b', row 0: expected a number, got a missing value"):
+    with pytest.raises(
+        PayloadError, match=r"Column 'b', row 0: expected a number, got a missing value"
+    ):
         schema.matrix(np.array([[1.0, np.nan]]))
 
 
@@ -162,7 +186,11 @@ def test_rows_of_another_shape_are_refused(rows, reason):
         ([], None, "expected a DataFrame or a 2-D array"),
         (np.zeros((2, 2)), ["a"], "expected 2 different names"),
         (np.zeros((2, 2)), ["a", "a"], "expected 2 different names"),
-        (pd.DataFrame({"a": [{}, 1]}), None, "column 'a': expected numbers, booleans, strings, dates or categories"),
+        (
+            pd.DataFrame({"a": [{}, 1]}),
+            None,
+            "column 'a': expected numbers, booleans, strings, dates or categories",
+        ),
     ],
 )
 def test_examples_that_are_no_table_are_refused(examples, names, reason):

@@ -30,13 +30,19 @@ ECHO = "def init(): pass\ndef run(raw_data): return {'echo': raw_data}\n"
 
 
 def free_port(host="127.0.0.1"):
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
+    with socket.create_server(
+        (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+    ) as server:
         return server.getsockname()[1]
 
 
 def environment(**settings):
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("proxy")}
-    return {**kept, "PYTHONUNBUFFERED": "1", **{name: str(value) for name, value in settings.items()}}
+    return {
+        **kept,
+        "PYTHONUNBUFFERED": "1",
+        **{name: str(value) for name, value in settings.items()},
+    }
 
 
 def is_answering(port):
@@ -48,7 +54,13 @@ def refused(**settings):
     """Run it where it must end by itself, and return its one sentence."""
     command = [sys.executable, "-m", "examples.serve"]
     done = subprocess.run(
-        command, cwd=ROOT, env=environment(**settings), capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=ROOT,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -59,7 +71,12 @@ def refused(**settings):
 def serving(command, **settings):
     """Run it until it says that it serves; yield the process and what it printed."""
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(**settings), stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=environment(**settings),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         printed = ""
@@ -98,7 +115,9 @@ def test_a_setting_that_cannot_be_used_is_one_sentence(settings, reason):
 
 
 def test_a_model_folder_without_examples_is_served_on_ipv6_past_a_proxy(tmp_path):
-    """It says how to ask instead of asking, the command works as it is, and no proxy is asked for this machine."""
+    """It says how to ask instead of asking, the command works as it is, and no proxy is asked for
+    this machine.
+    """
     try:
         port = free_port("::1")
     except OSError:
@@ -113,19 +132,29 @@ def test_a_model_folder_without_examples_is_served_on_ipv6_past_a_proxy(tmp_path
         command = shlex.split(next(line for line in printed.splitlines() if "curl" in line))
         assert command[-1] == f"http://[::1]:{port}/score"
         answer = subprocess.run(
-            [*command, "--silent"], cwd=tmp_path, env=environment(), capture_output=True, check=True, timeout=60
+            [*command, "--silent"],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            check=True,
+            timeout=60,
         )
         assert json.loads(answer.stdout) == {"echo": "[[1]]"}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 def test_killing_make_ends_the_server(tmp_path):
-    """The recipe leaves no process behind that keeps the port. An empty AZUREML_MODEL_DIR means artifacts/."""
+    """The recipe leaves no process behind that keeps the port. An empty AZUREML_MODEL_DIR means
+    artifacts/.
+    """
     script, port = tmp_path / "own.py", free_port()
     script.write_text(ECHO)
     done = ["-o", ".venv/.runtime-installed", "-o", "artifacts/scoring_explainer.json"]
     command = ["make", *done, "serve", f"BIN={Path(sys.executable).parent}", f"PORT={port}"]
-    with serving(command, HOST="127.0.0.1", ENTRY_SCRIPT=script, AZUREML_MODEL_DIR="") as (make, printed):
+    with serving(command, HOST="127.0.0.1", ENTRY_SCRIPT=script, AZUREML_MODEL_DIR="") as (
+        make,
+        printed,
+    ):
         assert f"http://127.0.0.1:{port}/score" in printed
         assert "artifacts/examples.json" in printed
         make.terminate()
@@ -145,7 +174,9 @@ def shown(capsys, scoring, rows, predictions):
 def test_a_classifier_is_shown_with_the_reasons_for_the_predicted_class(capsys):
     """Its labels say which class that is."""
     model = LogisticRegression().fit(X, np.where(X[:, 1] > 0, "yes", "no"))
-    scoring = KernelScoringExplainer(TabularExplainer(model, X, features=["a", "b", "c"], classes=["No", "Yes"]))
+    scoring = KernelScoringExplainer(
+        TabularExplainer(model, X, features=["a", "b", "c"], classes=["No", "Yes"])
+    )
     rows = np.array([[0.0, 2.0, 0.0], [0.0, -2.0, 0.0]])
     printed = shown(capsys, scoring, rows, ["yes", "no"])
     assert "row 0: yes (Yes): b +" in printed
@@ -154,13 +185,17 @@ def test_a_classifier_is_shown_with_the_reasons_for_the_predicted_class(capsys):
 
 def test_a_function_without_labels_is_shown_by_its_largest_output(capsys):
     """Nothing tells which column a prediction is, so the largest one explains it."""
-    scoring = KernelScoringExplainer(TabularExplainer(lambda x: np.stack([x[:, 0], x[:, 1]], axis=1), X))
+    scoring = KernelScoringExplainer(
+        TabularExplainer(lambda x: np.stack([x[:, 0], x[:, 1]], axis=1), X)
+    )
     assert "row 0: 7 (1): 1 +" in shown(capsys, scoring, np.array([[0.0, 5.0, 0.0]]), [7])
 
 
 def test_several_targets_are_shown_one_by_one(capsys):
     """[target][row][feature]."""
-    scoring = KernelScoringExplainer(TabularExplainer(Ridge().fit(X, X[:, :2]), X, features=["a", "b", "c"]))
+    scoring = KernelScoringExplainer(
+        TabularExplainer(Ridge().fit(X, X[:, :2]), X, features=["a", "b", "c"])
+    )
     printed = shown(capsys, scoring, np.array([[3.0, -3.0, 0.0]]), [[3.0, -3.0]])
     assert "row 0: [3.0, -3.0] (target 0): a +" in printed
     assert "row 0: [3.0, -3.0] (target 1): b -" in printed
@@ -185,7 +220,9 @@ def test_the_answer_of_another_script_is_shown_as_it_is(capsys):
         (TimeoutError("timed out"), "did not answer to .*: timed out"),
     ],
 )
-def test_examples_that_the_service_refuses_are_no_end(tmp_path, monkeypatch, capsys, error, sentence):
+def test_examples_that_the_service_refuses_are_no_end(
+    tmp_path, monkeypatch, capsys, error, sentence
+):
     """The refusal is shown, and how to try again."""
 
     def post(url, body):

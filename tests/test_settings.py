@@ -42,8 +42,18 @@ def test_settings_have_defaults_which_the_environment_replaces():
             "MODEL_NAME": "mine",
         }
     )
-    assert (read.entry_script, read.binds, read.workers, read.threads) == (Path("mine.py"), ["0.0.0.0:80"], 2, 8)
-    assert (read.max_content_length, read.max_rows, read.deadline, read.reuse_port) == (5, 7, 2.5, True)
+    assert (read.entry_script, read.binds, read.workers, read.threads) == (
+        Path("mine.py"),
+        ["0.0.0.0:80"],
+        2,
+        8,
+    )
+    assert (read.max_content_length, read.max_rows, read.deadline, read.reuse_port) == (
+        5,
+        7,
+        2.5,
+        True,
+    )
     assert read.model_name == "mine"
 
 
@@ -53,11 +63,18 @@ def test_the_port_of_sagemaker_counts_after_our_own():
     assert Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": "81", "PORT": "82"}).port == 82
 
 
-@pytest.mark.parametrize("name", ["PORT", "WORKERS", "SLOTS", "MAX_CONTENT_LENGTH", "MAX_ROWS", "PROBE_PORT"])
-@pytest.mark.parametrize("value", ["0", "-1", "65536000000", "8_080", "2.5", "²", "many", "9" * 5000])
+@pytest.mark.parametrize(
+    "name", ["PORT", "WORKERS", "SLOTS", "MAX_CONTENT_LENGTH", "MAX_ROWS", "PROBE_PORT"]
+)
+@pytest.mark.parametrize(
+    "value", ["0", "-1", "65536000000", "8_080", "2.5", "²", "many", "9" * 5000]
+)
 def test_a_setting_that_cannot_be_used_is_refused_by_name(name, value):
     """The sentence names the variable, what was expected and what came."""
-    with pytest.raises(SettingsError, match=f"^{name}: expected a whole number from 1 to .*{re.escape(repr(value))}"):
+    with pytest.raises(
+        SettingsError,
+        match=f"^{name}: expected a whole number from 1 to .*{re.escape(repr(value))}",
+    ):
         Settings.from_environment({name: value})
 
 
@@ -84,7 +101,9 @@ def test_settings_that_make_no_sense_are_refused(environ, named):
 
 
 def test_an_ipv6_host_is_bracketed():
-    """An address with colons is told apart from its port; the probe port stands beside the public one."""
+    """An address with colons is told apart from its port; the probe port stands beside the public
+    one.
+    """
     assert Settings(host="::1").binds == ["[::1]:8080"]
     assert Settings(probe_port=9).binds == ["127.0.0.1:8080", "127.0.0.1:9"]
 
@@ -102,11 +121,17 @@ def test_the_models_are_looked_for_where_hosts_put_them(tmp_path, monkeypatch):
 def test_the_readme_has_every_setting():
     """The README's table is the one that the settings make."""
     assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in settings_table() for field in fields(Settings) for name in field.metadata["variables"])
+    assert all(
+        f"`{name}`" in settings_table()
+        for field in fields(Settings)
+        for name in field.metadata["variables"]
+    )
 
 
 def test_processors_are_those_of_the_container(tmp_path):
-    """A quota of either cgroup version counts, rounded up; without one the processors that this process may use."""
+    """A quota of either cgroup version counts, rounded up; without one the processors that this
+    process may use.
+    """
     here = len(os.sched_getaffinity(0))
     assert cpu_count(tmp_path) == here == joblib.cpu_count()
     second = tmp_path / "v2"
@@ -122,7 +147,9 @@ def test_processors_are_those_of_the_container(tmp_path):
 
 
 def test_memory_is_that_of_the_container(tmp_path):
-    """The limit of either cgroup version in bytes; none where the kernel says max, or a number near 2^63."""
+    """The limit of either cgroup version in bytes; none where the kernel says max, or a number near
+    2^63.
+    """
     for name, files, limit in [
         ("v2", {"memory_DOT_max": "1048576\n"}, 2**20),
         ("v2 free", {"memory_DOT_max": "max\n"}, None),
@@ -135,7 +162,8 @@ def test_memory_is_that_of_the_container(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("processors", "memory", "workers"), [(4, None, 4), (4, 512 * 2**20, 3), (1, None, 1), (8, 2**20, 1)]
+    ("processors", "memory", "workers"),
+    [(4, None, 4), (4, 512 * 2**20, 3), (1, None, 1), (8, 2**20, 1)],
 )
 def test_as_many_workers_as_processors_and_memory_allow(processors, memory, workers, monkeypatch):
     """One worker a processor as far as the memory goes, and at least one."""

@@ -1,4 +1,6 @@
-"""Every model whose inside is known, against the definition: the engines must not only be consistent, but right."""
+"""Every model whose inside is known, against the definition: the engines must not only be
+consistent, but right.
+"""
 
 import pickle
 
@@ -33,7 +35,9 @@ TARGETS = np.stack([Y_REGRESSION, X_REGRESSION[:, 2] ** 2], axis=1)
 
 
 def classification(n_classes):
-    return make_classification(150, N_FEATURES, n_informative=5, n_redundant=0, n_classes=n_classes, random_state=1)
+    return make_classification(
+        150, N_FEATURES, n_informative=5, n_redundant=0, n_classes=n_classes, random_state=1
+    )
 
 
 def calibrated(model, **options):
@@ -62,9 +66,21 @@ REGRESSORS = [
     (KernelRidge(kernel="cosine"), Y_REGRESSION, "kernel"),
     (GaussianProcessRegressor(GAUSSIAN, normalize_y=True, optimizer=None), Y_REGRESSION, "product"),
     (GaussianProcessRegressor(Matern(), optimizer=None), Y_REGRESSION, "kernel"),
-    (MLPRegressor(hidden_layer_sizes=(9, 5), max_iter=300, random_state=0, alpha=10), Y_REGRESSION, "kernel/network"),
-    (MLPRegressor(loss="poisson", hidden_layer_sizes=(7,), max_iter=300, random_state=0), COUNTS, "kernel/network"),
-    (MLPRegressor(hidden_layer_sizes=(7,), activation="tanh", max_iter=300, random_state=0), TARGETS, "kernel/network"),
+    (
+        MLPRegressor(hidden_layer_sizes=(9, 5), max_iter=300, random_state=0, alpha=10),
+        Y_REGRESSION,
+        "kernel/network",
+    ),
+    (
+        MLPRegressor(loss="poisson", hidden_layer_sizes=(7,), max_iter=300, random_state=0),
+        COUNTS,
+        "kernel/network",
+    ),
+    (
+        MLPRegressor(hidden_layer_sizes=(7,), activation="tanh", max_iter=300, random_state=0),
+        TARGETS,
+        "kernel/network",
+    ),
 ]
 CLASSIFIERS = [
     (LogisticRegression(), "margin", "linear"),
@@ -84,13 +100,21 @@ CLASSIFIERS = [
     (calibrated(LinearSVC(), ensemble=True), "probability", "kernel/linear"),
     (calibrated(make_pipeline(StandardScaler(), SVC())), "probability", "kernel/product"),
     (calibrated(SVC(), ensemble=True), "probability", "kernel/product"),
-    (calibrated(SVC(kernel="poly"), ensemble=True, method="isotonic"), "probability", "kernel/polynomial"),
+    (
+        calibrated(SVC(kernel="poly"), ensemble=True, method="isotonic"),
+        "probability",
+        "kernel/polynomial",
+    ),
     (calibrated(SVC(kernel="sigmoid"), ensemble=True), "probability", "kernel"),
     (calibrated(SVC(kernel="linear"), ensemble=True), "probability", "kernel/linear"),
     (calibrated(make_pipeline(StandardScaler(), SVC()), ensemble=True), "probability", "kernel"),
     (calibrated(RandomForestClassifier(5, random_state=0)), "probability", "kernel"),
     (MLPClassifier((8,), max_iter=300, random_state=0), "probability", "kernel/network"),
-    (MLPClassifier((6, 4), activation="logistic", max_iter=300, random_state=0), "probability", "kernel/network"),
+    (
+        MLPClassifier((6, 4), activation="logistic", max_iter=300, random_state=0),
+        "probability",
+        "kernel/network",
+    ),
 ]
 
 
@@ -106,7 +130,9 @@ def check(explainer, function, rows, background, method):
     for i in range(2):
         expected = shapley_by_definition(function, rows[i], background, np.ones(len(background)))
         assert np.ptp(expected) > 1e-3
-        np.testing.assert_allclose(values[:, i], expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+        np.testing.assert_allclose(
+            values[:, i], expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max())
+        )
     if method.startswith("kernel"):
         assert (result.standard_errors == 0).all()
     else:
@@ -147,7 +173,9 @@ def test_an_outlier_detector_is_explained_by_its_margin(kernel, method):
     model = OneClassSVM(nu=0.2, kernel=kernel).fit(X_REGRESSION)
     explainer = KernelScoringExplainer(TabularExplainer(model, X_REGRESSION[:N_BACKGROUND]))
     assert explainer.output == "margin"
-    check(explainer, model.decision_function, X_REGRESSION[60:62], X_REGRESSION[:N_BACKGROUND], method)
+    check(
+        explainer, model.decision_function, X_REGRESSION[60:62], X_REGRESSION[:N_BACKGROUND], method
+    )
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 4])
@@ -162,7 +190,9 @@ def test_an_outlier_detector_is_explained_by_its_margin(kernel, method):
     ids=["rbf", "poly", "linear", "sigmoid"],
 )
 def test_libsvms_own_probabilities_are_those_of_the_definition(model, method, n_classes):
-    """Pairwise sigmoids and their coupling, as far as libsvm iterates it, without a call of the model."""
+    """Pairwise sigmoids and their coupling, as far as libsvm iterates it, without a call of the
+    model.
+    """
     X, y = classification(n_classes)
     with pytest.warns(FutureWarning, match="probability"):
         model.fit(X, y)
@@ -184,7 +214,9 @@ def test_libsvms_own_probabilities_are_those_of_the_definition(model, method, n_
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else value,
 )
 def test_pipelines_are_looked_through_with_raw_columns_as_features(estimator, method):
-    """Scaled numbers and one-hot text: one importance per raw column, as by definition on the pipeline itself."""
+    """Scaled numbers and one-hot text: one importance per raw column, as by definition on the
+    pipeline itself.
+    """
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -194,48 +226,72 @@ def test_pipelines_are_looked_through_with_raw_columns_as_features(estimator, me
             "weight": rng.normal(3.0, 2.0, size=150),
         }
     )
-    y = (frame["colour"] == "red") * frame["size"] * frame["weight"] + (frame["shape"] == "round") * 2.0
+    y = (frame["colour"] == "red") * frame["size"] * frame["weight"] + (
+        frame["shape"] == "round"
+    ) * 2.0
     columns = make_column_transformer(
-        (OneHotEncoder(sparse_output=False), ["colour", "shape"]), (StandardScaler(), ["weight", "size"])
+        (OneHotEncoder(sparse_output=False), ["colour", "shape"]),
+        (StandardScaler(), ["weight", "size"]),
     )
     model = make_pipeline(columns, estimator).fit(frame, y)
     explainer = KernelScoringExplainer(TabularExplainer(model, frame[:N_BACKGROUND]))
     assert explainer.method == method
-    predict = lambda rows: model.predict(pd.DataFrame(rows, columns=frame.columns).astype(frame.dtypes))  # noqa: E731
+    predict = lambda rows: model.predict(
+        pd.DataFrame(rows, columns=frame.columns).astype(frame.dtypes)
+    )
     background = frame[:N_BACKGROUND].to_numpy(dtype=object)
     values = explainer.explain_rows(frame[60:62]).values
     for row, importances in zip(frame[60:62].to_numpy(dtype=object), values, strict=True):
         expected = shapley_by_definition(predict, row, background, np.ones(N_BACKGROUND))[0]
         assert np.ptp(expected) > 1e-3
-        np.testing.assert_allclose(importances, expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+        np.testing.assert_allclose(
+            importances, expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max())
+        )
 
 
 def test_far_values_do_not_underflow():
-    """On unscaled data single kernel factors are below the smallest number; the importances are right all the same."""
+    """On unscaled data single kernel factors are below the smallest number; the importances are
+    right all the same.
+    """
     X = X_REGRESSION * 40
     model = KernelRidge(kernel="rbf", gamma=0.01).fit(X, Y_REGRESSION)
     near = X[:1] + 0.5
     explainer = KernelScoringExplainer(TabularExplainer(model, X[:N_BACKGROUND]))
-    expected = shapley_by_definition(model.predict, near[0], X[:N_BACKGROUND], np.ones(N_BACKGROUND))[0]
+    expected = shapley_by_definition(
+        model.predict, near[0], X[:N_BACKGROUND], np.ones(N_BACKGROUND)
+    )[0]
     assert np.exp(-0.01 * np.abs(X[:, None] - X[None]).max() ** 2) < 1e-100
     np.testing.assert_allclose(explainer.explain_rows(near).values[0], expected, rtol=0, atol=1e-12)
     engine = TabularExplainer(model, X[:N_BACKGROUND]).row_explainer.engine
-    np.testing.assert_allclose(product_shapley(engine.kernel, near[0], engine.rows)[0], expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        product_shapley(engine.kernel, near[0], engine.rows)[0], expected, rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("output", ["margin", "probability"])
 def test_a_structured_game_agrees_with_calling_the_model(output):
-    """Thirty features, sampled: within four standard errors of an estimate that calls the model, and additive."""
+    """Thirty features, sampled: within four standard errors of an estimate that calls the model,
+    and additive.
+    """
     X, y = make_classification(300, 30, n_informative=10, random_state=0)
     model = calibrated(SVC(C=10)).fit(X, y) if output == "probability" else SVC(C=10).fit(X, y)
     structured = KernelScoringExplainer(TabularExplainer(model, X[:200])).explain_rows(X[250:253])
-    called = KernelScoringExplainer(TabularExplainer(model, X[:200], engine="kernel", random_state=5))
+    called = KernelScoringExplainer(
+        TabularExplainer(model, X[:200], engine="kernel", random_state=5)
+    )
     called = called.explain_rows(X[250:253])
-    assert (structured.method, called.method) == ("product" if output == "margin" else "kernel/product", "kernel")
-    error = np.hypot(called.standard_errors, 0 if output == "margin" else structured.standard_errors)
+    assert (structured.method, called.method) == (
+        "product" if output == "margin" else "kernel/product",
+        "kernel",
+    )
+    error = np.hypot(
+        called.standard_errors, 0 if output == "margin" else structured.standard_errors
+    )
     assert (np.abs(structured.values - called.values) < 4 * error).all()
     assert np.abs(structured.values).max() > 10 * error.mean()
-    np.testing.assert_allclose(structured.values.sum(axis=2), called.values.sum(axis=2), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        structured.values.sum(axis=2), called.values.sum(axis=2), rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
@@ -250,8 +306,12 @@ def test_a_structured_game_agrees_with_calling_the_model(output):
     ],
     ids=["LogisticRegression", "rbf", "poly", "MLPClassifier"],
 )
-def test_a_column_that_is_constant_in_the_background_plays_only_where_a_row_differs(model, constant):
-    """Exactly 0 where the row has the background's value, and the definition's value where it has another."""
+def test_a_column_that_is_constant_in_the_background_plays_only_where_a_row_differs(
+    model, constant
+):
+    """Exactly 0 where the row has the background's value, and the definition's value where it has
+    another.
+    """
     X, y = classification(2)
     model.fit(X, y)
     background = X[:N_BACKGROUND].copy()
@@ -268,7 +328,11 @@ def test_a_column_that_is_constant_in_the_background_plays_only_where_a_row_diff
 def test_a_structured_engine_gives_the_same_bytes_after_loading_and_in_any_batch():
     """Tables are left out of the pickle and made again: nothing changes, alone or among others."""
     X, y = make_classification(300, 20, n_informative=8, random_state=0)
-    for model in (calibrated(SVC()), MLPClassifier((8,), max_iter=2000, random_state=0), LogisticRegression()):
+    for model in (
+        calibrated(SVC()),
+        MLPClassifier((8,), max_iter=2000, random_state=0),
+        LogisticRegression(),
+    ):
         model.fit(X, y)
         explainer = KernelScoringExplainer(TabularExplainer(model, X[:200], output="probability"))
         batch = explainer.explain_rows(X[200:216])
@@ -280,19 +344,25 @@ def test_a_structured_engine_gives_the_same_bytes_after_loading_and_in_any_batch
 
 
 def test_enumeration_and_quadrature_agree():
-    """Two routes to the margin of the same kernel machine, on a real background: the same numbers to 1e-12."""
+    """Two routes to the margin of the same kernel machine, on a real background: the same numbers
+    to 1e-12.
+    """
     model = SVR(C=10).fit(X_REGRESSION, Y_REGRESSION)
     engine = TabularExplainer(model, X_REGRESSION[:90]).row_explainer.engine
     assert engine.enumerated is not None
     for row in X_REGRESSION[100:104]:
         by_quadrature = product_shapley(engine.kernel, row, engine.rows)
         assert np.ptp(by_quadrature) > 1e-3
-        np.testing.assert_allclose(engine.enumerated.shapley_values(row), by_quadrature, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            engine.enumerated.shapley_values(row), by_quadrature, rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "poly", "linear", "sigmoid"])
 def test_a_machine_without_support_vectors_is_explained_as_the_constant_that_it_is(kernel):
-    """Targets within SVR's epsilon of 0.1: every importance is 0 and the expected value is what is predicted."""
+    """Targets within SVR's epsilon of 0.1: every importance is 0 and the expected value is what is
+    predicted.
+    """
     X = np.random.default_rng(0).normal(size=(40, 5))
     model = SVR(kernel=kernel).fit(X, 0.01 * X[:, 0] + 3)
     assert len(model.support_) == 0
@@ -304,21 +374,27 @@ def test_a_machine_without_support_vectors_is_explained_as_the_constant_that_it_
 
 
 def test_a_machine_with_a_kernel_of_its_own_is_called():
-    """A function as kernel keeps its support vectors to itself: the model is called, as by definition."""
+    """A function as kernel keeps its support vectors to itself: the model is called, as by
+    definition.
+    """
     X = np.random.default_rng(0).normal(size=(40, 5))
     model = SVR(kernel=linear_kernel).fit(X, X[:, 0] - X[:, 1])
     assert (len(model.support_) > 0, len(model.support_vectors_)) == (True, 0)
     explainer = TabularExplainer(model, X[:20])
     assert (explainer.method, explainer.row_explainer.note) == ("kernel", "")
     values = KernelScoringExplainer(explainer).explain_rows(X[30:31]).values
-    expected = shapley_by_definition(lambda rows: model.predict(rows)[:, None], X[30], X[:20], np.ones(20))
+    expected = shapley_by_definition(
+        lambda rows: model.predict(rows)[:, None], X[30], X[:20], np.ones(20)
+    )
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("columns", [["a", "b"], ["a", "b", "c", "d", "e", "f"]])
 @pytest.mark.parametrize("model", [Ridge(), SVR(), RandomForestClassifier(3)])
 def test_examples_that_do_not_fit_the_model_are_refused_in_its_own_words(model, columns):
-    """Too few or too many columns, as an array and as a DataFrame: the model says which it expects."""
+    """Too few or too many columns, as an array and as a DataFrame: the model says which it
+    expects.
+    """
     X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 6)), columns=list("abcdef"))
     fitted, y = X[list("abcde")], (X["a"] > 0).astype(int)
     with pytest.raises(ValueError, match="feature names should match"):

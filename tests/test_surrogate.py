@@ -12,7 +12,9 @@ ROWS = RNG.normal(size=(6, 10))
 
 def smooth(x):
     """Interactions that trees learn well enough to help."""
-    return (np.tanh(x[:, 0] * x[:, 1]) + x[:, 2] * np.maximum(x[:, 3], 0) + np.sin(x[:, 4]))[:, None]
+    return (np.tanh(x[:, 0] * x[:, 1]) + x[:, 2] * np.maximum(x[:, 3], 0) + np.sin(x[:, 4]))[
+        :, None
+    ]
 
 
 def noise(x):
@@ -21,14 +23,18 @@ def noise(x):
 
 
 def test_a_surrogate_lowers_the_error_and_keeps_the_estimate_unbiased():
-    """Over many seeds the mean is the truth on the whole background, with a smaller spread than without it."""
+    """Over many seeds the mean is the truth on the whole background, with a smaller spread than
+    without it.
+    """
     background = Background.uniform(X)
     plain = BlackBoxGame(smooth, background)
     controlled = with_surrogate(plain, X, random_state=0)
     assert controlled.control is not None
     truth = kernel_shapley(plain, ROWS[0], Sampling()).values
     runs = {
-        game: np.array([kernel_shapley(game, ROWS[0], Sampling(None, 2000, seed)).values for seed in range(30)])
+        game: np.array(
+            [kernel_shapley(game, ROWS[0], Sampling(None, 2000, seed)).values for seed in range(30)]
+        )
         for game in (plain, controlled)
     }
     spread = runs[controlled].std(axis=0, ddof=1)

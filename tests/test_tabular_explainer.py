@@ -43,19 +43,27 @@ def fitted(model, n_classes):
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else value,
 )
-def test_every_kind_of_classifier_has_its_engine_scale_and_one_output_per_class(model, method, output, n_classes):
-    """The choice table holds; every class is additive on the named scale, binary classifiers have two classes."""
+def test_every_kind_of_classifier_has_its_engine_scale_and_one_output_per_class(
+    model, method, output, n_classes
+):
+    """The choice table holds; every class is additive on the named scale, binary classifiers have
+    two classes.
+    """
     model, X = fitted(model, n_classes)
     explanation = TabularExplainer(model, X).explain_local(X[:3])
     assert (explanation.method, explanation.output) == (method, output)
     assert explanation.num_classes == n_classes
     assert explanation.classes == list(range(n_classes))
-    outputs = model.predict_proba(X[:3]) if output == "probability" else model.decision_function(X[:3])
+    outputs = (
+        model.predict_proba(X[:3]) if output == "probability" else model.decision_function(X[:3])
+    )
     outputs = np.stack([-outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
     values = np.array(explanation.local_importance_values)
     assert values.shape == (n_classes, 3, X.shape[1])
     assert np.ptp(values) > 0.01
-    np.testing.assert_allclose(values.sum(axis=2).T + explanation.expected_values, outputs, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        values.sum(axis=2).T + explanation.expected_values, outputs, rtol=0, atol=1e-9
+    )
 
 
 def test_a_binary_gradient_boosting_is_a_classifier():
@@ -68,7 +76,9 @@ def test_a_binary_gradient_boosting_is_a_classifier():
 
 
 def test_the_output_can_be_chosen_and_the_engine_follows():
-    """A logistic regression's probability has no closed form; a forest has no margin; Kernel SHAP serves any model."""
+    """A logistic regression's probability has no closed form; a forest has no margin; Kernel SHAP
+    serves any model.
+    """
     model, X = fitted(LogisticRegression(), 2)
     probability = TabularExplainer(model, X[:30], output="probability").explain_local(X[40:42])
     assert (probability.method, probability.output) == ("kernel/linear", "probability")
@@ -87,7 +97,9 @@ def test_the_engines_agree_on_the_same_game():
         exact = TabularExplainer(model, X[:80])
         kernel = TabularExplainer(model, X[:80], engine="kernel", background="whole")
         assert (exact.method != "kernel", kernel.method) == (True, "kernel")
-        ours, theirs = (np.array(e.explain_local(X[100:103]).local_importance_values) for e in (exact, kernel))
+        ours, theirs = (
+            np.array(e.explain_local(X[100:103]).local_importance_values) for e in (exact, kernel)
+        )
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9)
 
 
@@ -102,19 +114,29 @@ def test_linear_importances_agree_with_shaps_linear_explainer():
 
 
 def test_a_structured_engine_that_misses_the_model_gives_way_and_says_so():
-    """LightGBM's reg_sqrt squares the sum of its trees: Kernel SHAP explains it, and the manifest says why."""
-    model = LGBMRegressor(n_estimators=10, reg_sqrt=True, verbose=-1, n_jobs=1).fit(DIABETES.data, DIABETES.target)
+    """LightGBM's reg_sqrt squares the sum of its trees: Kernel SHAP explains it, and the manifest
+    says why.
+    """
+    model = LGBMRegressor(n_estimators=10, reg_sqrt=True, verbose=-1, n_jobs=1).fit(
+        DIABETES.data, DIABETES.target
+    )
     explainer = TabularExplainer(model, DIABETES.data)
     assert explainer.method == "kernel"
     assert "tree engine differs" in KernelScoringExplainer(explainer).to_dict()["note"]
 
 
 def test_mixed_columns_are_explained_through_a_pipeline():
-    """Strings and numbers, a ColumnTransformer by name: importances for the raw columns, additive."""
+    """Strings and numbers, a ColumnTransformer by name: importances for the raw columns,
+    additive.
+    """
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"colour": rng.choice(["red", "blue"], 200), "size": rng.normal(size=200), "n": range(200)})
+    frame = pd.DataFrame(
+        {"colour": rng.choice(["red", "blue"], 200), "size": rng.normal(size=200), "n": range(200)}
+    )
     target = (frame["colour"] == "red") ^ (frame["size"] > 0)
-    columns = make_column_transformer((OneHotEncoder(), ["colour"]), (StandardScaler(), ["size", "n"]))
+    columns = make_column_transformer(
+        (OneHotEncoder(), ["colour"]), (StandardScaler(), ["size", "n"])
+    )
     model = make_pipeline(columns, RandomForestClassifier(10, random_state=0)).fit(frame, target)
     explanation = TabularExplainer(model, frame, background="whole").explain_local(frame[:3])
     assert explanation.features == ["colour", "size", "n"]
@@ -126,11 +148,19 @@ def test_mixed_columns_are_explained_through_a_pipeline():
 
 def test_plain_functions_are_models_too():
     """One number per row is a regression, several columns are classes."""
-    regression = TabularExplainer(lambda x: x[:, 0] * x[:, 1], DIABETES.data[:50]).explain_local(DIABETES.data[60:62])
+    regression = TabularExplainer(lambda x: x[:, 0] * x[:, 1], DIABETES.data[:50]).explain_local(
+        DIABETES.data[60:62]
+    )
     assert np.shape(regression.local_importance_values) == (2, 10)
     assert isinstance(regression.expected_values, float)
-    assert (regression.output, regression.num_classes, regression.classes) == ("prediction", 1, None)
-    two = TabularExplainer(lambda x: np.stack([x[:, 0], x[:, 1] ** 2], axis=1), DIABETES.data[:50], classes=["a", "b"])
+    assert (regression.output, regression.num_classes, regression.classes) == (
+        "prediction",
+        1,
+        None,
+    )
+    two = TabularExplainer(
+        lambda x: np.stack([x[:, 0], x[:, 1] ** 2], axis=1), DIABETES.data[:50], classes=["a", "b"]
+    )
     assert np.shape(two.explain_local(DIABETES.data[60:62]).local_importance_values) == (2, 2, 10)
 
 
@@ -149,7 +179,9 @@ def test_a_subset_reports_the_same_numbers_for_fewer_features():
     positions = TabularExplainer(model, X, explain_subset=np.array([3, 1]))
     np.testing.assert_array_equal(positions.explain_local(X[:2]).local_importance_values, expected)
     for wrong in (["nobody"], [8], [-1], [], [1, 1], [True], [1.0], "01"):
-        with pytest.raises(ValueError, match="explain_subset: expected different column names or positions"):
+        with pytest.raises(
+            ValueError, match="explain_subset: expected different column names or positions"
+        ):
             TabularExplainer(model, X, explain_subset=wrong)
 
 
@@ -167,8 +199,14 @@ def test_transformations_wait_for_their_own_release():
         ({"output": "odds"}, "output: expected one of auto, probability"),
         ({"model_task": "ranking"}, "model_task: expected one of unknown"),
         ({"classes": ["only one"]}, "classes: expected 2 names"),
-        ({"background_size": 5}, "background_size: expected with background='sample' or 'kmeans' only"),
-        ({"background": "sample", "background_size": 2.5}, "background_size: expected a positive number of rows"),
+        (
+            {"background_size": 5},
+            "background_size: expected with background='sample' or 'kmeans' only",
+        ),
+        (
+            {"background": "sample", "background_size": 2.5},
+            "background_size: expected a positive number of rows",
+        ),
         ({"tolerance": 0}, "tolerance: expected a positive number, got 0"),
         ({"tolerance": float("nan")}, "tolerance: expected a positive number, got nan"),
         ({"time_budget": "long"}, "time_budget: expected a positive number, got 'long'"),
@@ -250,19 +288,31 @@ def test_booleans_and_integers_of_object_columns_reach_the_model_as_they_were():
 
 def test_examples_as_lists_of_mixed_values_are_a_table():
     """Numbers stay numbers beside text."""
-    explanation = TabularExplainer(lambda x: np.array([row[0] * len(row[1]) for row in x]), [[1, "x"], [2, "yy"]])
-    assert np.sum(explanation.explain_local([[2, "yy"]]).local_importance_values) == pytest.approx(4 - 2.5)
+    explanation = TabularExplainer(
+        lambda x: np.array([row[0] * len(row[1]) for row in x]), [[1, "x"], [2, "yy"]]
+    )
+    assert np.sum(explanation.explain_local([[2, "yy"]]).local_importance_values) == pytest.approx(
+        4 - 2.5
+    )
 
 
 def test_classes_are_for_classifiers():
     """Names that would be ignored are refused."""
     model = Ridge().fit(DIABETES.data, DIABETES.target)
-    with pytest.raises(ValueError, match=r"classes: expected none for Ridge.predict, a regression, got \['low'\]"):
+    with pytest.raises(
+        ValueError, match=r"classes: expected none for Ridge.predict, a regression, got \['low'\]"
+    ):
         TabularExplainer(model, DIABETES.data, classes=["low"])
 
 
 @pytest.mark.parametrize(
-    "model", [RandomForestClassifier(), LogisticRegression(), Ridge(), make_pipeline(StandardScaler(), LinearSVC())]
+    "model",
+    [
+        RandomForestClassifier(),
+        LogisticRegression(),
+        Ridge(),
+        make_pipeline(StandardScaler(), LinearSVC()),
+    ],
 )
 def test_an_unfitted_model_is_refused(model):
     """One sentence, whatever the engine would have been."""
@@ -273,18 +323,24 @@ def test_an_unfitted_model_is_refused(model):
 def test_models_that_cannot_be_explained_say_why():
     """No model, no probabilities, several targets, or NaN answers."""
     X = X_CANCER
-    with pytest.raises(TypeError, match="expected an estimator with predict, or a function of rows, got str"):
+    with pytest.raises(
+        TypeError, match="expected an estimator with predict, or a function of rows, got str"
+    ):
         TabularExplainer("model", X)
     with pytest.raises(ValueError, match="one column per class"):
         TabularExplainer(lambda x: x[:, 0], X, model_task="classification")
-    both = MultiOutputClassifier(GaussianNB()).fit(X, np.stack([CANCER.target, 1 - CANCER.target], axis=1))
+    both = MultiOutputClassifier(GaussianNB()).fit(
+        X, np.stack([CANCER.target, 1 - CANCER.target], axis=1)
+    )
     with pytest.raises(ModelOutputError, match="several targets"):
         TabularExplainer(both, X)
     with pytest.raises(ModelOutputError, match="expected finite numbers"):
         TabularExplainer(lambda x: x[:, 0] * np.nan, X)
 
 
-@pytest.mark.parametrize("model", [LogisticRegression(), GradientBoostingClassifier(n_estimators=5, random_state=0)])
+@pytest.mark.parametrize(
+    "model", [LogisticRegression(), GradientBoostingClassifier(n_estimators=5, random_state=0)]
+)
 def test_a_scaler_in_front_changes_neither_scale_nor_engine(model):
     """The default output is that of the pipeline's last step."""
     bare, X = fitted(model, 2)
@@ -296,5 +352,7 @@ def test_a_scaler_in_front_changes_neither_scale_nor_engine(model):
 def test_a_calibrated_pipeline_is_looked_into_whatever_it_was_fitted_on():
     """Arrays or a DataFrame: the same engine."""
     for X in (X_CANCER, pd.DataFrame(X_CANCER, columns=list("abcdefgh"))):
-        model = CalibratedClassifierCV(make_pipeline(StandardScaler(), SVC()), ensemble=False).fit(X, CANCER.target)
+        model = CalibratedClassifierCV(make_pipeline(StandardScaler(), SVC()), ensemble=False).fit(
+            X, CANCER.target
+        )
         assert TabularExplainer(model, X[:50]).method == "kernel/product"

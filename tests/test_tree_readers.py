@@ -32,17 +32,23 @@ EXTREME = {"n_estimators": 15, "n_jobs": 1, "random_state": 0}
 
 def data(n_classes):
     """Six numbers a row, a tenth of them missing."""
-    X, y = make_classification(400, 6, n_informative=5, n_redundant=0, n_classes=n_classes, random_state=0)
+    X, y = make_classification(
+        400, 6, n_informative=5, n_redundant=0, n_classes=n_classes, random_state=0
+    )
     X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
     return X, y
 
 
 X_REGRESSION = data(2)[0]
-Y_REGRESSION = 0.1 + np.abs(np.nan_to_num(X_REGRESSION[:, 0]) + np.nan_to_num(X_REGRESSION[:, 1] * X_REGRESSION[:, 2]))
+Y_REGRESSION = 0.1 + np.abs(
+    np.nan_to_num(X_REGRESSION[:, 0]) + np.nan_to_num(X_REGRESSION[:, 1] * X_REGRESSION[:, 2])
+)
 
 
 def explain(model, X, method, **options):
-    """Explain two rows on a small background; returns the importances of all outputs, and the result."""
+    """Explain two rows on a small background; returns the importances of all outputs, and the
+    result.
+    """
     original = TabularExplainer(model, X[:N_BACKGROUND], **options)
     assert (original.method, original.row_explainer.note) == (method, "")
     result = KernelScoringExplainer(original).explain_rows(X[100:102])
@@ -50,7 +56,9 @@ def explain(model, X, method, **options):
 
 
 def check(values, function, X, tolerance=1e-10):
-    """Compare the importances of the two rows with the definition; one output of a function may stand for two."""
+    """Compare the importances of the two rows with the definition; one output of a function may
+    stand for two.
+    """
 
     def outputs(rows):
         found = np.asarray(function(rows), dtype=np.float64).reshape(len(rows), -1)
@@ -58,7 +66,9 @@ def check(values, function, X, tolerance=1e-10):
 
     background = np.asarray(X[:N_BACKGROUND])
     for i in range(2):
-        expected = shapley_by_definition(outputs, np.asarray(X[100 + i]), background, np.ones(N_BACKGROUND))
+        expected = shapley_by_definition(
+            outputs, np.asarray(X[100 + i]), background, np.ones(N_BACKGROUND)
+        )
         assert np.ptp(expected) > 1e-3
         np.testing.assert_allclose(values[:, i], expected, rtol=0, atol=tolerance)
 
@@ -66,21 +76,30 @@ def check(values, function, X, tolerance=1e-10):
 def sum_in_double_precision(model):
     """Add up an XGBoost model's own leaves, found by its own ``apply``, without the base score."""
     table = model.get_booster().trees_to_dataframe()
-    leaves = table[table["Feature"] == "Leaf"].set_index(["Tree", "Node"])["Gain"].astype(np.float32)
+    leaves = (
+        table[table["Feature"] == "Leaf"].set_index(["Tree", "Node"])["Gain"].astype(np.float32)
+    )
     n_outputs = 1 if isinstance(model, XGBRegressor) or model.n_classes_ == 2 else model.n_classes_
 
     def margins(rows):
         found = model.apply(rows).astype(int)  # (n_rows, n_trees)
-        parts = np.stack([leaves.loc[t].loc[found[:, t]].to_numpy(np.float64) for t in range(found.shape[1])], axis=1)
+        parts = np.stack(
+            [leaves.loc[t].loc[found[:, t]].to_numpy(np.float64) for t in range(found.shape[1])],
+            axis=1,
+        )
         return np.stack([parts[:, k::n_outputs].sum(axis=1) for k in range(n_outputs)], axis=1)
 
     return margins
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("options", [{}, {"boosting_type": "dart"}, {"boosting_type": "rf", "subsample": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"boosting_type": "dart"}, {"boosting_type": "rf", "subsample": 0.5}]
+)
 def test_lightgbm_classifiers_are_explained_exactly(n_classes, options):
-    """The margin, its default scale, and the probabilities: as by definition, with missing values."""
+    """The margin, its default scale, and the probabilities: as by definition, with missing
+    values.
+    """
     X, y = data(n_classes)
     model = LGBMClassifier(**LIGHT, subsample_freq=1, **options).fit(X, y)
     values, result = explain(model, X, "tree")
@@ -92,7 +111,12 @@ def test_lightgbm_classifiers_are_explained_exactly(n_classes, options):
 
 @pytest.mark.parametrize(
     ("objective", "method"),
-    [("regression", "tree"), ("quantile", "tree"), ("poisson", "kernel/tree"), ("gamma", "kernel/tree")],
+    [
+        ("regression", "tree"),
+        ("quantile", "tree"),
+        ("poisson", "kernel/tree"),
+        ("gamma", "kernel/tree"),
+    ],
 )
 def test_lightgbm_regressors_are_explained_exactly(objective, method):
     """What they predict, behind the link of their objective."""
@@ -102,7 +126,9 @@ def test_lightgbm_regressors_are_explained_exactly(objective, method):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_xgboost_classifiers_are_explained_exactly(n_classes):
-    """The margin is that of its leaves in double precision; it adds up to what XGBoost serves in float32."""
+    """The margin is that of its leaves in double precision; it adds up to what XGBoost serves in
+    float32.
+    """
     X, y = data(n_classes)
     model = XGBClassifier(**EXTREME).fit(X, y)
     values, result = explain(model, X, "tree")
@@ -110,7 +136,9 @@ def test_xgboost_classifiers_are_explained_exactly(n_classes):
     check(values, sum_in_double_precision(model), X)
     served = model.predict(X[100:102], output_margin=True).reshape(2, -1)
     explained = values.sum(axis=2).T + result.expected_values
-    np.testing.assert_allclose(explained[:, -1], served[:, -1], rtol=0, atol=1e-6 * np.abs(served).max())
+    np.testing.assert_allclose(
+        explained[:, -1], served[:, -1], rtol=0, atol=1e-6 * np.abs(served).max()
+    )
     values, result = explain(model, X, "kernel/tree", output="probability")
     check(values, model.predict_proba, X, tolerance=1e-6)
     np.testing.assert_allclose(
@@ -135,9 +163,13 @@ def test_xgboost_regressors_are_explained(objective, method):
     check(explain(model, X_REGRESSION, method)[0], model.predict, X_REGRESSION, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"objective": "reg:quantileerror", "quantile_alpha": [0.2, 0.8]}])
+@pytest.mark.parametrize(
+    "options", [{}, {"objective": "reg:quantileerror", "quantile_alpha": [0.2, 0.8]}]
+)
 def test_xgboost_with_several_targets_is_explained_target_by_target(options):
-    """Two targets, or two quantiles of one, each with trees of its own: what is predicted, to float32."""
+    """Two targets, or two quantiles of one, each with trees of its own: what is predicted, to
+    float32.
+    """
     y = np.stack([Y_REGRESSION, np.sqrt(Y_REGRESSION)], axis=1)
     model = XGBRegressor(**options, **EXTREME).fit(X_REGRESSION, y[:, 0] if options else y)
     values, result = explain(model, X_REGRESSION, "tree")
@@ -151,7 +183,9 @@ def test_xgboost_with_several_labels_is_explained_label_by_label():
     y = np.stack([Y_REGRESSION > 1, Y_REGRESSION > 2], axis=1).astype(int)
     model = XGBClassifier(**EXTREME).fit(X_REGRESSION, y)
     values, _ = explain(model, X_REGRESSION, "tree")
-    check(values, lambda rows: model.predict(rows, output_margin=True), X_REGRESSION, tolerance=1e-6)
+    check(
+        values, lambda rows: model.predict(rows, output_margin=True), X_REGRESSION, tolerance=1e-6
+    )
     values, _ = explain(model, X_REGRESSION, "kernel/tree", output="probability")
     check(values, model.predict_proba, X_REGRESSION, tolerance=1e-6)
 
@@ -171,7 +205,10 @@ def test_values_on_a_threshold_go_right_in_xgboost_and_left_in_lightgbm():
 
 def test_early_stopping_keeps_the_trees_up_to_the_best():
     """As predict does, in both libraries."""
-    X, y = X_REGRESSION, np.random.default_rng(0).normal(size=400) + np.nan_to_num(X_REGRESSION[:, 0])
+    X, y = (
+        X_REGRESSION,
+        np.random.default_rng(0).normal(size=400) + np.nan_to_num(X_REGRESSION[:, 0]),
+    )
     extreme = XGBRegressor(**{**EXTREME, "n_estimators": 200}, early_stopping_rounds=5)
     extreme.fit(X[:200], y[:200], eval_set=[(X[200:], y[200:])], verbose=False)
     assert extreme.best_iteration + 1 < extreme.get_booster().num_boosted_rounds()
@@ -190,7 +227,10 @@ def test_early_stopping_keeps_the_trees_up_to_the_best():
         (XGBClassifier(booster="gblinear", **EXTREME), "'gblinear'"),
         (XGBClassifier(missing=0.5, **EXTREME), "missing=0.5"),
         (XGBRegressor(objective="binary:logitraw", **EXTREME), "'binary:logitraw'"),
-        (GradientBoostingClassifier(n_estimators=5, init=LogisticRegression()), "init=LogisticRegression"),
+        (
+            GradientBoostingClassifier(n_estimators=5, init=LogisticRegression()),
+            "init=LogisticRegression",
+        ),
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else value,
 )
@@ -232,7 +272,9 @@ def test_boosted_probabilities_are_explained_exactly(model, n_classes):
 @pytest.mark.parametrize("loss", ["poisson", "gamma"])
 def test_histogram_boosting_behind_an_exponential_is_explained_exactly(loss):
     """What it predicts is the exponential of a sum of trees."""
-    model = HistGradientBoostingRegressor(loss=loss, max_iter=10, random_state=0).fit(X_REGRESSION, Y_REGRESSION)
+    model = HistGradientBoostingRegressor(loss=loss, max_iter=10, random_state=0).fit(
+        X_REGRESSION, Y_REGRESSION
+    )
     check(explain(model, X_REGRESSION, "kernel/tree")[0], model.predict, X_REGRESSION)
 
 
@@ -249,10 +291,18 @@ def codes_and_numbers(n_classes):
 def test_splits_by_category_are_read(n_classes):
     """Codes in histogram boosting and LightGBM, also missing ones: as by definition."""
     X, y = codes_and_numbers(n_classes)
-    model = HistGradientBoostingClassifier(max_iter=15, categorical_features=[2, 4], random_state=0).fit(X, y)
-    assert any(predictor.nodes["is_categorical"].any() for stage in model._predictors for predictor in stage)
+    model = HistGradientBoostingClassifier(
+        max_iter=15, categorical_features=[2, 4], random_state=0
+    ).fit(X, y)
+    assert any(
+        predictor.nodes["is_categorical"].any()
+        for stage in model._predictors
+        for predictor in stage
+    )
     check(explain(model, X, "tree")[0], model.decision_function, X)
-    model = LGBMClassifier(min_data_per_group=5, cat_smooth=1, **LIGHT).fit(X, y, categorical_feature=[2, 4])
+    model = LGBMClassifier(min_data_per_group=5, cat_smooth=1, **LIGHT).fit(
+        X, y, categorical_feature=[2, 4]
+    )
     assert any(tree["num_cat"] for tree in model.booster_.dump_model()["tree_info"])
     check(explain(model, X, "tree")[0], lambda rows: model.predict(rows, raw_score=True), X)
 
@@ -268,7 +318,10 @@ def test_text_categories_of_histogram_boosting_are_read():
             "shape": pd.Categorical(rng.choice(["round", "square"], 300)),
         }
     )
-    y = frame["size"] * frame["colour"].isin(["red", "grey"]) + (frame["shape"] == "round") * frame["weight"]
+    y = (
+        frame["size"] * frame["colour"].isin(["red", "grey"])
+        + (frame["shape"] == "round") * frame["weight"]
+    )
     model = HistGradientBoostingRegressor(max_iter=20, random_state=0).fit(frame, y)
     original = TabularExplainer(model, frame[:N_BACKGROUND])
     assert original.method == "tree"
@@ -290,7 +343,9 @@ def test_a_pipeline_around_another_librarys_boosting_has_a_margin():
         option = "raw_score" if isinstance(booster, LGBMClassifier) else "output_margin"
         served = model.predict(X[100:110], **{option: True})
         result = explainer.explain_rows(X[100:110])
-        np.testing.assert_allclose(result.values[1].sum(axis=1) + result.expected_values[1], served, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            result.values[1].sum(axis=1) + result.expected_values[1], served, rtol=0, atol=1e-6
+        )
 
 
 def test_scoring_needs_neither_library(tmp_path):
@@ -307,13 +362,19 @@ def test_scoring_needs_neither_library(tmp_path):
         "print(explainer.explain_rows(np.load(sys.argv[1] + '/rows.npy')).values.tobytes().hex())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert bytes.fromhex(done.stdout) == explainer.explain_rows(X[100:102]).values.tobytes()
 
 
 def test_sampled_probabilities_agree_with_calling_the_model():
-    """Thirty features: within four standard errors of an estimate that calls the model, additive, the same bytes."""
+    """Thirty features: within four standard errors of an estimate that calls the model, additive,
+    the same bytes.
+    """
     X, y = make_classification(300, 30, n_informative=10, random_state=0)
     model = GradientBoostingClassifier(n_estimators=30, random_state=0).fit(X, y)
     explainer = KernelScoringExplainer(TabularExplainer(model, X[:200], output="probability"))
@@ -325,7 +386,9 @@ def test_sampled_probabilities_agree_with_calling_the_model():
     assert (np.abs(structured.values - called.values) <= 4 * error).all()
     assert np.abs(structured.values).max() > 10 * error.mean()
     outputs = model.predict_proba(X[250:253])
-    np.testing.assert_allclose(structured.values.sum(axis=2).T + structured.expected_values, outputs, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        structured.values.sum(axis=2).T + structured.expected_values, outputs, rtol=0, atol=1e-9
+    )
     content = pickle.dumps(explainer)
     assert len(content) < 1_000_000
     alone = pickle.loads(content).explain_rows(X[251:252])

@@ -36,12 +36,14 @@ CLASSIFIERS = [
 
 
 def named(models):
-    return [pytest.param(model.set_params(random_state=0), id=type(model).__name__) for model in models]
+    return [
+        pytest.param(model.set_params(random_state=0), id=type(model).__name__) for model in models
+    ]
 
 
 def check_against_definition(explainer, function, rows, background):
     """Compare two rows with the definition, after making sure that the numbers say something."""
-    last_output = lambda x: function(x).reshape(len(x), -1)[:, -1]  # noqa: E731
+    last_output = lambda x: function(x).reshape(len(x), -1)[:, -1]
     assert any(
         abs(third_order_interaction(last_output, rows[0], other, triple)) > 1e-3
         for other in background
@@ -68,8 +70,12 @@ def test_regression_trees_get_the_shapley_values_of_the_definition(model):
 @pytest.mark.parametrize("model", named(CLASSIFIERS))
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_classification_trees_get_the_shapley_values_of_the_definition(model, n_classes):
-    """Every kind of tree classifier, on its default scale, exact to 1e-10 and additive for every class."""
-    X, y = make_classification(300, 7, n_informative=6, n_redundant=0, n_classes=n_classes, random_state=0)
+    """Every kind of tree classifier, on its default scale, exact to 1e-10 and additive for every
+    class.
+    """
+    X, y = make_classification(
+        300, 7, n_informative=6, n_redundant=0, n_classes=n_classes, random_state=0
+    )
     model.fit(X, y)
     original = TabularExplainer(model, X[:60])
     is_boosting = "Boosting" in type(model).__name__
@@ -82,20 +88,28 @@ def test_classification_trees_get_the_shapley_values_of_the_definition(model, n_
     assert result.values.shape == (n_classes, 10, 7)
     outputs = function(X[200:210])
     outputs = outputs if outputs.ndim == 2 else np.stack([-outputs, outputs], axis=1)
-    np.testing.assert_allclose(result.values.sum(axis=2).T + result.expected_values, outputs, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        result.values.sum(axis=2).T + result.expected_values, outputs, rtol=0, atol=1e-11
+    )
 
 
 def test_values_close_to_a_threshold_go_the_way_the_model_sends_them():
-    """Where shap rounds thresholds to float32 and takes the wrong branch, importances still add up to the model."""
+    """Where shap rounds thresholds to float32 and takes the wrong branch, importances still add up
+    to the model.
+    """
     rng = np.random.default_rng(0)
-    X = 1000.0 + rng.integers(0, 50, size=(400, 3)) * 1e-6  # neighbours differ by less than float32 can tell
+    X = (
+        1000.0 + rng.integers(0, 50, size=(400, 3)) * 1e-6
+    )  # neighbours differ by less than float32 can tell
     y = np.sin(1e5 * X[:, 0]) + X[:, 1] * 1e4 * (X[:, 2] > X[:, 2].mean())
     model = HistGradientBoostingRegressor(max_iter=20, random_state=0).fit(X, y)
     explainer = KernelScoringExplainer(TabularExplainer(model, X))
     assert explainer.method == "tree"
     result = explainer.explain_rows(X[:50])
     assert np.ptp(model.predict(X[:50])) > 1e-3
-    np.testing.assert_allclose(result.values.sum(axis=1) + result.expected_values, model.predict(X[:50]), rtol=1e-12)
+    np.testing.assert_allclose(
+        result.values.sum(axis=1) + result.expected_values, model.predict(X[:50]), rtol=1e-12
+    )
 
 
 def test_missing_values_take_the_side_that_the_model_learned():
@@ -113,12 +127,16 @@ def test_missing_values_take_the_side_that_the_model_learned():
 
 
 def test_it_agrees_with_shaps_own_tree_explainer_where_that_is_exact():
-    """Interventional TreeSHAP of shap on the same background: to float32 precision, on values that float32 holds."""
+    """Interventional TreeSHAP of shap on the same background: to float32 precision, on values that
+    float32 holds.
+    """
     X, y = load_diabetes(return_X_y=True, scaled=False)
     X = X.round()
     model = RandomForestRegressor(20, random_state=0).fit(X, y)
     masker = shap.maskers.Independent(X[:100], max_samples=100)
-    theirs = shap.TreeExplainer(model, masker, feature_perturbation="interventional").shap_values(X[200:210])
+    theirs = shap.TreeExplainer(model, masker, feature_perturbation="interventional").shap_values(
+        X[200:210]
+    )
     ours = KernelScoringExplainer(TabularExplainer(model, X[:100])).explain_rows(X[200:210])
     assert ours.method == "tree"
     np.testing.assert_allclose(ours.values, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
@@ -126,7 +144,9 @@ def test_it_agrees_with_shaps_own_tree_explainer_where_that_is_exact():
 
 @pytest.mark.parametrize("background", ["whole", "kmeans"])
 def test_both_kinds_of_leaves_give_the_same_importances(monkeypatch, background):
-    """Tabulated for every pattern of a row, merged by the background's patterns, and some of each: equal to 1e-12."""
+    """Tabulated for every pattern of a row, merged by the background's patterns, and some of each:
+    equal to 1e-12.
+    """
     X, y = make_classification(300, 12, n_informative=8, random_state=0)
     model = RandomForestClassifier(10, random_state=0).fit(X, y)
     found = []
@@ -145,7 +165,9 @@ def test_both_kinds_of_leaves_give_the_same_importances(monkeypatch, background)
 
 @pytest.mark.parametrize("most", [trees.MAX_TABLE, 100])
 def test_a_feature_that_does_not_vary_gets_exactly_nothing(monkeypatch, most):
-    """Not only nearly nothing, in both kinds of leaves; and a row gets the same bytes alone and among others."""
+    """Not only nearly nothing, in both kinds of leaves; and a row gets the same bytes alone and
+    among others.
+    """
     monkeypatch.setattr(trees, "MAX_TABLE", most)
     X, y = make_classification(300, 8, n_informative=6, random_state=0)
     model = RandomForestClassifier(20, random_state=0).fit(X, y)

@@ -76,12 +76,18 @@ def test_the_service_says_that_it_lives_and_that_it_is_ready(service):
     """GET / is Azure's liveness probe, a plain word; GET /ping is readiness, as JSON."""
     alive, ready = service.ask("GET", "/"), service.ask("GET", "/ping")
 
-    assert (alive.status, alive.headers.get_content_type(), alive.body) == (200, "text/plain", b"Healthy")
+    assert (alive.status, alive.headers.get_content_type(), alive.body) == (
+        200,
+        "text/plain",
+        b"Healthy",
+    )
     assert (ready.status, ready.json()) == (200, {"status": "ready"})
 
 
 def test_the_answer_is_the_model_and_its_explainer(service, iris_model, iris_folder, four_rows):
-    """Predictions are iris_model.predict's and importances are explain's, number for number, in the order sent."""
+    """Predictions are iris_model.predict's and importances are explain's, number for number, in the
+    order sent.
+    """
     answer = service.score(four_rows.to_json())
 
     assert answer.status == 200, answer.body
@@ -90,9 +96,15 @@ def test_the_answer_is_the_model_and_its_explainer(service, iris_model, iris_fol
     assert answer.json()["local_importance_values"] == load(iris_folder).explain(four_rows)
 
 
-def test_importances_are_indexed_by_class_row_feature_and_are_not_trivial(service, iris_model, four_rows):
-    """For each row and class the importances add up to the probability's distance from a common base value."""
-    values = np.array(service.score(four_rows.to_json()).json()["local_importance_values"])  # (K, n, M)
+def test_importances_are_indexed_by_class_row_feature_and_are_not_trivial(
+    service, iris_model, four_rows
+):
+    """For each row and class the importances add up to the probability's distance from a common
+    base value.
+    """
+    values = np.array(
+        service.score(four_rows.to_json()).json()["local_importance_values"]
+    )  # (K, n, M)
     base_values = iris_model.predict_proba(four_rows).T - values.sum(axis=2)  # (K, n)
 
     assert values.shape == (3, 4, 4)
@@ -102,7 +114,9 @@ def test_importances_are_indexed_by_class_row_feature_and_are_not_trivial(servic
 
 def test_four_ways_to_write_four_rows_get_the_same_bytes(service, four_rows):
     """to_json() as it is, records, split and a list of lists mean the same rows."""
-    columns, records, split = (four_rows.to_json(orient=orient) for orient in ("columns", "records", "split"))
+    columns, records, split = (
+        four_rows.to_json(orient=orient) for orient in ("columns", "records", "split")
+    )
     lists = json.dumps(four_rows.to_numpy().tolist())
 
     answers = {service.score(body).body for body in (columns, records, split, lists)}
@@ -143,20 +157,32 @@ def test_concurrent_requests_get_the_same_bytes(service, four_rows):
         pytest.param(lambda rows: "", "empty", id="empty body"),
         pytest.param(lambda rows: " \n", "empty", id="blank body"),
         pytest.param(lambda rows: b'{"a": "\xff"}', "UTF-8", id="not text"),
-        pytest.param(lambda rows: rows.drop(columns="petal width (cm)").to_json(), "petal width", id="missing column"),
+        pytest.param(
+            lambda rows: rows.drop(columns="petal width (cm)").to_json(),
+            "petal width",
+            id="missing column",
+        ),
         pytest.param(lambda rows: rows.assign(colour=1.0).to_json(), "colour", id="unknown column"),
         pytest.param(
             lambda rows: rows.assign(**{"petal width (cm)": [1.9, "wide", 1.7, 1.5]}).to_json(),
             "'petal width (cm)', row 1: expected a number",
             id="a string in a numeric column",
         ),
-        pytest.param(lambda rows: json.dumps([rows.to_numpy().tolist()]), "got a list", id="3-D list"),
-        pytest.param(lambda rows: json.dumps(rows.to_numpy()[:, :3].tolist()), "4", id="rows too short"),
+        pytest.param(
+            lambda rows: json.dumps([rows.to_numpy().tolist()]), "got a list", id="3-D list"
+        ),
+        pytest.param(
+            lambda rows: json.dumps(rows.to_numpy()[:, :3].tolist()), "4", id="rows too short"
+        ),
         pytest.param(lambda rows: "3", "3", id="a number"),
     ],
 )
-def test_bad_input_is_refused_with_what_is_wrong_and_the_service_stays_up(service, four_rows, break_it, named):
-    """The client's mistake is a 400 whose message names it; a good request is answered afterwards."""
+def test_bad_input_is_refused_with_what_is_wrong_and_the_service_stays_up(
+    service, four_rows, break_it, named
+):
+    """The client's mistake is a 400 whose message names it; a good request is answered
+    afterwards.
+    """
     answer = service.score(break_it(four_rows))
 
     assert answer.status == 400, answer.body
@@ -166,9 +192,13 @@ def test_bad_input_is_refused_with_what_is_wrong_and_the_service_stays_up(servic
 
 
 def test_a_nan_token_is_a_missing_value(service, four_rows):
-    """A bare NaN, which some clients write, means what null means, and is never the service's failure."""
+    """A bare NaN, which some clients write, means what null means, and is never the service's
+    failure.
+    """
     record = four_rows.iloc[0].to_dict()
-    token, null = (json.dumps([{**record, "petal width (cm)": missing}]) for missing in (math.nan, None))
+    token, null = (
+        json.dumps([{**record, "petal width (cm)": missing}]) for missing in (math.nan, None)
+    )
     assert "NaN" in token
 
     answers = [service.score(body) for body in (token, null)]
@@ -197,9 +227,13 @@ def test_a_wrong_method_is_405_in_json(service):
     assert "POST" in answer.headers["Allow"]
 
 
-@pytest.mark.parametrize("written", [lambda body: body, lambda body: iter([body])], ids=["declared", "chunked"])
+@pytest.mark.parametrize(
+    "written", [lambda body: body, lambda body: iter([body])], ids=["declared", "chunked"]
+)
 def test_a_body_over_the_cap_is_413_in_json(own, written):
-    """A body of MAX_CONTENT_LENGTH is read, one byte more is refused and the cap named, its length declared or not."""
+    """A body of MAX_CONTENT_LENGTH is read, one byte more is refused and the cap named, its length
+    declared or not.
+    """
     body = b"numbers".ljust(1000)
 
     fits, too_large = own.score(written(body)), own.score(written(body + b" "))
@@ -213,7 +247,9 @@ def test_a_body_over_the_cap_is_413_in_json(own, written):
 
 
 def test_what_a_script_raises_stays_in_the_log(own):
-    """A failure is a 500 with an id; under that id the log has the traceback, of which the client sees nothing."""
+    """A failure is a 500 with an id; under that id the log has the traceback, of which the client
+    sees nothing.
+    """
     answer = own.score("fails")
 
     assert answer.status == 500
@@ -226,7 +262,9 @@ def test_what_a_script_raises_stays_in_the_log(own):
 
 @pytest.mark.parametrize("name", ["exits", "panics", "nothing_json_knows", "no such answer"])
 def test_no_misbehaviour_of_a_script_ends_the_service(own, name):
-    """sys.exit(), a panic, a result that is no JSON, a KeyError: each a 500 with an id, and no worker ends."""
+    """sys.exit(), a panic, a result that is no JSON, a KeyError: each a 500 with an id, and no
+    worker ends.
+    """
     answer = own.score(name)
 
     assert answer.status == 500
@@ -239,7 +277,9 @@ def test_no_misbehaviour_of_a_script_ends_the_service(own, name):
 def test_a_warning_is_a_line_of_the_log(own):
     """What a library warns of is JSON too, and the request is answered."""
     assert own.score("warns").status == 200
-    (line,) = [strict(line) for line in own.log().splitlines() if "UserWarning: of a library" in line]
+    (line,) = [
+        strict(line) for line in own.log().splitlines() if "UserWarning: of a library" in line
+    ]
     assert line["level"] == "warning"
 
 
@@ -252,12 +292,20 @@ def test_a_script_refuses_a_body_with_payload_error(own):
 
 def test_numpy_results_are_json(own):
     """Arrays and scalars of NumPy are lists and numbers in the answer."""
-    assert own.score("numbers").json() == {"array": [[0.0, 1.0], [2.0, 3.0]], "scalar": 0.5, "count": 7}
+    assert own.score("numbers").json() == {
+        "array": [[0.0, 1.0], [2.0, 3.0]],
+        "scalar": 0.5,
+        "count": 7,
+    }
 
 
 def test_not_a_number_is_null(own):
     """The answer is strict JSON: NaN and the infinities are null."""
-    assert own.score("not_numbers").json() == {"array": [1.0, None, None], "list": [None, None], "scalar": None}
+    assert own.score("not_numbers").json() == {
+        "array": [1.0, None, None],
+        "list": [None, None],
+        "scalar": None,
+    }
 
 
 def test_a_string_is_a_json_string(own):
@@ -287,7 +335,9 @@ def test_a_script_without_run_ends_the_start(tmp_path):
 
 
 def test_a_failing_init_ends_the_start(tmp_path):
-    """Gunicorn exits with a failure; the last line names the script and the reason, above it is where it came from."""
+    """Gunicorn exits with a failure; the last line names the script and the reason, above it is
+    where it came from.
+    """
     script = tmp_path / "broken.py"
     script.write_text("def init():\n    return 1 / 0\ndef run(raw_data): pass\n", encoding="utf-8")
 
@@ -295,12 +345,17 @@ def test_a_failing_init_ends_the_start(tmp_path):
 
     assert status != 0
     last_line = log.rstrip().splitlines()[-1]
-    assert last_line == f"entry script {script}: init() failed with ZeroDivisionError: division by zero"
+    assert (
+        last_line
+        == f"entry script {script}: init() failed with ZeroDivisionError: division by zero"
+    )
     assert f'"{script}", line 2, in init' in log
 
 
 def test_a_missing_model_ends_the_start_with_what_to_do(tmp_path):
-    """score.py without models is one sentence that names the folder and `make train`, and no traceback."""
+    """score.py without models is one sentence that names the folder and `make train`, and no
+    traceback.
+    """
     status, log = start_in_vain(tmp_path, AZUREML_MODEL_DIR=str(tmp_path / "nowhere"))
 
     assert status != 0
@@ -322,8 +377,12 @@ def test_a_bad_setting_ends_the_start(tmp_path):
 # The parts, in this process
 
 
-def test_score_py_finds_its_models_where_azure_puts_them(iris_model, iris_folder, four_rows, monkeypatch):
-    """init() loads from AZUREML_MODEL_DIR, and run() answers a body with predictions and importances."""
+def test_score_py_finds_its_models_where_azure_puts_them(
+    iris_model, iris_folder, four_rows, monkeypatch
+):
+    """init() loads from AZUREML_MODEL_DIR, and run() answers a body with predictions and
+    importances.
+    """
     monkeypatch.setenv("AZUREML_MODEL_DIR", str(iris_folder))
     script = EntryScript(ROOT / "score.py")
     script.init()

@@ -1,4 +1,6 @@
-"""Models inside other models of scikit-learn: looked through where everything is passed on, called elsewhere."""
+"""Models inside other models of scikit-learn: looked through where everything is passed on, called
+elsewhere.
+"""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import BaggingRegressor, RandomForestRegressor, VotingRegressor
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.kernel_ridge import KernelRidge
@@ -23,7 +25,13 @@ from sklearn.model_selection import (
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, PowerTransformer, QuantileTransformer, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.svm import SVC, SVR, LinearSVC
 
 from service.explainers import TabularExplainer
@@ -39,7 +47,9 @@ PIPED_GRID = {"svr__C": [1.0, 10.0]}
 
 
 def classes(n_classes):
-    return make_classification(150, N_FEATURES, n_informative=4, n_redundant=0, n_classes=n_classes, random_state=1)
+    return make_classification(
+        150, N_FEATURES, n_informative=4, n_redundant=0, n_classes=n_classes, random_state=1
+    )
 
 
 def check(explainer, function, rows, background, method):
@@ -50,7 +60,9 @@ def check(explainer, function, rows, background, method):
     for i in range(2):
         expected = shapley_by_definition(function, rows[i], background, np.ones(len(background)))
         assert np.ptp(expected) > 1e-3
-        np.testing.assert_allclose(values[:, i], expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+        np.testing.assert_allclose(
+            values[:, i], expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max())
+        )
 
 
 def check_regressor(model, y, method):
@@ -68,10 +80,27 @@ def check_regressor(model, y, method):
         (HalvingRandomSearchCV(SVR(), GRID, n_candidates=2, cv=2, random_state=0), "product"),
         (GridSearchCV(make_pipeline(StandardScaler(), SVR()), PIPED_GRID, cv=2), "product"),
         (make_pipeline(StandardScaler(), GridSearchCV(SVR(), GRID, cv=2)), "product"),
-        (make_pipeline(StandardScaler(), GridSearchCV(make_pipeline(RobustScaler(), SVR()), PIPED_GRID)), "product"),
-        (GridSearchCV(RandomForestRegressor(5, random_state=0), {"max_depth": [2, 3]}, cv=2), "tree"),
+        (
+            make_pipeline(
+                StandardScaler(), GridSearchCV(make_pipeline(RobustScaler(), SVR()), PIPED_GRID)
+            ),
+            "product",
+        ),
+        (
+            GridSearchCV(RandomForestRegressor(5, random_state=0), {"max_depth": [2, 3]}, cv=2),
+            "tree",
+        ),
     ],
-    ids=["grid", "random", "halving", "halving random", "of a pipeline", "in a pipeline", "both", "forest"],
+    ids=[
+        "grid",
+        "random",
+        "halving",
+        "halving random",
+        "of a pipeline",
+        "in a pipeline",
+        "both",
+        "forest",
+    ],
 )
 def test_searches_are_looked_through(model, method):
     """By their best model, wherever its preprocessing stands."""
@@ -84,7 +113,7 @@ def test_a_search_around_a_pipeline_of_named_columns_is_looked_through():
     model = GridSearchCV(make_pipeline(StandardScaler(), SVR()), PIPED_GRID, cv=2).fit(frame, Y)
     explainer = KernelScoringExplainer(TabularExplainer(model, frame[:N_BACKGROUND]))
     assert explainer.features == NAMES
-    predict = lambda rows: model.predict(pd.DataFrame(rows, columns=NAMES))  # noqa: E731
+    predict = lambda rows: model.predict(pd.DataFrame(rows, columns=NAMES))
     check(explainer, predict, X[60:62], X[:N_BACKGROUND], "product")
 
 
@@ -92,9 +121,21 @@ def test_a_search_around_a_pipeline_of_named_columns_is_looked_through():
     ("model", "output", "method"),
     [
         (FixedThresholdClassifier(LogisticRegression(), threshold=0.3), "margin", "linear"),
-        (FixedThresholdClassifier(LogisticRegression(), threshold=0.3), "probability", "kernel/linear"),
-        (TunedThresholdClassifierCV(make_pipeline(StandardScaler(), SVC()), cv=2), "margin", "product"),
-        (GridSearchCV(FixedThresholdClassifier(SVC()), {"threshold": [0.1, 0.2]}, cv=2), "margin", "product"),
+        (
+            FixedThresholdClassifier(LogisticRegression(), threshold=0.3),
+            "probability",
+            "kernel/linear",
+        ),
+        (
+            TunedThresholdClassifierCV(make_pipeline(StandardScaler(), SVC()), cv=2),
+            "margin",
+            "product",
+        ),
+        (
+            GridSearchCV(FixedThresholdClassifier(SVC()), {"threshold": [0.1, 0.2]}, cv=2),
+            "margin",
+            "product",
+        ),
     ],
     ids=["fixed", "fixed probability", "tuned", "searched"],
 )
@@ -107,12 +148,16 @@ def test_thresholds_change_predictions_and_no_importance(model, output, method):
     def function(hybrids):
         if output == "probability":
             return model.predict_proba(hybrids)
-        return np.stack([-model.decision_function(hybrids), model.decision_function(hybrids)], axis=1)
+        return np.stack(
+            [-model.decision_function(hybrids), model.decision_function(hybrids)], axis=1
+        )
 
     check(explainer, function, rows[60:62], rows[:N_BACKGROUND], method)
 
 
-@pytest.mark.parametrize("inner", [SVC(), make_pipeline(StandardScaler(), SVC()), GridSearchCV(SVC(), GRID, cv=2)])
+@pytest.mark.parametrize(
+    "inner", [SVC(), make_pipeline(StandardScaler(), SVC()), GridSearchCV(SVC(), GRID, cv=2)]
+)
 def test_a_calibrated_wrapper_is_looked_through(inner):
     """A frozen model, a search, and a frozen pipeline inside a calibration."""
     rows, y = classes(2)
@@ -140,19 +185,25 @@ def test_a_calibrated_wrapper_is_looked_through(inner):
     ],
     ids=str,
 )
-def test_a_transformed_target_is_scaled_back_where_that_is_affine(regressor, transformer, y, method):
+def test_a_transformed_target_is_scaled_back_where_that_is_affine(
+    regressor, transformer, y, method
+):
     """Exact importances of the raw target; the model is called where its transformer bends."""
     check_regressor(TransformedTargetRegressor(regressor, transformer=transformer), y, method)
 
 
 def test_a_target_transformed_by_a_function_is_called():
     """Logarithms are not undone by scaling."""
-    check_regressor(TransformedTargetRegressor(Ridge(), func=np.log, inverse_func=np.exp), Y, "kernel")
+    check_regressor(
+        TransformedTargetRegressor(Ridge(), func=np.log, inverse_func=np.exp), Y, "kernel"
+    )
 
 
 def test_a_scaled_target_at_the_end_of_a_pipeline_is_looked_into():
     """Preprocessing before it, inside it, and a search around all."""
-    scaled = TransformedTargetRegressor(make_pipeline(RobustScaler(), SVR()), transformer=StandardScaler())
+    scaled = TransformedTargetRegressor(
+        make_pipeline(RobustScaler(), SVR()), transformer=StandardScaler()
+    )
     grid = {"transformedtargetregressor__regressor__svr__C": [1.0, 10.0]}
     check_regressor(GridSearchCV(make_pipeline(StandardScaler(), scaled), grid, cv=2), Y, "product")
 
@@ -165,11 +216,24 @@ def test_a_scaled_target_at_the_end_of_a_pipeline_is_looked_into():
         (VotingRegressor([("a", SVR()), ("b", Ridge())]), Y, "kernel"),
         (BaggingRegressor(Ridge(), 4, random_state=0), TARGETS, "linear"),
         (BaggingRegressor(SVR(), 4, max_features=0.6, random_state=0), Y, "product"),
-        (BaggingRegressor(SVR(kernel="poly"), 4, max_features=0.6, random_state=0), Y, "polynomial"),
+        (
+            BaggingRegressor(SVR(kernel="poly"), 4, max_features=0.6, random_state=0),
+            Y,
+            "polynomial",
+        ),
         (BaggingRegressor(SVR(kernel="sigmoid"), 1, random_state=0), Y, "kernel"),
         (BaggingRegressor(SVR(), 4, bootstrap_features=True, random_state=0), Y, "kernel"),
     ],
-    ids=["voting", "machines", "mixed", "bagging", "subspaces", "polynomial", "sigmoid", "repeated columns"],
+    ids=[
+        "voting",
+        "machines",
+        "mixed",
+        "bagging",
+        "subspaces",
+        "polynomial",
+        "sigmoid",
+        "repeated columns",
+    ],
 )
 def test_a_mean_of_models_of_one_kind_is_one_model(model, y, method):
     """Weights, dropped models, random subspaces; what does not fit together is called."""
@@ -195,7 +259,9 @@ def test_one_versus_rest_is_its_binary_models_side_by_side(model, output, method
     """Margins as they are, probabilities scaled to sum 1."""
     rows, y = classes(n_classes)
     wrapped = OneVsRestClassifier(model).fit(rows, y)
-    explainer = KernelScoringExplainer(TabularExplainer(wrapped, rows[:N_BACKGROUND], output=output))
+    explainer = KernelScoringExplainer(
+        TabularExplainer(wrapped, rows[:N_BACKGROUND], output=output)
+    )
     function = wrapped.predict_proba if output == "probability" else wrapped.decision_function
 
     def per_class(hybrids):

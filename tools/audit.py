@@ -1,6 +1,8 @@
-"""Ask pip-audit for known vulnerabilities of locked packages (`make audit`), and never take its silence for a yes.
+"""Ask pip-audit for known vulnerabilities of locked packages (`make audit`), and never take its
+silence for a yes.
 
-Where PyPI's JSON API cannot be reached, pip-audit skips every package and ends with "No known vulnerabilities found".
+Where PyPI's JSON API cannot be reached, pip-audit skips every package and ends with "No known
+vulnerabilities found".
 """
 
 import json
@@ -12,7 +14,9 @@ COMMAND = ["--disable-pip", "--require-hashes", "--progress-spinner", "off", "--
 
 
 def verdict(answer: str) -> list[str]:
-    """Read pip-audit's JSON: one sentence for each thing that is wrong, none when every package is known and clean."""
+    """Read pip-audit's JSON: one sentence for each thing that is wrong, none when every package is
+    known and clean.
+    """
     try:
         packages = json.loads(answer)["dependencies"]
     except (ValueError, KeyError):
@@ -35,7 +39,9 @@ def main(locks: list[str]) -> int:
     """Audit the locks; 0 when all packages are known and clean."""
     tool = Path(sys.executable).with_name("pip-audit")
     named = [word for lock in locks for word in ("--requirement", lock)]
-    done = subprocess.run([tool, *COMMAND, *named], capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        [tool, *COMMAND, *named], capture_output=True, text=True, timeout=600, check=False
+    )
     problems = verdict(done.stdout)
     for problem in problems:
         print(f"audit: {problem}", file=sys.stderr)

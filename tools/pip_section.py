@@ -1,4 +1,6 @@
-"""Print the pip section of environment.yml, one requirement per line, as input for the lock (`make lock`)."""
+"""Print the pip section of environment.yml, one requirement per line, as input for the lock (`make
+lock`).
+"""
 
 import sys
 from pathlib import Path

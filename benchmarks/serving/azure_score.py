@@ -1,4 +1,6 @@
-"""The entry script of Azure ML's documents, with the one change that today's pandas asks for (StringIO)."""
+"""The entry script of Azure ML's documents, with the one change that today's pandas asks for
+(StringIO).
+"""
 
 import io
 import os
@@ -9,7 +11,7 @@ import pandas as pd
 
 
 def init():
-    global original_model  # noqa: PLW0603
+    global original_model
     original_model = joblib.load(Path(os.environ["AZUREML_MODEL_DIR"]) / "original_model.pkl")
 
 

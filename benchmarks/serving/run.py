@@ -1,4 +1,6 @@
-"""Measure the service under load, in ratios against peers of the same run; see benchmarks/README.md."""
+"""Measure the service under load, in ratios against peers of the same run; see
+benchmarks/README.md.
+"""
 
 import argparse
 import json
@@ -31,7 +33,9 @@ def main():
     parser.add_argument("--soak-seconds", type=float, default=600)
     given = parser.parse_args()
     if shutil.which("wrk") is None:
-        sys.exit("make bench-service: expected the load generator wrk, found none; on Debian: apt-get install wrk")
+        sys.exit(
+            "make bench-service: expected the load generator wrk, found none; on Debian: apt-get install wrk"
+        )
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         place = prepared(Path(folder))
@@ -74,7 +78,11 @@ def load(url, body, connections, seconds):
 
 def predictions(folder, given):
     """Requests a second for predictions alone, one row, 16 connections: the servers take turns."""
-    with running("ours", folder) as ours, running("bare", folder) as bare, running("azureml", folder) as azureml:
+    with (
+        running("ours", folder) as ours,
+        running("bare", folder) as bare,
+        running("azureml", folder) as azureml,
+    ):
         urls = {
             "ours": f"{ours.address}/score?explain=false",
             "bare": f"{bare.address}/score",
@@ -86,7 +94,9 @@ def predictions(folder, given):
         ]
     rates = {name: statistics.median(turn[name]["per_second"] for turn in turns) for name in urls}
     ratios = {
-        f"against_{peer}": statistics.median(turn["ours"]["per_second"] / turn[peer]["per_second"] for turn in turns)
+        f"against_{peer}": statistics.median(
+            turn["ours"]["per_second"] / turn[peer]["per_second"] for turn in turns
+        )
         for peer in ("bare", "azureml")
     }
     return {
@@ -97,12 +107,16 @@ def predictions(folder, given):
 
 
 def importances(folder, given):
-    """Four rows with importances: time over the wire against time in process, and the spread under load."""
+    """Four rows with importances: time over the wire against time in process, and the spread under
+    load.
+    """
     model, body = ScoringModel.load(folder), (folder / "four.json").read_bytes()
     with running("ours", folder) as server:
         url = f"{server.address}/score"
         post = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        turns = [(timed(lambda: answered(post)), timed(lambda: model.score(body))) for _ in range(PAIRS)][3:]
+        turns = [
+            (timed(lambda: answered(post)), timed(lambda: model.score(body))) for _ in range(PAIRS)
+        ][3:]
         busy = load(url, folder / "four.json", 16, 10 * given.seconds)
     return {
         "p50_ms": statistics.median(wire for wire, _ in turns),
@@ -130,7 +144,9 @@ def health(folder, given):
     """Time of /ping while 16 connections ask for importances."""
     with running("ours", folder) as server:
         seconds = 2 * given.seconds
-        scoring = threading.Thread(target=load, args=(f"{server.address}/score", folder / "four.json", 16, seconds))
+        scoring = threading.Thread(
+            target=load, args=(f"{server.address}/score", folder / "four.json", 16, seconds)
+        )
         scoring.start()
         time.sleep(1)
         times = sorted(probed(f"{server.address}/ping", seconds - 2))
@@ -155,7 +171,9 @@ def probed(url, seconds):
 
 
 def start(folder, given):
-    """Seconds from the start of the process to the first 200, against gunicorn with a bare view of the same model."""
+    """Seconds from the start of the process to the first 200, against gunicorn with a bare view of
+    the same model.
+    """
     turns = []
     for _ in range(TURNS):
         seconds = {}
@@ -171,7 +189,9 @@ def start(folder, given):
 
 
 def soak(folder, given):
-    """Many requests: 16 connections for predictions beside one for importances; errors, and memory over time."""
+    """Many requests: 16 connections for predictions beside one for importances; errors, and memory
+    over time.
+    """
     with running("ours", folder) as server:
         said = {}
 
@@ -180,9 +200,17 @@ def soak(folder, given):
 
         asking = [
             threading.Thread(
-                target=ask, args=("predictions", f"{server.address}/score?explain=false", folder / "one.json", 16)
+                target=ask,
+                args=(
+                    "predictions",
+                    f"{server.address}/score?explain=false",
+                    folder / "one.json",
+                    16,
+                ),
             ),
-            threading.Thread(target=ask, args=("importances", f"{server.address}/score", folder / "four.json", 1)),
+            threading.Thread(
+                target=ask, args=("importances", f"{server.address}/score", folder / "four.json", 1)
+            ),
         ]
         for one in asking:
             one.start()
@@ -197,12 +225,23 @@ def soak(folder, given):
         "requests": {name: one["requests"] for name, one in said.items()},
         "seconds": given.soak_seconds,
         "errors": sum(one["errors"] for one in said.values()),
-        "memory_mb": {"first": memory[0], "middle": half[0], "last": half[-1], "largest": max(memory)},
+        "memory_mb": {
+            "first": memory[0],
+            "middle": half[0],
+            "last": half[-1],
+            "largest": max(memory),
+        },
         "growth_in_second_half": half[-1] / half[0] - 1,
     }
 
 
-PARTS = {"predictions": predictions, "importances": importances, "health": health, "start": start, "soak": soak}
+PARTS = {
+    "predictions": predictions,
+    "importances": importances,
+    "health": health,
+    "start": start,
+    "soak": soak,
+}
 
 if __name__ == "__main__":
     main()

@@ -13,8 +13,21 @@ import psutil
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
-ENVIRONMENT = ROOT / ".venv-bench-service" / "bin"  # the service's own lock and the peer, no development tools
-GUNICORN = ["-m", "gunicorn", "--worker-class", "gthread", "--threads", "32", "--workers", "2", "--keep-alive", "75"]
+ENVIRONMENT = (
+    ROOT / ".venv-bench-service" / "bin"
+)  # the service's own lock and the peer, no development tools
+GUNICORN = [
+    "-m",
+    "gunicorn",
+    "--worker-class",
+    "gthread",
+    "--threads",
+    "32",
+    "--workers",
+    "2",
+    "--keep-alive",
+    "75",
+]
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,16 @@ class Server:
 
 
 def ours(port):
-    return [str(ENVIRONMENT / "python"), "-m", "service", "serve", "--http_port", str(port), "--workers", "2"]
+    return [
+        str(ENVIRONMENT / "python"),
+        "-m",
+        "service",
+        "serve",
+        "--http_port",
+        str(port),
+        "--workers",
+        "2",
+    ]
 
 
 def bare(port):
@@ -47,7 +69,15 @@ def bare(port):
 
 def azureml(port):
     script = HERE / "azure_score.py"
-    return [str(ENVIRONMENT / "azmlinfsrv"), "--entry_script", str(script), "--port", str(port), "--worker_count", "2"]
+    return [
+        str(ENVIRONMENT / "azmlinfsrv"),
+        "--entry_script",
+        str(script),
+        "--port",
+        str(port),
+        "--worker_count",
+        "2",
+    ]
 
 
 COMMANDS = {"ours": ours, "bare": bare, "azureml": azureml}
@@ -61,10 +91,17 @@ def running(name, folder):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {**os.environ, **one_thread, "AZUREML_MODEL_DIR": str(folder), "DRAIN_SECONDS": "0"}
+    environment = {
+        **os.environ,
+        **one_thread,
+        "AZUREML_MODEL_DIR": str(folder),
+        "DRAIN_SECONDS": "0",
+    }
     with (folder / f"{name}.log").open("wb") as log:
         started = time.perf_counter()
-        process = subprocess.Popen(COMMANDS[name](port), cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            COMMANDS[name](port), cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
         try:
             address = f"http://127.0.0.1:{port}"
             _wait(process, address + READY[name], log.name)

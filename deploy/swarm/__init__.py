@@ -1,8 +1,8 @@
 """Replicas over several hosts: a Docker Swarm, with HAProxy in front.
 
-One replicated service without a virtual IP (those need IPVS in the kernel) on an overlay network; the proxy, on every
-manager, finds the replicas by the engine's own DNS. An update starts a new replica before an old one stops, and the
-swarm itself takes back an update whose replicas fail.
+One replicated service without a virtual IP (those need IPVS in the kernel) on an overlay network;
+the proxy, on every manager, finds the replicas by the engine's own DNS. An update starts a new
+replica before an old one stops, and the swarm itself takes back an update whose replicas fail.
 
 ``specs``     what is asked of the swarm, as data
 ``proxy``     the proxy: its configuration and its service

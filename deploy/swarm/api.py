@@ -1,6 +1,8 @@
-"""Asks a swarm, through its manager's engine: a thin seam like `deploy.engine`, which has the connection.
+"""Asks a swarm, through its manager's engine: a thin seam like `deploy.engine`, which has the
+connection.
 
-Bodies come ready from `deploy.swarm.specs`, exceptions leave as those of `deploy.errors`, nothing is decided here.
+Bodies come ready from `deploy.swarm.specs`, exceptions leave as those of `deploy.errors`, nothing
+is decided here.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class Swarm:
             return
 
     def tasks(self, service: str) -> list[Listed]:
-        """List the tasks of a service, past ones too, oldest first; of one that is gone too, until they have ended."""
+        """List the tasks of a service, past ones too, oldest first; of one that is gone too, until
+        they have ended.
+        """
         with translated("listing the swarm's tasks"):
             found = [task for task in self._api.tasks() if task["ServiceID"] == service]
         return sorted(found, key=lambda task: task["CreatedAt"])
@@ -67,8 +71,8 @@ class Swarm:
     def log(self, task: str, lines: int | str) -> list[str]:
         """Read the last lines of a task's log, wherever it runs or ran.
 
-        One by one: asked for those of a whole service, engine 20.10 sends some lines and then none, for ever. The
-        client's package knows this request for services only.
+        One by one: asked for those of a whole service, engine 20.10 sends some lines and then none,
+        for ever. The client's package knows this request for services only.
         """
         with translated(f"reading the log of task {task}"):
             answer = self._api.get(
@@ -154,7 +158,9 @@ class Swarm:
     # --- images ---
 
     def push(self, image: str, repository: str, tag: str, on_line: Callable[[str], None]) -> str:
-        """Send an image to a registry, and return the name by which every node finds exactly this one."""
+        """Send an image to a registry, and return the name by which every node finds exactly this
+        one.
+        """
         with translated(f"pushing to {repository}"):
             self._api.tag(image, repository, tag)
             follow(self._api.push(repository, tag, stream=True, decode=True), on_line)
@@ -177,7 +183,9 @@ ARGUMENTS = {
 
 
 def unpacked(stream: bytes) -> bytes:
-    """Put a log together from its frames: a byte for the stream, three of nothing, four for the length."""
+    """Put a log together from its frames: a byte for the stream, three of nothing, four for the
+    length.
+    """
     found, at = [], 0
     while at + 8 <= len(stream):
         (length,) = struct.unpack_from(">I", stream, at + 4)

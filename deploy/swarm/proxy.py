@@ -1,8 +1,8 @@
 """The proxy in front of the replicas: HAProxy's configuration, and the service that runs it.
 
-It finds the replicas by asking the engine's DNS every second, so nothing in it changes when they do: neither an update
-nor scaling restarts it. It runs on every manager and publishes the port there, on all addresses. Next:
-`deploy.swarm.api`.
+It finds the replicas by asking the engine's DNS every second, so nothing in it changes when they
+do: neither an update nor scaling restarts it. It runs on every manager and publishes the port
+there, on all addresses. Next: `deploy.swarm.api`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ defaults
     timeout server {request}s
     timeout http-request 10s
     timeout http-keep-alive 75s
-    # A request goes to another replica when none was reached, or when one hung up before the first byte of its answer:
-    # scoring changes nothing, so a row that is scored twice does no harm. An answer that has begun is never repeated.
+    # A request goes to another replica when none was reached, or when one hung up before the first
+    # byte of its answer: scoring changes nothing, so a row that is scored twice does no harm. An
+    # answer that has begun is never repeated.
     retry-on conn-failure empty-response
     retries 4
     option redispatch 1
@@ -71,8 +72,9 @@ backend replicas
 def configuration(config: Configuration) -> str:
     """Write HAProxy's configuration.
 
-    With a certificate the proxy answers with it and speaks TLS to the replicas too. It does not ask them for their
-    name: only members of the network's own overlay are there, and the certificate names the public host.
+    With a certificate the proxy answers with it and speaks TLS to the replicas too. It does not ask
+    them for their name: only members of the network's own overlay are there, and the certificate
+    names the public host.
     """
     tls = bool(config.tls.certificate)
     return CONFIGURATION.format(

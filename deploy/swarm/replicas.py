@@ -12,8 +12,8 @@ from deploy.swarm.api import Listed, Swarm
 from deploy.swarm.state import failed, look, runs, wanted, words
 
 SHOWN = 5  # failures of the past
-# A worker that the kernel kills for its memory is replaced by gunicorn, and neither engine nor swarm hears of it; on
-# another host only the log can be read.
+# A worker that the kernel kills for its memory is replaced by gunicorn, and neither engine nor
+# swarm hears of it; on another host only the log can be read.
 KILLED = "Perhaps out of memory?"
 LINES = 2000  # of each log, in which that is looked for
 
@@ -66,13 +66,17 @@ def troubles(engine: Engine, name: str) -> Troubles:
     now, past = [], []
     proxies = swarm.tasks(state.proxy["ID"]) if state.proxy else []
     if state.replicas and not any(wanted(task) and runs(task) for task in proxies):
-        now.append(words(proxies[-1], nodes) if proxies else "there is no proxy: `status --heal` starts it")
+        now.append(
+            words(proxies[-1], nodes) if proxies else "there is no proxy: `status --heal` starts it"
+        )
     for task in swarm.tasks(state.replicas["ID"]) if state.replicas else []:
         node = nodes.get(task.get("NodeID", ""))
         if wanted(task) and not runs(task) and not (state.moving and "Err" not in task["Status"]):
             now.append(words(task, nodes))
         elif failed(task):
-            past.append(f"{task['Status']['Timestamp'][:19].replace('T', ' ')} UTC {words(task, nodes)}")
+            past.append(
+                f"{task['Status']['Timestamp'][:19].replace('T', ' ')} UTC {words(task, nodes)}"
+            )
         elif node and node["Status"]["State"] == "down" and runs(task) and not wanted(task):
             past.append(
                 f"replica {task['Slot']} was on {node['Description']['Hostname']}, which is down "
@@ -89,6 +93,8 @@ def logs(engine: Engine, name: str, lines: int | str) -> dict[str, list[str]]:
     nodes = swarm.nodes()
     found = {}
     for task in filter(wanted, swarm.tasks(service["ID"])):
-        host = nodes.get(task.get("NodeID", ""), {}).get("Description", {}).get("Hostname", "no host")
+        host = (
+            nodes.get(task.get("NodeID", ""), {}).get("Description", {}).get("Hostname", "no host")
+        )
         found[f"{name}.{task['Slot']} on {host}"] = _log(swarm, task, lines)
     return found

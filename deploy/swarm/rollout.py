@@ -1,13 +1,14 @@
 """Replacing one release by another in a swarm, without losing a request.
 
-The swarm does it, one replica at a time: it starts a new one, waits until it is healthy, takes an old one out of its
-DNS and stops it; the proxy follows, and asks another replica where one hangs up. A new replica that fails within the
-monitored time takes the whole update back. So what is done here is to say what is wanted, to watch, and to say what
-went wrong. Whoever watches may be killed: the swarm goes on, and the next command waits for it.
+The swarm does it, one replica at a time: it starts a new one, waits until it is healthy, takes an
+old one out of its DNS and stops it; the proxy follows, and asks another replica where one hangs up.
+A new replica that fails within the monitored time takes the whole update back. So what is done here
+is to say what is wanted, to watch, and to say what went wrong. Whoever watches may be killed: the
+swarm goes on, and the next command waits for it.
 
-Everything carries the deployment's label. The network is made first and removed last, so as long as anything is there
-the name is known to be in the swarm. Rolling back is the same with a release that is kept. Next:
-`deploy.swarm.replicas`.
+Everything carries the deployment's label. The network is made first and removed last, so as long as
+anything is there the name is known to be in the swarm. Rolling back is the same with a release that
+is kept. Next: `deploy.swarm.replicas`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ TAKEN_BACK = ("rollback_completed", "rollback_paused", "paused")
 
 
 def check(engine: Engine, config: Configuration) -> None:
-    """Refuse an engine that manages no swarm, and a swarm whose nodes have nowhere to get the image from.
+    """Refuse an engine that manages no swarm, and a swarm whose nodes have nowhere to get the image
+    from.
 
     Raises
     ------
@@ -96,7 +98,9 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
             previous=previous_to(release, before.release, before.previous),
             times=_latest(swarm, before) + 1,
         )
-        with console.step(f"Starting {config.replicas} x release {release.id}, one replica at a time") as said:
+        with console.step(
+            f"Starting {config.replicas} x release {release.id}, one replica at a time"
+        ) as said:
             _apply(engine, release, before, body, console)
             said.append("healthy")
         front(engine, config, found, console)
@@ -111,12 +115,15 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
 
 
 def _spread(engine: Engine, release: Release, body: Body, console: Console) -> None:
-    # The swarm counts the replicas that are still to be stopped: it may put all new ones on one host, and losing that
-    # would lose them all. The next round finds the other hosts empty.
+    # The swarm counts the replicas that are still to be stopped: it may put all new ones on one
+    # host, and losing that would lose them all. The next round finds the other hosts empty.
     if not all_on_one_host(Swarm(engine, release.config.name), look(engine, release.config.name)):
         return
     body["TaskTemplate"]["ForceUpdate"] += 1
-    with console.step("All replicas are on one host: one more round to spread them"), suppress(RefusedError):
+    with (
+        console.step("All replicas are on one host: one more round to spread them"),
+        suppress(RefusedError),
+    ):
         _apply(engine, release, look(engine, release.config.name), body, console)
 
 
@@ -170,7 +177,12 @@ def watch(engine: Engine, swarm: Swarm, release: Release, rollout: int, console:
         if ready == count and not state.moving:
             return
         if patience.exhausted(ready):
-            raise refusal(swarm, release, mine, f"nothing moved for {patience.seconds} s, {ready} of {count} are ready")
+            raise refusal(
+                swarm,
+                release,
+                mine,
+                f"nothing moved for {patience.seconds} s, {ready} of {count} are ready",
+            )
         console.detail(f"{ready} of {count} replicas are healthy")
         time.sleep(OFTEN)
 
@@ -200,10 +212,16 @@ def put_back(engine: Engine, swarm: Swarm, spec: dict[str, Any], console: Consol
 
 
 def settle(
-    engine: Engine, swarm: Swarm, name: str, console: Console, unsettled: Callable[[State], bool] | None = None
+    engine: Engine,
+    swarm: Swarm,
+    name: str,
+    console: Console,
+    unsettled: Callable[[State], bool] | None = None,
 ) -> bool:
     """Wait until the swarm has finished what it is doing; return whether it has."""
-    unsettled = unsettled or (lambda state: state.moving or (state.update == "" and not _whole(swarm, state)))
+    unsettled = unsettled or (
+        lambda state: state.moving or (state.update == "" and not _whole(swarm, state))
+    )
     patience = Patience(Configuration(name))
     while unsettled(state := look(engine, name)):
         if state.replicas is None or patience.exhausted(_ready(swarm, state)):
@@ -215,7 +233,11 @@ def settle(
 
 def _ready(swarm: Swarm, state: State) -> int:
     service = state.replicas
-    return sum(current(service, task) and runs(task) for task in swarm.tasks(service["ID"])) if service else 0
+    return (
+        sum(current(service, task) and runs(task) for task in swarm.tasks(service["ID"]))
+        if service
+        else 0
+    )
 
 
 def _whole(swarm: Swarm, state: State) -> bool:
@@ -226,7 +248,11 @@ def _whole(swarm: Swarm, state: State) -> bool:
 
 def refusal(swarm: Swarm, release: Release, tasks: list[Listed], reason: str) -> RefusedError:
     """Say why a release is refused, with the words of the swarm and of the replica that failed."""
-    bad = [task for task in tasks if failed(task)] or [task for task in tasks if not runs(task)] or tasks
+    bad = (
+        [task for task in tasks if failed(task)]
+        or [task for task in tasks if not runs(task)]
+        or tasks
+    )
     told, said = "", ""
     if bad:
         told = f"; {words(bad[-1], swarm.nodes())}"
@@ -243,7 +269,9 @@ def refusal(swarm: Swarm, release: Release, tasks: list[Listed], reason: str) ->
 
 
 def publish(swarm: Swarm, release: Release, console: Console) -> str:
-    """Send the image to where the nodes pull it from, and return its name there; without a registry it is here."""
+    """Send the image to where the nodes pull it from, and return its name there; without a registry
+    it is here.
+    """
     if not release.config.registry:
         return release.image
     tag = release.image.removeprefix("sha256:")[:12]
@@ -270,8 +298,11 @@ def find_network(swarm: Swarm, config: Configuration) -> str:
     return str(known[0]["Id"]) if known else swarm.create_network(specs.network(config))
 
 
-def front(engine: Engine, config: Configuration, files: dict[str, specs.Stored], console: Console) -> bool:
-    """Put the proxy in front of the replicas, as the configuration wants it; return whether there was anything to do.
+def front(
+    engine: Engine, config: Configuration, files: dict[str, specs.Stored], console: Console
+) -> bool:
+    """Put the proxy in front of the replicas, as the configuration wants it; return whether there
+    was anything to do.
 
     Parameters
     ----------
@@ -308,7 +339,11 @@ def _wait_for_proxy(engine: Engine, swarm: Swarm, config: Configuration, before:
         service = look(engine, config.name).proxy or {}
         tasks = [task for task in swarm.tasks(service.get("ID", "")) if task["ID"] not in before]
         if any(map(failed, tasks)) or patience.exhausted(0):
-            told = words([*filter(failed, tasks), *tasks][0], swarm.nodes()) if tasks else "no node takes it"
+            told = (
+                words([*filter(failed, tasks), *tasks][0], swarm.nodes())
+                if tasks
+                else "no node takes it"
+            )
             raise EngineError(
                 f"starting the proxy on port {config.port}: {told}; if the port is taken, choose another: PORT=8081"
             )
@@ -330,18 +365,23 @@ def _proxy_file(swarm: Swarm, config: Configuration) -> Body:
 
 
 def heal(engine: Engine, name: str, console: Console) -> bool:
-    """Bring what runs to what should: no update under way, the present keys, a proxy, nothing that nobody uses.
+    """Bring what runs to what should: no update under way, the present keys, a proxy, nothing that
+    nobody uses.
 
     For whatever a killed deployment has left. Return whether anything was amiss.
     """
     swarm = Swarm(engine, name)
     healed = remove_leftovers(engine, name, console)
     if look(engine, name).replicas is None:
-        console.say(f"Removing what a deployment of {name} that was interrupted has left in the swarm")
+        console.say(
+            f"Removing what a deployment of {name} that was interrupted has left in the swarm"
+        )
         remove(engine, name, console)
         return True
     healed |= _finish(engine, swarm, name, console)
-    with suppress(EngineError):  # of what is amiss with the proxy `status` speaks; the verb that heals may mend it
+    with suppress(
+        EngineError
+    ):  # of what is amiss with the proxy `status` speaks; the verb that heals may mend it
         healed |= _bring_up_to_date(engine, swarm, name, console)
     return tidy(swarm, look(engine, name)) or healed
 
@@ -351,14 +391,20 @@ def _finish(engine: Engine, swarm: Swarm, name: str, console: Console) -> bool:
     if not state.moving and (state.update or _whole(swarm, state)):
         return False
     with console.step("Waiting until the swarm has finished what it was told before"):
-        if not settle(engine, swarm, name, console) and state.replicas and "PreviousSpec" in state.replicas:
+        if (
+            not settle(engine, swarm, name, console)
+            and state.replicas
+            and "PreviousSpec" in state.replicas
+        ):
             put_back(engine, swarm, state.replicas["PreviousSpec"], console)
     return True
 
 
 def _bring_up_to_date(engine: Engine, swarm: Swarm, name: str, console: Console) -> bool:
     state = look(engine, name)
-    release = next((release for release in releases(engine, name) if release.id == state.release), None)
+    release = next(
+        (release for release in releases(engine, name) if release.id == state.release), None
+    )
     if release is None or state.replicas is None:
         return False
     files = secrets.stored(engine, swarm, release.config)
@@ -375,7 +421,12 @@ def tidy(swarm: Swarm, state: State) -> bool:
     """Remove secrets and configs that no service uses any more; return whether there were any."""
     if state.moving:
         return False  # the swarm may go back to what has them
-    used = {one[key] for service in (state.replicas, state.proxy) if service for key, one in _files(service)}
+    used = {
+        one[key]
+        for service in (state.replicas, state.proxy)
+        if service
+        for key, one in _files(service)
+    }
     secrets_left = [one["ID"] for one in swarm.secrets() if one["ID"] not in used]
     configs_left = [one["ID"] for one in swarm.configs() if one["ID"] not in used]
     for one in secrets_left:
@@ -387,7 +438,11 @@ def tidy(swarm: Swarm, state: State) -> bool:
 
 def _files(service: Listed) -> list[tuple[str, Body]]:
     container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
-    return [(f"{kind}ID", one) for kind in ("Secret", "Config") for one in container.get(f"{kind}s") or []]
+    return [
+        (f"{kind}ID", one)
+        for kind in ("Secret", "Config")
+        for one in container.get(f"{kind}s") or []
+    ]
 
 
 def remove(engine: Engine, name: str, console: Console) -> None:
@@ -408,9 +463,18 @@ def _wait_for_the_end(engine: Engine, swarm: Swarm, name: str, services: list[st
     # A node that is lost says no more: its tasks are not waited for.
     deadline = time.monotonic() + STOP_SECONDS + SLACK
     while time.monotonic() < deadline:
-        up = {node for node, listed in swarm.nodes().items() if listed["Status"]["State"] == "ready"}
-        ending = [task for service in services for task in swarm.tasks(service) if task.get("NodeID") in up]
-        here = [one for one in engine.containers(name) if one.label("role") in (specs.TASK, specs.PROXY)]
+        up = {
+            node for node, listed in swarm.nodes().items() if listed["Status"]["State"] == "ready"
+        }
+        ending = [
+            task
+            for service in services
+            for task in swarm.tasks(service)
+            if task.get("NodeID") in up
+        ]
+        here = [
+            one for one in engine.containers(name) if one.label("role") in (specs.TASK, specs.PROXY)
+        ]
         if not ending and not here:
             return
         time.sleep(OFTEN)
@@ -431,7 +495,9 @@ def _remove_network(swarm: Swarm, network: str) -> None:
 
 def _id(state: State, name: str) -> str:
     if state.replicas is None:
-        raise EngineError(f"{name}: its service was removed from the swarm by somebody else; deploy again")
+        raise EngineError(
+            f"{name}: its service was removed from the swarm by somebody else; deploy again"
+        )
     return str(state.replicas["ID"])
 
 
@@ -442,7 +508,9 @@ def _latest(swarm: Swarm, before: State) -> int:
 
 
 def _same_scheme(engine: Engine, before: State, config: Configuration) -> None:
-    now = next((one.config for one in releases(engine, config.name) if one.id == before.release), config)
+    now = next(
+        (one.config for one in releases(engine, config.name) if one.id == before.release), config
+    )
     if now.scheme != config.scheme:
         raise ConfigurationError(
             f"tls: {config.name} serves {now.scheme}, and behind the proxy that cannot change while it serves; "

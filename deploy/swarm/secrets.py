@@ -1,8 +1,8 @@
 """Keys and certificates as a swarm keeps them: stored once, never changed, never read back.
 
-So the volume of `deploy.secrets`, on the manager's engine, stays the place where they are kept and shown from; the
-swarm gets copies, whose names have a version. It is made from the content and a salt of the volume's own: by it one can
-tell whether two are the same, and nothing else.
+So the volume of `deploy.secrets`, on the manager's engine, stays the place where they are kept and
+shown from; the swarm gets copies, whose names have a version. It is made from the content and a
+salt of the volume's own: by it one can tell whether two are the same, and nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ KEYS, CERTIFICATE, PRIVATE = "keys", "tls.crt", "tls.key"
 
 
 def stored(engine: Engine, swarm: Swarm, config: Configuration) -> dict[str, specs.Stored]:
-    """Make sure that the swarm has the present keys and certificate, and return them as it lists them."""
+    """Make sure that the swarm has the present keys and certificate, and return them as it lists
+    them.
+    """
     files = wanted(config)
     if not files:
         return {}
@@ -52,4 +54,8 @@ def for_replicas(found: dict[str, specs.Stored]) -> list[Body]:
 def for_proxy(found: dict[str, specs.Stored]) -> list[Body]:
     """Mount the certificate, and its key where HAProxy looks for it."""
     places = {CERTIFICATE: CERTIFICATE, PRIVATE: f"{CERTIFICATE}.key"}
-    return [mounted(found[file], "Secret", path, secrets.MODE) for file, path in places.items() if file in found]
+    return [
+        mounted(found[file], "Secret", path, secrets.MODE)
+        for file, path in places.items()
+        if file in found
+    ]

@@ -1,8 +1,9 @@
-"""What is asked of a swarm, as data: the bodies of the Engine API's requests (``POST /services/create`` and its kind).
+"""What is asked of a swarm, as data: the bodies of the Engine API's requests (``POST
+/services/create`` and its kind).
 
-Pure functions, like `deploy.specs`. Limits, hardening and health are those of one host as far as a swarm knows them:
-before API 1.44 it has no ``no-new-privileges`` (no capability is left to gain anything with), before 1.52 no limit on
-swap. Next: `deploy.swarm.proxy`.
+Pure functions, like `deploy.specs`. Limits, hardening and health are those of one host as far as a
+swarm knows them: before API 1.44 it has no ``no-new-privileges`` (no capability is left to gain
+anything with), before 1.52 no limit on swap. Next: `deploy.swarm.proxy`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from deploy.config import Configuration
 from deploy.specs import LABEL, SECOND, Body, Release
 
 SERVICE, TASK, PROXY, NETWORK, FILE = "service", "task", "proxy", "network", "file"
-DRAIN_SECONDS = 5  # a replica accepts for that long after it was told to stop: the proxy must have seen it
+DRAIN_SECONDS = (
+    5  # a replica accepts for that long after it was told to stop: the proxy must have seen it
+)
 MONITOR_SECONDS = 5  # in which a replica that fails takes the update back
 HEALTH_SECONDS = 2  # before engine 25 nothing asks a new replica sooner
 FAILURES = 5  # of the health check in a row, after which a replica is replaced
@@ -23,13 +26,22 @@ Stored = dict[str, Any]  # a secret or a config, as the engine lists it
 
 
 def network(config: Configuration) -> Body:
-    """Describe the network that the proxy and the replicas share; it is the first thing made and the last removed."""
-    return {"Name": f"{config.name}-network", "Driver": "overlay", "Labels": specs.labels(config.name, NETWORK)}
+    """Describe the network that the proxy and the replicas share; it is the first thing made and
+    the last removed.
+    """
+    return {
+        "Name": f"{config.name}-network",
+        "Driver": "overlay",
+        "Labels": specs.labels(config.name, NETWORK),
+    }
 
 
 def file(name: str, kind: str, version: str) -> Body:
     """Name a secret or a config: it cannot be changed, so its name has a version."""
-    return {"name": f"{name}-{kind}-{version}", "labels": specs.labels(name, FILE, kind=kind, version=version)}
+    return {
+        "name": f"{name}-{kind}-{version}",
+        "labels": specs.labels(name, FILE, kind=kind, version=version),
+    }
 
 
 def mounted(stored: Stored, what: str, path: str, mode: int) -> Body:
@@ -54,12 +66,19 @@ def mounted(stored: Stored, what: str, path: str, mode: int) -> Body:
 
 
 def service(
-    release: Release, image: str, network: str, secrets: list[Body], *, previous: str = "", times: int = 1
+    release: Release,
+    image: str,
+    network: str,
+    secrets: list[Body],
+    *,
+    previous: str = "",
+    times: int = 1,
 ) -> Body:
     """Describe the replicas.
 
-    There is no limit on replicas per node: the scheduler spreads them by itself, and any fixed number would keep the
-    one more that an update starts, or those of a node that is lost, from a place where there is room.
+    There is no limit on replicas per node: the scheduler spreads them by itself, and any fixed
+    number would keep the one more that an update starts, or those of a node that is lost, from a
+    place where there is room.
 
     Parameters
     ----------
@@ -73,7 +92,8 @@ def service(
     previous : str
         The release that serves now.
     times : int
-        How often something was rolled out under the name: the same release once more is a rollout too.
+        How often something was rolled out under the name: the same release once more is a rollout
+        too.
     """
     config = release.config
     return {
@@ -81,7 +101,9 @@ def service(
         "Labels": specs.labels(config.name, SERVICE, release=release.id, previous=previous),
         "TaskTemplate": {
             "ContainerSpec": {**container(release, image), "Secrets": secrets},
-            "Resources": resources(config.memory_gb * 2**30, config.cpu_cores, specs.PIDS, reserved=True),
+            "Resources": resources(
+                config.memory_gb * 2**30, config.cpu_cores, specs.PIDS, reserved=True
+            ),
             "RestartPolicy": {"Condition": "any", "Delay": 2 * SECOND},
             "Networks": [{"Target": network}],
             "LogDriver": LOG,
@@ -112,7 +134,13 @@ def container(release: Release, image: str) -> Body:
         },
         "StopSignal": "SIGTERM",
         "StopGracePeriod": specs.STOP_SECONDS * SECOND,
-        "Mounts": [{"Type": "tmpfs", "Target": "/tmp", "TmpfsOptions": {"SizeBytes": 64 * 2**20, "Mode": 0o1777}}],
+        "Mounts": [
+            {
+                "Type": "tmpfs",
+                "Target": "/tmp",
+                "TmpfsOptions": {"SizeBytes": 64 * 2**20, "Mode": 0o1777},
+            }
+        ],
     }
 
 

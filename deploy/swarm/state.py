@@ -28,7 +28,9 @@ class State:
 
     @property
     def release(self) -> str:
-        """The id of the release that serves, or that an update is bringing; empty when there is none."""
+        """The id of the release that serves, or that an update is bringing; empty when there is
+        none.
+        """
         return label(self.replicas["Spec"], "release") if self.replicas else ""
 
     @property
@@ -38,7 +40,9 @@ class State:
 
     @property
     def update(self) -> str:
-        """Where the latest update stands, in the swarm's words; empty before the first, and before it has begun."""
+        """Where the latest update stands, in the swarm's words; empty before the first, and before
+        it has begun.
+        """
         return str((self.replicas or {}).get("UpdateStatus", {}).get("State", ""))
 
     @property
@@ -54,7 +58,9 @@ class State:
 
 def look(engine: Engine, name: str) -> State:
     """Read the state of a deployment from the swarm."""
-    by_role = {label(service["Spec"], "role"): service for service in Swarm(engine, name).services()}
+    by_role = {
+        label(service["Spec"], "role"): service for service in Swarm(engine, name).services()
+    }
     return State(by_role.get(specs.SERVICE), by_role.get(specs.PROXY))
 
 
@@ -91,7 +97,10 @@ def words(task: Listed, nodes: dict[str, Listed]) -> str:
     facts = [str(status.get("Err") or status.get("Message", ""))]
     facts += [f"exit code {code}"] if failed(task) and str(code) not in facts[0] else []
     facts += ["killed, as for exceeding the memory limit"] if failed(task) and code == 137 else []
-    # A service that is told to stop while it loads ends with 0, and then the swarm does not say why it told it to.
+    # A service that is told to stop while it loads ends with 0, and then the swarm does not say why
+    # it told it to.
     facts += ["unhealthy, or its process ended by itself"] if status["State"] == "complete" else []
     where = f" on {node['Description']['Hostname']}" if node else ""
-    return f"replica {task.get('Slot', 'of the proxy')}{where}: {status['State']}: {'; '.join(facts)}"
+    return (
+        f"replica {task.get('Slot', 'of the proxy')}{where}: {status['State']}: {'; '.join(facts)}"
+    )

@@ -3,8 +3,8 @@
 ``tabular``      TabularExplainer: explains a fitted model on tabular data, locally and globally
 ``explanation``  the objects it answers with: ranked names and values, per class and overall
 
-Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer` takes what it needs along. Next:
-:mod:`service.explainers.tabular`.
+Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer` takes what it needs
+along. Next: :mod:`service.explainers.tabular`.
 """
 
 from service.explainers.explanation import GlobalExplanation, LocalExplanation

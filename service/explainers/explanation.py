@@ -34,7 +34,9 @@ class LocalExplanation:
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background: one number per class, or one number for regressors."""
+        """The model's mean output over the background: one number per class, or one number for
+        regressors.
+        """
         return self.importances.expected_values.tolist()
 
     @property
@@ -86,7 +88,9 @@ class LocalExplanation:
         top_k : int, optional
             Keep only the first `top_k`.
         """
-        return np.array(self.features, dtype=object)[_ranks(self.importances.values, top_k)].tolist()
+        return np.array(self.features, dtype=object)[
+            _ranks(self.importances.values, top_k)
+        ].tolist()
 
     def get_ranked_local_values(self, top_k: int | None = None) -> list[Any]:
         """Return the importances in the order of :meth:`get_ranked_local_names`."""
@@ -96,7 +100,8 @@ class LocalExplanation:
 
 @dataclass(frozen=True)
 class GlobalExplanation(LocalExplanation):
-    """Global importances: the mean absolute local importance of the evaluation rows, per class and then over classes.
+    """Global importances: the mean absolute local importance of the evaluation rows, per class and
+    then over classes.
 
     The local importances that were averaged are there as well.
     """
@@ -135,7 +140,13 @@ class GlobalExplanation(LocalExplanation):
 
     def get_feature_importance_dict(self, top_k: int | None = None) -> dict[str, float]:
         """Return {feature name: global importance}, highest first."""
-        return dict(zip(self.get_ranked_global_names(top_k), self.get_ranked_global_values(top_k), strict=True))
+        return dict(
+            zip(
+                self.get_ranked_global_names(top_k),
+                self.get_ranked_global_values(top_k),
+                strict=True,
+            )
+        )
 
     @property
     def _per_class(self) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """TabularExplainer: local and global explanations of a fitted model on tabular data.
 
-It does not serve: make a :class:`service.scoring.KernelScoringExplainer` from it for that. Which engine explains which
-model is written in :mod:`service.scoring.choice`, which output is explained in :mod:`service.scoring.outputs`.
+It does not serve: make a :class:`service.scoring.KernelScoringExplainer` from it for that. Which
+engine explains which model is written in :mod:`service.scoring.choice`, which output is explained
+in :mod:`service.scoring.outputs`.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ class TabularExplainer:
     Parameters
     ----------
     model : object
-        A fitted estimator with ``predict`` (a classifier also with ``predict_proba`` or ``decision_function``), or a
-        function that takes rows and returns one number per row (regression) or one column per class.
+        A fitted estimator with ``predict`` (a classifier also with ``predict_proba`` or
+        ``decision_function``), or a function that takes rows and returns one number per row
+        (regression) or one column per class.
     initialization_examples : DataFrame or array of shape (n_examples, n_features)
-        Rows that stand for "feature unknown", usually the training rows. They also fix the columns that rows must have.
+        Rows that stand for "feature unknown", usually the training rows. They also fix the columns
+        that rows must have.
     explain_subset : sequence of str or int, optional
-        Names or positions of the features whose importances are reported. They are the same numbers as without it, so
-        their sum leaves out the rest.
+        Names or positions of the features whose importances are reported. They are the same numbers
+        as without it, so their sum leaves out the rest.
     features : sequence of str, optional
         Feature names; by default the DataFrame's columns, or "0", "1", … for an array.
     classes : sequence, optional
@@ -43,29 +46,34 @@ class TabularExplainer:
         (``decision_function``) for linear and boosted classifiers, and "probability" for every other classifier with
         ``predict_proba``.
     engine : {"auto", "kernel", "shap"}, default "auto"
-        "auto" looks into the model: exact for linear models, trees, forests, boosting and kernel machines (RBF,
-        polynomial); sampled without a call of the model behind a link and for neural networks; otherwise the model is
-        called. "kernel" calls any model, "shap" uses ``shap.KernelExplainer`` as it is. See
-        :mod:`service.scoring.choice`.
+        "auto" looks into the model: exact for linear models, trees, forests, boosting and kernel
+        machines (RBF, polynomial); sampled without a call of the model behind a link and for neural
+        networks; otherwise the model is called. "kernel" calls any model, "shap" uses
+        ``shap.KernelExplainer`` as it is. See :mod:`service.scoring.choice`.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
-        Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact engine can afford;
-        where values are sampled, coalitions and background rows are drawn together, for an estimate on all. "whole"
-        lets every coalition meet every example where the model is called; elsewhere it is "auto" without the cut.
-        "kmeans" takes weighted centres: fast, and far from the truth.
+        Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact
+        engine can afford; where values are sampled, coalitions and background rows are drawn
+        together, for an estimate on all. "whole" lets every coalition meet every example where the
+        model is called; elsewhere it is "auto" without the cut. "kmeans" takes weighted centres:
+        fast, and far from the truth.
     background_size : int, optional
         Number of centres (default 10) or of sampled rows (default 100) with "kmeans" and "sample".
     nsamples : "auto" or int, default "auto"
-        The work for a row where values are sampled, counted in coalitions; "auto" is 2 · n_features + 2048. A coalition
-        counts for all rows of a background chosen by name, or for 12 where background rows are drawn; the same
-        work is spread over more coalitions where that tells more. Exact when all coalitions meet the whole background.
+        The work for a row where values are sampled, counted in coalitions; "auto" is 2 · n_features
+        + 2048. A coalition counts for all rows of a background chosen by name, or for 12 where
+        background rows are drawn; the same work is spread over more coalitions where that tells
+        more. Exact when all coalitions meet the whole background.
     tolerance : float, optional
-        Sample in further rounds until the mean standard error is this share of the mean absolute importance.
+        Sample in further rounds until the mean standard error is this share of the mean absolute
+        importance.
     time_budget : float, optional
-        Seconds a row; no further round is begun after them. Alone it fills the time, with a tolerance it limits it.
-        What is reached depends on the machine, so the numbers are not repeatable.
+        Seconds a row; no further round is begun after them. Alone it fills the time, with a
+        tolerance it limits it. What is reached depends on the machine, so the numbers are not
+        repeatable.
     surrogate : bool, default True
-        Whether a model that is called may get a small boosted-tree model as control variate. It is fitted here and
-        kept only if it lowers the standard error; the estimate aims at the same values with or without it.
+        Whether a model that is called may get a small boosted-tree model as control variate. It is
+        fitted here and kept only if it lowers the standard error; the estimate aims at the same
+        values with or without it.
     random_state : int, default 0
         Seed of everything that is sampled.
 
@@ -138,7 +146,9 @@ class TabularExplainer:
 
     @property
     def method(self) -> str:
-        """The engine chosen: "linear", "tree", "product", "polynomial" (exact), "kernel/…", "kernel" or "shap"."""
+        """The engine chosen: "linear", "tree", "product", "polynomial" (exact), "kernel/…",
+        "kernel" or "shap".
+        """
         return self.row_explainer.engine.method
 
     @property
@@ -146,7 +156,9 @@ class TabularExplainer:
         """The scale explained: "probability", "margin" or "prediction"."""
         return self.row_explainer.function.scale
 
-    def explain_local(self, evaluation_examples: Any, *, n_jobs: int | None = None) -> LocalExplanation:
+    def explain_local(
+        self, evaluation_examples: Any, *, n_jobs: int | None = None
+    ) -> LocalExplanation:
         """Explain each row by itself.
 
         Parameters
@@ -164,9 +176,13 @@ class TabularExplainer:
         service.scoring.PayloadError
             When the rows do not fit the columns of the initialization examples.
         """
-        return LocalExplanation(self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs))
+        return LocalExplanation(
+            self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs)
+        )
 
-    def explain_global(self, evaluation_examples: Any, *, n_jobs: int | None = None) -> GlobalExplanation:
+    def explain_global(
+        self, evaluation_examples: Any, *, n_jobs: int | None = None
+    ) -> GlobalExplanation:
         """Explain the model as a whole by the mean absolute local importance of some rows.
 
         Parameters
@@ -184,4 +200,6 @@ class TabularExplainer:
         service.scoring.PayloadError
             When the rows do not fit the columns of the initialization examples.
         """
-        return GlobalExplanation(self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs))
+        return GlobalExplanation(
+            self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs)
+        )

@@ -1,7 +1,7 @@
 """The scoring explainer: made from a full explainer, saved with joblib, served next to the model.
 
-Importing this package loads neither shap, numba, matplotlib nor Flask; scikit-learn and pandas are loaded only where a
-model or a DataFrame is handled.
+Importing this package loads neither shap, numba, matplotlib nor Flask; scikit-learn and pandas are
+loaded only where a model or a DataFrame is handled.
 
 ``scoring_model``  ScoringModel, the core of the service: a model with its explainer
 ``request``        what one request asks for

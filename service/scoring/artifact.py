@@ -1,8 +1,9 @@
-"""Saving and loading a scoring explainer and its original model: joblib files and a readable manifest beside them.
+"""Saving and loading a scoring explainer and its original model: joblib files and a readable
+manifest beside them.
 
-Loading a pickle executes it. So the file's SHA-256 is compared with the manifest's before a byte of it is unpickled,
-and the library versions with those it was saved with. The digest tells a damaged or swapped file, not a forged pair:
-load only folders that you trust. Next: ``service/web/app.py``.
+Loading a pickle executes it. So the file's SHA-256 is compared with the manifest's before a byte of
+it is unpickled, and the library versions with those it was saved with. The digest tells a damaged
+or swapped file, not a forged pair: load only folders that you trust. Next: ``service/web/app.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def save(
     *,
     original_model: Any = None,
 ) -> Path:
-    """Write ``scoring_explainer.pkl`` and its manifest ``scoring_explainer.json``, and the original model beside them.
+    """Write ``scoring_explainer.pkl`` and its manifest ``scoring_explainer.json``, and the original
+    model beside them.
 
     Parameters
     ----------
@@ -44,10 +46,11 @@ def save(
     directory : path, default "."
         Made when it is not there.
     exist_ok : bool, default False
-        Whether the directory may exist already; what is in it under the same names is then replaced.
+        Whether the directory may exist already; what is in it under the same names is then
+        replaced.
     original_model : object, optional
-        The model that is served: ``original_model.pkl``. The manifest gets its digest, and what it predicts for the
-        recorded example, so that a deployment can tell whether it still does.
+        The model that is served: ``original_model.pkl``. The manifest gets its digest, and what it
+        predicts for the recorded example, so that a deployment can tell whether it still does.
 
     Returns
     -------
@@ -72,7 +75,9 @@ def save(
         )
     folder = Path(directory)
     if folder.is_file():
-        raise NotADirectoryError(f"save: expected a directory, but {folder} is a file; name another one.")
+        raise NotADirectoryError(
+            f"save: expected a directory, but {folder} is a file; name another one."
+        )
     if folder.exists() and not exist_ok:
         raise FileExistsError(
             f"save: expected a new directory, but {folder} exists; pass exist_ok=True to write into it."
@@ -89,7 +94,10 @@ def save(
         "example": {"rows": [scoring_explainer.example]},
     }
     if original is not None:
-        manifest["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": hashlib.sha256(original).hexdigest()}
+        manifest["original_model"] = {
+            "artifact": ORIGINAL_NAME,
+            "sha256": hashlib.sha256(original).hexdigest(),
+        }
         manifest["example"]["predictions"] = _predicted(original_model, scoring_explainer)
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False, default=str)
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,10 +115,11 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     Parameters
     ----------
     path : path
-        The directory, or the file itself under any name. The manifest is the ``.json`` of the same name beside the
-        file, or ``scoring_explainer.json``.
+        The directory, or the file itself under any name. The manifest is the ``.json`` of the same
+        name beside the file, or ``scoring_explainer.json``.
     check_versions : bool, default True
-        Whether to refuse other library versions than those recorded. They can change results, or break loading.
+        Whether to refuse other library versions than those recorded. They can change results, or
+        break loading.
 
     Returns
     -------
@@ -119,7 +128,8 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     Raises
     ------
     ArtifactError
-        When nothing is there, the file holds something else, or it needs a module that cannot be imported here.
+        When nothing is there, the file holds something else, or it needs a module that cannot be
+        imported here.
     ManifestError, DigestError, VersionError
         When the manifest is missing or unreadable, the digest differs, or a library version does.
     """
@@ -130,12 +140,15 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
         _check_versions(file, manifest["libraries"])
     explainer = _unpickled(file, content)
     if not isinstance(explainer, KernelScoringExplainer):
-        raise ArtifactError(f"{file}: expected a KernelScoringExplainer, got {type(explainer).__name__}.")
+        raise ArtifactError(
+            f"{file}: expected a KernelScoringExplainer, got {type(explainer).__name__}."
+        )
     return explainer
 
 
 def load_original_model(folder: str | Path) -> Any:
-    """Load ``original_model.pkl`` from a folder, after checking it against the manifest where that has its digest.
+    """Load ``original_model.pkl`` from a folder, after checking it against the manifest where that
+    has its digest.
 
     A model that was put there by ``joblib.dump``, and not by :func:`save`, has none.
 
@@ -160,7 +173,9 @@ def load_original_model(folder: str | Path) -> Any:
 
 
 def _checked_bytes(file: Path, recorded: str | None) -> bytes:
-    """Read a file whose digest is the recorded one; what is unpickled are these bytes, not the file a second time."""
+    """Read a file whose digest is the recorded one; what is unpickled are these bytes, not the file
+    a second time.
+    """
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != recorded:
         raise DigestError(
@@ -171,7 +186,9 @@ def _checked_bytes(file: Path, recorded: str | None) -> bytes:
 
 def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -> list[Any]:
     schema = scoring_explainer.schema
-    answer = original_model.predict(schema.model_rows(schema.from_records([scoring_explainer.example])))
+    answer = original_model.predict(
+        schema.model_rows(schema.from_records([scoring_explainer.example]))
+    )
     return answer.tolist() if hasattr(answer, "tolist") else list(answer)
 
 
@@ -222,21 +239,31 @@ def _read_manifest(file: Path) -> dict[str, Any]:
     beside = [file.with_suffix(".json"), file.with_name(ARTIFACT_NAME).with_suffix(".json")]
     manifest = next((candidate for candidate in beside if candidate.is_file()), None)
     if manifest is None:
-        raise ManifestError(f"{file}: expected its manifest {beside[-1].name} beside it, found none; copy it along.")
+        raise ManifestError(
+            f"{file}: expected its manifest {beside[-1].name} beside it, found none; copy it along."
+        )
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ManifestError(f"{manifest}: expected a JSON manifest, but {error}.") from error
     if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
-        raise ManifestError(f"{manifest}: expected a manifest of format {MANIFEST_FORMAT}; save the explainer again.")
+        raise ManifestError(
+            f"{manifest}: expected a manifest of format {MANIFEST_FORMAT}; save the explainer again."
+        )
     if not isinstance(content.get("libraries"), dict):
-        raise ManifestError(f"{manifest}: expected the library versions under 'libraries'; save the explainer again.")
+        raise ManifestError(
+            f"{manifest}: expected the library versions under 'libraries'; save the explainer again."
+        )
     return content
 
 
 def _check_versions(file: Path, recorded: dict[str, str]) -> None:
     here = {name: _version_here(name) for name in recorded}
-    differing = [f"{name} {saved} ({here[name]})" for name, saved in recorded.items() if here[name] != f"here {saved}"]
+    differing = [
+        f"{name} {saved} ({here[name]})"
+        for name, saved in recorded.items()
+        if here[name] != f"here {saved}"
+    ]
     if differing:
         raise VersionError(
             f"{file}: saved with {', '.join(differing)}; install those versions, or save it again with these."

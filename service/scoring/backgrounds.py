@@ -7,7 +7,8 @@
 | "sample"   | a random subset (100 rows unless said otherwise)                                                  |
 | "kmeans"   | weighted k-means centres (10), each coordinate moved to the nearest example's, as shap.kmeans does |
 
-The centres are there for parity with the Azure reference: the game on them can lie far from the game on all examples.
+The centres are there for parity with the Azure reference: the game on them can lie far from the
+game on all examples.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def choose_background(
     Raises
     ------
     ValueError
-        When the kind is unknown, the size is not positive, or k-means is asked of columns that are not numbers.
+        When the kind is unknown, the size is not positive, or k-means is asked of columns that are
+        not numbers.
     """
     if kind not in BACKGROUNDS:
         raise ValueError(f"background: expected one of {', '.join(BACKGROUNDS)}, got {kind!r}.")
@@ -52,7 +54,11 @@ def choose_background(
         return _centres(examples, size or DEFAULT_CENTRES, random_state)
     if kind == "sample":
         return _sample(examples, size or DEFAULT_SAMPLE, random_state)
-    return _sample(examples, affordable, random_state) if kind == "auto" else Background.uniform(examples)
+    return (
+        _sample(examples, affordable, random_state)
+        if kind == "auto"
+        else Background.uniform(examples)
+    )
 
 
 def _sample(examples: NDArray[Any], size: int, random_state: int) -> Background:
@@ -63,14 +69,20 @@ def _sample(examples: NDArray[Any], size: int, random_state: int) -> Background:
 
 
 def _centres(examples: NDArray[Any], n_centres: int, random_state: int) -> Background:
-    """Summarise the examples by k-means centres, weighted by the number of examples they stand for."""
+    """Summarise the examples by k-means centres, weighted by the number of examples they stand
+    for.
+    """
     from sklearn.cluster import KMeans  # needed when an explainer is built, never when one scores
 
     if not _is_finite(examples):
-        raise ValueError("background='kmeans': expected numbers without missing values; use 'sample' or 'whole'.")
+        raise ValueError(
+            "background='kmeans': expected numbers without missing values; use 'sample' or 'whole'."
+        )
     distinct = len(np.unique(examples, axis=0))
     clusters = KMeans(min(n_centres, distinct), random_state=random_state, n_init=10).fit(examples)
-    closest = [np.abs(examples - centre).argmin(axis=0) for centre in clusters.cluster_centers_]  # by column
+    closest = [
+        np.abs(examples - centre).argmin(axis=0) for centre in clusters.cluster_centers_
+    ]  # by column
     nearest = np.take_along_axis(examples, np.array(closest), axis=0)
     return Background.weighted(nearest, np.bincount(clusters.labels_), "kmeans", len(examples))
 

@@ -1,4 +1,5 @@
-"""Which engine explains a model: one explicit table, and a check that the choice reproduces the model.
+"""Which engine explains a model: one explicit table, and a check that the choice reproduces the
+model.
 
 | structure of the model         | link | engine                                               |
 |--------------------------------|------|------------------------------------------------------|
@@ -14,10 +15,11 @@
 | none known; ``engine="kernel"`` |     | "kernel": sampled, the model is called               |
 | any; ``engine="shap"``         |      | "shap": ``shap.KernelExplainer`` as it is            |
 
-Preprocessing in which every column stems from one feature is looked through (:mod:`service.scoring.encoders`), and so
-are searches and thresholds around a model (:mod:`service.scoring.model_kinds`). A structured engine must reproduce the
-model on hybrid rows; one that does not is not used: the model is called instead, and the note that goes into the
-manifest says why. Next: :mod:`service.scoring.engines`.
+Preprocessing in which every column stems from one feature is looked through
+(:mod:`service.scoring.encoders`), and so are searches and thresholds around a model
+(:mod:`service.scoring.model_kinds`). A structured engine must reproduce the model on hybrid rows;
+one that does not is not used: the model is called instead, and the note that goes into the manifest
+says why. Next: :mod:`service.scoring.engines`.
 """
 
 from __future__ import annotations
@@ -52,7 +54,12 @@ from service.scoring.engines import (
 )
 from service.scoring.errors import UnsupportedStructureError
 from service.scoring.links import Link, Shifted
-from service.scoring.margins import LinearStructure, NetworkStructure, PolynomialStructure, ProductStructure
+from service.scoring.margins import (
+    LinearStructure,
+    NetworkStructure,
+    PolynomialStructure,
+    ProductStructure,
+)
 from service.scoring.model_kinds import model_kind, unwrapped
 from service.scoring.outputs import ModelOutput
 from service.scoring.precision import in_good_precision
@@ -72,13 +79,19 @@ from service.shapley.trees import Forest, TreeGame, affordable_rows
 
 ENGINES = ("auto", "kernel", "shap")
 # What an exact engine takes whole; more examples are sampled down to it.
-AFFORDABLE_FACTORS = 200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
+AFFORDABLE_FACTORS = (
+    200_000_000  # background rows × support vectors × features × quadrature nodes: ~2 ns each a row
+)
 AFFORDABLE_TABLE = 4_000_000  # pairs × draws × hidden units of a structured game: 16 bytes each
-AFFORDABLE_PATTERNS = 128 * 2**20  # bytes of the patterns of trees behind a link: of the background, and of coalitions
-MOST_LINKED_LEAVES = 20_000  # three operations on each for a hybrid row: beyond, the model itself is faster
+AFFORDABLE_PATTERNS = (
+    128 * 2**20
+)  # bytes of the patterns of trees behind a link: of the background, and of coalitions
+MOST_LINKED_LEAVES = (
+    20_000  # three operations on each for a hybrid row: beyond, the model itself is faster
+)
 EVALUATIONS_EACH = 12  # hybrid rows for each coalition of nsamples, where background rows are drawn
-# The same where another coalition costs hardly more than another background row: as many as two rows each leave room
-# for tell the most.
+# The same where another coalition costs hardly more than another background row: as many as two
+# rows each leave room for tell the most.
 ADDITIVE_EVALUATIONS_EACH = 5
 AFFORDABLE_MEANS = 1_000_000  # coalitions × support vectors of an enumerated kernel machine: 8 bytes each, also saved
 AFFORDABLE_EXPONENTIALS = 500_000_000  # the same × background rows, when it is built: a few seconds
@@ -93,7 +106,9 @@ Build = Callable[[Background | None], Engine]  # None for a background chosen fr
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine is to be built; see :class:`service.explainers.TabularExplainer` for what each option means."""
+    """How an engine is to be built; see :class:`service.explainers.TabularExplainer` for what each
+    option means.
+    """
 
     engine: str = "auto"
     background: str = "auto"
@@ -149,7 +164,10 @@ class Subject:
 
 @one_blas_thread()
 def choose_engine(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None = None
+    function: ModelOutput,
+    examples: NDArray[Any],
+    options: EngineOptions,
+    given: Background | None = None,
 ) -> tuple[Engine, str]:
     """Build the engine of the table for a model output.
 
@@ -185,9 +203,15 @@ def choose_engine(
 
 
 def _chosen(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None, begin: Begin
+    function: ModelOutput,
+    examples: NDArray[Any],
+    options: EngineOptions,
+    given: Background | None,
+    begin: Begin,
 ) -> tuple[Engine, str, Build]:
-    """Return an engine, why a structured one was passed over, and what builds its like on another background."""
+    """Return an engine, why a structured one was passed over, and what builds its like on another
+    background.
+    """
     call = partial(_black_box, function, examples, options)
 
     def called() -> Engine:
@@ -197,7 +221,9 @@ def _chosen(
     if options.engine == "kernel":
         return called(), "", call
     begin("the model's structure and its background")
-    function(examples[:1])  # a model refuses examples that do not fit it in clearer words than its arrays would
+    function(
+        examples[:1]
+    )  # a model refuses examples that do not fit it in clearer words than its arrays would
     try:
         build, agreement = _structured(function, examples, options)
         engine = None if build is None else build(given)
@@ -212,8 +238,11 @@ def _chosen(
     return engine, "", build
 
 
-def _structured(function: ModelOutput, examples: NDArray[Any], options: EngineOptions) -> tuple[Build | None, float]:
-    """Return what builds the engine that knows the inside of the model, and how closely it has to reproduce the model.
+def _structured(
+    function: ModelOutput, examples: NDArray[Any], options: EngineOptions
+) -> tuple[Build | None, float]:
+    """Return what builds the engine that knows the inside of the model, and how closely it has to
+    reproduce the model.
 
     None when the tables have nothing for it.
     """
@@ -226,14 +255,20 @@ def _structured(function: ModelOutput, examples: NDArray[Any], options: EngineOp
     if structure is None:
         return None, AGREEMENT
     grouping = Grouping(encoder.owner, len(names))
-    encode = compiled_encoder(encoder, names, function.schema, examples) or Encode(function.schema, encoder)
+    encode = compiled_encoder(encoder, names, function.schema, examples) or Encode(
+        function.schema, encoder
+    )
     subject = Subject(function, examples, options, encode, grouping, None)
     agreement = structure.agreement if isinstance(structure, TreeStructure) else None
-    return lambda given: _ENGINES[type(structure)](replace(subject, given=given), structure), agreement or AGREEMENT
+    return lambda given: _ENGINES[type(structure)](
+        replace(subject, given=given), structure
+    ), agreement or AGREEMENT
 
 
 def _into_boosting(encoder: Encoder, estimator: Any) -> tuple[Encoder, Any]:
-    """Put the preprocessing that a histogram boosting with categories has inside of it before it."""
+    """Put the preprocessing that a histogram boosting with categories has inside of it before
+    it.
+    """
     estimator = unwrapped(estimator)
     inner = getattr(estimator, "_preprocessor", None)
     if model_kind(estimator) != "boosting" or inner is None:
@@ -244,27 +279,37 @@ def _into_boosting(encoder: Encoder, estimator: Any) -> tuple[Encoder, Any]:
 
 
 def _into_wrapped(encoder: Encoder, estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any]:
-    """Take the preprocessing of a single pipeline out of its calibration, or out from under its target's scaling."""
+    """Take the preprocessing of a single pipeline out of its calibration, or out from under its
+    target's scaling.
+    """
     around = _around(estimator)
     if around is None:
         return encoder, estimator
     inner, rewrapped = around
     n_columns = len(encoder.owner)
-    split = split_model(inner, n_columns, [str(i) for i in range(n_columns)] if encoder.steps else names)
+    split = split_model(
+        inner, n_columns, [str(i) for i in range(n_columns)] if encoder.steps else names
+    )
     if split is None or not split[0].steps:
         return encoder, estimator
     preprocessing, last = split
-    return Encoder((*encoder.steps, *preprocessing.steps), encoder.owner[preprocessing.owner]), rewrapped(last)
+    return Encoder(
+        (*encoder.steps, *preprocessing.steps), encoder.owner[preprocessing.owner]
+    ), rewrapped(last)
 
 
 def _around(estimator: Any) -> tuple[Any, Callable[[Any], Any]] | None:
-    """Return the single model inside a wrapper of the table, and what puts another one in its place."""
+    """Return the single model inside a wrapper of the table, and what puts another one in its
+    place.
+    """
     kind, bare = model_kind(estimator), copy(estimator)
     if kind == "calibrated" and len(estimator.calibrated_classifiers_) == 1:
         (one,) = estimator.calibrated_classifiers_
 
         def recalibrated(last: Any) -> Any:
-            bare.calibrated_classifiers_ = [type(one)(last, one.calibrators, classes=one.classes, method=one.method)]
+            bare.calibrated_classifiers_ = [
+                type(one)(last, one.calibrators, classes=one.classes, method=one.method)
+            ]
             return bare
 
         return one.estimator, recalibrated
@@ -281,15 +326,17 @@ def _around(estimator: Any) -> tuple[Any, Callable[[Any], Any]] | None:
 def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any]) -> float:
     """Compare the engine's own idea of the model with the model, on hybrid rows of the examples.
 
-    Every row is explained too: expected value + Σ importances must be the model's output. Both are relative to the
-    model's largest output.
+    Every row is explained too: expected value + Σ importances must be the model's output. Both are
+    relative to the model's largest output.
     """
     rng = np.random.default_rng(0)
     rows, others = examples[rng.integers(len(examples), size=(2, N_CHECKED_ROWS))]
     hybrids = np.where(rng.random(rows.shape) < 0.5, rows, others)
     outputs = function(hybrids)  # (n_rows, n_outputs)
     few = hybrids if not isinstance(engine, KernelEngine) else hybrids[:4]
-    explained = engine.importances(few[:N_EXPLAINED_ROWS]).values.sum(axis=2).T + engine.expected_values
+    explained = (
+        engine.importances(few[:N_EXPLAINED_ROWS]).values.sum(axis=2).T + engine.expected_values
+    )
     if explained.shape[1] != outputs.shape[1]:
         return np.inf
     difference = np.abs(explained - outputs[: len(explained)]).max()
@@ -320,7 +367,9 @@ def _black_box(
     return KernelEngine(
         unchanged,
         game,
-        effort=Effort(None) if meets_all else Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2),
+        effort=Effort(None)
+        if meets_all
+        else Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2),
         nsamples=options.nsamples,
         random_state=options.random_state,
         method="kernel",
@@ -331,9 +380,13 @@ def _black_box(
 def _shap(
     function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
 ) -> ShapEngine:
-    """Take the original with the reference's background: all rows up to 100, k-means centres beyond."""
+    """Take the original with the reference's background: all rows up to 100, k-means centres
+    beyond.
+    """
     if examples.dtype == object:
-        raise ValueError("engine='shap': expected numbers only in the columns, got others; leave engine='auto'.")
+        raise ValueError(
+            "engine='shap': expected numbers only in the columns, got others; leave engine='auto'."
+        )
     if options.background == "auto" and len(examples) > LARGEST_SHAP_BACKGROUND:
         options = replace(options, background="kmeans")
     background = given or _background(examples, options, affordable=len(examples))
@@ -344,7 +397,9 @@ def _linear(subject: Subject, structure: LinearStructure) -> Engine:
     background = subject.background(affordable=len(subject.examples))
     if structure.link is not None:
         return _sampled(subject, structure, background, "kernel/linear")
-    coefficients, intercepts = _per_class(subject.function, structure.coefficients, structure.intercepts)
+    coefficients, intercepts = _per_class(
+        subject.function, structure.coefficients, structure.intercepts
+    )
     return LinearEngine(subject.encode, subject.grouping, coefficients, intercepts, background)
 
 
@@ -366,12 +421,21 @@ def _linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> Eng
         raise UnsupportedStructureError(
             f"Trees with {len(forest.value)} leaves behind a link: beyond {MOST_LINKED_LEAVES} the model is faster."
         )
-    background = subject.background(affordable=min(affordable_rows(forest), AFFORDABLE_PATTERNS // pattern_bytes))
-    margins = TreeGame(forest, structure.offset, background, structure.input_dtype, subject.grouping.n_features)
+    background = subject.background(
+        affordable=min(affordable_rows(forest), AFFORDABLE_PATTERNS // pattern_bytes)
+    )
+    margins = TreeGame(
+        forest, structure.offset, background, structure.input_dtype, subject.grouping.n_features
+    )
     game = LinkedTreeGame(margins, link, background, subject.grouping)
-    most_evaluations = 4 * AFFORDABLE_PATTERNS // pattern_bytes  # two for each of a pair's coalitions
+    most_evaluations = (
+        4 * AFFORDABLE_PATTERNS // pattern_bytes
+    )  # two for each of a pair's coalitions
     return _kernel_engine(
-        subject, game, "kernel/tree", Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, most_evaluations)
+        subject,
+        game,
+        "kernel/tree",
+        Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, most_evaluations),
     )
 
 
@@ -393,7 +457,9 @@ def _product(subject: Subject, structure: ProductStructure) -> Engine:
         enumerated = _enumerated(kernel, background, n_features)
         return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
-    effort = Effort(EVALUATIONS_EACH, most_evaluations=2 * AFFORDABLE_TABLE // len(structure.support))
+    effort = Effort(
+        EVALUATIONS_EACH, most_evaluations=2 * AFFORDABLE_TABLE // len(structure.support)
+    )
     return _kernel_engine(subject, game, "kernel/product", effort)
 
 
@@ -402,16 +468,22 @@ def _affordable_rows(structure: ProductStructure, n_features: int) -> int:
     entries = _entries(len(structure.support), n_features)
     if structure.link is None and entries is not None:
         return AFFORDABLE_EXPONENTIALS // entries
-    return max(10, AFFORDABLE_FACTORS // (len(structure.support) * n_features * -(-n_features // 2)))
+    return max(
+        10, AFFORDABLE_FACTORS // (len(structure.support) * n_features * -(-n_features // 2))
+    )
 
 
 def _entries(n_support: int, n_features: int) -> int | None:
-    """Return the size of the table of an enumerated kernel machine; None when it would be too large."""
+    """Return the size of the table of an enumerated kernel machine; None when it would be too
+    large.
+    """
     entries = 2**n_features * n_support
     return entries if n_features > 1 and entries <= AFFORDABLE_MEANS else None
 
 
-def _enumerated(kernel: ProductKernel, background: Background, n_features: int) -> EnumeratedProducts | None:
+def _enumerated(
+    kernel: ProductKernel, background: Background, n_features: int
+) -> EnumeratedProducts | None:
     entries = _entries(kernel.dual.shape[1], n_features)
     if entries is None or entries * len(background.rows) > AFFORDABLE_EXPONENTIALS:
         return None
@@ -425,11 +497,16 @@ def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
     dual, intercepts = structure.dual, structure.intercepts
     if structure.link is None:
         dual, intercepts = _per_class(subject.function, dual, intercepts)
-    kernel = PolynomialKernel(structure.support, structure.offset, structure.degree, dual, intercepts, subject.grouping)
+    kernel = PolynomialKernel(
+        structure.support, structure.offset, structure.degree, dual, intercepts, subject.grouping
+    )
     if structure.link is None:
         return PolynomialEngine(subject.encode, kernel, background)
     model = AdditiveModel(
-        kernel.contributions, np.full(n_support, kernel.offset), kernel.readout, Shifted(intercepts, structure.link)
+        kernel.contributions,
+        np.full(n_support, kernel.offset),
+        kernel.readout,
+        Shifted(intercepts, structure.link),
     )
     game = AdditiveGame(model, background, subject.grouping, partial(polynomial_shapley, kernel))
     effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, 2 * AFFORDABLE_TABLE // n_support)
@@ -438,15 +515,24 @@ def _polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
 
 def _network(subject: Subject, structure: NetworkStructure) -> Engine:
     if structure.link is None and structure.output_activation == "identity":
-        weights, biases = _per_class(subject.function, structure.weights[-1].T, structure.biases[-1])
-        structure = replace(
-            structure, weights=[*structure.weights[:-1], weights.T], biases=[*structure.biases[:-1], biases]
+        weights, biases = _per_class(
+            subject.function, structure.weights[-1].T, structure.biases[-1]
         )
-    return _sampled(subject, structure, subject.background(affordable=len(subject.examples)), "kernel/network")
+        structure = replace(
+            structure,
+            weights=[*structure.weights[:-1], weights.T],
+            biases=[*structure.biases[:-1], biases],
+        )
+    return _sampled(
+        subject, structure, subject.background(affordable=len(subject.examples)), "kernel/network"
+    )
 
 
 def _sampled(
-    subject: Subject, structure: LinearStructure | NetworkStructure, background: Background, method: str
+    subject: Subject,
+    structure: LinearStructure | NetworkStructure,
+    background: Background,
+    method: str,
 ) -> KernelEngine:
     model = structure.additive
     model = replace(model, contributions=Grouped(model.contributions, subject.grouping))

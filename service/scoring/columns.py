@@ -1,7 +1,8 @@
 """One column of the rows: what it holds, and the check of every value in it.
 
-Nothing is guessed and nothing is rounded: "02139" stays text, 30.7 never becomes 30, "10/11/2024" is no date, and a
-value that does not fit is refused with its column and row. Next: :mod:`service.scoring.schema`.
+Nothing is guessed and nothing is rounded: "02139" stays text, 30.7 never becomes 30, "10/11/2024"
+is no date, and a value that does not fit is refused with its column and row. Next:
+:mod:`service.scoring.schema`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 
 from service.scoring.errors import PayloadError
 
-if TYPE_CHECKING:  # pandas is imported where it is needed, so that scoring of plain rows never loads it
+if (
+    TYPE_CHECKING
+):  # pandas is imported where it is needed, so that scoring of plain rows never loads it
     import pandas as pd
 
 NUMERIC_KINDS = ("number", "integer", "boolean")
@@ -59,11 +62,14 @@ class Column:
         nullable = bool(values.isna().any())
         if isinstance(values.dtype, pd.CategoricalDtype):
             categories = tuple(values.cat.categories.tolist())
-            return cls(name, "category", "category", nullable, categories, bool(values.dtype.ordered))
+            return cls(
+                name, "category", "category", nullable, categories, bool(values.dtype.ordered)
+            )
         return cls(name, _kind(values), str(values.dtype), nullable)
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
-        """Check the values of this column and return them as float64 (numbers) or object, missing ones as NaN.
+        """Check the values of this column and return them as float64 (numbers) or object, missing
+        ones as NaN.
 
         Raises
         ------
@@ -77,15 +83,19 @@ class Column:
         if self.kind in _RANGED and (outside := self._is_outside(read)).any():
             row = int(outside.argmax())
             raise self._refusal(row, shown(_RANGED[self.kind](read[row])))
-        missing = read != read  # noqa: PLR0124 - only a missing value differs from itself
+        missing = read != read
         if not self.nullable and missing.any():
-            raise self._refusal(int(missing.argmax()), "a missing value, and the examples had none in this column")
+            raise self._refusal(
+                int(missing.argmax()), "a missing value, and the examples had none in this column"
+            )
         return read
 
     def for_model(self, values: pd.Series) -> pd.Series:
         """Give read values the type that the model was fitted with."""
         if self.dtype == "object" and self.kind in _OBJECTS:
-            objects = [value if _is_missing(value) else _OBJECTS[self.kind](value) for value in values]
+            objects = [
+                value if _is_missing(value) else _OBJECTS[self.kind](value) for value in values
+            ]
             return type(values)(objects, index=values.index, dtype=object)
         return values.astype(self.pandas_dtype)
 
@@ -99,7 +109,9 @@ class Column:
         if self.kind == "category":
             return next((value for value in self.categories or () if str(value) == text), text)
         if self.kind == "boolean":
-            return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
+            return {"true": True, "false": False, "1": True, "0": False}.get(
+                text.strip().lower(), text
+            )
         if self.kind not in ("number", "integer") or not text.isascii() or "_" in text:
             return text  # int() and float() would read "1_000" and Arabic digits
         try:
@@ -108,7 +120,9 @@ class Column:
             return text
 
     def plain(self, value: Any) -> Any:
-        """Write a read value as JSON has it: what :meth:`read` takes back, None for a missing one."""
+        """Write a read value as JSON has it: what :meth:`read` takes back, None for a missing
+        one.
+        """
         if _is_missing(value):
             return None
         if self.kind == "datetime":
@@ -138,7 +152,10 @@ class Column:
 
     def _read_each(self, values: Sequence[Any] | NDArray[Any]) -> list[Any]:
         read_one = self._reader
-        read = [np.nan if _is_missing(value) else read_one(value) for value in map(_without_numpy, values)]
+        read = [
+            np.nan if _is_missing(value) else read_one(value)
+            for value in map(_without_numpy, values)
+        ]
         refused = next((row for row, value in enumerate(read) if value is None), None)
         if refused is not None:
             raise self._refusal(refused, shown(_without_numpy(values[refused])))
@@ -154,17 +171,23 @@ class Column:
         return _READERS[self.kind]
 
     def _is_outside(self, read: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which numbers the model's dtype cannot hold; infinities are among them, missing values are not."""
+        """Tell which numbers the model's dtype cannot hold; infinities are among them, missing
+        values are not.
+        """
         smallest, largest = _RANGES.get(self._width, _RANGES["float64"])
         return (read < smallest) | (read > largest)
 
     @property
     def _width(self) -> str:
-        """The dtype's name as NumPy has it, of pandas' own "Int8" and of Arrow's "int8[pyarrow]" too."""
+        """The dtype's name as NumPy has it, of pandas' own "Int8" and of Arrow's "int8[pyarrow]"
+        too.
+        """
         return self.dtype.lower().removesuffix("[pyarrow]")
 
     def _refusal(self, row: int, came: str) -> PayloadError:
-        return PayloadError(f"Column {self.name!r}, row {row}: expected {self._expected}, got {came}.")
+        return PayloadError(
+            f"Column {self.name!r}, row {row}: expected {self._expected}, got {came}."
+        )
 
     @property
     def _expected(self) -> str:
@@ -172,7 +195,9 @@ class Column:
             return f"one of {', '.join(map(shown, (self.categories or ())[:10]))}"
         if self.kind == "datetime":
             zone = "with" if getattr(self.pandas_dtype, "tz", None) else "without"
-            return f"a date and time {zone} a time zone, as ISO 8601 text or milliseconds since 1970"
+            return (
+                f"a date and time {zone} a time zone, as ISO 8601 text or milliseconds since 1970"
+            )
         if self.kind in _RANGED and self._width in _NARROW:
             smallest, largest = _RANGES[self._width]
             return f"{_EXPECTED[self.kind]} from {smallest:g} to {largest:g}"
@@ -180,7 +205,9 @@ class Column:
 
 
 def _kind(values: pd.Series) -> str:
-    """Name the kind of a column by its values, so that an object column of numbers counts as numbers."""
+    """Name the kind of a column by its values, so that an object column of numbers counts as
+    numbers.
+    """
     import pandas as pd
 
     inferred = pd.api.types.infer_dtype(values, skipna=True)
@@ -198,7 +225,9 @@ def _kind(values: pd.Series) -> str:
 
 
 def _without_numpy(value: Any) -> Any:
-    """Return a Python value; a numpy date as a Timestamp, since its own ``item`` can be a bare integer."""
+    """Return a Python value; a numpy date as a Timestamp, since its own ``item`` can be a bare
+    integer.
+    """
     if isinstance(value, np.datetime64):
         import pandas as pd
 
@@ -227,7 +256,12 @@ def _read_number(value: Any) -> float | None:
 def _read_integer(value: Any) -> float | None:
     """Read a whole number; one that float64 cannot hold exactly is refused, not rounded."""
     number = _read_number(value)
-    is_exact = number is not None and number.is_integer() and number == value and abs(number) <= LARGEST_EXACT_INTEGER
+    is_exact = (
+        number is not None
+        and number.is_integer()
+        and number == value
+        and abs(number) <= LARGEST_EXACT_INTEGER
+    )
     return number if is_exact else None
 
 
@@ -240,7 +274,9 @@ def _read_string(value: Any) -> str | None:
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether text can be written as UTF-8; JSON can also spell halves of characters, which cannot."""
+    """Tell whether text can be written as UTF-8; JSON can also spell halves of characters, which
+    cannot.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -251,14 +287,19 @@ def _is_unicode(text: str) -> bool:
 def _read_category(value: Any, categories: Sequence[Any]) -> Any:
     """Return the category that equals a value; true is not 1 here."""
     is_flag = isinstance(value, bool)
-    return next((known for known in categories if known == value and isinstance(known, bool) == is_flag), None)
+    return next(
+        (known for known in categories if known == value and isinstance(known, bool) == is_flag),
+        None,
+    )
 
 
 def _read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
-    """Read ISO 8601 text, a date, or milliseconds since 1970 (what pandas' ``to_json`` writes), for a column's dtype.
+    """Read ISO 8601 text, a date, or milliseconds since 1970 (what pandas' ``to_json`` writes), for
+    a column's dtype.
 
-    Text and dates must have a time zone where the column has one, and none where it has none. What the column's
-    resolution cannot hold is refused, not rounded, and so is a year that ISO 8601 text cannot.
+    Text and dates must have a time zone where the column has one, and none where it has none. What
+    the column's resolution cannot hold is refused, not rounded, and so is a year that ISO 8601 text
+    cannot.
     """
     zone = getattr(dtype, "tz", None)
     try:
@@ -277,7 +318,9 @@ def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
     if isinstance(value, str):
-        datetime.fromisoformat(value)  # pandas alone would also read "now", "12:00" and "10/11/2024"
+        datetime.fromisoformat(
+            value
+        )  # pandas alone would also read "now", "12:00" and "10/11/2024"
     return pd.Timestamp(value) if isinstance(value, str | date) else None
 
 
@@ -298,7 +341,12 @@ _KINDS = {
     "datetime64": "datetime",
 }
 
-_EXPECTED = {"number": "a number", "integer": "an integer", "boolean": "true or false", "string": "a string"}
+_EXPECTED = {
+    "number": "a number",
+    "integer": "an integer",
+    "boolean": "true or false",
+    "string": "a string",
+}
 
 _READERS = {
     "number": _read_number,
@@ -311,7 +359,8 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {"number": float, "boolean": bool, "in
 
 _RANGED: dict[str, Callable[[Any], Any]] = {"number": float, "integer": int}
 
-# The numbers that a dtype can hold, for what is not refused already: beyond float64, or 2^53 for integers.
+# The numbers that a dtype can hold, for what is not refused already: beyond float64, or 2^53 for
+# integers.
 _NARROW = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64", "float16", "float32")
 _RANGES: dict[str, tuple[float, float]] = {
     name: (float(info.min), float(info.max))

@@ -1,9 +1,11 @@
-"""Fitted preprocessing as plain arrays: what a single row costs is otherwise mostly a DataFrame and its checks.
+"""Fitted preprocessing as plain arrays: what a single row costs is otherwise mostly a DataFrame and
+its checks.
 
-A compiled encoder takes the schema's matrix to the columns that a model's last step sees, without pandas and
-scikit-learn. Which steps have a compiled form is one explicit table. The result is compared with the fitted steps on
-the examples and on hybrid rows of them (:func:`compiled_encoder`); what differs, or is not in the table, keeps the
-fitted steps. Next: :mod:`service.scoring.choice`.
+A compiled encoder takes the schema's matrix to the columns that a model's last step sees, without
+pandas and scikit-learn. Which steps have a compiled form is one explicit table. The result is
+compared with the fitted steps on the examples and on hybrid rows of them
+(:func:`compiled_encoder`); what differs, or is not in the table, keeps the fitted steps. Next:
+:mod:`service.scoring.choice`.
 
 | step                                            | compiled form                                                   |
 |-------------------------------------------------|-----------------------------------------------------------------|
@@ -112,7 +114,7 @@ class Imputed:
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Put something in where a value is missing."""
         rows = np.asarray(rows, dtype=self.statistics.dtype)
-        missing = rows != rows  # noqa: PLR0124 - only a missing value differs from itself
+        missing = rows != rows
         filled = np.where(missing, self.statistics, rows)[:, self.kept]
         return np.hstack([filled, missing[:, self.indicators]]) if len(self.indicators) else filled
 
@@ -124,7 +126,8 @@ class LookedUp:
     Attributes
     ----------
     tables : tuple of dict
-        For each column, the position of each category in its codes; a missing value has the key None.
+        For each column, the position of each category in its codes; a missing value has the key
+        None.
     codes : tuple of ndarray of shape (n_categories + 1, n_codes)
         What each category becomes. The last is for one that is not in the table.
     refuses : bool
@@ -144,13 +147,17 @@ class LookedUp:
             When a category is unknown, and the encoder was fitted to refuse those.
         """
         by_column = zip(rows.T.tolist(), self.tables, self.codes, strict=True)
-        return np.hstack([codes[self._positions(values, table)] for values, table, codes in by_column])
+        return np.hstack(
+            [codes[self._positions(values, table)] for values, table, codes in by_column]
+        )
 
     def _positions(self, values: list[Any], table: dict[Any, int]) -> list[int]:
         unknown = len(table)
-        found = [table.get(value if value == value else None, unknown) for value in values]  # noqa: PLR0124
+        found = [table.get(value if value == value else None, unknown) for value in values]
         if self.refuses and unknown in found:
-            raise ValueError(f"Unknown category {values[found.index(unknown)]!r}: the model's encoder refuses it.")
+            raise ValueError(
+                f"Unknown category {values[found.index(unknown)]!r}: the model's encoder refuses it."
+            )
         return found
 
 
@@ -174,7 +181,9 @@ class Binned:
         bins = [np.searchsorted(edges, values, side="right") for values, edges in columns]
         if not self.one_hot:
             return np.stack(bins, axis=1).astype(np.float64)
-        return np.hstack([np.eye(len(edges) + 1)[found] for found, edges in zip(bins, self.edges, strict=True)])
+        return np.hstack(
+            [np.eye(len(edges) + 1)[found] for found, edges in zip(bins, self.edges, strict=True)]
+        )
 
 
 @dataclass(frozen=True)
@@ -273,14 +282,16 @@ def _imputer(imputer: Any) -> Step | None:
     marker, statistics = imputer.missing_values, imputer.statistics_
     if not (isinstance(marker, float) and np.isnan(marker)) or statistics.dtype.kind not in "fO":
         return None
-    is_there = np.array([value == value for value in statistics])  # noqa: PLR0124
+    is_there = np.array([value == value for value in statistics])
     kept = np.arange(len(statistics)) if imputer.keep_empty_features else np.flatnonzero(is_there)
     indicators = imputer.indicator_.features_ if imputer.add_indicator else np.arange(0)
     return Imputed(statistics, kept, indicators)
 
 
 def _categories(encoder: Any) -> Step | None:
-    """Ask the encoder what each of its categories becomes, and what one that it does not know becomes."""
+    """Ask the encoder what each of its categories becomes, and what one that it does not know
+    becomes.
+    """
     known = [list(categories) for categories in encoder.categories_]
     if not all(isinstance(value, _PLAIN) for categories in known for value in categories):
         return None
@@ -288,18 +299,20 @@ def _categories(encoder: Any) -> Step | None:
     asked = [categories if refuses else [*categories, _unknown(categories)] for categories in known]
     answers = _answers(encoder, asked)
     tables = tuple(
-        {(value if value == value else None): position for position, value in enumerate(categories)}  # noqa: PLR0124
+        {(value if value == value else None): position for position, value in enumerate(categories)}
         for categories in known
     )
     empty = [np.zeros((int(refuses), answer.shape[1])) for answer in answers]
-    return LookedUp(tables, tuple(np.vstack(pair) for pair in zip(answers, empty, strict=True)), refuses)
+    return LookedUp(
+        tables, tuple(np.vstack(pair) for pair in zip(answers, empty, strict=True)), refuses
+    )
 
 
 def _unknown(categories: Sequence[Any]) -> Any:
     """Return a value of the categories' type that is none of them."""
     if any(isinstance(value, str) for value in categories):
         return "".join(str(value) for value in categories) + "?"
-    return max((value for value in categories if value == value), default=0) + 1  # noqa: PLR0124
+    return max((value for value in categories if value == value), default=0) + 1
 
 
 def _answers(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:
@@ -314,9 +327,14 @@ def _answers(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are unknown categories
         encoded = encoder.transform(frame)
-    dense = np.asarray(encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64)
+    dense = np.asarray(
+        encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64
+    )
     ends = np.cumsum(getattr(encoder, "_n_features_outs", np.ones(len(asked), dtype=int)))[:-1]
-    return [block[: len(values)] for block, values in zip(np.split(dense, ends, axis=1), asked, strict=True)]
+    return [
+        block[: len(values)]
+        for block, values in zip(np.split(dense, ends, axis=1), asked, strict=True)
+    ]
 
 
 def _bins(discretizer: Any) -> Step:
@@ -344,7 +362,14 @@ def _column_transformer(transformer: Any) -> Step | None:
     return Blocks(tuple(blocks))
 
 
-_PLAIN = (str, int, float, np.integer, np.floating, np.bool_)  # what compares and hashes alike in Python and in numpy
+_PLAIN = (
+    str,
+    int,
+    float,
+    np.integer,
+    np.floating,
+    np.bool_,
+)  # what compares and hashes alike in Python and in numpy
 _FORMS: dict[str, Callable[[Any], Step | None]] = {
     "MaxAbsScaler": _centred,
     "MinMaxScaler": _stretched,

@@ -1,9 +1,9 @@
 """Look through preprocessing in which every encoded column depends on one raw column.
 
-A structured engine works in the encoded space of the final estimator, and the players stay the raw columns: the columns
-of a one-hot group belong to one feature. Which step gives which columns is one explicit table of scikit-learn's own
-classes; a subclass may do anything, so it is not in the table. Nothing is fitted and no rows are needed to split a
-model. Next: :mod:`service.scoring.compiled`.
+A structured engine works in the encoded space of the final estimator, and the players stay the raw
+columns: the columns of a one-hot group belong to one feature. Which step gives which columns is one
+explicit table of scikit-learn's own classes; a subclass may do anything, so it is not in the table.
+Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.scoring.compiled`.
 
 | step                                                                 | owners of its columns                        |
 |----------------------------------------------------------------------|----------------------------------------------|
@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # imported where they are needed: when a model is split, and where no step could be compiled
+if (
+    TYPE_CHECKING
+):  # imported where they are needed: when a model is split, and where no step could be compiled
     import pandas as pd
 
 from service.scoring.model_kinds import unwrapped
@@ -57,7 +59,8 @@ class Encoder:
     steps : tuple of object
         Fitted transformers, applied in order; none of them for the identity.
     owner : ndarray of shape (n_encoded,)
-        The raw column of each encoded column. A raw column may own several, or none when it is dropped.
+        The raw column of each encoded column. A raw column may own several, or none when it is
+        dropped.
     """
 
     steps: tuple[Any, ...]
@@ -69,7 +72,8 @@ class Encoder:
         Parameters
         ----------
         rows : DataFrame or ndarray of shape (n_rows, n_columns)
-            What the model itself takes. They stay as they are, also under transformers with ``copy=False``.
+            What the model itself takes. They stay as they are, also under transformers with
+            ``copy=False``.
 
         Returns
         -------
@@ -88,7 +92,11 @@ class Encoder:
             encoded = step.transform(encoded)
         dense = encoded.toarray() if hasattr(encoded, "toarray") else encoded
         return check_array(
-            dense, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=0, ensure_min_features=0
+            dense,
+            dtype=np.float64,
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            ensure_min_features=0,
         )
 
 
@@ -98,18 +106,18 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     Parameters
     ----------
     model : object
-        A scikit-learn Pipeline is split, through Pipelines and searches inside and around it too. Anything else is an
-        estimator by itself.
+        A scikit-learn Pipeline is split, through Pipelines and searches inside and around it too.
+        Anything else is an estimator by itself.
     n_columns : int
     names : sequence of str
-        The raw columns in the order of the rows. A ColumnTransformer fitted on a DataFrame finds its columns by name,
-        whatever their order.
+        The raw columns in the order of the rows. A ColumnTransformer fitted on a DataFrame finds
+        its columns by name, whatever their order.
 
     Returns
     -------
     (Encoder, object) or None
-        The identity encoder for an estimator without preprocessing; None when a step mixes columns or is not in the
-        table.
+        The identity encoder for an estimator without preprocessing; None when a step mixes columns
+        or is not in the table.
     """
     flat = list(steps_of(model))
     if len(flat) <= 1:
@@ -123,7 +131,9 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
 
 
 def last_step(model: Any) -> Any:
-    """Return what a model ends in: the last step of its Pipelines, inside searches too, or the model itself."""
+    """Return what a model ends in: the last step of its Pipelines, inside searches too, or the
+    model itself.
+    """
     return ([model, *steps_of(model)])[-1]
 
 
@@ -138,7 +148,9 @@ def steps_of(step: Any) -> Iterator[Any]:
 
 
 def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
-    """Find the columns on which the first step was fitted among the raw ones; −1 for one that is not there."""
+    """Find the columns on which the first step was fitted among the raw ones; −1 for one that is
+    not there.
+    """
     if not hasattr(first, "feature_names_in_"):
         return np.arange(n_columns)
     position = {name: column for column, name in enumerate(names)}
@@ -172,7 +184,8 @@ def is_word(step: Any, word: str) -> bool:
     return isinstance(step, str) and step == word
 
 
-# One rule for each kind of step: (fitted step, n_inputs) -> the input column of each output column, None if unknown.
+# One rule for each kind of step: (fitted step, n_inputs) -> the input column of each output column,
+# None if unknown.
 
 
 def _one_to_one(_: Any, n_inputs: int) -> Owner:
@@ -184,7 +197,9 @@ def _function(transformer: Any, n_inputs: int) -> Owner | None:
 
 
 def _imputer(imputer: Any, n_inputs: int) -> Owner:
-    """Columns without a statistic, those that were empty, are dropped; indicators come after the values."""
+    """Columns without a statistic, those that were empty, are dropped; indicators come after the
+    values.
+    """
     import pandas as pd
 
     kept = np.arange(n_inputs)
@@ -215,7 +230,9 @@ def _selection(selector: Any, _: int) -> Owner:
 
 
 def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
-    """Put the blocks next to each other; ``transformers_`` has them in the order of the output, the rest last."""
+    """Put the blocks next to each other; ``transformers_`` has them in the order of the output, the
+    rest last.
+    """
     names = getattr(transformer, "feature_names_in_", np.arange(n_inputs))
     blocks = [np.arange(0)]
     for _, inner, selected in transformer.transformers_:
@@ -233,10 +250,16 @@ def column_positions(selected: Any, names: NDArray[Any]) -> Owner:
     """Turn a selection of columns (names, positions, a slice of either, a mask) into positions."""
     import pandas as pd
 
-    parts = [selected.start, selected.stop] if isinstance(selected, slice) else np.atleast_1d(selected).tolist()
+    parts = (
+        [selected.start, selected.stop]
+        if isinstance(selected, slice)
+        else np.atleast_1d(selected).tolist()
+    )
     key = selected if isinstance(selected, slice) else parts
     table = pd.Series(np.arange(len(names)), index=names)
-    return (table.loc[key] if any(isinstance(part, str) for part in parts) else table.iloc[key]).to_numpy()
+    return (
+        table.loc[key] if any(isinstance(part, str) for part in parts) else table.iloc[key]
+    ).to_numpy()
 
 
 _RULES: dict[str, Callable[[Any, int], Owner | None]] = {

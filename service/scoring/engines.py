@@ -1,8 +1,9 @@
 """The engines: ways from rows to importances, behind one small interface.
 
-An engine is made once (:mod:`service.scoring.choice`) and read-only from then on, so all threads share it. Engines that
-know the inside of a model work on encoded rows: `encode` turns the schema's matrix into the columns that the model's
-last step sees, all rows at once. Next: :mod:`service.shapley.kernel`.
+An engine is made once (:mod:`service.scoring.choice`) and read-only from then on, so all threads
+share it. Engines that know the inside of a model work on encoded rows: `encode` turns the schema's
+matrix into the columns that the model's last step sees, all rows at once. Next:
+:mod:`service.shapley.kernel`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,18 @@ from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
 from service.shapley.trees import TreeGame
 
-CHUNKS_PER_JOB = 4  # enough for a bar and an even load; few, because a process makes its tables anew for each
+CHUNKS_PER_JOB = (
+    4  # enough for a bar and an even load; few, because a process makes its tables anew for each
+)
 N_TRIAL_ROWS = 4
-AFFORDABLE_DESIGN = 10_000_000  # coalitions × features of a design: some 8 bytes each, a few times over
+AFFORDABLE_DESIGN = (
+    10_000_000  # coalitions × features of a design: some 8 bytes each, a few times over
+)
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 Begin = Callable[[str], None]  # says which step begins
-Encoding = Callable[[NDArray[Any]], NDArray[Any]]  # from the schema's matrix to the rows that an engine works on
+Encoding = Callable[
+    [NDArray[Any]], NDArray[Any]
+]  # from the schema's matrix to the rows that an engine works on
 
 
 def no_progress(rows: Iterable[Any]) -> Iterable[Any]:
@@ -53,7 +60,9 @@ def progress_bar(parts: Iterable[Any]) -> Iterable[Any]:
 @contextmanager
 def steps_shown(doing: str) -> Iterator[Begin]:
     """Name the step that is at work, only on a terminal; the line goes away in the end."""
-    with tqdm(bar_format=f"{doing}: {{desc}} ({{elapsed}} so far)", leave=False, disable=None) as line:
+    with tqdm(
+        bar_format=f"{doing}: {{desc}} ({{elapsed}} so far)", leave=False, disable=None
+    ) as line:
         yield line.set_description_str
 
 
@@ -74,7 +83,9 @@ class Importances:
 
 @dataclass(frozen=True)
 class Encode:
-    """From the schema's matrix to the columns that a model's last step sees, by the fitted steps themselves."""
+    """From the schema's matrix to the columns that a model's last step sees, by the fitted steps
+    themselves.
+    """
 
     schema: Schema
     encoder: Encoder
@@ -135,7 +146,9 @@ class LinearEngine:
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances of all rows at once."""
-        parts = linear_shapley(self.coefficients, self.encode(rows), self.mean)  # (n_outputs, n_rows, n_columns)
+        parts = linear_shapley(
+            self.coefficients, self.encode(rows), self.mean
+        )  # (n_outputs, n_rows, n_columns)
         return Importances(self.grouping.add_up(parts[..., None])[..., 0])
 
 
@@ -152,7 +165,9 @@ class TreeEngine:
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""
-        return Importances(np.stack([self.game.shapley_values(row) for row in progress(self.encode(rows))], axis=1))
+        return Importances(
+            np.stack([self.game.shapley_values(row) for row in progress(self.encode(rows))], axis=1)
+        )
 
 
 class ProductEngine:
@@ -213,7 +228,9 @@ class PolynomialEngine:
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""
-        values = [polynomial_shapley(self.kernel, row, self.rows) for row in progress(self.encode(rows))]
+        values = [
+            polynomial_shapley(self.kernel, row, self.rows) for row in progress(self.encode(rows))
+        ]
         return Importances(np.stack(values, axis=1))
 
 
@@ -224,10 +241,11 @@ class Effort:
     Attributes
     ----------
     evaluations_each : int or None
-        Hybrid rows evaluated for each coalition of `nsamples`; None where each coalition meets the whole background.
+        Hybrid rows evaluated for each coalition of `nsamples`; None where each coalition meets the
+        whole background.
     spread : int, default 1
-        How many coalitions share these evaluations: more of them with fewer background rows each tell more, where
-        another coalition costs little.
+        How many coalitions share these evaluations: more of them with fewer background rows each
+        tell more, where another coalition costs little.
     most_evaluations : int or None
         What the game's tables can hold.
     """
@@ -243,16 +261,21 @@ class Effort:
         elif nsamples == "auto":
             count = default_budget(n_features)
         else:
-            raise ValueError(f"nsamples: expected 'auto' or a number of coalitions, got {nsamples!r}.")
+            raise ValueError(
+                f"nsamples: expected 'auto' or a number of coalitions, got {nsamples!r}."
+            )
         if self.evaluations_each is None:
             return Sampling(count, None, seed)
         evaluations = min(count * self.evaluations_each, self.most_evaluations or sys.maxsize)
-        coalitions = min(count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features))
+        coalitions = min(
+            count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features)
+        )
         return Sampling(max(coalitions, smallest_budget(n_features)), evaluations, seed)
 
 
 class KernelEngine:
-    """Kernel SHAP: exact where every coalition meets every background row, estimated with standard errors otherwise.
+    """Kernel SHAP: exact where every coalition meets every background row, estimated with standard
+    errors otherwise.
 
     Parameters
     ----------
@@ -290,7 +313,8 @@ class KernelEngine:
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row."""
         estimates = [
-            refined_shapley(self.game, row, self.sampling, self.stopping) for row in progress(self.encode(rows))
+            refined_shapley(self.game, row, self.sampling, self.stopping)
+            for row in progress(self.encode(rows))
         ]
         return Importances(
             np.stack([estimate.values for estimate in estimates], axis=1),
@@ -299,22 +323,32 @@ class KernelEngine:
 
     @one_blas_thread()
     def relative_error(self) -> float:
-        """Return the mean standard error over a few background rows, as a share of the mean absolute importance."""
+        """Return the mean standard error over a few background rows, as a share of the mean
+        absolute importance.
+        """
         few = spread_out(self.game.background.rows, N_TRIAL_ROWS)
         estimates = [refined_shapley(self.game, row, self.sampling, self.stopping) for row in few]
         size = np.mean([np.abs(estimate.values).mean() for estimate in estimates])
-        return float(np.mean([estimate.standard_errors.mean() for estimate in estimates]) / size) if size else 0.0
+        return (
+            float(np.mean([estimate.standard_errors.mean() for estimate in estimates]) / size)
+            if size
+            else 0.0
+        )
 
     def with_sampling(self, nsamples: str | int, random_state: int) -> KernelEngine:
         """Return the same engine with another number of coalitions and seed."""
-        return self._with(self.effort.sampling(nsamples, self.game.n_features, random_state), self.stopping)
+        return self._with(
+            self.effort.sampling(nsamples, self.game.n_features, random_state), self.stopping
+        )
 
     def on_whole_background(self, coalitions: int) -> KernelEngine:
         """Return the same engine with so many coalitions, each on the whole background."""
         return self._with(Sampling(coalitions, None, self.sampling.seed), Stopping())
 
     def in_one_round(self) -> KernelEngine:
-        """Return the same engine without a stopping rule: what it does for a row depends on no clock."""
+        """Return the same engine without a stopping rule: what it does for a row depends on no
+        clock.
+        """
         return self._with(self.sampling, Stopping())
 
     def with_game(self, game: Game) -> KernelEngine:
@@ -325,7 +359,9 @@ class KernelEngine:
 
     @property
     def precision(self) -> str:
-        """In what the sampled part is computed, "single" or "double"; see :mod:`service.scoring.precision`."""
+        """In what the sampled part is computed, "single" or "double"; see
+        :mod:`service.scoring.precision`.
+        """
         return "single" if getattr(self.game, "precision", np.float64) == np.float32 else "double"
 
     def _with(self, sampling: Sampling, stopping: Stopping) -> KernelEngine:
@@ -335,10 +371,11 @@ class KernelEngine:
 
 
 class ShapEngine:
-    """``shap.KernelExplainer`` as it is, for those who want the original; scoring with it needs shap.
+    """``shap.KernelExplainer`` as it is, for those who want the original; scoring with it needs
+    shap.
 
-    It samples with numpy's global generator, so its numbers change from call to call where it cannot enumerate, and it
-    cannot be shared by threads: each call makes its own.
+    It samples with numpy's global generator, so its numbers change from call to call where it
+    cannot enumerate, and it cannot be shared by threads: each call makes its own.
     """
 
     method = "shap"
@@ -362,24 +399,40 @@ class ShapEngine:
             self.rows.rows, [str(i) for i in range(rows.shape[1])], None, self.rows.weights
         )
         explainer = shap.KernelExplainer(self.function, data)
-        values = [explainer.shap_values(row, nsamples=self.nsamples, silent=True) for row in progress(rows)]
-        return Importances(np.moveaxis(np.stack(values), 2, 0))  # from (n_rows, n_features, n_outputs)
+        values = [
+            explainer.shap_values(row, nsamples=self.nsamples, silent=True)
+            for row in progress(rows)
+        ]
+        return Importances(
+            np.moveaxis(np.stack(values), 2, 0)
+        )  # from (n_rows, n_features, n_outputs)
 
 
 @one_blas_thread()
-def importances_of(engine: Engine, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
-    """Compute the local importances of rows, the same bytes whatever number of BLAS threads is set."""
+def importances_of(
+    engine: Engine, rows: NDArray[Any], progress: Progress = no_progress
+) -> Importances:
+    """Compute the local importances of rows, the same bytes whatever number of BLAS threads is
+    set.
+    """
     return engine.importances(rows, progress)
 
 
-def in_parallel(engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None) -> Importances:
-    """Compute the local importances in joblib jobs, on whatever backend is configured; the numbers are the same."""
+def in_parallel(
+    engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None
+) -> Importances:
+    """Compute the local importances in joblib jobs, on whatever backend is configured; the numbers
+    are the same.
+    """
     n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
     chunks = np.array_split(rows, n_chunks)
-    parts = Parallel(n_jobs=n_jobs)(delayed(importances_of)(engine, chunk) for chunk in progress(chunks))
+    parts = Parallel(n_jobs=n_jobs)(
+        delayed(importances_of)(engine, chunk) for chunk in progress(chunks)
+    )
     errors = [part.standard_errors for part in parts if part.standard_errors is not None]
     return Importances(
-        np.concatenate([part.values for part in parts], axis=1), np.concatenate(errors, axis=1) if errors else None
+        np.concatenate([part.values for part in parts], axis=1),
+        np.concatenate(errors, axis=1) if errors else None,
     )
 
 

@@ -20,7 +20,9 @@ class ScoringError(Exception):
 
 
 class PayloadError(ScoringError, ValueError):
-    """Rows that do not fit the model; says which column and row, what was expected and what came."""
+    """Rows that do not fit the model; says which column and row, what was expected and what
+    came.
+    """
 
 
 class TooManyRowsError(PayloadError):

@@ -1,4 +1,6 @@
-"""The scoring explainer: what is saved next to the model and served with it. Next: :mod:`service.scoring.artifact`."""
+"""The scoring explainer: what is saved next to the model and served with it. Next:
+:mod:`service.scoring.artifact`.
+"""
 
 from __future__ import annotations
 
@@ -26,31 +28,32 @@ if TYPE_CHECKING:  # an explainer that needs neither loads neither
 class KernelScoringExplainer:
     """Answers with local importances at scoring time; light, picklable and read-only.
 
-    It explains the same output of the model, on the same background and with the same engine as the explainer it is
-    made from, so it gives the numbers that ``explain_local`` gave. The engine alone carries the model, where it calls
-    it. One instance may be shared by any number of threads: the same row gives the same bytes alone, in a batch, and in
-    every thread and process.
+    It explains the same output of the model, on the same background and with the same engine as the
+    explainer it is made from, so it gives the numbers that ``explain_local`` gave. The engine alone
+    carries the model, where it calls it. One instance may be shared by any number of threads: the
+    same row gives the same bytes alone, in a batch, and in every thread and process.
 
     Parameters
     ----------
     original_explainer : service.explainers.TabularExplainer or shap.KernelExplainer
     initialization_examples : DataFrame or array of shape (n_examples, n_features), optional
-        Examples for a new background, in the columns of the original; by default its background is kept.
+        Examples for a new background, in the columns of the original; by default its background is
+        kept.
     nsamples : "auto" or int, optional
-        The work for a row counted in coalitions, as in ``TabularExplainer``; by default that of the original, "auto"
-        for a ``shap.KernelExplainer``. Exact engines ("linear", "tree", "product", "polynomial") evaluate none,
-        whatever it is.
+        The work for a row counted in coalitions, as in ``TabularExplainer``; by default that of the
+        original, "auto" for a ``shap.KernelExplainer``. Exact engines ("linear", "tree", "product",
+        "polynomial") evaluate none, whatever it is.
     random_state : int, optional
-        Seed of the sampled coalitions, and of the new background if there is one; by default that of the original, 0
-        for a ``shap.KernelExplainer``.
+        Seed of the sampled coalitions, and of the new background if there is one; by default that
+        of the original, 0 for a ``shap.KernelExplainer``.
 
     Raises
     ------
     TypeError
         When the original explainer is of another kind.
     ValueError
-        When an option is out of range, or a ``shap.KernelExplainer`` has a link other than the identity or keeps the
-        index.
+        When an option is out of range, or a ``shap.KernelExplainer`` has a link other than the
+        identity or keeps the index.
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class KernelScoringExplainer:
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background: one number for a regressor, a list per class or target else."""
+        """The model's mean output over the background: one number for a regressor, a list per class
+        or target else.
+        """
         return self._explainer.expected_values.tolist()
 
     @property
@@ -108,7 +113,9 @@ class KernelScoringExplainer:
         """A row that fits the model, as a record: the first of the initialization examples."""
         return self.schema.records(self._explainer.example)[0]
 
-    def read_rows(self, raw_data: str | bytes | Mapping[str, Any] | list[Any]) -> pd.DataFrame | NDArray[Any]:
+    def read_rows(
+        self, raw_data: str | bytes | Mapping[str, Any] | list[Any]
+    ) -> pd.DataFrame | NDArray[Any]:
         """Read a request body into rows of the form that the model was fitted on.
 
         Parameters
@@ -139,7 +146,8 @@ class KernelScoringExplainer:
         -------
         list
             ``[class][row][feature]`` for classifiers (classes in ``predict_proba`` column order),
-            ``[row][feature]`` for regressors, ``[target][row][feature]`` for those with several targets.
+            ``[row][feature]`` for regressors, ``[target][row][feature]`` for those with several
+            targets.
 
         Raises
         ------
@@ -150,8 +158,11 @@ class KernelScoringExplainer:
         """
         return self.explain_rows(rows).to_lists()
 
-    def explain_rows(self, rows: Any, *, n_jobs: int | None = None, show_progress: bool = False) -> LocalImportances:
-        """Compute local importances as arrays, with standard errors, expected values, names, method and scale.
+    def explain_rows(
+        self, rows: Any, *, n_jobs: int | None = None, show_progress: bool = False
+    ) -> LocalImportances:
+        """Compute local importances as arrays, with standard errors, expected values, names, method
+        and scale.
 
         Parameters
         ----------
@@ -190,7 +201,11 @@ class KernelScoringExplainer:
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the explainer in plain values, for the manifest."""
-        explainer, engine, background = self._explainer, self._explainer.engine, self._explainer.engine.background
+        explainer, engine, background = (
+            self._explainer,
+            self._explainer.engine,
+            self._explainer.engine.background,
+        )
         return {
             "method": self.method,
             "output": self.output,
@@ -209,7 +224,9 @@ class KernelScoringExplainer:
                 "relative_error": background.relative_error,
             },
             "nsamples": explainer.options.nsamples,
-            "relative_standard_error": engine.relative_error() if isinstance(engine, KernelEngine) else None,
+            "relative_standard_error": engine.relative_error()
+            if isinstance(engine, KernelEngine)
+            else None,
             "precision": engine.precision if isinstance(engine, KernelEngine) else None,
             "random_state": explainer.options.random_state,
         }
@@ -219,7 +236,10 @@ def _row_explainer(original: Any) -> RowExplainer:
     found = getattr(original, "row_explainer", None)
     if isinstance(found, RowExplainer):
         return found
-    if any(cls.__module__.startswith("shap.") and cls.__name__ == "KernelExplainer" for cls in type(original).__mro__):
+    if any(
+        cls.__module__.startswith("shap.") and cls.__name__ == "KernelExplainer"
+        for cls in type(original).__mro__
+    ):
         return _from_shap(original)
     raise TypeError(
         "KernelScoringExplainer: expected a service.explainers.TabularExplainer or a shap.KernelExplainer, "
@@ -274,7 +294,9 @@ def _explained(original: Any) -> tuple[Any, str, str]:
 
 
 def _with_its_names(model: Any, original: Any) -> Any:
-    """Give the names back to a model that shap has copied and taken them from (``feature_names_in_`` is None)."""
+    """Give the names back to a model that shap has copied and taken them from
+    (``feature_names_in_`` is None).
+    """
     if getattr(model, "feature_names_in_", original) is not None:
         return model
     names: Any = list(original.data.group_names)

@@ -1,6 +1,7 @@
 """From margins to outputs: the functions that stand behind a linear model or a kernel machine.
 
-Each takes margins of shape (n, n_margins) and returns outputs of shape (n, n_outputs); all are picklable.
+Each takes margins of shape (n, n_margins) and returns outputs of shape (n, n_outputs); all are
+picklable.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ def multinomial(margins: Margins) -> Margins:
 
 @dataclass(frozen=True)
 class OneVersusRest:
-    """Votes and confidences of one-versus-one margins, as ``SVC(decision_function_shape="ovr")`` counts them."""
+    """Votes and confidences of one-versus-one margins, as ``SVC(decision_function_shape="ovr")``
+    counts them.
+    """
 
     n_classes: int
 
     def __call__(self, margins: Margins) -> Margins:
         """Return one decision value per class."""
-        from sklearn.utils.multiclass import _ovr_decision_function  # only this link needs scikit-learn
+        from sklearn.utils.multiclass import (
+            _ovr_decision_function,
+        )  # only this link needs scikit-learn
 
         return _ovr_decision_function(margins < 0, -margins, self.n_classes)
 
@@ -72,7 +77,9 @@ def chained(first: Link | None, second: Link) -> Link:
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """A calibration by Platt's sigmoid, in place of scikit-learn's own, so that scoring needs none of it."""
+    """A calibration by Platt's sigmoid, in place of scikit-learn's own, so that scoring needs none
+    of it.
+    """
 
     slope: float
     offset: float
@@ -84,7 +91,8 @@ class Sigmoid:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Calibrated probabilities, as ``CalibratedClassifierCV`` computes them from one fitted classifier.
+    """Calibrated probabilities, as ``CalibratedClassifierCV`` computes them from one fitted
+    classifier.
 
     Attributes
     ----------
@@ -98,7 +106,11 @@ class Calibrated:
         """Return probabilities."""
         columns = zip(self.calibrators, margins.T, strict=True)
         positive = np.stack([calibrator.predict(margin) for calibrator, margin in columns], axis=1)
-        return np.hstack([1 - positive, positive]) if len(self.calibrators) == 1 else _shares(positive, 1.0)
+        return (
+            np.hstack([1 - positive, positive])
+            if len(self.calibrators) == 1
+            else _shares(positive, 1.0)
+        )
 
 
 @dataclass(frozen=True)
@@ -110,12 +122,16 @@ class Averaged:
     def __call__(self, margins: Margins) -> Margins:
         """Return the mean of what each link makes of its own margins."""
         groups = np.split(margins, len(self.links), axis=1)
-        return np.mean([link(group) for link, group in zip(self.links, groups, strict=True)], axis=0)
+        return np.mean(
+            [link(group) for link, group in zip(self.links, groups, strict=True)], axis=0
+        )
 
 
 @dataclass(frozen=True)
 class OnePerClass:
-    """Probabilities of ``OneVsRestClassifier``: those of one binary model per class, scaled to sum 1."""
+    """Probabilities of ``OneVsRestClassifier``: those of one binary model per class, scaled to sum
+    1.
+    """
 
     links: tuple[Link, ...]
 
@@ -137,9 +153,10 @@ def _shares(positive: Margins, total_of_none: float) -> Margins:
 class PairwisePlatt:
     """libsvm's probabilities: a sigmoid for each pair of classes, coupled into one distribution.
 
-    The coupling is method 2 of Wu, Lin and Weng, "Probability Estimates for Multi-class Classification by Pairwise
-    Coupling" (2004). libsvm iterates it until the error is below 0.005 / n_classes, for two classes too, so its
-    probabilities are up to some thousandths off the sigmoid; the iteration is repeated here step by step.
+    The coupling is method 2 of Wu, Lin and Weng, "Probability Estimates for Multi-class
+    Classification by Pairwise Coupling" (2004). libsvm iterates it until the error is below 0.005 /
+    n_classes, for two classes too, so its probabilities are up to some thousandths off the sigmoid;
+    the iteration is repeated here step by step.
 
     Attributes
     ----------
@@ -164,7 +181,8 @@ class PairwisePlatt:
 
 
 def _coupled(pairwise: NDArray[np.float64]) -> Margins:
-    """Find the distributions p that minimise Σ (r_ji p_i − r_ij p_j)², row by row, as far as libsvm goes.
+    """Find the distributions p that minimise Σ (r_ji p_i − r_ij p_j)², row by row, as far as libsvm
+    goes.
 
     Parameters
     ----------
@@ -184,14 +202,18 @@ def _coupled(pairwise: NDArray[np.float64]) -> Margins:
         going = going[still]
         if not len(going):
             break
-        probabilities[going] = _one_round(form[going], probabilities[going], gradient[still], value[still])
+        probabilities[going] = _one_round(
+            form[going], probabilities[going], gradient[still], value[still]
+        )
     return probabilities
 
 
 def _one_round(
     form: NDArray[np.float64], probabilities: Margins, gradient: Margins, value: NDArray[np.float64]
 ) -> Margins:
-    """Adjust each probability in turn to its optimum given the others, and rescale; overwrites its arguments."""
+    """Adjust each probability in turn to its optimum given the others, and rescale; overwrites its
+    arguments.
+    """
     for t in range(probabilities.shape[1]):
         step = (value - gradient[:, t]) / form[:, t, t]
         total = 1 + step

@@ -1,7 +1,9 @@
-"""Margins in plain arrays: what linear models, kernel machines and neural networks compute from encoded columns.
+"""Margins in plain arrays: what linear models, kernel machines and neural networks compute from
+encoded columns.
 
-Linear and kernel machines can be put side by side, mapped linearly and given more columns, which is all that
-calibration, averaging and one-versus-rest ask of them. Next: :mod:`service.scoring.structures`.
+Linear and kernel machines can be put side by side, mapped linearly and given more columns, which is
+all that calibration, averaging and one-versus-rest ask of them. Next:
+:mod:`service.scoring.structures`.
 """
 
 from __future__ import annotations
@@ -47,16 +49,24 @@ class LinearStructure:
 
     def mapped(self, matrix: Floats, shift: Floats | float = 0.0) -> LinearStructure:
         """Return the margins matrix · margins + shift."""
-        return replace(self, coefficients=matrix @ self.coefficients, intercepts=matrix @ self.intercepts + shift)
+        return replace(
+            self,
+            coefficients=matrix @ self.coefficients,
+            intercepts=matrix @ self.intercepts + shift,
+        )
 
     def spread(self, columns: NDArray[np.intp], n_columns: int) -> LinearStructure:
-        """Return the same margins of rows that have more columns; `columns` are the places of these ones."""
+        """Return the same margins of rows that have more columns; `columns` are the places of these
+        ones.
+        """
         return replace(self, coefficients=_placed(self.coefficients, columns, n_columns))
 
     @staticmethod
     def joined(parts: Sequence[LinearStructure]) -> LinearStructure:
         """Put the margins side by side, without links."""
-        return LinearStructure(np.concatenate([part.coefficients for part in parts]), _intercepts(parts))
+        return LinearStructure(
+            np.concatenate([part.coefficients for part in parts]), _intercepts(parts)
+        )
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,13 @@ class ProductStructure:
     link: Link | None = None
 
     def log_factors(self, rows: Floats) -> Floats:
-        """Return the logarithm of each column's factor of the kernel, shape (n_rows, n_columns, n_support)."""
+        """Return the logarithm of each column's factor of the kernel, shape (n_rows, n_columns,
+        n_support).
+        """
         distance = rows[:, :, None] - self.support.T
-        raised = np.square(distance, out=distance) if self.power == 2 else np.abs(distance, out=distance)
+        raised = (
+            np.square(distance, out=distance) if self.power == 2 else np.abs(distance, out=distance)
+        )
         return np.multiply(raised, -self.rate, out=raised)
 
     def mapped(self, matrix: Floats, shift: Floats | float = 0.0) -> ProductStructure:
@@ -93,7 +107,9 @@ class ProductStructure:
         return replace(self, dual=matrix @ self.dual, intercepts=matrix @ self.intercepts + shift)
 
     def spread(self, columns: NDArray[np.intp], n_columns: int) -> ProductStructure:
-        """Return the same margins of rows that have more columns; `columns` are the places of these ones."""
+        """Return the same margins of rows that have more columns; `columns` are the places of these
+        ones.
+        """
         rate = np.zeros((n_columns, self.rate.shape[1]))
         rate[columns] = self.rate
         return replace(self, support=_placed(self.support, columns, n_columns), rate=rate)
@@ -105,7 +121,9 @@ class ProductStructure:
             return None
         rates = [np.broadcast_to(part.rate, part.support.T.shape) for part in parts]
         support, dual = _joined_machines(parts)
-        return ProductStructure(support, np.concatenate(rates, axis=1), parts[0].power, dual, _intercepts(parts))
+        return ProductStructure(
+            support, np.concatenate(rates, axis=1), parts[0].power, dual, _intercepts(parts)
+        )
 
 
 @dataclass(frozen=True)
@@ -135,7 +153,9 @@ class PolynomialStructure:
         return replace(self, dual=matrix @ self.dual, intercepts=matrix @ self.intercepts + shift)
 
     def spread(self, columns: NDArray[np.intp], n_columns: int) -> PolynomialStructure:
-        """Return the same margins of rows that have more columns; `columns` are the places of these ones."""
+        """Return the same margins of rows that have more columns; `columns` are the places of these
+        ones.
+        """
         return replace(self, support=_placed(self.support, columns, n_columns))
 
     @staticmethod
@@ -145,7 +165,9 @@ class PolynomialStructure:
         if len(kinds) > 1:
             return None
         support, dual = _joined_machines(parts)
-        return PolynomialStructure(support, parts[0].offset, parts[0].degree, dual, _intercepts(parts))
+        return PolynomialStructure(
+            support, parts[0].offset, parts[0].degree, dual, _intercepts(parts)
+        )
 
 
 @dataclass(frozen=True)
@@ -168,7 +190,9 @@ class NetworkStructure:
     link: Link | None = None
 
     def contributions(self, rows: Floats) -> Floats:
-        """Return what each column adds to each unit of the first layer, shape (n_rows, n_columns, n_hidden)."""
+        """Return what each column adds to each unit of the first layer, shape (n_rows, n_columns,
+        n_hidden).
+        """
         return rows[:, :, None] * self.weights[0]
 
     @property
@@ -238,7 +262,8 @@ def side_by_side(parts: Sequence[object]) -> Margins | NetworkStructure | None:
     Returns
     -------
     LinearStructure, ProductStructure, PolynomialStructure, NetworkStructure or None
-        None unless there is a single one, or all are linear, or all are kernel machines with the same kind of kernel.
+        None unless there is a single one, or all are linear, or all are kernel machines with the
+        same kind of kernel.
     """
     first = parts[0]
     if len(parts) == 1 and isinstance(first, Margins | NetworkStructure):
@@ -250,9 +275,13 @@ def side_by_side(parts: Sequence[object]) -> Margins | NetworkStructure | None:
     return None
 
 
-def _joined_machines(parts: Sequence[ProductStructure] | Sequence[PolynomialStructure]) -> tuple[Floats, Floats]:
+def _joined_machines(
+    parts: Sequence[ProductStructure] | Sequence[PolynomialStructure],
+) -> tuple[Floats, Floats]:
     """Return all support vectors, and the dual coefficients with which each margin sees its own."""
-    return np.concatenate([part.support for part in parts]), block_diag(*[part.dual for part in parts])
+    return np.concatenate([part.support for part in parts]), block_diag(
+        *[part.dual for part in parts]
+    )
 
 
 def _intercepts(parts: Sequence[Margins]) -> Floats:

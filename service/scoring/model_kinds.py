@@ -1,8 +1,13 @@
-"""The models whose inside the engines know, and the wrappers that are looked through, by class name."""
+"""The models whose inside the engines know, and the wrappers that are looked through, by class
+name.
+"""
 
 from typing import Any
 
-OTHER_BOOSTING = {"lightgbm": ("LGBMClassifier", "LGBMRegressor"), "xgboost": ("XGBClassifier", "XGBRegressor")}
+OTHER_BOOSTING = {
+    "lightgbm": ("LGBMClassifier", "LGBMRegressor"),
+    "xgboost": ("XGBClassifier", "XGBRegressor"),
+}
 # They have no decision_function; this option of predict asks for the margin.
 MARGIN_OPTIONS = {"lightgbm": "raw_score", "xgboost": "output_margin"}
 
@@ -80,8 +85,14 @@ WRAPPERS = {
 
 
 def unwrapped(model: Any) -> Any:
-    """Return the model inside scikit-learn's own searches and thresholds; any other model as it is."""
-    attribute = WRAPPERS.get(type(model).__name__, "") if type(model).__module__.startswith("sklearn.") else ""
+    """Return the model inside scikit-learn's own searches and thresholds; any other model as it
+    is.
+    """
+    attribute = (
+        WRAPPERS.get(type(model).__name__, "")
+        if type(model).__module__.startswith("sklearn.")
+        else ""
+    )
     return unwrapped(getattr(model, attribute)) if hasattr(model, attribute) else model
 
 
@@ -96,7 +107,9 @@ def model_kind(model: Any) -> str | None:
 
 
 def margin_option(model: Any) -> str | None:
-    """Return the option of ``predict`` that asks for the margin, None for models with a ``decision_function``."""
+    """Return the option of ``predict`` that asks for the margin, None for models with a
+    ``decision_function``.
+    """
     return MARGIN_OPTIONS.get(_library(model)) if model_kind(model) == "boosting" else None
 
 

@@ -1,4 +1,5 @@
-"""Which output of a model is explained: one function from rows to numbers, with its scale and its classes.
+"""Which output of a model is explained: one function from rows to numbers, with its scale and its
+classes.
 
 | model                          | output "auto" stands for                                          |
 |--------------------------------|-------------------------------------------------------------------|
@@ -9,7 +10,8 @@
 | outlier detector               | "margin": ``decision_function``, one number; low is an outlier    |
 | plain function                 | "prediction": whatever it returns; several columns are classes    |
 
-A binary margin is given for both classes, −m and m, so that every classifier has one output per class.
+A binary margin is given for both classes, −m and m, so that every classifier has one output per
+class.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ _METHODS = {"probability": "predict_proba", "margin": "decision_function", "pred
 
 @dataclass(frozen=True)
 class ModelName:
-    """What is kept of a model that is not asked any more: its name in messages, its type and its labels."""
+    """What is kept of a model that is not asked any more: its name in messages, its type and its
+    labels.
+    """
 
     name: str
     type_name: str
@@ -84,7 +88,9 @@ class ModelOutput:
         outputs = np.asarray(answer, dtype=np.float64)
         outputs = outputs[:, None] if outputs.ndim == 1 else outputs
         if outputs.ndim != 2 or len(outputs) != len(matrix):
-            raise ModelOutputError(f"{self.name}: expected shape ({len(matrix)}, n_outputs), got {outputs.shape}.")
+            raise ModelOutputError(
+                f"{self.name}: expected shape ({len(matrix)}, n_outputs), got {outputs.shape}."
+            )
         if not np.isfinite(outputs).all():
             raise ModelOutputError(
                 f"{self.name}: expected finite numbers, got NaN or infinity; it cannot be explained."
@@ -109,8 +115,14 @@ class ModelOutput:
 
     @property
     def labels(self) -> Any:
-        """What a classifier predicts for each of its classes (``classes_``), None where the model does not say."""
-        return self.model.labels if isinstance(self.model, ModelName) else getattr(self.model, "classes_", None)
+        """What a classifier predicts for each of its classes (``classes_``), None where the model
+        does not say.
+        """
+        return (
+            self.model.labels
+            if isinstance(self.model, ModelName)
+            else getattr(self.model, "classes_", None)
+        )
 
     def without_model(self) -> ModelOutput:
         """Return the same output by name only."""
@@ -143,7 +155,8 @@ def model_output(
     Parameters
     ----------
     model : object
-        A fitted estimator with ``predict`` (and ``predict_proba`` or ``decision_function``), or a function of rows.
+        A fitted estimator with ``predict`` (and ``predict_proba`` or ``decision_function``), or a
+        function of rows.
     schema : Schema
     probe : ndarray of shape (n, n_features)
         Rows on which a plain function is tried to see how many columns it returns.
@@ -165,7 +178,9 @@ def model_output(
     _check_fitted(model)
     found = task if task != "unknown" else task_of(model)
     known = _scales(model, found, prefers_margin)
-    available = [scale for scale in known if hasattr(model, _method_name(model, scale).split("(")[0])]
+    available = [
+        scale for scale in known if hasattr(model, _method_name(model, scale).split("(")[0])
+    ]
     if not available or output not in ("auto", *available):
         raise ValueError(
             f"{type(model).__name__}: expected a {found} model with "
@@ -176,8 +191,12 @@ def model_output(
 
 
 def task_of(model: Any) -> str:
-    """Tell whether a model with ``predict`` is for "classification" or "regression", like outlier detectors."""
-    from sklearn.base import is_classifier  # asked when an explainer is built, never when one scores
+    """Tell whether a model with ``predict`` is for "classification" or "regression", like outlier
+    detectors.
+    """
+    from sklearn.base import (
+        is_classifier,
+    )  # asked when an explainer is built, never when one scores
 
     is_one = hasattr(model, "predict_proba") or (_has_tags(model) and is_classifier(model))
     return "classification" if is_one else "regression"
@@ -188,7 +207,11 @@ def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
     from sklearn.base import is_outlier_detector
 
     if task == "regression":
-        return ("margin", "prediction") if _has_tags(model) and is_outlier_detector(model) else ("prediction",)
+        return (
+            ("margin", "prediction")
+            if _has_tags(model) and is_outlier_detector(model)
+            else ("prediction",)
+        )
     return ("margin", "probability") if prefers_margin else ("probability", "margin")
 
 
@@ -199,7 +222,9 @@ def _method_name(model: Any, scale: str) -> str:
 
 
 def _has_tags(model: Any) -> bool:
-    """Tell whether scikit-learn can be asked about the model; it fails on models that it does not know."""
+    """Tell whether scikit-learn can be asked about the model; it fails on models that it does not
+    know.
+    """
     return hasattr(model, "__sklearn_tags__")
 
 
@@ -217,10 +242,14 @@ def _check_fitted(model: Any) -> None:
     try:
         check_is_fitted(last)
     except NotFittedError:
-        raise ValueError(f"model: expected a fitted {type(model).__name__}; call its fit(X, y) first.") from None
+        raise ValueError(
+            f"model: expected a fitted {type(model).__name__}; call its fit(X, y) first."
+        ) from None
 
 
-def _function_output(model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str) -> ModelOutput:
+def _function_output(
+    model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str
+) -> ModelOutput:
     if not callable(model):
         raise TypeError(
             f"model: expected an estimator with predict, or a function of rows, got {type(model).__name__}."
@@ -229,7 +258,9 @@ def _function_output(model: Any, schema: Schema, probe: NDArray[Any], output: st
         raise ValueError(f"output: a plain function has only its own 'prediction', got {output!r}.")
     n_outputs = ModelOutput(model, "prediction", "regression", schema)(probe[:1]).shape[1]
     if task == "classification" and n_outputs == 1:
-        raise ValueError("model: expected a classification function to return one column per class, got one column.")
+        raise ValueError(
+            "model: expected a classification function to return one column per class, got one column."
+        )
     found = task if task != "unknown" else ("classification" if n_outputs > 1 else "regression")
     return ModelOutput(model, "prediction", found, schema)
 

@@ -1,8 +1,9 @@
 """What clients send: JSON text in any of the shapes in use, read against the recorded schema.
 
-Accepted: ``df.to_json()`` ({column: {index: value}}), {column: [values]}, records, split ({"columns": …, "data": …}), a
-list of lists, and any of these under exactly one wrapper. Never :func:`pandas.read_json`: it guesses dtypes ("02139"
-becomes 2139) and opens paths and URLs that it finds in the body. Next: :mod:`service.scoring.explainer`.
+Accepted: ``df.to_json()`` ({column: {index: value}}), {column: [values]}, records, split
+({"columns": …, "data": …}), a list of lists, and any of these under exactly one wrapper. Never
+:func:`pandas.read_json`: it guesses dtypes ("02139" becomes 2139) and opens paths and URLs that it
+finds in the body. Next: :mod:`service.scoring.explainer`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def parse(raw_data: str | bytes | Mapping[str, Any] | list[Any], schema: Schema)
 
 
 def decode(text: str | bytes) -> Any:
-    """Decode JSON; refuse duplicate keys, read the tokens NaN and Infinity, which some clients send, as missing.
+    """Decode JSON; refuse duplicate keys, read the tokens NaN and Infinity, which some clients
+    send, as missing.
 
     Raises
     ------
@@ -54,7 +56,9 @@ def decode(text: str | bytes) -> Any:
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
-        return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=lambda _: None)
+        return json.loads(
+            text, object_pairs_hook=_without_duplicates, parse_constant=lambda _: None
+        )
     except PayloadError:
         raise
     except UnicodeDecodeError:
@@ -63,7 +67,9 @@ def decode(text: str | bytes) -> Any:
         at = f"line {error.lineno}, column {error.colno}"
         raise PayloadError(f"Body: expected JSON, but at {at}: {error.msg}.") from None
     except (ValueError, RecursionError):
-        raise PayloadError("Body: expected JSON rows, got a number too long or a nesting too deep to read.") from None
+        raise PayloadError(
+            "Body: expected JSON rows, got a number too long or a nesting too deep to read."
+        ) from None
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -75,15 +81,21 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unwrapped(body: Any, schema: Schema) -> Any:
-    """Take off one wrapper. Keys that are the model's own feature names are columns, whatever they are called."""
+    """Take off one wrapper. Keys that are the model's own feature names are columns, whatever they
+    are called.
+    """
     if not isinstance(body, Mapping) or _is_split(body) or set(body) & set(schema.names):
         return body
     wrappers = [key for key in body if key in WRAPPERS]
     if len(wrappers) > 1:
-        raise PayloadError(f"Body: expected one of {', '.join(WRAPPERS)}, got {' and '.join(wrappers)} together.")
+        raise PayloadError(
+            f"Body: expected one of {', '.join(WRAPPERS)}, got {' and '.join(wrappers)} together."
+        )
     if wrappers and len(body) > 1:
         beside = next(key for key in body if key not in wrappers)
-        raise PayloadError(f"Body: expected {wrappers[0]!r} alone, got key {shown(beside)} beside it.")
+        raise PayloadError(
+            f"Body: expected {wrappers[0]!r} alone, got key {shown(beside)} beside it."
+        )
     return body[wrappers[0]] if wrappers else body
 
 
@@ -102,7 +114,9 @@ def _rows(body: Any, schema: Schema) -> NDArray[Any]:
 
 
 def _split(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
-    """Read {"columns": [names], "data": [[values]]}; an "index" is allowed and carries no meaning."""
+    """Read {"columns": [names], "data": [[values]]}; an "index" is allowed and carries no
+    meaning.
+    """
     names, data = body["columns"], body["data"]
     if not isinstance(names, list) or not isinstance(data, list):
         raise PayloadError("Body: expected lists under 'columns' and 'data'.")
@@ -110,22 +124,36 @@ def _split(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
         raise PayloadError("Body: expected names under 'columns'.")
     for row, values in enumerate(data):
         if not isinstance(values, list) or len(values) != len(names):
-            raise PayloadError(f"Row {row}: expected a list of {len(names)} values, as many as there are columns.")
+            raise PayloadError(
+                f"Row {row}: expected a list of {len(names)} values, as many as there are columns."
+            )
     by_column = list(zip(*data, strict=True)) if data else [()] * len(names)
     return schema.from_named([str(name) for name in names], by_column)
 
 
 def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
-    """Read {column: {index: value}} or {column: [values]}; the first column gives the order of the rows."""
+    """Read {column: {index: value}} or {column: [values]}; the first column gives the order of the
+    rows.
+    """
     return schema.from_named(list(body), _aligned(body))
 
 
 def _aligned(body: Mapping[str, Any]) -> list[list[Any]]:
     first_name, first = next(iter(body.items()), ("", []))
-    keys = list(first) if isinstance(first, Mapping) else range(len(first)) if isinstance(first, list) else None
+    keys = (
+        list(first)
+        if isinstance(first, Mapping)
+        else range(len(first))
+        if isinstance(first, list)
+        else None
+    )
     for name, values in body.items():
         if keys is None or type(values) is not type(first):
-            raise PayloadError(f"Column {shown(name)}: expected a list of values, or an object of them by row index.")
+            raise PayloadError(
+                f"Column {shown(name)}: expected a list of values, or an object of them by row index."
+            )
         if len(values) != len(keys) or (isinstance(values, Mapping) and values.keys() != set(keys)):
-            raise PayloadError(f"Column {shown(name)}: expected the same rows as column {shown(first_name)}.")
+            raise PayloadError(
+                f"Column {shown(name)}: expected the same rows as column {shown(first_name)}."
+            )
     return [[values[key] for key in keys or ()] for values in body.values()]

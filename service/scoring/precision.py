@@ -1,10 +1,11 @@
 """Single precision in what is sampled, where its rounding cannot be told from double precision.
 
-A sampled importance is off by its standard error, some per cent of a typical importance; hidden units and kernels in
-single precision add a millionth to that and take half of the time. Not always: large outputs that hardly vary, or dual
-coefficients that cancel, leave little of seven digits. So both precisions are tried on the same coalitions when an
-engine is built. What is known exactly stays in double precision: f(x), the expected value, controls' Shapley values,
-the least squares, and every plan that samples nothing. Next: :mod:`service.scoring.engines`.
+A sampled importance is off by its standard error, some per cent of a typical importance; hidden
+units and kernels in single precision add a millionth to that and take half of the time. Not always:
+large outputs that hardly vary, or dual coefficients that cancel, leave little of seven digits. So
+both precisions are tried on the same coalitions when an engine is built. What is known exactly
+stays in double precision: f(x), the expected value, controls' Shapley values, the least squares,
+and every plan that samples nothing. Next: :mod:`service.scoring.engines`.
 """
 
 from __future__ import annotations
@@ -36,12 +37,19 @@ def in_good_precision(engine: Engine, examples: NDArray[Any]) -> Engine:
     -------
     Engine
     """
-    if not isinstance(engine, KernelEngine) or not isinstance(engine.game, AdditiveGame | ProductGame):
+    if not isinstance(engine, KernelEngine) or not isinstance(
+        engine.game, AdditiveGame | ProductGame
+    ):
         return engine
     single = engine.with_game(engine.game.in_single_precision())
-    few = spread_out(examples, N_TRIAL_ROWS)  # in one round: more would take longer and be no other comparison
+    few = spread_out(
+        examples, N_TRIAL_ROWS
+    )  # in one round: more would take longer and be no other comparison
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the difference
-        exact, rounded = engine.in_one_round().importances(few), single.in_one_round().importances(few)
+        exact, rounded = (
+            engine.in_one_round().importances(few),
+            single.in_one_round().importances(few),
+        )
     assert exact.standard_errors is not None
     off, noise = _size(rounded.values - exact.values), _size(exact.standard_errors)
     return single if (noise > 0).any() and (off <= NEGLIGIBLE * noise).all() else engine

@@ -1,4 +1,6 @@
-"""What one request asks for, and the limits it comes with. Next: :mod:`service.scoring.scoring_model`."""
+"""What one request asks for, and the limits it comes with. Next:
+:mod:`service.scoring.scoring_model`.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class ScoringRequest:
         """Refuse options that contradict each other."""
         wanted = [name for name in _OF_EXPLANATIONS if getattr(self, name)]
         if wanted and not self.explain:
-            raise PayloadError(f"{wanted[0]}: expected with an explanation only, got it with explain=false.")
+            raise PayloadError(
+                f"{wanted[0]}: expected with an explanation only, got it with explain=false."
+            )
 
 
 _OF_EXPLANATIONS = ("top_k", "standard_errors")
@@ -67,7 +71,8 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     given : mapping
-        Option names with ``"true"``, ``"false"``, ``"1"``, ``"0"``, booleans, or for ``top_k`` a number.
+        Option names with ``"true"``, ``"false"``, ``"1"``, ``"0"``, booleans, or for ``top_k`` a
+        number.
 
     Returns
     -------
@@ -82,7 +87,10 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     unknown = [name for name in given if name not in OPTIONS]
     if unknown:
         raise PayloadError(f"Option {shown(unknown[0])}: expected one of {', '.join(OPTIONS)}.")
-    return {name: _count(name, value) if name == "top_k" else _flag(name, value) for name, value in given.items()}
+    return {
+        name: _count(name, value) if name == "top_k" else _flag(name, value)
+        for name, value in given.items()
+    }
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -95,8 +103,12 @@ def _flag(name: str, value: Any) -> bool:
 
 def _count(name: str, value: Any) -> int:
     text = _text(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 9 and int(text) > 0):
-        raise PayloadError(f"Option {name!r}: expected a whole number of at least 1, got {shown(value)}.")
+    if isinstance(value, bool) or not (
+        text.isascii() and text.isdecimal() and 1 <= len(text) <= 9 and int(text) > 0
+    ):
+        raise PayloadError(
+            f"Option {name!r}: expected a whole number of at least 1, got {shown(value)}."
+        )
     return int(text)
 
 

@@ -16,22 +16,24 @@ class LocalImportances:
     Attributes
     ----------
     values : ndarray of shape (n_classes, n_rows, n_features) or (n_rows, n_features)
-        Classes first for classifiers (in ``predict_proba`` column order), targets first for regressors with several of
-        them; regressors with one target have no such axis.
+        Classes first for classifiers (in ``predict_proba`` column order), targets first for
+        regressors with several of them; regressors with one target have no such axis.
     expected_values : ndarray of shape (n_classes,) or ()
-        The model's mean output over the background. expected value + Σ importances = the model's output for the row.
+        The model's mean output over the background. expected value + Σ importances = the model's
+        output for the row.
     features : list of str
         Names along the last axis.
     classes : list or None
         Names along a classifier's first axis; None for regressors.
     method : str
-        "linear", "tree", "product" and "polynomial" are exact; "kernel" is Kernel SHAP by calling the model, and
-        "kernel/linear", "kernel/product", "kernel/polynomial", "kernel/network" evaluate it without a call of the
-        model.
+        "linear", "tree", "product" and "polynomial" are exact; "kernel" is Kernel SHAP by calling
+        the model, and "kernel/linear", "kernel/product", "kernel/polynomial", "kernel/network"
+        evaluate it without a call of the model.
     output : {"probability", "margin", "prediction"}
         The scale on which the importances add up.
     standard_errors : ndarray of the shape of `values`, or None
-        One standard error of each importance, 0 where nothing was sampled; None from the exact methods.
+        One standard error of each importance, 0 where nothing was sampled; None from the exact
+        methods.
     """
 
     values: NDArray[np.float64]
@@ -43,7 +45,8 @@ class LocalImportances:
     standard_errors: NDArray[np.float64] | None = None
 
     def to_lists(self) -> list[Any]:
-        """Return the values as nested lists: ``[class][row][feature]``, or ``[row][feature]`` for regressors.
+        """Return the values as nested lists: ``[class][row][feature]``, or ``[row][feature]`` for
+        regressors.
 
         Regressors with several targets have ``[target][row][feature]``.
         """

@@ -1,4 +1,6 @@
-"""The core that both explainers share: a model output, its engine, and the names of what comes out."""
+"""The core that both explainers share: a model output, its engine, and the names of what comes
+out.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from numpy.typing import NDArray
 
 from service.scoring.choice import EngineOptions, choose_engine
 from service.scoring.encoders import last_step
-from service.scoring.engines import Engine, KernelEngine, Progress, ShapEngine, importances_of, in_parallel, no_progress
+from service.scoring.engines import (
+    Engine,
+    KernelEngine,
+    Progress,
+    ShapEngine,
+    importances_of,
+    in_parallel,
+    no_progress,
+)
 from service.scoring.model_kinds import model_kind
 from service.scoring.outputs import ModelOutput, model_output
 from service.scoring.result import LocalImportances
@@ -50,10 +60,16 @@ class RowExplainer:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a number of coalitions with which a row whose features all vary could not be explained."""
+        """Refuse a number of coalitions with which a row whose features all vary could not be
+        explained.
+        """
         n_features, nsamples = len(self.schema.columns), self.options.nsamples
         needed = smallest_budget(n_features)
-        if isinstance(self.engine, KernelEngine) and not isinstance(nsamples, str) and nsamples < needed:
+        if (
+            isinstance(self.engine, KernelEngine)
+            and not isinstance(nsamples, str)
+            and nsamples < needed
+        ):
             raise ValueError(
                 f"nsamples: expected at least {needed} coalitions for {n_features} features, got {nsamples}."
             )
@@ -82,10 +98,20 @@ class RowExplainer:
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
         prefers_margin = model_kind(last_step(model)) in ("linear", "boosting")
-        function = model_output(model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin)
+        function = model_output(
+            model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin
+        )
         engine, note = choose_engine(function, matrix, options)
         names = class_names(function, classes, len(engine.expected_values))
-        return cls(function, engine, options, matrix[:1].copy(), names, _positions(subset, schema.names), note)
+        return cls(
+            function,
+            engine,
+            options,
+            matrix[:1].copy(),
+            names,
+            _positions(subset, schema.names),
+            note,
+        )
 
     @property
     def schema(self) -> Schema:
@@ -100,19 +126,25 @@ class RowExplainer:
 
     @property
     def labels(self) -> list[Any] | None:
-        """What a classifier predicts for each of its classes; None for regressors and plain functions."""
+        """What a classifier predicts for each of its classes; None for regressors and plain
+        functions.
+        """
         labels = self.function.labels
         return None if labels is None or self.classes is None else plain_values(labels)
 
     def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
-        """Return the same explainer with another number of coalitions and seed; None keeps what it has."""
+        """Return the same explainer with another number of coalitions and seed; None keeps what it
+        has.
+        """
         options = self._options(nsamples, random_state)
         if options == self.options or not isinstance(self.engine, KernelEngine | ShapEngine):
             return replace(self, options=options)
         engine = self.engine.with_sampling(options.nsamples, options.random_state)
         return replace(self, options=options, engine=engine)
 
-    def with_examples(self, examples: Any, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
+    def with_examples(
+        self, examples: Any, nsamples: str | int | None, random_state: int | None
+    ) -> RowExplainer:
         """Return an explainer of the same output with a background chosen from other examples."""
         options = self._options(nsamples, random_state)
         engine, note = choose_engine(self.function, self.schema.matrix(examples), options)
@@ -131,7 +163,9 @@ class RowExplainer:
             )
         )
 
-    def explain(self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None) -> LocalImportances:
+    def explain(
+        self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None
+    ) -> LocalImportances:
         """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs."""
         return self.explain_matrix(self.schema.matrix(rows), progress, n_jobs)
 
@@ -150,12 +184,16 @@ class RowExplainer:
             classes=self.classes,
             method=self.engine.method,
             output=self.function.scale,
-            standard_errors=None if importances.standard_errors is None else self._shaped(importances.standard_errors),
+            standard_errors=None
+            if importances.standard_errors is None
+            else self._shaped(importances.standard_errors),
         )
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background, shape (n_classes,) or (), as in :class:`LocalImportances`."""
+        """The model's mean output over the background, shape (n_classes,) or (), as in
+        :class:`LocalImportances`.
+        """
         expected = self.engine.expected_values
         return expected[0] if self._has_no_class_axis else expected
 
@@ -169,8 +207,11 @@ class RowExplainer:
         return values[0] if self._has_no_class_axis else values
 
 
-def class_names(function: ModelOutput, classes: Sequence[Any] | None, n_outputs: int) -> list[Any] | None:
-    """Return one name per output of a classifier: those given, else the model's own labels, else 0, 1, ….
+def class_names(
+    function: ModelOutput, classes: Sequence[Any] | None, n_outputs: int
+) -> list[Any] | None:
+    """Return one name per output of a classifier: those given, else the model's own labels, else 0,
+    1, ….
 
     Raises
     ------
@@ -179,7 +220,9 @@ def class_names(function: ModelOutput, classes: Sequence[Any] | None, n_outputs:
     """
     if function.task == "regression":
         if classes is not None:
-            raise ValueError(f"classes: expected none for {function.name}, a regression, got {list(classes)}.")
+            raise ValueError(
+                f"classes: expected none for {function.name}, a regression, got {list(classes)}."
+            )
         return None
     labels = function.labels if function.labels is not None else range(n_outputs)
     names = plain_values(labels if classes is None else classes)
@@ -199,7 +242,9 @@ def _checked(options: EngineOptions) -> EngineOptions:
     """Refuse options out of range, for every engine; return plain integers."""
     _check_stopping(options.stopping)
     if options.background_size is not None and not _is_whole(options.background_size, at_least=1):
-        raise ValueError(f"background_size: expected a positive number of rows, got {options.background_size!r}.")
+        raise ValueError(
+            f"background_size: expected a positive number of rows, got {options.background_size!r}."
+        )
     if options.background_size is not None and options.background in ("auto", "whole"):
         raise ValueError(
             "background_size: expected with background='sample' or 'kmeans' only, got it with "
@@ -209,10 +254,14 @@ def _checked(options: EngineOptions) -> EngineOptions:
         raise ValueError(f"surrogate: expected True or False, got {options.surrogate!r}.")
     nsamples, seed = options.nsamples, options.random_state
     if nsamples != "auto" and not _is_whole(nsamples, at_least=2):
-        raise ValueError(f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}.")
+        raise ValueError(
+            f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}."
+        )
     if not _is_whole(seed, at_least=0):
         raise ValueError(f"random_state: expected a whole number of at least 0, got {seed!r}.")
-    return replace(options, nsamples="auto" if nsamples == "auto" else int(nsamples), random_state=int(seed))
+    return replace(
+        options, nsamples="auto" if nsamples == "auto" else int(nsamples), random_state=int(seed)
+    )
 
 
 def _check_stopping(stopping: Stopping) -> None:
@@ -229,9 +278,13 @@ def _is_whole(value: Any, at_least: int) -> bool:
 def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tuple[int, ...] | None:
     if subset is None:
         return None
-    wanted: Iterable[Any] = [] if isinstance(subset, str) else subset  # a bare name is no list of letters
+    wanted: Iterable[Any] = (
+        [] if isinstance(subset, str) else subset
+    )  # a bare name is no list of letters
     positions = [names.index(name) if name in names else name for name in wanted]
-    is_valid = all(_is_whole(position, at_least=0) and position < len(names) for position in positions)
+    is_valid = all(
+        _is_whole(position, at_least=0) and position < len(names) for position in positions
+    )
     if not is_valid or not positions or len(set(positions)) != len(positions):
         raise ValueError(
             f"explain_subset: expected different column names or positions from 0 to {len(names) - 1}, got {subset!r}."

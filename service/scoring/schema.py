@@ -1,8 +1,10 @@
-"""What a row looks like: the columns recorded from the examples, and the check of every row against them.
+"""What a row looks like: the columns recorded from the examples, and the check of every row against
+them.
 
-Inside, rows are one matrix: float64 when every column is a number, an integer or a boolean, object otherwise. The
-schema turns what callers bring (a DataFrame, an array, lists, columns by name) into that matrix, and the matrix back
-into the form in which the model was fitted. Next: :mod:`service.scoring.payload`.
+Inside, rows are one matrix: float64 when every column is a number, an integer or a boolean, object
+otherwise. The schema turns what callers bring (a DataFrame, an array, lists, columns by name) into
+that matrix, and the matrix back into the form in which the model was fitted. Next:
+:mod:`service.scoring.payload`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from numpy.typing import NDArray
 from service.scoring.columns import NUMERIC_KINDS, Column, is_frame, shown
 from service.scoring.errors import PayloadError
 
-if TYPE_CHECKING:  # pandas is imported where a DataFrame is made, so that scoring of plain rows never loads it
+if (
+    TYPE_CHECKING
+):  # pandas is imported where a DataFrame is made, so that scoring of plain rows never loads it
     import pandas as pd
 
 
@@ -32,7 +36,8 @@ class Schema:
     columns : tuple of Column
         Under the names by which rows are matched and importances are shown.
     as_frame : bool
-        True when the model was fitted on a DataFrame and wants one, False when it takes the bare matrix.
+        True when the model was fitted on a DataFrame and wants one, False when it takes the bare
+        matrix.
     model_names : tuple
         What the model itself calls its columns: the labels of the DataFrame that it takes.
     """
@@ -49,8 +54,8 @@ class Schema:
         ----------
         examples : DataFrame or array-like of shape (n_examples, n_features)
         names : sequence of str or None
-            Feature names; by default the model's own: the DataFrame's columns, for an array those that the model was
-            fitted on, else "0", "1", ….
+            Feature names; by default the model's own: the DataFrame's columns, for an array those
+            that the model was fitted on, else "0", "1", ….
         model : object
             Asked whether it was fitted on a DataFrame (scikit-learn's ``feature_names_in_``).
 
@@ -82,8 +87,8 @@ class Schema:
         Parameters
         ----------
         rows : DataFrame, array of shape (n_rows, n_features), list of records, or list of lists
-            A DataFrame and records are matched by column name, arrays and lists by position. A DataFrame may have the
-            model's own names too.
+            A DataFrame and records are matched by column name, arrays and lists by position. A
+            DataFrame may have the model's own names too.
 
         Returns
         -------
@@ -96,7 +101,12 @@ class Schema:
         """
         if is_frame(rows):
             return self.from_named(self._translated(rows.columns), _columns(rows))
-        if isinstance(rows, Sequence) and not isinstance(rows, str) and rows and isinstance(rows[0], Mapping):
+        if (
+            isinstance(rows, Sequence)
+            and not isinstance(rows, str)
+            and rows
+            and isinstance(rows[0], Mapping)
+        ):
             return self.from_records(rows)
         return self.from_positions(rows)
 
@@ -106,18 +116,24 @@ class Schema:
         checked = [self._record(record, names, row) for row, record in enumerate(records)]
         return self._read([[record[column.name] for record in checked] for column in self.columns])
 
-    def from_named(self, names: Sequence[str], columns: Sequence[Sequence[Any] | NDArray[Any]]) -> NDArray[Any]:
+    def from_named(
+        self, names: Sequence[str], columns: Sequence[Sequence[Any] | NDArray[Any]]
+    ) -> NDArray[Any]:
         """Check columns that come with their names, in any order."""
         self._check_names(names)
         by_name = dict(zip(names, columns, strict=True))
         return self._read([by_name[column.name] for column in self.columns])
 
     def from_positions(self, rows: Any) -> NDArray[Any]:
-        """Check rows whose columns are in the model's order: an array, a list of lists, a DataFrame of any names."""
+        """Check rows whose columns are in the model's order: an array, a list of lists, a DataFrame
+        of any names.
+        """
         return self._read(self._cut(rows))
 
     def model_rows(self, matrix: NDArray[Any]) -> pd.DataFrame | NDArray[Any]:
-        """Turn the matrix into what the model was fitted on: a DataFrame with its names and dtypes, or the matrix."""
+        """Turn the matrix into what the model was fitted on: a DataFrame with its names and dtypes,
+        or the matrix.
+        """
         if not self.as_frame:
             return matrix
         import pandas as pd
@@ -131,7 +147,10 @@ class Schema:
     def records(self, matrix: NDArray[Any]) -> list[dict[str, Any]]:
         """Write a matrix as JSON records, which :meth:`from_records` reads back."""
         return [
-            {column.name: column.plain(value) for column, value in zip(self.columns, row, strict=True)}
+            {
+                column.name: column.plain(value)
+                for column, value in zip(self.columns, row, strict=True)
+            }
             for row in matrix
         ]
 
@@ -144,24 +163,34 @@ class Schema:
         n_columns = len(self.columns)
         if isinstance(rows, np.ndarray) or is_frame(rows):
             if rows.ndim != 2 or rows.shape[1] != n_columns:
-                raise PayloadError(f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}.")
+                raise PayloadError(
+                    f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}."
+                )
             return _columns(rows) if is_frame(rows) else list(rows.T)
         if not isinstance(rows, Sequence) or isinstance(rows, str):
-            raise PayloadError(f"Rows: expected a DataFrame, an array, records or a list of lists, got {shown(rows)}.")
+            raise PayloadError(
+                f"Rows: expected a DataFrame, an array, records or a list of lists, got {shown(rows)}."
+            )
         for row, values in enumerate(rows):
             if not isinstance(values, list | tuple | np.ndarray) or len(values) != n_columns:
-                raise PayloadError(f"Row {row}: expected a list of {n_columns} values, got {shown(values)}.")
+                raise PayloadError(
+                    f"Row {row}: expected a list of {n_columns} values, got {shown(values)}."
+                )
         return list(zip(*rows, strict=True)) if len(rows) else [()] * n_columns
 
     def _read(self, columns: Sequence[Any]) -> NDArray[Any]:
-        """Check the values of each column, in the model's order, and put them next to each other."""
+        """Check the values of each column, in the model's order, and put them next to each
+        other.
+        """
         if not columns or len(columns[0]) == 0:
             raise PayloadError("Rows: expected at least one row, got none.")
         at_once = self._take_any_number
         numbers = self._plain_numbers([columns[i] for i in at_once])
         if numbers is not None and len(at_once) == len(columns):
             return numbers
-        read = np.empty((len(columns[0]), len(columns)), dtype=np.float64 if self.is_numeric else object)
+        read = np.empty(
+            (len(columns[0]), len(columns)), dtype=np.float64 if self.is_numeric else object
+        )
         if numbers is not None:
             read[:, at_once] = numbers
         for i in range(len(columns)) if numbers is None else self._take_some_values:
@@ -169,12 +198,16 @@ class Schema:
         return read
 
     def _plain_numbers(self, columns: Sequence[Any]) -> NDArray[np.float64] | None:
-        """Read nothing but finite numbers at once: what most requests send, in columns that take any of them."""
+        """Read nothing but finite numbers at once: what most requests send, in columns that take
+        any of them.
+        """
         if not columns or not all(map(_holds_numbers, columns)):
             return None
         try:
             read = np.array(columns, dtype=np.float64).T
-        except OverflowError:  # an integer of more than 308 digits; read singly it is refused with its place
+        except (
+            OverflowError
+        ):  # an integer of more than 308 digits; read singly it is refused with its place
             return None
         return np.ascontiguousarray(read) if np.isfinite(read).all() else None
 
@@ -187,7 +220,9 @@ class Schema:
         return [i for i, column in enumerate(self.columns) if not column.takes_any_number]
 
     def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
-        """Turn a DataFrame's labels into column names, from the model's own names where it has those."""
+        """Turn a DataFrame's labels into column names, from the model's own names where it has
+        those.
+        """
         names = [str(label) for label in labels]
         by_model = dict(zip(map(str, self.model_names), self.names, strict=True))
         return [by_model[name] for name in names] if set(names) == set(by_model) else names
@@ -205,11 +240,17 @@ class Schema:
         missing = [name for name in self.names if name not in came]
         unknown = [name for name in names if name not in own]
         if missing or unknown:
-            wrong = [f"missing {_named(missing)}"] * bool(missing) + [f"unknown {_named(unknown)}"] * bool(unknown)
-            raise PayloadError(f"{where}Expected the model's own columns, but {' and '.join(wrong)}.")
+            wrong = [f"missing {_named(missing)}"] * bool(missing) + [
+                f"unknown {_named(unknown)}"
+            ] * bool(unknown)
+            raise PayloadError(
+                f"{where}Expected the model's own columns, but {' and '.join(wrong)}."
+            )
         if len(came) != len(names):
             twice = sorted(name for name, count in Counter(names).items() if count > 1)
-            raise PayloadError(f"{where}Expected each column once, but {_named(twice)} came more often.")
+            raise PayloadError(
+                f"{where}Expected each column once, but {_named(twice)} came more often."
+            )
 
 
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
@@ -224,7 +265,9 @@ def _holds_numbers(values: Any) -> bool:
 def _table(examples: Any) -> pd.DataFrame:
     table = examples if is_frame(examples) else _frame(examples)
     if 0 in table.shape:
-        raise ValueError(f"initialization_examples: expected at least one row and column, got {table.shape}.")
+        raise ValueError(
+            f"initialization_examples: expected at least one row and column, got {table.shape}."
+        )
     return table
 
 
@@ -234,16 +277,25 @@ def _frame(examples: Any) -> pd.DataFrame:
     try:
         array = np.asarray(examples)
     except ValueError:
-        raise ValueError("initialization_examples: expected a table, got rows of different lengths.") from None
+        raise ValueError(
+            "initialization_examples: expected a table, got rows of different lengths."
+        ) from None
     if array.ndim != 2:
-        raise ValueError(f"initialization_examples: expected a DataFrame or a 2-D array, got shape {array.shape}.")
-    # An array of numbers and text has become text all over; pandas keeps the type of each column of a list.
+        raise ValueError(
+            f"initialization_examples: expected a DataFrame or a 2-D array, got shape {array.shape}."
+        )
+    # An array of numbers and text has become text all over; pandas keeps the type of each column of
+    # a list.
     is_mixed = isinstance(examples, Sequence) and array.dtype.kind in "OSU"
     return pd.DataFrame(list(examples) if is_mixed else array)
 
 
-def _labels_of_array(table: pd.DataFrame, names: Sequence[str] | None, model: Any) -> tuple[Hashable, ...]:
-    """Find what the model calls the columns of an array: what it was fitted on, else the names given, else 0, 1, …."""
+def _labels_of_array(
+    table: pd.DataFrame, names: Sequence[str] | None, model: Any
+) -> tuple[Hashable, ...]:
+    """Find what the model calls the columns of an array: what it was fitted on, else the names
+    given, else 0, 1, ….
+    """
     fitted_on = getattr(model, "feature_names_in_", None)
     if fitted_on is None:
         return tuple(names if names is not None else table.columns)
@@ -255,7 +307,9 @@ def _labels_of_array(table: pd.DataFrame, names: Sequence[str] | None, model: An
     return tuple(fitted_on)
 
 
-def _chosen_names(names: Sequence[str] | None, labels: Sequence[Hashable], n_columns: int) -> list[str]:
+def _chosen_names(
+    names: Sequence[str] | None, labels: Sequence[Hashable], n_columns: int
+) -> list[str]:
     own = [str(label) for label in labels]
     chosen = own if names is None else [str(name) for name in names]
     if len(chosen) != n_columns or len(set(chosen)) != len(chosen):
@@ -263,7 +317,10 @@ def _chosen_names(names: Sequence[str] | None, labels: Sequence[Hashable], n_col
             f"features: expected {n_columns} different names, one for each column of the examples, "
             f"got {len(set(chosen))} different ones in {len(chosen)}."
         )
-    taken = next((pair for pair in zip(chosen, own, strict=True) if pair[0] != pair[1] and pair[0] in own), None)
+    taken = next(
+        (pair for pair in zip(chosen, own, strict=True) if pair[0] != pair[1] and pair[0] in own),
+        None,
+    )
     if taken is not None:  # which column would a DataFrame mean?
         raise ValueError(
             f"features: expected new names, or the model's own in their places, got {taken[0]!r} for the column that "
@@ -273,7 +330,9 @@ def _chosen_names(names: Sequence[str] | None, labels: Sequence[Hashable], n_col
 
 
 def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column]) -> bool:
-    """Ask a scikit-learn model what it was fitted on; of other models believe what the examples look like."""
+    """Ask a scikit-learn model what it was fitted on; of other models believe what the examples
+    look like.
+    """
     if getattr(model, "feature_names_in_", None) is not None:
         return True
     numeric = all(column.kind in NUMERIC_KINDS for column in columns)
@@ -281,15 +340,23 @@ def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column
 
 
 def _named(names: Sequence[str]) -> str:
-    listed = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    listed = ", ".join(map(shown, names[:10])) + (
+        f" and {len(names) - 10} more" if len(names) > 10 else ""
+    )
     return f"column{'s' if len(names) > 1 else ''} {listed}"
 
 
 def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
-    """Cut a DataFrame into arrays, floats as float64 and everything else as objects; all at once, the quickest way."""
+    """Cut a DataFrame into arrays, floats as float64 and everything else as objects; all at once,
+    the quickest way.
+    """
     row = frame.iloc[0] if len(frame) == 1 else None
-    if row is not None and row.dtype == object:  # every value as it is; a common type of numbers might round some
-        return [[float(value) if isinstance(value, np.floating) else value] for value in row.to_numpy()]
+    if (
+        row is not None and row.dtype == object
+    ):  # every value as it is; a common type of numbers might round some
+        return [
+            [float(value) if isinstance(value, np.floating) else value] for value in row.to_numpy()
+        ]
     are_floats = [isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in frame.dtypes]
     if all(are_floats):
         return list(frame.to_numpy(dtype=np.float64).T)

@@ -1,6 +1,8 @@
-"""The core of a scoring service: an original model with its scoring explainer; rows in, predictions and reasons out.
+"""The core of a scoring service: an original model with its scoring explainer; rows in, predictions
+and reasons out.
 
-It knows no HTTP. ``score.py`` holds one; the web adapters of every protocol end here. Next: ``score.py``.
+It knows no HTTP. ``score.py`` holds one; the web adapters of every protocol end here. Next:
+``score.py``.
 """
 
 from __future__ import annotations
@@ -54,9 +56,9 @@ class Scored:
 class ScoringModel:
     """Answers rows with predictions and their local importances. Read-only, shared by all threads.
 
-    A model of scikit-learn's that was fitted on a DataFrame of numbers is asked with the bare array where it answers
-    the same: half of the time of a small request would go into that DataFrame. The library's warning about missing
-    feature names is switched off then, once for the process.
+    A model of scikit-learn's that was fitted on a DataFrame of numbers is asked with the bare array
+    where it answers the same: half of the time of a small request would go into that DataFrame. The
+    library's warning about missing feature names is switched off then, once for the process.
 
     Parameters
     ----------
@@ -80,7 +82,8 @@ class ScoringModel:
         Raises
         ------
         ArtifactError
-            When one is not there or is not what its manifest says; see :func:`service.scoring.load`.
+            When one is not there or is not what its manifest says; see
+            :func:`service.scoring.load`.
         """
         return cls(artifact.load_original_model(folder), artifact.load(folder))
 
@@ -90,7 +93,9 @@ class ScoringModel:
         return self.scoring_explainer.schema
 
     def score(
-        self, raw_data: str | bytes | Mapping[str, Any] | list[Any], request: ScoringRequest | None = None
+        self,
+        raw_data: str | bytes | Mapping[str, Any] | list[Any],
+        request: ScoringRequest | None = None,
     ) -> dict[str, Any]:
         """Answer a request body.
 
@@ -130,7 +135,8 @@ class ScoringModel:
         TooManyRowsError
             When there are more rows than the request may have.
         PayloadError
-            When the model cannot take a value: beyond float32, or so large that importances are no numbers any more.
+            When the model cannot take a value: beyond float32, or so large that importances are no
+            numbers any more.
         """
         if request.max_rows is not None and len(rows) > request.max_rows:
             raise TooManyRowsError(
@@ -150,14 +156,19 @@ class ScoringModel:
         Raises
         ------
         SelfCheckError
-            When the importances do not add up to the output of this model: the two were not made for each other.
+            When the importances do not add up to the output of this model: the two were not made
+            for each other.
         """
         explainer = self.scoring_explainer.row_explainer
         scored = self.predict_and_explain(explainer.example, ScoringRequest())
         self._check_arrays(scored)
-        if scored.importances is None or not hasattr(self.original_model, _METHODS[explainer.function.scale]):
+        if scored.importances is None or not hasattr(
+            self.original_model, _METHODS[explainer.function.scale]
+        ):
             return  # a plain function was explained, and the model beside it is another way to ask it
-        explained = np.atleast_1d(scored.importances.expected_values + scored.importances.values.sum(axis=-1).T)
+        explained = np.atleast_1d(
+            scored.importances.expected_values + scored.importances.values.sum(axis=-1).T
+        )
         output = replace(explainer.function, model=self.original_model)(explainer.example)
         if explainer.subset is None and not np.allclose(
             explained.ravel(), output.ravel(), rtol=AGREEMENT, atol=AGREEMENT
@@ -176,7 +187,9 @@ class ScoringModel:
             )
 
     def _ask(self, method: str, rows: NDArray[Any]) -> Any:
-        """Ask the original model; a value that it cannot hold is the client's to mend, and named."""
+        """Ask the original model; a value that it cannot hold is the client's to mend, and
+        named.
+        """
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 return getattr(self.original_model, method)(
@@ -207,7 +220,9 @@ class ScoringModel:
         with np.errstate(over="ignore", invalid="ignore"):
             importances = self.scoring_explainer.row_explainer.explain_matrix(rows)
         if not np.isfinite(importances.values).all():
-            raise PayloadError("Rows: expected values that the model can explain, got some that are too large for it.")
+            raise PayloadError(
+                "Rows: expected values that the model can explain, got some that are too large for it."
+            )
         return importances
 
     def _refuse_beyond_float32(self, rows: NDArray[Any]) -> None:
@@ -228,7 +243,9 @@ class ScoringModel:
         if request.probabilities:
             answer["probabilities"] = scored.probabilities
         if request.standard_errors and found is not None:
-            answer["standard_errors"] = None if found.standard_errors is None else found.standard_errors.tolist()
+            answer["standard_errors"] = (
+                None if found.standard_errors is None else found.standard_errors.tolist()
+            )
         if request.expected_values:
             answer["expected_values"] = self.scoring_explainer.expected_values
         if request.top_k is not None and found is not None:
@@ -236,7 +253,9 @@ class ScoringModel:
         return answer
 
     def _largest(self, predictions: Sequence[Any], found: LocalImportances, k: int) -> list[Any]:
-        """Name the k largest importances of each row: those of the predicted class, or of each target."""
+        """Name the k largest importances of each row: those of the predicted class, or of each
+        target.
+        """
         if found.classes is not None:
             classes = self._predicted_classes(predictions, found)
             return named(found.values[classes, np.arange(len(predictions))], found.features, k)
@@ -244,7 +263,9 @@ class ScoringModel:
             return [named(of_target, found.features, k) for of_target in found.values]
         return named(found.values, found.features, k)
 
-    def _predicted_classes(self, predictions: Sequence[Any], found: LocalImportances) -> NDArray[np.intp]:
+    def _predicted_classes(
+        self, predictions: Sequence[Any], found: LocalImportances
+    ) -> NDArray[np.intp]:
         """Find the predicted classes by their labels; without labels, by the largest output."""
         labels = self.scoring_explainer.row_explainer.labels
         if labels is not None and all(prediction in labels for prediction in predictions):
@@ -269,7 +290,9 @@ def joined(parts: Sequence[LocalImportances]) -> LocalImportances:
     )
 
 
-def named(values: NDArray[np.float64], features: Sequence[str], k: int) -> list[list[dict[str, Any]]]:
+def named(
+    values: NDArray[np.float64], features: Sequence[str], k: int
+) -> list[list[dict[str, Any]]]:
     """Name the k largest of each row of importances, (n_rows, n_features), the largest first."""
     order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :k]
     return [
@@ -279,19 +302,29 @@ def named(values: NDArray[np.float64], features: Sequence[str], k: int) -> list[
 
 
 def _takes_arrays(model: Any, schema: Schema) -> bool:
-    """Tell whether a model that was fitted on a DataFrame reads its columns by position, so that an array will do.
+    """Tell whether a model that was fitted on a DataFrame reads its columns by position, so that an
+    array will do.
 
-    All of scikit-learn's own estimators do, but for those that choose columns by name or hand the DataFrame on.
+    All of scikit-learn's own estimators do, but for those that choose columns by name or hand the
+    DataFrame on.
     """
     is_of_floats = schema.as_frame and all(column.dtype == "float64" for column in schema.columns)
     if not is_of_floats or not hasattr(model, "get_params"):
         return False
-    parts = [model, *(part for part in model.get_params(deep=True).values() if hasattr(part, "fit"))]
-    return all(type(part).__module__.startswith("sklearn.") and type(part).__name__ not in _BY_NAME for part in parts)
+    parts = [
+        model,
+        *(part for part in model.get_params(deep=True).values() if hasattr(part, "fit")),
+    ]
+    return all(
+        type(part).__module__.startswith("sklearn.") and type(part).__name__ not in _BY_NAME
+        for part in parts
+    )
 
 
 def _pieces(rows: NDArray[Any], request: ScoringRequest) -> Iterator[NDArray[Any]]:
-    """Cut rows into pieces of about the same time, and ask between them whether the answer is still wanted."""
+    """Cut rows into pieces of about the same time, and ask between them whether the answer is still
+    wanted.
+    """
     start, size = 0, 1
     while start < len(rows):
         request.check()
@@ -299,7 +332,11 @@ def _pieces(rows: NDArray[Any], request: ScoringRequest) -> Iterator[NDArray[Any
         yield rows[start : start + size]
         start += size
         took = time.perf_counter() - began
-        size = size * 2 if took < SECONDS_A_PIECE else max(1, size // 2 if took > 2 * SECONDS_A_PIECE else size)
+        size = (
+            size * 2
+            if took < SECONDS_A_PIECE
+            else max(1, size // 2 if took > 2 * SECONDS_A_PIECE else size)
+        )
 
 
 def _listed(answer: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """What is known about the inside of fitted models: one explicit table, by class name.
 
-A structure says how a model's output comes about, in terms of the columns that its last step sees. It holds plain
-arrays, so that scoring needs neither the model's own ``predict`` nor shap.
+A structure says how a model's output comes about, in terms of the columns that its last step sees.
+It holds plain arrays, so that scoring needs neither the model's own ``predict`` nor shap.
 
 ``LinearStructure``     linear regressors and classifiers; support vector machines and kernel ridge with a linear kernel
 ``ProductStructure``    SVC, NuSVC, SVR, NuSVR, OneClassSVM, KernelRidge and GaussianProcessRegressor with an RBF
@@ -12,10 +12,10 @@ arrays, so that scoring needs neither the model's own ``predict`` nor shap.
 ``TreeStructure``       decision trees, forests, extra trees, gradient and histogram boosting, LightGBM, XGBoost
                         (:mod:`service.scoring.tree_readers`)
 
-Links of linear models and kernel machines: logistic, softmax, one-versus-rest, libsvm's own probabilities, calibrated;
-of trees: logistic, softmax, exponential. Of several of one kind: their mean (VotingRegressor, BaggingRegressor), one
-per class (OneVsRestClassifier), calibrated in folds. TransformedTargetRegressor with an affine transformer scales any
-of them but trees.
+Links of linear models and kernel machines: logistic, softmax, one-versus-rest, libsvm's own
+probabilities, calibrated; of trees: logistic, softmax, exponential. Of several of one kind: their
+mean (VotingRegressor, BaggingRegressor), one per class (OneVsRestClassifier), calibrated in folds.
+TransformedTargetRegressor with an affine transformer scales any of them but trees.
 
 Next: :mod:`service.scoring.choice`.
 """
@@ -74,11 +74,15 @@ def structure_of(estimator: Any, scale: str) -> Structure | None:
 
 def _linear(estimator: Any, scale: str) -> Structure | None:
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
-    intercepts = np.broadcast_to(np.asarray(estimator.intercept_, dtype=np.float64), len(coefficients)).copy()
+    intercepts = np.broadcast_to(
+        np.asarray(estimator.intercept_, dtype=np.float64), len(coefficients)
+    ).copy()
     margins = LinearStructure(coefficients, intercepts)
     if scale != "probability":
         return margins
-    if not type(estimator).__name__.startswith(("LogisticRegression", "LinearDiscriminantAnalysis")):
+    if not type(estimator).__name__.startswith(
+        ("LogisticRegression", "LinearDiscriminantAnalysis")
+    ):
         return None
     return replace(margins, link=links.logistic if len(coefficients) == 1 else links.multinomial)
 
@@ -93,7 +97,9 @@ def _support_vectors(estimator: Any, scale: str) -> Structure | None:
         estimator,
         estimator._gamma,
         np.asarray(estimator.support_vectors_, dtype=np.float64),
-        _one_versus_one(estimator) if n_classes > 2 else np.asarray(estimator.dual_coef_, dtype=np.float64),
+        _one_versus_one(estimator)
+        if n_classes > 2
+        else np.asarray(estimator.dual_coef_, dtype=np.float64),
         np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64)),
     )
     if machine is None:
@@ -105,7 +111,9 @@ def _support_vectors(estimator: Any, scale: str) -> Structure | None:
 
 
 def _platt(estimator: Any) -> links.PairwisePlatt:
-    """Read libsvm's sigmoids; scikit-learn turns the sign of the margin of two classes around, and leaves theirs."""
+    """Read libsvm's sigmoids; scikit-learn turns the sign of the margin of two classes around, and
+    leaves theirs.
+    """
     n_classes = len(estimator.classes_)
     sign = -1.0 if n_classes == 2 else 1.0
     return links.PairwisePlatt(sign * estimator._probA, np.array(estimator._probB), n_classes)
@@ -114,7 +122,9 @@ def _platt(estimator: Any) -> links.PairwisePlatt:
 def _one_versus_one(estimator: Any) -> Floats:
     """Spread libsvm's compact dual coefficients over the pairs of classes; (n_pairs, n_support)."""
     ends = np.cumsum(estimator.n_support_)
-    of_class = [slice(end - size, end) for end, size in zip(ends, estimator.n_support_, strict=True)]
+    of_class = [
+        slice(end - size, end) for end, size in zip(ends, estimator.n_support_, strict=True)
+    ]
     pairs = list(combinations(range(len(ends)), 2))
     dual = np.zeros((len(pairs), ends[-1]))
     for pair, (first, second) in enumerate(pairs):
@@ -137,13 +147,19 @@ def _gaussian_process(estimator: Any, scale: str) -> Structure | None:
         return None
     alpha = np.asarray(estimator.alpha_, dtype=np.float64).reshape(len(estimator.X_train_), -1)
     dual = (amplitude * alpha * estimator._y_train_std).T
-    intercepts = np.broadcast_to(np.asarray(estimator._y_train_mean, dtype=np.float64), len(dual)).copy()
+    intercepts = np.broadcast_to(
+        np.asarray(estimator._y_train_mean, dtype=np.float64), len(dual)
+    ).copy()
     rate = np.atleast_1d(0.5 / np.square(length_scale))[:, None]
-    return ProductStructure(np.asarray(estimator.X_train_, dtype=np.float64), rate, 2, dual, intercepts)
+    return ProductStructure(
+        np.asarray(estimator.X_train_, dtype=np.float64), rate, 2, dual, intercepts
+    )
 
 
 def _scaled_rbf(kernel: Any) -> tuple[float, Any]:
-    """Return amplitude and length scale of an RBF kernel, or None for the second when the kernel is another one."""
+    """Return amplitude and length scale of an RBF kernel, or None for the second when the kernel is
+    another one.
+    """
     name = type(kernel).__name__
     if name == "RBF":
         return 1.0, kernel.length_scale
@@ -160,20 +176,35 @@ def _machine(
 ) -> Margins | NetworkStructure | None:
     """Read a machine by its kernel; None for kernels that are not in the table."""
     kernel = estimator.kernel if isinstance(estimator.kernel, str) else ""
-    if kernel == "linear" or (kernel and not dual.size):  # no support vector, as of targets within epsilon: a constant
+    if kernel == "linear" or (
+        kernel and not dual.size
+    ):  # no support vector, as of targets within epsilon: a constant
         return LinearStructure(dual @ support, intercepts)
     if kernel in ("rbf", "laplacian"):
-        return ProductStructure(support, np.array([[gamma]]), 2 if kernel == "rbf" else 1, dual, intercepts)
-    if kernel in ("poly", "polynomial") and estimator.degree >= 1 and float(estimator.degree).is_integer():
-        return PolynomialStructure(gamma * support, float(estimator.coef0), int(estimator.degree), dual, intercepts)
+        return ProductStructure(
+            support, np.array([[gamma]]), 2 if kernel == "rbf" else 1, dual, intercepts
+        )
+    if (
+        kernel in ("poly", "polynomial")
+        and estimator.degree >= 1
+        and float(estimator.degree).is_integer()
+    ):
+        return PolynomialStructure(
+            gamma * support, float(estimator.coef0), int(estimator.degree), dual, intercepts
+        )
     if kernel == "sigmoid":
         hidden = np.full(len(support), float(estimator.coef0))
-        return NetworkStructure([gamma * support.T, dual.T], [hidden, intercepts], "tanh", "identity")
+        return NetworkStructure(
+            [gamma * support.T, dual.T], [hidden, intercepts], "tanh", "identity"
+        )
     return None
 
 
 def _network(estimator: Any, scale: str) -> Structure | None:
-    if estimator.activation not in ACTIVATIONS or estimator.out_activation_ not in OUTPUT_ACTIVATIONS:
+    if (
+        estimator.activation not in ACTIVATIONS
+        or estimator.out_activation_ not in OUTPUT_ACTIVATIONS
+    ):
         return None
     weights = [np.asarray(layer, dtype=np.float64) for layer in estimator.coefs_]
     biases = [np.asarray(layer, dtype=np.float64) for layer in estimator.intercepts_]
@@ -181,7 +212,9 @@ def _network(estimator: Any, scale: str) -> Structure | None:
 
 
 def _calibrated(estimator: Any, scale: str) -> Structure | None:
-    """Put the calibration behind the margins of the calibrated classifiers, of one or one for each fold."""
+    """Put the calibration behind the margins of the calibrated classifiers, of one or one for each
+    fold.
+    """
     fitted = estimator.calibrated_classifiers_
     if scale != "probability" or not all(_is_calibrated_margin(one) for one in fitted):
         return None
@@ -190,7 +223,9 @@ def _calibrated(estimator: Any, scale: str) -> Structure | None:
     if margins is None:
         return None
     each = [
-        links.chained(getattr(part, "link", None), links.Calibrated(tuple(map(_calibrator, one.calibrators))))
+        links.chained(
+            getattr(part, "link", None), links.Calibrated(tuple(map(_calibrator, one.calibrators)))
+        )
         for part, one in zip(parts, fitted, strict=True)
     ]
     return replace(margins, link=each[0] if len(each) == 1 else links.Averaged(tuple(each)))
@@ -209,7 +244,9 @@ def _is_calibrated_margin(calibrated: Any) -> bool:
 
 
 def _one_versus_rest(estimator: Any, scale: str) -> Structure | None:
-    """Put the binary models of OneVsRestClassifier side by side; there is a single one for two classes."""
+    """Put the binary models of OneVsRestClassifier side by side; there is a single one for two
+    classes.
+    """
     if estimator.multilabel_:
         return None
     parts = [structure_of(one, scale) for one in estimator.estimators_]
@@ -221,7 +258,10 @@ def _one_versus_rest(estimator: Any, scale: str) -> Structure | None:
     linked = [part for part in parts if isinstance(part, Margins) and part.link is not None]
     if len(linked) < len(parts) or len({len(part.intercepts) for part in linked}) > 1:
         return None
-    return replace(margins, link=links.OnePerClass(tuple(part.link for part in linked if part.link is not None)))
+    return replace(
+        margins,
+        link=links.OnePerClass(tuple(part.link for part in linked if part.link is not None)),
+    )
 
 
 def _voting(estimator: Any, scale: str) -> Structure | None:
@@ -231,7 +271,9 @@ def _voting(estimator: Any, scale: str) -> Structure | None:
 
 
 def _bagging(estimator: Any, scale: str) -> Structure | None:
-    """Read BaggingRegressor, whose models may see some of the columns each, but none of them twice."""
+    """Read BaggingRegressor, whose models may see some of the columns each, but none of them
+    twice.
+    """
     chosen = estimator.estimators_features_
     if any(len(np.unique(columns)) < len(columns) for columns in chosen):
         return None
@@ -256,7 +298,9 @@ def _transformed_target(estimator: Any, scale: str) -> Structure | None:
     """Scale the predictions back, where the target's transformer is affine."""
     part = structure_of(estimator.regressor_, scale)
     transformer = unwrapped(estimator.transformer_)
-    is_identity = type(transformer).__name__ == "FunctionTransformer" and transformer.inverse_func is None
+    is_identity = (
+        type(transformer).__name__ == "FunctionTransformer" and transformer.inverse_func is None
+    )
     if not isinstance(part, Margins) or not (is_identity or type(transformer).__name__ in _AFFINE):
         return None
     ends = np.repeat([[0.0], [1.0]], len(part.intercepts), axis=1)
@@ -278,4 +322,9 @@ _READERS: dict[str, Callable[[Any, str], Structure | None]] = {
     "forest": read_trees,
     "boosting": read_trees,
 }
-_AFFINE = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")  # their inverses are affine
+_AFFINE = (
+    "MaxAbsScaler",
+    "MinMaxScaler",
+    "RobustScaler",
+    "StandardScaler",
+)  # their inverses are affine

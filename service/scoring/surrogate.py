@@ -1,9 +1,10 @@
-"""A small boosted-tree model of an opaque model, fitted when an explainer is built, as a control variate.
+"""A small boosted-tree model of an opaque model, fitted when an explainer is built, as a control
+variate.
 
-Its Shapley values on the same background are exact (:mod:`service.shapley.trees`), so only what it misses is sampled:
-the estimate aims at the same values, however good or bad it is, and its error shrinks with the residual. It is kept
-only where that pays. Source of the idea: Witter et al., "Regression-adjusted Monte Carlo Estimators for Shapley Values
-and Probabilistic Values" (2025).
+Its Shapley values on the same background are exact (:mod:`service.shapley.trees`), so only what it
+misses is sampled: the estimate aims at the same values, however good or bad it is, and its error
+shrinks with the residual. It is kept only where that pays. Source of the idea: Witter et al.,
+"Regression-adjusted Monte Carlo Estimators for Shapley Values and Probabilistic Values" (2025).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ TRIAL = Sampling(evaluations=4_000)
 
 @dataclass(frozen=True)
 class TreeControl:
-    """Boosted trees, one model per output, with their exact Shapley values; see :class:`BlackBoxGame`.
+    """Boosted trees, one model per output, with their exact Shapley values; see
+    :class:`BlackBoxGame`.
 
     Attributes
     ----------
@@ -52,7 +54,8 @@ class TreeControl:
 
 
 def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int) -> BlackBoxGame:
-    """Fit a surrogate and return the game with it, or the game itself where a surrogate does not pay.
+    """Fit a surrogate and return the game with it, or the game itself where a surrogate does not
+    pay.
 
     Parameters
     ----------
@@ -69,21 +72,31 @@ def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int
     if control is None:
         return game
     controlled = BlackBoxGame(game.function, game.background, game.call_bytes, control)
-    return controlled if _error(controlled, examples) < PAYS_BELOW * _error(game, examples) else game
+    return (
+        controlled if _error(controlled, examples) < PAYS_BELOW * _error(game, examples) else game
+    )
 
 
-def _fit(function: Function, examples: NDArray[Any], background: Background, random_state: int) -> TreeControl | None:
+def _fit(
+    function: Function, examples: NDArray[Any], background: Background, random_state: int
+) -> TreeControl | None:
     """Fit the model's output on hybrid rows, the rows on which the game evaluates it."""
     from sklearn.ensemble import HistGradientBoostingRegressor  # needed when an explainer is built
 
     rng = np.random.default_rng(random_state)
     rows = examples[rng.integers(len(examples), size=N_FITTED_ROWS)]
-    others = background.rows[rng.choice(len(background.rows), size=N_FITTED_ROWS, p=background.weights)]
-    taken = rng.random(rows.shape) < rng.random(len(rows))[:, None]  # every coalition size about equally often
+    others = background.rows[
+        rng.choice(len(background.rows), size=N_FITTED_ROWS, p=background.weights)
+    ]
+    taken = (
+        rng.random(rows.shape) < rng.random(len(rows))[:, None]
+    )  # every coalition size about equally often
     hybrids = np.where(taken, rows, others)
     outputs = function(hybrids)
     # Outputs that sum to a constant carry one control less.
-    free = outputs[:, 1:] if outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) < 1e-9 else outputs
+    free = (
+        outputs[:, 1:] if outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) < 1e-9 else outputs
+    )
     models = tuple(
         HistGradientBoostingRegressor(
             max_iter=60, learning_rate=0.2, early_stopping=False, random_state=random_state
@@ -91,7 +104,11 @@ def _fit(function: Function, examples: NDArray[Any], background: Background, ran
         for output in free.T
     )
     games = [_tree_game(model, background) for model in models]
-    return None if None in games else TreeControl(models, tuple(game for game in games if game is not None))
+    return (
+        None
+        if None in games
+        else TreeControl(models, tuple(game for game in games if game is not None))
+    )
 
 
 def _tree_game(model: Any, background: Background) -> TreeGame | None:

@@ -1,7 +1,9 @@
-"""One BLAS thread while engines are built and rows explained: the last bits of a product depend on their number.
+"""One BLAS thread while engines are built and rows explained: the last bits of a product depend on
+their number.
 
-So a row gets the same bytes whatever the machine's cores, the environment's settings and the joblib backend. Rows are
-what is worth doing in parallel (``n_jobs``, or the server's workers), not the small products of one row.
+So a row gets the same bytes whatever the machine's cores, the environment's settings and the joblib
+backend. Rows are what is worth doing in parallel (``n_jobs``, or the server's workers), not the
+small products of one row.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from threadpoolctl import ThreadpoolController
 class _Keeper:
     """Sets the limit for the first thread that comes in, and lifts it after the last one.
 
-    threadpoolctl lets only the thread that set a limit change it, and the last one out need not be the first one in:
-    so one thread of its own does both.
+    threadpoolctl lets only the thread that set a limit change it, and the last one out need not be
+    the first one in: so one thread of its own does both.
     """
 
     def __init__(self) -> None:
@@ -32,7 +34,9 @@ class _Keeper:
 
     def enter(self) -> None:
         with self.lock:
-            if self.count == 0:  # where there is one thread anyway, the way to the other thread is saved
+            if (
+                self.count == 0
+            ):  # where there is one thread anyway, the way to the other thread is saved
                 self.limit = None if _is_single() else self.thread.submit(_limited).result()
             self.count += 1
 
@@ -49,7 +53,11 @@ def _controller() -> ThreadpoolController:
 
 
 def _is_single() -> bool:
-    return all(library.num_threads == 1 for library in _controller().lib_controllers if library.user_api == "blas")
+    return all(
+        library.num_threads == 1
+        for library in _controller().lib_controllers
+        if library.user_api == "blas"
+    )
 
 
 def _limited() -> Any:
@@ -63,7 +71,9 @@ os.register_at_fork(after_in_child=lambda: _keepers.__setitem__(0, _Keeper()))
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread in this process, as a context or a decorator; several threads may be inside at once."""
+    """Limit BLAS to one thread in this process, as a context or a decorator; several threads may be
+    inside at once.
+    """
     keeper = _keepers[0]
     keeper.enter()
     try:

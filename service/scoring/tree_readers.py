@@ -1,7 +1,9 @@
-"""Read fitted trees of scikit-learn, LightGBM and XGBoost into plain arrays: one explicit table, by class name.
+"""Read fitted trees of scikit-learn, LightGBM and XGBoost into plain arrays: one explicit table, by
+class name.
 
-Every reader says when it cannot read a model, by raising :class:`UnsupportedStructureError`, and what it reads is
-checked against the model on hybrid rows before it is used (:mod:`service.scoring.choice`).
+Every reader says when it cannot read a model, by raising :class:`UnsupportedStructureError`, and
+what it reads is checked against the model on hybrid rows before it is used
+(:mod:`service.scoring.choice`).
 
 | model                               | rows in | goes left    | adds up in | not read                              |
 |-------------------------------------|---------|--------------|------------|---------------------------------------|
@@ -31,7 +33,8 @@ from service.shapley.trees import Tree
 
 Floats = NDArray[np.float64]
 MOST_CODES = 256  # categories of a column; histogram boosting knows no more
-# XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of the largest.
+# XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of
+# the largest.
 FLOAT32_AGREEMENT = 1e-6
 
 
@@ -47,8 +50,8 @@ class TreeStructure:
         What the model rounds its rows to.
     link : callable or None
     agreement : float or None
-        How far the model's own arithmetic is from double precision, relative to its largest output; None where it
-        computes in double precision itself.
+        How far the model's own arithmetic is from double precision, relative to its largest output;
+        None where it computes in double precision itself.
     """
 
     trees: list[Tree]
@@ -92,7 +95,9 @@ def _forest(estimator: Any, scale: str) -> TreeStructure | None:
         return None
     of_trees = [tree.tree_ for tree in getattr(estimator, "estimators_", [estimator])]
     if scale == "probability" and estimator.n_outputs_ > 1:
-        raise UnsupportedStructureError(f"{type(estimator).__name__}: a classifier of several targets is not read.")
+        raise UnsupportedStructureError(
+            f"{type(estimator).__name__}: a classifier of several targets is not read."
+        )
     trees = []
     for tree in of_trees:
         value = tree.value[:, 0, :] if scale == "probability" else tree.value[:, :, 0]
@@ -114,25 +119,41 @@ def _sklearn_tree(tree: Any, value: Floats) -> Tree:
 
 
 def _gradient_boosting(estimator: Any, scale: str) -> TreeStructure | None:
-    """Read gradient boosting: one regression tree for each stage and output, on top of a constant."""
-    if estimator.init_ != "zero" and type(estimator.init_).__name__ not in ("DummyClassifier", "DummyRegressor"):
+    """Read gradient boosting: one regression tree for each stage and output, on top of a
+    constant.
+    """
+    if estimator.init_ != "zero" and type(estimator.init_).__name__ not in (
+        "DummyClassifier",
+        "DummyRegressor",
+    ):
         raise UnsupportedStructureError(
             f"{type(estimator).__name__}: init={type(estimator.init_).__name__} is a model by itself, and not read."
         )
     n_outputs = estimator.estimators_.shape[1]
     trees = [
-        _sklearn_tree(tree.tree_, estimator.learning_rate * tree.tree_.value[:, 0, 0, None] * np.eye(n_outputs)[k])
+        _sklearn_tree(
+            tree.tree_,
+            estimator.learning_rate * tree.tree_.value[:, 0, 0, None] * np.eye(n_outputs)[k],
+        )
         for stage in estimator.estimators_
         for k, tree in enumerate(stage)
     ]
-    offset = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))[0]
+    offset = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))[
+        0
+    ]
     margins = TreeStructure(trees, np.asarray(offset, dtype=np.float64), np.float32)
     is_exponential = estimator.loss == "exponential"
-    return _linked(margins.scaled(2.0) if scale == "probability" and is_exponential else margins, scale, n_outputs)
+    return _linked(
+        margins.scaled(2.0) if scale == "probability" and is_exponential else margins,
+        scale,
+        n_outputs,
+    )
 
 
 def _histogram_boosting(estimator: Any, scale: str) -> TreeStructure | None:
-    """Read histogram boosting; with categories, the columns are those behind its own preprocessing."""
+    """Read histogram boosting; with categories, the columns are those behind its own
+    preprocessing.
+    """
     n_outputs = estimator.n_trees_per_iteration_
     trees = [
         _histogram_tree(predictor, np.eye(n_outputs)[k])
@@ -188,7 +209,9 @@ def _lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
     if scale == "probability" and objective not in ("binary", "multiclass"):
         return None
     sigmoid = dict(option.split(":") for option in options if ":" in option).get("sigmoid", 1.0)
-    return _linked(margins.scaled(float(sigmoid)) if scale == "probability" else margins, scale, n_outputs)
+    return _linked(
+        margins.scaled(float(sigmoid)) if scale == "probability" else margins, scale, n_outputs
+    )
 
 
 def _lightgbm_tree(root: dict[str, Any], output: Floats) -> Tree:
@@ -197,11 +220,25 @@ def _lightgbm_tree(root: dict[str, Any], output: Floats) -> Tree:
     position = {id(node): i for i, node in enumerate(nodes)}
     inner = ["split_index" in node for node in nodes]
     if any("leaf_coeff" in node for node in nodes):
-        raise UnsupportedStructureError("LightGBM: trees with linear models in their leaves are not read.")
+        raise UnsupportedStructureError(
+            "LightGBM: trees with linear models in their leaves are not read."
+        )
     return Tree(
-        left=np.array([position[id(node["left_child"])] if i else -1 for i, node in zip(inner, nodes, strict=True)]),
-        right=np.array([position[id(node["right_child"])] if i else -1 for i, node in zip(inner, nodes, strict=True)]),
-        missing_left=np.array([i and _missing_goes_left(node) for i, node in zip(inner, nodes, strict=True)]),
+        left=np.array(
+            [
+                position[id(node["left_child"])] if i else -1
+                for i, node in zip(inner, nodes, strict=True)
+            ]
+        ),
+        right=np.array(
+            [
+                position[id(node["right_child"])] if i else -1
+                for i, node in zip(inner, nodes, strict=True)
+            ]
+        ),
+        missing_left=np.array(
+            [i and _missing_goes_left(node) for i, node in zip(inner, nodes, strict=True)]
+        ),
         feature=np.array([node.get("split_feature", 0) for node in nodes]),
         threshold=np.array([_number(node.get("threshold", 0.0)) for node in nodes]),
         value=np.array([node.get("leaf_value", 0.0) for node in nodes])[:, None] * output,
@@ -241,7 +278,9 @@ def _lightgbm_categories(nodes: list[dict[str, Any]]) -> NDArray[np.bool_] | Non
     if not codes:
         return None
     if (largest := max(max(of_node) for of_node in codes.values())) >= MOST_CODES:
-        raise UnsupportedStructureError(f"LightGBM: categories up to {MOST_CODES - 1} are read, got {largest}.")
+        raise UnsupportedStructureError(
+            f"LightGBM: categories up to {MOST_CODES - 1} are read, got {largest}."
+        )
     categories = np.zeros((len(nodes), MOST_CODES), dtype=bool)
     for i, of_node in codes.items():
         categories[i, of_node] = True
@@ -250,11 +289,15 @@ def _lightgbm_categories(nodes: list[dict[str, Any]]) -> NDArray[np.bool_] | Non
 
 def _xgboost(estimator: Any, scale: str) -> TreeStructure | None:
     if estimator.missing is not None and not np.isnan(estimator.missing):
-        raise UnsupportedStructureError(f"XGBoost: missing={estimator.missing} is not read, only NaN.")
+        raise UnsupportedStructureError(
+            f"XGBoost: missing={estimator.missing} is not read, only NaN."
+        )
     booster = estimator.get_booster()
     learner = json.loads(booster.save_raw("json"))["learner"]
     if learner["gradient_booster"]["name"] != "gbtree":
-        raise UnsupportedStructureError(f"XGBoost: booster {learner['gradient_booster']['name']!r} is not read.")
+        raise UnsupportedStructureError(
+            f"XGBoost: booster {learner['gradient_booster']['name']!r} is not read."
+        )
     model = learner["gradient_booster"]["model"]
     parameters = learner["learner_model_param"]
     n_outputs = max(1, int(parameters["num_class"]), int(parameters["num_target"]))
@@ -268,7 +311,11 @@ def _xgboost(estimator: Any, scale: str) -> TreeStructure | None:
     margins = TreeStructure(trees, offset, np.float32, agreement=FLOAT32_AGREEMENT)
     if scale == "prediction":
         return _of_objective(margins, objective, _XGBOOST_LINKS)
-    if scale == "probability" and objective not in ("binary:logistic", "multi:softprob", "multi:softmax"):
+    if scale == "probability" and objective not in (
+        "binary:logistic",
+        "multi:softprob",
+        "multi:softmax",
+    ):
         return None
     if scale == "probability" and int(parameters["num_target"]) > 1:
         return replace(margins, link=expit)  # several labels at once, each by itself
@@ -293,7 +340,9 @@ def _xgboost_offset(base_score: str, objective: str, n_outputs: int) -> Floats:
 
 def _xgboost_tree(tree: dict[str, Any], output: Floats) -> Tree:
     if tree["categories"] or int(tree["tree_param"]["size_leaf_vector"]) > 1:
-        raise UnsupportedStructureError("XGBoost: splits by category, and leaves of several targets, are not read.")
+        raise UnsupportedStructureError(
+            "XGBoost: splits by category, and leaves of several targets, are not read."
+        )
     conditions = np.array(tree["split_conditions"], dtype=np.float32)
     return Tree(
         left=np.array(tree["left_children"]),
@@ -311,7 +360,9 @@ def _of_objective(
 ) -> TreeStructure:
     """Put the link of a regression's objective behind its margins."""
     if objective not in known:
-        raise UnsupportedStructureError(f"Boosting with objective {objective!r}: how it predicts is not known.")
+        raise UnsupportedStructureError(
+            f"Boosting with objective {objective!r}: how it predicts is not known."
+        )
     return replace(margins, link=known[objective])
 
 

@@ -1,7 +1,9 @@
-"""Models whose first layer adds up over features: linear models behind a link, neural networks, polynomial kernels.
+"""Models whose first layer adds up over features: linear models behind a link, neural networks,
+polynomial kernels.
 
-Their value function needs no call of the model: the first layer of a hybrid row is the row's part on S plus the
-background row's part off S (:mod:`service.shapley.tables`), and only the rest of the model is evaluated.
+Their value function needs no call of the model: the first layer of a hybrid row is the row's part
+on S plus the background row's part off S (:mod:`service.shapley.tables`), and only the rest of the
+model is evaluated.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ class AdditiveModel:
     bias : ndarray of shape (n_hidden,)
         What hidden units are without any feature.
     readout : callable
-        From hidden units (n, n_hidden) to margins (n, n_margins), in the precision of its argument; it may overwrite
-        that.
+        From hidden units (n, n_hidden) to margins (n, n_margins), in the precision of its argument;
+        it may overwrite that.
     link : callable or None
-        From margins to outputs (n, n_outputs), in double precision; it may overwrite its argument too.
+        From margins to outputs (n, n_outputs), in double precision; it may overwrite its argument
+        too.
     """
 
     contributions: Callable[[NDArray[Any]], NDArray[np.float64]]
@@ -53,7 +56,9 @@ class AdditiveModel:
     def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
         step = max(1, ROWS_CHUNK // (rows.shape[1] * len(self.bias)))
-        parts = [self.contributions(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)]
+        parts = [
+            self.contributions(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)
+        ]
         return np.asarray(self.readout(np.concatenate(parts) + self.bias), dtype=np.float64)
 
     def outputs(self, rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -86,8 +91,8 @@ class AdditiveGame:
     background : Background
     grouping : Grouping
     known : callable, optional
-        Takes a row and a background, returns the exact Shapley values of the margins, shape (n_margins, n_features).
-        When given, the margins are controls.
+        Takes a row and a background, returns the exact Shapley values of the margins, shape
+        (n_margins, n_features). When given, the margins are controls.
     """
 
     def __init__(
@@ -113,10 +118,11 @@ class AdditiveGame:
         self.reach = 0.0
 
     def in_single_precision(self) -> AdditiveGame:
-        """Return the same game with its hidden units in single precision, where something is sampled.
+        """Return the same game with its hidden units in single precision, where something is
+        sampled.
 
-        Rows that contribute far more than the background's own are still evaluated in double precision, and so are
-        those whose outputs single precision does not hold.
+        Rows that contribute far more than the background's own are still evaluated in double
+        precision, and so are those whose outputs single precision does not hold.
         """
         other = copy(self)
         few = spread_out(self.background.rows, N_REACHED_ROWS)
@@ -133,8 +139,12 @@ class AdditiveGame:
         """Return the output for `row`, shape (n_outputs,)."""
         return self.model.outputs(row[None])[0]
 
-    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
-        """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[Numbers, Numbers]:
+        """Evaluate the plan's pairs without a call of the model; see
+        :class:`service.shapley.games.Game`.
+        """
         parts = self.contributions(row[None])[0][players]  # (n_players, n_hidden)
         if self.precision == np.float32 and not plan.is_exact and np.abs(parts).max() <= self.reach:
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
@@ -146,37 +156,54 @@ class AdditiveGame:
     def _evaluated(
         self, parts: Numbers, players: NDArray[np.intp], plan: Plan
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate differences and controls with hidden units in the precision of the row's parts of them."""
+        """Evaluate differences and controls with hidden units in the precision of the row's parts
+        of them.
+        """
         precision = parts.dtype.type
         on_first = plan.pairs.members.astype(precision) @ parts  # (n_pairs, n_hidden)
         on_sides = on_first, parts.sum(axis=0) - on_first
         off_sides = self.tables.sides(players, plan, precision)
-        first, second = (self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True))
+        first, second = (
+            self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True)
+        )
         controls = np.zeros((*first.shape[:2], 0)) if self.known is None else first - second
-        outputs = np.subtract(self._linked(first), self._linked(second), order="C")  # a link may turn the axes around
+        outputs = np.subtract(
+            self._linked(first), self._linked(second), order="C"
+        )  # a link may turn the axes around
         return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the Shapley values of known margins, shape (n_controls, n_features).
 
-        Linear margins are no controls: they would leave the regression nothing that it does not know.
+        Linear margins are no controls: they would leave the regression nothing that it does not
+        know.
         """
-        return np.zeros((0, self.n_features)) if self.known is None else self.known(row, self.background)
+        return (
+            np.zeros((0, self.n_features))
+            if self.known is None
+            else self.known(row, self.background)
+        )
 
     def _linked(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.model.linked(margins.reshape(-1, margins.shape[2])).reshape(*margins.shape[:2], -1)
+        return self.model.linked(margins.reshape(-1, margins.shape[2])).reshape(
+            *margins.shape[:2], -1
+        )
 
     def _margins(self, from_row: Numbers, table: Numbers) -> NDArray[np.float64]:
         n_pairs, n_draws, n_hidden = table.shape
         step = max(1, CHUNK // (n_draws * n_hidden))
         parts = [
-            self.model.readout((from_row[i : i + step, None] + table[i : i + step]).reshape(-1, n_hidden))
+            self.model.readout(
+                (from_row[i : i + step, None] + table[i : i + step]).reshape(-1, n_hidden)
+            )
             for i in range(0, n_pairs, step)
         ]
         return np.concatenate(parts, dtype=np.float64).reshape(n_pairs, n_draws, -1)
 
 
 def _single_precision_holds(outputs: NDArray[np.float64], controls: NDArray[np.float64]) -> bool:
-    """Tell whether differences are finite and of a size that can be squared and added up in single precision."""
+    """Tell whether differences are finite and of a size that can be squared and added up in single
+    precision.
+    """
     of_outputs, of_controls = np.abs(outputs).max(), np.abs(controls).max(initial=0.0)
     return bool(1 / SINGLE_SPAN < of_outputs < SINGLE_SPAN and of_controls < SINGLE_SPAN)

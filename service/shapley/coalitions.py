@@ -1,13 +1,14 @@
 """Which coalitions are evaluated, and on which background rows.
 
-Coalitions always come in pairs, a coalition with its complement: only the difference of their values enters the
-regression, and the even-order part of the sampling error cancels. Small and large sizes are enumerated as long as the
-budget covers them; the sizes in between are sampled without repetition, each with the same share of the budget (the
-leverage scores of the regression are uniform over sizes) and weighted back to the Shapley kernel.
+Coalitions always come in pairs, a coalition with its complement: only the difference of their
+values enters the regression, and the even-order part of the sampling error cancels. Small and large
+sizes are enumerated as long as the budget covers them; the sizes in between are sampled without
+repetition, each with the same share of the budget (the leverage scores of the regression are
+uniform over sizes) and weighted back to the Shapley kernel.
 
-Sources: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions" (2017), for the kernel; Covert and
-Lee, "Improving KernelSHAP" (2021), for pairs; Musco and Witter, "Provably Accurate Shapley Value Estimation via
-Leverage Score Sampling" (2024), for the shares.
+Sources: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions" (2017), for the
+kernel; Covert and Lee, "Improving KernelSHAP" (2021), for pairs; Musco and Witter, "Provably
+Accurate Shapley Value Estimation via Leverage Score Sampling" (2024), for the shares.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ class Pairs:
     Attributes
     ----------
     members : ndarray of bool, shape (n_pairs, n_players)
-        One side of each pair; the other is its complement. The empty and the full coalition are not among them.
+        One side of each pair; the other is its complement. The empty and the full coalition are not
+        among them.
     weights : ndarray of shape (n_pairs,)
     unseen : ndarray of shape (n_pairs,)
-        Which share of the pairs of the same size was not taken: 0 where all are there, so that they carry no error of
-        the sampled coalitions.
+        Which share of the pairs of the same size was not taken: 0 where all are there, so that they
+        carry no error of the sampled coalitions.
     """
 
     members: NDArray[np.bool_]
@@ -41,12 +43,15 @@ class Pairs:
 
     @property
     def complete(self) -> bool:
-        """True when every coalition is there, so that the regression gives the exact Shapley values."""
+        """True when every coalition is there, so that the regression gives the exact Shapley
+        values.
+        """
         return not self.unseen.any()
 
 
 def default_budget(n_players: int) -> int:
-    """Return the number of coalitions that ``nsamples="auto"`` stands for: 2·n_players + 2048, as in shap.
+    """Return the number of coalitions that ``nsamples="auto"`` stands for: 2·n_players + 2048, as
+    in shap.
 
     More than 1,024 players need more than that.
     """
@@ -54,7 +59,9 @@ def default_budget(n_players: int) -> int:
 
 
 def smallest_budget(n_players: int) -> int:
-    """Return the fewest coalitions a design needs: all of them, or the outer sizes and something of each inner one."""
+    """Return the fewest coalitions a design needs: all of them, or the outer sizes and something of
+    each inner one.
+    """
     return min(2**n_players - 2, 4 * n_players)
 
 
@@ -83,19 +90,28 @@ def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
     """
     needed = smallest_budget(n_players)
     if budget < needed:
-        raise ValueError(f"nsamples: expected at least {needed} coalitions for {n_players} features, got {budget}.")
+        raise ValueError(
+            f"nsamples: expected at least {needed} coalitions for {n_players} features, got {budget}."
+        )
     rng = np.random.default_rng(seed)
     enumerated, pairs_left = _enumerated_sizes(n_players, budget // 2)
     sampled = list(range(len(enumerated) + 1, n_players // 2 + 1))
     drawn = _shares(sampled, n_players, pairs_left)
     members = [_all_of_size(n_players, size) for size in enumerated]
-    members += [_draw_of_size(n_players, size, count, rng) for size, count in zip(sampled, drawn, strict=True)]
+    members += [
+        _draw_of_size(n_players, size, count, rng)
+        for size, count in zip(sampled, drawn, strict=True)
+    ]
     sizes = [*enumerated, *sampled]
     counts = np.array([len(part) for part in members])
     mass = np.array([_kernel_mass(n_players, size) for size in sizes])
-    n_pairs = np.array([min(_n_pairs(n_players, size), 2**62) for size in sizes])  # more would overflow
+    n_pairs = np.array(
+        [min(_n_pairs(n_players, size), 2**62) for size in sizes]
+    )  # more would overflow
     unseen = 1 - counts / n_pairs
-    pairs = Pairs(np.concatenate(members), np.repeat(mass / counts, counts), np.repeat(unseen, counts))
+    pairs = Pairs(
+        np.concatenate(members), np.repeat(mass / counts, counts), np.repeat(unseen, counts)
+    )
     for array in (pairs.members, pairs.weights, pairs.unseen):
         array.flags.writeable = False
     return pairs
@@ -107,19 +123,25 @@ def _n_pairs(n_players: int, size: int) -> int:
 
 
 def _share_weight(n_players: int, size: int) -> float:
-    """Return the share of a size: the middle size stands for itself alone, every other one for two sizes."""
+    """Return the share of a size: the middle size stands for itself alone, every other one for two
+    sizes.
+    """
     return 0.5 if 2 * size == n_players else 1.0
 
 
 def _kernel_mass(n_players: int, size: int) -> float:
-    """Return the Shapley kernel's weight of all coalitions of `size` (of the middle size: of half of them)."""
+    """Return the Shapley kernel's weight of all coalitions of `size` (of the middle size: of half
+    of them).
+    """
     return (n_players - 1) / (size * (n_players - size)) * _share_weight(n_players, size)
 
 
 def _enumerated_sizes(n_players: int, n_pairs: int) -> tuple[list[int], int]:
-    """Go from the outer sizes inwards while a size costs no more than its share; return the sizes and the pairs left.
+    """Go from the outer sizes inwards while a size costs no more than its share; return the sizes
+    and the pairs left.
 
-    Size 1 is always taken: it carries the largest kernel weight, and with it the least squares have a unique solution.
+    Size 1 is always taken: it carries the largest kernel weight, and with it the least squares have
+    a unique solution.
     """
     enumerated, left = [1], n_pairs - _n_pairs(n_players, 1)
     for size in range(2, n_players // 2 + 1):
@@ -132,7 +154,9 @@ def _enumerated_sizes(n_players: int, n_pairs: int) -> tuple[list[int], int]:
 
 
 def _shares(sizes: list[int], n_players: int, n_pairs: int) -> list[int]:
-    """Split `n_pairs` over the sampled sizes in proportion to their share, rounded so that nothing is lost."""
+    """Split `n_pairs` over the sampled sizes in proportion to their share, rounded so that nothing
+    is lost.
+    """
     if not sizes:
         return []
     share = np.cumsum([_share_weight(n_players, size) for size in sizes])
@@ -147,15 +171,21 @@ def _all_of_size(n_players: int, size: int) -> NDArray[np.bool_]:
     return members[members[:, 0]] if 2 * size == n_players else members
 
 
-def _draw_of_size(n_players: int, size: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw `count` different coalitions of `size` uniformly; for the middle size, among those that hold player 0."""
+def _draw_of_size(
+    n_players: int, size: int, count: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Draw `count` different coalitions of `size` uniformly; for the middle size, among those that
+    hold player 0.
+    """
     if 2 * size == n_players:
         rest = _draw_distinct(n_players - 1, size - 1, count, rng)
         return np.concatenate([np.ones((count, 1), dtype=bool), rest], axis=1)
     return _draw_distinct(n_players, size, count, rng)
 
 
-def _draw_distinct(n_players: int, size: int, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _draw_distinct(
+    n_players: int, size: int, count: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
     members = np.zeros((0, n_players), dtype=bool)
     while len(members) < count:
         ranks = rng.random((count, n_players)).argsort(axis=1)

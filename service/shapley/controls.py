@@ -1,8 +1,9 @@
 """Control variates: what is known exactly is subtracted before the rest is estimated.
 
-Two kinds. A game brings outputs of a simpler game with known Shapley values (:class:`service.shapley.games.Game`). And
-what a background row adds by itself averages to nothing over the background: minus its mean it is a control of the
-noise of the draws, with Shapley values 0. The second kind depends on the plan alone, so it is prepared once.
+Two kinds. A game brings outputs of a simpler game with known Shapley values
+(:class:`service.shapley.games.Game`). And what a background row adds by itself averages to nothing
+over the background: minus its mean it is a control of the noise of the draws, with Shapley values
+0. The second kind depends on the plan alone, so it is prepared once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from service.shapley.grouping import Grouping
 from service.shapley.kept import Kept
 from service.shapley.plan import Plan, Precision
 
-MOST_MARKS = 300  # columns of the background that serve as controls; more would cost more than they save
+MOST_MARKS = (
+    300  # columns of the background that serve as controls; more would cost more than they save
+)
 MOSTLY_SEEN = 0.5
 NEGLIGIBLE = 1e-9  # of the largest eigenvalue: controls that the others make up
 
@@ -34,7 +37,8 @@ class DrawControls:
     errors : ndarray of shape (n_errors, n_controls)
         As :func:`errors_of` gives them.
     weights : ndarray of shape (n_pairs · n_draws, n_controls)
-        How much of each control is in the errors of differences that are 1 in one draw and 0 in all others.
+        How much of each control is in the errors of differences that are 1 in one draw and 0 in all
+        others.
     of_total : ndarray of shape (n_controls,)
         The same for a total of 1.
     """
@@ -45,7 +49,9 @@ class DrawControls:
     of_total: NDArray[np.floating[Any]]
 
     @classmethod
-    def of(cls, marks: NDArray[np.float64], plan: Plan, precision: Precision = np.float64) -> DrawControls:
+    def of(
+        cls, marks: NDArray[np.float64], plan: Plan, precision: Precision = np.float64
+    ) -> DrawControls:
         """Combine controls, (n_pairs, n_draws, n), and round them to a precision."""
         errors = errors_of(plan, marks, np.zeros(marks.shape[2]))
         size = np.linalg.norm(errors, axis=0)
@@ -57,21 +63,31 @@ class DrawControls:
         values, errors = marks @ (per_size[:, None] * whitening), errors @ whitening
         weights, of_total = behind_errors(plan, errors)
         weights = weights.reshape(-1, errors.shape[1])
-        rounded: list[NDArray[Any]] = [part.astype(precision) for part in (values, errors, weights, of_total)]
+        rounded: list[NDArray[Any]] = [
+            part.astype(precision) for part in (values, errors, weights, of_total)
+        ]
         return cls(*rounded)
 
-    def in_errors_of(self, outputs: NDArray[np.floating[Any]], total: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how much of each control is in the errors of outputs, without these; (n_controls, n_outputs)."""
+    def in_errors_of(
+        self, outputs: NDArray[np.floating[Any]], total: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return how much of each control is in the errors of outputs, without these; (n_controls,
+        n_outputs).
+        """
         found = self.weights.T @ outputs.reshape(len(self.weights), -1)
         return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
 
     def in_errors(self, errors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls, n_outputs)."""
+        """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls,
+        n_outputs).
+        """
         found: NDArray[np.float64] = (self.errors.T @ errors).astype(np.float64, copy=False)
         return found
 
     def times(self, scale: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Return the controls times (n_controls, n_outputs), for every draw, by a single matrix product."""
+        """Return the controls times (n_controls, n_outputs), for every draw, by a single matrix
+        product.
+        """
         n_pairs, n_draws, n_controls = self.values.shape
         times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale
         return times.reshape(n_pairs, n_draws, -1)
@@ -85,8 +101,9 @@ class DrawControls:
 class DrawMarks:
     """What is known of every background row, and the controls made of it.
 
-    Each feature's own value counts with the sign of the side it stands on. The row's output, which knows how the
-    features act together, counts by how many more of them stand on one side than on the other.
+    Each feature's own value counts with the sign of the side it stands on. The row's output, which
+    knows how the features act together, counts by how many more of them stand on one side than on
+    the other.
 
     Parameters
     ----------
@@ -96,9 +113,13 @@ class DrawMarks:
         The output for each background row.
     """
 
-    def __init__(self, background: Background, grouping: Grouping, outputs: NDArray[np.float64]) -> None:
+    def __init__(
+        self, background: Background, grouping: Grouping, outputs: NDArray[np.float64]
+    ) -> None:
         n_columns = background.rows.shape[1]
-        self.of_columns = background.marks if n_columns <= MOST_MARKS else np.zeros((len(outputs), 0))
+        self.of_columns = (
+            background.marks if n_columns <= MOST_MARKS else np.zeros((len(outputs), 0))
+        )
         self.of_outputs = background.standardised(outputs[:, :MOST_MARKS])
         self.owner = grouping.owner[: self.of_columns.shape[1]]
         self.precision: Precision = np.float64
@@ -113,14 +134,18 @@ class DrawMarks:
     def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls:
         """Return the controls of a plan with draws."""
         key = plan, players.tobytes()
-        return self._kept.get(key, lambda: DrawControls.of(self._marks(players, plan), plan, self.precision))
+        return self._kept.get(
+            key, lambda: DrawControls.of(self._marks(players, plan), plan, self.precision)
+        )
 
     def _marks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:
         signs, draws = plan.solver.signs, plan.draws
         playing = np.isin(self.owner, players)
         position = np.searchsorted(players, self.owner[playing])
         of_columns = self.of_columns[:, playing][draws] * signs[:, None, position]
-        return np.concatenate([of_columns, self.of_outputs[draws] * signs.mean(axis=1)[:, None, None]], axis=2)
+        return np.concatenate(
+            [of_columns, self.of_outputs[draws] * signs.mean(axis=1)[:, None, None]], axis=2
+        )
 
 
 def subtract_controls(
@@ -160,12 +185,17 @@ def subtract_controls(
         if drawn is None:
             return outputs, scale, 0
         of_errors = drawn.in_errors_of(outputs, total)
-        return outputs - drawn.times(of_errors.astype(outputs.dtype, copy=False)), scale, len(of_errors)
+        return (
+            outputs - drawn.times(of_errors.astype(outputs.dtype, copy=False)),
+            scale,
+            len(of_errors),
+        )
     errors, own_errors = errors_of(plan, outputs, total), errors_of(plan, own, own_totals)
     if drawn is None:
         scale = _best_scale(own_errors, errors)
         return outputs - own @ scale.astype(own.dtype, copy=False), scale, len(scale)
-    # What the draws' controls explain of either is taken out first; the rest of both is a regression by itself.
+    # What the draws' controls explain of either is taken out first; the rest of both is a
+    # regression by itself.
     of_errors, of_own = drawn.in_errors(errors), drawn.in_errors(own_errors)
     scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
     of_drawn = (of_errors - of_own @ scale).astype(outputs.dtype, copy=False)
@@ -178,22 +208,31 @@ def errors_of(
 ) -> NDArray[np.floating[Any]]:
     """Return the errors whose squares add up to the variance of the Shapley values, (n_errors, n).
 
-    Over all players: residuals of pairs that were sampled, and deviations of the draws from their mean where most
-    pairs of a size are there (elsewhere the residuals have them too).
+    Over all players: residuals of pairs that were sampled, and deviations of the draws from their
+    mean where most pairs of a size are there (elsewhere the residuals have them too).
     """
-    solver, unseen = plan.solver.like(differences), plan.pairs.unseen.astype(differences.dtype, copy=False)
+    solver, unseen = (
+        plan.solver.like(differences),
+        plan.pairs.unseen.astype(differences.dtype, copy=False),
+    )
     mean = mean_of_draws(differences)
-    residual = np.sqrt(solver.influence * unseen)[:, None] * (mean - solver.signs @ solver.solve(mean, total))
+    residual = np.sqrt(solver.influence * unseen)[:, None] * (
+        mean - solver.signs @ solver.solve(mean, total)
+    )
     residual, n_draws = residual[unseen > 0], differences.shape[1]
     if plan.draws is None or n_draws == 1:
         return residual
     seen = unseen < MOSTLY_SEEN
-    drawn = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen].astype(differences.dtype)
+    drawn = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen].astype(
+        differences.dtype
+    )
     deviation = drawn[:, None, None] * (differences[seen] - mean[seen, None])
     return np.concatenate([residual, deviation.reshape(len(deviation) * n_draws, mean.shape[1])])
 
 
-def behind_errors(plan: Plan, errors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def behind_errors(
+    plan: Plan, errors: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Apply the transpose of :func:`errors_of`, for a plan with draws.
 
     Parameters
@@ -205,15 +244,22 @@ def behind_errors(plan: Plan, errors: NDArray[np.float64]) -> tuple[NDArray[np.f
     -------
     weights : ndarray of shape (n_pairs, n_draws, n)
     of_total : ndarray of shape (n,)
-        With them Σ errors · errors_of(plan, x, total) = Σ weights · x + of_total · total for any differences x.
+        With them Σ errors · errors_of(plan, x, total) = Σ weights · x + of_total · total for any
+        differences x.
     """
-    solver, unseen, n_draws = plan.solver, plan.pairs.unseen, 1 if plan.draws is None else plan.draws.shape[1]
+    solver, unseen, n_draws = (
+        plan.solver,
+        plan.pairs.unseen,
+        1 if plan.draws is None else plan.draws.shape[1],
+    )
     sampled, seen = unseen > 0, unseen < MOSTLY_SEEN
     residual, drawn = np.split(errors, [np.count_nonzero(sampled)])
     of_pairs = np.zeros((len(unseen), errors.shape[1]))
     of_pairs[sampled] = np.sqrt(solver.influence * unseen)[sampled, None] * residual
     of_players = solver.signs.T @ of_pairs
-    weights = np.repeat((of_pairs - solver.projection.T @ of_players)[:, None] / n_draws, n_draws, axis=1)
+    weights = np.repeat(
+        (of_pairs - solver.projection.T @ of_players)[:, None] / n_draws, n_draws, axis=1
+    )
     if len(drawn):
         deviation = drawn.reshape(-1, n_draws, errors.shape[1])
         size = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen]
@@ -222,13 +268,20 @@ def behind_errors(plan: Plan, errors: NDArray[np.float64]) -> tuple[NDArray[np.f
 
 
 def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n); numpy's own mean is slow along a short axis."""
+    """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n); numpy's own mean is slow along
+    a short axis.
+    """
     return np.einsum("pdk->pk", differences) / differences.shape[1]
 
 
 def _best_scale(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Fit the multiple of the controls' errors that leaves least of the outputs' errors; (n_controls, n_outputs)."""
-    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)  # squared, controls may be nearly alike
+    """Fit the multiple of the controls' errors that leaves least of the outputs' errors;
+    (n_controls, n_outputs).
+    """
+    x, y = (
+        x.astype(np.float64, copy=False),
+        y.astype(np.float64, copy=False),
+    )  # squared, controls may be nearly alike
     size = np.linalg.norm(x, axis=0)
     x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
     scale = np.linalg.pinv(x.T @ x, rcond=NEGLIGIBLE, hermitian=True) @ (x.T @ y)

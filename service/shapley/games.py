@@ -1,8 +1,8 @@
 """The value function v(S) = Σ_i w_i · f(x on S, b_i elsewhere) of a model that can only be called.
 
-Games with more structure need fewer calls or none: :mod:`service.shapley.additive`, :mod:`service.shapley.products`,
-:mod:`service.shapley.trees`, :mod:`service.shapley.linked_trees`, :mod:`service.shapley.exact`.
-Next: :mod:`service.shapley.kernel`.
+Games with more structure need fewer calls or none: :mod:`service.shapley.additive`,
+:mod:`service.shapley.products`, :mod:`service.shapley.trees`, :mod:`service.shapley.linked_trees`,
+:mod:`service.shapley.exact`. Next: :mod:`service.shapley.kernel`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Function = Callable[[NDArray[Any]], NDArray[np.float64]]
 class Game(Protocol):
     """What the estimator asks of a game.
 
-    A game may bring *controls*: outputs of a simpler game on the same players whose Shapley values are known exactly.
-    The estimator samples only what the controls leave over.
+    A game may bring *controls*: outputs of a simpler game on the same players whose Shapley values
+    are known exactly. The estimator samples only what the controls leave over.
 
     Attributes
     ----------
@@ -53,14 +53,17 @@ class Game(Protocol):
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return v of all features together, the model's output for `row`, shape (n_outputs,)."""
 
-    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[Numbers, Numbers]:
         """Evaluate v(S) − v(complement) for the pairs of a plan.
 
         Returns
         -------
         outputs : ndarray of shape (n_pairs, n_draws, n_outputs)
-            One value for each background row drawn; `n_draws` is 1 when the plan has none, the value then is v's own.
-            In the precision in which the game was evaluated, single or double; so are the controls.
+            One value for each background row drawn; `n_draws` is 1 when the plan has none, the
+            value then is v's own. In the precision in which the game was evaluated, single or
+            double; so are the controls.
         controls : ndarray of shape (n_pairs, n_draws, n_controls)
         """
 
@@ -69,7 +72,9 @@ class Game(Protocol):
 
 
 class Control(Protocol):
-    """A simpler model of the same rows whose Shapley values on the game's background are known exactly."""
+    """A simpler model of the same rows whose Shapley values on the game's background are known
+    exactly.
+    """
 
     def predict(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return its outputs, shape (n_rows, n_controls)."""
@@ -79,7 +84,8 @@ class Control(Protocol):
 
 
 class BlackBoxGame:
-    """The game of a model on a background; the row comes with each call, so one game serves all rows and threads.
+    """The game of a model on a background; the row comes with each call, so one game serves all
+    rows and threads.
 
     Parameters
     ----------
@@ -87,8 +93,9 @@ class BlackBoxGame:
         Takes rows of shape (n, n_features), returns outputs of shape (n, n_outputs).
     background : Background
     call_bytes : int, default 64 MiB
-        Largest size of the rows handed to `function` in one call. A call never mixes two explained rows: many models
-        give different last bits for the same row in a differently cut batch, and a row must not depend on its company.
+        Largest size of the rows handed to `function` in one call. A call never mixes two explained
+        rows: many models give different last bits for the same row in a differently cut batch, and
+        a row must not depend on its company.
     control : Control, optional
         Evaluated on the same hybrid rows.
     """
@@ -125,21 +132,31 @@ class BlackBoxGame:
         n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
         step = max(1, self.call_bytes // (2 * n_draws * row.nbytes))
         starts = range(0, len(plan.pairs.members), step)
-        both = np.concatenate([self._one_call(row, players, plan, slice(i, i + step)) for i in starts])
+        both = np.concatenate(
+            [self._one_call(row, players, plan, slice(i, i + step)) for i in starts]
+        )
         return both[:, :, : len(self.empty_value)], both[:, :, len(self.empty_value) :]
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the exact Shapley values of the control, shape (n_controls, n_features)."""
         return np.zeros((0, len(row))) if self.control is None else self.control.shapley_values(row)
 
-    def _one_call(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice) -> NDArray[np.float64]:
-        """Evaluate some pairs; outputs and controls side by side, (n_pairs, n_draws, n_outputs + n_controls)."""
+    def _one_call(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice
+    ) -> NDArray[np.float64]:
+        """Evaluate some pairs; outputs and controls side by side, (n_pairs, n_draws, n_outputs +
+        n_controls).
+        """
         members = np.zeros((len(plan.pairs.members[part]), len(row)), dtype=bool)
         members[:, players] = plan.pairs.members[part]
         others = np.zeros_like(members)
         others[:, players] = ~plan.pairs.members[part]
         sides = np.stack([members, others], axis=1)[:, :, None, :]  # (n_pairs, 2, 1, n_features)
-        rows = self.background.rows[None] if plan.draws is None else self.background.rows[plan.draws[part]]
+        rows = (
+            self.background.rows[None]
+            if plan.draws is None
+            else self.background.rows[plan.draws[part]]
+        )
         hybrids = np.where(sides, row, rows[:, None])  # (n_pairs, 2, n_draws, n_features)
         flat = hybrids.reshape(-1, len(row))
         outputs = (

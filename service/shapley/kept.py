@@ -36,11 +36,16 @@ class Kept(Generic[Made]):
         return Kept, ()
 
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what is kept under a key, or make it; other threads wait meanwhile instead of making it too."""
+        """Return what is kept under a key, or make it; other threads wait meanwhile instead of
+        making it too.
+        """
         with self._lock:
             if key not in self._made:
                 self._made[key] = make()
             self._made.move_to_end(key)
-            while len(self._made) > 1 and sum(made.nbytes for made in self._made.values()) > MOST_BYTES:
+            while (
+                len(self._made) > 1
+                and sum(made.nbytes for made in self._made.values()) > MOST_BYTES
+            ):
                 self._made.popitem(last=False)
             return self._made[key]

@@ -1,8 +1,8 @@
 """Kernel SHAP with pairs, joint draws of the background, control variates and standard errors.
 
-There is no hidden feature selection: every feature that varies gets its own coefficient. On a complete plan the result
-is exact; otherwise it is an estimate of the game on the whole background, with the standard error of each importance.
-Next: :mod:`service.scoring.engines`.
+There is no hidden feature selection: every feature that varies gets its own coefficient. On a
+complete plan the result is exact; otherwise it is an estimate of the game on the whole background,
+with the standard error of each importance. Next: :mod:`service.scoring.engines`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from service.shapley.games import Game
 from service.shapley.plan import Numbers, Plan, make_plan
 
 MOST_ROUNDS = 64
-ROUNDING = {8: 1e-12, 4: 1e-6}  # by bytes a number, relative; outputs that differ by no more say the same
-ROUND_STRIDE = 1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
+ROUNDING = {
+    8: 1e-12,
+    4: 1e-6,
+}  # by bytes a number, relative; outputs that differ by no more say the same
+ROUND_STRIDE = (
+    1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Sampling:
     coalitions : int or None
         Largest number of coalitions; None for as many as two background rows each leave room for.
     evaluations : int or None
-        About how many hybrid rows are evaluated; None for every coalition on the whole background, with
-        :func:`~service.shapley.coalitions.default_budget` coalitions unless said otherwise.
+        About how many hybrid rows are evaluated; None for every coalition on the whole background,
+        with :func:`~service.shapley.coalitions.default_budget` coalitions unless said otherwise.
     seed : int
     """
 
@@ -70,8 +75,9 @@ class Sampling:
 def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimate:
     """Compute the Shapley values of one row.
 
-    Exact when all coalitions of its varying features on the whole background fit the sampling, estimated otherwise.
-    The result depends on nothing but the arguments: not on other rows, threads or earlier calls.
+    Exact when all coalitions of its varying features on the whole background fit the sampling,
+    estimated otherwise. The result depends on nothing but the arguments: not on other rows, threads
+    or earlier calls.
 
     Parameters
     ----------
@@ -108,24 +114,35 @@ class Stopping:
     tolerance : float or None
         The mean standard error to reach, as a share of the mean absolute importance.
     time_budget : float or None
-        Seconds after which no further round is begun for a row. What is reached by then depends on the machine.
+        Seconds after which no further round is begun for a row. What is reached by then depends on
+        the machine.
     """
 
     tolerance: float | None = None
     time_budget: float | None = None
 
     def is_met(self, estimate: Estimate, seconds: float) -> bool:
-        """Tell whether to stop after this much time; without a tolerance or a time budget, always."""
-        if (self.tolerance is None and self.time_budget is None) or not estimate.standard_errors.any():
+        """Tell whether to stop after this much time; without a tolerance or a time budget,
+        always.
+        """
+        if (
+            self.tolerance is None and self.time_budget is None
+        ) or not estimate.standard_errors.any():
             return True
         if self.time_budget is not None and seconds >= self.time_budget:
             return True
-        reached = estimate.standard_errors.mean() <= (self.tolerance or 0.0) * np.abs(estimate.values).mean()
+        reached = (
+            estimate.standard_errors.mean()
+            <= (self.tolerance or 0.0) * np.abs(estimate.values).mean()
+        )
         return self.tolerance is not None and bool(reached)
 
 
-def refined_shapley(game: Game, row: NDArray[Any], sampling: Sampling, stopping: Stopping) -> Estimate:
-    """Compute the Shapley values of one row, in as many independent rounds as the stopping rule asks for.
+def refined_shapley(
+    game: Game, row: NDArray[Any], sampling: Sampling, stopping: Stopping
+) -> Estimate:
+    """Compute the Shapley values of one row, in as many independent rounds as the stopping rule
+    asks for.
 
     Parameters
     ----------
@@ -144,7 +161,11 @@ def refined_shapley(game: Game, row: NDArray[Any], sampling: Sampling, stopping:
     start = monotonic()
     rounds: list[Estimate] = []
     while len(rounds) < MOST_ROUNDS:
-        rounds.append(kernel_shapley(game, row, replace(sampling, seed=sampling.seed + ROUND_STRIDE * len(rounds))))
+        rounds.append(
+            kernel_shapley(
+                game, row, replace(sampling, seed=sampling.seed + ROUND_STRIDE * len(rounds))
+            )
+        )
         mean = _mean(rounds) if len(rounds) > 1 else rounds[0]
         if stopping.is_met(mean, monotonic() - start):
             break
@@ -160,11 +181,15 @@ def _mean(rounds: list[Estimate]) -> Estimate:
 def _regress(
     game: Game, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, total: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Solve for what the controls leave over, and add their known Shapley values; both (n_outputs, n_players)."""
+    """Solve for what the controls leave over, and add their known Shapley values; both (n_outputs,
+    n_players).
+    """
     outputs, controls = game.differences(row, players, plan)
     known = game.control_values(row)[:, players]  # (n_controls, n_players)
     if not _are_mirrored(outputs, total):
-        return _estimate(game, players, plan, total, outputs=outputs, controls=controls, known=known)
+        return _estimate(
+            game, players, plan, total, outputs=outputs, controls=controls, known=known
+        )
     values, errors = _estimate(
         game, players, plan, total[:1], outputs=outputs[:, :, :1], controls=controls, known=known
     )
@@ -172,7 +197,9 @@ def _regress(
 
 
 def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
-    """Tell whether there are two outputs, one the other's negative up to rounding, as of the two classes."""
+    """Tell whether there are two outputs, one the other's negative up to rounding, as of the two
+    classes.
+    """
     if len(total) != 2:
         return False
     first, second = outputs[:, :, 0], outputs[:, :, 1]
@@ -190,10 +217,14 @@ def _estimate(
     controls: Numbers,
     known: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turn a plan's differences into Shapley values and their standard errors, both (n_outputs, n_players)."""
+    """Turn a plan's differences into Shapley values and their standard errors, both (n_outputs,
+    n_players).
+    """
     drawn = None if plan.draws is None else game.draw_marks.controls(players, plan)
     totals = known.sum(axis=1)
-    left, scale, n_controls = subtract_controls(plan, total, outputs, controls, own_totals=totals, drawn=drawn)
+    left, scale, n_controls = subtract_controls(
+        plan, total, outputs, controls, own_totals=totals, drawn=drawn
+    )
     mean = mean_of_draws(left)
     solved = plan.solver.solve(mean.astype(np.float64, copy=False), total - totals @ scale)
     values = solved + known.T @ scale  # (n_players, n_outputs)
@@ -202,19 +233,28 @@ def _estimate(
     return values.T, np.sqrt(freedom) * _standard_errors(plan, left, mean, solved).T
 
 
-def _standard_errors(plan: Plan, left: Numbers, mean: Numbers, solved: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Estimate the standard error of each Shapley value from the residuals, pair by pair; (n_players, n_outputs).
+def _standard_errors(
+    plan: Plan, left: Numbers, mean: Numbers, solved: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Estimate the standard error of each Shapley value from the residuals, pair by pair;
+    (n_players, n_outputs).
 
-    A pair errs because other coalitions of its size were not drawn (its residual, corrected for its leverage and for
-    the share of its size that was taken) and because other background rows were not drawn (the spread over its draws).
+    A pair errs because other coalitions of its size were not drawn (its residual, corrected for its
+    leverage and for the share of its size that was taken) and because other background rows were
+    not drawn (the spread over its draws).
     """
     solver, precision = plan.solver.like(left), left.dtype
-    residual = (mean - solver.signs @ solved.astype(precision)) / np.maximum(1 - solver.leverage, 0.1)[:, None]
+    residual = (mean - solver.signs @ solved.astype(precision)) / np.maximum(
+        1 - solver.leverage, 0.1
+    )[:, None]
     unseen = plan.pairs.unseen.astype(precision, copy=False)[:, None]
     variance = unseen * residual**2
     n_draws = left.shape[1]
     if plan.draws is not None and n_draws > 1:
         deviation = left - mean[:, None]
         spread = np.einsum("pdk,pdk->pk", deviation, deviation) / (n_draws - 1)
-        variance = variance + (1 - unseen) * plan.draw_noise.astype(precision, copy=False)[:, None] * spread
+        variance = (
+            variance
+            + (1 - unseen) * plan.draw_noise.astype(precision, copy=False)[:, None] * spread
+        )
     return np.sqrt(solver.squared @ variance).astype(np.float64, copy=False)

@@ -1,8 +1,8 @@
 """Trees behind a link: the game of boosted probabilities, with the exact margins as controls.
 
-A hybrid row reaches a leaf when neither the explained row breaks a feature of its path that is in the coalition, nor
-the background row one that is not: three operations on patterns (:mod:`service.shapley.trees`) for each leaf, and no
-call of the model.
+A hybrid row reaches a leaf when neither the explained row breaks a feature of its path that is in
+the coalition, nor the background row one that is not: three operations on patterns
+(:mod:`service.shapley.trees`) for each leaf, and no call of the model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class LinkedTreeGame:
     grouping : Grouping
     """
 
-    def __init__(self, margins: TreeGame, link: Link, background: Background, grouping: Grouping) -> None:
+    def __init__(
+        self, margins: TreeGame, link: Link, background: Background, grouping: Grouping
+    ) -> None:
         self.margins = margins
         self.link = link
         self.background = background
@@ -55,7 +57,11 @@ class LinkedTreeGame:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the tables out of a pickle: they are made again at first use."""
-        return {name: part for name, part in self.__dict__.items() if name not in ("_lock", "_patterns", "_kept")}
+        return {
+            name: part
+            for name, part in self.__dict__.items()
+            if name not in ("_lock", "_patterns", "_kept")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all but the tables."""
@@ -77,7 +83,9 @@ class LinkedTreeGame:
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
+        """Evaluate the plan's pairs without a call of the model; see
+        :class:`service.shapley.games.Game`.
+        """
         masks, background = self._tables(players, plan)
         at_row = self._patterns_of(row[None])[0]
         n_draws = len(background) if plan.draws is None else plan.draws.shape[1]
@@ -85,7 +93,11 @@ class LinkedTreeGame:
         parts = []
         for start in range(0, len(masks), step):
             inside = masks[start : start + step, None]  # (n_pairs, 1, n_leaves)
-            drawn = background[None] if plan.draws is None else background[plan.draws[start : start + step]]
+            drawn = (
+                background[None]
+                if plan.draws is None
+                else background[plan.draws[start : start + step]]
+            )
             sides = (drawn & ~inside) | (at_row & inside), (drawn & inside) | (at_row & ~inside)
             parts.append(np.stack([self._margins(side.reshape(-1, len(at_row))) for side in sides]))
         margins = np.concatenate(parts, axis=1)  # (2, n_pairs · n_draws, n_margins)
@@ -93,7 +105,9 @@ class LinkedTreeGame:
         return self._by_pair(outputs, plan), self._by_pair(margins[0] - margins[1], plan)
 
     def _by_pair(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-        """Bring differences to (n_pairs, n_draws, n); averaged over a background that is not drawn from."""
+        """Bring differences to (n_pairs, n_draws, n); averaged over a background that is not drawn
+        from.
+        """
         shaped = differences.reshape(len(plan.pairs.members), -1, differences.shape[1])
         if plan.draws is not None:
             return shaped
@@ -104,22 +118,35 @@ class LinkedTreeGame:
 
     def _patterns_of(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return patterns as (n_rows, n_leaves), a row's next to each other."""
-        return np.ascontiguousarray(self.margins.forest.patterns(rows.astype(self.margins.input_dtype)).T)
+        return np.ascontiguousarray(
+            self.margins.forest.patterns(rows.astype(self.margins.input_dtype)).T
+        )
 
     def _margins(self, patterns: NDArray[Any]) -> NDArray[np.float64]:
-        """Add up the leaves that rows reach, one of each tree: (n_rows, n_leaves) to (n_rows, n_margins)."""
+        """Add up the leaves that rows reach, one of each tree: (n_rows, n_leaves) to (n_rows,
+        n_margins).
+        """
         forest = self.margins.forest
         reached = np.flatnonzero(patterns == 0).reshape(len(patterns), forest.n_trees)
         leaf = reached - np.arange(len(patterns))[:, None] * patterns.shape[1]
-        return np.stack([value[leaf].sum(axis=1) for value in forest.value.T], axis=1) + self.margins.offset
+        return (
+            np.stack([value[leaf].sum(axis=1) for value in forest.value.T], axis=1)
+            + self.margins.offset
+        )
 
     def _tables(self, players: NDArray[np.intp], plan: Plan) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return what is the same for all rows: the bits of each pair's coalition, and the background's patterns."""
+        """Return what is the same for all rows: the bits of each pair's coalition, and the
+        background's patterns.
+        """
         with self._lock:
             if self._patterns is None:
                 parts = np.array_split(self.background.rows, -(-self.background.rows.size // CHUNK))
                 self._patterns = np.concatenate([self._patterns_of(part) for part in parts])
-            if self._kept is None or self._kept[0] is not plan or not np.array_equal(self._kept[1], players):
+            if (
+                self._kept is None
+                or self._kept[0] is not plan
+                or not np.array_equal(self._kept[1], players)
+            ):
                 self._kept = plan, players, self._masks(players, plan)
             return self._kept[2], self._patterns
 

@@ -1,4 +1,5 @@
-"""One plan for all rows: the pairs of coalitions, the background rows each pair meets, and the factorised regression.
+"""One plan for all rows: the pairs of coalitions, the background rows each pair meets, and the
+factorised regression.
 
 Every pair meets some background rows, the same for a coalition and its complement, drawn so that all rows are used
 about equally often. So coalitions and background are sampled at once, and the estimate is one of the game on the
@@ -27,9 +28,10 @@ Numbers = NDArray[np.floating[Any]]  # in one of them
 class Solver:
     """The constrained weighted least squares of a design, solved for every possible value function.
 
-    The Shapley values minimise Σ_S w(S) (v(S) − v(∅) − Σ_{j∈S} φ_j)² subject to Σ_j φ_j = v(N) − v(∅) (Charnes et al.
-    1988; Lundberg and Lee 2017). For pairs this is a regression of the differences v(S) − v(complement) on signs, +1 in
-    S and −1 outside; its solution is linear in the differences.
+    The Shapley values minimise Σ_S w(S) (v(S) − v(∅) − Σ_{j∈S} φ_j)² subject to Σ_j φ_j = v(N) −
+    v(∅) (Charnes et al. 1988; Lundberg and Lee 2017). For pairs this is a regression of the
+    differences v(S) − v(complement) on signs, +1 in S and −1 outside; its solution is linear in the
+    differences.
 
     Attributes
     ----------
@@ -41,7 +43,8 @@ class Solver:
     leverage : ndarray of shape (n_pairs,)
         How much of its own difference each pair's fitted value is made of.
     influence : ndarray of shape (n_pairs,)
-        How much a unit of variance in a pair's difference adds to the variance of all Shapley values together.
+        How much a unit of variance in a pair's difference adds to the variance of all Shapley
+        values together.
     """
 
     signs: NDArray[np.float64]
@@ -52,12 +55,16 @@ class Solver:
 
     @cached_property
     def squared(self) -> NDArray[np.float64]:
-        """How much the variance of each pair's difference adds to that of each player, (n_players, n_pairs)."""
+        """How much the variance of each pair's difference adds to that of each player, (n_players,
+        n_pairs).
+        """
         return self.projection**2
 
     @cached_property
     def single(self) -> Solver:
-        """The same in single precision, for what comes in single precision and only has to be judged, not solved."""
+        """The same in single precision, for what comes in single precision and only has to be
+        judged, not solved.
+        """
         return Solver(*(getattr(self, field.name).astype(np.float32) for field in fields(self)))
 
     def like(self, numbers: NDArray[np.floating[Any]]) -> Solver:
@@ -69,16 +76,21 @@ class Solver:
         """Solve the normal equations of a design with its constraint."""
         signs = np.where(pairs.members, 1.0, -1.0)
         weighted = signs * (pairs.weights / pairs.weights.sum())[:, None]
-        # Under the constraint (Σφ)² is a constant: adding it changes no solution and makes two players solvable too.
+        # Under the constraint (Σφ)² is a constant: adding it changes no solution and makes two
+        # players solvable too.
         factor = cho_factor(weighted.T @ signs + 1.0)
         unconstrained = cho_solve(factor, weighted.T)  # (n_players, n_pairs)
         ones = cho_solve(factor, np.ones(signs.shape[1]))
         share = ones / ones.sum()
         projection = unconstrained - np.outer(share, unconstrained.sum(axis=0))
         leverage = np.einsum("pm,mp->p", signs, projection)
-        return cls(signs, projection, share, leverage, np.einsum("mp,mp->p", projection, projection))
+        return cls(
+            signs, projection, share, leverage, np.einsum("mp,mp->p", projection, projection)
+        )
 
-    def solve(self, differences: NDArray[np.floating[Any]], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    def solve(
+        self, differences: NDArray[np.floating[Any]], total: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Turn values into Shapley values.
 
         Parameters
@@ -92,10 +104,14 @@ class Solver:
         -------
         ndarray of shape (n_players, n_outputs)
         """
-        return self.projection @ differences + np.outer(self.share, total.astype(self.share.dtype, copy=False))
+        return self.projection @ differences + np.outer(
+            self.share, total.astype(self.share.dtype, copy=False)
+        )
 
 
-@dataclass(frozen=True, eq=False)  # compared and hashed by identity: what is made for a plan is kept by it
+@dataclass(
+    frozen=True, eq=False
+)  # compared and hashed by identity: what is made for a plan is kept by it
 class Plan:
     """What is evaluated for a row.
 
@@ -107,7 +123,8 @@ class Plan:
     draws : ndarray of int, shape (n_pairs, n_draws), or None
         Background rows of each pair; None when each pair meets the whole background.
     draw_noise : ndarray of shape (n_pairs,)
-        The variance that the draws leave in a pair's difference, as a multiple of the variance between background rows.
+        The variance that the draws leave in a pair's difference, as a multiple of the variance
+        between background rows.
     """
 
     pairs: Pairs
@@ -123,15 +140,22 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Its memory, with the forms of the solver that are made at first use."""
-        of_solver = self.solver.signs.nbytes * 9 // 2  # signs, projection and its squares, in double and in single
-        return self.pairs.members.nbytes + of_solver + (0 if self.draws is None else self.draws.nbytes)
+        of_solver = (
+            self.solver.signs.nbytes * 9 // 2
+        )  # signs, projection and its squares, in double and in single
+        return (
+            self.pairs.members.nbytes + of_solver + (0 if self.draws is None else self.draws.nbytes)
+        )
 
 
 _plans: Kept[Plan] = Kept()  # a tolerance needs several for a row, the same ones for the next row
 
 
-def make_plan(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
-    """Lay out the evaluations of a game; the same arguments give the same plan, made once and shared.
+def make_plan(
+    background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int
+) -> Plan:
+    """Lay out the evaluations of a game; the same arguments give the same plan, made once and
+    shared.
 
     Parameters
     ----------
@@ -141,7 +165,8 @@ def make_plan(background: Background, n_players: int, coalitions: int, evaluatio
     coalitions : int
         Largest number of different coalitions.
     evaluations : int or None
-        About how many hybrid rows are evaluated, at least two for each coalition; None for the whole background.
+        About how many hybrid rows are evaluated, at least two for each coalition; None for the
+        whole background.
     seed : int
 
     Raises
@@ -153,7 +178,9 @@ def make_plan(background: Background, n_players: int, coalitions: int, evaluatio
     return _plans.get(arguments, lambda: _laid_out(*arguments))
 
 
-def _laid_out(background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int) -> Plan:
+def _laid_out(
+    background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int
+) -> Plan:
     pairs = choose_pairs(n_players, coalitions, seed)
     if evaluations is None or 2 * len(pairs.members) * len(background.rows) <= evaluations:
         return Plan(pairs, Solver.factorise(pairs), None, np.zeros(len(pairs.members)))
@@ -166,24 +193,29 @@ def _laid_out(background: Background, n_players: int, coalitions: int, evaluatio
     )
     draws = _draws(background, len(repeated.members), n_draws, seed)
     is_dealt = np.ptp(background.weights) == 0
-    noise = times * (_dealt_noise(times * n_draws, len(background.rows)) if is_dealt else 1 / (times * n_draws))
+    noise = times * (
+        _dealt_noise(times * n_draws, len(background.rows)) if is_dealt else 1 / (times * n_draws)
+    )
     return Plan(repeated, Solver.factorise(repeated), draws, np.repeat(noise, times))
 
 
 def _times(pairs: Pairs) -> NDArray[np.intp]:
-    """Say how often each pair comes: enumerated ones of more than average weight meet more background rows.
+    """Say how often each pair comes: enumerated ones of more than average weight meet more
+    background rows.
 
-    The noise of the draws is smallest when they follow the weights. Pairs of sampled sizes are not repeated: there
-    another coalition is worth more than another look at the same one.
+    The noise of the draws is smallest when they follow the weights. Pairs of sampled sizes are not
+    repeated: there another coalition is worth more than another look at the same one.
     """
     relative = pairs.weights / pairs.weights.mean()
     return np.where(pairs.unseen == 0, np.ceil(relative), 1).astype(np.intp)
 
 
 def _dealt_noise(counts: NDArray[np.intp], n_rows: int) -> NDArray[np.float64]:
-    """Return the variance of the mean of `counts` cards dealt one after another from shuffled decks of `n_rows`.
+    """Return the variance of the mean of `counts` cards dealt one after another from shuffled decks
+    of `n_rows`.
 
-    Whole decks add nothing; what comes from the end of one deck and the start of the next is drawn without replacement.
+    Whole decks add nothing; what comes from the end of one deck and the start of the next is drawn
+    without replacement.
     """
     start = np.cumsum(counts) - counts
     first = np.minimum(counts, -start % n_rows)
@@ -192,7 +224,9 @@ def _dealt_noise(counts: NDArray[np.intp], n_rows: int) -> NDArray[np.float64]:
 
 
 def _draws(background: Background, n_pairs: int, n_draws: int, seed: int) -> NDArray[np.intp]:
-    """Deal shuffled background rows to the pairs, again and again; rows of unequal weight are drawn by weight."""
+    """Deal shuffled background rows to the pairs, again and again; rows of unequal weight are drawn
+    by weight.
+    """
     rng = np.random.default_rng([seed, n_pairs])
     n_rows, needed = len(background.rows), n_pairs * n_draws
     if np.ptp(background.weights) > 0:

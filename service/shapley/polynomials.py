@@ -1,10 +1,10 @@
 """Kernel machines with a polynomial kernel: exact Shapley values of the margin in closed form.
 
-The margin is f(x) = Σ_s α_s (⟨x, s⟩ + c₀)^d + c. For one support vector and one background row the game is a power of
-an additive game, v(S) = A_S^d with A_S = c₀ + Σ_j q_j + Σ_{j∈S} δ_j: q_j is what feature j adds for the background row,
-q_j + δ_j what it adds for the explained one. Owen's (1972) integral φ_j = ∫₀¹ ∂F/∂t_j dt along the diagonal of the
-multilinear extension F can be read off the moment generating function of A_S when S takes each feature with
-probability t:
+The margin is f(x) = Σ_s α_s (⟨x, s⟩ + c₀)^d + c. For one support vector and one background row the
+game is a power of an additive game, v(S) = A_S^d with A_S = c₀ + Σ_j q_j + Σ_{j∈S} δ_j: q_j is what
+feature j adds for the background row, q_j + δ_j what it adds for the explained one. Owen's (1972)
+integral φ_j = ∫₀¹ ∂F/∂t_j dt along the diagonal of the multilinear extension F can be read off the
+moment generating function of A_S when S takes each feature with probability t:
 
     E e^{zA} = e^{z(c₀ + Σq)} Π_l (1 − t + t e^{zδ_l}),
     ∂/∂t_j E e^{zA} = E e^{zA} · ∂/∂t log(1 − t + t e^{zδ_j}) = E e^{zA} · Σ_r κ_r'(t) (zδ_j)^r / r!
@@ -13,9 +13,9 @@ with the cumulants κ_r(t) of a Bernoulli variable. The coefficient of z^d is
 
     φ_j = Σ_{r=1}^d C(d, r) δ_j^r ∫₀¹ κ_r'(t) m_{d−r}(t) dt,
 
-where the moments m_n(t) = E A^n follow from the cumulants κ_r(t) Σ_l δ_l^r of A. The integrand is a polynomial of
-degree d − 1 in t: Gauss–Legendre quadrature with ⌈d/2⌉ nodes is exact. The cost is linear in background rows, support
-vectors and features.
+where the moments m_n(t) = E A^n follow from the cumulants κ_r(t) Σ_l δ_l^r of A. The integrand is a
+polynomial of degree d − 1 in t: Gauss–Legendre quadrature with ⌈d/2⌉ nodes is exact. The cost is
+linear in background rows, support vectors and features.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class PolynomialKernel:
         return self.grouping.add_up(rows[:, :, None] * self.support.T)
 
     def readout(self, shifted: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Turn scalar products plus the offset, (n, n_support), into margins without intercept, (n, n_margins)."""
+        """Turn scalar products plus the offset, (n, n_support), into margins without intercept, (n,
+        n_margins).
+        """
         return shifted**self.degree @ self.dual.T.astype(shifted.dtype, copy=False)
 
     def margins(self, rows: Floats) -> Floats:
@@ -101,7 +103,9 @@ def polynomial_shapley(kernel: PolynomialKernel, row: Floats, background: Backgr
 
 
 class _ColumnChanges:
-    """Powers of δ where every feature is one column: products, so that all sums are matrix products."""
+    """Powers of δ where every feature is one column: products, so that all sums are matrix
+    products.
+    """
 
     def __init__(self, kernel: PolynomialKernel, difference: Floats) -> None:
         self.of_rows = _powers(difference, kernel.degree)  # each (n_rows, n_features)
@@ -120,7 +124,9 @@ class _FeatureChanges:
     """Powers of δ where features have several columns."""
 
     def __init__(self, kernel: PolynomialKernel, difference: Floats) -> None:
-        self.powers = _powers(kernel.contributions(difference), kernel.degree)  # each (n_rows, n_features, n_support)
+        self.powers = _powers(
+            kernel.contributions(difference), kernel.degree
+        )  # each (n_rows, n_features, n_support)
 
     def summed(self, r: int) -> Floats:
         """Return Σ_l δ_l^r, shape (n_rows, n_support)."""
@@ -149,12 +155,16 @@ def _factors(sums: list[Floats], at_row: Floats) -> list[Floats]:
         of_sum += [kappa(t) * power for kappa, power in zip(cumulants[1:], sums[1:], strict=True)]
         moments = _moments(of_sum[: degree - 1], np.ones_like(sums[0]))
         for r in range(1, degree + 1):
-            factors[r - 1] += weight * comb(degree, r) * cumulants[r - 1].deriv()(t) * moments[degree - r]
+            factors[r - 1] += (
+                weight * comb(degree, r) * cumulants[r - 1].deriv()(t) * moments[degree - r]
+            )
     return factors
 
 
 def _moments(cumulants: list[Floats], one: Floats) -> list[Floats]:
-    """Return the moments m_0, …, m_n of a variable with these cumulants: m_n = Σ_k C(n−1, k−1) κ_k m_{n−k}."""
+    """Return the moments m_0, …, m_n of a variable with these cumulants: m_n = Σ_k C(n−1, k−1) κ_k
+    m_{n−k}.
+    """
     moments = [one]
     for n in range(1, len(cumulants) + 1):
         terms = [comb(n - 1, k - 1) * cumulants[k - 1] * moments[n - k] for k in range(1, n + 1)]
@@ -164,7 +174,9 @@ def _moments(cumulants: list[Floats], one: Floats) -> list[Floats]:
 
 @lru_cache
 def _bernoulli_cumulants(count: int) -> list[Polynomial]:
-    """Return κ_1, …, κ_count as polynomials in the probability t: κ_1 = t, κ_{r+1} = t (1 − t) κ_r'."""
+    """Return κ_1, …, κ_count as polynomials in the probability t: κ_1 = t, κ_{r+1} = t (1 − t)
+    κ_r'.
+    """
     cumulants: list[Any] = [Polynomial([0, 1])]
     while len(cumulants) < count:
         cumulants.append(Polynomial([0, 1, -1]) * cumulants[-1].deriv())

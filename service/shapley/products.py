@@ -1,13 +1,15 @@
-"""Kernel machines with a product kernel: exact Shapley values of the margin, and a fast game for outputs behind a link.
+"""Kernel machines with a product kernel: exact Shapley values of the margin, and a fast game for
+outputs behind a link.
 
-The margin is f(x) = Σ_s α_s Π_j k_j(x_j, s_j) + c (RBF and Laplacian kernels). With p_j = k_j(x_j, s_j) and
-q_j = k_j(b_j, s_j) the Shapley value of the product game Π_{j∈S} p_j Π_{j∉S} q_j is
-φ_j = ∫₀¹ (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) dt, a polynomial of degree M − 1 in t: Gauss–Legendre quadrature with
-⌈M/2⌉ nodes is exact. The multilinear extension behind the integral is Owen's (1972); the same integral with another
-value function is used by "Computing Exact Shapley Values in Polynomial Time for Product-Kernel Methods" (2025).
+The margin is f(x) = Σ_s α_s Π_j k_j(x_j, s_j) + c (RBF and Laplacian kernels). With p_j = k_j(x_j,
+s_j) and q_j = k_j(b_j, s_j) the Shapley value of the product game Π_{j∈S} p_j Π_{j∉S} q_j is φ_j =
+∫₀¹ (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) dt, a polynomial of degree M − 1 in t: Gauss–Legendre
+quadrature with ⌈M/2⌉ nodes is exact. The multilinear extension behind the integral is Owen's
+(1972); the same integral with another value function is used by "Computing Exact Shapley Values in
+Polynomial Time for Product-Kernel Methods" (2025).
 
-Factors are divided by max(p_j, q_j), in the log domain: on unscaled data single factors underflow to 0. Terms too small
-to change the result are left out.
+Factors are divided by max(p_j, q_j), in the log domain: on unscaled data single factors underflow
+to 0. Terms too small to change the result are left out.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
 ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
 SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
-LEAST = -1e4  # a logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none
+LEAST = (
+    -1e4
+)  # a logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none
 TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
 
 
@@ -44,7 +48,8 @@ class ProductKernel:
     Attributes
     ----------
     log_factors : callable
-        Takes rows (n_rows, n_columns), returns log k_j(x_j, s_j), shape (n_rows, n_features, n_support).
+        Takes rows (n_rows, n_columns), returns log k_j(x_j, s_j), shape (n_rows, n_features,
+        n_support).
     dual : ndarray of shape (n_margins, n_support)
     intercept : ndarray of shape (n_margins,)
     """
@@ -56,11 +61,15 @@ class ProductKernel:
     def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins, shape (n_rows, n_margins)."""
         step = max(1, ROWS_AT_ONCE // (rows.shape[1] * self.dual.shape[1]))
-        parts = [self.log_factors(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)]
+        parts = [
+            self.log_factors(rows[i : i + step]).sum(axis=1) for i in range(0, len(rows), step)
+        ]
         return np.exp(np.concatenate(parts)) @ self.dual.T + self.intercept
 
 
-def product_shapley(kernel: ProductKernel, row: NDArray[Any], background: Background) -> NDArray[np.float64]:
+def product_shapley(
+    kernel: ProductKernel, row: NDArray[Any], background: Background
+) -> NDArray[np.float64]:
     """Compute the exact Shapley values of the margins of one row.
 
     Parameters
@@ -89,7 +98,9 @@ def _integrate(
     at_background: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Sum the integral over the (background row, support vector) terms that matter; (n_margins, n_features)."""
+    """Sum the integral over the (background row, support vector) terms that matter; (n_margins,
+    n_features).
+    """
     largest = np.maximum(at_row, at_background)  # (n_rows, n_features, n_support)
     bound = np.exp(largest.sum(axis=1)) * weights[:, None]  # (n_rows, n_support)
     size = np.abs(dual).max(axis=0)
@@ -106,9 +117,11 @@ def _integrate(
 
 
 def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term; (n_features, n_terms).
+    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term; (n_features,
+    n_terms).
 
-    The larger of p_j and q_j is 1, so no factor is 0 inside (0, 1) and the product can be divided by each of them.
+    The larger of p_j and q_j is 1, so no factor is 0 inside (0, 1) and the product can be divided
+    by each of them.
     """
     slope = p - q
     values, factors = np.zeros_like(p), np.empty_like(p)
@@ -121,10 +134,12 @@ def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[n
 
 
 class EnumeratedProducts:
-    """Exact Shapley values of the margins by enumeration, for few features: the background is averaged once.
+    """Exact Shapley values of the margins by enumeration, for few features: the background is
+    averaged once.
 
-    The margin is linear in the kernel, so v(S) needs the background's part of each coalition's kernels only in the
-    mean. Those means are tabulated; a row costs 2^n_features · n_support exponentials, whatever the background's size.
+    The margin is linear in the kernel, so v(S) needs the background's part of each coalition's
+    kernels only in the mean. Those means are tabulated; a row costs 2^n_features · n_support
+    exponentials, whatever the background's size.
 
     Parameters
     ----------
@@ -140,7 +155,9 @@ class EnumeratedProducts:
         self.solver = Solver.factorise(self.pairs)
         self.empty_value = background.mean(kernel.margins)
         sides = (~self.pairs.members).astype(np.float64), self.pairs.members.astype(np.float64)
-        self.means = tuple(self._mean(side, background) for side in sides)  # two of shape (n_pairs, n_support)
+        self.means = tuple(
+            self._mean(side, background) for side in sides
+        )  # two of shape (n_pairs, n_support)
 
     def _mean(self, side: NDArray[np.float64], background: Background) -> NDArray[np.float64]:
         mean = np.zeros((len(side), self.kernel.dual.shape[1]))
@@ -163,8 +180,9 @@ class EnumeratedProducts:
 class ProductGame:
     """The game of a kernel machine behind a link, with its margins as controls.
 
-    The kernel between a hybrid row and a support vector is the product of a part from the row and a part from the
-    background row. The background's part is the same for every explained row, so it is tabulated once.
+    The kernel between a hybrid row and a support vector is the product of a part from the row and a
+    part from the background row. The background's part is the same for every explained row, so it
+    is tabulated once.
 
     Parameters
     ----------
@@ -175,7 +193,9 @@ class ProductGame:
     grouping : Grouping
     """
 
-    def __init__(self, kernel: ProductKernel, link: Link, background: Background, grouping: Grouping) -> None:
+    def __init__(
+        self, kernel: ProductKernel, link: Link, background: Background, grouping: Grouping
+    ) -> None:
         self.kernel = kernel
         self.link = link
         self.background = background
@@ -202,17 +222,29 @@ class ProductGame:
         """Return the output for `row`, shape (n_outputs,)."""
         return self.link(self.kernel.margins(row[None]))[0]
 
-    def differences(self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan) -> tuple[Numbers, Numbers]:
-        """Evaluate the plan's pairs without a call of the model; see :class:`service.shapley.games.Game`."""
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[Numbers, Numbers]:
+        """Evaluate the plan's pairs without a call of the model; see
+        :class:`service.shapley.games.Game`.
+        """
         precision = np.float64 if plan.is_exact else self.precision
         at_row = np.maximum(self.kernel.log_factors(row[None])[0][players], LEAST).astype(precision)
         members = plan.pairs.members
         first, second = (
             self._margins(side.astype(precision), at_row, table)
-            for side, table in zip((members, ~members), self.tables.sides(players, plan, precision), strict=True)
+            for side, table in zip(
+                (members, ~members), self.tables.sides(players, plan, precision), strict=True
+            )
         )  # (n_pairs, n_draws, n_margins)
-        outputs = [self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1) for side in (first, second)]
-        both = self.tables.weighted(outputs[0] - outputs[1], plan), self.tables.weighted(first - second, plan)
+        outputs = [
+            self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1)
+            for side in (first, second)
+        ]
+        both = (
+            self.tables.weighted(outputs[0] - outputs[1], plan),
+            self.tables.weighted(first - second, plan),
+        )
         return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
 
     def _margins(self, side: Numbers, at_row: Numbers, table: Numbers) -> NDArray[np.float64]:

@@ -1,7 +1,8 @@
-"""Tables of what the background contributes to hybrid rows, made once for a plan and shared by all explained rows.
+"""Tables of what the background contributes to hybrid rows, made once for a plan and shared by all
+explained rows.
 
-Where hidden units add up over features, a hybrid row's hidden units are the row's part on S plus the background row's
-part off S. The second depends on the plan alone.
+Where hidden units add up over features, a hybrid row's hidden units are the row's part on S plus
+the background row's part off S. The second depends on the plan alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from service.shapley.plan import Plan, Precision
 
 
 class Sides(NamedTuple):
-    """The background's part of hybrid rows, off S and off its complement, each (n_pairs, n_draws, n_hidden)."""
+    """The background's part of hybrid rows, off S and off its complement, each (n_pairs, n_draws,
+    n_hidden).
+    """
 
     off: NDArray[np.floating[Any]]
     off_complement: NDArray[np.floating[Any]]
@@ -70,14 +73,20 @@ class SideTables:
         return self._kept.get(key, lambda: self._make(players, plan, precision))
 
     def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-        """Average over the whole background where a plan draws none of it: (n_pairs, n_draws or 1, n_outputs)."""
+        """Average over the whole background where a plan draws none of it: (n_pairs, n_draws or 1,
+        n_outputs).
+        """
         if plan.draws is not None:
             return differences
         return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]
 
     def _make(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
         n_pairs, n_background = len(plan.pairs.members), len(self.background.rows)
-        draws = np.broadcast_to(np.arange(n_background), (n_pairs, n_background)) if plan.draws is None else plan.draws
+        draws = (
+            np.broadcast_to(np.arange(n_background), (n_pairs, n_background))
+            if plan.draws is None
+            else plan.draws
+        )
         off = np.ones((2, n_pairs, self._n_features))
         off[0][:, players], off[1][:, players] = ~plan.pairs.members, plan.pairs.members
         n_hidden = self.contributions(self.background.rows[:1]).shape[2]

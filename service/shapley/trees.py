@@ -1,17 +1,20 @@
 """Interventional TreeSHAP in double precision: the exact Shapley values of a sum of decision trees.
 
-A leaf is reached when every feature on its path satisfies all its splits there. For a row x and a background row b let
-V be the path's features that x breaks and U those that b breaks. If a feature is broken by both, no hybrid row reaches
-the leaf; otherwise a feature of U has the Shapley value (|U|−1)! |V|! / (|U|+|V|)! and one of V has
-−|U|! (|V|−1)! / (|U|+|V|)!. So all that a leaf asks of a row is its *pattern*: one bit for each feature of the path.
+A leaf is reached when every feature on its path satisfies all its splits there. For a row x and a
+background row b let V be the path's features that x breaks and U those that b breaks. If a feature
+is broken by both, no hybrid row reaches the leaf; otherwise a feature of U has the Shapley value
+(|U|−1)! |V|! / (|U|+|V|)! and one of V has −|U|! (|V|−1)! / (|U|+|V|)!. So all that a leaf asks of
+a row is its *pattern*: one bit for each feature of the path.
 
-Background rows of the same pattern are alike to a leaf and merged when the game is built. A leaf with few features
-(nearly all leaves of boosted trees) goes further, and tabulates its answer to each of the 2^k patterns of a row: the
-cost of a row is then one look into a table for each feature of each leaf, however large the background is.
+Background rows of the same pattern are alike to a leaf and merged when the game is built. A leaf
+with few features (nearly all leaves of boosted trees) goes further, and tabulates its answer to
+each of the 2^k patterns of a row: the cost of a row is then one look into a table for each feature
+of each leaf, however large the background is.
 
-Source of the game: Lundberg et al., "From local explanations to global understanding with explainable AI for trees"
-(2020), algorithm 3. shap 0.51 computes it with thresholds and leaf values rounded to float32: a row whose value lies
-close to a threshold can go the wrong way (seen: 0.77 on a margin of 7), which is why the evaluation is our own.
+Source of the game: Lundberg et al., "From local explanations to global understanding with
+explainable AI for trees" (2020), algorithm 3. shap 0.51 computes it with thresholds and leaf values
+rounded to float32: a row whose value lies close to a threshold can go the wrong way (seen: 0.77 on
+a margin of 7), which is why the evaluation is our own.
 """
 
 from __future__ import annotations
@@ -50,8 +53,9 @@ class Tree:
     threshold : ndarray of shape (n_nodes,)
     value : ndarray of shape (n_nodes, n_outputs)
     categories : ndarray of bool, shape (n_nodes, n_codes), or None
-        At a node that splits by category, where the threshold is NaN, the codes 0, 1, … that go left; every other
-        value is as if missing. All False at other nodes; None when there is no such node.
+        At a node that splits by category, where the threshold is NaN, the codes 0, 1, … that go
+        left; every other value is as if missing. All False at other nodes; None when there is no
+        such node.
     """
 
     left: NDArray[np.int_]
@@ -142,7 +146,12 @@ class Forest:
             goes_left=np.hstack([codes, missing_left])[categorical],
             n_trees=len(trees),
             levels=[
-                Level(layer.leaves, layer.inner, slice(end - len(layer.inner), end), layer.bits[:, None].astype(dtype))
+                Level(
+                    layer.leaves,
+                    layer.inner,
+                    slice(end - len(layer.inner), end),
+                    layer.bits[:, None].astype(dtype),
+                )
                 for layer, end in zip(layers, ends.tolist(), strict=True)
             ],
             features=np.concatenate([_widened(layer.path[layer.leaves], most) for layer in layers]),
@@ -150,7 +159,9 @@ class Forest:
         )
 
     def patterns(self, rows: NDArray[np.floating]) -> NDArray[Any]:
-        """Return the features that rows break on the way to each leaf, as bits; shape (n_leaves, n_rows)."""
+        """Return the features that rows break on the way to each leaf, as bits; shape (n_leaves,
+        n_rows).
+        """
         goes_left = self._goes_left(np.ascontiguousarray(rows.T))
         here = np.zeros((self.n_trees, len(rows)), dtype=self.pattern_dtype)
         at_leaves = []
@@ -178,18 +189,24 @@ class Forest:
 
     @cached_property
     def n_slots(self) -> NDArray[np.int_]:
-        """The number of features that each leaf's path tests, the bits of its patterns; shape (n_leaves,)."""
+        """The number of features that each leaf's path tests, the bits of its patterns; shape
+        (n_leaves,).
+        """
         return (self.features >= 0).sum(axis=1)
 
     @cached_property
     def is_tabulated(self) -> NDArray[np.bool_]:
-        """Tell which leaves have few enough features for a table, shape (n_leaves,): the smallest, as many as fit."""
+        """Tell which leaves have few enough features for a table, shape (n_leaves,): the smallest,
+        as many as fit.
+        """
         of_size = np.bincount(self.n_slots) * 2.0 ** np.arange(self.n_slots.max() + 1)
         return self.n_slots < np.searchsorted(np.cumsum(of_size), MAX_TABLE, side="right")
 
 
 class _Layer(NamedTuple):
-    """A level in the making: its nodes, and the features on the path to each of them, bit by bit."""
+    """A level in the making: its nodes, and the features on the path to each of them, bit by
+    bit.
+    """
 
     nodes: NDArray[np.intp]
     leaves: NDArray[np.intp]
@@ -224,14 +241,20 @@ def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterato
         feature = grouping.owner[every.feature[nodes[inner]]]
         below, slot = _extended(path[inner], feature)
         if below.shape[1] > MAX_PATH_FEATURES:
-            raise ValueError(f"Trees: expected at most {MAX_PATH_FEATURES} features on a path, got {below.shape[1]}.")
+            raise ValueError(
+                f"Trees: expected at most {MAX_PATH_FEATURES} features on a path, got {below.shape[1]}."
+            )
         yield _Layer(nodes, leaves, inner, 1 << slot, path)
         nodes = np.concatenate([every.left[nodes[inner]], every.right[nodes[inner]]])
         path = np.concatenate([below, below])
 
 
-def _extended(path: NDArray[np.int_], feature: NDArray[np.intp]) -> tuple[NDArray[np.int_], NDArray[np.intp]]:
-    """Add a feature to each path where it is not on it; return the paths and the feature's place on each."""
+def _extended(
+    path: NDArray[np.int_], feature: NDArray[np.intp]
+) -> tuple[NDArray[np.int_], NDArray[np.intp]]:
+    """Add a feature to each path where it is not on it; return the paths and the feature's place on
+    each.
+    """
     path = _widened(path, path.shape[1] + 1)  # so that there is a free place
     slot = ((path == feature[:, None]) | (path < 0)).argmax(axis=1)
     path[np.arange(len(path)), slot] = feature
@@ -243,7 +266,9 @@ def _widened(path: NDArray[np.int_], width: int) -> NDArray[np.int_]:
 
 
 class Gains(NamedTuple):
-    """What each feature of each leaf takes from the leaf being reached; three arrays of one length."""
+    """What each feature of each leaf takes from the leaf being reached; three arrays of one
+    length.
+    """
 
     leaf: NDArray[np.intp]
     feature: NDArray[np.int_]
@@ -288,9 +313,13 @@ class TreeGame:
             counts.add(of_part[small], weights[part])
             patterns.append(of_part[large])
         self.empty_value = offset + reach @ forest.value
-        self.leaves: list[TabulatedLeaves | MergedLeaves] = [TabulatedLeaves.of(forest, small, counts)]
+        self.leaves: list[TabulatedLeaves | MergedLeaves] = [
+            TabulatedLeaves.of(forest, small, counts)
+        ]
         if len(large):
-            self.leaves.append(MergedLeaves.of(forest, large, np.concatenate(patterns, axis=1), weights))
+            self.leaves.append(
+                MergedLeaves.of(forest, large, np.concatenate(patterns, axis=1), weights)
+            )
 
     def full_value(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the sum of the trees for one row, shape (n_outputs,)."""
@@ -319,13 +348,18 @@ class TreeGame:
 
 
 def affordable_rows(forest: Forest) -> int:
-    """Return how many background rows a game on these trees takes without more patterns than it can hold."""
+    """Return how many background rows a game on these trees takes without more patterns than it can
+    hold.
+    """
     most = 2.0 ** forest.n_slots[~forest.is_tabulated]
-    return bisect_right(range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum()))
+    return bisect_right(
+        range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum())
+    )
 
 
 class _Counts:
-    """The weight of the background rows of every pattern of every leaf of a few; a leaf's patterns follow each other.
+    """The weight of the background rows of every pattern of every leaf of a few; a leaf's patterns
+    follow each other.
 
     Parameters
     ----------
@@ -340,23 +374,27 @@ class _Counts:
     def add(self, patterns: NDArray[Any], weights: NDArray[np.float64]) -> None:
         """Count some rows; patterns have shape (n_leaves, n_rows)."""
         place = (self.first[:, None] + patterns).ravel()
-        self.weight += np.bincount(place, np.tile(weights, len(patterns)), minlength=len(self.weight))
+        self.weight += np.bincount(
+            place, np.tile(weights, len(patterns)), minlength=len(self.weight)
+        )
 
 
 @dataclass(frozen=True)
 class TabulatedLeaves:
     """Leaves whose answer to every pattern of a row is tabulated.
 
-    A leaf's game has a potential P, of which every feature takes P(all) − P(all others), as in Hart and Mas-Colell,
-    "Potential, value, and consistency" (1989). Without a feature, the game is that of a row that breaks it and of
-    background rows that keep it. So two numbers for each pattern of a row say what each of the features takes.
+    A leaf's game has a potential P, of which every feature takes P(all) − P(all others), as in Hart
+    and Mas-Colell, "Potential, value, and consistency" (1989). Without a feature, the game is that
+    of a row that breaks it and of background rows that keep it. So two numbers for each pattern of
+    a row say what each of the features takes.
 
     Attributes
     ----------
     leaf, first : ndarray of int, shape (n_leaves,)
         The leaves, and where the patterns of each begin.
     whole, without : ndarray of shape (n_patterns,)
-        The potential of all features for a row of this pattern, and that of all but one feature of the pattern.
+        The potential of all features for a row of this pattern, and that of all but one feature of
+        the pattern.
     of_leaf, bit, feature : ndarray of int, shape (n_pairs,)
         The features of the leaves: the leaf's position among those here, its bit, and the feature.
     """
@@ -377,22 +415,38 @@ class TabulatedLeaves:
             first = counts.first[counts.n_slots == n_slots]
             step = max(1, TABLE_CHUNK >> n_slots)
             for start in range(0, len(first), step):
-                places = first[start : start + step] + np.arange(1 << n_slots)[:, None]  # (2 ** n_slots, n_leaves)
+                places = (
+                    first[start : start + step] + np.arange(1 << n_slots)[:, None]
+                )  # (2 ** n_slots, n_leaves)
                 whole[places], without[places] = _potentials(counts.weight[places], n_slots)
         of_leaf, slot = np.nonzero(forest.features[leaf] >= 0)
-        return cls(leaf, counts.first, whole, without, of_leaf, 1 << slot, forest.features[leaf[of_leaf], slot])
+        return cls(
+            leaf,
+            counts.first,
+            whole,
+            without,
+            of_leaf,
+            1 << slot,
+            forest.features[leaf[of_leaf], slot],
+        )
 
     def gains(self, patterns: NDArray[Any]) -> Gains:
-        """Return what the features take, for the patterns of one row at all leaves of the forest."""
+        """Return what the features take, for the patterns of one row at all leaves of the
+        forest.
+        """
         pattern = self.first + patterns[self.leaf]
         whole = self.whole[pattern]
-        pairs = np.flatnonzero((whole > 0)[self.of_leaf])  # of the leaves that some hybrid row reaches
+        pairs = np.flatnonzero(
+            (whole > 0)[self.of_leaf]
+        )  # of the leaves that some hybrid row reaches
         of_leaf = self.of_leaf[pairs]
         broken = self.first[of_leaf] + (patterns[self.leaf[of_leaf]] | self.bit[pairs])
         return Gains(self.leaf[of_leaf], self.feature[pairs], whole[of_leaf] - self.without[broken])
 
 
-def _potentials(weight: NDArray[np.float64], n_slots: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _potentials(
+    weight: NDArray[np.float64], n_slots: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the potentials of :class:`TabulatedLeaves`.
 
     Parameters
@@ -409,7 +463,8 @@ def _potentials(weight: NDArray[np.float64], n_slots: int) -> tuple[NDArray[np.f
     size = np.bitwise_count(np.arange(len(weight)))
     whole, without = np.zeros((2, *weight.shape))
     for n_broken in range(n_slots + 1):
-        # The weight of the rows that break so many features, and none of those that the explained row breaks.
+        # The weight of the rows that break so many features, and none of those that the explained
+        # row breaks.
         sums = np.where((size == n_broken)[:, None], weight, 0.0)
         for bit in range(n_slots):
             halves = sums.reshape(-1, 2, weight.shape[1] << bit)
@@ -422,10 +477,12 @@ def _potentials(weight: NDArray[np.float64], n_slots: int) -> tuple[NDArray[np.f
 
 @lru_cache
 def _potential_weights(n_slots: int) -> NDArray[np.float64]:
-    """Tabulate the potential of a leaf by how many features the background row breaks, and how many the row does.
+    """Tabulate the potential of a leaf by how many features the background row breaks, and how many
+    the row does.
 
-    It is (u−1)! v! / (u+v)!, the Shapley value of each of the u. For u = 0 that of the v is −1/v, so the potential is
-    −(1 + 1/2 + … + 1/v), plus a constant that makes it positive: nothing else is 0 but what no hybrid row reaches.
+    It is (u−1)! v! / (u+v)!, the Shapley value of each of the u. For u = 0 that of the v is −1/v,
+    so the potential is −(1 + 1/2 + … + 1/v), plus a constant that makes it positive: nothing else
+    is 0 but what no hybrid row reaches.
     """
     weights = _shapley_weights(n_slots).copy()
     harmonic = np.cumsum([0.0, *(1 / np.arange(1, n_slots + 1))])
@@ -457,24 +514,38 @@ class MergedLeaves:
 
     @classmethod
     def of(
-        cls, forest: Forest, leaf: NDArray[np.intp], patterns: NDArray[Any], weights: NDArray[np.float64]
+        cls,
+        forest: Forest,
+        leaf: NDArray[np.intp],
+        patterns: NDArray[Any],
+        weights: NDArray[np.float64],
     ) -> MergedLeaves:
         """Merge the background rows' patterns, (n_leaves, n_rows), leaf by leaf."""
         step = max(1, AT_ONCE // patterns.shape[1])
-        parts = [_merged(patterns[start : start + step], weights) for start in range(0, len(leaf), step)]
+        parts = [
+            _merged(patterns[start : start + step], weights) for start in range(0, len(leaf), step)
+        ]
         n_patterns, pattern, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
         of_leaf = np.repeat(np.arange(len(leaf), dtype=np.int32), n_patterns)
         return cls(leaf, forest.features[leaf], n_patterns, of_leaf, pattern, weight)
 
     def gains(self, patterns: NDArray[Any]) -> Gains:
-        """Return what the features take, for the patterns of one row at all leaves of the forest."""
+        """Return what the features take, for the patterns of one row at all leaves of the
+        forest.
+        """
         by_row = patterns[self.leaf]
         possible = np.flatnonzero((np.repeat(by_row, self.n_patterns) & self.pattern) == 0)
-        of_leaf, by_background, weight = self.of_leaf[possible], self.pattern[possible], self.weight[possible]
+        of_leaf, by_background, weight = (
+            self.of_leaf[possible],
+            self.pattern[possible],
+            self.weight[possible],
+        )
         u, v = np.bitwise_count(by_background), np.bitwise_count(by_row)[of_leaf]
         most = self.features.shape[1]
         gain, loss = weight * _shapley_weights(most)[u, v], weight * _shapley_weights(most)[v, u]
-        lost = np.bincount(of_leaf, loss, minlength=len(by_row))  # by each feature that the row breaks
+        lost = np.bincount(
+            of_leaf, loss, minlength=len(by_row)
+        )  # by each feature that the row breaks
         taken = np.empty((most, len(by_row)))
         for bit in range(most):
             pairs = np.flatnonzero((by_background & (1 << bit)) != 0)
@@ -487,7 +558,9 @@ class MergedLeaves:
 def _merged(
     patterns: NDArray[Any], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[Any], NDArray[np.float64]]:
-    """Return how many different patterns each of some leaves has, (n_leaves,), the patterns and their weights."""
+    """Return how many different patterns each of some leaves has, (n_leaves,), the patterns and
+    their weights.
+    """
     order = np.argsort(patterns, axis=1, kind="stable")
     patterns = np.take_along_axis(patterns, order, axis=1)
     is_new = np.ones(patterns.shape, dtype=bool)

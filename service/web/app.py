@@ -1,4 +1,6 @@
-"""The wiring of the web service: settings in, a Flask application out. Next: `service.web.scoring`."""
+"""The wiring of the web service: settings in, a Flask application out. Next:
+`service.web.scoring`.
+"""
 
 import traceback
 
@@ -34,7 +36,8 @@ def create_app(settings: Settings) -> Flask:
     Raises
     ------
     EntryScriptError
-        When the script cannot be loaded or its ``init()`` fails: a service without it would be of no use.
+        When the script cannot be loaded or its ``init()`` fails: a service without it would be of
+        no use.
     SettingsError
         When the file with the keys cannot be used.
     """
@@ -55,7 +58,9 @@ def create_app(settings: Settings) -> Flask:
 
 
 def from_environment() -> Flask:
-    """Make the application that gunicorn serves, or end the process with one sentence on what is wrong."""
+    """Make the application that gunicorn serves, or end the process with one sentence on what is
+    wrong.
+    """
     try:
         return create_app(Settings.from_environment())
     except WebError as error:
@@ -64,6 +69,7 @@ def from_environment() -> Flask:
 
 
 def _show_cause(error: WebError) -> None:
-    # Errors of service.scoring say what is wrong and what to do; any other is a fault in the script: show where.
+    # Errors of service.scoring say what is wrong and what to do; any other is a fault in the
+    # script: show where.
     if error.__cause__ is not None and not isinstance(error.__cause__, ScoringError):
         traceback.print_exception(error.__cause__)

@@ -1,7 +1,8 @@
 """An even share of connections for every worker.
 
-All workers wait for the same port, and whichever is quickest takes a new connection; kept alive, it stays there.
-Without a balance one worker can end up with nearly all of them, whose requests wait for each other beside an idle one.
+All workers wait for the same port, and whichever is quickest takes a new connection; kept alive, it
+stays there. Without a balance one worker can end up with nearly all of them, whose requests wait
+for each other beside an idle one.
 """
 
 import mmap
@@ -23,7 +24,9 @@ class SharedCounts:
         self._counts[worker % MOST_WORKERS] = count
 
     def fewest(self) -> int:
-        """Return the smallest number of connections that a worker has; 0 when there is no worker."""
+        """Return the smallest number of connections that a worker has; 0 when there is no
+        worker.
+        """
         return min((count for count in self._counts if count != NOBODY), default=0)
 
 

@@ -33,9 +33,13 @@ def read_text(request: Request, seconds: float) -> str:
     """
     body = _received(request, seconds)
     try:
-        text = body.decode("utf-8-sig")  # with or without the byte order mark that Windows tools put first
+        text = body.decode(
+            "utf-8-sig"
+        )  # with or without the byte order mark that Windows tools put first
     except UnicodeDecodeError as error:
-        raise BodyError(f"Body: expected JSON encoded as UTF-8, but byte {error.start} is not UTF-8.") from error
+        raise BodyError(
+            f"Body: expected JSON encoded as UTF-8, but byte {error.start} is not UTF-8."
+        ) from error
     if not text.strip():
         raise BodyError("Body: expected JSON with one or more rows, got an empty body.")
     return text
@@ -59,12 +63,16 @@ def _received(request: Request, seconds: float) -> bytes:
 def _all_bytes(request: Request) -> bytes:
     declared = request.content_length
     try:
-        # `curl -d` declares a form: take the bytes before Werkzeug parses them away. The Content-Type is advice only.
+        # `curl -d` declares a form: take the bytes before Werkzeug parses them away. The
+        # Content-Type is advice only.
         body = request.get_data(cache=False, parse_form_data=False)
-        # A chunked body declares no length: Werkzeug reads it up to the cap and drops the rest without a word.
+        # A chunked body declares no length: Werkzeug reads it up to the cap and drops the rest
+        # without a word.
         is_longer = declared is None and bool(request.environ["wsgi.input"].read(1))
     except (OSError, ParseException) as error:  # of the socket, and of gunicorn's reader of chunks
-        raise BodyError("Body: it broke off before its end, or a chunk of it is malformed.") from error
+        raise BodyError(
+            "Body: it broke off before its end, or a chunk of it is malformed."
+        ) from error
     if is_longer:
         raise RequestEntityTooLarge
     if declared is not None and len(body) < declared:
@@ -89,13 +97,14 @@ def json_object(text: str) -> Mapping[str, Any]:
 def rows_of_csv(text: str, schema: Schema) -> str:
     """Turn CSV into JSON rows.
 
-    The first line may hold the column names, in any order; without it the columns are in the model's order. An empty
-    cell is a missing value.
+    The first line may hold the column names, in any order; without it the columns are in the
+    model's order. An empty cell is a missing value.
 
     Raises
     ------
     PayloadError
-        When a line has another number of cells than there are columns, or a cell does not fit its column.
+        When a line has another number of cells than there are columns, or a cell does not fit its
+        column.
     """
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
@@ -105,7 +114,9 @@ def rows_of_csv(text: str, schema: Schema) -> str:
     has_header = bool(lines) and set(lines[0]) == set(by_name)
     names = lines.pop(0) if has_header else schema.names
     columns = [by_name[name] for name in names]
-    return json.dumps({"columns": names, "data": [_cells(line, columns, row) for row, line in enumerate(lines)]})
+    return json.dumps(
+        {"columns": names, "data": [_cells(line, columns, row) for row, line in enumerate(lines)]}
+    )
 
 
 def _cells(line: Sequence[str], columns: Sequence[Column], row: int) -> list[Any]:
@@ -117,23 +128,33 @@ def _cells(line: Sequence[str], columns: Sequence[Column], row: int) -> list[Any
 def rows_of_tensors(tensors: Any, schema: Schema | None) -> str:
     """Turn the ``inputs`` of an Open Inference Protocol request into JSON rows.
 
-    Either one tensor of shape (n_rows, n_features), in the model's order, or one for each column, by name, of shape
-    (n_rows,) or (n_rows, 1).
+    Either one tensor of shape (n_rows, n_features), in the model's order, or one for each column,
+    by name, of shape (n_rows,) or (n_rows, 1).
 
     Raises
     ------
     BodyError
         When they are neither.
     """
-    if not isinstance(tensors, list) or not tensors or not all(isinstance(one, dict) for one in tensors):
-        raise BodyError("Body: expected a list of tensors under 'inputs', each with name, shape, datatype and data.")
+    if (
+        not isinstance(tensors, list)
+        or not tensors
+        or not all(isinstance(one, dict) for one in tensors)
+    ):
+        raise BodyError(
+            "Body: expected a list of tensors under 'inputs', each with name, shape, datatype and data."
+        )
     values = [_values(one) for one in tensors]
     shapes = [one["shape"] for one in tensors]
     if len(tensors) == 1 and len(shapes[0]) == 2 and not _is_column(tensors[0], schema):
         width = shapes[0][1]
-        return json.dumps([values[0][start : start + width] for start in range(0, len(values[0]), max(1, width))])
+        return json.dumps(
+            [values[0][start : start + width] for start in range(0, len(values[0]), max(1, width))]
+        )
     if any(len(shape) == 2 and shape[1] != 1 for shape in shapes):
-        raise BodyError("Body: expected one tensor of shape [rows, columns], or one of shape [rows] for each column.")
+        raise BodyError(
+            "Body: expected one tensor of shape [rows, columns], or one of shape [rows] for each column."
+        )
     names = [one["name"] for one in tensors]
     if len({len(column) for column in values}) > 1:
         raise BodyError("Body: expected tensors of the same number of rows.")
@@ -154,17 +175,25 @@ def _values(tensor: Mapping[str, Any]) -> list[Any]:
         )
     flat = _flat(data)
     if len(flat) != math.prod(shape):
-        raise BodyError(f"Tensor {shown(name)}: expected as many values as its shape has places, got {len(flat)}.")
+        raise BodyError(
+            f"Tensor {shown(name)}: expected as many values as its shape has places, got {len(flat)}."
+        )
     nested = next((value for value in flat if isinstance(value, list | dict)), None)
     if nested is not None:
-        raise BodyError(f"Tensor {shown(name)}: expected plain values under 'data', got {shown(nested)}.")
+        raise BodyError(
+            f"Tensor {shown(name)}: expected plain values under 'data', got {shown(nested)}."
+        )
     if tensor.get("datatype") == "BOOL":
         return [bool(value) if value in (0, 1) else value for value in flat]
     return flat
 
 
 def _is_shape(shape: Any) -> TypeGuard[list[int]]:
-    return isinstance(shape, list) and len(shape) in (1, 2) and all(type(size) is int and size >= 0 for size in shape)
+    return (
+        isinstance(shape, list)
+        and len(shape) in (1, 2)
+        and all(type(size) is int and size >= 0 for size in shape)
+    )
 
 
 def _flat(data: list[Any]) -> list[Any]:

@@ -1,9 +1,10 @@
 """Going away without losing a request.
 
-SIGTERM turns readiness to 503 in every worker; a load balancer then sends new requests elsewhere. For some seconds the
-service goes on answering whatever still comes, each answer with ``Connection: close``. Then gunicorn stops: what is in
-flight is finished, and the process ends with 0. A second SIGTERM cuts the waiting short. What cannot be finished by
-then is refused just before, so that no client is left without an answer.
+SIGTERM turns readiness to 503 in every worker; a load balancer then sends new requests elsewhere.
+For some seconds the service goes on answering whatever still comes, each answer with ``Connection:
+close``. Then gunicorn stops: what is in flight is finished, and the process ends with 0. A second
+SIGTERM cuts the waiting short. What cannot be finished by then is refused just before, so that no
+client is left without an answer.
 """
 
 import math
@@ -30,7 +31,9 @@ class SharedFlag:
 
 
 class SharedTime:
-    """A time of the monotonic clock that all processes forked from this one see; at first it never comes."""
+    """A time of the monotonic clock that all processes forked from this one see; at first it never
+    comes.
+    """
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _TIME.size)

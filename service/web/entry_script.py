@@ -1,9 +1,9 @@
 """The host of the user's entry script: a Python file with ``init()`` and ``run(raw_data)``.
 
-The contract is that of Azure ML's inference server: ``init()`` is called once, before the service is ready; ``run``
-gets the body of each request as text, from several threads at once, and returns something that JSON can express.
-Beyond it, ``init`` may return a ScoringModel, which describes the rows to other routes, and ``run`` may take a second
-argument, what the request asks for.
+The contract is that of Azure ML's inference server: ``init()`` is called once, before the service
+is ready; ``run`` gets the body of each request as text, from several threads at once, and returns
+something that JSON can express. Beyond it, ``init`` may return a ScoringModel, which describes the
+rows to other routes, and ``run`` may take a second argument, what the request asks for.
 
 Whatever fails at start-up is one sentence that names the file. What ``run`` raises passes through:
 `service.web.refusals` decides what a client hears of it.
@@ -77,13 +77,19 @@ class EntryScript:
         except Exception:
             raise
         except BaseException as error:
-            # sys.exit(), or a panic of a library in Rust, must not take the worker's other requests with it.
-            did = f"called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"failed with {error!r}"
+            # sys.exit(), or a panic of a library in Rust, must not take the worker's other requests
+            # with it.
+            did = (
+                f"called sys.exit({error.code!r})"
+                if isinstance(error, SystemExit)
+                else f"failed with {error!r}"
+            )
             raise EntryScriptError(f"entry script {self.path}: run() {did}") from error
 
 
 def _load(path: Path) -> ModuleType:
-    # A name of its own, registered before the file runs: dataclasses and pickle look their module up in sys.modules.
+    # A name of its own, registered before the file runs: dataclasses and pickle look their module
+    # up in sys.modules.
     name = f"entry_script_{next(_numbers)}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
@@ -108,7 +114,9 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if callable(function):
         return function
-    found = "nothing of that name" if function is None else f"a value of type {type(function).__name__}"
+    found = (
+        "nothing of that name" if function is None else f"a value of type {type(function).__name__}"
+    )
     raise EntryScriptError(
         f"entry script {path}: expected a function {name}(), found {found}; define init() and run(raw_data) in it"
     )

@@ -15,7 +15,8 @@
         ├── DeadlineError  its answer would come too late
         └── StoppingError  its answer would come after the end of this process
 
-The first two end the start of the process. The table in `service.web.refusals` gives the statuses of the others.
+The first two end the start of the process. The table in `service.web.refusals` gives the statuses
+of the others.
 """
 
 

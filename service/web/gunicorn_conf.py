@@ -1,7 +1,8 @@
-"""How gunicorn runs the service: ``python -m service serve``, or ``gunicorn -c python:service.web.gunicorn_conf``.
+"""How gunicorn runs the service: ``python -m service serve``, or ``gunicorn -c
+python:service.web.gunicorn_conf``.
 
-Gunicorn reads the module's variables and functions by name; its documentation explains each. Options on its command
-line come after and win.
+Gunicorn reads the module's variables and functions by name; its documentation explains each.
+Options on its command line come after and win.
 """
 
 import atexit
@@ -27,11 +28,16 @@ try:
 except SettingsError as error:
     raise SystemExit(str(error)) from None
 
-MEMORY, ROOM = "/dev/shm", 16 * 2**20  # the workers' numbers are mapped into memory: without room they would crash
+MEMORY, ROOM = (
+    "/dev/shm",
+    16 * 2**20,
+)  # the workers' numbers are mapped into memory: without room they would crash
 
 
 def _folder_in_memory() -> str | None:
-    """Return a folder in memory with room: a slow or full disk must not stop the workers. None where there is none."""
+    """Return a folder in memory with room: a slow or full disk must not stop the workers. None
+    where there is none.
+    """
     return MEMORY if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM else None
 
 
@@ -39,7 +45,9 @@ try:
     _memory = _folder_in_memory()
     _metrics_folder = tempfile.mkdtemp(prefix="scoring-metrics-", dir=_memory)
 except OSError as error:
-    raise SystemExit(f"expected room for small files in {MEMORY} or the folder TMPDIR, but {error}") from None
+    raise SystemExit(
+        f"expected room for small files in {MEMORY} or the folder TMPDIR, but {error}"
+    ) from None
 
 
 def _remove_metrics_folder(owner: int) -> None:
@@ -55,7 +63,8 @@ def _end_at_once(*_: Any) -> None:
     os._exit(0)
 
 
-# While models are loaded nothing is in flight; and process 1 of a container hears no signal without a handler for it.
+# While models are loaded nothing is in flight; and process 1 of a container hears no signal without
+# a handler for it.
 signal.signal(signal.SIGTERM, _end_at_once)
 
 # Read by libraries when they are imported, which is after this module.
@@ -71,24 +80,28 @@ workers = _settings.n_workers
 certfile = None if _settings.tls_cert_file is None else str(_settings.tls_cert_file)
 keyfile = None if _settings.tls_key_file is None else str(_settings.tls_key_file)
 
-# Headers of proxies change nothing here. Believed, as those from 127.0.0.1 are by default, SCRIPT_NAME makes a 500.
+# Headers of proxies change nothing here. Believed, as those from 127.0.0.1 are by default,
+# SCRIPT_NAME makes a 500.
 forwarded_allow_ips = ""
 
 # Threads, so that the health routes answer while rows are explained.
 worker_class = "service.web.worker.ScoringWorker"
 threads = _settings.threads
 
-# The parent loads the models and the workers share that memory. It must never predict: the OpenMP threads that a
-# prediction starts do not survive the fork, and the workers would wait for them for ever.
+# The parent loads the models and the workers share that memory. It must never predict: the OpenMP
+# threads that a prediction starts do not survive the fork, and the workers would wait for them for
+# ever.
 preload_app = True
 
-# Longer than the idle time-out of the usual load balancers (60 s), so that it is never gunicorn which hangs up first.
+# Longer than the idle time-out of the usual load balancers (60 s), so that it is never gunicorn
+# which hangs up first.
 keepalive = 75
 
 # After the drain; both together stay below the 30 s that container hosts wait before SIGKILL.
 graceful_timeout = max(1, int(29 - _settings.drain))
 
-# A worker that shows no sign of life is killed; a model that holds the interpreter may be silent for a deadline.
+# A worker that shows no sign of life is killed; a model that holds the interpreter may be silent
+# for a deadline.
 timeout = int(_settings.deadline) + 30
 
 # Workers prove that they live by touching a file.
@@ -105,7 +118,8 @@ logging.captureWarnings(True)  # into lines of that log
 def when_ready(server: Any) -> None:
     """Let SIGTERM begin with a drain, and the workers share what is loaded."""
     drain_on_sigterm(_settings.drain, graceful_timeout)
-    # The collector writes into every object that it looks at, which would copy their pages into each worker.
+    # The collector writes into every object that it looks at, which would copy their pages into
+    # each worker.
     gc.collect()
     gc.freeze()
 
@@ -114,12 +128,17 @@ _boot_has_failed = SharedFlag()
 
 
 def post_worker_init(worker: Any) -> None:
-    """Score the recorded example before the worker accepts anything: ready means that it has worked."""
-    connections.tell(worker.age, 0)  # already now: those who come while it starts are left to it for a moment
+    """Score the recorded example before the worker accepts anything: ready means that it has
+    worked.
+    """
+    connections.tell(
+        worker.age, 0
+    )  # already now: those who come while it starts are left to it for a moment
     try:
         worker.wsgi.extensions["warm_up"]()
     except WebError as error:
-        # Gunicorn gives up when one worker ends so, and does not try for ever. It can bear only one of them.
+        # Gunicorn gives up when one worker ends so, and does not try for ever. It can bear only one
+        # of them.
         while _boot_has_failed and worker.alive and worker.is_parent_alive():
             time.sleep(0.1)
         if _boot_has_failed:

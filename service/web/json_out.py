@@ -1,8 +1,9 @@
 """Strict JSON out of whatever an entry script returns.
 
-NumPy and pandas objects become lists, numbers and records; NaN and the infinities become null, which is all that JSON
-has for them. A ``str`` is a JSON string like any other value, so a script that returns ``json.dumps(...)`` is answered
-with a string holding JSON, as Azure ML's inference server does: return the object itself instead.
+NumPy and pandas objects become lists, numbers and records; NaN and the infinities become null,
+which is all that JSON has for them. A ``str`` is a JSON string like any other value, so a script
+that returns ``json.dumps(...)`` is answered with a string holding JSON, as Azure ML's inference
+server does: return the object itself instead.
 """
 
 import datetime
@@ -42,7 +43,8 @@ def strict_json(value: Any) -> str:
         The JSON text, ASCII only, without NaN or Infinity tokens.
     """
     try:
-        # An answer is thousands of floats and nearly never has a NaN: let the C encoder look for one.
+        # An answer is thousands of floats and nearly never has a NaN: let the C encoder look for
+        # one.
         return _encode(value)
     except (TypeError, ValueError):
         return _encode(_cleaned(value))
@@ -73,7 +75,9 @@ def _plain(value: Any) -> Any:
         return value.to_dict(orient="records")
     if isinstance(value, _LISTS):
         return _in_microseconds(value).tolist()
-    if isinstance(value, datetime.date | datetime.time):  # datetime and pandas' Timestamp among them
+    if isinstance(
+        value, datetime.date | datetime.time
+    ):  # datetime and pandas' Timestamp among them
         return value.isoformat()
     raise TypeError(
         f"run() returned a value of type {type(value).__name__}, which JSON cannot express; return lists and numbers"

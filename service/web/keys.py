@@ -1,4 +1,6 @@
-"""Bearer keys: one or two, so that they can be rotated, in a file that is read again when it changes."""
+"""Bearer keys: one or two, so that they can be rotated, in a file that is read again when it
+changes.
+"""
 
 import hmac
 from pathlib import Path
@@ -36,10 +38,14 @@ class Keys:
         # Every key is compared, in a time that does not depend on where they differ.
         matches = [hmac.compare_digest(given, known) for known in self._current(self._file)]
         if scheme.lower() != "bearer" or not any(matches):
-            raise UnauthorizedError("Expected the header 'Authorization: Bearer <key>' with a valid key.")
+            raise UnauthorizedError(
+                "Expected the header 'Authorization: Bearer <key>' with a valid key."
+            )
 
     def _current(self, file: Path) -> list[bytes]:
-        """Read the file again if it has changed; half a file, or none, leaves the keys as they were."""
+        """Read the file again if it has changed; half a file, or none, leaves the keys as they
+        were.
+        """
         try:
             changed = _change(file)
             if changed != self._changed:
@@ -57,5 +63,7 @@ def _change(file: Path) -> tuple[int, int, int]:
 def _read(file: Path) -> list[bytes]:
     keys = [line.strip() for line in file.read_bytes().splitlines() if line.strip()]
     if not 1 <= len(keys) <= MOST_KEYS:
-        raise SettingsError(f"AUTH_KEYS_FILE: expected one or two keys, a line each, in {file}, got {len(keys)}")
+        raise SettingsError(
+            f"AUTH_KEYS_FILE: expected one or two keys, a line each, in {file}, got {len(keys)}"
+        )
     return keys

@@ -1,4 +1,6 @@
-"""Bounds on work: how many requests are in flight, how many are computed at once, and how long one may take."""
+"""Bounds on work: how many requests are in flight, how many are computed at once, and how long one
+may take.
+"""
 
 import math
 import threading
@@ -21,7 +23,8 @@ class Deadline:
     seconds : float
         From now.
     last_answer : callable, optional
-        Tells the time of the monotonic clock after which this process can answer nobody; by default that never comes.
+        Tells the time of the monotonic clock after which this process can answer nobody; by default
+        that never comes.
     """
 
     def __init__(self, seconds: float, last_answer: Callable[[], float] = lambda: math.inf) -> None:
@@ -35,19 +38,26 @@ class Deadline:
         return max(0.0, min(self._end, self._last_answer()) - time.monotonic())
 
     def check(self) -> None:
-        """Raise an error once the time is over: the work goes no further, and its thread is free."""
+        """Raise an error once the time is over: the work goes no further, and its thread is
+        free.
+        """
         if not self.left:
-            self.give_up(f"The answer took longer than {self.seconds:g} seconds; send fewer rows at once.")
+            self.give_up(
+                f"The answer took longer than {self.seconds:g} seconds; send fewer rows at once."
+            )
 
     def give_up(self, message: str) -> NoReturn:
-        """Raise DeadlineError with a message, or StoppingError where it is the process that has no more time."""
+        """Raise DeadlineError with a message, or StoppingError where it is the process that has no
+        more time.
+        """
         if self._last_answer() < self._end:
             raise StoppingError("The service is stopping; send the rows again.")
         raise DeadlineError(message)
 
 
 class Gate:
-    """Lets a bounded number of requests in, and a smaller number of them compute at once, first come, first served.
+    """Lets a bounded number of requests in, and a smaller number of them compute at once, first
+    come, first served.
 
     Parameters
     ----------

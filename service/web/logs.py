@@ -16,7 +16,9 @@ class JsonLines(logging.Formatter):
     """Writes a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return time, level, logger and message, the record's fields, and a traceback if there is one."""
+        """Return time, level, logger and message, the record's fields, and a traceback if there is
+        one.
+        """
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -31,7 +33,9 @@ class JsonLines(logging.Formatter):
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """Return the configuration of :func:`logging.config.dictConfig`, everything to standard error."""
+    """Return the configuration of :func:`logging.config.dictConfig`, everything to standard
+    error.
+    """
     handler = {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
     return {
         "version": 1,

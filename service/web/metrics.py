@@ -1,7 +1,7 @@
 """What Prometheus is told, added up over all workers.
 
-Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as gunicorn's configuration does, the workers write their numbers into files
-of that folder and any of them answers for all.
+Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as gunicorn's configuration does, the workers write their
+numbers into files of that folder and any of them answers for all.
 """
 
 import os
@@ -33,19 +33,33 @@ class Metrics:
 
     def __init__(self, model_name: str, model: ScoringModel | None) -> None:
         self.registry = registry = CollectorRegistry()
-        self._requests = Counter("scoring_requests", "Requests", ["route", "code"], registry=registry)
+        self._requests = Counter(
+            "scoring_requests", "Requests", ["route", "code"], registry=registry
+        )
         self._latency = Histogram(
-            "scoring_request_seconds", "Time to answer", ["route"], buckets=SECONDS, registry=registry
+            "scoring_request_seconds",
+            "Time to answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self._explaining = Histogram(
-            "scoring_explanation_seconds", "Time to explain the rows of a request", buckets=SECONDS, registry=registry
+            "scoring_explanation_seconds",
+            "Time to explain the rows of a request",
+            buckets=SECONDS,
+            registry=registry,
         )
         self._rows = Histogram("scoring_rows", "Rows in a request", buckets=ROWS, registry=registry)
         self._explained = Counter(COUNT, "Rows explained", registry=registry)
         self._importance = Counter(
-            SUM, "Sum of |local importance| over rows, mean of the classes", ["feature"], registry=registry
+            SUM,
+            "Sum of |local importance| over rows, mean of the classes",
+            ["feature"],
+            registry=registry,
         )
-        self._missing = Counter("scoring_missing_values", "Missing values", ["feature"], registry=registry)
+        self._missing = Counter(
+            "scoring_missing_values", "Missing values", ["feature"], registry=registry
+        )
         self._features = [] if model is None else model.scoring_explainer.features
         self._columns = [] if model is None else model.schema.names
         self._sums = [self._importance.labels(name) for name in self._features]
@@ -58,7 +72,9 @@ class Metrics:
             multiprocess_mode="max",
         )
         described = model.scoring_explainer.to_dict() if model is not None else {}
-        self._info.labels(model_name, *(str(described.get(key, "")) for key in ("model", "method", "output"))).set(1)
+        self._info.labels(
+            model_name, *(str(described.get(key, "")) for key in ("model", "method", "output"))
+        ).set(1)
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -70,7 +86,9 @@ class Metrics:
         self._requests.labels(UNREADABLE, str(code)).inc()
 
     def scored(self, scored: Scored) -> None:
-        """Count the rows of a request: what drove their predictions, and what was missing in them."""
+        """Count the rows of a request: what drove their predictions, and what was missing in
+        them.
+        """
         self._rows.observe(len(scored.rows))
         missing = (scored.rows != scored.rows).sum(axis=0)  # only NaN differs from itself
         for column in np.flatnonzero(missing):

@@ -1,4 +1,6 @@
-"""What is seen of every request: its id on the answer, one line in the log, and its place in the metrics."""
+"""What is seen of every request: its id on the answer, one line in the log, and its place in the
+metrics.
+"""
 
 import time
 import uuid
@@ -44,10 +46,18 @@ def observe(app: Flask, metrics: Metrics, deadline: float) -> None:
 
 
 def record_unreadable(metrics: Metrics, status: int, client: str, kind: str) -> str:
-    """Name, count and log a request that no application has seen, since it is no HTTP; return its id."""
+    """Name, count and log a request that no application has seen, since it is no HTTP; return its
+    id.
+    """
     metrics.unreadable(status)
     request_id = _request_id("")
-    fields = {"request_id": request_id, "route": UNREADABLE, "status": status, "client": client, "kind": kind}
+    fields = {
+        "request_id": request_id,
+        "route": UNREADABLE,
+        "status": status,
+        "client": client,
+        "kind": kind,
+    }
     ACCESS.info("request", extra={FIELDS: fields})
     return request_id
 

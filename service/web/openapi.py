@@ -81,45 +81,80 @@ def _described(model: ScoringModel | None) -> str:
     if model is None:
         return ""
     explainer = model.scoring_explainer
-    classes = "" if explainer.classes is None else f" Classes, in order: {', '.join(map(str, explainer.classes))}."
+    classes = (
+        ""
+        if explainer.classes is None
+        else f" Classes, in order: {', '.join(map(str, explainer.classes))}."
+    )
     return f" Scale of the importances: {explainer.output}; method: {explainer.method}.{classes}"
 
 
 def _paths(name: str, example: Json | None) -> Json:
     rows = {"$ref": "#/components/schemas/Rows"}
-    by_column = None if example is None else {column: {"0": value} for column, value in example.items()}
+    by_column = (
+        None if example is None else {column: {"0": value} for column, value in example.items()}
+    )
     records = None if example is None else [example]
     return {
         "/": {"get": _get("Liveness", {"text/plain": {"schema": {"const": "Healthy"}}})},
         "/ping": {"get": _get("Readiness", _json("Status"), 503)},
         "/health": {"get": _get("Readiness", _json("Status"), 503)},
-        "/version": {"get": _get("Version of the service", {"text/plain": {"schema": {"type": "string"}}})},
-        "/score": {"post": _post("Predictions and local importances", rows, by_column, "Answer", options=True)},
+        "/version": {
+            "get": _get("Version of the service", {"text/plain": {"schema": {"type": "string"}}})
+        },
+        "/score": {
+            "post": _post(
+                "Predictions and local importances", rows, by_column, "Answer", options=True
+            )
+        },
         "/invocations": {
             "post": _post(
-                "Predictions; importances with explain=true", rows, records, "Answer", 415, options=True, csv=True
+                "Predictions; importances with explain=true",
+                rows,
+                records,
+                "Answer",
+                415,
+                options=True,
+                csv=True,
             )
         },
         "/v1/models": {"get": _get("Names of the models", _json("Names"))},
         f"/v1/models/{name}": {"get": _get("Readiness of the model", _json("Ready"), 503)},
         f"/v1/models/{name}:predict": {
-            "post": _post("Predictions", rows, _wrapped("instances", records), "Answer", options=True)
+            "post": _post(
+                "Predictions", rows, _wrapped("instances", records), "Answer", options=True
+            )
         },
         f"/v1/models/{name}:explain": {
             "post": _post(
-                "Predictions and local importances", rows, _wrapped("instances", records), "Answer", options=True
+                "Predictions and local importances",
+                rows,
+                _wrapped("instances", records),
+                "Answer",
+                options=True,
             )
         },
         "/v2": {"get": _get("The server", _json("Server"))},
         "/v2/health/live": {"get": _get("Liveness", _json("Live"))},
         "/v2/health/ready": {"get": _get("Readiness", _json("ReadyAlone"), 503)},
-        f"/v2/models/{name}": {"get": _get("Inputs and outputs of the model", _json("Metadata"), 401)},
+        f"/v2/models/{name}": {
+            "get": _get("Inputs and outputs of the model", _json("Metadata"), 401)
+        },
         f"/v2/models/{name}/ready": {"get": _get("Readiness of the model", _json("Ready"), 503)},
         f"/v2/models/{name}/infer": {
-            "post": _post("Tensors in, tensors out", {"$ref": "#/components/schemas/Tensors"}, None, "TensorAnswer")
+            "post": _post(
+                "Tensors in, tensors out",
+                {"$ref": "#/components/schemas/Tensors"},
+                None,
+                "TensorAnswer",
+            )
         },
-        "/swagger.json": {"get": _get("This document", {"application/json": {"schema": {"type": "object"}}}, 401)},
-        "/metrics": {"get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, 401)},
+        "/swagger.json": {
+            "get": _get("This document", {"application/json": {"schema": {"type": "object"}}}, 401)
+        },
+        "/metrics": {
+            "get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, 401)
+        },
     }
 
 
@@ -136,10 +171,19 @@ def _get(summary: str, content: Json, *refusals: int) -> Json:
 
 
 def _post(
-    summary: str, body: Json, example: Any, answer: str, *refusals: int, options: bool = False, csv: bool = False
+    summary: str,
+    body: Json,
+    example: Any,
+    answer: str,
+    *refusals: int,
+    options: bool = False,
+    csv: bool = False,
 ) -> Json:
     media: Json = {"schema": body} if example is None else {"schema": body, "example": example}
-    content = {"application/json": media, **({"text/csv": {"schema": {"type": "string"}}} if csv else {})}
+    content = {
+        "application/json": media,
+        **({"text/csv": {"schema": {"type": "string"}}} if csv else {}),
+    }
     operation = {
         "summary": summary,
         "requestBody": {"required": True, "content": content},
@@ -149,16 +193,27 @@ def _post(
 
 
 def _responses(content: Json, refusals: Iterable[int]) -> Json:
-    documented = {str(code): {"$ref": f"#/components/responses/{code}"} for code in sorted(refusals)}
+    documented = {
+        str(code): {"$ref": f"#/components/responses/{code}"} for code in sorted(refusals)
+    }
     return {"200": {"description": "The answer", "content": content}, **documented}
 
 
 def _refusals() -> Json:
-    return {str(code): {"description": reason, "content": _json("Refusal")} for code, reason in _REASONS.items()}
+    return {
+        str(code): {"description": reason, "content": _json("Refusal")}
+        for code, reason in _REASONS.items()
+    }
 
 
 def _option(name: str, schema: Json, meaning: str) -> Json:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": meaning}
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "schema": schema,
+        "description": meaning,
+    }
 
 
 _FLAG = {"type": "string", "enum": ["true", "false", "1", "0"]}
@@ -169,7 +224,9 @@ _OPTIONS = [
         {"type": "integer", "minimum": 1, "maximum": 999_999_999},
         "So many named largest importances of each row",
     ),
-    _option("standard_errors", _FLAG, "Standard errors of the importances; null where they are exact"),
+    _option(
+        "standard_errors", _FLAG, "Standard errors of the importances; null where they are exact"
+    ),
     _option("expected_values", _FLAG, "The model's mean output over the background"),
     _option("probabilities", _FLAG, "predict_proba, [row][class]"),
 ]
@@ -181,8 +238,14 @@ _ANSWERS: Json = {
         "properties": {
             "predictions": {"type": "array", "description": "One for each row, in the order sent"},
             "local_importance_values": {"type": "array", "description": _AXES},
-            "probabilities": {"type": "array", "items": {"type": "array", "items": _NULLABLE_NUMBER}},
-            "standard_errors": {"type": ["array", "null"], "description": "Of the shape of local_importance_values"},
+            "probabilities": {
+                "type": "array",
+                "items": {"type": "array", "items": _NULLABLE_NUMBER},
+            },
+            "standard_errors": {
+                "type": ["array", "null"],
+                "description": "Of the shape of local_importance_values",
+            },
             "expected_values": {"type": ["array", "number"]},
             "top_importances": {
                 "type": "array",
@@ -195,13 +258,21 @@ _ANSWERS: Json = {
         "properties": {name: {"type": "string"} for name in ("message", "error", "error_code")},
         "additionalProperties": False,
     },
-    "Status": {"type": "object", "required": ["status"], "properties": {"status": {"const": "ready"}}},
+    "Status": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {"status": {"const": "ready"}},
+    },
     "Ready": {
         "type": "object",
         "required": ["name", "ready"],
         "properties": {"name": {"type": "string"}, "ready": {"type": "boolean"}},
     },
-    "ReadyAlone": {"type": "object", "required": ["ready"], "properties": {"ready": {"type": "boolean"}}},
+    "ReadyAlone": {
+        "type": "object",
+        "required": ["ready"],
+        "properties": {"ready": {"type": "boolean"}},
+    },
     "Live": {"type": "object", "required": ["live"], "properties": {"live": {"type": "boolean"}}},
     "Names": {
         "type": "object",
@@ -211,12 +282,20 @@ _ANSWERS: Json = {
     "Server": {
         "type": "object",
         "required": ["name", "version", "extensions"],
-        "properties": {"name": {"type": "string"}, "version": {"type": "string"}, "extensions": {"type": "array"}},
+        "properties": {
+            "name": {"type": "string"},
+            "version": {"type": "string"},
+            "extensions": {"type": "array"},
+        },
     },
     "Metadata": {
         "type": "object",
         "required": ["name", "versions", "platform", "inputs", "outputs"],
-        "properties": {"name": {"type": "string"}, "inputs": {"type": "array"}, "outputs": {"type": "array"}},
+        "properties": {
+            "name": {"type": "string"},
+            "inputs": {"type": "array"},
+            "outputs": {"type": "array"},
+        },
     },
     "Tensors": {
         "type": "object",
@@ -241,25 +320,60 @@ def _rows_schemas(columns: Iterable[Column]) -> Json:
     cells = {column.name: _cell(column) for column in columns}
     if not cells:
         return {"Rows": {"type": ["object", "array"]}}
-    record = {"type": "object", "required": list(cells), "properties": cells, "additionalProperties": False}
-    values = {"type": "array", "prefixItems": list(cells.values()), "minItems": len(cells), "maxItems": len(cells)}
+    record = {
+        "type": "object",
+        "required": list(cells),
+        "properties": cells,
+        "additionalProperties": False,
+    }
+    values = {
+        "type": "array",
+        "prefixItems": list(cells.values()),
+        "minItems": len(cells),
+        "maxItems": len(cells),
+    }
     by_column = {
-        name: {"anyOf": [{"type": "array", "items": cell}, {"type": "object", "additionalProperties": cell}]}
+        name: {
+            "anyOf": [
+                {"type": "array", "items": cell},
+                {"type": "object", "additionalProperties": cell},
+            ]
+        }
         for name, cell in cells.items()
     }
     return {
         "Record": record,
-        "Records": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Record"}},
-        "Lists": {"type": "array", "minItems": 1, "items": values, "description": "Values in the model's order"},
-        "Columns": {**record, "properties": by_column, "description": "DataFrame.to_json(): {column: {index: value}}"},
+        "Records": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"$ref": "#/components/schemas/Record"},
+        },
+        "Lists": {
+            "type": "array",
+            "minItems": 1,
+            "items": values,
+            "description": "Values in the model's order",
+        },
+        "Columns": {
+            **record,
+            "properties": by_column,
+            "description": "DataFrame.to_json(): {column: {index: value}}",
+        },
         "Split": {
             "type": "object",
             "required": ["columns", "data"],
-            "properties": {"columns": {"type": "array"}, "index": {"type": "array"}, "data": {"type": "array"}},
+            "properties": {
+                "columns": {"type": "array"},
+                "index": {"type": "array"},
+                "data": {"type": "array"},
+            },
             "additionalProperties": False,
         },
         "Table": {
-            "anyOf": [{"$ref": f"#/components/schemas/{form}"} for form in ("Columns", "Records", "Lists", "Split")]
+            "anyOf": [
+                {"$ref": f"#/components/schemas/{form}"}
+                for form in ("Columns", "Records", "Lists", "Split")
+            ]
         },
         "Rows": {"anyOf": [{"$ref": "#/components/schemas/Table"}, *_wrapped_tables()]},
     }
@@ -268,7 +382,12 @@ def _rows_schemas(columns: Iterable[Column]) -> Json:
 def _wrapped_tables() -> list[Json]:
     table = {"$ref": "#/components/schemas/Table"}
     return [
-        {"type": "object", "required": [key], "properties": {key: table}, "additionalProperties": False}
+        {
+            "type": "object",
+            "required": [key],
+            "properties": {key: table},
+            "additionalProperties": False,
+        }
         for key in WRAPPERS
     ]
 
@@ -276,7 +395,12 @@ def _wrapped_tables() -> list[Json]:
 def _cell(column: Column) -> Json:
     if column.kind == "category":
         return {
-            "enum": [*(column.plain(value) for value in column.categories or ()), *([None] if column.nullable else [])]
+            "enum": [
+                *(column.plain(value) for value in column.categories or ()),
+                *([None] if column.nullable else []),
+            ]
         }
-    kinds = ["string", "integer"] if column.kind == "datetime" else [_TYPES.get(column.kind, "string")]
+    kinds = (
+        ["string", "integer"] if column.kind == "datetime" else [_TYPES.get(column.kind, "string")]
+    )
     return {"type": [*kinds, "null"] if column.nullable else kinds}

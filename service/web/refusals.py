@@ -1,4 +1,5 @@
-"""What a client hears when something goes wrong: JSON with a message, and the status that this table gives.
+"""What a client hears when something goes wrong: JSON with a message, and the status that this
+table gives.
 
 =====================  ======  ==================================================
 exception              status  message
@@ -10,8 +11,8 @@ Werkzeug's             its own what to do, for 404, 405 and 413
 anything else          500     an id; the log has the traceback under the same id
 =====================  ======  ==================================================
 
-An entry script of the user's own answers 400 by raising `service.scoring.PayloadError`. The form of the body is that of
-the protocol whose route was asked.
+An entry script of the user's own answers 400 by raising `service.scoring.PayloadError`. The form of
+the body is that of the protocol whose route was asked.
 """
 
 from collections.abc import Callable
@@ -59,7 +60,12 @@ MESSAGE_OF = {
     413: "Body: expected at most {limit} bytes, got more; send fewer rows at once.",
 }
 
-_MLFLOW_CODES = {400: "BAD_REQUEST", 401: "UNAUTHENTICATED", 404: "ENDPOINT_NOT_FOUND", 500: "INTERNAL_ERROR"}
+_MLFLOW_CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    404: "ENDPOINT_NOT_FOUND",
+    500: "INTERNAL_ERROR",
+}
 
 
 def register_refusals(app: Flask) -> None:
@@ -79,7 +85,9 @@ def _refuse_http(error: HTTPException) -> Response:
         return _fail(error)
     response = _refusal(_message(error.code, error), error.code)
     # Werkzeug's own headers: Allow for 405, Location for a redirect.
-    response.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
+    response.headers.extend(
+        (name, value) for name, value in error.get_headers() if name != "Content-Type"
+    )
     return response
 
 
@@ -90,7 +98,9 @@ def _message(status: int, error: HTTPException) -> str:
 
 
 def _fail(error: Exception) -> Response:
-    current_app.logger.error("error %s at %s %r", g.request_id, request.method, request.path, exc_info=error)
+    current_app.logger.error(
+        "error %s at %s %r", g.request_id, request.method, request.path, exc_info=error
+    )
     return _refusal(f"The service failed; its log tells more under the id {g.request_id}.", 500)
 
 

@@ -52,7 +52,9 @@ class Scoring:
     def check_name(self, name: str) -> None:
         """Refuse a request for a model of another name."""
         if name != self.settings.model_name:
-            raise NoModelError(f"No model {shown(name)} here; this service has {self.settings.model_name!r}.")
+            raise NoModelError(
+                f"No model {shown(name)} here; this service has {self.settings.model_name!r}."
+            )
 
     def query(self) -> dict[str, str]:
         """Return what the present request asks for in its query, each option once."""
@@ -81,7 +83,9 @@ class Scoring:
             When an option cannot be used.
         """
         if options and not self.script.takes_request:
-            raise BodyError(f"Options: expected none, since run() of {self.script.path.name} takes the body alone.")
+            raise BodyError(
+                f"Options: expected none, since run() of {self.script.path.name} takes the body alone."
+            )
         asked = ScoringRequest(
             **{"explain": explain, **options_of(options)},
             max_rows=self.settings.max_rows,

@@ -1,7 +1,7 @@
 """The settings of the service: the one place that reads the environment.
 
-Each setting is a field that knows its variables, how its text is read and what it means; the table in the README is
-made from them.
+Each setting is a field that knows its variables, how its text is read and what it means; the table
+in the README is made from them.
 """
 
 import os
@@ -15,8 +15,15 @@ from service.web.balance import MOST_WORKERS
 from service.web.errors import SettingsError
 from service.web.resources import cpu_count, memory_limit
 
-MODEL_FOLDERS = ("/mnt/models", "/opt/ml/model", "artifacts")  # KServe's, SageMaker's, and where `make train` saves
-BASE_MEMORY, WORKER_MEMORY = 250 * 2**20, 100 * 2**20  # what the libraries take once, and a worker more of its own
+MODEL_FOLDERS = (
+    "/mnt/models",
+    "/opt/ml/model",
+    "artifacts",
+)  # KServe's, SageMaker's, and where `make train` saves
+BASE_MEMORY, WORKER_MEMORY = (
+    250 * 2**20,
+    100 * 2**20,
+)  # what the libraries take once, and a worker more of its own
 FEWEST_THREADS = 4
 SPARE_THREADS = 4  # beyond those that score or wait for it: they answer the health routes
 
@@ -50,7 +57,9 @@ def _flag(name: str, text: str) -> bool:
     known = {"1": True, "true": True, "0": False, "false": False}
     if text.lower() in known:
         return known[text.lower()]
-    raise SettingsError(f"{name}: expected 1 or 0, got {text!r}; correct or unset this environment variable")
+    raise SettingsError(
+        f"{name}: expected 1 or 0, got {text!r}; correct or unset this environment variable"
+    )
 
 
 def _word(_: str, text: str) -> str:
@@ -79,10 +88,15 @@ def _path(_: str, text: str) -> Path:
 
 
 def _setting(
-    default: Any, variables: str, meaning: str, read: Callable[[str, str], Any] = _whole_number, shown: str = ""
+    default: Any,
+    variables: str,
+    meaning: str,
+    read: Callable[[str, str], Any] = _whole_number,
+    shown: str = "",
 ) -> Any:
     return field(
-        default=default, metadata={"variables": variables.split(), "meaning": meaning, "read": read, "shown": shown}
+        default=default,
+        metadata={"variables": variables.split(), "meaning": meaning, "read": read, "shown": shown},
     )
 
 
@@ -91,9 +105,13 @@ _port = partial(_whole_number, largest=65535)
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set about the service; a default stands for each. See the README's table."""
+    """Everything that can be set about the service; a default stands for each. See the README's
+    table.
+    """
 
-    entry_script: Path = _setting(Path("score.py"), "ENTRY_SCRIPT", "the file with `init()` and `run(raw_data)`", _path)
+    entry_script: Path = _setting(
+        Path("score.py"), "ENTRY_SCRIPT", "the file with `init()` and `run(raw_data)`", _path
+    )
     model_dir: Path | None = _setting(
         None,
         "AZUREML_MODEL_DIR",
@@ -101,8 +119,12 @@ class Settings:
         _path,
         "the first that exists of " + ", ".join(f"`{folder}`" for folder in MODEL_FOLDERS),
     )
-    model_name: str = _setting("model", "MODEL_NAME", "the name in `/v1` and `/v2` routes", _segment)
-    host: str = _setting("127.0.0.1", "HOST", "the address to listen on; `0.0.0.0` in a container", _word)
+    model_name: str = _setting(
+        "model", "MODEL_NAME", "the name in `/v1` and `/v2` routes", _segment
+    )
+    host: str = _setting(
+        "127.0.0.1", "HOST", "the address to listen on; `0.0.0.0` in a container", _word
+    )
     port: int = _setting(8080, "PORT SAGEMAKER_BIND_TO_PORT", "the port to listen on", _port)
     probe_port: int | None = _setting(
         None, "PROBE_PORT", "a second port, for health checks of this process alone", _port, "none"
@@ -124,15 +146,26 @@ class Settings:
         partial(_whole_number, smallest=FEWEST_THREADS),
     )
     slots: int | None = _setting(
-        None, "SLOTS", "requests that a process computes at once; more wait their turn", shown="processors / processes"
+        None,
+        "SLOTS",
+        "requests that a process computes at once; more wait their turn",
+        shown="processors / processes",
     )
     max_in_flight: int | None = _setting(
-        None, "MAX_IN_FLIGHT", "scoring requests in a process, beyond which 429", shown=f"`THREADS` − {SPARE_THREADS}"
+        None,
+        "MAX_IN_FLIGHT",
+        "scoring requests in a process, beyond which 429",
+        shown=f"`THREADS` − {SPARE_THREADS}",
     )
-    max_content_length: int = _setting(16 * 2**20, "MAX_CONTENT_LENGTH", "largest body in bytes, beyond which 413")
+    max_content_length: int = _setting(
+        16 * 2**20, "MAX_CONTENT_LENGTH", "largest body in bytes, beyond which 413"
+    )
     max_rows: int = _setting(10_000, "MAX_ROWS", "most rows in a request, beyond which 413")
     deadline: float = _setting(
-        30.0, "DEADLINE_SECONDS", "time for an answer, after which 504", partial(_seconds, smallest=0.01)
+        30.0,
+        "DEADLINE_SECONDS",
+        "time for an answer, after which 504",
+        partial(_seconds, smallest=0.01),
     )
     slow_client: float = _setting(
         10.0,
@@ -153,15 +186,23 @@ class Settings:
         _existing_file,
         "none",
     )
-    tls_cert_file: Path | None = _setting(None, "TLS_CERT_FILE", "certificate, for HTTPS", _existing_file, "none")
-    tls_key_file: Path | None = _setting(None, "TLS_KEY_FILE", "its private key", _existing_file, "none")
+    tls_cert_file: Path | None = _setting(
+        None, "TLS_CERT_FILE", "certificate, for HTTPS", _existing_file, "none"
+    )
+    tls_key_file: Path | None = _setting(
+        None, "TLS_KEY_FILE", "its private key", _existing_file, "none"
+    )
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense together."""
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise SettingsError("TLS_CERT_FILE, TLS_KEY_FILE: expected both or none, got one of them")
+            raise SettingsError(
+                "TLS_CERT_FILE, TLS_KEY_FILE: expected both or none, got one of them"
+            )
         if self.probe_port == self.port:
-            raise SettingsError(f"PROBE_PORT: expected another port than PORT, got {self.port} for both")
+            raise SettingsError(
+                f"PROBE_PORT: expected another port than PORT, got {self.port} for both"
+            )
         if self.max_in_flight is not None and self.max_in_flight >= self.threads:
             raise SettingsError(
                 f"MAX_IN_FLIGHT: expected less than THREADS ({self.threads}), so that health routes answer, got "
@@ -196,14 +237,21 @@ class Settings:
     @property
     def n_in_flight(self) -> int:
         """How many scoring requests a process holds."""
-        return max(1, self.threads - SPARE_THREADS) if self.max_in_flight is None else self.max_in_flight
+        return (
+            max(1, self.threads - SPARE_THREADS)
+            if self.max_in_flight is None
+            else self.max_in_flight
+        )
 
     @property
     def model_folder(self) -> Path:
         """The folder with the models: as set, else the first that exists."""
         if self.model_dir is not None:
             return self.model_dir
-        return next((Path(folder) for folder in MODEL_FOLDERS if Path(folder).is_dir()), Path(MODEL_FOLDERS[-1]))
+        return next(
+            (Path(folder) for folder in MODEL_FOLDERS if Path(folder).is_dir()),
+            Path(MODEL_FOLDERS[-1]),
+        )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":

@@ -1,6 +1,7 @@
 """Clients that send their request a byte at a time must not keep a thread each for ever.
 
-Whoever reads from a client says so here; the worker's main loop hangs up on those that have taken too long.
+Whoever reads from a client says so here; the worker's main loop hangs up on those that have taken
+too long.
 """
 
 import socket
@@ -35,7 +36,8 @@ class Reading:
         """Let the reader see the end of the stream; the writing side stays open for an answer."""
         self.is_cut = True
         with suppress(OSError):  # the client may have gone by itself
-            # The plain socket's method: that of a TLS socket would take its state away from the reading thread.
+            # The plain socket's method: that of a TLS socket would take its state away from the
+            # reading thread.
             socket.socket.shutdown(self.connection(), socket.SHUT_RD)
 
 
@@ -67,7 +69,9 @@ def hang_up_on_slow_clients() -> None:
 
 
 def let_go(connection: socket.socket) -> None:
-    """Say that nothing more will come, and wait a little for the client to go: it may still be taking the answer."""
+    """Say that nothing more will come, and wait a little for the client to go: it may still be
+    taking the answer.
+    """
     with suppress(OSError), reading(lambda: connection, SECONDS_TO_GO) as rest:
         connection.shutdown(socket.SHUT_WR)
         while connection.recv(2**16) and not rest.is_cut:

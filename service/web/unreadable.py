@@ -1,8 +1,8 @@
 """Requests that are no HTTP: gunicorn cannot read them, and the application never sees them.
 
-They are answered like all others, as JSON with an id, and have their line in the log and their place in the metrics.
-Nothing of what came is repeated, neither to the client nor in the log: it may be the end of a body that was longer than
-its Content-Length, with a row's values in it.
+They are answered like all others, as JSON with an id, and have their line in the log and their
+place in the metrics. Nothing of what came is repeated, neither to the client nor in the log: it may
+be the end of a body that was longer than its Content-Length, with a row's values in it.
 """
 
 import socket
@@ -24,7 +24,10 @@ REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         "Headers: expected fewer or shorter ones.",
     ),
-    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "Header Expect: expected 100-continue, or none."),
+    errors.ExpectationFailed: (
+        HTTPStatus.EXPECTATION_FAILED,
+        "Header Expect: expected 100-continue, or none.",
+    ),
     errors.UnsupportedTransferCoding: (
         HTTPStatus.NOT_IMPLEMENTED,
         "Header Transfer-Encoding: expected chunked, or none.",
@@ -34,7 +37,9 @@ REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
         "Headers: expected lines of 'Name: value'; one is malformed, contradicts another or stands there twice.",
     ),
 }
-REFUSALS[errors.InvalidHeaderName] = REFUSALS[errors.ObsoleteFolding] = REFUSALS[errors.InvalidHeader]
+REFUSALS[errors.InvalidHeaderName] = REFUSALS[errors.ObsoleteFolding] = REFUSALS[
+    errors.InvalidHeader
+]
 OTHERWISE = (
     HTTPStatus.BAD_REQUEST,
     "Expected a request of HTTP/1.1, got something else; was the body before it longer than its Content-Length?",
@@ -42,7 +47,9 @@ OTHERWISE = (
 
 
 def is_unreadable(error: Exception) -> bool:
-    """Tell whether a client's bytes are what is wrong; headers of an answer raise errors of the same family."""
+    """Tell whether a client's bytes are what is wrong; headers of an answer raise errors of the
+    same family.
+    """
     of_answers = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
     return isinstance(error, errors.ParseException) and not isinstance(error, of_answers)
 

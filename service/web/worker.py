@@ -1,4 +1,6 @@
-"""Gunicorn's threaded worker, hardened: no client keeps a thread, or the main loop, by doing nothing."""
+"""Gunicorn's threaded worker, hardened: no client keeps a thread, or the main loop, by doing
+nothing.
+"""
 
 import selectors
 import time
@@ -13,7 +15,10 @@ from service.web.settings import Settings
 from service.web.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
 from service.web.unreadable import is_unreadable, refuse
 
-YIELD_SECONDS, MOST_YIELDS = 0.001, 50  # a worker that is busy, or stopped, does not keep a client waiting
+YIELD_SECONDS, MOST_YIELDS = (
+    0.001,
+    50,
+)  # a worker that is busy, or stopped, does not keep a client waiting
 
 
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
@@ -35,7 +40,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         super().accept(listener)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Wait for events and handle them; then tell the other workers how many connections are here."""
+        """Wait for events and handle them; then tell the other workers how many connections are
+        here.
+        """
         self.is_offered = False
         super().wait_for_and_dispatch_events(timeout)
         if not self.is_offered:  # another worker has taken it
@@ -45,8 +52,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def enqueue_req(self, conn: TConn) -> None:
         """Give a connection to the pool of threads, a new one when its first byte is there.
 
-        Until then it is like a kept-alive one: the main loop watches it, and closes it when it stays silent. Gunicorn
-        would let it keep a thread for five seconds.
+        Until then it is like a kept-alive one: the main loop watches it, and closes it when it
+        stays silent. Gunicorn would let it keep a thread for five seconds.
         """
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
@@ -61,11 +68,15 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.on_client_socket_readable(conn, client)
 
     def handle(self, conn: TConn) -> Any:
-        """Handle one request of a connection, in a thread of the pool; first its headers are read."""
+        """Handle one request of a connection, in a thread of the pool; first its headers are
+        read.
+        """
         with reading(lambda: conn.sock, self.slow_client):
             is_kept = super().handle(conn)
         if not is_kept:
-            let_go(conn.sock)  # gunicorn would wait for the client in the main loop, and everybody with it
+            let_go(
+                conn.sock
+            )  # gunicorn would wait for the client in the main loop, and everybody with it
         return is_kept
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
@@ -76,7 +87,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what is no HTTP in the service's own form; gunicorn would quote it, in HTML and in the log."""
+        """Answer what is no HTTP in the service's own form; gunicorn would quote it, in HTML and in
+        the log.
+        """
         if is_unreadable(exc):
             refuse(client, addr[0] if addr else "", exc, self.wsgi.extensions["metrics"])
         else:

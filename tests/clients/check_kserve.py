@@ -1,7 +1,9 @@
-"""KServe's own models of an InferenceService: a manifest (JSON) in; out "fits", or the first thing that does not fit.
+"""KServe's own models of an InferenceService: a manifest (JSON) in; out "fits", or the first thing
+that does not fit.
 
-A field that the models do not know, a value of another type and a missing field are found. The models of KServe are
-generated from its schema but check nothing by themselves; the parts of a pod are the Kubernetes client's, which do.
+A field that the models do not know, a value of another type and a missing field are found. The
+models of KServe are generated from its schema but check nothing by themselves; the parts of a pod
+are the Kubernetes client's, which do.
 """
 
 import json
@@ -37,7 +39,8 @@ def fit_kserve(value, model, where):
         if name not in names:
             raise ValueError(f"{where}.{name}: no such field")
     fitted = {
-        names[name]: fit(item, model.openapi_types[names[name]], f"{where}.{name}") for name, item in value.items()
+        names[name]: fit(item, model.openapi_types[names[name]], f"{where}.{name}")
+        for name, item in value.items()
     }
     return model(**fitted)
 
@@ -51,7 +54,11 @@ def fit_kubernetes(value, model, where):
 
 
 try:
-    fit(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), "V1beta1InferenceService", "service")
+    fit(
+        json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")),
+        "V1beta1InferenceService",
+        "service",
+    )
 except ValueError as error:
     print(json.dumps(str(error)))
 else:

@@ -1,4 +1,6 @@
-"""KServe's InferenceRESTClient as it is, both protocols: PORT and a file of records in, what it got out."""
+"""KServe's InferenceRESTClient as it is, both protocols: PORT and a file of records in, what it got
+out.
+"""
 
 import asyncio
 import json
@@ -43,7 +45,10 @@ async def second():
         answer = await client.infer(address, asked, model_name="model")
         return {
             "live": await client.is_server_live(address),
-            "ready": [await client.is_server_ready(address), await client.is_model_ready(address, "model")],
+            "ready": [
+                await client.is_server_ready(address),
+                await client.is_model_ready(address, "model"),
+            ],
             "other": await client.is_model_ready(address, "other"),
             "id": answer.id,
             "outputs": {output.name: [output.shape, output.data] for output in answer.outputs},

@@ -1,4 +1,6 @@
-"""What existing clients do: requests.post of a frame's to_json(). PORT and a file of records in, the answer out."""
+"""What existing clients do: requests.post of a frame's to_json(). PORT and a file of records in,
+the answer out.
+"""
 
 import json
 import sys
@@ -9,6 +11,9 @@ import requests
 port, file = sys.argv[1:]
 examples = pd.read_json(file, orient="records", dtype=False, convert_dates=False)
 response = requests.post(
-    f"http://127.0.0.1:{port}/score", examples.to_json(), headers={"Content-Type": "application/json"}, timeout=60
+    f"http://127.0.0.1:{port}/score",
+    examples.to_json(),
+    headers={"Content-Type": "application/json"},
+    timeout=60,
 )
 print(json.dumps({"status": response.status_code, "answer": response.json()}))

@@ -1,4 +1,6 @@
-"""Triton's HTTP client as it is, with JSON tensors: PORT and a file of records in, what it got out."""
+"""Triton's HTTP client as it is, with JSON tensors: PORT and a file of records in, what it got
+out.
+"""
 
 import json
 import sys
@@ -22,11 +24,20 @@ def tensor(name):
     return sent
 
 
-wanted = [triton.InferRequestedOutput(name, binary_data=False) for name in ("predictions", "local_importance_values")]
-answer = client.infer("model", [tensor(name) for name in records[0]], outputs=wanted, request_id="7")
+wanted = [
+    triton.InferRequestedOutput(name, binary_data=False)
+    for name in ("predictions", "local_importance_values")
+]
+answer = client.infer(
+    "model", [tensor(name) for name in records[0]], outputs=wanted, request_id="7"
+)
 got = {
     "live": client.is_server_live(),
-    "ready": [client.is_server_ready(), client.is_model_ready("model"), client.is_model_ready("model", "1")],
+    "ready": [
+        client.is_server_ready(),
+        client.is_model_ready("model"),
+        client.is_model_ready("model", "1"),
+    ],
     "other": client.is_model_ready("other"),
     "server": client.get_server_metadata()["name"],
     "inputs": client.get_model_metadata("model")["inputs"],

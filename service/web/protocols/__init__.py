@@ -1,4 +1,5 @@
-"""The protocols that clients speak: thin adapters, each a blueprint around the one door of `service.web.scoring`.
+"""The protocols that clients speak: thin adapters, each a blueprint around the one door of
+`service.web.scoring`.
 
 ``plain``           Azure ML and people: ``/``, ``/score``
 ``sagemaker``       SageMaker and MLflow: ``/ping``, ``/health``, ``/version``, ``/invocations``

@@ -10,14 +10,18 @@ from service.web.scoring import Scoring
 
 
 class _ModelName(BaseConverter):
-    """A name up to the colon of a verb: GET on a verb is a wrong method, and no model of that name."""
+    """A name up to the colon of a verb: GET on a verb is a wrong method, and no model of that
+    name.
+    """
 
     regex = "[^/:]+"
     part_isolating = True
 
 
 def routes(scoring: Scoring) -> Blueprint:
-    """Make the list of models, the model's readiness, and its two verbs; Werkzeug has decoded a ``%3A`` by then."""
+    """Make the list of models, the model's readiness, and its two verbs; Werkzeug has decoded a
+    ``%3A`` by then.
+    """
     blueprint = Blueprint("kserve_v1", __name__, url_prefix="/v1/models")
     blueprint.record(lambda state: state.app.url_map.converters.update(model=_ModelName))
 
@@ -28,7 +32,9 @@ def routes(scoring: Scoring) -> Blueprint:
     @blueprint.get("/<model:name>")
     def model(name: str) -> Response:
         scoring.check_name(name)
-        return json_response({"name": name, "ready": scoring.is_ready}, 200 if scoring.is_ready else 503)
+        return json_response(
+            {"name": name, "ready": scoring.is_ready}, 200 if scoring.is_ready else 503
+        )
 
     @blueprint.post("/<model:name>:predict")
     def predict(name: str) -> Response:

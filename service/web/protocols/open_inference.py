@@ -1,4 +1,6 @@
-"""The Open Inference Protocol, version 2, with JSON tensors: what KServe and Triton clients speak."""
+"""The Open Inference Protocol, version 2, with JSON tensors: what KServe and Triton clients
+speak.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +17,9 @@ from service.web.json_out import json_response
 from service.web.scoring import Scoring
 from service.web.version import VERSION
 
-BINARY = "Inference-Header-Content-Length"  # the header of bodies with binary tensors behind the JSON
+BINARY = (
+    "Inference-Header-Content-Length"  # the header of bodies with binary tensors behind the JSON
+)
 IMPORTANCES = "local_importance_values"
 _DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64"}
 _OF_KIND = {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}
@@ -41,7 +45,9 @@ def routes(scoring: Scoring) -> Blueprint:
     @blueprint.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str = "") -> Response:
         scoring.check_name(name)
-        return json_response({"name": name, "ready": scoring.is_ready}, 200 if scoring.is_ready else 503)
+        return json_response(
+            {"name": name, "ready": scoring.is_ready}, 200 if scoring.is_ready else 503
+        )
 
     @blueprint.get("/models/<name>")
     @blueprint.get("/models/<name>/versions/<version>")
@@ -64,7 +70,9 @@ def routes(scoring: Scoring) -> Blueprint:
         _check_id(body)
         wanted = _wanted(body)
         answer = scoring.run(
-            rows_of_tensors(body.get("inputs"), scoring.schema), _options(body), explain=IMPORTANCES in wanted
+            rows_of_tensors(body.get("inputs"), scoring.schema),
+            _options(body),
+            explain=IMPORTANCES in wanted,
         )
         return json_response(_response(scoring, body, answer, wanted))
 
@@ -78,7 +86,8 @@ def _metadata(scoring: Scoring) -> dict[str, Any]:
         "versions": [VERSION],
         "platform": "scikit-learn",
         "inputs": [
-            {"name": column.name, "datatype": _OF_KIND.get(column.kind, "BYTES"), "shape": [-1]} for column in columns
+            {"name": column.name, "datatype": _OF_KIND.get(column.kind, "BYTES"), "shape": [-1]}
+            for column in columns
         ],
         "outputs": [
             {"name": "predictions", "datatype": "FP64", "shape": [-1]},
@@ -110,17 +119,25 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name in OPTIONS}
 
 
-def _response(scoring: Scoring, body: Mapping[str, Any], answer: Any, wanted: list[str]) -> dict[str, Any]:
+def _response(
+    scoring: Scoring, body: Mapping[str, Any], answer: Any, wanted: list[str]
+) -> dict[str, Any]:
     if not isinstance(answer, dict):
-        raise TypeError(f"run() returned {type(answer).__name__}; the Open Inference Protocol needs a dict of outputs")
+        raise TypeError(
+            f"run() returned {type(answer).__name__}; the Open Inference Protocol needs a dict of outputs"
+        )
     unknown = [name for name in wanted if name not in answer]
     if unknown:
         raise BodyError(f"Output {shown(unknown[0])}: expected one of {', '.join(answer)}.")
-    named = {name: np.asarray(values) for name, values in answer.items() if not wanted or name in wanted}
+    named = {
+        name: np.asarray(values) for name, values in answer.items() if not wanted or name in wanted
+    }
     response = {
         "model_name": scoring.settings.model_name,
         "model_version": VERSION,
-        "outputs": [_tensor(name, values) for name, values in named.items() if values.dtype.kind in "biufSU"],
+        "outputs": [
+            _tensor(name, values) for name, values in named.items() if values.dtype.kind in "biufSU"
+        ],
     }
     return response if body.get("id") is None else {**response, "id": body["id"]}
 

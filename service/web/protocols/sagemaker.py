@@ -12,7 +12,9 @@ CSV = ("text/csv", "application/csv")
 
 
 def routes(scoring: Scoring) -> Blueprint:
-    """Make the readiness routes, the version, and ``POST /invocations``: JSON, or CSV where it is declared."""
+    """Make the readiness routes, the version, and ``POST /invocations``: JSON, or CSV where it is
+    declared.
+    """
     blueprint = Blueprint("sagemaker", __name__)
 
     @blueprint.get("/ping")
@@ -38,5 +40,7 @@ def _rows(scoring: Scoring) -> str:
     if request.mimetype not in CSV:
         return text
     if scoring.schema is None:
-        raise MediaTypeError("CSV: expected JSON, since this entry script has not told its columns.")
+        raise MediaTypeError(
+            "CSV: expected JSON, since this entry script has not told its columns."
+        )
     return rows_of_csv(text, scoring.schema)
