@@ -20,11 +20,9 @@ from deploy.client import curl, scoring_uri, seen_from_here
 from deploy.configuration import CHECKS, Configuration, configuration, read
 from deploy.console import Console
 from deploy.contract import PROBE_PORTS
-from deploy.engine.docker_engine import Container, Engine
-from deploy.engine.labels import LABEL
+from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, UnreachableError
 from deploy.host import specs
-from deploy.host.state import State
 from deploy.image import context, pins, pip_settings
 from deploy.image.context import DOCKERFILE, FRAGMENT_MARK
 from deploy.release import specs as release_specs
@@ -221,37 +219,6 @@ def test_the_anchor_hands_waiting_connections_over():
     host = specs.anchor(RELEASE)["HostConfig"]
     assert host["Sysctls"] == {"net.ipv4.tcp_migrate_req": "1"}
     assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
-
-
-def replica(generation, state="running", wanted=2, release="new"):
-    labels = {"generation": generation, "replicas": wanted, "release": release, "probe-port": 9001}
-    return Container(
-        "id", "name", state, "image", {LABEL + key: str(value) for key, value in labels.items()}
-    )
-
-
-@pytest.mark.parametrize(
-    ("generations", "serving"),
-    [
-        ({}, 0),
-        ({3: [replica(3), replica(3)]}, 3),
-        ({3: [replica(3), replica(3)], 4: [replica(4)]}, 3),
-        ({3: [replica(3), replica(3)], 4: [replica(4), replica(4)]}, 3),
-        ({3: [replica(3)], 4: [replica(4), replica(4)]}, 4),
-        ({3: [replica(3), replica(3, "exited")], 4: [replica(4), replica(4)]}, 4),
-        ({3: [replica(3, "exited"), replica(3, "exited")]}, 3),
-    ],
-)
-def test_an_interrupted_rollout_goes_back_while_the_old_is_whole_and_on_once_it_is_not(
-    generations, serving
-):
-    """Nothing is retired before every new replica is ready."""
-    assert State(generations=generations).serving == serving
-
-
-def test_probe_ports_are_not_shared():
-    """Each replica of the common namespace has its own."""
-    assert State(generations={1: [replica(1)]}).free_probe_ports[0] == 9002
 
 
 LOCK = """\

@@ -27,13 +27,15 @@ from deploy_helpers import (
     config_of,
     connect,
     free_port,
+    leftovers,
+    look,
     make_project,
     missing,
+    status,
 )
 from load import Load
 
 from deploy import Webservice, deploy, deploy_configuration
-from deploy import deployment as verbs
 from deploy.client import score, scoring_uri
 from deploy.engine.docker_engine import Engine
 from deploy.engine.hardening import USER
@@ -47,14 +49,11 @@ from deploy.errors import (
     ScoringError,
     UnreachableError,
 )
-from deploy.host.state import look
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
 from deploy.release import credentials
-from deploy.release.leftovers import leftovers
-from deploy.release.releases import build_release
 from deploy.verbs import mutex
-from deploy.verbs.status import as_text, status
+from deploy.verbs.status import as_text
 
 pytestmark = pytest.mark.engine
 
@@ -363,7 +362,7 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     assert primary not in shown
     assert secondary not in shown
 
-    verbs.rotate_keys(deployment.engine, deployment.name, deployment.root, deployment)
+    deployment.rotate_keys()
     fresh, old = credentials.read_keys(deployment.engine, deployment.name)
     assert old == primary
     assert json.loads(score(release.config, one, fresh))["predictions"]
@@ -418,7 +417,7 @@ def twice_built(engine, project):
         yield (
             made,
             made.up(fresh=True),
-            build_release(engine, made.config(), project, made, fresh=True),
+            made.make_release(made.config(), fresh=True),
         )
     clean(engine, made.name)
 
@@ -516,9 +515,7 @@ def test_a_port_that_is_taken_is_said_so(deployment):
 def test_replicas_scale_and_the_port_moves(deployment):
     """Two replicas on one port; then another port, and the old one is closed."""
     deployment.up()
-    verbs.change(
-        deployment.engine, deployment.name, deployment.root, deployment, "scale", replicas=2
-    )
+    deployment.scale(2)
     assert len(look(deployment.engine, deployment.name).replicas) == 2
     old, new = deployment.settings["port"], free_port()
     deployment.up(port=new)
@@ -566,7 +563,7 @@ def test_without_a_deployment_there_is_nothing_to_go_back_to(deployment):
     with pytest.raises(NotDeployedError, match="no release served before"):
         deployment.rollback()
     with pytest.raises(NotDeployedError, match="nothing is deployed"):
-        verbs.serving(deployment.engine, deployment.name)
+        deployment.serving()
     for verb, sentence in (
         ("logs", "nothing is deployed"),
         ("releases", "nothing is deployed"),
@@ -594,8 +591,7 @@ def test_what_is_killed_comes_back(deployment, victim):
         assert process > 1  # 0 where it does not run, and that would be this process's own group
         os.kill(process, signal.SIGKILL)
     time.sleep(1)
-    with verbs.working(engine, name, deployment.root, "heal", deployment):
-        pass
+    deployment.heal()
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     answered(deployment, one)
     assert len(look(engine, name).replicas) == len(look(engine, name).anchors) == 1
@@ -629,8 +625,7 @@ def test_a_deployment_that_is_killed_is_mended_by_the_next(deployment, moment):
         process.kill()
         process.wait()
         process.stdout.close()
-        with verbs.working(engine, name, deployment.root, "heal", deployment):
-            pass
+        deployment.heal()
         time.sleep(1)
     assert load.failed == {}
     state = look(engine, name)
@@ -792,8 +787,7 @@ def test_an_engine_that_is_killed_finds_its_service_again(deployment):
     expected = score(deployment.config(), one)
     os.kill(int(Path("/var/run/docker.pid").read_text()), signal.SIGKILL)
     with closing(engine_again()) as deployment.engine:
-        with verbs.working(deployment.engine, deployment.name, deployment.root, "heal", deployment):
-            pass
+        deployment.heal()
         assert answered(deployment, one) == expected
         state = look(deployment.engine, deployment.name)
     assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1

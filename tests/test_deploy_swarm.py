@@ -12,11 +12,10 @@ from contextlib import closing
 
 import pytest
 import yaml
-from deploy_helpers import BASE, ROOT, Deployment, connect, make_project
+from deploy_helpers import BASE, ROOT, Deployment, connect, leftovers, look, make_project, status
 from load import Load
 from swarm_helpers import cluster, run, unsupported
 
-from deploy import deployment as verbs
 from deploy.client import score
 from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, EngineError, RefusedError, ScoringError
@@ -24,12 +23,10 @@ from deploy.image import build
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
 from deploy.release import credentials
-from deploy.release.leftovers import leftovers
 from deploy.swarm.api import Swarm
-from deploy.swarm.state import look, runs, wanted
-from deploy.target import target_of
+from deploy.swarm.state import runs, wanted
 from deploy.verbs import mutex
-from deploy.verbs.status import as_text, status
+from deploy.verbs.status import as_text
 
 pytestmark = [
     pytest.mark.engine,
@@ -126,7 +123,7 @@ def deployment(engine, project, hosts):
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_stays(engine, project):
     yield
-    verbs.down(engine, NAME, project, deployment_on(engine, project, ""))
+    deployment_on(engine, project, "").down()
 
 
 @pytest.fixture
@@ -155,7 +152,7 @@ def loaded(deployment, body, hosts, clients=16, key=""):
 
 
 def ask(deployment, body, key=""):
-    return score(verbs.asked(deployment.engine, deployment.config()), body, key)
+    return score(deployment.seen(deployment.config()), body, key)
 
 
 def told(load, what, start):
@@ -181,8 +178,7 @@ def start_up(deployment, **more):
 
 
 def heal(deployment):
-    with verbs.working(deployment.engine, NAME, deployment.root, "heal", deployment):
-        pass
+    deployment.heal()
 
 
 def stands_alone(deployment):
@@ -205,7 +201,7 @@ def test_one_host_needs_no_registry(engine, project, one):
     alone.up(replicas=1)
     assert json.loads(ask(alone, one))["predictions"]
     stands_alone(alone)
-    target_of(engine, NAME).remove(engine, NAME, alone)
+    alone.stop_serving()
 
 
 def test_a_swarm_with_several_nodes_needs_a_registry(deployment):
@@ -255,7 +251,7 @@ def test_releases_roll_over_both_hosts_without_a_lost_request(deployment, hosts,
     assert [replica.memory_limit for replica in found.replicas] == [2**29] * 3
     assert "at most 512 MB, 0.5 CPU" in as_text(found)
     assert first.image == back.image
-    logs = target_of(deployment.engine, NAME).logs(deployment.engine, NAME, "all")
+    logs = deployment.logs("all")
     assert len(logs) == 3
     assert all(any("Listening" in line for line in lines) for lines in logs.values())
     stands_alone(deployment)
@@ -336,9 +332,7 @@ def test_scaling_loses_nothing_and_leaves_the_proxy_alone(deployment, hosts, one
     start = time.monotonic()
     with loaded(deployment, one, hosts) as load:
         for replicas in (3, 2):
-            verbs.change(
-                deployment.engine, NAME, deployment.root, deployment, "scale", replicas=replicas
-            )
+            deployment.scale(replicas)
             assert len(tasks(deployment)) == replicas
     told(load, "scaled to 3 and 2", start)
     assert load.failed == {}
@@ -354,7 +348,7 @@ def test_keys_rotate(deployment, hosts, one):
     primary, secondary = credentials.read_keys(deployment.engine, NAME)
     with pytest.raises(ScoringError, match="401"):
         ask(deployment, one)
-    verbs.rotate_keys(deployment.engine, NAME, deployment.root, deployment)
+    deployment.rotate_keys()
     fresh, old = credentials.read_keys(deployment.engine, NAME)
     assert old == primary
     for key in (fresh, old):
@@ -365,7 +359,7 @@ def test_keys_rotate(deployment, hosts, one):
     shown = json.dumps(
         [swarm.services(), swarm.secrets(), swarm.configs(), list(tasks(deployment).values())]
     )
-    shown += json.dumps(target_of(deployment.engine, NAME).logs(deployment.engine, NAME, "all"))
+    shown += json.dumps(deployment.logs("all"))
     assert not [key for key in (primary, secondary, fresh) if key in shown]
     stands_alone(deployment)
 
@@ -452,9 +446,7 @@ def test_https_and_the_other_target(deployment, hosts, one, tmp_path):
     """
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
         "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt")  # fmt: skip
-    target_of(deployment.engine, NAME).remove(
-        deployment.engine, NAME, deployment
-    )  # and not its image
+    deployment.stop_serving()  # and not its image
     deployment.settings |= {
         "tls": {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
     }

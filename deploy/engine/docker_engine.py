@@ -43,6 +43,7 @@ class Container:
     state: str
     image: str
     labels: Mapping[str, str]
+    network: str = ""
 
     def label(self, key: str) -> str:
         """Read one of this package's labels."""
@@ -170,6 +171,7 @@ class Engine:
                 entry["State"],
                 entry["ImageID"],
                 entry["Labels"],
+                entry["HostConfig"]["NetworkMode"],
             )
             for entry in listed
             if entry["Names"]

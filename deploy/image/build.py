@@ -49,8 +49,8 @@ def build_image(
     fresh: bool = False,
 ) -> str:
     """Build the image of a context, or find the one that was built of it before; return its id."""
-    made_from = hashlib.sha256(f"{context.digest()} {base}".encode()).hexdigest()
-    tag = f"{config.name}:{made_from[:12]}"
+    made_from = input_hash(context, base)
+    tag = image_tag(config, context, base)
     known = engine.image(tag)
     if known is not None and not fresh:
         console.say(f"Image {tag} is built already")
@@ -89,6 +89,16 @@ def build_image(
             f"{(image['Size'] - (engine.image(base) or image)['Size']) / 1e6:.0f} MB above its base"
         )
     return str(image["Id"])
+
+
+def input_hash(context: Context, base: str) -> str:
+    """Hash all that an image is made of: the files of its context, and its base."""
+    return hashlib.sha256(f"{context.digest()} {base}".encode()).hexdigest()
+
+
+def image_tag(config: Configuration, context: Context, base: str) -> str:
+    """Name an image by what it is made of."""
+    return f"{config.name}:{input_hash(context, base)[:12]}"
 
 
 def content_hash(engine: Engine, name: str, image: str) -> str:

@@ -29,21 +29,25 @@ def stored(engine: Engine, swarm: Swarm, config: Configuration) -> dict[str, spe
     if not files:
         return {}
     content = credentials.read(engine, config.name, [SALT, *files])
+    known = _by_name(swarm)
+    bodies = {}
     for file in files:
         version = hmac.new(content[SALT], content[file], hashlib.sha256).hexdigest()[:12]
-        body = specs.file(config.name, file, version)
-        if body["name"] not in {secret["Spec"]["Name"] for secret in swarm.secrets()}:
-            swarm.create_secret(body, content[file])
-        files[file] = body["name"]
-    known = {secret["Spec"]["Name"]: secret for secret in swarm.secrets()}
-    return {file: known[name] for file, name in files.items()}
+        bodies[file] = specs.file(config.name, file, version)
+        if bodies[file]["name"] not in known:
+            swarm.create_secret(bodies[file], content[file])
+    known = _by_name(swarm)
+    return {file: known[body["name"]] for file, body in bodies.items()}
 
 
-def wanted(config: Configuration) -> dict[str, str]:
+def wanted(config: Configuration) -> list[str]:
     """Say which files a configuration needs."""
     names = [KEYS] if config.auth_enabled else []
-    names += [CERTIFICATE, PRIVATE] if config.tls.certificate else []
-    return dict.fromkeys(names, "")
+    return names + ([CERTIFICATE, PRIVATE] if config.tls.certificate else [])
+
+
+def _by_name(swarm: Swarm) -> dict[str, specs.Stored]:
+    return {secret["Spec"]["Name"]: secret for secret in swarm.secrets()}
 
 
 def for_replicas(found: dict[str, specs.Stored]) -> list[Body]:

@@ -51,7 +51,12 @@ def locked(engine: Engine, name: str, doing: str) -> Iterator[None]:
 def holder(engine: Engine, name: str) -> dict[str, Any] | None:
     """Say who holds the name: who, where, doing what, since when; None when nobody does."""
     found = _lock(engine, name)
-    return json.loads(found.label("holder")) if found else None
+    return read(found) if found else None
+
+
+def read(lock: Container) -> dict[str, Any]:
+    """Say who holds a lock: who, where, doing what, since when."""
+    return dict(json.loads(lock.label("holder")))
 
 
 def unlock(engine: Engine, name: str) -> bool:
@@ -69,8 +74,8 @@ def _take(engine: Engine, name: str, doing: str) -> str:
             return engine.create(f"{name}-lock", body)
         except ConflictError:
             found = _lock(engine, name)
-            if found and not _ended(json.loads(found.label("holder"))):
-                raise LockedError(_sentence(name, json.loads(found.label("holder")))) from None
+            if found and not _ended(read(found)):
+                raise LockedError(_sentence(name, read(found))) from None
             if found:
                 engine.remove(found.id)  # by its id: never the lock of one who was quicker
     raise LockedError(f"{name}: others take the lock again and again; try later")
