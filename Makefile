@@ -59,10 +59,10 @@ test: $(DEV) $(CLIENTS) ## run the tests
 # It needs root, for network namespaces.
 test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they start
 	.ci/swarm
-	REQUIRE_SWARM=1 BASE_IMAGE=scoring-base:bookworm $(BIN)/python -m pytest --capture=no tests/test_deploy_swarm.py
+	REQUIRE_SWARM=1 BASE_IMAGE=scoring-base:bookworm $(BIN)/python -m pytest --capture=no tests/docker/test_deploy_swarm.py
 
 fuzz: $(DEV) ## run the generated bodies at length: 100,000 of them
-	FUZZ_BODIES=100000 $(BIN)/python -m pytest --capture=no tests/test_fuzz.py
+	FUZZ_BODIES=100000 $(BIN)/python -m pytest --capture=no tests/served/test_fuzz.py
 
 lint: $(DEV) ## check style, formatting and types
 	$(BIN)/ruff check .
@@ -162,5 +162,5 @@ $(CLIENTS): tests/clients/requirements.lock $(RUNTIME)
 	@touch $@
 
 # The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.
-$(MODEL): examples/breast_cancer.py $(wildcard service/shapley/*.py service/scoring/*.py service/explainers/*.py) $(RUNTIME)
+$(MODEL): examples/breast_cancer.py $(wildcard service/*/*.py) $(RUNTIME)
 	$(BIN)/python -m examples.breast_cancer
