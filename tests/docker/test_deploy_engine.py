@@ -32,18 +32,12 @@ from deploy_helpers import (
 )
 from load import Load
 
-from deploy import (
-    Webservice,
-    build,
-    deploy,
-    deploy_configuration,
-    locking,
-    operations,
-    secrets,
-    specs,
-)
-from deploy.context import gather
-from deploy.engine import Engine
+from deploy import Webservice, deploy, deploy_configuration
+from deploy import deployment as verbs
+from deploy.client import score, scoring_uri
+from deploy.engine.docker_engine import Engine
+from deploy.engine.hardening import USER
+from deploy.engine.tunnel import tunnel
 from deploy.errors import (
     BuildError,
     ConfigurationError,
@@ -53,11 +47,14 @@ from deploy.errors import (
     ScoringError,
     UnreachableError,
 )
-from deploy.pip_settings import pip_files
-from deploy.scoring import score, scoring_uri
-from deploy.state import leftovers, look
-from deploy.status import as_text, status
-from deploy.tunnel import tunnel
+from deploy.host.state import look
+from deploy.image.context import gather
+from deploy.image.pip_settings import pip_files
+from deploy.release import credentials
+from deploy.release.leftovers import leftovers
+from deploy.release.releases import build_release
+from deploy.verbs import mutex
+from deploy.verbs.status import as_text, status
 
 pytestmark = pytest.mark.engine
 
@@ -293,7 +290,7 @@ def test_a_replica_is_hardened(deployment):
     assert "CapEff:\t0000000000000000" in facts
     assert "CapBnd:\t0000000000000000" in facts
     assert "NoNewPrivs:\t1" in facts
-    assert f"Uid:\t{specs.USER}" in facts
+    assert f"Uid:\t{USER}" in facts
     assert "Read-only file system" in inside(
         deployment, "sh", "-c", "touch /app/x /opt/venv/x 2>&1"
     )
@@ -341,7 +338,7 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     keys = {"auth_enabled": True, "keys": {"primary": "env:SCORING_KEY"}}
     release = deployment.up(**keys)
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
-    primary, secondary = secrets.read_keys(deployment.engine, deployment.name)
+    primary, secondary = credentials.read_keys(deployment.engine, deployment.name)
     assert primary == "a-key-of-the-user-0123456789"
     assert get(deployment.settings["port"], "/ping")[0] == 200
     with pytest.raises(ScoringError, match="401"):
@@ -366,8 +363,8 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     assert primary not in shown
     assert secondary not in shown
 
-    operations.rotate_keys(deployment.engine, deployment.name, deployment.root, deployment)
-    fresh, old = secrets.read_keys(deployment.engine, deployment.name)
+    verbs.rotate_keys(deployment.engine, deployment.name, deployment.root, deployment)
+    fresh, old = credentials.read_keys(deployment.engine, deployment.name)
     assert old == primary
     assert json.loads(score(release.config, one, fresh))["predictions"]
     assert json.loads(score(release.config, one, old))["predictions"]
@@ -421,7 +418,7 @@ def twice_built(engine, project):
         yield (
             made,
             made.up(fresh=True),
-            build.build_release(engine, made.config(), project, made, fresh=True),
+            build_release(engine, made.config(), project, made, fresh=True),
         )
     clean(engine, made.name)
 
@@ -440,7 +437,7 @@ def test_no_layer_of_the_exported_image_holds_a_secret(engine, twice_built, tmp_
     """
     made, release, _ = twice_built
     assert PIP_PASSWORD.encode() in pip_files()["pip.conf"]  # so that there was something to leak
-    secret = [PRIVATE, PIP_PASSWORD, *secrets.read_keys(engine, made.name)]
+    secret = [PRIVATE, PIP_PASSWORD, *credentials.read_keys(engine, made.name)]
     wanted = {text.encode(): set() for text in [*secret, "def init()"]}
     names = set()
     for path, content, own in files_of_layers(engine, release.image, tmp_path / "image.tar"):
@@ -519,7 +516,7 @@ def test_a_port_that_is_taken_is_said_so(deployment):
 def test_replicas_scale_and_the_port_moves(deployment):
     """Two replicas on one port; then another port, and the old one is closed."""
     deployment.up()
-    operations.change(
+    verbs.change(
         deployment.engine, deployment.name, deployment.root, deployment, "scale", replicas=2
     )
     assert len(look(deployment.engine, deployment.name).replicas) == 2
@@ -549,16 +546,19 @@ def test_one_deploys_at_a_time(deployment):
     """The second is told who does; a holder that has ended is taken over from."""
     engine, name = deployment.engine, deployment.name
     with (
-        locking.locked(engine, name, "up"),
+        mutex.locked(engine, name, "up"),
         pytest.raises(LockedError, match=r"is deploying \(up, process"),
     ):
         deployment.up()
-    script = f"from deploy.engine import Engine; from deploy import locking; locking._take(Engine(), {name!r}, 'up')"
+    script = (
+        "from deploy.engine.docker_engine import Engine; from deploy.verbs import mutex; "
+        f"mutex._take(Engine(), {name!r}, 'up')"
+    )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
-    assert locking.holder(engine, name)["doing"] == "up"
-    with locking.locked(engine, name, "down"):
-        assert locking.holder(engine, name)["doing"] == "down"
-    assert locking.holder(engine, name) is None
+    assert mutex.holder(engine, name)["doing"] == "up"
+    with mutex.locked(engine, name, "down"):
+        assert mutex.holder(engine, name)["doing"] == "down"
+    assert mutex.holder(engine, name) is None
 
 
 def test_without_a_deployment_there_is_nothing_to_go_back_to(deployment):
@@ -566,7 +566,7 @@ def test_without_a_deployment_there_is_nothing_to_go_back_to(deployment):
     with pytest.raises(NotDeployedError, match="no release served before"):
         deployment.rollback()
     with pytest.raises(NotDeployedError, match="nothing is deployed"):
-        operations.serving(deployment.engine, deployment.name)
+        verbs.serving(deployment.engine, deployment.name)
     for verb, sentence in (
         ("logs", "nothing is deployed"),
         ("releases", "nothing is deployed"),
@@ -594,7 +594,7 @@ def test_what_is_killed_comes_back(deployment, victim):
         assert process > 1  # 0 where it does not run, and that would be this process's own group
         os.kill(process, signal.SIGKILL)
     time.sleep(1)
-    with operations.working(engine, name, deployment.root, "heal", deployment):
+    with verbs.working(engine, name, deployment.root, "heal", deployment):
         pass
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     answered(deployment, one)
@@ -629,14 +629,14 @@ def test_a_deployment_that_is_killed_is_mended_by_the_next(deployment, moment):
         process.kill()
         process.wait()
         process.stdout.close()
-        with operations.working(engine, name, deployment.root, "heal", deployment):
+        with verbs.working(engine, name, deployment.root, "heal", deployment):
             pass
         time.sleep(1)
     assert load.failed == {}
     state = look(engine, name)
     assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1
     assert leftovers(engine, name) == []
-    assert locking.holder(engine, name) is None
+    assert mutex.holder(engine, name) is None
     assert status(engine, name).state == "Healthy"
 
 
@@ -666,7 +666,7 @@ def test_ctrl_c_leaves_one_release_serving_and_nothing_behind(deployment, moment
     assert (state.release == old.id) == (moment != "Retiring")
     assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1
     assert leftovers(engine, name) == []
-    assert locking.holder(engine, name) is None
+    assert mutex.holder(engine, name) is None
 
 
 def start_up(deployment, **more):
@@ -792,9 +792,7 @@ def test_an_engine_that_is_killed_finds_its_service_again(deployment):
     expected = score(deployment.config(), one)
     os.kill(int(Path("/var/run/docker.pid").read_text()), signal.SIGKILL)
     with closing(engine_again()) as deployment.engine:
-        with operations.working(
-            deployment.engine, deployment.name, deployment.root, "heal", deployment
-        ):
+        with verbs.working(deployment.engine, deployment.name, deployment.root, "heal", deployment):
             pass
         assert answered(deployment, one) == expected
         state = look(deployment.engine, deployment.name)

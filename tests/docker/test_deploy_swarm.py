@@ -16,17 +16,20 @@ from deploy_helpers import BASE, ROOT, Deployment, connect, make_project
 from load import Load
 from swarm_helpers import cluster, run, unsupported
 
-from deploy import build, locking, operations, secrets
-from deploy.context import gather
-from deploy.engine import Engine
+from deploy import deployment as verbs
+from deploy.client import score
+from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, EngineError, RefusedError, ScoringError
-from deploy.pip_settings import pip_files
-from deploy.scoring import score
-from deploy.state import leftovers
-from deploy.status import as_text, status
+from deploy.image import build
+from deploy.image.context import gather
+from deploy.image.pip_settings import pip_files
+from deploy.release import credentials
+from deploy.release.leftovers import leftovers
 from deploy.swarm.api import Swarm
 from deploy.swarm.state import look, runs, wanted
-from deploy.targets import target_of
+from deploy.target import target_of
+from deploy.verbs import mutex
+from deploy.verbs.status import as_text, status
 
 pytestmark = [
     pytest.mark.engine,
@@ -123,7 +126,7 @@ def deployment(engine, project, hosts):
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_stays(engine, project):
     yield
-    operations.down(engine, NAME, project, deployment_on(engine, project, ""))
+    verbs.down(engine, NAME, project, deployment_on(engine, project, ""))
 
 
 @pytest.fixture
@@ -152,7 +155,7 @@ def loaded(deployment, body, hosts, clients=16, key=""):
 
 
 def ask(deployment, body, key=""):
-    return score(operations.asked(deployment.engine, deployment.config()), body, key)
+    return score(verbs.asked(deployment.engine, deployment.config()), body, key)
 
 
 def told(load, what, start):
@@ -178,7 +181,7 @@ def start_up(deployment, **more):
 
 
 def heal(deployment):
-    with operations.working(deployment.engine, NAME, deployment.root, "heal", deployment):
+    with verbs.working(deployment.engine, NAME, deployment.root, "heal", deployment):
         pass
 
 
@@ -192,7 +195,7 @@ def stands_alone(deployment):
     assert {secret["ID"] for secret in swarm.secrets()} == used
     assert len(swarm.configs()) == len(swarm.networks()) == 1
     assert leftovers(engine, NAME) == []
-    assert locking.holder(engine, NAME) is None
+    assert mutex.holder(engine, NAME) is None
     assert status(engine, NAME).state == "Healthy", as_text(status(engine, NAME))
 
 
@@ -333,7 +336,7 @@ def test_scaling_loses_nothing_and_leaves_the_proxy_alone(deployment, hosts, one
     start = time.monotonic()
     with loaded(deployment, one, hosts) as load:
         for replicas in (3, 2):
-            operations.change(
+            verbs.change(
                 deployment.engine, NAME, deployment.root, deployment, "scale", replicas=replicas
             )
             assert len(tasks(deployment)) == replicas
@@ -348,11 +351,11 @@ def test_keys_rotate(deployment, hosts, one):
     is listed.
     """
     deployment.up(auth_enabled=True)
-    primary, secondary = secrets.read_keys(deployment.engine, NAME)
+    primary, secondary = credentials.read_keys(deployment.engine, NAME)
     with pytest.raises(ScoringError, match="401"):
         ask(deployment, one)
-    operations.rotate_keys(deployment.engine, NAME, deployment.root, deployment)
-    fresh, old = secrets.read_keys(deployment.engine, NAME)
+    verbs.rotate_keys(deployment.engine, NAME, deployment.root, deployment)
+    fresh, old = credentials.read_keys(deployment.engine, NAME)
     assert old == primary
     for key in (fresh, old):
         assert json.loads(ask(deployment, one, key))["predictions"]
@@ -376,7 +379,7 @@ def test_a_deployment_that_is_interrupted_leaves_one_release(
     """
     monkeypatch.setenv("SWARM_KEY", f"a-key-of-the-user-{by}")
     old = deployment.up(auth_enabled=True)
-    secondary = secrets.read_keys(deployment.engine, NAME)[1]
+    secondary = credentials.read_keys(deployment.engine, NAME)[1]
     start = time.monotonic()
     with loaded(deployment, one, hosts, key=secondary) as load:
         more = {

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from deploy_helpers import ROOT, missing
 
-from deploy.engine import Engine
+from deploy.engine.docker_engine import Engine
 from deploy.errors import EngineError, UnreachableError
 
 pytestmark = pytest.mark.engine

@@ -16,16 +16,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import context, lock, pip_settings, specs
-from deploy.config import CHECKS, Configuration, configuration, read
+from deploy.client import curl, scoring_uri, seen_from_here
+from deploy.configuration import CHECKS, Configuration, configuration, read
 from deploy.console import Console
-from deploy.engine import Container, Engine
+from deploy.contract import PROBE_PORTS
+from deploy.engine.docker_engine import Container, Engine
+from deploy.engine.labels import LABEL
 from deploy.errors import ConfigurationError, UnreachableError
-from deploy.preflight import readable
-from deploy.probe import differing
-from deploy.scoring import curl, scoring_uri, seen_from_here
-from deploy.specs import LABEL, Release
-from deploy.state import State
+from deploy.host import specs
+from deploy.host.state import State
+from deploy.image import context, pins, pip_settings
+from deploy.image.context import DOCKERFILE, FRAGMENT_MARK
+from deploy.release import specs as release_specs
+from deploy.release.preflight import readable
+from deploy.release.probe import differing
+from deploy.release.release import Release, release_from, release_record
 
 ROOT = Path(__file__).parents[2]
 RELEASE = Release("0123456789ab", "sha256:1", Configuration("scoring"), "c" * 64, 1.0)
@@ -164,8 +169,8 @@ def test_a_configuration_survives_its_label():
         )
         == config
     )
-    record = specs.release_record(Release("0123456789ab", "sha256:1", config, "c" * 64, 1.5))
-    assert specs.release_from(record["Labels"], "sha256:1").config == config
+    record = release_record(Release("0123456789ab", "sha256:1", config, "c" * 64, 1.5))
+    assert release_from(record["Labels"], "sha256:1").config == config
 
 
 def test_a_replica_is_limited_and_hardened():
@@ -187,7 +192,10 @@ def test_a_replica_is_limited_and_hardened():
 
 def test_the_preflight_runs_what_will_serve():
     """The same body but for the network, the restarts and the labels."""
-    served, proven = specs.replica(RELEASE, "a", 1, specs.PROBE_PORTS[0]), specs.preflight(RELEASE)
+    served, proven = (
+        specs.replica(RELEASE, "a", 1, PROBE_PORTS[0]),
+        release_specs.preflight(RELEASE),
+    )
     assert proven["HostConfig"]["NetworkMode"] == "none"
     for body in (served, proven):
         del body["Labels"], body["HostConfig"]["NetworkMode"]
@@ -270,15 +278,15 @@ shap==0.51 \\
 
 def test_what_came_with_shap_alone_leaves_with_it():
     """And what that brought; what others asked for stays, with its hashes."""
-    assert [pin.name for pin in lock.pins(lock.without(LOCK, "shap"))] == ["alpha", "beta"]
-    assert "--hash=sha256:bb" in lock.without(LOCK, "shap")
+    assert [pin.name for pin in pins.pins(pins.without(LOCK, "shap"))] == ["alpha", "beta"]
+    assert "--hash=sha256:bb" in pins.without(LOCK, "shap")
 
 
 def test_the_projects_own_lock_without_shap_is_what_scoring_needs():
     """numba and llvmlite go, numpy and Flask stay."""
     names = {
         pin.name
-        for pin in lock.pins(lock.without((ROOT / "requirements.lock").read_text(), "shap"))
+        for pin in pins.pins(pins.without((ROOT / "requirements.lock").read_text(), "shap"))
     }
     assert names.isdisjoint({"shap", "numba", "llvmlite", "slicer"})
     assert {"numpy", "scipy", "pandas", "scikit-learn", "flask", "gunicorn", "joblib"} <= names
@@ -359,7 +367,7 @@ def test_the_recipe_takes_the_users_lines():
     build, runtime = recipe.split("FROM ${BASE_IMAGE}\n")
     assert build.index("RUN echo hello") < build.index("requirements.lock")
     assert "hello" not in runtime
-    assert context.FRAGMENT_MARK not in recipe
+    assert FRAGMENT_MARK not in recipe
 
 
 def test_the_recipe_is_clean(tmp_path):
@@ -374,7 +382,7 @@ def test_the_recipe_is_clean(tmp_path):
 
     filled_in = tmp_path / "Dockerfile"
     filled_in.write_text(context.dockerfile(Configuration("scoring").dockerfile))
-    for recipe in (context.DOCKERFILE, filled_in):
+    for recipe in (DOCKERFILE, filled_in):
         done = checked(recipe)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     filled_in.write_text(context.dockerfile("RUN cd /x && sudo y"))
@@ -469,7 +477,7 @@ def test_the_probe_waits_then_compares(tmp_path):
     (tmp_path / "preflight" / "request.json").write_text("[]")
     (tmp_path / "preflight" / "expected.json").write_text('{"predictions": [1]}')
     (tmp_path / "keys").write_text("primary\nsecondary\n")
-    (tmp_path / "probe.py").write_text((ROOT / "deploy" / "probe.py").read_text())
+    (tmp_path / "probe.py").write_text((ROOT / "deploy" / "release" / "probe.py").read_text())
     with HTTPServer(("127.0.0.1", 0), Service) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         environment = {
@@ -549,10 +557,10 @@ def test_only_one_module_knows_the_docker_package():
         for file in (ROOT / "deploy").rglob("*.py")
         if "import docker\n" in file.read_text()
     ]
-    assert knowing == ["engine.py"]
+    assert knowing == ["docker_engine.py"]
     imported = {
         name.split(".")[0]
-        for node in ast.walk(ast.parse((ROOT / "deploy" / "probe.py").read_text()))
+        for node in ast.walk(ast.parse((ROOT / "deploy" / "release" / "probe.py").read_text()))
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
                      [node.module] if isinstance(node, ast.ImportFrom) else [])
     }  # fmt: skip

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy import render, sbom
-from deploy.config import configuration
+from deploy import render
+from deploy.configuration import configuration
+from deploy.image import sbom
+from deploy.render import FORMS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports
@@ -26,7 +28,7 @@ IMAGE = "registry.example/scoring:1"
 
 
 def manifests(form):
-    return list(yaml.safe_load_all(render.as_yaml(render.FORMS[form](CONFIG, IMAGE))))
+    return list(yaml.safe_load_all(render.as_yaml(FORMS[form](CONFIG, IMAGE))))
 
 
 @pytest.mark.parametrize("index", range(3))
@@ -98,7 +100,7 @@ def test_an_inference_service_fits_the_models_of_kserve(tmp_path, change, verdic
     assert json.loads(done.stdout) == verdict
 
 
-@pytest.mark.parametrize("form", render.FORMS)
+@pytest.mark.parametrize("form", FORMS)
 def test_limits_hardening_and_secrets_travel(form):
     """As on one host; a key is a file, never a value."""
     spec = manifests(form)[0]["spec"]

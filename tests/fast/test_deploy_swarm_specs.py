@@ -9,14 +9,19 @@ from dataclasses import replace
 import pytest
 from deploy_helpers import missing
 
-from deploy import specs as host
-from deploy.config import Configuration, configuration
+from deploy.configuration import Configuration, configuration
+from deploy.contract import STOP_SECONDS
+from deploy.engine.docker_engine import SECOND
+from deploy.engine.labels import labels
 from deploy.errors import ConfigurationError
-from deploy.specs import SECOND, Release
-from deploy.swarm import proxy, secrets, specs
+from deploy.release import specs as release_specs
+from deploy.release.release import Release
+from deploy.swarm import credentials, proxy, specs
 from deploy.swarm.api import unpacked
+from deploy.swarm.proxy import FILE
 from deploy.swarm.rollout import Patience, takes_tasks
-from deploy.swarm.state import State, current, failed, label, runs, wanted, words
+from deploy.swarm.specs import SERVICE, label
+from deploy.swarm.state import State, current, failed, runs, wanted, words
 
 CONFIG = configuration(
     {
@@ -81,7 +86,7 @@ def test_a_replica_is_limited_and_hardened_as_on_one_host():
     there is room.
     """
     template = service()["TaskTemplate"]
-    container, there = template["ContainerSpec"], host.preflight(RELEASE)["HostConfig"]
+    container, there = template["ContainerSpec"], release_specs.preflight(RELEASE)["HostConfig"]
     assert template["Resources"] == {
         "Limits": {
             "MemoryBytes": there["Memory"],
@@ -98,7 +103,7 @@ def test_a_replica_is_limited_and_hardened_as_on_one_host():
     assert [mount["Target"] for mount in container["Mounts"]] == list(there["Tmpfs"])
     assert template["LogDriver"]["Options"] == there["LogConfig"]["Config"]
     assert template["RestartPolicy"]["Condition"] == "any"
-    assert container["StopGracePeriod"] == host.STOP_SECONDS * SECOND
+    assert container["StopGracePeriod"] == STOP_SECONDS * SECOND
 
 
 def test_a_replica_drains_until_the_proxy_has_seen_it_and_shares_no_port():
@@ -116,27 +121,30 @@ def test_a_replica_drains_until_the_proxy_has_seen_it_and_shares_no_port():
 def test_secrets_are_files_of_the_services_user_with_a_version_in_their_names():
     """Both services see the certificate, the replicas alone the keys; values are nowhere."""
     found = {
-        file: stored(specs.file("scoring", file, "v1")["name"]) for file in secrets.wanted(TLS)
+        file: stored(specs.file("scoring", file, "v1")["name"]) for file in credentials.wanted(TLS)
     }
-    assert [one["File"]["Name"] for one in secrets.for_replicas(found)] == [
+    assert [one["File"]["Name"] for one in credentials.for_replicas(found)] == [
         "keys",
         "tls.crt",
         "tls.key",
     ]
-    assert [one["File"]["Name"] for one in secrets.for_proxy(found)] == ["tls.crt", "tls.crt.key"]
-    assert secrets.for_replicas(found)[0] == {
+    assert [one["File"]["Name"] for one in credentials.for_proxy(found)] == [
+        "tls.crt",
+        "tls.crt.key",
+    ]
+    assert credentials.for_replicas(found)[0] == {
         "SecretID": "id-of-scoring-keys-v1",
         "SecretName": "scoring-keys-v1",
         "File": {"Name": "keys", "UID": "10001", "GID": "10001", "Mode": 0o400},
     }
-    assert secrets.wanted(CONFIG) == {}
+    assert credentials.wanted(CONFIG) == {}
 
 
 def test_the_proxy_is_the_same_whatever_the_replicas_are():
     """Neither another release nor another number of replicas restarts it; another port or timeout
     does.
     """
-    file = specs.mounted(stored("scoring-proxy-v1"), "Config", proxy.FILE, 0o444)
+    file = specs.mounted(stored("scoring-proxy-v1"), "Config", FILE, 0o444)
     first = proxy.service(CONFIG, "network-id", file, [])
     assert (
         proxy.service(replace(CONFIG, replicas=9, description="another"), "network-id", file, [])
@@ -251,7 +259,7 @@ def test_the_tasks_of_another_rollout_are_not_counted():
 def test_where_an_update_stands(update, moving):
     """In the swarm's words."""
     spec = {
-        "Labels": host.labels("scoring", specs.SERVICE, release="new", previous="old"),
+        "Labels": labels("scoring", SERVICE, release="new", previous="old"),
         "TaskTemplate": {},
     }
     state = State({"Spec": spec, **({"UpdateStatus": {"State": update}} if update else {})}, None)

@@ -8,12 +8,12 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deploy import locking
-from deploy.engine import Engine
-from deploy.releases import releases
-from deploy.replicas import ReplicaStatus, Troubles
-from deploy.scoring import scoring_uri
-from deploy.targets import target_of
+from deploy.client import scoring_uri
+from deploy.engine.docker_engine import Engine
+from deploy.release.releases import releases
+from deploy.serving import ReplicaStatus, Troubles
+from deploy.target import target_of
+from deploy.verbs import mutex
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def status(engine: Engine, name: str) -> Status:
         replicas=replicas,
         troubles=troubles,
         releases=[{"id": one.id, "created": one.created, "content": one.content} for one in known],
-        locked_by=locking.holder(engine, name),
+        locked_by=mutex.holder(engine, name),
     )
 
 

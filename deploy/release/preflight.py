@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from deploy import specs
-from deploy.context import last_lines
-from deploy.engine import Engine
+from deploy.console import last_lines
+from deploy.contract import PROBE
+from deploy.engine.docker_engine import Engine
 from deploy.errors import DeployError, EngineError, RefusedError
-from deploy.specs import Release
+from deploy.release import specs
+from deploy.release.release import Release
 
 SETTLING = 20  # tenths of a second
 READ = 40  # lines of a log, of which the last that say something are shown
@@ -119,7 +120,7 @@ def ask(engine: Engine, container: str, *command: str) -> dict[str, Any]:
     too.
     """
     try:
-        _, output = engine.run_inside(container, [*specs.PROBE, *command])
+        _, output = engine.run_inside(container, [*PROBE, *command])
         return dict(json.loads(output.splitlines()[-1]))
     except (EngineError, ValueError, IndexError):
         state = _settled(engine, container)

@@ -4,20 +4,23 @@ The order is all: start the new replicas beside the old ones, wait until each is
 then stop the old ones, one by one, gracefully. Until the last new replica is ready any failure
 removes the new ones and leaves the old ones as they were; after that the new release has been
 accepted, and an interruption only delays the end of the old one. Rolling back is the same with a
-release that is kept. Next: `deploy.operations`.
+release that is kept. Next: `deploy.deployment`.
 """
 
 from __future__ import annotations
 
-from deploy import specs
 from deploy.console import Console
-from deploy.engine import Container, Engine
+from deploy.contract import STOP_SECONDS
+from deploy.engine.docker_engine import Container, Engine
 from deploy.errors import EngineError, RefusedError
+from deploy.host import specs
+from deploy.host.specs import LEAVING
+from deploy.host.state import State, look
 from deploy.interrupts import accepted, uninterrupted
-from deploy.preflight import wait_until_ready
-from deploy.releases import kept, previous_to
-from deploy.specs import Release
-from deploy.state import State, look, remove_leftovers
+from deploy.release.leftovers import remove_leftovers
+from deploy.release.preflight import wait_until_ready
+from deploy.release.release import Release
+from deploy.release.releases import kept, previous_to
 
 OLDEST_KERNEL = (5, 14)
 
@@ -77,7 +80,7 @@ def start_beside(engine: Engine, release: Release, before: State, anchor: str) -
         with uninterrupted("removing the new replicas"):
             for container in started:
                 # Those that listen already may have requests: let them end.
-                engine.stop(container, specs.STOP_SECONDS)
+                engine.stop(container, STOP_SECONDS)
                 engine.remove(container)
             if not before.replicas:
                 engine.remove(anchor)
@@ -92,11 +95,11 @@ def retire(engine: Engine, replicas: list[Container], console: Console) -> None:
     not be counted on.
     """
     for replica in replicas:
-        if not replica.name.endswith(specs.LEAVING):
-            engine.rename(replica.id, replica.name + specs.LEAVING)
+        if not replica.name.endswith(LEAVING):
+            engine.rename(replica.id, replica.name + LEAVING)
     for replica in replicas:
         with console.step(f"Retiring {replica.name} (release {replica.label('release')})"):
-            engine.stop(replica.id, specs.STOP_SECONDS)
+            engine.stop(replica.id, STOP_SECONDS)
             engine.remove(replica.id)
 
 

@@ -1,6 +1,6 @@
 """The one module that talks to the Docker Engine, through the `docker` package's client of its API.
 
-A thin seam: bodies come ready from `deploy.specs`, exceptions leave as those of `deploy.errors`,
+A thin seam: bodies come ready from `deploy.host.specs`, exceptions leave as those of `deploy.errors`,
 nothing is decided here.
 """
 
@@ -19,9 +19,12 @@ import requests
 import urllib3
 from docker.utils.socket import frames_iter
 
+from deploy.engine.labels import LABEL
 from deploy.errors import BuildError, ConflictError, EngineError, NotFoundError, UnreachableError
-from deploy.specs import LABEL, Body
 
+Body = dict[str, Any]
+
+SECOND = 10**9  # the API counts in nanoseconds
 # An image with nothing in it, for containers that are never started.
 EMPTY_IMAGE = "scoring-deploy-empty:1"
 START_IT = "is Docker Engine installed and started, and may you use it (`docker info`)? On Debian: apt-get install docker.io"

@@ -12,18 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy import build, secrets, specs
-from deploy.audit import audited
-from deploy.config import Configuration
+from deploy.configuration import Configuration
 from deploy.console import Console
-from deploy.engine import Engine
+from deploy.engine.docker_engine import Engine
+from deploy.engine.labels import IMAGE, LOCK, STAGE
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.interrupts import uninterrupted
-from deploy.locking import locked
-from deploy.preflight import Proof, preflight
-from deploy.releases import forget, kept, prune, record, releases
-from deploy.specs import Release
-from deploy.targets import Serving, target_for, target_of
+from deploy.release import credentials
+from deploy.release import specs as release_specs
+from deploy.release.preflight import Proof, preflight
+from deploy.release.release import Release, release_id
+from deploy.release.releases import build_release, forget, kept, prune, record, releases
+from deploy.serving import Serving
+from deploy.target import target_for, target_of
+from deploy.verbs.audit import audited
+from deploy.verbs.mutex import locked
 
 
 @contextmanager
@@ -69,9 +72,9 @@ def up(
     with working(engine, config.name, root, "up", console) as facts:
         target_for(engine, config)
         check_properties(engine, config)
-        release = build.build_release(engine, config, root, console, fresh)
+        release = build_release(engine, config, root, console, fresh)
         facts["release"] = release.id
-        secrets.prepare(engine, config, root)
+        credentials.prepare(engine, config, root)
         replace_by(engine, release, console)
         facts["pruned"] = forget_old(engine, config.name, config.retain)
     return release
@@ -151,9 +154,9 @@ def change(
     with working(engine, name, root, doing, console) as facts:
         now = serving(engine, name)
         config = replace(now.config, **changes)
-        changed = replace(now, id=build.release_id(now.image, config), config=config)
+        changed = replace(now, id=release_id(now.image, config), config=config)
         facts["release"] = record(engine, changed).id
-        secrets.prepare(engine, config, root)
+        credentials.prepare(engine, config, root)
         replace_by(engine, changed, console)
         forget_old(engine, name, config.retain)
     return changed
@@ -173,14 +176,14 @@ def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None
     """
     with working(engine, name, root, "keys rotate", console):
         now = serving(engine, name)
-        known = secrets.read_keys(engine, name) if now.config.auth_enabled else None
+        known = credentials.read_keys(engine, name) if now.config.auth_enabled else None
         if known is None:
-            raise secrets.no_keys(name)
-        secrets.write_keys(engine, name, (secrets.new_key(), known[0]))
+            raise credentials.no_keys(name)
+        credentials.write_keys(engine, name, (credentials.new_key(), known[0]))
         try:
             target_of(engine, name).renew(engine, now, console)
         except BaseException:
-            secrets.write_keys(engine, name, known)  # those that the replicas still have
+            credentials.write_keys(engine, name, known)  # those that the replicas still have
             raise
 
 
@@ -191,10 +194,10 @@ def down(engine: Engine, name: str, root: Path, console: Console) -> None:
     with audited(root, name, "down"), locked(engine, name, "down"):
         target_of(engine, name).remove(engine, name, console)
         for container in engine.containers(name):
-            if container.label("role") != specs.LOCK:
+            if container.label("role") != LOCK:
                 engine.remove(container.id)
-        engine.remove_volume(specs.secrets_volume(name))
-        for image in [*engine.images(name, specs.IMAGE), *engine.images(name, specs.STAGE)]:
+        engine.remove_volume(release_specs.secrets_volume(name))
+        for image in [*engine.images(name, IMAGE), *engine.images(name, STAGE)]:
             engine.remove_image(image["Id"])
     console.say(f"{name}: nothing is deployed")
 

@@ -8,7 +8,7 @@ import json
 import re
 from pathlib import Path
 
-from deploy.lock import pins
+from deploy.image.pins import pins
 
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 

@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from deploy import specs
-from deploy.config import Configuration
-from deploy.context import tar
-from deploy.engine import Engine
+from deploy.configuration import Configuration
+from deploy.contract import SECRETS_FOLDER
+from deploy.engine.docker_engine import Engine
+from deploy.engine.hardening import USER
 from deploy.errors import ConfigurationError, NotDeployedError, NotFoundError
+from deploy.image.context import tar
+from deploy.release import specs as release_specs
 
 Pair = tuple[str, str]
 MODE = 0o400
@@ -77,12 +79,12 @@ def no_keys(name: str) -> NotDeployedError:
 
 def read(engine: Engine, name: str, files: Iterable[str]) -> dict[str, bytes]:
     """Read files of the volume; those that are not there are left out."""
-    courier = engine.create("", specs.courier(name, engine.empty_image()))
+    courier = engine.create("", release_specs.courier(name, engine.empty_image()))
     found = {}
     try:
         for file in files:
             with suppress(NotFoundError):
-                found[file] = engine.read_file(courier, f"{specs.SECRETS_FOLDER}/{file}")
+                found[file] = engine.read_file(courier, f"{SECRETS_FOLDER}/{file}")
     finally:
         engine.remove(courier)
     return found
@@ -126,8 +128,8 @@ def _file(key: str, path: Path) -> bytes:
 
 def _put(engine: Engine, name: str, files: Mapping[str, bytes]) -> None:
     # With the time of the change: by that the service sees that there was one.
-    courier = engine.create("", specs.courier(name, engine.empty_image()))
+    courier = engine.create("", release_specs.courier(name, engine.empty_image()))
     try:
-        engine.put_files(courier, specs.SECRETS_FOLDER, tar(files, MODE, specs.USER, time.time()))
+        engine.put_files(courier, SECRETS_FOLDER, tar(files, MODE, USER, time.time()))
     finally:
         engine.remove(courier)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.config import Configuration
+from deploy.configuration import Configuration
+from deploy.engine.tunnel import forwarded_port
 from deploy.errors import ScoringError
-from deploy.tunnel import forwarded_port
 
 ANYWHERE = {
     "0.0.0.0": "127.0.0.1",

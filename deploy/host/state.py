@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from deploy import specs
-from deploy.console import Console
-from deploy.engine import Container, Engine
+from deploy.contract import PROBE_PORTS
+from deploy.engine.docker_engine import Container, Engine
+from deploy.engine.labels import ANCHOR, REPLICA
+from deploy.host.specs import LEAVING
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class State:
         """
         for generation in sorted(self.generations):
             replicas = self.generations[generation]
-            if any(replica.name.endswith(specs.LEAVING) for replica in replicas):
+            if any(replica.name.endswith(LEAVING) for replica in replicas):
                 continue
             up = [replica for replica in replicas if replica.state in ("running", "restarting")]
             if len(up) >= int(replicas[0].label("replicas")):
@@ -55,7 +56,7 @@ class State:
     def free_probe_ports(self) -> list[int]:
         """Ports of the common namespace that no replica uses."""
         used = {int(replica.label("probe-port")) for replica in self.replicas}
-        return [port for port in specs.PROBE_PORTS if port not in used]
+        return [port for port in PROBE_PORTS if port not in used]
 
     @property
     def release(self) -> str:
@@ -80,26 +81,8 @@ def look(engine: Engine, name: str) -> State:
     state = State()
     for container in engine.containers(name):
         role = container.label("role")
-        if role == specs.ANCHOR:
+        if role == ANCHOR:
             state.anchors.append(container)
-        elif role == specs.REPLICA:
+        elif role == REPLICA:
             state.generations.setdefault(int(container.label("generation")), []).append(container)
     return state
-
-
-def leftovers(engine: Engine, name: str) -> list[Container]:
-    """List what a deployment that was killed has left: preflights and couriers."""
-    return [
-        found
-        for found in engine.containers(name)
-        if found.label("role") in (specs.PREFLIGHT, specs.COURIER)
-    ]
-
-
-def remove_leftovers(engine: Engine, name: str, console: Console) -> bool:
-    """Remove them; return whether there were any."""
-    found = leftovers(engine, name)
-    for container in found:
-        console.say(f"Removing {container.name}, left by a deployment that was interrupted")
-        engine.remove(container.id)
-    return bool(found)

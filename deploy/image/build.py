@@ -1,71 +1,26 @@
 """From files to a release: the image, and the record that keeps it.
 
-Next: `deploy.preflight`.
+Next: `deploy.release.preflight`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections import deque
-from dataclasses import asdict
-from pathlib import Path
 
-from deploy import sbom, specs
-from deploy.config import Configuration
-from deploy.console import Console
-from deploy.context import Context, gather, last_lines
-from deploy.engine import Engine
+from deploy.configuration import Configuration
+from deploy.console import Console, last_lines
+from deploy.engine.docker_engine import Engine
+from deploy.engine.labels import COURIER, IMAGE, labels
 from deploy.errors import BuildError, EngineError
-from deploy.pip_settings import pip_files
-from deploy.releases import record
-from deploy.specs import Release
+from deploy.image.context import Context
 
 HOW_TO_MAKE_A_BASE = (
     "where no registry can be reached, `dockerfiles/base.sh` makes a base with debootstrap: then deploy with "
     "BASE_IMAGE=scoring-base:bookworm"
 )
 KEPT_LINES = 30
-
-
-def build_release(
-    engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False
-) -> Release:
-    """Build the image unless it is there, and record the release.
-
-    Parameters
-    ----------
-    engine : Engine
-    config : Configuration
-    root : Path
-        The folder that the configuration's paths start from.
-    console : Console
-    fresh : bool, default False
-        Whether to build without the engine's cache.
-
-    Raises
-    ------
-    ConfigurationError, BuildError, EngineError
-    """
-    base = base_image(engine, config.base_image, console)
-    with console.step(
-        "Gathering the files, and asking the entry script for the example's answer"
-    ) as found:
-        context = gather(config, root, pip_files())
-        found.append(
-            f"{len(context.files)} files, {sum(map(len, context.files.values())) / 2**20:.1f} MB"
-        )
-    image = build_image(engine, config, context, base, console, fresh=fresh)
-    sbom.write(root, context.files["requirements.lock"].decode(), config.name, image)
-    release = Release(
-        release_id(image, config),
-        image,
-        config,
-        content_hash(engine, config.name, image),
-        time.time(),
-    )
-    return record(engine, release)
 
 
 def base_image(engine: Engine, name: str, console: Console) -> str:
@@ -107,7 +62,7 @@ def build_image(
         "nocache": fresh,
         "timeout": config.timeouts.build,
         "buildargs": {"BASE_IMAGE": config.base_image, "NAME": config.name},
-        "labels": specs.image_labels(
+        "labels": _image_labels(
             config,
             base,
             input=made_from,
@@ -136,18 +91,24 @@ def build_image(
     return str(image["Id"])
 
 
-def release_id(image: str, config: Configuration) -> str:
-    """Name a release by all that makes it: image, configuration, references to secrets."""
-    text = json.dumps([image, asdict(config)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def content_hash(engine: Engine, name: str, image: str) -> str:
     """Read the hash over the image's files, which its build wrote."""
     reader = engine.create(
-        "", {"Image": image, "Labels": specs.labels(name, specs.COURIER), "NetworkDisabled": True}
+        "", {"Image": image, "Labels": labels(name, COURIER), "NetworkDisabled": True}
     )
     try:
         return engine.read_file(reader, "/app/content.sha256").decode().strip()
     finally:
         engine.remove(reader)
+
+
+def _image_labels(config: Configuration, base: str, **made_from: str) -> dict[str, str]:
+    """Describe an image: what it is, and the hashes of what it was made from."""
+    return {
+        "org.opencontainers.image.title": config.name,
+        "org.opencontainers.image.description": config.description or "Scores rows and says why",
+        "org.opencontainers.image.created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "org.opencontainers.image.base.name": config.base_image,
+        "org.opencontainers.image.base.digest": base,
+        **labels(config.name, IMAGE, **made_from),
+    }

@@ -2,7 +2,7 @@
 
 A key that is missing takes its default, a value that cannot be used is refused with the key's path,
 and a key that does not exist is refused too: a misspelt limit is no limit. `deploy.example.yml`
-explains every key. Next: `deploy.context`.
+explains every key. Next: `deploy.image.context`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from deploy.contract import RESERVED
 from deploy.errors import ConfigurationError
 
 Check = Callable[[str, Any], Any]
@@ -264,18 +265,6 @@ def _fit_together(config: Configuration) -> None:
         raise ConfigurationError(
             f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml"
         )
-
-
-RESERVED = {
-    "HOST",
-    "PORT",
-    "PROBE_PORT",
-    "REUSE_PORT",
-    "WORKERS",
-    "THREADS",
-    "AUTH_KEYS_FILE",
-    "DRAIN_SECONDS",
-}
 
 
 def _refusal(path: str, expected: str, got: Any) -> ConfigurationError:

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deploy import specs
-from deploy.engine import Container, Engine
+from deploy.engine.docker_engine import Body, Container, Engine
+from deploy.engine.labels import LOCK, labels
 from deploy.errors import ConflictError, LockedError
 
 ATTEMPTS = 3
@@ -63,7 +63,7 @@ def unlock(engine: Engine, name: str) -> bool:
 
 
 def _take(engine: Engine, name: str, doing: str) -> str:
-    body = specs.lock(name, engine.empty_image(), _me(doing))
+    body = _body(name, engine.empty_image(), _me(doing))
     for _ in range(ATTEMPTS):
         try:
             return engine.create(f"{name}-lock", body)
@@ -77,7 +77,7 @@ def _take(engine: Engine, name: str, doing: str) -> str:
 
 
 def _lock(engine: Engine, name: str) -> Container | None:
-    return next(iter(engine.containers(name, specs.LOCK)), None)
+    return next(iter(engine.containers(name, LOCK)), None)
 
 
 def _sentence(name: str, held: dict[str, Any]) -> str:
@@ -112,3 +112,13 @@ def _boot() -> str:
 def _started(process: int) -> str:
     file = Path(f"/proc/{process}/stat")
     return file.read_text().rpartition(")")[2].split()[19] if file.exists() else ""
+
+
+def _body(name: str, image: str, holder: dict[str, Any]) -> Body:
+    """Hold a name: the engine gives it to one container only."""
+    return {
+        "Image": image,
+        "Cmd": ["/none"],
+        "Labels": labels(name, LOCK, holder=json.dumps(holder, sort_keys=True)),
+        "NetworkDisabled": True,
+    }

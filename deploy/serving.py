@@ -1,13 +1,28 @@
-"""One host's replicas, as the engine and their own control groups see them."""
+"""What serves under a name and how its replicas are, whatever it runs on.
+
+Next: `deploy.host.rollout`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
-from deploy import specs
-from deploy.engine import Container, Engine
-from deploy.preflight import ask
-from deploy.state import look
+
+class Serving(Protocol):
+    """What serves under a name."""
+
+    @property
+    def release(self) -> str:
+        """The id of the release that serves; empty when none does."""
+
+    @property
+    def previous(self) -> str:
+        """The id of the release that served before."""
+
+    @property
+    def moving(self) -> bool:
+        """Whether it is in the middle of a rollout."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +70,3 @@ class Troubles:
 
     now: tuple[str, ...] = ()
     past: tuple[str, ...] = ()
-
-
-def replicas(engine: Engine, name: str) -> list[ReplicaStatus]:
-    """Look at every replica."""
-    return [_replica(engine, replica) for replica in look(engine, name).replicas]
-
-
-def logs(engine: Engine, name: str, lines: int | str) -> dict[str, list[str]]:
-    """Read the last lines of every replica's log, by its name."""
-    return {replica.name: engine.logs(replica.id, lines) for replica in look(engine, name).replicas}
-
-
-def _replica(engine: Engine, replica: Container) -> ReplicaStatus:
-    found = engine.inspect(replica.id)
-    state, host = found["State"], found["HostConfig"]
-    memory = ask(engine, replica.id, "memory") if state["Running"] else {}
-    return ReplicaStatus(
-        name=replica.name,
-        state=state["Status"],
-        health=state.get("Health", {}).get("Status", "unknown"),
-        started=state["StartedAt"],
-        restarts=found["RestartCount"],
-        oom_kills=memory.get("oom_kills", 0) or int(state["OOMKilled"]),
-        memory=memory.get("used", 0),
-        memory_limit=host["Memory"],
-        cpu_cores=host["NanoCpus"] / specs.SECOND,
-    )

@@ -6,35 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from deploy import replicas, rollout, specs, state
-from deploy.config import Configuration
+from deploy.configuration import Configuration
 from deploy.console import Console
-from deploy.engine import Engine
+from deploy.engine.docker_engine import Engine
+from deploy.engine.labels import ANCHOR, REPLICA
 from deploy.errors import ConfigurationError
-from deploy.replicas import ReplicaStatus, Troubles
-from deploy.specs import Release
+from deploy.host import replicas, rollout, state
+from deploy.release.release import Release
+from deploy.serving import ReplicaStatus, Serving, Troubles
 from deploy.swarm import replicas as swarm_replicas
 from deploy.swarm import rollout as swarm_rollout
 from deploy.swarm import state as swarm_state
 from deploy.swarm.api import Swarm
-
-
-class Serving(Protocol):
-    """What serves under a name."""
-
-    @property
-    def release(self) -> str:
-        """The id of the release that serves; empty when none does."""
-
-    @property
-    def previous(self) -> str:
-        """The id of the release that served before."""
-
-    @property
-    def moving(self) -> bool:
-        """Whether it is in the middle of a rollout."""
 
 
 @dataclass(frozen=True)
@@ -128,4 +112,4 @@ def _deployed_on(engine: Engine, name: str) -> str:
     if engine.info["Swarm"].get("ControlAvailable") and Swarm(engine, name).networks():
         return "swarm"
     roles = {container.label("role") for container in engine.containers(name)}
-    return "host" if roles & {specs.ANCHOR, specs.REPLICA} else ""
+    return "host" if roles & {ANCHOR, REPLICA} else ""

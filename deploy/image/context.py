@@ -2,7 +2,7 @@
 from an allow-list.
 
 Two runs over the same files make the same bytes: names are sorted, times are zero, everybody may
-read. Next: `deploy.specs`.
+read. Next: `deploy.host.specs`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.config import Configuration
+from deploy.configuration import Configuration
+from deploy.console import last_lines
 from deploy.errors import BuildError, ConfigurationError
-from deploy.lock import without
+from deploy.image.pins import without
 
-HERE = Path(__file__).parent
-DOCKERFILE = HERE.parent / "dockerfiles" / "Dockerfile"
+DEPLOY = Path(__file__).parent.parent
+DOCKERFILE = DEPLOY.parent / "dockerfiles" / "Dockerfile"
 FRAGMENT_MARK = "# {dockerfile}"
 
 # The same application that the image runs, asked in this Python: the answer that a release must
@@ -103,7 +104,7 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
     root : Path
         The folder that the configuration's paths start from.
     pip : mapping of str to bytes
-        What `deploy.pip_settings.pip_files` found.
+        What `deploy.image.pip_settings.pip_files` found.
 
     Raises
     ------
@@ -113,11 +114,13 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
         When the entry script does not answer the example here.
     """
     app = {
-        **{f"service/{path}": content for path, content in _tree(HERE.parent / "service").items()},
+        **{
+            f"service/{path}": content for path, content in _tree(DEPLOY.parent / "service").items()
+        },
         Path(config.entry_script).name: _read(root, "entry_script", config.entry_script),
         **_code(config, root),
         **{f"models/{name}": content for name, content in models(config, root).items()},
-        "probe.py": (HERE / "probe.py").read_bytes(),
+        "probe.py": (DEPLOY / "release" / "probe.py").read_bytes(),
     }
     app |= _example(config, root, app)
     lock = _read(root, "environment", config.environment).decode()
@@ -259,8 +262,3 @@ def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes)
             'Mend it first; or record an answer and name it by `expected`, or do without by `example: ""`.'
         )
     return done.stdout
-
-
-def last_lines(lines: Iterable[str], count: int = 15) -> str:
-    """Keep the end of what a program said, indented."""
-    return "\n".join(f"    {line}" for line in [line for line in lines if line.strip()][-count:])
