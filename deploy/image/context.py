@@ -27,6 +27,8 @@ from deploy.image.pins import without
 DEPLOY = Path(__file__).parent.parent
 DOCKERFILE = DEPLOY.parent / "dockerfiles" / "Dockerfile"
 FRAGMENT_MARK = "# {dockerfile}"
+# Who asked, in the project's own lock, for what this machine needs and an image does not.
+HOST_ONLY = "scoring-service (pyproject.toml:host)"
 
 # The same application that the image runs, asked in this Python: the answer that a release must
 # give. What the entry script prints is not the answer: it goes where errors go.
@@ -123,7 +125,7 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
         "probe.py": (DEPLOY / "release" / "probe.py").read_bytes(),
     }
     app |= _example(config, root, app)
-    lock = _read(root, "environment", config.environment).decode()
+    lock = without(_read(root, "environment", config.environment).decode(), HOST_ONLY)
     return Context(
         {
             "Dockerfile": dockerfile(config.dockerfile).encode(),

@@ -36,7 +36,7 @@ def without(lock: str, unwanted: str) -> str:
     lock : str
         A lock with "via" comments.
     unwanted : str
-        The package's name.
+        The package's name, or a file or group of requirements as "via" lines name it.
 
     Returns
     -------

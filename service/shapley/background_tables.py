@@ -1,0 +1,105 @@
+"""What the background contributes to hybrid rows.
+
+It is tabulated once for a plan and shared by all explained rows.
+
+Where hidden units add up over features, a hybrid row's hidden units are the row's part on S plus
+the background row's part off S. The second depends on the plan alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.background import Background
+from service.shapley.cache import BoundedCache
+from service.shapley.grouping import Grouping
+from service.shapley.plan import Plan, Precision
+
+
+class Sides(NamedTuple):
+    """The background's part of hybrid rows, off S and off its complement.
+
+    Both have shape (n_pairs, n_draws, n_hidden).
+    """
+
+    off: NDArray[np.floating[Any]]
+    off_complement: NDArray[np.floating[Any]]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of both."""
+        return self.off.nbytes + self.off_complement.nbytes
+
+
+class SideTables:
+    """The background's part of every pair of a plan.
+
+    Parameters
+    ----------
+    contributions : callable
+        Takes rows (n_rows, n_columns), returns what each feature adds to each hidden unit,
+        shape (n_rows, n_features, n_hidden).
+    background : Background
+    grouping : Grouping
+    start : ndarray of shape (n_hidden,), optional
+        What hidden units begin with, before any feature adds to them.
+    activation : callable, optional
+        Applied to the tables, elementwise; the exponential where hidden units multiply.
+    """
+
+    def __init__(
+        self,
+        contributions: Callable[[NDArray[Any]], NDArray[np.float64]],
+        background: Background,
+        grouping: Grouping,
+        start: NDArray[np.float64] | float = 0.0,
+        activation: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    ) -> None:
+        self.contributions = contributions
+        self.background = background
+        self.start = start
+        self.activation = activation
+        self._n_features = grouping.n_features
+        self._cache: BoundedCache[Sides] = BoundedCache()
+
+    def sides(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
+        """Return the background's part off S and off its complement, rounded to a precision.
+
+        Features that are no players are the background's own on both sides.
+        """
+        key = plan, players.tobytes(), precision
+        return self._cache.get(key, lambda: self._make(players, plan, precision))
+
+    def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
+        """Average over the whole background where a plan draws none of it.
+
+        The result has shape (n_pairs, n_draws or 1, n_outputs).
+        """
+        if plan.draws is not None:
+            return differences
+        return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]
+
+    def _make(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
+        n_pairs, n_background = len(plan.pairs.members), len(self.background.rows)
+        draws = (
+            np.broadcast_to(np.arange(n_background), (n_pairs, n_background))
+            if plan.draws is None
+            else plan.draws
+        )
+        off = np.ones((2, n_pairs, self._n_features))
+        off[0][:, players], off[1][:, players] = ~plan.pairs.members, plan.pairs.members
+        n_hidden = self.contributions(self.background.rows[:1]).shape[2]
+        sides = np.empty((2, *draws.shape, n_hidden), dtype=precision)
+        order = np.argsort(draws, axis=None, kind="stable")
+        rows, starts = np.unique(draws.ravel()[order], return_index=True)
+        for row, places in zip(rows, np.split(order, starts[1:]), strict=True):
+            parts = self.contributions(self.background.rows[row][None])[0]  # (n_features, n_hidden)
+            pair, draw = np.unravel_index(places, draws.shape)
+            for side, features in zip(sides, off, strict=True):
+                hidden = self.start + features[pair] @ parts
+                side[pair, draw] = hidden if self.activation is None else self.activation(hidden)
+        return Sides(*sides)
