@@ -8,7 +8,7 @@ have in common are here. Next: `deploy.target`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from deploy.engine.docker_engine import Container
@@ -180,3 +180,11 @@ def after(inventory: Inventory, plan: Iterable[Step]) -> Inventory:
     for step in plan:
         step.change(containers)
     return replace(inventory, containers=tuple(containers.values()))
+
+
+def parted(plan: Sequence[Step]) -> tuple[Sequence[Step], Accept | None, Sequence[Step]]:
+    """Part a plan into what can be taken back, the point of no return, and what is finished then."""
+    for at, step in enumerate(plan):
+        if isinstance(step, Accept):
+            return plan[:at], step, plan[at + 1 :]
+    return plan, None, []

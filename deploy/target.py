@@ -21,7 +21,16 @@ from deploy.release.release import Release
 from deploy.release.releases import forget, record, remove_images
 from deploy.release.specs import secrets_volume
 from deploy.serving import ReplicaStatus, Serving, Troubles
-from deploy.steps import Accept, Forget, Note, Prove, Record, Remove, RemoveAll, Step
+from deploy.steps import (
+    Forget,
+    Note,
+    Prove,
+    Record,
+    Remove,
+    RemoveAll,
+    Step,
+    parted,
+)
 
 S = TypeVar("S", bound=Serving)
 Performer = Callable[[Any], None]
@@ -131,25 +140,23 @@ class Target(ABC, Generic[S]):
             When the release does not prove itself or does not become ready.
         EngineError
         """
-        accepted = next((step for step in plan if isinstance(step, Accept)), None)
-        end = plan.index(accepted) if accepted else len(plan)
+        revocable, accepted, rest = parted(plan)
         self.begun = []
         try:
-            for step in plan[:end]:
-                self._do(step)
+            self._do_all(revocable)
         except BaseException:
             with uninterrupted("taking back what was begun"):
                 for undo in reversed(self.begun):
                     undo()
             raise
-        if accepted:
+        if accepted is not None:
             doing = f"release {accepted.release.id} serves already; finishing"
             with uninterrupted(doing, self.console):
-                for step in plan[end + 1 :]:
-                    self._do(step)
+                self._do_all(rest)
 
-    def _do(self, step: Step) -> None:
-        self.performers[type(step)](step)
+    def _do_all(self, plan: Sequence[Step]) -> None:
+        for step in plan:
+            self.performers[type(step)](step)
 
     def _say(self, step: Note) -> None:
         self.console.say(step.text)

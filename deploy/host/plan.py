@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import filterfalse
 
 from deploy.engine.docker_engine import Body, Container
 from deploy.host import specs
 from deploy.host.specs import LEAVING
-from deploy.host.state import State, anchor_of
+from deploy.host.state import State, anchor_of, is_leaving
 from deploy.release.release import Release
 from deploy.release.releases import previous_to
 from deploy.steps import Accept, Note, Remove, Step, without_leftovers
@@ -81,7 +82,7 @@ class StartReplicas(Step):
     previous : str
         The id of the release that serves before.
     anchor : str
-        The name of the anchor that they join.
+        The id of the anchor that they join, or the name of one that the plan makes before.
     """
 
     release: Release
@@ -107,9 +108,8 @@ class StartReplicas(Step):
 
     def change(self, containers: dict[str, Container]) -> None:
         """Put the replicas to the others."""
-        ids = {container.name: container.id for container in containers.values()}
         for name, port in zip(self.names, self.ports, strict=True):
-            body = self.body(port, ids[self.anchor])
+            body = self.body(port, self.anchor)
             containers[name] = Container(
                 name,
                 name,
@@ -186,20 +186,21 @@ def steps(state: State, wanted: Release, *, afresh: bool) -> list[Step]:
 
 def removal(state: State) -> list[Step]:
     """Plan how all replicas end their requests and are removed, with their anchors."""
-    anchors = [Remove(anchor) for anchor in state.anchors]
-    return [*without_leftovers(state.inventory), *retirement(state.replicas), *anchors]
+    plan = without_leftovers(state.inventory) + retirement(state.replicas)
+    return plan + closing(state, used=set())
 
 
 def mending(state: State) -> list[Step]:
     """Plan how one generation of what runs is left, and nothing beside it."""
     plan = without_leftovers(state.inventory)
-    others = [replica for replica in state.replicas if replica not in state.served_by]
+    others = list(state.replicas)
+    for replica in state.served_by:
+        others.remove(replica)
     if others:
         why = "an interrupted rollout left two side by side"
         plan.append(Note(f"Keeping release {state.release}: {why}"))
         plan += retirement(others)
-    used = set(map(anchor_of, state.served_by))
-    return plan + [Remove(anchor) for anchor in state.anchors if anchor.id not in used]
+    return plan + closing(state, used=set(map(anchor_of, state.served_by)))
 
 
 def replacement(state: State, wanted: Release) -> list[Step]:
@@ -207,32 +208,34 @@ def replacement(state: State, wanted: Release) -> list[Step]:
     config = wanted.config
     plan: list[Step] = []
     anchor = state.anchor_at(config.port, config.bind)
-    name = f"{config.name}-anchor-{config.port}-{state.latest + 1}"
+    joined = anchor.id if anchor else f"{config.name}-anchor-{config.port}-{state.latest + 1}"
     if anchor is None:
-        plan.append(MakeAnchor(name, wanted))
+        plan.append(MakeAnchor(joined, wanted))
     elif not anchor.running:
         plan.append(StartAnchor(anchor))
     ports = tuple(state.free_probe_ports[: config.replicas])
     previous = previous_to(wanted, state.release, state.previous)
-    joined = anchor.name if anchor else name
     plan.append(StartReplicas(wanted, state.latest + 1, ports, previous, joined))
     plan.append(Accept(wanted))
     # Those that still answer stop first: who is deaf is missed by nobody.
     plan += retirement(sorted(state.replicas, key=lambda replica: replica.id in state.deaf))
-    return plan + [Remove(other) for other in state.anchors if other != anchor]
+    return plan + closing(state, used={joined})
 
 
 def retirement(replicas: Sequence[Container]) -> list[Step]:
     """Plan how replicas end: first all are marked, then each is stopped."""
     plan: list[Step] = []
-    staying = tuple(replica for replica in replicas if not replica.name.endswith(LEAVING))
+    staying = tuple(filterfalse(is_leaving, replicas))
     if staying:
         plan.append(MarkLeaving(staying))
-    return plan + [Retire(replica) for replica in replicas]
+    return plan + list(map(Retire, replicas))
+
+
+def closing(state: State, used: set[str]) -> list[Step]:
+    """Plan how the anchors go, and their ports with them, but for those with an id that is used."""
+    return [Remove(anchor) for anchor in state.anchors if anchor.id not in used]
 
 
 def after(state: State, plan: Iterable[Step]) -> State:
     """Say what will run when a plan has been performed."""
-    inventory = steps_after(state.inventory, plan)
-    known = {container.id for container in inventory.containers}
-    return State(inventory, state.deaf & known)
+    return State(steps_after(state.inventory, plan), state.deaf)

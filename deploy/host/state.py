@@ -76,8 +76,10 @@ class State:
     @property
     def free_probe_ports(self) -> list[int]:
         """Ports of the common namespace that no replica uses."""
-        used = {int(replica.label("probe-port")) for replica in self.replicas}
-        return [port for port in PROBE_PORTS if port not in used]
+        free = set(PROBE_PORTS)
+        for replica in self.replicas:
+            free.discard(int(replica.label("probe-port")))
+        return sorted(free)
 
     @property
     def release(self) -> str:
@@ -128,6 +130,11 @@ def look(engine: Engine, inventory: Inventory) -> State:
     return State(inventory, frozenset(deaf))
 
 
+def is_leaving(replica: Container) -> bool:
+    """Say whether a replica is marked as not to be counted on any more."""
+    return replica.name.endswith(LEAVING)
+
+
 def anchor_of(replica: Container) -> str:
     """Return the id of the anchor whose network namespace a replica has joined."""
     return replica.network.removeprefix("container:")
@@ -146,5 +153,4 @@ def _begun(engine: Engine, container: Container) -> str:
 
 def _stays_whole(replicas: list[Container]) -> bool:
     up = [replica for replica in replicas if replica.state in ("running", "restarting")]
-    leaving = [replica for replica in replicas if replica.name.endswith(LEAVING)]
-    return not leaving and len(up) >= int(replicas[0].label("replicas"))
+    return not any(map(is_leaving, replicas)) and len(up) >= int(replicas[0].label("replicas"))

@@ -12,8 +12,9 @@ from deploy.console import Console
 from deploy.contract import STOP_SECONDS
 from deploy.engine.docker_engine import Engine
 from deploy.errors import EngineError, RefusedError
-from deploy.host import plan, replicas, specs
+from deploy.host import plan, specs
 from deploy.host.plan import MakeAnchor, MarkLeaving, Retire, StartAnchor, StartReplicas
+from deploy.host.replicas import inspect
 from deploy.host.specs import LEAVING
 from deploy.host.state import State, look
 from deploy.release.inventory import Inventory
@@ -33,6 +34,7 @@ class HostTarget(Target[State]):
 
     def __init__(self, engine: Engine, name: str, console: Console) -> None:
         super().__init__(engine, name, console)
+        self._made: dict[str, str] = {}  # the anchors that were made here: their ids by their names
         self.performers |= {
             MakeAnchor: self._make_anchor,
             StartAnchor: self._start_anchor,
@@ -56,11 +58,14 @@ class HostTarget(Target[State]):
 
     def replicas(self, state: State) -> list[ReplicaStatus]:
         """Say how every replica is."""
-        return [replicas.inspect(self.engine, replica) for replica in state.replicas]
+        return [inspect(self.engine, replica) for replica in state.replicas]
 
     def logs(self, state: State, lines: int | str) -> dict[str, list[str]]:
         """Read the last lines of every replica's log, by its name."""
-        return {replica.name: self.engine.logs(replica.id, lines) for replica in state.replicas}
+        found = {}
+        for replica in state.replicas:
+            found[replica.name] = self.engine.logs(replica.id, lines)
+        return found
 
     def steps(self, state: State, wanted: Release) -> list[Step]:
         """Plan how a release replaces what runs, without losing a request."""
@@ -93,6 +98,7 @@ class HostTarget(Target[State]):
         except BaseException:
             self.engine.remove(anchor)
             raise
+        self._made[step.name] = anchor
         self.begun.append(partial(self.engine.remove, anchor))
 
     def _start_anchor(self, step: StartAnchor) -> None:
@@ -100,15 +106,18 @@ class HostTarget(Target[State]):
 
     def _start_replicas(self, step: StartReplicas) -> None:
         with self.console.step(step.text) as found:
-            anchor = self.engine.inspect(step.anchor)["Id"]
+            anchor = self._made.get(step.anchor, step.anchor)
             started = []
             for name, port in zip(step.names, step.ports, strict=True):
                 container = self.engine.create(name, step.body(port, anchor))
                 self.begun.append(partial(self._end, container))
                 self.engine.start(container)
                 started.append(container)
-            ready = [wait_until_ready(self.engine, each, step.release) for each in started]
-            found.append(f"ready after {max(ready):.1f} s")
+            seconds = 0.0
+            for container in started:
+                ready = wait_until_ready(self.engine, container, step.release)
+                seconds = max(seconds, ready)
+            found.append(f"ready after {seconds:.1f} s")
 
     def _mark_leaving(self, step: MarkLeaving) -> None:
         for replica in step.replicas:

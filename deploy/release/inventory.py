@@ -55,13 +55,19 @@ class Inventory:
         NotDeployedError
             When there is no such release; the message names those that are.
         """
-        found = [known for known in self.releases if release and known.id.startswith(release)]
+        found = self._starting_with(release) if release else []
         if len(found) != 1:
-            listed = ", ".join(known.id for known in self.releases) or "none"
             raise NotDeployedError(
-                f"{self.name}: expected a release that is kept ({listed}), got {release or 'none'!r}"
+                f"{self.name}: expected a release that is kept ({self._listed()}), got "
+                f"{release or 'none'!r}"
             )
         return found[0]
+
+    def _starting_with(self, digits: str) -> list[Release]:
+        return [release for release in self.releases if release.id.startswith(digits)]
+
+    def _listed(self) -> str:
+        return ", ".join(release.id for release in self.releases) or "none"
 
 
 def take_inventory(engine: Engine, name: str) -> Inventory:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from deploy.engine.docker_engine import Body, Engine, follow, translated
@@ -54,11 +55,8 @@ class Swarm:
 
     def remove_service(self, service: str) -> None:
         """Remove a service; one that is gone is fine."""
-        try:
-            with translated(f"removing service {service}"):
-                self._api.remove_service(service)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing service {service}"):
+            self._api.remove_service(service)
 
     def tasks(self, service: str) -> list[Listed]:
         """List the tasks of a service, past ones too, oldest first; of one that is gone too, until
@@ -113,11 +111,8 @@ class Swarm:
 
     def remove_network(self, network: str) -> None:
         """Remove a network; one that is gone is fine."""
-        try:
-            with translated(f"removing network {network}"):
-                self._api.remove_network(network)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing network {network}"):
+            self._api.remove_network(network)
 
     def secrets(self) -> list[Stored]:
         """List the deployment's secrets; what is in them is never said."""
@@ -131,11 +126,8 @@ class Swarm:
 
     def remove_secret(self, secret: str) -> None:
         """Remove a secret; one that is gone is fine."""
-        try:
-            with translated(f"removing secret {secret}"):
-                self._api.remove_secret(secret)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing secret {secret}"):
+            self._api.remove_secret(secret)
 
     def configs(self) -> list[Stored]:
         """List the deployment's configs."""
@@ -149,11 +141,8 @@ class Swarm:
 
     def remove_config(self, config: str) -> None:
         """Remove a config; one that is gone is fine."""
-        try:
-            with translated(f"removing config {config}"):
-                self._api.remove_config(config)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing config {config}"):
+            self._api.remove_config(config)
 
     # --- images ---
 

@@ -16,7 +16,7 @@ from deploy.release import credentials
 from deploy.release.credentials import MODE, SALT
 from deploy.swarm import specs
 from deploy.swarm.api import Swarm
-from deploy.swarm.specs import mounted
+from deploy.swarm.specs import by_name, mounted
 
 KEYS, CERTIFICATE, PRIVATE = "keys", "tls.crt", "tls.key"
 
@@ -29,25 +29,22 @@ def stored(engine: Engine, swarm: Swarm, config: Configuration) -> dict[str, spe
     if not files:
         return {}
     content = credentials.read(engine, config.name, [SALT, *files])
-    known = _by_name(swarm)
-    bodies = {}
+    known = by_name(swarm.secrets())
+    names = {}
     for file in files:
         version = hmac.new(content[SALT], content[file], hashlib.sha256).hexdigest()[:12]
-        bodies[file] = specs.file(config.name, file, version)
-        if bodies[file]["name"] not in known:
-            swarm.create_secret(bodies[file], content[file])
-    known = _by_name(swarm)
-    return {file: known[body["name"]] for file, body in bodies.items()}
+        body = specs.file(config.name, file, version)
+        names[file] = body["name"]
+        if body["name"] not in known:
+            swarm.create_secret(body, content[file])
+    known = by_name(swarm.secrets())
+    return {file: known[name] for file, name in names.items()}
 
 
 def wanted(config: Configuration) -> list[str]:
     """Say which files a configuration needs."""
     names = [KEYS] if config.auth_enabled else []
     return names + ([CERTIFICATE, PRIVATE] if config.tls.certificate else [])
-
-
-def _by_name(swarm: Swarm) -> dict[str, specs.Stored]:
-    return {secret["Spec"]["Name"]: secret for secret in swarm.secrets()}
 
 
 def for_replicas(found: dict[str, specs.Stored]) -> list[Body]:
@@ -58,6 +55,8 @@ def for_replicas(found: dict[str, specs.Stored]) -> list[Body]:
 def for_proxy(found: dict[str, specs.Stored]) -> list[Body]:
     """Mount the certificate, and its key where HAProxy looks for it."""
     places = {CERTIFICATE: CERTIFICATE, PRIVATE: f"{CERTIFICATE}.key"}
-    return [
-        mounted(found[file], "Secret", path, MODE) for file, path in places.items() if file in found
-    ]
+    bodies = []
+    for file, path in places.items():
+        if file in found:
+            bodies.append(mounted(found[file], "Secret", path, MODE))
+    return bodies

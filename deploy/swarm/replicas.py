@@ -6,7 +6,7 @@ from deploy.engine.docker_engine import SECOND
 from deploy.errors import EngineError
 from deploy.serving import ReplicaStatus, Troubles
 from deploy.swarm.api import Listed, Swarm
-from deploy.swarm.state import State, failed, hostname, node_of, runs, wanted, words
+from deploy.swarm.state import State, failed, hostname, node_of, runs, serves, wanted, words
 from deploy.swarm.watch import is_ready
 
 SHOWN = 5  # failures of the past
@@ -57,14 +57,14 @@ def _status(
     limits, slot = task["Spec"]["Resources"]["Limits"], task["Slot"]
     node = node_of(task, nodes)
     lost = node is not None and not is_ready(node)
-    serves = runs(task) and not lost  # running means healthy
+    healthy = runs(task) and not lost  # running means healthy
     return ReplicaStatus(
         name=f"{name}.{slot}",
         state="lost" if lost else task["Status"]["State"],
-        health="healthy" if serves else "unknown",
+        health="healthy" if healthy else "unknown",
         started=task["Status"]["Timestamp"],
-        restarts=sum(failed(past) and past["Slot"] == slot for past in tasks),
-        oom_kills=sum(KILLED in line for line in _log(swarm, task, LINES)),
+        restarts=[past["Slot"] for past in filter(failed, tasks)].count(slot),
+        oom_kills="\n".join(_log(swarm, task, LINES)).count(KILLED),
         memory=0,
         memory_limit=limits["MemoryBytes"],
         cpu_cores=limits["NanoCPUs"] / SECOND,
@@ -82,11 +82,9 @@ def _log(swarm: Swarm, task: Listed, lines: int | str) -> list[str]:
 
 def _proxy_troubles(swarm: Swarm, state: State, nodes: Nodes) -> list[str]:
     tasks = swarm.tasks(state.proxy["ID"]) if state.proxy else []
-    if state.replicas is None or any(wanted(task) and runs(task) for task in tasks):
+    if state.replicas is None or any(map(serves, tasks)):
         return []
-    if not tasks:
-        return ["there is no proxy: `status --heal` starts it"]
-    return [words(tasks[-1], nodes)]
+    return [words(tasks[-1], nodes)] if tasks else ["there is no proxy: `status --heal` starts it"]
 
 
 def _is_stuck(task: Listed, state: State) -> bool:

@@ -176,6 +176,11 @@ def update(order: str, on_failure: str) -> Body:
     }
 
 
+def by_name(listed: list[Stored]) -> dict[str, Stored]:
+    """Return secrets or configs by their names."""
+    return {stored["Spec"]["Name"]: stored for stored in listed}
+
+
 def label(spec: Body, key: str) -> str:
     """Read one of this package's labels."""
     return str((spec.get("Labels") or {}).get(LABEL + key, ""))

@@ -6,6 +6,7 @@ Next: `deploy.swarm.plan`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from deploy.release.inventory import Inventory
@@ -79,7 +80,12 @@ class State:
         service = self.replicas
         if service is None:
             return 0
-        return sum(current(service, task) and runs(task) for task in self.tasks)
+        mine = filter(partial(current, service), self.tasks)
+        return sum(map(runs, mine))
+
+    def tasks_of(self, rollout: int) -> list[Listed]:
+        """Return the tasks of a rollout, by its number."""
+        return [task for task in self.tasks if times_of_task(task) == rollout]
 
     @property
     def at_work(self) -> bool:
@@ -121,6 +127,11 @@ def wanted(task: Listed) -> bool:
 def runs(task: Listed) -> bool:
     """Say whether a task runs: with a health check, that is only when it is healthy."""
     return str(task["Status"]["State"]) == "running"
+
+
+def serves(task: Listed) -> bool:
+    """Say whether a task runs and is meant to."""
+    return wanted(task) and runs(task)
 
 
 def failed(task: Listed) -> bool:

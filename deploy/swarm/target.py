@@ -31,7 +31,8 @@ from deploy.swarm.plan import (
     UpdateProxy,
     UpdateReplicas,
 )
-from deploy.swarm.specs import PROXY, TASK, label
+from deploy.swarm.proxy import FILE
+from deploy.swarm.specs import PROXY, TASK, by_name, label
 from deploy.swarm.state import State, look, times
 from deploy.swarm.watch import Watch, all_on_one_host, remove_network
 from deploy.target import Target
@@ -135,8 +136,7 @@ class SwarmTarget(Target[State]):
     def _up_to_date(self, state: State, release: Release) -> list[Step]:
         files = credentials.stored(self.engine, self.swarm, release.config)
         present = {file["SecretID"] for file in credentials.for_replicas(files)}
-        given = {body["SecretID"] for key, body in _files(state.replicas) if key == "SecretID"}
-        if present == given:
+        if present == _used(state.replicas, "Secret"):
             return [UpdateProxy(release.config)]
         note = Note("Giving the replicas the present keys and certificate")
         return [note, *self.steps(state, release)]
@@ -242,26 +242,27 @@ class SwarmTarget(Target[State]):
     def _proxy_file(self, config: Configuration) -> Body:
         content = proxy.configuration(config).encode()
         body = specs.file(config.name, "proxy", hashlib.sha256(content).hexdigest()[:12])
-        known = {stored["Spec"]["Name"]: stored for stored in self.swarm.configs()}
-        if body["name"] not in known:
+        if body["name"] not in by_name(self.swarm.configs()):
             self.swarm.create_config(body, content)
-            known = {stored["Spec"]["Name"]: stored for stored in self.swarm.configs()}
-        return specs.mounted(known[body["name"]], "Config", proxy.FILE, 0o444)
+        stored = by_name(self.swarm.configs())[body["name"]]
+        return specs.mounted(stored, "Config", FILE, 0o444)
 
     # --- removing ---
 
     def _tidy(self, step: Tidy) -> None:
         state = self._look_again()
         if not state.moving:  # otherwise the swarm may go back to what has them
-            self._remove_files(keep=[*_files(state.replicas), *_files(state.proxy)])
+            self._remove_files(state)
 
-    def _remove_files(self, keep: list[tuple[str, Body]]) -> None:
-        used = {body[key] for key, body in keep}
+    def _remove_files(self, state: State) -> None:
+        # Those that neither of the services has.
+        secrets = _used(state.replicas, "Secret") | _used(state.proxy, "Secret")
         for stored in self.swarm.secrets():
-            if stored["ID"] not in used:
+            if stored["ID"] not in secrets:
                 self.swarm.remove_secret(stored["ID"])
+        configs = _used(state.replicas, "Config") | _used(state.proxy, "Config")
         for stored in self.swarm.configs():
-            if stored["ID"] not in used:
+            if stored["ID"] not in configs:
                 self.swarm.remove_config(stored["ID"])
 
     def _remove_from_swarm(self, step: RemoveFromSwarm) -> None:
@@ -271,19 +272,18 @@ class SwarmTarget(Target[State]):
                 for service in services:
                     self.swarm.remove_service(service)
                 self.watch.until_ended(services, self._is_here)
-        self._remove_files(keep=[])
+        self._remove_files(State(None, None))
         for network in self.swarm.networks():
             remove_network(self.swarm, network["Id"])
 
     def _is_here(self) -> bool:
-        roles = {container.label("role") for container in self.engine.containers(self.name)}
-        return not roles.isdisjoint((TASK, PROXY))
+        tasks = self.engine.containers(self.name, TASK)
+        return bool(tasks or self.engine.containers(self.name, PROXY))
 
 
-def _files(service: Listed | None) -> list[tuple[str, Body]]:
-    # The secrets and configs of a service, each with the name of its id.
+def _used(service: Listed | None, kind: str) -> set[str]:
+    # The ids of the secrets ("Secret") or configs ("Config") that a service has.
     if service is None:
-        return []
-    container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
-    secrets = [("SecretID", body) for body in container.get("Secrets") or []]
-    return secrets + [("ConfigID", body) for body in container.get("Configs") or []]
+        return set()
+    given = service["Spec"]["TaskTemplate"]["ContainerSpec"].get(f"{kind}s")
+    return {body[f"{kind}ID"] for body in given or []}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import filterfalse
 
 from deploy.configuration import Configuration
 from deploy.console import Console, last_lines
@@ -16,7 +17,15 @@ from deploy.contract import STOP_SECONDS
 from deploy.errors import DeployError, EngineError, RefusedError
 from deploy.release.release import Release
 from deploy.swarm.api import Listed, Swarm
-from deploy.swarm.state import State, failed, runs, times_of_task, wanted, words
+from deploy.swarm.state import (
+    State,
+    failed,
+    node_of,
+    runs,
+    serves,
+    wanted,
+    words,
+)
 
 OFTEN = 0.5  # seconds between two looks
 SLACK = 60  # seconds to find a node, to fetch the image, to be noticed
@@ -65,19 +74,8 @@ class Watch:
         RefusedError
             When the swarm takes it back, a first replica fails, or nothing moves for too long.
         """
-        count, patience = release.config.replicas, Patience(release.config)
-        while True:
-            state = self._present()
-            mine = [task for task in state.tasks if times_of_task(task) == rollout]
-            ready = sum(wanted(task) and runs(task) for task in mine)
-            if reason := _failure(state, mine):
-                raise self.refusal(release, mine, reason)
-            if ready == count and not state.moving:
-                return
-            if patience.exhausted(ready):
-                reason = f"nothing moved for {patience.seconds} s, {ready} of {count} are ready"
-                raise self.refusal(release, mine, reason)
-            self._console.detail(f"{ready} of {count} replicas are healthy")
+        patience = Patience(release.config)
+        while not self._is_complete(release, rollout, patience):
             time.sleep(OFTEN)
 
     def until_settled(self, unsettled: Callable[[State], bool]) -> bool:
@@ -100,11 +98,11 @@ class Watch:
         """
         patience = Patience(config)
         while True:
-            tasks = [task for task in self._proxy_tasks() if task["ID"] not in before]
-            bad = [task for task in tasks if failed(task)]
+            tasks = self._proxy_tasks(before)
+            bad = list(filter(failed, tasks))
             if bad or patience.exhausted(0):
                 raise self._no_proxy(config, [*bad, *tasks])
-            if any(wanted(task) and runs(task) for task in tasks):
+            if any(map(serves, tasks)):
                 return
             time.sleep(OFTEN)
 
@@ -121,9 +119,7 @@ class Watch:
             Says whether containers of them are still on the manager.
         """
         for _ in _until(STOP_SECONDS + SLACK):
-            up = {key for key, node in self._swarm.nodes().items() if is_ready(node)}
-            tasks = _tasks(self._swarm, services)
-            ending = [task for task in tasks if task.get("NodeID") in up]
+            ending = any(map(self._has_living_tasks, services))
             if not ending and not here():
                 return
 
@@ -141,6 +137,19 @@ class Watch:
             "What serves was not touched. Mend the release and deploy again."
         )
 
+    def _is_complete(self, release: Release, rollout: int, patience: Patience) -> bool:
+        state, count = self._present(), release.config.replicas
+        mine = state.tasks_of(rollout)
+        ready = sum(map(serves, mine))
+        complete = ready == count and not state.moving
+        reason = _failure(state, mine)
+        if not reason and not complete and patience.exhausted(ready):
+            reason = f"nothing moved for {patience.seconds} s, {ready} of {count} are ready"
+        if reason:
+            raise self.refusal(release, mine, reason)
+        self._console.detail(f"{ready} of {count} replicas are healthy")
+        return complete
+
     def _present(self) -> State:
         state = self._look()
         if state.replicas is None:
@@ -150,9 +159,18 @@ class Watch:
             )
         return state
 
-    def _proxy_tasks(self) -> list[Listed]:
+    def _proxy_tasks(self, before: set[str]) -> list[Listed]:
         service = self._look().proxy
-        return self._swarm.tasks(service["ID"]) if service else []
+        tasks = self._swarm.tasks(service["ID"]) if service else []
+        return [task for task in tasks if task["ID"] not in before]
+
+    def _has_living_tasks(self, service: str) -> bool:
+        nodes = self._swarm.nodes()
+        for task in self._swarm.tasks(service):
+            node = node_of(task, nodes)
+            if node is not None and is_ready(node):
+                return True
+        return False
 
     def _no_proxy(self, config: Configuration, tasks: list[Listed]) -> EngineError:
         told = words(tasks[0], self._swarm.nodes()) if tasks else "no node takes it"
@@ -183,8 +201,8 @@ def takes_tasks(node: Listed) -> bool:
 
 def all_on_one_host(swarm: Swarm, state: State) -> bool:
     """Say whether several replicas share a host while another is free."""
-    hosts = [node for node in swarm.nodes().values() if takes_tasks(node)]
-    places = [task.get("NodeID") for task in state.tasks if wanted(task)]
+    hosts = list(filter(takes_tasks, swarm.nodes().values()))
+    places = [task.get("NodeID") for task in filter(wanted, state.tasks)]
     several = len(hosts) > 1 and len(places) > 1
     return several and len(set(places)) == 1
 
@@ -194,13 +212,6 @@ def _until(seconds: float) -> Iterator[None]:
     while time.monotonic() < deadline:
         yield
         time.sleep(OFTEN)
-
-
-def _tasks(swarm: Swarm, services: list[str]) -> list[Listed]:
-    found = []
-    for service in services:
-        found += swarm.tasks(service)
-    return found
 
 
 def _failure(state: State, mine: list[Listed]) -> str:
@@ -213,7 +224,7 @@ def _failure(state: State, mine: list[Listed]) -> str:
 
 def _worst(tasks: list[Listed]) -> Listed | None:
     # The last that failed, or that does not run, or the last of all.
-    bad = [task for task in tasks if failed(task)]
-    idle = [task for task in tasks if not runs(task)]
-    ranked = bad or idle or tasks
+    failures = list(filter(failed, tasks))
+    idle = list(filterfalse(runs, tasks))
+    ranked = failures or idle or tasks
     return ranked[-1] if ranked else None

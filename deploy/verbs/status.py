@@ -45,6 +45,12 @@ class Status:
         """Return one word for the release that serves, another for the one before, none else."""
         return {self.release: serves, self.previous: previous}.get(release, "")
 
+    def release_line(self, release: dict[str, Any]) -> str:
+        """Write one of the releases for people."""
+        mark = self.mark(release["id"], "serves", "`rollback` goes there")
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release["created"]))
+        return f"  release {release['id']} of {when}  {mark}".rstrip()
+
 
 def describe(target: Target[Any], state: Serving) -> Status:
     """Say how what was found is.
@@ -72,7 +78,7 @@ def describe(target: Target[Any], state: Serving) -> Status:
         scoring_uri=scoring_uri(target.reached(config)) if release else "",
         replicas=replicas,
         troubles=troubles,
-        releases=[_release(release) for release in inventory.releases],
+        releases=list(map(_release, inventory.releases)),
         locked_by=mutex.read(holders[0]) if holders else None,
     )
 
@@ -86,9 +92,9 @@ def as_text(found: Status) -> str:
         lines.append(f"  {found.description}")
     lines += map(_replica_line, found.replicas)
     lines += _kills(found.replicas)
-    lines += [f"  amiss: {trouble}" for trouble in found.troubles.now]
-    lines += [f"  before: {trouble}" for trouble in found.troubles.past]
-    lines += [_release_line(found, release) for release in found.releases]
+    lines += map("  amiss: {}".format, found.troubles.now)
+    lines += map("  before: {}".format, found.troubles.past)
+    lines += map(found.release_line, found.releases)
     if found.locked_by:
         held = found.locked_by
         lines.append(f"  locked by {held['who']} ({held['doing']}) since {held['since']}")
@@ -97,12 +103,6 @@ def as_text(found: Status) -> str:
 
 def _release(release: Release) -> dict[str, Any]:
     return {"id": release.id, "created": release.created, "content": release.content}
-
-
-def _release_line(found: Status, release: dict[str, Any]) -> str:
-    mark = found.mark(release["id"], "serves", "`rollback` goes there")
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release["created"]))
-    return f"  release {release['id']} of {when}  {mark}".rstrip()
 
 
 def _replica_line(replica: ReplicaStatus) -> str:
@@ -133,5 +133,6 @@ def _verdict(state: Serving, replicas: list[ReplicaStatus], troubles: Troubles, 
         return "Absent"
     if state.moving:
         return "Transitioning"
-    all_serve = len(replicas) == wanted and all(replica.fine for replica in replicas)
-    return "Healthy" if all_serve and not troubles.now else "Unhealthy"
+    fine = sum(replica.fine for replica in replicas)
+    as_wanted = fine == len(replicas) == wanted
+    return "Healthy" if as_wanted and not troubles.now else "Unhealthy"
