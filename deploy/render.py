@@ -15,7 +15,7 @@ import yaml
 
 from deploy.configuration import Configuration
 from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
-from deploy.engine.hardening import USER
+from deploy.engine.hardening import HARDENING
 from deploy.release import specs as release_specs
 
 Manifest = dict[str, Any]
@@ -83,19 +83,19 @@ def kserve(config: Configuration, image: str) -> list[Manifest]:
 
 def pod_spec(config: Configuration, image: str) -> Manifest:
     """Describe a pod as the restricted security standard wants it."""
+    scratch = {"medium": "Memory", "sizeLimit": f"{HARDENING.scratch_mib}Mi"}
     spec: Manifest = {
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": HARDENING.platform_credentials,
         "terminationGracePeriodSeconds": STOP_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
+            "runAsUser": HARDENING.user,
+            "runAsGroup": HARDENING.user,
+            "fsGroup": HARDENING.user,
+            "seccompProfile": {"type": HARDENING.system_calls},
         },
         "containers": [_container(config, image)],
-        # In memory, and counted as such: the root is read-only.
-        "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+        "volumes": [{"name": "tmp", "emptyDir": scratch}],
     }
     if config.has_secrets:
         secret = {"secretName": release_specs.secrets_volume(config.name), "defaultMode": 0o440}
@@ -121,9 +121,9 @@ def _container(config: Configuration, image: str) -> Manifest:
         "cpu": f"{round(config.cpu_cores * 1000)}m",
         "memory": f"{round(config.memory_gb * 1024)}Mi",
     }
-    mounts = [{"name": "tmp", "mountPath": "/tmp"}]
+    mounts: list[Manifest] = [{"name": "tmp", "mountPath": HARDENING.scratch_folder}]
     if config.has_secrets:
-        mounts.append({"name": "secrets", "mountPath": SECRETS_FOLDER, "readOnly": True})  # type: ignore[dict-item]
+        mounts.append({"name": "secrets", "mountPath": SECRETS_FOLDER, "readOnly": True})
     return {
         "name": "scoring",
         "image": image,
@@ -138,9 +138,10 @@ def _container(config: Configuration, image: str) -> Manifest:
         "readinessProbe": {**_probe(config, "/ping"), "periodSeconds": 1, "failureThreshold": 2},
         "livenessProbe": {**_probe(config, "/"), "periodSeconds": 10, "timeoutSeconds": 5},
         "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+            "privileged": HARDENING.privileged,
+            "allowPrivilegeEscalation": HARDENING.new_privileges,
+            "readOnlyRootFilesystem": HARDENING.read_only_root,
+            "capabilities": {"drop": list(HARDENING.dropped_capabilities)},
         },
         "volumeMounts": mounts,
     }

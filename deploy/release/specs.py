@@ -8,7 +8,7 @@ from __future__ import annotations
 from deploy.configuration import Configuration
 from deploy.contract import PROBE, PROBE_PORTS, SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import PIDS, hardened
+from deploy.engine.hardening import HARDENING, hardened
 from deploy.engine.labels import COURIER, PREFLIGHT, labels
 from deploy.release.release import Release
 
@@ -24,14 +24,15 @@ def preflight(release: Release) -> Body:
 def service(release: Release, probe_port: int) -> Body:
     """Describe the service's container, but for its network, its labels and its restarts."""
     config = release.config
-    limits = hardened(
+    body = hardened(
         memory=int(config.memory_gb * 2**30),
         nano_cpus=int(config.cpu_cores * SECOND),
-        pids=PIDS,
+        hardening=HARDENING,
     )
     if config.has_secrets:
-        limits["Mounts"] = [secrets_mount(config.name, read_only=True)]
+        body["HostConfig"]["Mounts"] = [secrets_mount(config.name, read_only=True)]
     return {
+        **body,
         "Image": release.image,
         "Env": [f"{key}={value}" for key, value in sorted(environment(config, probe_port).items())],
         "Healthcheck": {
@@ -44,7 +45,6 @@ def service(release: Release, probe_port: int) -> Body:
         },
         "StopSignal": "SIGTERM",
         "StopTimeout": STOP_SECONDS,
-        "HostConfig": limits,
     }
 
 

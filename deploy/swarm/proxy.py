@@ -13,9 +13,8 @@ import json
 from deploy.configuration import Configuration
 from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import PIDS
 from deploy.engine.labels import labels
-from deploy.swarm.specs import LOG, PROXY, hardened, resources, update
+from deploy.swarm.specs import PROXY, hardened, log_driver, resources, update
 
 FILE = "/haproxy.cfg"
 PLACES = 128  # for replicas: all that a configuration may ask for, and those that an update starts beside them
@@ -122,11 +121,11 @@ def service(config: Configuration, network: str, file: Body, secrets: list[Body]
                 "StopSignal": "SIGUSR1",  # finish what is in flight
                 "StopGracePeriod": STOP_SECONDS * SECOND,
             },
-            "Resources": resources(MEMORY, 1, PIDS, reserved=False),
+            "Resources": resources(MEMORY, 1, reserved=False),
             "RestartPolicy": {"Condition": "any", "Delay": SECOND},
             "Placement": {"Constraints": ["node.role==manager"]},
             "Networks": [{"Target": network}],
-            "LogDriver": LOG,
+            "LogDriver": log_driver(),
         },
         "Mode": {"Global": {}},
         "UpdateConfig": update("stop-first", "rollback"),  # two cannot have the port

@@ -1,9 +1,8 @@
-"""What is asked of a swarm, as data: the bodies of the Engine API's requests (``POST
-/services/create`` and its kind).
+"""What is asked of a swarm, as data: the bodies of ``POST /services/create`` and its kind.
 
-Pure functions, like `deploy.host.specs`. Limits, hardening and health are those of one host as far as a
-swarm knows them: before API 1.44 it has no ``no-new-privileges`` (no capability is left to gain
-anything with), before 1.52 no limit on swap. Next: `deploy.swarm.proxy`.
+Pure functions, like `deploy.host.specs`. Limits, hardening and health are those of one host as far
+as a swarm knows them: before API 1.44 it has no ``no-new-privileges`` (no capability is left to
+gain anything with); `deploy.engine.hardening.LEFT_OUT` names the rest. Next: `deploy.swarm.proxy`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 from deploy.configuration import Configuration
 from deploy.contract import PROBE, PROBE_PORTS, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import PIDS, USER
+from deploy.engine.hardening import HARDENING, USER, log_options, user_and_group
 from deploy.engine.labels import LABEL, labels
 from deploy.release import specs as release_specs
 from deploy.release.release import Release
@@ -105,10 +104,10 @@ def service(
         "Labels": labels(config.name, SERVICE, release=release.id, previous=previous),
         "TaskTemplate": {
             "ContainerSpec": {**container(release, image), "Secrets": secrets},
-            "Resources": resources(config.memory_gb * 2**30, config.cpu_cores, PIDS, reserved=True),
+            "Resources": resources(config.memory_gb * 2**30, config.cpu_cores, reserved=True),
             "RestartPolicy": {"Condition": "any", "Delay": 2 * SECOND},
             "Networks": [{"Target": network}],
-            "LogDriver": LOG,
+            "LogDriver": log_driver(),
             "ForceUpdate": times,
         },
         "Mode": {"Replicated": {"Replicas": config.replicas}},
@@ -136,13 +135,7 @@ def container(release: Release, image: str) -> Body:
         },
         "StopSignal": "SIGTERM",
         "StopGracePeriod": STOP_SECONDS * SECOND,
-        "Mounts": [
-            {
-                "Type": "tmpfs",
-                "Target": "/tmp",
-                "TmpfsOptions": {"SizeBytes": 64 * 2**20, "Mode": 0o1777},
-            }
-        ],
+        "Mounts": [scratch()],
     }
 
 
@@ -151,18 +144,36 @@ def hardened(image: str, labels: dict[str, str]) -> Body:
     return {
         "Image": image,
         "Labels": labels,
-        "User": f"{USER}:{USER}",
-        "ReadOnly": True,
-        "CapabilityDrop": ["ALL"],
-        "Privileges": {"NoNewPrivileges": True},
-        "Init": True,
+        "User": user_and_group(HARDENING),
+        "ReadOnly": HARDENING.read_only_root,
+        "CapabilityDrop": list(HARDENING.dropped_capabilities),
+        "Privileges": {"NoNewPrivileges": not HARDENING.new_privileges},
+        "Init": HARDENING.init,
     }
 
 
-def resources(memory: float, cores: float, pids: int, reserved: bool) -> Body:
+def scratch() -> Body:
+    """Mount the one folder that a replica can write."""
+    return {
+        "Type": "tmpfs",
+        "Target": HARDENING.scratch_folder,
+        "TmpfsOptions": {
+            "SizeBytes": HARDENING.scratch_mib * 2**20,
+            "Mode": HARDENING.scratch_mode,
+        },
+    }
+
+
+def log_driver() -> Body:
+    """Limit the log of a container."""
+    return {"Name": "json-file", "Options": log_options(HARDENING)}
+
+
+def resources(memory: float, cores: float, reserved: bool) -> Body:
     """Limit what a replica may use, and keep as much free for it where it is placed."""
     most = {"MemoryBytes": int(memory), "NanoCPUs": int(cores * SECOND)}
-    return {"Limits": {**most, "Pids": pids}, **({"Reservations": most} if reserved else {})}
+    limits = {"Limits": {**most, "Pids": HARDENING.processes}}
+    return {**limits, "Reservations": most} if reserved else limits
 
 
 def update(order: str, on_failure: str) -> Body:
@@ -184,6 +195,3 @@ def by_name(listed: list[Stored]) -> dict[str, Stored]:
 def label(spec: Body, key: str) -> str:
     """Read one of this package's labels."""
     return str((spec.get("Labels") or {}).get(LABEL + key, ""))
-
-
-LOG = {"Name": "json-file", "Options": {"max-size": "10m", "max-file": "3"}}
