@@ -1,4 +1,7 @@
-"""The command line, thin over `deploy.deployment`: `python -m deploy VERB`."""
+"""The command line, thin over `deploy.deployment`: ``python -m deploy VERB``.
+
+Next: `deploy.webservice`.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ from deploy.verbs import mutex
 from deploy.verbs.status import as_text
 
 DESCRIPTION = """\
-Deploys saved models to a container host: builds an image, proves it with one scored example under its real limits, and
-swaps it in without losing a request. Everything goes through the Docker Engine's API; nothing else is needed."""
+Deploys saved models to a container host: builds an image, proves it with one scored example under
+its real limits, and swaps it in without losing a request. Everything goes through the Docker
+Engine's API; nothing else is needed."""
 
 EPILOG = """\
 examples:
@@ -39,8 +43,10 @@ examples:
   python -m deploy up --set timeouts.ready=120      any key of deploy.yml
   python -m deploy score artifacts/examples.json    ask the service
   python -m deploy rollback                         back to the release that served before
+  python -m deploy up --dry-run                     print the steps, and change nothing
 
-Exit codes: 0 done, 1 refused or failed (what serves was not touched), 2 wrong usage, 130 interrupted."""
+Exit codes: 0 done, 1 refused or failed (what serves was not touched), 2 wrong usage,
+130 interrupted."""
 
 Verb = Callable[["Session", argparse.Namespace], int]
 

@@ -1,4 +1,7 @@
-"""Asking a deployed service to score, as any client would."""
+"""Asking a deployed service to score, as any client would.
+
+Next: `deploy.cli`.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +71,9 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
 def score_at(
     address: str, config: Configuration, body: bytes, key: str = "", root: Path = Path()
 ) -> bytes:
-    """POST a body to a deployment on the engine at an address: here, at the end of a tunnel, or on
-    the engine's host.
+    """POST a body to a deployment on the engine at an address.
+
+    That is here, at the end of a tunnel, or on the engine's host.
 
     Raises
     ------
@@ -82,8 +86,9 @@ def score_at(
 
 
 def seen_from_here(address: str, config: Configuration) -> Configuration:
-    """Name the engine's host in place of all addresses and of loopback, which would be this
-    machine's own.
+    """Name the engine's host in place of all addresses and of loopback.
+
+    Those would be this machine's own.
     """
     host = urlsplit(address).hostname if address.startswith("tcp://") else None
     return replace(config, bind=host) if host and config.bind in {*ANYWHERE, *LOOPBACK} else config

@@ -2,7 +2,7 @@
 
 Each verb takes the mutex, heals what an interrupted one left, does its work and writes the audit.
 `deploy.cli` and `deploy.webservice` are two thin ways to call them. What is done is a plan of steps
-(`deploy.steps`), so it can be shown instead of performed. Next: `deploy.verbs.mutex`.
+(`deploy.steps`), so it can be shown instead of performed. Next: `deploy.steps`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 ::
 
     DeployError
-    ├── ConfigurationError       a key of deploy.yml has a value that cannot be used; the message has the key's path
-    ├── EngineError              the Docker Engine refused or failed; the message says what was asked of it
+    ├── ConfigurationError       a key of deploy.yml cannot be used; the message has its path
+    ├── EngineError              the Docker Engine refused or failed; the message says what was asked
     │   ├── UnreachableError     no engine answers
     │   ├── NotFoundError        it has no such container, image or volume
     │   └── ConflictError        the name is taken

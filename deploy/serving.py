@@ -1,6 +1,6 @@
 """What serves under a name and how its replicas are, whatever it runs on.
 
-Next: `deploy.steps`.
+Next: `deploy.target`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A plan is made by a pure function of what runs and of what is wanted (`deploy.host.plan` and
 `deploy.swarm.plan`); a target performs it, and ``--dry-run`` prints it. The steps that all targets
-have in common are here. Next: `deploy.target`.
+have in common are here. Next: `deploy.serving`.
 """
 
 from __future__ import annotations
@@ -102,7 +102,10 @@ class Prove(Step):
 
 @dataclass(frozen=True)
 class Accept(Step):
-    """The point of no return: what was begun before it can be taken back, what follows is finished."""
+    """The point of no return.
+
+    What was begun before it can be taken back, what follows it is finished.
+    """
 
     release: Release
 
@@ -183,7 +186,7 @@ def after(inventory: Inventory, plan: Iterable[Step]) -> Inventory:
 
 
 def parted(plan: Sequence[Step]) -> tuple[Sequence[Step], Accept | None, Sequence[Step]]:
-    """Part a plan into what can be taken back, the point of no return, and what is finished then."""
+    """Part a plan into what can be taken back, the point of no return, and what follows it."""
     for at, step in enumerate(plan):
         if isinstance(step, Accept):
             return plan[:at], step, plan[at + 1 :]

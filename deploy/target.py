@@ -1,6 +1,6 @@
 """Where a deployment runs: what every target can do, and how a plan is performed on it.
 
-`deploy.host.target` is one host, `deploy.swarm.target` several. Next: `deploy.host.target`.
+`deploy.host.target` is one host, `deploy.swarm.target` several. Next: `deploy.configuration`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Target(ABC, Generic[S]):
         """Plan how everything that runs is taken away."""
 
     def renewal(self, state: S, release: Release) -> list[Step]:
-        """Plan how the replicas take the present keys: the service reads a changed file by itself."""
+        """Plan how the replicas take the present keys: they read a changed file by themselves."""
         return []
 
     # --- doing it ---

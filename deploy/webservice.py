@@ -211,8 +211,7 @@ class Webservice:
         return keys
 
     def update(self, models: Sequence[str | Path] | None = None, **changes: Any) -> None:
-        """Begin to replace what serves: with other keys of deploy.yml, and with other models if
-        given.
+        """Begin to replace what serves by the same with other keys of deploy.yml, or other models.
 
         Parameters
         ----------

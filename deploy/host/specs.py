@@ -1,13 +1,13 @@
 """What is asked of the Docker Engine, as data: the bodies of its API's requests.
 
-Pure functions of a release and a configuration; `deploy.engine.docker_engine` sends what they return. The names
-are the Engine API's own (``POST /containers/create``), so its reference explains each. Next:
-`deploy.host.state`.
+Pure functions of a release and a configuration; `deploy.engine.docker_engine` sends what they
+return. The names are the Engine API's own (``POST /containers/create``), so its reference explains
+each.
 
 One host: an *anchor* owns the published port and the network namespace, and sleeps. Each *replica*
 joins that namespace and listens with SO_REUSEPORT on the port that all share, and on a port of its
 own for probes. So a new replica listens before an old one stops, and what waits in the old one's
-queue moves to the new one (``tcp_migrate_req``).
+queue moves to the new one (``tcp_migrate_req``). Next: `deploy.host.state`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Keys and certificates: files in a volume that only the service reads, and never in anything that
-can be listed.
+"""Keys and certificates, as files in a volume that only the service reads.
 
-A courier, a container that is never started, carries them in and out. Keys belong to the deployment
-and not to a release: rolling back never brings back a key that was replaced.
+They are never in anything that can be listed. A courier, a container that is never started, carries
+them in and out. Keys belong to the deployment and not to a release: rolling back never brings back
+a key that was replaced.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The releases that are kept: containers that are never started hold their images and
-configurations.
+"""The releases that are kept: recorded, forgotten, and their images freed.
 
-Next: `deploy.release.credentials`.
+Containers that are never started hold their images and configurations.
+Next: `deploy.release.specs`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every container of the service is made of, whatever it runs on: bodies of the engine's requests.
+"""What every container of the service is made of, as bodies of the engine's requests.
 
 Next: `deploy.release.preflight`.
 """

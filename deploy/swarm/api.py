@@ -1,8 +1,8 @@
-"""Asks a swarm, through its manager's engine: a thin seam like `deploy.engine.docker_engine`, which has the
-connection.
+"""Asks a swarm, through its manager's engine.
 
-Bodies come ready from `deploy.swarm.specs`, exceptions leave as those of `deploy.errors`, nothing
-is decided here.
+A thin seam like `deploy.engine.docker_engine`, which has the connection: bodies come ready from
+`deploy.swarm.specs`, exceptions leave as those of `deploy.errors`, nothing is decided here.
+Next: `deploy.swarm.state`.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ class Swarm:
             self._api.remove_service(service)
 
     def tasks(self, service: str) -> list[Listed]:
-        """List the tasks of a service, past ones too, oldest first; of one that is gone too, until
-        they have ended.
+        """List the tasks of a service, past ones too, oldest first.
+
+        Those of a service that is gone are listed until they have ended.
         """
         with translated("listing the swarm's tasks"):
             found = [task for task in self._api.tasks() if task["ServiceID"] == service]
@@ -147,8 +148,12 @@ class Swarm:
     # --- images ---
 
     def push(self, image: str, repository: str, tag: str, on_line: Callable[[str], None]) -> str:
-        """Send an image to a registry, and return the name by which every node finds exactly this
-        one.
+        """Send an image to a registry.
+
+        Returns
+        -------
+        str
+            The name by which every node finds exactly this image.
         """
         with translated(f"pushing to {repository}"):
             self._api.tag(image, repository, tag)
@@ -172,8 +177,9 @@ ARGUMENTS = {
 
 
 def unpacked(stream: bytes) -> bytes:
-    """Put a log together from its frames: a byte for the stream, three of nothing, four for the
-    length.
+    """Put a log together from its frames.
+
+    Each begins with a byte for the stream, three of nothing, and four for the length.
     """
     found, at = [], 0
     while at + 8 <= len(stream):

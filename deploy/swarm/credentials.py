@@ -1,8 +1,9 @@
 """Keys and certificates as a swarm keeps them: stored once, never changed, never read back.
 
-So the volume of `deploy.release.credentials`, on the manager's engine, stays the place where they are kept and
-shown from; the swarm gets copies, whose names have a version. It is made from the content and a
-salt of the volume's own: by it one can tell whether two are the same, and nothing else.
+So the volume of `deploy.release.credentials`, on the manager's engine, stays the place where they
+are kept and shown from; the swarm gets copies, whose names have a version. It is made from the
+content and a salt of the volume's own: by it one can tell whether two are the same, and nothing
+else. Next: `deploy.swarm.api`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ KEYS, CERTIFICATE, PRIVATE = "keys", "tls.crt", "tls.key"
 
 
 def stored(engine: Engine, swarm: Swarm, config: Configuration) -> dict[str, specs.Stored]:
-    """Make sure that the swarm has the present keys and certificate, and return them as it lists
-    them.
+    """Make sure that the swarm has the present keys and certificate.
+
+    Returns
+    -------
+    dict of str to dict
+        By the file's name, the secret as the swarm lists it.
     """
     files = wanted(config)
     if not files:

@@ -2,7 +2,7 @@
 
 It finds the replicas by asking the engine's DNS every second, so nothing in it changes when they
 do: neither an update nor scaling restarts it. It runs on every manager and publishes the port
-there, on all addresses. Next: `deploy.swarm.api`.
+there, on all addresses. Next: `deploy.swarm.credentials`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from deploy.engine.labels import labels
 from deploy.swarm.specs import PROXY, hardened, log_driver, resources, update
 
 FILE = "/haproxy.cfg"
-PLACES = 128  # for replicas: all that a configuration may ask for, and those that an update starts beside them
+# For replicas: all that a configuration may ask for, and those that an update starts beside them.
+PLACES = 128
+CHECKS = "check inter 2s fastinter 500ms fall 2 rise 1 resolvers engine init-addr none"
 CONNECTIONS = 1000
 BUFFER = 64 * 2**10  # a request that fits in can be sent once more
 MEMORY = 256 * 2**20  # two buffers for each connection, and as much again
@@ -65,7 +67,7 @@ backend replicas
     http-check send meth GET uri /ping ver HTTP/1.1 hdr Host replica
     http-check expect status 200
     # Each check is a line in a replica's log; while one is in doubt it is asked more often.
-    default-server check inter 2s fastinter 500ms fall 2 rise 1 resolvers engine init-addr none{encrypted}
+    default-server {checks}{encrypted}
     server-template replica {places} tasks.{name}:{port}
 """
 
@@ -86,6 +88,7 @@ def configuration(config: Configuration) -> str:
         request=config.timeouts.request,
         port=SERVICE_PORT,
         places=PLACES,
+        checks=CHECKS,
         certificate=f" ssl crt {SECRETS_FOLDER}/tls.crt" if tls else "",
         encrypted=" ssl verify none" if tls else "",
     )

@@ -29,8 +29,9 @@ Stored = dict[str, Any]  # a secret or a config, as the engine lists it
 
 
 def network(config: Configuration) -> Body:
-    """Describe the network that the proxy and the replicas share; it is the first thing made and
-    the last removed.
+    """Describe the network that the proxy and the replicas share.
+
+    It is the first thing made and the last removed.
     """
     return {
         "Name": f"{config.name}-network",

@@ -38,9 +38,7 @@ class State:
 
     @property
     def release(self) -> str:
-        """The id of the release that serves, or that an update is bringing; empty when there is
-        none.
-        """
+        """The id of the release that serves, or that an update is bringing; empty for none."""
         return label(self.replicas["Spec"], "release") if self.replicas else ""
 
     @property

@@ -60,7 +60,7 @@ class SwarmTarget(Target[State]):
         }
 
     def check(self, config: Configuration) -> None:
-        """Refuse an engine that manages no swarm, and nodes that have nowhere to get the image from.
+        """Refuse an engine that manages no swarm, and nodes that cannot get the image.
 
         Raises
         ------

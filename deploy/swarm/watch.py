@@ -124,7 +124,7 @@ class Watch:
                 return
 
     def refusal(self, release: Release, tasks: list[Listed], reason: str) -> RefusedError:
-        """Say why a release is refused, with the words of the swarm and of the replica that failed."""
+        """Say why a release is refused, in the words of the swarm and of what failed in it."""
         told, said = "", ""
         if bad := _worst(tasks):
             told = f"; {words(bad, self._swarm.nodes())}"

@@ -1,8 +1,9 @@
-"""One deployment at a time under a name: a container of a fixed name, which the engine gives to one
-caller only.
+"""One deployment at a time under a name.
 
-It says who holds it and since when. A holder on this machine whose process has ended is taken over
-from; of one on another machine nothing can be known, so `python -m deploy unlock` is for a person.
+The mutex is a container of a fixed name, which the engine gives to one caller only. It says who
+holds it and since when. A holder on this machine whose process has ended is taken over from; of one
+on another machine nothing can be known, so `python -m deploy unlock` is for a person.
+Next: `deploy.verbs.audit`.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ def _lock(engine: Engine, name: str) -> Container | None:
 
 def _sentence(name: str, held: dict[str, Any]) -> str:
     return (
-        f"{name}: {held['who']} is deploying ({held['doing']}, process {held['pid']}) since {held['since']}; wait, "
-        "or if that is no longer so: python -m deploy unlock"
+        f"{name}: {held['who']} is deploying ({held['doing']}, process {held['pid']}) since "
+        f"{held['since']}; wait, or if that is no longer so: python -m deploy unlock"
     )
 
 

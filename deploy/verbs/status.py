@@ -1,8 +1,4 @@
-"""What a deployment is doing: its release, its replicas and their health, memory and out-of-memory
-kills.
-
-Next: `deploy.cli`.
-"""
+"""What a deployment is doing: its release, and its replicas with their health and memory."""
 
 from __future__ import annotations
 
