@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.configuration import Configuration
+from deploy.contract import SCORE_ROUTE
 from deploy.engine.tunnel import forwarded_port
 from deploy.errors import ScoringError
 
@@ -24,7 +25,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 def scoring_uri(config: Configuration) -> str:
     """Say where a deployment scores, seen from the engine's host."""
     host = ANYWHERE.get(config.bind, f"[{config.bind}]" if ":" in config.bind else config.bind)
-    return f"{config.scheme}://{host}:{config.port}/score"
+    return f"{config.scheme}://{host}:{config.port}{SCORE_ROUTE}"
 
 
 def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()) -> bytes:
