@@ -1,7 +1,7 @@
 """The tool behind ``make deploy``: from saved models to a running, health-checked container.
 
-It never imports ``service``: it sends files to a Docker Engine and looks at what answers. What is to
-be done is data (a plan of steps, and the bodies of the engine's requests); one room talks to the
+It never imports ``service``: it sends files to a Docker Engine and looks at what answers. What is
+to be done is data (a plan of steps, and the bodies of the engine's requests); one room talks to the
 engine, and a target performs a plan.
 
 ``deployment``     what is deployed under one name, and the verbs

@@ -2,7 +2,7 @@
 
 A key that is missing takes its default, a value that cannot be used is refused with the key's path,
 and a key that does not exist is refused too: a misspelt limit is no limit. `deploy.example.yml`
-explains every key. Next: `deploy.image.context`.
+explains every key. Next: `deploy.contract`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 
 import yaml
 
-from deploy.contract import RESERVED
+from deploy.contract import MOST_DRAIN_SECONDS, VARIABLES
 from deploy.errors import ConfigurationError
 
 Check = Callable[[str, Any], Any]
 
 REPOSITORY = r"|[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"
 NAME = r"[a-z]([-a-z0-9]{1,30}[a-z0-9])"
+VARIABLE = r"[-._a-zA-Z][-._a-zA-Z0-9]*"  # what Docker, a swarm and Kubernetes all take
 # Scalars that are tried out often; the whole of the rest is `--set key=value`.
 FROM_ENVIRONMENT = (
     "cpu_cores",
@@ -34,7 +35,10 @@ FROM_ENVIRONMENT = (
     "port",
     "base_image",
 )
-BUILD_TOOLS = "RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*"
+BUILD_TOOLS = (
+    "RUN apt-get update && apt-get install -y --no-install-recommends g++"
+    " && rm -rf /var/lib/apt/lists/*"
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,12 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Keys:
-    """Where the two bearer keys come from: ``env:NAME`` or ``file:PATH``; an empty one is
-    generated.
+    """Where the two bearer keys come from.
+
+    Parameters
+    ----------
+    primary, secondary : str
+        ``env:NAME`` or ``file:PATH``; an empty one is generated.
     """
 
     primary: str = ""
@@ -72,8 +80,14 @@ class Keys:
 
 @dataclass(frozen=True)
 class Tls:
-    """The files of the certificate (PEM, with its chain) and its private key; both empty for plain
-    HTTP.
+    """The files for HTTPS; both empty for plain HTTP.
+
+    Parameters
+    ----------
+    certificate : str
+        The certificate with its chain, PEM.
+    key : str
+        Its private key, PEM.
     """
 
     certificate: str = ""
@@ -130,8 +144,9 @@ class Configuration:
 
     @classmethod
     def from_json(cls, text: str) -> Configuration:
-        """Read what `to_json` wrote; a key that another version of this package wrote has no
-        effect.
+        """Read what `to_json` wrote.
+
+        A key that another version of this package wrote has no effect.
         """
         values = json.loads(text)
         known = {key: value for key, value in values.items() if key in CHECKS}
@@ -251,19 +266,15 @@ def _yaml_file(path: Path) -> dict[str, Any]:
 def _fit_together(config: Configuration) -> None:
     if bool(config.tls.certificate) != bool(config.tls.key):
         raise ConfigurationError("tls: expected a certificate and its key, got one of them")
-    if config.timeouts.drain > 20:
+    if config.timeouts.drain > MOST_DRAIN_SECONDS:
         raise ConfigurationError(
-            f"timeouts.drain: expected at most 20 seconds, got {config.timeouts.drain}"
+            f"timeouts.drain: expected at most {MOST_DRAIN_SECONDS} seconds, "
+            f"got {config.timeouts.drain}"
         )
     if config.target == "swarm" and config.bind != "0.0.0.0":
         raise ConfigurationError(
-            f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a port on all "
-            "addresses of its managers"
-        )
-    reserved = sorted(RESERVED & set(config.env))
-    if reserved:
-        raise ConfigurationError(
-            f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml"
+            f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a "
+            "port on all addresses of its managers"
         )
 
 
@@ -307,11 +318,16 @@ def _texts(path: str, value: Any) -> tuple[str, ...]:
     raise _refusal(path, "a list of paths", value)
 
 
+def _pairs(path: str, value: Any) -> Mapping[Any, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise _refusal(path, "`key: value` lines", value)
+
+
 def _labels(path: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise _refusal(path, "`key: value` lines", value)
-    for key, item in value.items():
-        if not isinstance(key, str) or isinstance(item, list | dict):
+    for key, item in _pairs(path, value).items():
+        is_text = item is not None and not isinstance(item, list | dict | set | bytes)
+        if not isinstance(key, str) or not is_text:
             raise _refusal(f"{path}.{key}", "text", item)
     return {key: _plain(item) for key, item in value.items()}
 
@@ -321,12 +337,27 @@ def _plain(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
+def _variables(path: str, value: Any) -> dict[str, str]:
+    for name in _pairs(path, value):
+        _check_variable(path, name)
+    return _labels(path, value)
+
+
+def _check_variable(path: str, name: Any) -> None:
+    if not isinstance(name, str) or not re.fullmatch(VARIABLE, name):
+        raise _refusal(path, "names of letters, digits, _, . and -, no digit first", name)
+    own = name.upper()  # in another case it would be without effect, and be taken for the setting
+    if own in VARIABLES:
+        subject = "" if name == own else f"{own} is "
+        key = VARIABLES[own]
+        advice = f"use `{key}` of deploy.yml" if key else "leave it out, there is no key for it"
+        raise ConfigurationError(f"{path}.{name}: {subject}set by the deployment itself; {advice}")
+
+
 def _known(checks: Mapping[str, Check]) -> Check:
     def check(path: str, value: Any) -> dict[str, Any]:
         prefix = f"{path}." if path else ""
-        if not isinstance(value, Mapping):
-            raise _refusal(path, "`key: value` lines", value)
-        for key in value:
+        for key in _pairs(path, value):
             if key not in checks:
                 raise ConfigurationError(
                     f"{prefix}{key}: no such key; there are {', '.join(checks)}"
@@ -373,7 +404,7 @@ CHECKS: dict[str, Check] = {
     "description": _text(),
     "tags": _labels,
     "properties": _labels,
-    "env": _labels,
+    "env": _variables,
     "auth_enabled": _flag,
     "keys": _nested(Keys, _reference),
     "tls": _nested(Tls, _path_or_none),

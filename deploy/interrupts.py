@@ -1,4 +1,7 @@
-"""Finishing what must not be left half done when somebody presses Ctrl-C."""
+"""Finishing what must not be left half done when somebody presses Ctrl-C.
+
+Next: `deploy.errors`.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The same deployment for a cluster: manifests for Kubernetes and for KServe, printed and never
-applied.
+"""The same deployment for a cluster: manifests for Kubernetes and for KServe.
 
+They are printed and never applied.
 Limits, hardening, probes and secrets are those of one host; the cluster brings its own rollout and
 its own balancer, so replicas share no port and are told to stop by readiness first. No cluster is
-asked: they are checked against the published schemas only.
+asked: they are checked against the published schemas only. Next: `deploy.console`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ from typing import Any
 import yaml
 
 from deploy.configuration import Configuration
-from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.contract import (
+    BALANCED_DRAIN_SECONDS,
+    LIVE_ROUTE,
+    READY_ROUTE,
+    SECRETS_FOLDER,
+    SERVICE_PORT,
+    STOP_SECONDS,
+)
 from deploy.engine.hardening import HARDENING
 from deploy.release import specs as release_specs
 
 Manifest = dict[str, Any]
-
-DRAIN_SECONDS = 5  # readiness is 503 for that long before nothing more is accepted: the balancer must have seen it
 
 
 def kubernetes(config: Configuration, image: str) -> list[Manifest]:
@@ -63,10 +68,16 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
 
 
 def kserve(config: Configuration, image: str) -> list[Manifest]:
-    """Describe an InferenceService whose predictor is the image itself, in KServe's mode without
-    Knative.
+    """Describe an InferenceService whose predictor is the image itself.
 
-    Knative allows neither a grace period of one's own nor most names of ports.
+    It is for KServe's mode without Knative, which allows neither a grace period of one's own nor
+    most names of ports.
+
+    Parameters
+    ----------
+    config : Configuration
+    image : str
+        The image as the cluster's nodes can pull it.
     """
     spec = pod_spec(config, image)
     head = _head("serving.kserve.io/v1beta1", "InferenceService", config)
@@ -131,12 +142,16 @@ def _container(config: Configuration, image: str) -> Manifest:
         "env": [{"name": key, "value": value} for key, value in _environment(config).items()],
         "resources": {"limits": limits, "requests": limits},
         "startupProbe": {
-            **_probe(config, "/ping"),
+            **_probe(config, READY_ROUTE),
             "periodSeconds": 1,
             "failureThreshold": config.timeouts.ready,
         },
-        "readinessProbe": {**_probe(config, "/ping"), "periodSeconds": 1, "failureThreshold": 2},
-        "livenessProbe": {**_probe(config, "/"), "periodSeconds": 10, "timeoutSeconds": 5},
+        "readinessProbe": {
+            **_probe(config, READY_ROUTE),
+            "periodSeconds": 1,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {**_probe(config, LIVE_ROUTE), "periodSeconds": 10, "timeoutSeconds": 5},
         "securityContext": {
             "privileged": HARDENING.privileged,
             "allowPrivilegeEscalation": HARDENING.new_privileges,
@@ -148,9 +163,11 @@ def _container(config: Configuration, image: str) -> Manifest:
 
 
 def _environment(config: Configuration) -> dict[str, str]:
-    own = release_specs.environment(config, probe_port=0)
-    alone = {key: value for key, value in own.items() if key not in ("PROBE_PORT", "REUSE_PORT")}
-    return {**alone, "DRAIN_SECONDS": str(max(DRAIN_SECONDS, config.timeouts.drain))}
+    # A pod has its address for itself, and is asked on its public port.
+    found = release_specs.environment(config, probe_port=0)
+    del found["PROBE_PORT"], found["REUSE_PORT"]
+    found["DRAIN_SECONDS"] = str(max(BALANCED_DRAIN_SECONDS, config.timeouts.drain))
+    return found
 
 
 def _probe(config: Configuration, path: str) -> Manifest:

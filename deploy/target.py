@@ -1,6 +1,6 @@
 """Where a deployment runs: what every target can do, and how a plan is performed on it.
 
-`deploy.host.target` is one host, `deploy.swarm.target` several. Next: `deploy.configuration`.
+`deploy.host.target` is one host, `deploy.swarm.target` several. Next: `deploy.client`.
 """
 
 from __future__ import annotations

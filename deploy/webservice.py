@@ -2,11 +2,14 @@
 
 ::
 
-from deploy import deploy, deploy_configuration
+    from deploy import deploy, deploy_configuration
 
-service = deploy("scoring", ["original_model.pkl", "scoring_explainer.pkl"],
-deploy_configuration(cpu_cores=2)) service.wait_for_deployment(show_output=True)
-service.run(rows.to_json())
+    models = ["artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl"]
+    service = deploy("scoring", models, deploy_configuration(cpu_cores=2))
+    service.wait_for_deployment(show_output=True)
+    service.run(rows.to_json())
+
+Next: `deploy.configuration`.
 """
 
 from __future__ import annotations
@@ -185,7 +188,7 @@ class Webservice:
 
         Raises
         ------
-        ScoringError
+        RequestFailedError
             When the service refuses, or does not answer.
         """
         body = data if isinstance(data, str | bytes) else json.dumps(data)

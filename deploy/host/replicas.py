@@ -1,4 +1,7 @@
-"""One host's replicas, as the engine and their own control groups see them."""
+"""One host's replicas, as the engine and their own control groups see them.
+
+Next: `deploy.swarm.specs`.
+"""
 
 from __future__ import annotations
 

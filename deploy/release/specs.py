@@ -6,7 +6,14 @@ Next: `deploy.release.preflight`.
 from __future__ import annotations
 
 from deploy.configuration import Configuration
-from deploy.contract import PROBE, PROBE_PORTS, SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.contract import (
+    APP_FOLDER,
+    PROBE,
+    PROBE_PORTS,
+    SECRETS_FOLDER,
+    SERVICE_PORT,
+    STOP_SECONDS,
+)
 from deploy.engine.docker_engine import SECOND, Body
 from deploy.engine.hardening import HARDENING, hardened
 from deploy.engine.labels import COURIER, PREFLIGHT, labels
@@ -56,7 +63,7 @@ def environment(config: Configuration, probe_port: int) -> dict[str, str]:
     """
     found = {
         **config.env,
-        "ENTRY_SCRIPT": f"/app/{config.entry_script.rsplit('/', 1)[-1]}",
+        "ENTRY_SCRIPT": f"{APP_FOLDER}/{config.entry_script.rsplit('/', 1)[-1]}",
         "HOST": "0.0.0.0",
         "PORT": str(SERVICE_PORT),
         "PROBE_PORT": str(probe_port),

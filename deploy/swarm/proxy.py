@@ -11,7 +11,7 @@ import hashlib
 import json
 
 from deploy.configuration import Configuration
-from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.contract import READY_ROUTE, SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
 from deploy.engine.labels import labels
 from deploy.swarm.specs import PROXY, hardened, log_driver, resources, update
@@ -64,7 +64,7 @@ frontend public
 backend replicas
     balance leastconn
     option httpchk
-    http-check send meth GET uri /ping ver HTTP/1.1 hdr Host replica
+    http-check send meth GET uri {ready} ver HTTP/1.1 hdr Host replica
     http-check expect status 200
     # Each check is a line in a replica's log; while one is in doubt it is asked more often.
     default-server {checks}{encrypted}
@@ -87,6 +87,7 @@ def configuration(config: Configuration) -> str:
         stop=STOP_SECONDS,
         request=config.timeouts.request,
         port=SERVICE_PORT,
+        ready=READY_ROUTE,
         places=PLACES,
         checks=CHECKS,
         certificate=f" ssl crt {SECRETS_FOLDER}/tls.crt" if tls else "",

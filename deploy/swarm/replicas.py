@@ -1,4 +1,7 @@
-"""How the replicas in a swarm are: where they run, what failed and why."""
+"""How the replicas in a swarm are: where they run, what failed and why.
+
+Next: `deploy.verbs.mutex`.
+"""
 
 from __future__ import annotations
 

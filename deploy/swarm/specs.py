@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.configuration import Configuration
-from deploy.contract import PROBE, PROBE_PORTS, STOP_SECONDS
+from deploy.contract import BALANCED_DRAIN_SECONDS, PROBE, PROBE_PORTS, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
 from deploy.engine.hardening import HARDENING, USER, log_options, user_and_group
 from deploy.engine.labels import LABEL, labels
@@ -18,9 +18,6 @@ from deploy.release import specs as release_specs
 from deploy.release.release import Release
 
 SERVICE, TASK, PROXY, NETWORK, FILE = "service", "task", "proxy", "network", "file"
-DRAIN_SECONDS = (
-    5  # a replica accepts for that long after it was told to stop: the proxy must have seen it
-)
 MONITOR_SECONDS = 5  # in which a replica that fails takes the update back
 HEALTH_SECONDS = 2  # before engine 25 nothing asks a new replica sooner
 FAILURES = 5  # of the health check in a row, after which a replica is replaced
@@ -123,7 +120,7 @@ def container(release: Release, image: str) -> Body:
     config = release.config
     environment = release_specs.environment(config, PROBE_PORTS[0])
     del environment["REUSE_PORT"]  # each replica has its own address
-    environment["DRAIN_SECONDS"] = str(max(DRAIN_SECONDS, config.timeouts.drain))
+    environment["DRAIN_SECONDS"] = str(max(BALANCED_DRAIN_SECONDS, config.timeouts.drain))
     return {
         **hardened(image, labels(config.name, TASK, release=release.id)),
         "Env": [f"{key}={value}" for key, value in sorted(environment.items())],

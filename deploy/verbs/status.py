@@ -1,4 +1,7 @@
-"""What a deployment is doing: its release, and its replicas with their health and memory."""
+"""What a deployment is doing: its release, and its replicas with their health and memory.
+
+Next: `deploy.render`.
+"""
 
 from __future__ import annotations
 

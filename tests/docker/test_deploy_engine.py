@@ -46,7 +46,7 @@ from deploy.errors import (
     LockedError,
     NotDeployedError,
     RefusedError,
-    ScoringError,
+    RequestFailedError,
     UnreachableError,
 )
 from deploy.image.context import gather
@@ -145,7 +145,7 @@ def test_the_whole_way_on_the_documents_example(engine, example_project):
         made.down()
         assert engine.containers(made.name) == []
         assert status(engine, made.name).state == "Absent"
-        with pytest.raises(ScoringError, match="status"):
+        with pytest.raises(RequestFailedError, match="status"):
             score(first.config, body)
     finally:
         clean(engine, made.name)
@@ -263,7 +263,7 @@ def test_limits_hold(deployment):
     threads = "import os, service.server.gunicorn_conf; print(os.environ['OMP_NUM_THREADS'])"
     assert inside(deployment, "python", "-c", threads).split() == ["1"]
 
-    with pytest.raises(ScoringError):
+    with pytest.raises(RequestFailedError):
         score(deployment.config(), b'"hog"')
     deadline = time.monotonic() + 30
     while (
@@ -340,7 +340,7 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     primary, secondary = credentials.read_keys(deployment.engine, deployment.name)
     assert primary == "a-key-of-the-user-0123456789"
     assert get(deployment.settings["port"], "/ping")[0] == 200
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         score(release.config, one)
     for key in (primary, secondary):
         assert json.loads(score(release.config, one, key))["predictions"]
@@ -367,7 +367,7 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     assert old == primary
     assert json.loads(score(release.config, one, fresh))["predictions"]
     assert json.loads(score(release.config, one, old))["predictions"]
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         score(release.config, one, secondary)
 
 
@@ -602,7 +602,7 @@ def answered(deployment, body):
     while True:
         try:
             return score(deployment.config(), body)
-        except ScoringError:
+        except RequestFailedError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)

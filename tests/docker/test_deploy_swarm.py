@@ -18,7 +18,7 @@ from swarm_helpers import cluster, run, unsupported
 
 from deploy.client import score
 from deploy.engine.docker_engine import Engine
-from deploy.errors import ConfigurationError, EngineError, RefusedError, ScoringError
+from deploy.errors import ConfigurationError, EngineError, RefusedError, RequestFailedError
 from deploy.image import build
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
@@ -315,7 +315,7 @@ def test_replicas_are_limited_and_hardened(deployment, engine):
 def test_a_worker_that_is_killed_for_its_memory_is_in_the_status(deployment, one):
     """On whichever host it was."""
     deployment.up()
-    with pytest.raises(ScoringError):
+    with pytest.raises(RequestFailedError):
         ask(deployment, b'"hog"')
     deadline = time.monotonic() + 30
     while not any(replica.oom_kills for replica in status(deployment.engine, NAME).replicas):
@@ -346,14 +346,14 @@ def test_keys_rotate(deployment, hosts, one):
     """
     deployment.up(auth_enabled=True)
     primary, secondary = credentials.read_keys(deployment.engine, NAME)
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         ask(deployment, one)
     deployment.rotate_keys()
     fresh, old = credentials.read_keys(deployment.engine, NAME)
     assert old == primary
     for key in (fresh, old):
         assert json.loads(ask(deployment, one, key))["predictions"]
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         ask(deployment, one, secondary)
     swarm = Swarm(deployment.engine, NAME)
     shown = json.dumps(
