@@ -78,7 +78,8 @@ def connect():
             engine.pull(BASE, lambda line: None)
         except DeployError:
             missing(
-                f"there is no image {BASE}: run dockerfiles/base.sh, and set BASE_IMAGE=scoring-base:bookworm"
+                f"there is no image {BASE}: run dockerfiles/base.sh, and set "
+                "BASE_IMAGE=scoring-base:bookworm"
             )
     return engine
 

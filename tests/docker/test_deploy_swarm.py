@@ -99,10 +99,24 @@ def hosts(project):
 
 def deployment_on(engine, project, registry):
     return Deployment(
-        engine, project, NAME, target="swarm", bind="0.0.0.0", port=PORT, replicas=2, cpu_cores=0.5, memory_gb=0.5,
-        workers=1, threads=64, entry_script="faulty.py", code=["score.py"], dockerfile="", proxy_image=PROXY,
-        registry=registry, timeouts={"ready": 30},
-    )  # fmt: skip
+        engine,
+        project,
+        NAME,
+        target="swarm",
+        bind="0.0.0.0",
+        port=PORT,
+        replicas=2,
+        cpu_cores=0.5,
+        memory_gb=0.5,
+        workers=1,
+        threads=64,
+        entry_script="faulty.py",
+        code=["score.py"],
+        dockerfile="",
+        proxy_image=PROXY,
+        registry=registry,
+        timeouts={"ready": 30},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +170,11 @@ def ask(deployment, body, key=""):
 
 
 def told(load, what, start):
-    print(f"\n{what}: {load.succeeded} requests in {time.monotonic() - start:.0f} s, slowest {load.slowest:.2f} s, "
-          f"failed: {load.failed}")  # fmt: skip
+    seconds = time.monotonic() - start
+    print(
+        f"\n{what}: {load.succeeded} requests in {seconds:.0f} s, slowest {load.slowest:.2f} s, "
+        f"failed: {load.failed}"
+    )
 
 
 def start_up(deployment, **more):
@@ -185,8 +202,10 @@ def stands_alone(deployment):
     """One release serves, the swarm is at rest, and nothing is kept that nobody uses."""
     engine, swarm = deployment.engine, Swarm(deployment.engine, NAME)
     state = look(engine, NAME)
-    used = {one["SecretID"] for service in (state.replicas, state.proxy)
-            for one in service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Secrets") or []}  # fmt: skip
+    used = set()
+    for service in (state.replicas, state.proxy):
+        container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
+        used |= {secret["SecretID"] for secret in container.get("Secrets") or []}
     assert not state.moving
     assert {secret["ID"] for secret in swarm.secrets()} == used
     assert len(swarm.configs()) == len(swarm.networks()) == 1
@@ -405,8 +424,12 @@ def test_a_deployment_that_is_interrupted_leaves_one_release(
 
 def set_apart(deployment, old):
     """The replicas of another release than the old one."""
-    return [task for task in tasks(deployment).values()
-            if task["Spec"]["ContainerSpec"]["Labels"]["scoring.deploy.release"] != old.id]  # fmt: skip
+    label = "scoring.deploy.release"
+    return [
+        task
+        for task in tasks(deployment).values()
+        if task["Spec"]["ContainerSpec"]["Labels"][label] != old.id
+    ]
 
 
 def test_a_host_that_is_lost_costs_no_request(deployment, hosts, one):
@@ -444,8 +467,8 @@ def test_https_and_the_other_target(deployment, hosts, one, tmp_path):
     """The proxy answers with the user's certificate; what serves there is neither moved to one host
     nor to http.
     """
-    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-        "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt")  # fmt: skip
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    run(*request.split(), "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt")
     deployment.stop_serving()  # and not its image
     deployment.settings |= {
         "tls": {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}

@@ -84,7 +84,7 @@ def test_the_first_release_publishes_the_port_and_retires_nobody():
 
 
 def test_a_rollout_starts_the_new_beside_the_old_and_retires_the_old_last():
-    """The anchor stays; what is old is marked before it is stopped; the one before is remembered."""
+    """The anchor stays; what is old is marked before it is stopped, and remembered."""
     steps = plan.steps(up(OLD), NEW, afresh=True)
     assert kinds(steps) == [StartReplicas, Accept, MarkLeaving, Retire]
     assert steps[0].previous == "old"

@@ -207,7 +207,8 @@ def test_what_a_failed_replica_says():
         "failed", "shutdown", Err="task: non-zero exit (137)", ContainerStatus={"ExitCode": 137}
     )
     assert words(out, nodes) == (
-        "replica 2 on host2: failed: task: non-zero exit (137); killed, as for exceeding the memory limit"
+        "replica 2 on host2: failed: task: non-zero exit (137); "
+        "killed, as for exceeding the memory limit"
     )
     waiting = task(
         "pending",
