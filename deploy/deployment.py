@@ -21,12 +21,9 @@ from deploy.engine.docker_engine import Engine
 from deploy.engine.tunnel import tunnel
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.host.target import HostTarget
-from deploy.image import sbom
-from deploy.image.build import base_image, build_image, content_hash, image_tag
-from deploy.image.context import gather
-from deploy.image.pip_settings import pip_files
 from deploy.interrupts import uninterrupted
 from deploy.release import credentials
+from deploy.release.assembly import foresee_image, make_release
 from deploy.release.inventory import Inventory, take_inventory
 from deploy.release.release import Release, release_id
 from deploy.release.releases import previous_to, record, remove_unused_images
@@ -185,7 +182,7 @@ class Deployment:
         ConfigurationError, BuildError, EngineError
         """
         with self.working("build"):
-            return record(self.engine, self.make_release(config, fresh))
+            return record(self.engine, self._make_release(config, fresh))
 
     def up(self, config: Configuration, fresh: bool = False) -> Release:
         """Build, prove and roll out; what serves is touched last.
@@ -208,7 +205,7 @@ class Deployment:
         with self.working("up") as sound:
             self._admit(config, sound)
             check_properties(config, sound.inventory)
-            release = self.make_release(config, fresh)
+            release = self._make_release(config, fresh)
             self._replace_by(release, sound)
             sound.facts["pruned"] = self._prune(config.retain)
         return release
@@ -293,10 +290,13 @@ class Deployment:
         plan, sound = self._mended()
         target = self._admit(config, sound)
         check_properties(config, sound.inventory)
-        build, image = self._image_of(config)
+        tag, image = foresee_image(self.engine, config, self.root)
+        if not tag:
+            plan.append(Note(f"Pulling {config.base_image}"))
+        plan.append(Build(tag or self.name, built=bool(image)))
         release = Release(release_id(image, config), image, config, "", time.time())
         state = sound.state if target is sound.target else target.look(sound.inventory)
-        plan += [*build, *replacement(target, state, release)]
+        plan += replacement(target, state, release)
         return plan + self._steps_prune(sound, plan, release)
 
     def steps_rollback(self, to: str = "") -> list[Step]:
@@ -332,29 +332,8 @@ class Deployment:
 
     # --- parts of the verbs ---
 
-    def make_release(self, config: Configuration, fresh: bool = False) -> Release:
-        """Build the image unless it is there, and return the release that it makes.
-
-        Parameters
-        ----------
-        config : Configuration
-        fresh : bool, default False
-            Whether to build without the engine's cache.
-
-        Raises
-        ------
-        ConfigurationError, BuildError, EngineError
-        """
-        base = base_image(self.engine, config.base_image, self.console)
-        doing = "Gathering the files, and asking the entry script for the example's answer"
-        with self.console.step(doing) as found:
-            context = gather(config, self.root, pip_files())
-            megabytes = sum(map(len, context.files.values())) / 2**20
-            found.append(f"{len(context.files)} files, {megabytes:.1f} MB")
-        image = build_image(self.engine, config, context, base, self.console, fresh=fresh)
-        sbom.write(self.root, context.files["requirements.lock"].decode(), self.name, image)
-        content = content_hash(self.engine, self.name, image)
-        return Release(release_id(image, config), image, config, content, time.time())
+    def _make_release(self, config: Configuration, fresh: bool) -> Release:
+        return make_release(self.engine, config, self.root, self.console, fresh)
 
     def _target(self, kind: str) -> Target[Any]:
         kinds: dict[str, type[Target[Any]]] = {"host": HostTarget, "swarm": SwarmTarget}
@@ -402,15 +381,6 @@ class Deployment:
         previous = previous_to(release, sound.state.release, sound.state.previous)
         inventory = after(sound.inventory, plan)
         return [*pruning(inventory, release.config.retain, {release.id, previous})]
-
-    def _image_of(self, config: Configuration) -> tuple[list[Step], str]:
-        # The steps that make the image, and its id; a name in its place where it is not built.
-        base = self.engine.image(config.base_image)
-        if base is None:
-            return [Note(f"Pulling {config.base_image}"), Build(self.name, built=False)], self.name
-        tag = image_tag(config, gather(config, self.root, pip_files()), str(base["Id"]))
-        known = self.engine.image(tag)
-        return [Build(tag, built=known is not None)], str(known["Id"]) if known else tag
 
     def _serving(self, state: Serving) -> Release:
         if not state.release:

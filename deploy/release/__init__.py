@@ -1,6 +1,7 @@
 """An image with its configuration, from its making to its end.
 
 ``release``      what a release is
+``assembly``     from files to a release
 ``inventory``    everything of a deployment on its engine, listed once
 ``releases``     those that are kept: recorded, forgotten, and their images freed
 ``specs``        what every container of the service is made of

@@ -53,6 +53,7 @@ from deploy.errors import (
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
 from deploy.release import credentials
+from deploy.release.assembly import make_release
 from deploy.verbs import mutex
 from deploy.verbs.status import as_text
 
@@ -434,7 +435,7 @@ def twice_built(engine, project):
         yield (
             made,
             made.up(fresh=True),
-            made.make_release(made.config(), fresh=True),
+            make_release(engine, made.config(), project, made.console, fresh=True),
         )
     clean(engine, made.name)
 
@@ -627,6 +628,21 @@ def test_a_dry_run_prints_the_steps_and_changes_nothing(deployment):
     ]
     assert dry("scale", "2")[2].startswith("Starting 2 x release ")
     assert dry("down")[-1] == f"Removing the releases, keys and images of {name}"
+
+
+def test_a_redeploy_looks_three_times(deployment, monkeypatch):
+    """Before it begins, before it replaces, and before it forgets: what is seen is handed on."""
+    deployment.up()
+    looks = []
+    listed = Engine.containers
+
+    def counted(engine, *arguments):
+        looks.append(arguments)
+        return listed(engine, *arguments)
+
+    monkeypatch.setattr(Engine, "containers", counted)
+    deployment.up(description="another")
+    assert looks == [(deployment.name,)] * 3
 
 
 @pytest.mark.parametrize("victim", ["worker", "replica", "anchor"])

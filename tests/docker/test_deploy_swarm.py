@@ -81,7 +81,7 @@ def hosts(project):
             made.config(),
             gather(made.config(), project, pip_files()),
             here.image(BASE)["Id"],
-            made,
+            made.console,
         )
         try:
             with cluster() as found:
