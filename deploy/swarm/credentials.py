@@ -48,8 +48,12 @@ def stored(engine: Engine, swarm: Swarm, config: Configuration) -> dict[str, spe
 
 def wanted(config: Configuration) -> list[str]:
     """Say which files a configuration needs."""
-    names = [KEYS] if config.auth_enabled else []
-    return names + ([CERTIFICATE, PRIVATE] if config.tls.certificate else [])
+    names = []
+    if config.auth_enabled:
+        names.append(KEYS)
+    if config.tls.certificate:
+        names += [CERTIFICATE, PRIVATE]
+    return names
 
 
 def for_replicas(found: dict[str, specs.Stored]) -> list[Body]:

@@ -37,14 +37,19 @@ class State:
     inventory: Inventory = NO_CONTAINERS
 
     @property
+    def spec(self) -> dict[str, Any]:
+        """The description of the replicas; empty when there are none."""
+        return self.replicas["Spec"] if self.replicas else {}
+
+    @property
     def release(self) -> str:
         """The id of the release that serves, or that an update is bringing; empty for none."""
-        return label(self.replicas["Spec"], "release") if self.replicas else ""
+        return label(self.spec, "release")
 
     @property
     def previous(self) -> str:
         """The id of the release that served before."""
-        return label(self.replicas["Spec"], "previous") if self.replicas else ""
+        return label(self.spec, "previous")
 
     @property
     def update(self) -> str:
@@ -62,7 +67,7 @@ class State:
     @property
     def times(self) -> int:
         """How often something was rolled out."""
-        return times(self.replicas["Spec"]) if self.replicas else 0
+        return times(self.spec)
 
     @property
     def latest(self) -> int:
@@ -90,7 +95,7 @@ class State:
         """Whether the swarm has not finished what it was told."""
         if self.replicas is None:
             return True
-        count = int(self.replicas["Spec"]["Mode"]["Replicated"]["Replicas"])
+        count = int(self.spec["Mode"]["Replicated"]["Replicas"])
         return self.moving or (self.update == "" and self.ready < count)
 
 
@@ -104,7 +109,7 @@ def look(swarm: Swarm, inventory: Inventory) -> State:
 
 def times(spec: dict[str, Any]) -> int:
     """Count the rollouts that led to a description."""
-    return int(spec["TaskTemplate"].get("ForceUpdate", 0))
+    return int(spec.get("TaskTemplate", {}).get("ForceUpdate", 0))
 
 
 def times_of_task(task: Listed) -> int:
