@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from deploy.contract import MOST_DRAIN_SECONDS, VARIABLES
+from deploy.contract import FEWEST_THREADS, MOST_DRAIN_SECONDS, MOST_WORKERS, VARIABLES
 from deploy.errors import ConfigurationError
 
 Check = Callable[[str, Any], Any]
@@ -96,7 +96,13 @@ class Tls:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One deployment, as `deploy.yml` describes it; `deploy.example.yml` documents each key."""
+    """One deployment, as `deploy.yml` describes it; `deploy.example.yml` documents each key.
+
+    Examples
+    --------
+    >>> Configuration("scoring", cpu_cores=2.0).memory_gb
+    1.0
+    """
 
     name: str
     models: tuple[str, ...] = ("artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl")
@@ -167,6 +173,15 @@ def configuration(values: Mapping[str, Any], source: str = "deploy.yml") -> Conf
     ------
     ConfigurationError
         For a missing name, an unknown key, or a value that cannot be used.
+
+    Examples
+    --------
+    >>> configuration({"name": "scoring", "timeouts": {"ready": 90}}).timeouts.ready
+    90
+    >>> configuration({"name": "scoring", "auth_enabled": 1})
+    Traceback (most recent call last):
+        ...
+    deploy.errors.ConfigurationError: deploy.yml: auth_enabled: expected true or false, got 1
     """
     try:
         checked = _known(CHECKS)("", values)
@@ -208,11 +223,11 @@ def read(
         if environ.get(key.upper()):
             values[key] = _yaml_value(key.upper(), environ[key.upper()])
     for dotted, text in (settings or {}).items():
-        _set(values, dotted, _yaml_value(f"--set {dotted}", text))
+        _set_dotted(values, dotted, _yaml_value(f"--set {dotted}", text))
     return configuration(values, source=path.name)
 
 
-class _Once(yaml.SafeLoader):
+class _UniqueKeysLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, where YAML's loader would take the last one."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -227,7 +242,7 @@ class _Once(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
@@ -249,7 +264,7 @@ def _yaml_value(source: str, text: str) -> Any:
 
 def _yaml_file(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Once)
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeysLoader)
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path}: no such file; copy deploy.example.yml to it and edit it"
@@ -391,8 +406,8 @@ CHECKS: dict[str, Check] = {
     "cpu_cores": _number(float, 0.1, 1024),
     "memory_gb": _number(float, 0.1, 16384),
     "replicas": _number(int, 1, 100),
-    "workers": _number(int, 0, 512),
-    "threads": _zero_or(_number(int, 4, 1024)),
+    "workers": _number(int, 0, MOST_WORKERS),
+    "threads": _zero_or(_number(int, FEWEST_THREADS, 1024)),
     "port": _number(int, 1, 65535),
     "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
     "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),

@@ -33,6 +33,10 @@ VARIABLES: Mapping[str, str] = {
     "PYTHONDONTWRITEBYTECODE": "",
 }
 
+# What it accepts.
+MOST_WORKERS = 512
+FEWEST_THREADS = 4
+
 # Ports inside the container.
 SERVICE_PORT = 8080
 PROBE_PORTS = range(9001, 10000)  # private ones, of which each replica has one

@@ -36,6 +36,12 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
     config : Configuration
     image : str
         The image as the cluster's nodes can pull it.
+
+    Examples
+    --------
+    >>> manifests = kubernetes(Configuration("scoring"), "registry.example/scoring:1")
+    >>> [manifest["kind"] for manifest in manifests]
+    ['Deployment', 'Service', 'PodDisruptionBudget']
     """
     selector = {"app.kubernetes.io/name": config.name}
     pod = {"metadata": {"labels": selector}, "spec": pod_spec(config, image)}
@@ -78,6 +84,12 @@ def kserve(config: Configuration, image: str) -> list[Manifest]:
     config : Configuration
     image : str
         The image as the cluster's nodes can pull it.
+
+    Examples
+    --------
+    >>> (manifest,) = kserve(Configuration("scoring"), "registry.example/scoring:1")
+    >>> manifest["apiVersion"], manifest["kind"]
+    ('serving.kserve.io/v1beta1', 'InferenceService')
     """
     spec = pod_spec(config, image)
     head = _head("serving.kserve.io/v1beta1", "InferenceService", config)
@@ -115,11 +127,17 @@ def pod_spec(config: Configuration, image: str) -> Manifest:
 
 
 def as_yaml(manifests: list[Manifest]) -> str:
-    """Write manifests for ``kubectl apply -f -``."""
-    return yaml.dump_all(manifests, Dumper=_Plain, sort_keys=False)
+    """Write manifests for ``kubectl apply -f -``.
+
+    Examples
+    --------
+    >>> print(as_yaml([{"kind": "Service"}]), end="")
+    kind: Service
+    """
+    return yaml.dump_all(manifests, Dumper=_WithoutAliases, sort_keys=False)
 
 
-class _Plain(yaml.SafeDumper):
+class _WithoutAliases(yaml.SafeDumper):
     """Writes a value that stands twice in full, twice."""
 
     def ignore_aliases(self, data: Any) -> bool:

@@ -117,6 +117,12 @@ def hardened(memory: int, nano_cpus: int, hardening: Hardening = HARDENING) -> B
     -------
     dict
         The beginning of a body of ``POST /containers/create``.
+
+    Examples
+    --------
+    >>> body = hardened(memory=2**30, nano_cpus=10**9)
+    >>> body["User"], body["HostConfig"]["CapDrop"]
+    ('10001:10001', ['ALL'])
     """
     options = ",".join(hardening.scratch_options)
     size = f"size={hardening.scratch_mib}m,mode={hardening.scratch_mode:o}"

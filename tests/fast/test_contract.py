@@ -26,7 +26,7 @@ from deploy.release import specs as release_specs
 from deploy.release.preflight import readable
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, save
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.web.logs import ACCESS, JsonLines
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +111,23 @@ def test_every_other_setting_of_the_service_is_free(name):
     """It reaches the service as it is."""
     config = configuration({"name": "scoring", "env": {name: "1"}})
     assert release_specs.environment(config, 9001)[name] == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted", "refused"),
+    [
+        ("WORKERS", contract.MOST_WORKERS, contract.MOST_WORKERS + 1),
+        ("THREADS", contract.FEWEST_THREADS, contract.FEWEST_THREADS - 1),
+    ],
+)
+def test_the_service_takes_as_much_as_deploy_lets_through(name, accepted, refused):
+    """And not one more or less: what it would refuse is refused before."""
+    Settings.from_environment({name: str(accepted)})
+    configuration({"name": "scoring", name.lower(): accepted})
+    with pytest.raises(SettingsError):
+        Settings.from_environment({name: str(refused)})
+    with pytest.raises(ConfigurationError):
+        configuration({"name": "scoring", name.lower(): refused})
 
 
 @pytest.mark.parametrize("drain", [1, contract.MOST_DRAIN_SECONDS])
