@@ -51,10 +51,7 @@ def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
     UnsupportedStructureError
         When the trees cannot be read, or it is not known how the objective predicts.
     """
-    if estimator.missing is not None and not np.isnan(estimator.missing):
-        raise UnsupportedStructureError(
-            f"XGBoost: missing={estimator.missing} is not read, only NaN."
-        )
+    _check_missing(estimator)
     booster = estimator.get_booster()
     learner = json.loads(booster.save_raw("json"))["learner"]
     margins = _read_margins(learner, _n_iterations(estimator, booster))
@@ -70,10 +67,19 @@ def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
     return margins.as_probabilities()
 
 
+def _check_missing(estimator: Any) -> None:
+    """Refuse another marker of missing values than NaN."""
+    marker = estimator.missing
+    if marker is not None and not np.isnan(marker):
+        raise UnsupportedStructureError(f"XGBoost: missing={marker} is not read, only NaN.")
+
+
 def _n_iterations(estimator: Any, booster: Any) -> int:
     """Count the iterations that predict uses: up to the best one after early stopping."""
     best = getattr(estimator, "best_iteration", None)
-    return int(booster.num_boosted_rounds() if best is None else best + 1)
+    if best is None:
+        return int(booster.num_boosted_rounds())
+    return int(best + 1)
 
 
 def _read_margins(learner: Mapping[str, Any], n_iterations: int) -> TreeStructure:
