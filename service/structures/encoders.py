@@ -250,8 +250,15 @@ def _imputer(imputer: Any, n_inputs: int) -> Owner:
 
 
 def _one_hot(encoder: Any, n_inputs: int) -> Owner:
-    """Ask the encoder itself: infrequent categories share a column, and dropped ones have none."""
-    return np.repeat(np.arange(n_inputs), encoder._n_features_outs)
+    """Count the categories; the infrequent ones share one column, and a dropped one has none."""
+    counts = np.array(list(map(len, encoder.categories_)))
+    infrequent = getattr(encoder, "infrequent_categories_", [])
+    for column, categories in enumerate(infrequent):
+        if categories is not None:
+            counts[column] -= len(categories) - 1
+    if encoder.drop_idx_ is not None:
+        counts -= pd.notna(encoder.drop_idx_)
+    return np.repeat(np.arange(n_inputs), counts)
 
 
 def _bins(discretizer: Any, n_inputs: int) -> Owner:

@@ -228,7 +228,9 @@ def _platt(estimator: Any) -> PairwisePlatt:
     scikit-learn turns the sign of the margin of two classes around, and leaves theirs.
     """
     n_classes = _count_classes(estimator)
-    sign = -1.0 if n_classes == 2 else 1.0
+    sign = 1.0
+    if n_classes == 2:
+        sign = -1.0
     return PairwisePlatt(
         slopes=sign * estimator._probA,
         offsets=np.array(estimator._probB),

@@ -68,7 +68,9 @@ class NetworkStructure(Structure):
 
     def outputs(self, margins: Floats) -> Floats:
         """Add the last bias, and go through the output's activation and the link."""
-        last = self.biases[-1] if len(self.biases) > 1 else 0.0  # a single one is there already
+        last: Floats | float = 0.0
+        if len(self.biases) > 1:  # a single one is there already
+            last = self.biases[-1]
         activate = OUTPUT_ACTIVATIONS[self.output_activation]
         outputs = activate(margins + last)
         if self.link is None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, logit
 
 from service.errors import UnsupportedStructureError
@@ -69,9 +70,10 @@ def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
 
 def _check_missing(estimator: Any) -> None:
     """Refuse another marker of missing values than NaN."""
-    marker = estimator.missing
-    if marker is not None and not np.isnan(marker):
-        raise UnsupportedStructureError(f"XGBoost: missing={marker} is not read, only NaN.")
+    if not pd.isna(estimator.missing):
+        raise UnsupportedStructureError(
+            f"XGBoost: missing={estimator.missing} is not read, only NaN."
+        )
 
 
 def _n_iterations(estimator: Any, booster: Any) -> int:
