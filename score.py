@@ -8,10 +8,10 @@ service/scoring/: read scoring_model.py there next.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 from service.scoring import ScoringModel, ScoringRequest
+from service.settings import find_model_folder
 
 scoring_model: ScoringModel
 
@@ -19,7 +19,7 @@ scoring_model: ScoringModel
 def init() -> ScoringModel:
     """Load the original model and its scoring explainer."""
     global scoring_model  # the documented form of an entry script
-    folder = os.environ.get("AZUREML_MODEL_DIR") or Path(__file__).parent / "artifacts"
+    folder = find_model_folder(os.environ.get("AZUREML_MODEL_DIR"))
     scoring_model = ScoringModel.load(folder)
     return scoring_model
 

@@ -3,7 +3,6 @@
 """
 
 import json
-import os
 import shlex
 import signal
 import socket
@@ -16,8 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service.settings import Settings
-from service.web.errors import SettingsError
+from service.settings import Settings, SettingsError
 
 SECONDS_TO_START = 60
 SERVER = [sys.executable, "-m", "service", "serve"]
@@ -31,7 +29,7 @@ def main() -> int:
     """Start the server, show what it answers, and wait for it."""
     settings = read_settings()
     check_free(settings)
-    folder = Path(os.environ.get("AZUREML_MODEL_DIR") or "artifacts")
+    folder = settings.model_folder
     address = f"http://{Settings(host=ANYWHERE.get(settings.host, settings.host), port=settings.port).binds[0]}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill stops the server too
     server = subprocess.Popen(SERVER)
@@ -50,7 +48,7 @@ def main() -> int:
 def read_settings() -> Settings:
     """Read the environment; a setting that cannot be used ends the program with one sentence."""
     try:
-        return Settings.from_environment(os.environ)
+        return Settings.from_environment()
     except SettingsError as error:
         sys.exit(f"make serve: {error}")
 

@@ -1,7 +1,7 @@
-"""The settings of the service: the one place that reads the environment.
+"""The settings of the service: the one place that reads the environment, and nothing writes it.
 
 Each setting is a field that knows its variables, how its text is read and what it means; the table
-in the README is made from them.
+in the README is made from them. Only the standard library is needed.
 """
 
 import os
@@ -12,20 +12,45 @@ from pathlib import Path
 from typing import Any
 
 from service.container_limits import cpu_count, memory_limit
-from service.server.connection_balance import MOST_WORKERS
-from service.web.errors import SettingsError
 
-MODEL_FOLDERS = (
-    "/mnt/models",
-    "/opt/ml/model",
-    "artifacts",
-)  # KServe's, SageMaker's, and where `make train` saves
-BASE_MEMORY, WORKER_MEMORY = (
-    250 * 2**20,
-    100 * 2**20,
-)  # what the libraries take once, and a worker more of its own
+# KServe's, SageMaker's, and where `make train` saves.
+MODEL_FOLDERS = ("/mnt/models", "/opt/ml/model", "artifacts")
+# What the libraries take once, and a worker more of its own.
+BASE_MEMORY, WORKER_MEMORY = 250 * 2**20, 100 * 2**20
+MOST_WORKERS = 512
 FEWEST_THREADS = 4
 SPARE_THREADS = 4  # beyond those that score or wait for it: they answer the health routes
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message names its variable."""
+
+
+def find_model_folder(named: str | Path | None = None) -> Path:
+    """Find the folder with the original model and its scoring explainer: the one rule for it.
+
+    Parameters
+    ----------
+    named : str or Path, optional
+        What AZUREML_MODEL_DIR says, if it says something.
+
+    Returns
+    -------
+    Path
+        The folder that is named, else the first of ``MODEL_FOLDERS`` that exists, else the last of
+        them.
+
+    Examples
+    --------
+    >>> find_model_folder("my-models")
+    PosixPath('my-models')
+    """
+    if named:
+        return Path(named)
+    for folder in MODEL_FOLDERS:
+        if Path(folder).is_dir():
+            return Path(folder)
+    return Path(MODEL_FOLDERS[-1])
 
 
 def _whole_number(name: str, text: str, smallest: int = 1, largest: int = 2**31 - 1) -> int:
@@ -245,13 +270,8 @@ class Settings:
 
     @property
     def model_folder(self) -> Path:
-        """The folder with the models: as set, else the first that exists."""
-        if self.model_dir is not None:
-            return self.model_dir
-        return next(
-            (Path(folder) for folder in MODEL_FOLDERS if Path(folder).is_dir()),
-            Path(MODEL_FOLDERS[-1]),
-        )
+        """The folder with the models; see :func:`find_model_folder`."""
+        return find_model_folder(self.model_dir)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":

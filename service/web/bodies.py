@@ -15,8 +15,8 @@ from service.errors import PayloadError
 from service.rows import json_rows as payload
 from service.rows.columns import Column, shown
 from service.rows.schema import Schema
-from service.server.slow_clients import reading
 from service.web.errors import BodyError, SlowBodyError
+from service.web.slow_clients import reading
 
 
 def read_text(request: Request, seconds: float) -> str:

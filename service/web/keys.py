@@ -5,7 +5,8 @@ changes.
 import hmac
 from pathlib import Path
 
-from service.web.errors import SettingsError, UnauthorizedError
+from service.settings import SettingsError
+from service.web.errors import UnauthorizedError
 
 MOST_KEYS = 2
 

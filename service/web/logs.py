@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 ACCESS = logging.getLogger("service.access")
+REQUEST_ID = "X-Request-Id"  # the header that names a request, in answers and in the log
 FIELDS = "fields"  # what a record carries beside its message
 
 

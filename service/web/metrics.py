@@ -1,11 +1,11 @@
 """What Prometheus is told, added up over all workers.
 
-Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as gunicorn's configuration does, the workers write their
+Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as gunicorn does for the service, the workers write their
 numbers into files of that folder and any of them answers for all.
 """
 
-import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -29,9 +29,14 @@ class Metrics:
     model_name : str
     model : ScoringModel or None
         Names the features; without it there is nothing to say of them.
+    folder : Path, optional
+        The one in PROMETHEUS_MULTIPROC_DIR, where several workers add up their numbers.
     """
 
-    def __init__(self, model_name: str, model: ScoringModel | None) -> None:
+    def __init__(
+        self, model_name: str, model: ScoringModel | None, folder: Path | None = None
+    ) -> None:
+        self._folder = folder
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "scoring_requests", "Requests", ["route", "code"], registry=registry
@@ -107,9 +112,9 @@ class Metrics:
         return generate_latest(_with_means(self._source()))
 
     def _source(self) -> Collector:
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        if self._folder is None:
             return self.registry
-        return MultiProcessCollector(CollectorRegistry())  # type: ignore[no-untyped-call]
+        return MultiProcessCollector(CollectorRegistry(), str(self._folder))  # type: ignore[no-untyped-call]
 
 
 class _Means(Collector):

@@ -7,30 +7,29 @@ import uuid
 
 from flask import Flask, Response, g, request
 
-from service.server.drain import last_answer
+from service.web.lifecycle import Lifecycle
 from service.web.limits import Deadline
-from service.web.logs import ACCESS, FIELDS
+from service.web.logs import ACCESS, FIELDS, REQUEST_ID
 from service.web.metrics import UNREADABLE, Metrics
 
-HEADER = "X-Request-Id"
 LONGEST_ID = 100
 
 
-def observe(app: Flask, metrics: Metrics, deadline: float) -> None:
+def observe(app: Flask, metrics: Metrics, deadline: float, lifecycle: Lifecycle) -> None:
     """Let an application name, time, count and log every request."""
 
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
-        g.deadline = Deadline(deadline, last_answer.get)
-        g.request_id = _request_id(request.headers.get(HEADER, ""))
+        g.deadline = Deadline(deadline, lifecycle.last_answer)
+        g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
         g.rows = None
 
     @app.after_request
     def end(response: Response) -> Response:
         seconds = time.perf_counter() - g.started
         route = request.url_rule.rule if request.url_rule is not None else "unmatched"
-        response.headers[HEADER] = g.request_id
+        response.headers[REQUEST_ID] = g.request_id
         metrics.request(route, response.status_code, seconds)
         fields = {
             "request_id": g.request_id,
@@ -45,7 +44,7 @@ def observe(app: Flask, metrics: Metrics, deadline: float) -> None:
         return response
 
 
-def record_unreadable(metrics: Metrics, status: int, client: str, kind: str) -> str:
+def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> str:
     """Name, count and log a request that no application has seen, since it is no HTTP; return its
     id.
     """

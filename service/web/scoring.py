@@ -10,12 +10,12 @@ from service.rows.columns import shown
 from service.rows.schema import Schema
 from service.scoring.request import ScoringRequest, options_of
 from service.scoring.scoring_model import Scored
-from service.server.drain import draining
 from service.settings import Settings
 from service.web.bodies import read_text
 from service.web.entry_script import EntryScript
 from service.web.errors import BodyError, NoModelError
 from service.web.keys import Keys
+from service.web.lifecycle import Lifecycle
 from service.web.limits import Gate
 from service.web.metrics import Metrics
 
@@ -29,11 +29,12 @@ class Scoring:
     gate: Gate
     keys: Keys
     metrics: Metrics
+    lifecycle: Lifecycle
 
     @property
     def is_ready(self) -> bool:
         """Whether new requests should be sent here."""
-        return self.script.ready and not draining
+        return self.script.ready and not self.lifecycle.is_draining
 
     @property
     def schema(self) -> Schema | None:
