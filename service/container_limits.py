@@ -1,7 +1,11 @@
-"""What this process may use: processors and memory, as the container's limits have them (cgroup
-version 1 and 2).
+"""What this process may use of processors and memory, as the container's limits have it.
+
+Both versions of Linux's control groups (cgroups) are read.
+
+Next: `service.strict_json`.
 """
 
+import math
 import os
 from pathlib import Path
 
@@ -10,28 +14,57 @@ NO_LIMIT = 2**60  # version 1 writes a number near 2^63 where there is none
 
 
 def cpu_count(cgroup: Path = CGROUP) -> int:
-    """Return the number of processors that this process may use at once, rounded up from a quota,
-    at least 1.
+    """Return the number of processors that this process may use at once.
+
+    Parameters
+    ----------
+    cgroup : Path
+        Where the kernel shows the limits.
+
+    Returns
+    -------
+    int
+        At least 1; a quota is rounded up.
+
+    Examples
+    --------
+    >>> cpu_count() >= 1
+    True
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _quota(cgroup)
-    return allowed if quota is None else max(1, min(allowed, -(-quota[0] // quota[1])))
+    if quota is None:
+        return allowed
+    used, period = quota
+    return max(1, min(allowed, math.ceil(used / period)))
 
 
 def memory_limit(cgroup: Path = CGROUP) -> int | None:
-    """Return the memory limit in bytes; None where there is none."""
+    """Return the memory limit.
+
+    Parameters
+    ----------
+    cgroup : Path
+        Where the kernel shows the limits.
+
+    Returns
+    -------
+    int or None
+        In bytes; None where there is none.
+    """
     limit = _numbers(cgroup / "memory.max") or _numbers(cgroup / "memory" / "memory.limit_in_bytes")
-    return limit[0] if limit and limit[0] < NO_LIMIT else None
+    is_limited = bool(limit) and limit[0] < NO_LIMIT
+    return limit[0] if is_limited else None
 
 
 def _quota(cgroup: Path) -> tuple[int, int] | None:
     """Return microseconds of processor time and the period that they are given for."""
     found = _numbers(cgroup / "cpu.max")
     if not found:
-        found = _numbers(cgroup / "cpu" / "cpu.cfs_quota_us") + _numbers(
-            cgroup / "cpu" / "cpu.cfs_period_us"
-        )
-    return (found[0], found[1]) if len(found) == 2 and found[0] > 0 else None
+        first = cgroup / "cpu"
+        found = _numbers(first / "cpu.cfs_quota_us") + _numbers(first / "cpu.cfs_period_us")
+    is_quota = len(found) == 2 and found[0] > 0
+    return (found[0], found[1]) if is_quota else None
 
 
 def _numbers(file: Path) -> list[int]:
@@ -40,6 +73,5 @@ def _numbers(file: Path) -> list[int]:
         words = file.read_text(encoding="ascii").split()
     except OSError:
         return []
-    return (
-        [int(word) for word in words] if all(word.lstrip("-").isdecimal() for word in words) else []
-    )
+    are_numbers = all(word.lstrip("-").isdecimal() for word in words)
+    return [int(word) for word in words] if are_numbers else []

@@ -2,6 +2,8 @@
 
 Each setting is a field that knows its variables, how its text is read and what it means; the table
 in the README is made from them. Only the standard library is needed.
+
+Next: `service.container_limits`.
 """
 
 import os
@@ -60,8 +62,8 @@ def _whole_number(name: str, text: str, smallest: int = 1, largest: int = 2**31 
     if is_number and smallest <= int(digits) <= largest:
         return int(digits)
     raise SettingsError(
-        f"{name}: expected a whole number from {smallest} to {largest}, got {text!r}; correct or unset this "
-        "environment variable"
+        f"{name}: expected a whole number from {smallest} to {largest}, got {text!r}; "
+        "correct or unset this environment variable"
     )
 
 
@@ -73,8 +75,8 @@ def _seconds(name: str, text: str, smallest: float) -> float:
     if smallest <= seconds <= 86_400:
         return seconds
     raise SettingsError(
-        f"{name}: expected a number of seconds from {smallest:g} to 86400, got {text!r}; correct or unset this "
-        "environment variable"
+        f"{name}: expected a number of seconds from {smallest:g} to 86400, got {text!r}; "
+        "correct or unset this environment variable"
     )
 
 
@@ -95,15 +97,16 @@ def _segment(name: str, text: str) -> str:
     if "/" not in text and ":" not in text:
         return text
     raise SettingsError(
-        f"{name}: expected a name without / and :, to stand in a route, got {text!r}; correct or unset this "
-        "environment variable"
+        f"{name}: expected a name without / and :, to stand in a route, got {text!r}; "
+        "correct or unset this environment variable"
     )
 
 
 def _existing_file(name: str, text: str) -> Path:
     if not Path(text).is_file():
         raise SettingsError(
-            f"{name}: expected a file, found none at {text!r}; correct or unset this environment variable"
+            f"{name}: expected a file, found none at {text!r}; "
+            "correct or unset this environment variable"
         )
     return Path(text)
 
@@ -130,8 +133,17 @@ _port = partial(_whole_number, largest=65535)
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set about the service; a default stands for each. See the README's
-    table.
+    """Everything that can be set about the service; the README's table says what each means.
+
+    Raises
+    ------
+    SettingsError
+        When two of them make no sense together.
+
+    Examples
+    --------
+    >>> Settings(port=9000).binds
+    ['127.0.0.1:9000']
     """
 
     entry_script: Path = _setting(
@@ -230,8 +242,8 @@ class Settings:
             )
         if self.max_in_flight is not None and self.max_in_flight >= self.threads:
             raise SettingsError(
-                f"MAX_IN_FLIGHT: expected less than THREADS ({self.threads}), so that health routes answer, got "
-                f"{self.max_in_flight}"
+                f"MAX_IN_FLIGHT: expected less than THREADS ({self.threads}), "
+                f"so that health routes answer, got {self.max_in_flight}"
             )
 
     @property
@@ -262,11 +274,9 @@ class Settings:
     @property
     def n_in_flight(self) -> int:
         """How many scoring requests a process holds."""
-        return (
-            max(1, self.threads - SPARE_THREADS)
-            if self.max_in_flight is None
-            else self.max_in_flight
-        )
+        if self.max_in_flight is not None:
+            return self.max_in_flight
+        return max(1, self.threads - SPARE_THREADS)
 
     @property
     def model_folder(self) -> Path:
@@ -279,20 +289,27 @@ class Settings:
 
         Parameters
         ----------
-        environ : Mapping[str, str], optional
+        environ : mapping of str to str, optional
             What to read in place of the environment of this process.
 
         Raises
         ------
         SettingsError
             When a value cannot be used; the message names the variable.
+
+        Examples
+        --------
+        >>> Settings.from_environment({"PORT": "9000"}).port
+        9000
         """
         environ = os.environ if environ is None else environ
         given = {}
         for setting in fields(cls):
-            name = next((name for name in setting.metadata["variables"] if environ.get(name)), None)
-            if name is not None:
-                given[setting.name] = setting.metadata["read"](name, environ[name])
+            read = setting.metadata["read"]
+            set_names = [name for name in setting.metadata["variables"] if environ.get(name)]
+            if set_names:
+                first = set_names[0]
+                given[setting.name] = read(first, environ[first])
         return cls(**given)
 
 

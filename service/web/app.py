@@ -12,14 +12,14 @@ from flask import Flask
 from service.errors import ScoringError
 from service.settings import Settings, SettingsError
 from service.web.entry_script import EntryScript
+from service.web.error_responses import register_error_handlers
 from service.web.errors import WebError
 from service.web.keys import Keys
 from service.web.lifecycle import Lifecycle
-from service.web.limits import Gate
 from service.web.metrics import Metrics
 from service.web.observation import observe, record_malformed
 from service.web.protocols import PROTOCOLS
-from service.web.refusals import register_refusals
+from service.web.request_limits import Gate
 from service.web.scoring import Scoring
 
 
@@ -74,7 +74,7 @@ def create_app(
     observe(app, metrics, settings.deadline, lifecycle)
     for routes in PROTOCOLS:
         app.register_blueprint(routes(scoring))
-    register_refusals(app)
+    register_error_handlers(app)
     return app
 
 

@@ -15,7 +15,9 @@
         └── StoppingError  its answer would come after the end of this process
 
 The first ends the start of the process, as :class:`service.settings.SettingsError` does. The table
-in `service.web.refusals` gives the statuses of the others.
+in `service.web.error_responses` gives the statuses of the others.
+
+Next: `service.web.app`.
 """
 
 

@@ -1,4 +1,7 @@
-"""What an application has to know of the process that it runs in: how long it will go on."""
+"""What an application has to know of the process that it runs in: how long it will go on.
+
+Next: `service.web.keys`.
+"""
 
 import math
 

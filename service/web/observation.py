@@ -8,9 +8,9 @@ import uuid
 from flask import Flask, Response, g, request
 
 from service.web.lifecycle import Lifecycle
-from service.web.limits import Deadline
+from service.web.request_limits import Deadline
 from service.web.logs import ACCESS, FIELDS, REQUEST_ID
-from service.web.metrics import UNREADABLE, Metrics
+from service.web.metrics import MALFORMED, Metrics
 
 LONGEST_ID = 100
 
@@ -48,11 +48,11 @@ def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> s
     """Name, count and log a request that no application has seen, since it is no HTTP; return its
     id.
     """
-    metrics.unreadable(status)
+    metrics.malformed(status)
     request_id = _request_id("")
     fields = {
         "request_id": request_id,
-        "route": UNREADABLE,
+        "route": MALFORMED,
         "status": status,
         "client": client,
         "kind": kind,

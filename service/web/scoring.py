@@ -16,7 +16,7 @@ from service.web.entry_script import EntryScript
 from service.web.errors import BodyError, NoModelError
 from service.web.keys import Keys
 from service.web.lifecycle import Lifecycle
-from service.web.limits import Gate
+from service.web.request_limits import Gate
 from service.web.metrics import Metrics
 
 
