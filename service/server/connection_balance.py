@@ -4,7 +4,7 @@ All workers wait for the same port, and whichever is quickest takes a new connec
 stays there. Without a balance one worker can end up with nearly all of them, whose requests wait
 for each other beside an idle one.
 
-Next: `service.server.malformed_requests`.
+Next: `service.server.memory_folder`.
 """
 
 import mmap

@@ -3,7 +3,7 @@
 None of them keeps a thread, or the main loop. Gunicorn imports this module before it makes the
 environment of the libraries: none of those that read it may be imported here.
 
-Next: `service.server.connection_balance`.
+Next: `service.server.malformed_requests`.
 """
 
 import selectors

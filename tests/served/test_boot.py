@@ -75,8 +75,8 @@ def test_a_model_that_is_not_the_explained_one_ends_the_start(mismatched_folder,
 
     assert status not in (0, None)
     assert (
-        "expected the importances of the recorded example to add up to the output of the original model"
-        in log
+        "expected the importances of the recorded example to add up to the output of "
+        "the original model" in log
     )
     assert log.count("Booting worker") <= 2
     assert "Traceback" not in log
@@ -102,7 +102,8 @@ def test_sigterm_while_models_are_loaded_is_the_end(tmp_path):
     before = metric_folders()
     script, loading = tmp_path / "slow.py", tmp_path / "loading"
     script.write_text(
-        f"import time\ndef init():\n    open({str(loading)!r}, 'w')\n    time.sleep(60)\ndef run(_): pass\n"
+        f"import time\ndef init():\n    open({str(loading)!r}, 'w')\n    time.sleep(60)\n"
+        "def run(_): pass\n"
     )
     with (tmp_path / "service.log").open("wb") as log:
         process = start_gunicorn(log, ENTRY_SCRIPT=str(script), PORT=str(free_port()))
@@ -145,9 +146,10 @@ def test_a_command_that_makes_no_sense_is_a_failure(arguments, iris_folder):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("serve", "--http_port", "{port}", "--workers=1", "--model_dir", "{folder}", "--model_name", "iris", "--x"),
-        ("--unknown", "value", "--http-port={port}", "--work", "7", "--workers", "1", "--model-dir={folder}",
-         "--model-name=iris"),
+        ("serve", "--http_port", "{port}", "--workers=1", "--model_dir", "{folder}",
+         "--model_name", "iris", "--x"),
+        ("--unknown", "value", "--http-port={port}", "--work", "7", "--workers", "1",
+         "--model-dir={folder}", "--model-name=iris"),
     ],
     ids=["serve", "no command"],
 )  # fmt: skip
