@@ -3,6 +3,8 @@
 ``serve``       the web service, until SIGTERM; what a container runs. The default
 ``check``       load the models, score the recorded example, and say so with the exit code
 ``score FILE``  rows of a file in, the same rows with predictions and importances out
+
+Next: `service.settings`.
 """
 
 from __future__ import annotations

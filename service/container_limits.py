@@ -7,10 +7,12 @@ Next: `service.strict_json`.
 
 import math
 import os
+import re
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 NO_LIMIT = 2**60  # version 1 writes a number near 2^63 where there is none
+NUMBERS = re.compile(r"(-?[0-9]+(\s+|$))*")
 
 
 def cpu_count(cgroup: Path = CGROUP) -> int:
@@ -52,26 +54,29 @@ def memory_limit(cgroup: Path = CGROUP) -> int | None:
     int or None
         In bytes; None where there is none.
     """
-    limit = _numbers(cgroup / "memory.max") or _numbers(cgroup / "memory" / "memory.limit_in_bytes")
-    is_limited = bool(limit) and limit[0] < NO_LIMIT
-    return limit[0] if is_limited else None
+    second = _numbers(cgroup / "memory.max")
+    first = _numbers(cgroup / "memory" / "memory.limit_in_bytes")
+    limit = min(second + first, default=NO_LIMIT)
+    return limit if limit < NO_LIMIT else None
 
 
 def _quota(cgroup: Path) -> tuple[int, int] | None:
     """Return microseconds of processor time and the period that they are given for."""
-    found = _numbers(cgroup / "cpu.max")
-    if not found:
-        first = cgroup / "cpu"
-        found = _numbers(first / "cpu.cfs_quota_us") + _numbers(first / "cpu.cfs_period_us")
-    is_quota = len(found) == 2 and found[0] > 0
-    return (found[0], found[1]) if is_quota else None
+    second = _numbers(cgroup / "cpu.max")
+    first = _numbers(cgroup / "cpu" / "cpu.cfs_quota_us")
+    first += _numbers(cgroup / "cpu" / "cpu.cfs_period_us")
+    found = second or first
+    if len(found) != 2 or found[0] <= 0:
+        return None
+    return found[0], found[1]
 
 
 def _numbers(file: Path) -> list[int]:
     """Read whole numbers from a file of the kernel; none where it is missing or says "max"."""
     try:
-        words = file.read_text(encoding="ascii").split()
+        text = file.read_text(encoding="ascii")
     except OSError:
         return []
-    are_numbers = all(word.lstrip("-").isdecimal() for word in words)
-    return [int(word) for word in words] if are_numbers else []
+    if not NUMBERS.fullmatch(text):
+        return []
+    return [int(word) for word in text.split()]

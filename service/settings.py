@@ -7,7 +7,8 @@ Next: `service.container_limits`.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -56,9 +57,9 @@ def find_model_folder(named: str | Path | None = None) -> Path:
 
 
 def _whole_number(name: str, text: str, smallest: int = 1, largest: int = 2**31 - 1) -> int:
-    # str.isdecimal would take Arabic digits too, and int() "8_080" and "-1".
+    # int() would take "8_080", "-1" and Arabic digits too, and no text of 5,000 digits.
     digits = text.strip()
-    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(largest))
+    is_number = re.fullmatch(r"[0-9]+", digits) and len(digits) <= len(str(largest))
     if is_number and smallest <= int(digits) <= largest:
         return int(digits)
     raise SettingsError(
@@ -305,12 +306,18 @@ class Settings:
         environ = os.environ if environ is None else environ
         given = {}
         for setting in fields(cls):
-            read = setting.metadata["read"]
-            set_names = [name for name in setting.metadata["variables"] if environ.get(name)]
-            if set_names:
-                first = set_names[0]
-                given[setting.name] = read(first, environ[first])
+            name = _first_set(setting.metadata["variables"], environ)
+            if name is not None:
+                given[setting.name] = setting.metadata["read"](name, environ[name])
         return cls(**given)
+
+
+def _first_set(names: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Return the first of some variables that is set and not empty; None where none is."""
+    for name in names:
+        if environ.get(name):
+            return name
+    return None
 
 
 def settings_table() -> str:
