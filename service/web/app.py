@@ -55,10 +55,14 @@ def create_app(
 
     Examples
     --------
-    >>> from service.settings import Settings
-    >>> app = create_app(Settings.from_environment())  # doctest: +SKIP
-    >>> app.test_client().get("/ping").status_code  # doctest: +SKIP
-    200
+    An entry script that answers what it is sent:
+
+    >>> from tempfile import mkdtemp
+    >>> script = Path(mkdtemp()) / "echo.py"
+    >>> _ = script.write_text("from json import loads as run; init = dict")
+    >>> app = create_app(Settings(entry_script=script))
+    >>> app.test_client().post("/score", data="[[1, 2]]").json
+    [[1, 2]]
     """
     lifecycle = lifecycle or Lifecycle()
     keys = Keys(settings.keys_file)

@@ -54,9 +54,15 @@ class EntryScript:
 
     Examples
     --------
-    >>> script = EntryScript(Path("score.py"))  # doctest: +SKIP
-    >>> script.init()  # doctest: +SKIP
-    >>> script.run('[[17.99, 10.38]]')  # doctest: +SKIP
+    A script that answers what it is sent:
+
+    >>> from tempfile import mkdtemp
+    >>> file = Path(mkdtemp()) / "echo.py"
+    >>> _ = file.write_text("from json import loads as run; init = dict")
+    >>> script = EntryScript(file)
+    >>> script.init()
+    >>> script.run("[[1, 2]]")
+    [[1, 2]]
     """
 
     def __init__(self, path: Path) -> None:

@@ -91,6 +91,35 @@ def test_no_folder_is_crowded(package):
         assert len(modules) <= 16, folder
 
 
+def test_the_environment_is_read_in_three_places_and_written_nowhere():
+    """Settings read it, the command line hands it on, gunicorn's configuration adds to it."""
+    readers = set()
+    for file in files_of("service"):
+        tree = ast.parse(file.read_text())
+        if any(is_environment(node) for node in ast.walk(tree)):
+            readers.add(str(file.relative_to(ROOT / "service")))
+        written = [node for node in ast.walk(tree) if writes_environment(node)]
+        assert not written, file
+    assert readers == {"settings.py", "commands.py", "server/gunicorn_conf.py"}
+
+
+def is_environment(node):
+    """Whether an expression is ``os.environ``, or asks it by ``os.getenv``."""
+    is_of_os = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "os"
+    return is_of_os and node.attr in {"environ", "environb", "getenv"}
+
+
+def writes_environment(node):
+    """Whether an expression changes the environment: an item of it, or by one of its methods."""
+    if isinstance(node, ast.Subscript):
+        return is_environment(node.value) and not isinstance(node.ctx, ast.Load)
+    if not isinstance(node, ast.Attribute):
+        return False
+    changes = {"setdefault", "update", "pop", "popitem", "clear", "putenv", "unsetenv"}
+    is_os = getattr(node.value, "id", "") == "os"
+    return node.attr in changes and (is_os or is_environment(node.value))
+
+
 def test_the_mathematics_knows_only_numpy_and_scipy():
     """No pandas, no scikit-learn, no HTTP in service/shapley."""
     allowed = {*sys.stdlib_module_names, "numpy", "scipy", "service"}

@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, save
+from service.settings import Settings, find_model_folder
 
 MEMORY = Path("/dev/shm")
 
@@ -141,6 +142,19 @@ def test_a_command_that_makes_no_sense_is_a_failure(arguments, iris_folder):
     assert wrong.returncode in (1, 2)
     assert wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_entry_scripts_and_libraries_find_an_environment_made_for_them(tmp_path, monkeypatch):
+    """The folder of the models and limits on threads stand there; a limit that was set stays."""
+    names = ("AZUREML_MODEL_DIR", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    script = tmp_path / "environment.py"
+    script.write_text(
+        f"import os\ndef init(): pass\ndef run(_): return [os.environ.get(n) for n in {names}]\n"
+    )
+    with serving(tmp_path, ENTRY_SCRIPT=str(script), WORKERS="1", OMP_NUM_THREADS="3") as service:
+        found = service.score("[]").json()
+    assert found == [str(find_model_folder()), str(Settings(workers=1).processors_each), "3", "1"]
 
 
 @pytest.mark.parametrize(
