@@ -13,7 +13,7 @@ from gunicorn.http import errors
 
 from service.strict_json import strict_json
 from service.web.metrics import Metrics
-from service.web.observation import HEADER, record_unreadable
+from service.web.request_records import HEADER, record_malformed
 
 REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.LimitRequestLine: (
@@ -57,7 +57,7 @@ def is_unreadable(error: Exception) -> bool:
 def refuse(connection: socket.socket, address: str, error: Exception, metrics: Metrics) -> None:
     """Answer a request that could not be read; its connection is of no more use."""
     status, message = REFUSALS.get(type(error), OTHERWISE)
-    request_id = record_unreadable(metrics, status, address, type(error).__name__)
+    request_id = record_malformed(metrics, status, address, type(error).__name__)
     body = strict_json({"message": message}) + "\n"
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}",

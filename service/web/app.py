@@ -1,5 +1,5 @@
 """The wiring of the web service: settings in, a Flask application out. Next:
-`service.web.scoring`.
+`service.web.guarded_script`.
 """
 
 import traceback
@@ -10,13 +10,13 @@ from service.errors import ScoringError
 from service.settings import Settings
 from service.web.entry_script import EntryScript
 from service.web.errors import WebError
+from service.web.guarded_script import GuardedScript
 from service.web.keys import Keys
 from service.web.limits import Gate
 from service.web.metrics import Metrics
-from service.web.observation import observe
 from service.web.protocols import PROTOCOLS
 from service.web.refusals import register_refusals
-from service.web.scoring import Scoring
+from service.web.request_records import record_requests
 
 
 def create_app(settings: Settings) -> Flask:
@@ -45,14 +45,15 @@ def create_app(settings: Settings) -> Flask:
     script = EntryScript(settings.entry_script)
     script.init()
     metrics = Metrics(settings.model_name, script.model)
-    scoring = Scoring(script, settings, Gate(settings.n_in_flight, settings.n_slots), keys, metrics)
+    gate = Gate(settings.n_in_flight, settings.n_slots)
+    guarded = GuardedScript(script, settings, gate, keys, metrics)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["warm_up"] = script.warm_up
     app.extensions["metrics"] = metrics
-    observe(app, metrics, settings.deadline)
+    record_requests(app, metrics, settings.deadline)
     for routes in PROTOCOLS:
-        app.register_blueprint(routes(scoring))
+        app.register_blueprint(routes(guarded))
     register_refusals(app)
     return app
 

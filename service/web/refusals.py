@@ -22,7 +22,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.errors import PayloadError, TooManyRowsError
-from service.strict_json import json_response
+from service.web.json_response import json_response
 from service.web.errors import (
     BodyError,
     BusyError,

@@ -1,6 +1,4 @@
-"""What is seen of every request: its id on the answer, one line in the log, and its place in the
-metrics.
-"""
+"""What is kept of every request: its id on the answer, a line in the log, a count in the metrics."""
 
 import time
 import uuid
@@ -16,7 +14,7 @@ HEADER = "X-Request-Id"
 LONGEST_ID = 100
 
 
-def observe(app: Flask, metrics: Metrics, deadline: float) -> None:
+def record_requests(app: Flask, metrics: Metrics, deadline: float) -> None:
     """Let an application name, time, count and log every request."""
 
     @app.before_request
@@ -45,10 +43,8 @@ def observe(app: Flask, metrics: Metrics, deadline: float) -> None:
         return response
 
 
-def record_unreadable(metrics: Metrics, status: int, client: str, kind: str) -> str:
-    """Name, count and log a request that no application has seen, since it is no HTTP; return its
-    id.
-    """
+def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> str:
+    """Name, count and log a request that is no HTTP and reaches no application; return its id."""
     metrics.unreadable(status)
     request_id = _request_id("")
     fields = {
