@@ -14,13 +14,13 @@ from service.settings import Settings, SettingsError
 from service.web.entry_script import EntryScript
 from service.web.error_responses import register_error_handlers
 from service.web.errors import WebError
+from service.web.guarded_script import GuardedScript
 from service.web.keys import Keys
 from service.web.lifecycle import Lifecycle
 from service.web.metrics import Metrics
-from service.web.observation import observe, record_malformed
 from service.web.protocols import PROTOCOLS
 from service.web.request_limits import Gate
-from service.web.scoring import Scoring
+from service.web.request_records import record_malformed, record_requests
 
 
 def create_app(
@@ -43,7 +43,7 @@ def create_app(
     Flask
         An application that is ready to score. ``app.extensions["warm_up"]`` is to be called in
         each process before; ``app.extensions["record_malformed"]`` counts and logs a request that
-        never reaches a route, see :func:`service.web.observation.record_malformed`.
+        never reaches a route, see :func:`service.web.request_records.record_malformed`.
 
     Raises
     ------
@@ -70,14 +70,14 @@ def create_app(
     script.init()
     metrics = Metrics(settings.model_name, script.model, metrics_folder)
     gate = Gate(settings.n_in_flight, settings.n_slots)
-    scoring = Scoring(script, settings, gate, keys, metrics, lifecycle)
+    guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["warm_up"] = script.warm_up
     app.extensions["record_malformed"] = partial(record_malformed, metrics)
-    observe(app, metrics, settings.deadline, lifecycle)
+    record_requests(app, metrics, settings.deadline, lifecycle)
     for routes in PROTOCOLS:
-        app.register_blueprint(routes(scoring))
+        app.register_blueprint(routes(guarded))
     register_error_handlers(app)
     return app
 

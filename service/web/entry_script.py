@@ -13,6 +13,7 @@ Next: `service.web.lifecycle`.
 
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from service.rows.json_rows import JsonRows
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 from service.web.errors import EntryScriptError
@@ -99,13 +101,16 @@ class EntryScript:
             with _failures_name(self.path, "the self-check"):
                 self.model.self_check()
 
-    def run(self, raw_data: str, request: ScoringRequest | None = None) -> Any:
-        """Call the script's ``run`` with one request's body and return its result as it is.
+    def run(self, rows: JsonRows, request: ScoringRequest | None = None) -> Any:
+        """Call the script's ``run`` with one request's rows and return its result as it is.
+
+        A script that takes the request too gets rows that came as CSV or tensors as they were
+        read, which is what their JSON would hold; one that takes the body alone gets that JSON.
 
         Parameters
         ----------
-        raw_data : str
-            The body.
+        rows : str, dict or list
+            The body, or what was read from it.
         request : ScoringRequest, optional
             What else is asked for; by default nothing.
 
@@ -116,8 +121,8 @@ class EntryScript:
         """
         try:
             if self.takes_request:
-                return self._run(raw_data, request or ScoringRequest())
-            return self._run(raw_data)
+                return self._run(rows, request or ScoringRequest())
+            return self._run(rows if isinstance(rows, str) else json.dumps(rows))
         except Exception:
             raise
         except BaseException as error:

@@ -15,7 +15,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.scoring.scoring_model import Scored, ScoringModel
+from service.scoring.answer import Answer
+from service.scoring.scoring_model import ScoringModel
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
@@ -114,17 +115,17 @@ class Metrics:
         """Count a request that was no HTTP, of which no time to answer is known."""
         self._requests.labels(MALFORMED, str(code)).inc()
 
-    def scored(self, scored: Scored) -> None:
+    def scored(self, answer: Answer) -> None:
         """Count the rows of a request: what drove their predictions, what was missing in them."""
-        self._rows.observe(len(scored.rows))
-        missing = (scored.rows != scored.rows).sum(axis=0)  # only NaN differs from itself
+        self._rows.observe(len(answer.rows))
+        missing = (answer.rows != answer.rows).sum(axis=0)  # only NaN differs from itself
         for column in np.flatnonzero(missing):
             self._gaps[column].inc(int(missing[column]))
-        if scored.importances is None:
+        if answer.importances is None:
             return
-        self._explaining.observe(scored.seconds_explaining)
-        self._explained.inc(len(scored.rows))
-        values = np.abs(scored.importances.values)
+        self._explaining.observe(answer.seconds_explaining)
+        self._explained.inc(len(answer.rows))
+        values = np.abs(answer.importances.values)
         per_feature = (values.mean(axis=0) if values.ndim == 3 else values).sum(axis=0)
         for counter, added in zip(self._sums, per_feature.tolist(), strict=True):
             counter.inc(added)

@@ -1,6 +1,4 @@
-"""What is seen of every request: its id on the answer, one line in the log, and its place in the
-metrics.
-"""
+"""What is kept of every request: its id on the answer, a line in the log, a count in the metrics."""
 
 import time
 import uuid
@@ -8,14 +6,14 @@ import uuid
 from flask import Flask, Response, g, request
 
 from service.web.lifecycle import Lifecycle
-from service.web.request_limits import Deadline
 from service.web.logs import ACCESS, FIELDS, REQUEST_ID
 from service.web.metrics import MALFORMED, Metrics
+from service.web.request_limits import Deadline
 
 LONGEST_ID = 100
 
 
-def observe(app: Flask, metrics: Metrics, deadline: float, lifecycle: Lifecycle) -> None:
+def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Lifecycle) -> None:
     """Let an application name, time, count and log every request."""
 
     @app.before_request
@@ -45,9 +43,7 @@ def observe(app: Flask, metrics: Metrics, deadline: float, lifecycle: Lifecycle)
 
 
 def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> str:
-    """Name, count and log a request that no application has seen, since it is no HTTP; return its
-    id.
-    """
+    """Name, count and log a request that is no HTTP and reaches no application; return its id."""
     metrics.malformed(status)
     request_id = _request_id("")
     fields = {
