@@ -17,7 +17,8 @@ scoring_model: ScoringModel
 
 def init() -> ScoringModel:
     """Load the original model and its scoring explainer."""
-    global scoring_model  # the documented form of an entry script
+    # The documented form of an entry script.
+    global scoring_model  # noqa: PLW0603
     folder = find_model_folder(os.environ.get("AZUREML_MODEL_DIR"))
     scoring_model = ScoringModel.load(folder)
     return scoring_model

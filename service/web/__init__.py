@@ -7,16 +7,17 @@ script calls.
 ``app``              the wiring: settings in, an application out
 ``entry_script``     the host of the user's file
 ``lifecycle``        what is known of the end of this process
-``scoring``          the one door to the entry script
 ``keys``             who may ask
 ``request_limits``   how many requests are in flight, and how long one may take
-``bodies``           the bytes of a request as text, CSV and tensors as rows
-``slow_clients``     those who send a byte at a time
+``slow_clients``     those who send a byte at a time are hung up on
+``guarded_script``   the entry script behind all these: every scoring route goes through it
+``bodies``           the bytes of a request as text
 ``protocols``        the routes, in the form of each kind of client
-``openapi``          the document that describes them
+``json_response``    answers as JSON
+``openapi``          the document that describes the routes
 ``error_responses``  the one table of exceptions and statuses
 ``errors``           what can go wrong here
-``observation``      the id, the log line and the count of every request
+``request_records``  the id, the log line and the count of every request
 ``logs``             logs as one JSON object a line
 ``metrics``          what Prometheus is told
 

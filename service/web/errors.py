@@ -17,7 +17,7 @@
 The first ends the start of the process, as :class:`service.settings.SettingsError` does. The table
 in `service.web.error_responses` gives the statuses of the others.
 
-Next: `service.web.app`.
+Next: `service.web.request_records`.
 """
 
 

@@ -1,4 +1,7 @@
-"""Answers in JSON: what a route returns to Flask."""
+"""Answers in JSON: what a route returns to Flask.
+
+Next: `service.web.openapi`.
+"""
 
 from typing import Any
 

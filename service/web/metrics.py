@@ -3,7 +3,7 @@
 Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as gunicorn does for the service, the workers write their
 numbers into files of that folder and any of them answers for all.
 
-Next: `service.web.error_responses`.
+Next: `service.server`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,7 @@
-"""What is kept of every request: its id on the answer, a line in the log, a count in the metrics."""
+"""What is kept of every request: its id, a line in the log and a count in the metrics.
+
+Next: `service.web.logs`.
+"""
 
 import time
 import uuid
@@ -14,7 +17,18 @@ LONGEST_ID = 100
 
 
 def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Lifecycle) -> None:
-    """Let an application name, time, count and log every request."""
+    """Let an application name, time, count and log every request.
+
+    Parameters
+    ----------
+    app : Flask
+    metrics : Metrics
+        Where requests are counted.
+    deadline : float
+        Seconds that each request has.
+    lifecycle : Lifecycle
+        Knows the last time at which this process can answer.
+    """
 
     @app.before_request
     def begin() -> None:
@@ -43,7 +57,24 @@ def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Li
 
 
 def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> str:
-    """Name, count and log a request that is no HTTP and reaches no application; return its id."""
+    """Name, count and log a request that is no HTTP and reaches no route.
+
+    Parameters
+    ----------
+    metrics : Metrics
+        Where it is counted.
+    status : int
+        With which it was answered.
+    client : str
+        The address that it came from.
+    kind : str
+        What is wrong with it, in one word.
+
+    Returns
+    -------
+    str
+        The id that it was given.
+    """
     metrics.malformed(status)
     request_id = _request_id("")
     fields = {

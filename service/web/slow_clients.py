@@ -3,7 +3,7 @@
 Whoever reads from a client says so here: the server its headers, the application its body. The
 worker's main loop hangs up on those that have taken too long.
 
-Next: `service.web.bodies`.
+Next: `service.web.guarded_script`.
 """
 
 import socket
