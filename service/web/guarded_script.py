@@ -36,6 +36,8 @@ class GuardedScript:
         Bounds how many requests are in flight, and how many compute.
     keys : Keys
     metrics : Metrics
+    lifecycle : Lifecycle
+        Knows whether this process is about to stop.
     """
 
     entry_script: EntryScript
