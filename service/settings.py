@@ -59,8 +59,8 @@ def find_model_folder(named: str | Path | None = None) -> Path:
 def _whole_number(name: str, text: str, smallest: int = 1, largest: int = 2**31 - 1) -> int:
     # int() would take "8_080", "-1" and Arabic digits too, and no text of 5,000 digits.
     digits = text.strip()
-    is_number = re.fullmatch(r"[0-9]+", digits) and len(digits) <= len(str(largest))
-    if is_number and smallest <= int(digits) <= largest:
+    as_long_as_the_largest = f"[0-9]{{1,{len(str(largest))}}}"
+    if re.fullmatch(as_long_as_the_largest, digits) and smallest <= int(digits) <= largest:
         return int(digits)
     raise SettingsError(
         f"{name}: expected a whole number from {smallest} to {largest}, got {text!r}; "
@@ -95,7 +95,7 @@ def _word(_: str, text: str) -> str:
 
 
 def _segment(name: str, text: str) -> str:
-    if "/" not in text and ":" not in text:
+    if not {"/", ":"} & {*text}:
         return text
     raise SettingsError(
         f"{name}: expected a name without / and :, to stand in a route, got {text!r}; "
