@@ -35,8 +35,8 @@ if fault == "crash" and in_container:
 def init():
     model = score.init()
     if fault == "unwell" and in_container:
-        from service.web.scoring import Scoring
-        Scoring.is_ready = property(lambda scoring: scoring.of_another_version)
+        from service.web.guarded_script import GuardedScript
+        GuardedScript.is_ready = property(lambda script: script.of_another_version)
     if fault == "check" and in_container:
         def self_check():
             raise ArithmeticError("the example scores otherwise")

@@ -270,8 +270,8 @@ def test_limits_hold(deployment):
     used, period = map(int, quota.split(","))
     assert used / period == 0.5
     assert int(limit) == 805306368
-    threads = "import os, service.server.gunicorn_conf; print(os.environ['OMP_NUM_THREADS'])"
-    assert inside(deployment, "python", "-c", threads).split() == ["1"]
+    libraries = "from service.server.gunicorn_conf import raw_env; print(*raw_env)"
+    assert "OMP_NUM_THREADS=1" in inside(deployment, "python", "-c", libraries).split()
 
     with pytest.raises(RequestFailedError):
         score(deployment.config(), b'"hog"')
