@@ -33,7 +33,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients train train-regression serve test test-swarm fuzz lint format audit bench \
+.PHONY: help setup setup-dev setup-clients train train-regression serve test test-swarm fuzz lint format docs audit bench \
 	bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -72,6 +72,10 @@ lint: $(DEV) ## check style, formatting and types
 format: $(DEV) ## format the code and apply the safe fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: $(DEV) ## build the documentation into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 audit: $(AUDIT) ## ask for known vulnerabilities of what is deployed (needs PyPI's own JSON API)
 	@$(AUDIT_VENV)/bin/python tools/audit.py requirements.lock requirements-deploy.lock
@@ -112,7 +116,7 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,tools/audit/requirements.in,tools/audit/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(BENCH_SERVICE_VENV) $(AUDIT_VENV) artifacts artifacts-diabetes .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(BENCH_SERVICE_VENV) $(AUDIT_VENV) artifacts artifacts-diabetes docs/_build docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # A changed lock rebuilds the environment, so that it never holds more than the lock says.
