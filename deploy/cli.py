@@ -1,4 +1,4 @@
-"""The command line, thin over `deploy.operations`: `python -m deploy VERB`."""
+"""The command line, thin over `deploy.deployment`: `python -m deploy VERB`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy import build, locking, operations, render, secrets
-from deploy.config import Configuration, configuration, read
+from deploy import deployment, render
+from deploy.client import curl, score_at, scoring_uri, seen_from_here
+from deploy.configuration import Configuration, configuration, read
 from deploy.console import Console
-from deploy.context import dockerfile
-from deploy.engine import Engine, address_from
+from deploy.engine.docker_engine import Engine, address_from
+from deploy.engine.tunnel import tunnel
 from deploy.errors import ConfigurationError, DeployError
-from deploy.scoring import curl, score_at, scoring_uri, seen_from_here
-from deploy.specs import Release
-from deploy.status import as_text, status
-from deploy.targets import target_of
-from deploy.tunnel import tunnel
+from deploy.image.context import dockerfile
+from deploy.release import credentials
+from deploy.release.release import Release
+from deploy.release.releases import build_release
+from deploy.render import FORMS
+from deploy.target import target_of
+from deploy.verbs import mutex
+from deploy.verbs.status import as_text, status
 
 DESCRIPTION = """\
 Deploys saved models to a container host: builds an image, proves it with one scored example under its real limits, and
@@ -79,13 +83,13 @@ class Session:
 
     def seen(self, engine: Engine, config: Configuration) -> Configuration:
         """Return a configuration with the address at which it is asked from here."""
-        return seen_from_here(self.address, operations.asked(engine, config))
+        return seen_from_here(self.address, deployment.asked(engine, config))
 
     def score(self, engine: Engine, config: Configuration, body: bytes) -> bytes:
         """Ask the service, with its key, wherever it is."""
-        keys = secrets.read_keys(engine, config.name) if config.auth_enabled else None
+        keys = credentials.read_keys(engine, config.name) if config.auth_enabled else None
         return score_at(
-            self.address, operations.asked(engine, config), body, keys[0] if keys else "", self.root
+            self.address, deployment.asked(engine, config), body, keys[0] if keys else "", self.root
         )
 
 
@@ -178,7 +182,7 @@ def parser() -> argparse.ArgumentParser:
         "print manifests for a cluster",
         "Nothing is applied, and no cluster is asked.",
     )
-    one.add_argument("form", choices=sorted(render.FORMS))
+    one.add_argument("form", choices=sorted(FORMS))
     one.add_argument(
         "--image", metavar="IMAGE", help="as the cluster's nodes can pull it (default: NAME:latest)"
     )
@@ -191,8 +195,8 @@ def _build(session: Session, arguments: argparse.Namespace) -> int:
         print(dockerfile(session.config.dockerfile), end="")
         return 0
     engine = session.engine()
-    with operations.working(engine, session.name, session.root, "build", session.console):
-        release = build.build_release(
+    with deployment.working(engine, session.name, session.root, "build", session.console):
+        release = build_release(
             engine, session.config, session.root, session.console, arguments.no_cache
         )
     session.console.say(f"Release {release.id}: content {release.content[:16]}, `up` deploys it")
@@ -201,7 +205,7 @@ def _build(session: Session, arguments: argparse.Namespace) -> int:
 
 def _up(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    release = operations.up(
+    release = deployment.up(
         engine, session.config, session.root, session.console, arguments.no_cache
     )
     _show_it_works(session, engine, release)
@@ -220,7 +224,7 @@ def _show_it_works(session: Session, engine: Engine, release: Release) -> None:
 def _status(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     if arguments.heal:
-        with operations.working(engine, session.name, session.root, "heal", session.console):
+        with deployment.working(engine, session.name, session.root, "heal", session.console):
             pass  # `working` heals
     found = status(engine, session.name)
     print(json.dumps(found.to_dict(), indent=2) if arguments.json else as_text(found))
@@ -231,7 +235,7 @@ def _logs(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     found = target_of(engine, session.name).logs(engine, session.name, arguments.lines)
     if not found:
-        raise operations.nothing(session.name)
+        raise deployment.nothing(session.name)
     for replica, lines in found.items():
         print(f"--- {replica}", *lines, sep="\n")
     return 0
@@ -240,7 +244,7 @@ def _logs(session: Session, arguments: argparse.Namespace) -> int:
 def _score(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     body = sys.stdin.buffer.read() if arguments.rows == "-" else _file(arguments.rows)
-    config = operations.serving(engine, session.name).config
+    config = deployment.serving(engine, session.name).config
     sys.stdout.buffer.write(session.score(engine, config, body))
     return 0
 
@@ -248,7 +252,7 @@ def _score(session: Session, arguments: argparse.Namespace) -> int:
 def _releases(session: Session, arguments: argparse.Namespace) -> int:
     found = status(session.engine(), session.name)
     if not found.releases:
-        raise operations.nothing(session.name)
+        raise deployment.nothing(session.name)
     for one in found.releases:
         mark = {found.release: "serves", found.previous: "previous"}.get(one["id"], "")
         print(f"{one['id']}  content {one['content'][:16]}  {mark}".rstrip())
@@ -257,7 +261,7 @@ def _releases(session: Session, arguments: argparse.Namespace) -> int:
 
 def _rollback(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    release = operations.rollback(
+    release = deployment.rollback(
         engine, session.name, session.root, session.console, arguments.release
     )
     uri = scoring_uri(session.seen(engine, release.config))
@@ -268,11 +272,11 @@ def _rollback(session: Session, arguments: argparse.Namespace) -> int:
 def _keys(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
     if arguments.action == "rotate":
-        operations.rotate_keys(engine, session.name, session.root, session.console)
+        deployment.rotate_keys(engine, session.name, session.root, session.console)
         return 0
-    keys = secrets.read_keys(engine, session.name)
+    keys = credentials.read_keys(engine, session.name)
     if keys is None:
-        raise secrets.no_keys(session.name)
+        raise credentials.no_keys(session.name)
     for name, key in zip(("primary", "secondary"), keys, strict=True):
         print(f"{name} {key}")
     return 0
@@ -282,7 +286,7 @@ def _scale(session: Session, arguments: argparse.Namespace) -> int:
     replicas = configuration(
         {"name": session.name, "replicas": arguments.replicas}, source="scale"
     ).replicas
-    operations.change(
+    deployment.change(
         session.engine(), session.name, session.root, session.console, "scale", replicas=replicas
     )
     return 0
@@ -290,25 +294,25 @@ def _scale(session: Session, arguments: argparse.Namespace) -> int:
 
 def _prune(session: Session, arguments: argparse.Namespace) -> int:
     engine = session.engine()
-    with operations.working(engine, session.name, session.root, "prune", session.console):
-        forgotten = operations.forget_old(engine, session.name, session.config.retain)
+    with deployment.working(engine, session.name, session.root, "prune", session.console):
+        forgotten = deployment.forget_old(engine, session.name, session.config.retain)
     session.console.say(f"Forgot {', '.join(forgotten) or 'nothing'}")
     return 0
 
 
 def _down(session: Session, arguments: argparse.Namespace) -> int:
-    operations.down(session.engine(), session.name, session.root, session.console)
+    deployment.down(session.engine(), session.name, session.root, session.console)
     return 0
 
 
 def _render(session: Session, arguments: argparse.Namespace) -> int:
     image = arguments.image or f"{session.name}:latest"
-    print(render.as_yaml(render.FORMS[arguments.form](session.config, image)), end="")
+    print(render.as_yaml(FORMS[arguments.form](session.config, image)), end="")
     return 0
 
 
 def _unlock(session: Session, arguments: argparse.Namespace) -> int:
-    held = locking.unlock(session.engine(), session.name)
+    held = mutex.unlock(session.engine(), session.name)
     session.console.say(f"{session.name}: {'unlocked' if held else 'was not locked'}")
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -45,3 +45,8 @@ class Console:
         found: list[str] = []
         yield found
         self.say(f"  {'; '.join([*found, f'{time.monotonic() - start:.1f} s'])}")
+
+
+def last_lines(lines: Iterable[str], count: int = 15) -> str:
+    """Keep the end of what a program said, indented."""
+    return "\n".join(f"    {line}" for line in [line for line in lines if line.strip()][-count:])

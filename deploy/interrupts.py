@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from deploy.console import Console
-from deploy.specs import Release
+from deploy.release.release import Release
 
 
 @contextmanager

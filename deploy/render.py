@@ -13,8 +13,10 @@ from typing import Any
 
 import yaml
 
-from deploy import specs
-from deploy.config import Configuration
+from deploy.configuration import Configuration
+from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.engine.hardening import USER
+from deploy.release import specs as release_specs
 
 Manifest = dict[str, Any]
 
@@ -83,12 +85,12 @@ def pod_spec(config: Configuration, image: str) -> Manifest:
     """Describe a pod as the restricted security standard wants it."""
     spec: Manifest = {
         "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": specs.STOP_SECONDS,
+        "terminationGracePeriodSeconds": STOP_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": specs.USER,
-            "runAsGroup": specs.USER,
-            "fsGroup": specs.USER,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(config, image)],
@@ -96,7 +98,7 @@ def pod_spec(config: Configuration, image: str) -> Manifest:
         "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
     }
     if config.has_secrets:
-        secret = {"secretName": specs.secrets_volume(config.name), "defaultMode": 0o440}
+        secret = {"secretName": release_specs.secrets_volume(config.name), "defaultMode": 0o440}
         spec["volumes"].append({"name": "secrets", "secret": secret})
     return spec
 
@@ -121,11 +123,11 @@ def _container(config: Configuration, image: str) -> Manifest:
     }
     mounts = [{"name": "tmp", "mountPath": "/tmp"}]
     if config.has_secrets:
-        mounts.append({"name": "secrets", "mountPath": specs.SECRETS_FOLDER, "readOnly": True})  # type: ignore[dict-item]
+        mounts.append({"name": "secrets", "mountPath": SECRETS_FOLDER, "readOnly": True})  # type: ignore[dict-item]
     return {
         "name": "scoring",
         "image": image,
-        "ports": [{"name": "http", "containerPort": specs.SERVICE_PORT}],
+        "ports": [{"name": "http", "containerPort": SERVICE_PORT}],
         "env": [{"name": key, "value": value} for key, value in _environment(config).items()],
         "resources": {"limits": limits, "requests": limits},
         "startupProbe": {
@@ -145,7 +147,7 @@ def _container(config: Configuration, image: str) -> Manifest:
 
 
 def _environment(config: Configuration) -> dict[str, str]:
-    own = specs.environment(config, probe_port=0)
+    own = release_specs.environment(config, probe_port=0)
     alone = {key: value for key, value in own.items() if key not in ("PROBE_PORT", "REUSE_PORT")}
     return {**alone, "DRAIN_SECONDS": str(max(DRAIN_SECONDS, config.timeouts.drain))}
 

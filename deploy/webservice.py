@@ -19,15 +19,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from deploy import operations, secrets
-from deploy.config import Configuration, configuration
+from deploy import deployment
+from deploy.client import score_at, scoring_uri, seen_from_here
+from deploy.configuration import Configuration, configuration
 from deploy.console import Console
-from deploy.engine import Engine, address_from
+from deploy.engine.docker_engine import Engine, address_from
+from deploy.engine.tunnel import tunnel
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
-from deploy.scoring import score_at, scoring_uri, seen_from_here
-from deploy.status import Status, status
-from deploy.targets import target_of
-from deploy.tunnel import tunnel
+from deploy.release import credentials
+from deploy.target import target_of
+from deploy.verbs.status import Status, status
 
 
 def deploy_configuration(
@@ -101,7 +102,7 @@ def deploy(
         {**values, "name": name, "models": [str(path) for path in models]}, source="deploy"
     )
     service = Webservice(name, Path(root).resolve(), checked.engine)
-    service._begin(lambda console: operations.up(service._engine, checked, service._root, console))
+    service._begin(lambda console: deployment.up(service._engine, checked, service._root, console))
     return service
 
 
@@ -210,7 +211,7 @@ class Webservice:
         NotDeployedError
             When it has none.
         """
-        keys = secrets.read_keys(self._engine, self.name)
+        keys = credentials.read_keys(self._engine, self.name)
         if keys is None:
             raise NotDeployedError(f"{self.name}: has no keys; deploy it with auth_enabled=True")
         return keys
@@ -236,22 +237,22 @@ class Webservice:
         checked = configuration(asked, source="update")
         new = Configuration(**{**given, **{key: getattr(checked, key) for key in asked}})
         if models or REBUILT & set(changes):
-            self._begin(lambda console: operations.up(self._engine, new, self._root, console))
+            self._begin(lambda console: deployment.up(self._engine, new, self._root, console))
         else:
             wanted = {key: getattr(checked, key) for key in changes}
             self._begin(
-                lambda console: operations.change(
+                lambda console: deployment.change(
                     self._engine, self.name, self._root, console, "update", **wanted
                 )
             )
 
     def rollback(self, release: str = "") -> None:
         """Go back to the release that served before, or to any that is kept."""
-        operations.rollback(self._engine, self.name, self._root, Console(quiet=True), release)
+        deployment.rollback(self._engine, self.name, self._root, Console(quiet=True), release)
 
     def delete(self) -> None:
         """Remove the containers, releases, keys and images; once more does nothing."""
-        operations.down(self._engine, self.name, self._root, Console(quiet=True))
+        deployment.down(self._engine, self.name, self._root, Console(quiet=True))
 
     def close(self) -> None:
         """Close the connection to the engine; the service goes on."""
@@ -259,10 +260,10 @@ class Webservice:
         self._opened.close()
 
     def _config(self) -> Configuration:
-        return operations.serving(self._engine, self.name).config
+        return deployment.serving(self._engine, self.name).config
 
     def _asked(self) -> Configuration:
-        return operations.asked(self._engine, self._config())
+        return deployment.asked(self._engine, self._config())
 
     def _begin(self, work: Any) -> None:
         if self._work is not None and self._work.is_alive():

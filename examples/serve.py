@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from service.settings import Settings
 from service.web.errors import SettingsError
-from service.web.settings import Settings
 
 SECONDS_TO_START = 60
 SERVER = [sys.executable, "-m", "service", "serve"]

@@ -23,15 +23,15 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from service.scoring import payload
-from service.scoring.columns import Column
-from service.scoring.engines import no_progress, progress_bar
-from service.scoring.errors import PayloadError, ScoringError
+from service.engines.engines import no_progress, progress_bar
+from service.engines.local_importances import LocalImportances
+from service.errors import PayloadError, ScoringError
+from service.rows import json_rows as payload
+from service.rows.columns import Column
+from service.rows.schema import Schema
 from service.scoring.request import ScoringRequest
-from service.scoring.result import LocalImportances
-from service.scoring.schema import Schema
 from service.scoring.scoring_model import Scored, ScoringModel
-from service.web.json_out import strict_json
+from service.strict_json import strict_json
 
 ROWS_IN_A_CHUNK = 256
 ABOUT = "about.json"  # what the finished parts are of; held by the run that adds to them

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from service.settings import Settings
 from service.web.errors import SettingsError
-from service.web.settings import Settings
 
 # Options of the hosts that start containers (KServe's spelling), and the variable that each stands
 # for.
@@ -27,7 +27,7 @@ FLAGS = {
     "workers": "WORKERS",
 }
 COMMANDS = ("serve", "check", "score")
-SERVER = ["-m", "gunicorn", "--config", "python:service.web.gunicorn_conf"]
+SERVER = ["-m", "gunicorn", "--config", "python:service.server.gunicorn_conf"]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,7 +64,7 @@ def serve() -> int:
 
 def _with_models(known: argparse.Namespace) -> int:
     # Imported here, since `serve` hands over to a process that imports it all again.
-    from service.scoring.errors import ScoringError
+    from service.errors import ScoringError
 
     try:
         return _check() if known.command == "check" else _score(known)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy import operations
-from deploy.config import configuration
+from deploy import deployment
+from deploy.configuration import configuration
 from deploy.console import Console
-from deploy.engine import Engine
+from deploy.engine.docker_engine import Engine
 from deploy.errors import DeployError, EngineError
+from deploy.release import specs as release_specs
+from deploy.verbs import mutex
 from service.scoring import save
 
 ROOT = Path(__file__).parent.parent
@@ -128,13 +130,13 @@ class Deployment:
         return config_of(self.name, **{**self.settings, **more})
 
     def up(self, fresh=False, **more):
-        return operations.up(self.engine, self.config(**more), self.root, self, fresh)
+        return deployment.up(self.engine, self.config(**more), self.root, self, fresh)
 
     def rollback(self, to=""):
-        return operations.rollback(self.engine, self.name, self.root, self, to)
+        return deployment.rollback(self.engine, self.name, self.root, self, to)
 
     def down(self):
-        operations.down(self.engine, self.name, self.root, self)
+        deployment.down(self.engine, self.name, self.root, self)
 
     def lines(self, *arguments):
         return [
@@ -157,10 +159,9 @@ class Deployment:
 
 def clean(engine, name):
     """Take away what a failed test has left."""
-    from deploy import locking, specs
 
     with suppress(DeployError):
-        locking.unlock(engine, name)
+        mutex.unlock(engine, name)
         for container in engine.containers(name):
             engine.remove(container.id)
-        engine.remove_volume(specs.secrets_volume(name))
+        engine.remove_volume(release_specs.secrets_volume(name))

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from service.web.settings import Settings
+from service.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 JSON = "application/json"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deploy_helpers import answers
 
-from deploy.engine import Engine
+from deploy.engine.docker_engine import Engine
 
 SECONDS = 60
 SUBNET = "10.213.87"  # of the bridge between the hosts; nothing leaves this machine

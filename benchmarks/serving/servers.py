@@ -13,9 +13,8 @@ import psutil
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
-ENVIRONMENT = (
-    ROOT / ".venv-bench-service" / "bin"
-)  # the service's own lock and the peer, no development tools
+# The service as it is locked, and its peers: no development tools.
+ENVIRONMENT = ROOT / ".venv-bench" / "bin"
 GUNICORN = [
     "-m",
     "gunicorn",

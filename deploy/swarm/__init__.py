@@ -8,7 +8,7 @@ replica before an old one stops, and the swarm itself takes back an update whose
 ``proxy``     the proxy: its configuration and its service
 ``api``       asks it
 ``state``     what runs, read from the swarm
-``secrets``   keys and certificates: files of the swarm, which cannot be changed, only replaced
+``credentials`` keys and certificates: files of the swarm, which cannot be changed, only replaced
 ``rollout``   replaces one release by another, and mends what an interruption left
 ``replicas``  how they are, what failed and why
 

@@ -1,4 +1,4 @@
-"""Asks a swarm, through its manager's engine: a thin seam like `deploy.engine`, which has the
+"""Asks a swarm, through its manager's engine: a thin seam like `deploy.engine.docker_engine`, which has the
 connection.
 
 Bodies come ready from `deploy.swarm.specs`, exceptions leave as those of `deploy.errors`, nothing
@@ -11,9 +11,9 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from deploy.engine import Engine, follow, translated
+from deploy.engine.docker_engine import Body, Engine, follow, translated
+from deploy.engine.labels import LABEL
 from deploy.errors import BuildError, NotFoundError
-from deploy.specs import LABEL, Body
 from deploy.swarm.specs import Stored
 
 Listed = dict[str, Any]  # as the engine lists it

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 
-from deploy import specs
-from deploy.config import Configuration
-from deploy.specs import SECOND, SECRETS_FOLDER, Body
+from deploy.configuration import Configuration
+from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.engine.docker_engine import SECOND, Body
+from deploy.engine.hardening import PIDS
+from deploy.engine.labels import labels
 from deploy.swarm.specs import LOG, PROXY, hardened, resources, update
 
 FILE = "/haproxy.cfg"
@@ -81,9 +83,9 @@ def configuration(config: Configuration) -> str:
         name=config.name,
         connections=CONNECTIONS,
         buffer=BUFFER,
-        stop=specs.STOP_SECONDS,
+        stop=STOP_SECONDS,
         request=config.timeouts.request,
-        port=specs.SERVICE_PORT,
+        port=SERVICE_PORT,
         places=PLACES,
         certificate=f" ssl crt {SECRETS_FOLDER}/tls.crt" if tls else "",
         encrypted=" ssl verify none" if tls else "",
@@ -105,7 +107,7 @@ def service(config: Configuration, network: str, file: Body, secrets: list[Body]
     """
     port = {
         "Protocol": "tcp",
-        "TargetPort": specs.SERVICE_PORT,
+        "TargetPort": SERVICE_PORT,
         "PublishedPort": config.port,
         "PublishMode": "host",  # by way of the swarm's own balancer it would need IPVS
     }
@@ -113,14 +115,14 @@ def service(config: Configuration, network: str, file: Body, secrets: list[Body]
         "Name": f"{config.name}-proxy",
         "TaskTemplate": {
             "ContainerSpec": {
-                **hardened(config.proxy_image, specs.labels(config.name, PROXY)),
+                **hardened(config.proxy_image, labels(config.name, PROXY)),
                 "Command": ["haproxy", "-db", "-f", FILE],
                 "Configs": [file],
                 "Secrets": secrets,
                 "StopSignal": "SIGUSR1",  # finish what is in flight
-                "StopGracePeriod": specs.STOP_SECONDS * SECOND,
+                "StopGracePeriod": STOP_SECONDS * SECOND,
             },
-            "Resources": resources(MEMORY, 1, specs.PIDS, reserved=False),
+            "Resources": resources(MEMORY, 1, PIDS, reserved=False),
             "RestartPolicy": {"Condition": "any", "Delay": SECOND},
             "Placement": {"Constraints": ["node.role==manager"]},
             "Networks": [{"Target": network}],
@@ -131,4 +133,4 @@ def service(config: Configuration, network: str, file: Body, secrets: list[Body]
         "EndpointSpec": {"Mode": "dnsrr", "Ports": [port]},
     }
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
-    return {**body, "Labels": specs.labels(config.name, PROXY, digest=digest)}
+    return {**body, "Labels": labels(config.name, PROXY, digest=digest)}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deploy.engine import Engine
+from deploy.engine.docker_engine import SECOND, Engine
 from deploy.errors import EngineError
-from deploy.replicas import ReplicaStatus, Troubles
-from deploy.specs import SECOND
+from deploy.serving import ReplicaStatus, Troubles
 from deploy.swarm.api import Listed, Swarm
 from deploy.swarm.state import failed, look, runs, wanted, words
 

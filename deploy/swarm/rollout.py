@@ -20,18 +20,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from deploy.config import Configuration
-from deploy.console import Console
-from deploy.context import last_lines
-from deploy.engine import Engine
+from deploy.configuration import Configuration
+from deploy.console import Console, last_lines
+from deploy.contract import STOP_SECONDS
+from deploy.engine.docker_engine import Body, Engine
 from deploy.errors import BuildError, ConfigurationError, DeployError, EngineError, RefusedError
 from deploy.interrupts import accepted, uninterrupted
-from deploy.releases import previous_to, releases
-from deploy.specs import STOP_SECONDS, Body, Release
-from deploy.state import remove_leftovers
-from deploy.swarm import proxy, secrets, specs
+from deploy.release.leftovers import remove_leftovers
+from deploy.release.release import Release
+from deploy.release.releases import previous_to, releases
+from deploy.swarm import credentials, proxy, specs
 from deploy.swarm.api import Listed, Swarm
-from deploy.swarm.specs import label
+from deploy.swarm.proxy import FILE
+from deploy.swarm.specs import PROXY, TASK, label
 from deploy.swarm.state import State, current, failed, look, runs, times, wanted, words
 
 OFTEN = 0.5  # seconds between two looks
@@ -89,12 +90,12 @@ def roll_out(engine: Engine, release: Release, console: Console) -> None:
     image = publish(swarm, release, console)
     try:
         network = find_network(swarm, config)
-        found = secrets.stored(engine, swarm, config)
+        found = credentials.stored(engine, swarm, config)
         body = specs.service(
             release,
             image,
             network,
-            secrets.for_replicas(found),
+            credentials.for_replicas(found),
             previous=previous_to(release, before.release, before.previous),
             times=_latest(swarm, before) + 1,
         )
@@ -309,7 +310,7 @@ def front(
     engine : Engine
     config : Configuration
     files : dict
-        What `deploy.swarm.secrets.stored` returned.
+        What `deploy.swarm.credentials.stored` returned.
     console : Console
 
     Raises
@@ -318,7 +319,7 @@ def front(
         When it does not run afterwards: most often the port is taken.
     """
     swarm = Swarm(engine, config.name)
-    mounted = secrets.for_proxy(files)
+    mounted = credentials.for_proxy(files)
     body = proxy.service(config, find_network(swarm, config), _proxy_file(swarm, config), mounted)
     present = look(engine, config.name).proxy
     if present and label(present["Spec"], "digest") == label(body, "digest"):
@@ -358,7 +359,7 @@ def _proxy_file(swarm: Swarm, config: Configuration) -> Body:
     if body["name"] not in {stored["Spec"]["Name"] for stored in swarm.configs()}:
         swarm.create_config(body, content)
     stored = next(stored for stored in swarm.configs() if stored["Spec"]["Name"] == body["name"])
-    return specs.mounted(stored, "Config", proxy.FILE, 0o444)
+    return specs.mounted(stored, "Config", FILE, 0o444)
 
 
 # --- mending and removing ---
@@ -407,8 +408,8 @@ def _bring_up_to_date(engine: Engine, swarm: Swarm, name: str, console: Console)
     )
     if release is None or state.replicas is None:
         return False
-    files = secrets.stored(engine, swarm, release.config)
-    kept = secrets.for_replicas(files)
+    files = credentials.stored(engine, swarm, release.config)
+    kept = credentials.for_replicas(files)
     given = state.replicas["Spec"]["TaskTemplate"]["ContainerSpec"].get("Secrets") or []
     if {one["SecretID"] for one in kept} == {one["SecretID"] for one in given}:
         return front(engine, release.config, files, console)
@@ -472,9 +473,7 @@ def _wait_for_the_end(engine: Engine, swarm: Swarm, name: str, services: list[st
             for task in swarm.tasks(service)
             if task.get("NodeID") in up
         ]
-        here = [
-            one for one in engine.containers(name) if one.label("role") in (specs.TASK, specs.PROXY)
-        ]
+        here = [one for one in engine.containers(name) if one.label("role") in (TASK, PROXY)]
         if not ending and not here:
             return
         time.sleep(OFTEN)

@@ -1,7 +1,7 @@
 """What is asked of a swarm, as data: the bodies of the Engine API's requests (``POST
 /services/create`` and its kind).
 
-Pure functions, like `deploy.specs`. Limits, hardening and health are those of one host as far as a
+Pure functions, like `deploy.host.specs`. Limits, hardening and health are those of one host as far as a
 swarm knows them: before API 1.44 it has no ``no-new-privileges`` (no capability is left to gain
 anything with), before 1.52 no limit on swap. Next: `deploy.swarm.proxy`.
 """
@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy import specs
-from deploy.config import Configuration
-from deploy.specs import LABEL, SECOND, Body, Release
+from deploy.configuration import Configuration
+from deploy.contract import PROBE, PROBE_PORTS, STOP_SECONDS
+from deploy.engine.docker_engine import SECOND, Body
+from deploy.engine.hardening import PIDS, USER
+from deploy.engine.labels import LABEL, labels
+from deploy.release import specs as release_specs
+from deploy.release.release import Release
 
 SERVICE, TASK, PROXY, NETWORK, FILE = "service", "task", "proxy", "network", "file"
 DRAIN_SECONDS = (
@@ -32,7 +36,7 @@ def network(config: Configuration) -> Body:
     return {
         "Name": f"{config.name}-network",
         "Driver": "overlay",
-        "Labels": specs.labels(config.name, NETWORK),
+        "Labels": labels(config.name, NETWORK),
     }
 
 
@@ -40,7 +44,7 @@ def file(name: str, kind: str, version: str) -> Body:
     """Name a secret or a config: it cannot be changed, so its name has a version."""
     return {
         "name": f"{name}-{kind}-{version}",
-        "labels": specs.labels(name, FILE, kind=kind, version=version),
+        "labels": labels(name, FILE, kind=kind, version=version),
     }
 
 
@@ -57,7 +61,7 @@ def mounted(stored: Stored, what: str, path: str, mode: int) -> Body:
     mode : int
         Its permissions; it belongs to the service's user.
     """
-    owner = str(specs.USER)
+    owner = str(USER)
     return {
         f"{what}ID": stored["ID"],
         f"{what}Name": stored["Spec"]["Name"],
@@ -98,12 +102,10 @@ def service(
     config = release.config
     return {
         "Name": config.name,
-        "Labels": specs.labels(config.name, SERVICE, release=release.id, previous=previous),
+        "Labels": labels(config.name, SERVICE, release=release.id, previous=previous),
         "TaskTemplate": {
             "ContainerSpec": {**container(release, image), "Secrets": secrets},
-            "Resources": resources(
-                config.memory_gb * 2**30, config.cpu_cores, specs.PIDS, reserved=True
-            ),
+            "Resources": resources(config.memory_gb * 2**30, config.cpu_cores, PIDS, reserved=True),
             "RestartPolicy": {"Condition": "any", "Delay": 2 * SECOND},
             "Networks": [{"Target": network}],
             "LogDriver": LOG,
@@ -119,21 +121,21 @@ def service(
 def container(release: Release, image: str) -> Body:
     """Describe one replica's container."""
     config = release.config
-    environment = specs.environment(config, specs.PROBE_PORTS[0])
+    environment = release_specs.environment(config, PROBE_PORTS[0])
     del environment["REUSE_PORT"]  # each replica has its own address
     environment["DRAIN_SECONDS"] = str(max(DRAIN_SECONDS, config.timeouts.drain))
     return {
-        **hardened(image, specs.labels(config.name, TASK, release=release.id)),
+        **hardened(image, labels(config.name, TASK, release=release.id)),
         "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
         "Healthcheck": {
-            "Test": ["CMD", *specs.PROBE, "health"],
+            "Test": ["CMD", *PROBE, "health"],
             "Interval": HEALTH_SECONDS * SECOND,
             "Timeout": 5 * SECOND,
             "Retries": FAILURES,
             "StartPeriod": config.timeouts.ready * SECOND,
         },
         "StopSignal": "SIGTERM",
-        "StopGracePeriod": specs.STOP_SECONDS * SECOND,
+        "StopGracePeriod": STOP_SECONDS * SECOND,
         "Mounts": [
             {
                 "Type": "tmpfs",
@@ -149,7 +151,7 @@ def hardened(image: str, labels: dict[str, str]) -> Body:
     return {
         "Image": image,
         "Labels": labels,
-        "User": f"{specs.USER}:{specs.USER}",
+        "User": f"{USER}:{USER}",
         "ReadOnly": True,
         "CapabilityDrop": ["ALL"],
         "Privileges": {"NoNewPrivileges": True},

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.engine import Engine
-from deploy.swarm import specs
+from deploy.engine.docker_engine import Engine
 from deploy.swarm.api import Listed, Swarm
-from deploy.swarm.specs import label
+from deploy.swarm.specs import PROXY, SERVICE, label
 
 MOVING = ("updating", "rollback_started")
 
@@ -61,7 +60,7 @@ def look(engine: Engine, name: str) -> State:
     by_role = {
         label(service["Spec"], "role"): service for service in Swarm(engine, name).services()
     }
-    return State(by_role.get(specs.SERVICE), by_role.get(specs.PROXY))
+    return State(by_role.get(SERVICE), by_role.get(PROXY))
 
 
 def times(spec: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer`
 along. Next: :mod:`service.explainers.tabular`.
 """
 
-from service.explainers.explanation import GlobalExplanation, LocalExplanation
 from service.explainers.tabular import TabularExplainer
+from service.explanations.explanation import GlobalExplanation, LocalExplanation
 
 __all__ = ["GlobalExplanation", "LocalExplanation", "TabularExplainer"]

@@ -1,8 +1,8 @@
 """TabularExplainer: local and global explanations of a fitted model on tabular data.
 
 It does not serve: make a :class:`service.scoring.KernelScoringExplainer` from it for that. Which
-engine explains which model is written in :mod:`service.scoring.choice`, which output is explained
-in :mod:`service.scoring.outputs`.
+engine explains which model is written in :mod:`service.engines.choice`, which output is explained
+in :mod:`service.engines.outputs`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.explainers.explanation import GlobalExplanation, LocalExplanation
-from service.scoring.choice import EngineOptions
-from service.scoring.engines import progress_bar
-from service.scoring.row_explainer import RowExplainer
+from service.engines.choice import EngineOptions
+from service.engines.engines import progress_bar
+from service.engines.row_explainer import RowExplainer
+from service.explanations.explanation import GlobalExplanation, LocalExplanation
 from service.shapley.kernel import Stopping
 
 
@@ -49,7 +49,7 @@ class TabularExplainer:
         "auto" looks into the model: exact for linear models, trees, forests, boosting and kernel
         machines (RBF, polynomial); sampled without a call of the model behind a link and for neural
         networks; otherwise the model is called. "kernel" calls any model, "shap" uses
-        ``shap.KernelExplainer`` as it is. See :mod:`service.scoring.choice`.
+        ``shap.KernelExplainer`` as it is. See :mod:`service.engines.choice`.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
         Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact
         engine can afford; where values are sampled, coalitions and background rows are drawn

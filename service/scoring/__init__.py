@@ -25,8 +25,8 @@ loaded only where a model or a DataFrame is handled.
 Next: :mod:`service.scoring.explainer`.
 """
 
-from service.scoring.artifact import load, load_original_model, save
-from service.scoring.errors import (
+from service.engines.local_importances import LocalImportances
+from service.errors import (
     ArtifactError,
     DigestError,
     ManifestError,
@@ -37,9 +37,9 @@ from service.scoring.errors import (
     TooManyRowsError,
     VersionError,
 )
+from service.scoring.artifact import load, load_original_model, save
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.request import ScoringRequest
-from service.scoring.result import LocalImportances
 from service.scoring.scoring_model import ScoringModel
 
 __all__ = [

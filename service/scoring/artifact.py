@@ -21,7 +21,7 @@ from typing import Any
 
 import joblib
 
-from service.scoring.errors import ArtifactError, DigestError, ManifestError, VersionError
+from service.errors import ArtifactError, DigestError, ManifestError, VersionError
 from service.scoring.explainer import KernelScoringExplainer
 
 ARTIFACT_NAME = "scoring_explainer.pkl"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.scoring import payload
-from service.scoring.choice import EngineOptions, choose_engine
-from service.scoring.engines import KernelEngine, no_progress, progress_bar
-from service.scoring.outputs import ModelOutput, task_of
-from service.scoring.result import LocalImportances
-from service.scoring.row_explainer import RowExplainer, class_names
-from service.scoring.schema import Schema
+from service.engines.choice import EngineOptions, choose_engine
+from service.engines.engines import KernelEngine, no_progress, progress_bar
+from service.engines.local_importances import LocalImportances
+from service.engines.outputs import ModelOutput, task_of
+from service.engines.row_explainer import RowExplainer, class_names
+from service.rows import json_rows as payload
+from service.rows.schema import Schema
 from service.shapley.background import Background
 
 if TYPE_CHECKING:  # an explainer that needs neither loads neither
@@ -121,7 +121,7 @@ class KernelScoringExplainer:
         Parameters
         ----------
         raw_data : str, bytes, dict or list
-            JSON text, or parsed JSON, in one of the shapes of :mod:`service.scoring.payload`.
+            JSON text, or parsed JSON, in one of the shapes of :mod:`service.rows.json_rows`.
 
         Returns
         -------

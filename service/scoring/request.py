@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from service.scoring.columns import shown
-from service.scoring.errors import PayloadError
+from service.errors import PayloadError
+from service.rows.columns import shown
 
 if TYPE_CHECKING:
     from service.scoring.scoring_model import Scored

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.scoring import artifact, payload
-from service.scoring.columns import shown
-from service.scoring.errors import PayloadError, SelfCheckError, TooManyRowsError
+from service.engines.local_importances import LocalImportances
+from service.engines.row_explainer import plain_values
+from service.errors import PayloadError, SelfCheckError, TooManyRowsError
+from service.rows import json_rows as payload
+from service.rows.columns import shown
+from service.rows.schema import Schema
+from service.scoring import artifact
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.request import ScoringRequest
-from service.scoring.result import LocalImportances
-from service.scoring.row_explainer import plain_values
-from service.scoring.schema import Schema
 
 SECONDS_A_PIECE = 0.05  # a piece of rows doubles as long as it takes less
 AGREEMENT = 1e-6
@@ -102,7 +103,7 @@ class ScoringModel:
         Parameters
         ----------
         raw_data : str, bytes, dict or list
-            JSON text, or parsed JSON, in one of the shapes of :mod:`service.scoring.payload`.
+            JSON text, or parsed JSON, in one of the shapes of :mod:`service.rows.json_rows`.
         request : ScoringRequest, optional
             What is asked for; by default predictions and local importances.
 

@@ -1,6 +1,6 @@
 """The weighted reference rows that stand for "this feature is unknown".
 
-Which rows are taken is decided elsewhere (:mod:`service.scoring.backgrounds`); here they are only
+Which rows are taken is decided elsewhere (:mod:`service.engines.backgrounds`); here they are only
 held and checked.
 """
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.cache import Kept
 from service.shapley.grouping import Grouping
-from service.shapley.kept import Kept
 from service.shapley.plan import Plan, Precision
 
 MOST_MARKS = (

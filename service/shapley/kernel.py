@@ -2,7 +2,7 @@
 
 There is no hidden feature selection: every feature that varies gets its own coefficient. On a
 complete plan the result is exact; otherwise it is an estimate of the game on the whole background,
-with the standard error of each importance. Next: :mod:`service.scoring.engines`.
+with the standard error of each importance. Next: :mod:`service.engines.engines`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from service.shapley.background import Background
+from service.shapley.cache import Kept
 from service.shapley.coalitions import Pairs, choose_pairs
-from service.shapley.kept import Kept
 
 Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a plan
 Numbers = NDArray[np.floating[Any]]  # in one of them

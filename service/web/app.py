@@ -6,7 +6,8 @@ import traceback
 
 from flask import Flask
 
-from service.scoring.errors import ScoringError
+from service.errors import ScoringError
+from service.settings import Settings
 from service.web.entry_script import EntryScript
 from service.web.errors import WebError
 from service.web.keys import Keys
@@ -16,7 +17,6 @@ from service.web.observation import observe
 from service.web.protocols import PROTOCOLS
 from service.web.refusals import register_refusals
 from service.web.scoring import Scoring
-from service.web.settings import Settings
 
 
 def create_app(settings: Settings) -> Flask:

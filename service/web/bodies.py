@@ -11,12 +11,12 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service.scoring import payload
-from service.scoring.columns import Column, shown
-from service.scoring.errors import PayloadError
-from service.scoring.schema import Schema
+from service.errors import PayloadError
+from service.rows import json_rows as payload
+from service.rows.columns import Column, shown
+from service.rows.schema import Schema
+from service.server.slow_clients import reading
 from service.web.errors import BodyError, SlowBodyError
-from service.web.slow_clients import reading
 
 
 def read_text(request: Request, seconds: float) -> str:

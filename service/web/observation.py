@@ -7,7 +7,7 @@ import uuid
 
 from flask import Flask, Response, g, request
 
-from service.web.drain import last_answer
+from service.server.drain import last_answer
 from service.web.limits import Deadline
 from service.web.logs import ACCESS, FIELDS
 from service.web.metrics import UNREADABLE, Metrics

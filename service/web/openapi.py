@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from service.scoring.columns import Column
-from service.scoring.payload import WRAPPERS
+from service.rows.columns import Column
+from service.rows.json_rows import WRAPPERS
 from service.scoring.scoring_model import ScoringModel
-from service.web.settings import Settings
-from service.web.version import VERSION
+from service.settings import Settings
+from service.version import VERSION
 
 Json = dict[str, Any]
 

@@ -21,7 +21,8 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
-from service.scoring.errors import PayloadError, TooManyRowsError
+from service.errors import PayloadError, TooManyRowsError
+from service.strict_json import json_response
 from service.web.errors import (
     BodyError,
     BusyError,
@@ -32,7 +33,6 @@ from service.web.errors import (
     StoppingError,
     UnauthorizedError,
 )
-from service.web.json_out import json_response
 
 STATUS_OF: dict[type[Exception], int] = {
     PayloadError: 400,

@@ -6,18 +6,18 @@ from typing import Any
 
 from flask import g, request
 
-from service.scoring.columns import shown
+from service.rows.columns import shown
+from service.rows.schema import Schema
 from service.scoring.request import ScoringRequest, options_of
-from service.scoring.schema import Schema
 from service.scoring.scoring_model import Scored
+from service.server.drain import draining
+from service.settings import Settings
 from service.web.bodies import read_text
-from service.web.drain import draining
 from service.web.entry_script import EntryScript
 from service.web.errors import BodyError, NoModelError
 from service.web.keys import Keys
 from service.web.limits import Gate
 from service.web.metrics import Metrics
-from service.web.settings import Settings
 
 
 @dataclass(frozen=True)

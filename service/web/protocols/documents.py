@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.web.json_out import json_response
+from service.strict_json import json_response
 from service.web.openapi import openapi_document
 from service.web.scoring import Scoring
 

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
 
-from service.web.json_out import json_response
+from service.strict_json import json_response
 from service.web.scoring import Scoring
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
-from service.scoring.columns import shown
+from service.rows.columns import shown
 from service.scoring.request import OPTIONS
+from service.strict_json import json_response
+from service.version import VERSION
 from service.web.bodies import json_object, rows_of_tensors
 from service.web.errors import BodyError
-from service.web.json_out import json_response
 from service.web.scoring import Scoring
-from service.web.version import VERSION
 
 BINARY = (
     "Inference-Header-Content-Length"  # the header of bodies with binary tensors behind the JSON

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from service.web.json_out import json_response
+from service.strict_json import json_response
 from service.web.scoring import Scoring
 
 

@@ -2,11 +2,11 @@
 
 from flask import Blueprint, Response, request
 
+from service.strict_json import json_response
+from service.version import VERSION
 from service.web.bodies import rows_of_csv
 from service.web.errors import MediaTypeError
-from service.web.json_out import json_response
 from service.web.scoring import Scoring
-from service.web.version import VERSION
 
 CSV = ("text/csv", "application/csv")
 

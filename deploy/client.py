@@ -1,0 +1,98 @@
+"""Asking a deployed service to score, as any client would."""
+
+from __future__ import annotations
+
+import shlex
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.configuration import Configuration
+from deploy.engine.tunnel import forwarded_port
+from deploy.errors import ScoringError
+
+ANYWHERE = {
+    "0.0.0.0": "127.0.0.1",
+    "::": "[::1]",
+}  # where a service that listens everywhere is asked
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+def scoring_uri(config: Configuration) -> str:
+    """Say where a deployment scores, seen from the engine's host."""
+    host = ANYWHERE.get(config.bind, f"[{config.bind}]" if ":" in config.bind else config.bind)
+    return f"{config.scheme}://{host}:{config.port}/score"
+
+
+def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()) -> bytes:
+    """POST a body and return the answer.
+
+    Raises
+    ------
+    ScoringError
+        When nothing answers, or the answer is not 200.
+    """
+    uri = scoring_uri(config)
+    headers = {
+        "Content-Type": "application/json",
+        **({"Authorization": f"Bearer {key}"} if key else {}),
+    }
+    request = urllib.request.Request(uri, body, headers)
+    # The service is on this machine or at the end of a tunnel: a proxy set in the environment would
+    # look elsewhere.
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if config.tls.certificate:
+        context = ssl.create_default_context(cafile=str(root / config.tls.certificate))
+        context.check_hostname = (
+            False  # it is asked by its address, and the certificate itself is known
+        )
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    try:
+        with urllib.request.build_opener(*handlers).open(
+            request, timeout=config.timeouts.request
+        ) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        raise ScoringError(
+            f"POST {uri}: answered {error.code}: {error.read().decode(errors='replace')}"
+        ) from error
+    except OSError as error:
+        raise ScoringError(
+            f"POST {uri}: {error}; see `python -m deploy status` and `logs`"
+        ) from error
+
+
+def score_at(
+    address: str, config: Configuration, body: bytes, key: str = "", root: Path = Path()
+) -> bytes:
+    """POST a body to a deployment on the engine at an address: here, at the end of a tunnel, or on
+    the engine's host.
+
+    Raises
+    ------
+    ScoringError
+        As `score` does.
+    """
+    with forwarded_port(address, config.port) as port:
+        there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
+        return score(seen_from_here(address, there), body, key, root)
+
+
+def seen_from_here(address: str, config: Configuration) -> Configuration:
+    """Name the engine's host in place of all addresses and of loopback, which would be this
+    machine's own.
+    """
+    host = urlsplit(address).hostname if address.startswith("tcp://") else None
+    return replace(config, bind=host) if host and config.bind in {*ANYWHERE, *LOOPBACK} else config
+
+
+def curl(config: Configuration, example: str) -> str:
+    """Write the command that asks the same; the key stays out of it."""
+    command = ["curl", "--data", f"@{example}"]
+    if config.tls.certificate:
+        command += ["--cacert", config.tls.certificate]
+    line = shlex.join([*command, scoring_uri(config)])
+    return f'{line} --header "Authorization: Bearer $KEY"' if config.auth_enabled else line

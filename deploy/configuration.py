@@ -1,0 +1,382 @@
+"""What to deploy and how: `deploy.yml`, read into a frozen object.
+
+A key that is missing takes its default, a value that cannot be used is refused with the key's path,
+and a key that does not exist is refused too: a misspelt limit is no limit. `deploy.example.yml`
+explains every key. Next: `deploy.image.context`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.contract import RESERVED
+from deploy.errors import ConfigurationError
+
+Check = Callable[[str, Any], Any]
+
+REPOSITORY = r"|[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"
+NAME = r"[a-z]([-a-z0-9]{1,30}[a-z0-9])"
+# Scalars that are tried out often; the whole of the rest is `--set key=value`.
+FROM_ENVIRONMENT = (
+    "cpu_cores",
+    "memory_gb",
+    "replicas",
+    "workers",
+    "threads",
+    "port",
+    "base_image",
+)
+BUILD_TOOLS = "RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long each step may take, in seconds.
+
+    Parameters
+    ----------
+    build : int, default 1800
+        For one step of the image's build to say something.
+    ready : int, default 60
+        From a container's start until its service is ready.
+    request : int, default 60
+        For one scored request.
+    drain : int, default 1
+        For which a replica that is told to stop goes on accepting, each answer asking the client to
+        connect anew.
+    """
+
+    build: int = 1800
+    ready: int = 60
+    request: int = 60
+    drain: int = 1
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Where the two bearer keys come from: ``env:NAME`` or ``file:PATH``; an empty one is
+    generated.
+    """
+
+    primary: str = ""
+    secondary: str = ""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The files of the certificate (PEM, with its chain) and its private key; both empty for plain
+    HTTP.
+    """
+
+    certificate: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One deployment, as `deploy.yml` describes it; `deploy.example.yml` documents each key."""
+
+    name: str
+    models: tuple[str, ...] = ("artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl")
+    entry_script: str = "score.py"
+    code: tuple[str, ...] = ()
+    environment: str = "requirements.lock"
+    dockerfile: str = BUILD_TOOLS
+    base_image: str = "python:3.11-slim-bookworm"
+    example: str = "artifacts/examples.json"
+    expected: str = ""
+    cpu_cores: float = 1.0
+    memory_gb: float = 1.0
+    replicas: int = 1
+    workers: int = 0
+    threads: int = 0
+    port: int = 8080
+    bind: str = "127.0.0.1"
+    engine: str = ""
+    target: str = "host"
+    registry: str = ""
+    proxy_image: str = "haproxy:3.2"
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    auth_enabled: bool = False
+    keys: Keys = Keys()
+    tls: Tls = Tls()
+    retain: int = 3
+    timeouts: Timeouts = Timeouts()
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether the replicas need the volume with keys or certificates."""
+        return self.auth_enabled or bool(self.tls.certificate)
+
+    @property
+    def scheme(self) -> str:
+        """``https`` when there is a certificate."""
+        return "https" if self.tls.certificate else "http"
+
+    def to_json(self) -> str:
+        """Write it for a label: secrets are in it as references only."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Configuration:
+        """Read what `to_json` wrote; a key that another version of this package wrote has no
+        effect.
+        """
+        values = json.loads(text)
+        known = {key: value for key, value in values.items() if key in CHECKS}
+        return configuration(known, source="the release's record")
+
+
+def configuration(values: Mapping[str, Any], source: str = "deploy.yml") -> Configuration:
+    """Check a mapping of keys to values.
+
+    Parameters
+    ----------
+    values : mapping
+        As YAML gives them; ``name`` is the only one that must be there.
+    source : str, default "deploy.yml"
+        What error messages begin with.
+
+    Raises
+    ------
+    ConfigurationError
+        For a missing name, an unknown key, or a value that cannot be used.
+    """
+    try:
+        checked = _known(CHECKS)("", values)
+        if "name" not in checked:
+            raise ConfigurationError(
+                "name: expected the deployment's name, got none; add `name: scoring`"
+            )
+        config = Configuration(**checked)
+        _fit_together(config)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{source}: {error}") from None
+    return config
+
+
+def read(
+    path: Path, environ: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+) -> Configuration:
+    """Read a file, then the environment's overrides, then the command line's.
+
+    Parameters
+    ----------
+    path : Path
+        The YAML file.
+    environ : mapping, optional
+        In place of this process's environment; CPU_CORES, MEMORY_GB, REPLICAS, WORKERS, THREADS,
+        PORT and BASE_IMAGE win over the file.
+    settings : mapping, optional
+        ``{"timeouts.ready": "90"}``: keys with dots and values as YAML writes them; they win over
+        both.
+
+    Raises
+    ------
+    ConfigurationError
+        When the file is missing or not YAML, or as `configuration` does.
+    """
+    values = _yaml_file(path)
+    environ = os.environ if environ is None else environ
+    for key in FROM_ENVIRONMENT:
+        if environ.get(key.upper()):
+            values[key] = _yaml_value(key.upper(), environ[key.upper()])
+    for dotted, text in (settings or {}).items():
+        _set(values, dotted, _yaml_value(f"--set {dotted}", text))
+    return configuration(values, source=path.name)
+
+
+class _Once(yaml.SafeLoader):
+    """Refuses a key that stands twice, where YAML's loader would take the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        known = set()
+        for key, _ in node.value:
+            if key.value in known:
+                raise yaml.YAMLError(
+                    f"{key.value} stands a second time in line {key.start_mark.line + 1}"
+                )
+            known.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigurationError(
+                f"--set {dotted}: {parent} has no keys of its own, it is {values!r}"
+            )
+    values[last] = value
+
+
+def _yaml_value(source: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(
+            f"{source}: expected a value as YAML writes it, got {text!r}"
+        ) from error
+
+
+def _yaml_file(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), _Once)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path}: no such file; copy deploy.example.yml to it and edit it"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: expected YAML, but {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path}: expected `key: value` lines, got {values!r}")
+    return values
+
+
+def _fit_together(config: Configuration) -> None:
+    if bool(config.tls.certificate) != bool(config.tls.key):
+        raise ConfigurationError("tls: expected a certificate and its key, got one of them")
+    if config.timeouts.drain > 20:
+        raise ConfigurationError(
+            f"timeouts.drain: expected at most 20 seconds, got {config.timeouts.drain}"
+        )
+    if config.target == "swarm" and config.bind != "0.0.0.0":
+        raise ConfigurationError(
+            f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a port on all "
+            "addresses of its managers"
+        )
+    reserved = sorted(RESERVED & set(config.env))
+    if reserved:
+        raise ConfigurationError(
+            f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml"
+        )
+
+
+def _refusal(path: str, expected: str, got: Any) -> ConfigurationError:
+    return ConfigurationError(f"{path}: expected {expected}, got {got!r}")
+
+
+def _text(pattern: str = r"(?s).*", expected: str = "text") -> Check:
+    def check(path: str, value: Any) -> str:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        raise _refusal(path, expected, value)
+
+    return check
+
+
+def _number(kind: type, low: float, high: float) -> Check:
+    def check(path: str, value: Any) -> float:
+        accepted = (int,) if kind is int else (int, float)
+        if isinstance(value, accepted) and not isinstance(value, bool) and low <= value <= high:
+            return kind(value)
+        what = "a whole number" if kind is int else "a number"
+        raise _refusal(path, f"{what} from {low:g} to {high:g}", value)
+
+    return check
+
+
+def _zero_or(check: Check) -> Check:
+    return lambda path, value: 0 if value == 0 and value is not False else check(path, value)
+
+
+def _flag(path: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _refusal(path, "true or false", value)
+
+
+def _texts(path: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value):
+        return tuple(value)
+    raise _refusal(path, "a list of paths", value)
+
+
+def _labels(path: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise _refusal(path, "`key: value` lines", value)
+    for key, item in value.items():
+        if not isinstance(key, str) or isinstance(item, list | dict):
+            raise _refusal(f"{path}.{key}", "text", item)
+    return {key: _plain(item) for key, item in value.items()}
+
+
+def _plain(value: Any) -> str:
+    # YAML reads `yes` and `1.0` as a flag and a number; a tag is text.
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def _known(checks: Mapping[str, Check]) -> Check:
+    def check(path: str, value: Any) -> dict[str, Any]:
+        prefix = f"{path}." if path else ""
+        if not isinstance(value, Mapping):
+            raise _refusal(path, "`key: value` lines", value)
+        for key in value:
+            if key not in checks:
+                raise ConfigurationError(
+                    f"{prefix}{key}: no such key; there are {', '.join(checks)}"
+                )
+        return {key: checks[key](prefix + key, item) for key, item in value.items()}
+
+    return check
+
+
+def _nested(kind: type, check: Check) -> Check:
+    checks = _known(dict.fromkeys((entry.name for entry in fields(kind)), check))
+    return lambda path, value: kind(**checks(path, value))
+
+
+_path = _text(r"[^\0]+", "a path")
+_path_or_none = _text(r"[^\0]*", "a path")
+_reference = _text(r"|(env|file):.+", "env:NAME or file:PATH (a key itself is never written here)")
+
+CHECKS: dict[str, Check] = {
+    "name": _text(
+        NAME, "3 to 32 lower-case letters, digits and hyphens, a letter first and no hyphen last"
+    ),
+    "models": _texts,
+    "entry_script": _path,
+    "code": _texts,
+    "environment": _path,
+    "dockerfile": _text(),
+    "base_image": _text(r"\S+", "the name of an image"),
+    "example": _path_or_none,
+    "expected": _path_or_none,
+    "cpu_cores": _number(float, 0.1, 1024),
+    "memory_gb": _number(float, 0.1, 16384),
+    "replicas": _number(int, 1, 100),
+    "workers": _number(int, 0, 512),
+    "threads": _zero_or(_number(int, 4, 1024)),
+    "port": _number(int, 1, 65535),
+    "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
+    "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),
+    "target": _text("host|swarm", "host or swarm"),
+    "registry": _text(
+        REPOSITORY, "a repository such as registry.example:5000/scoring, without a tag"
+    ),
+    "proxy_image": _text(r"\S+", "the name of an image"),
+    "description": _text(),
+    "tags": _labels,
+    "properties": _labels,
+    "env": _labels,
+    "auth_enabled": _flag,
+    "keys": _nested(Keys, _reference),
+    "tls": _nested(Tls, _path_or_none),
+    "retain": _number(int, 1, 100),
+    "timeouts": _nested(Timeouts, _number(int, 1, 86400)),
+}

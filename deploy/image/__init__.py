@@ -1,0 +1,10 @@
+"""From files to an image.
+
+``context``       which files go into the image
+``pins``          which of the locked packages
+``pip_settings``  where the build finds those packages
+``build``         has the engine build it
+``sbom``          lists what is in it
+
+Start with :mod:`deploy.image.context`.
+"""

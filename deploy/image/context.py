@@ -1,0 +1,266 @@
+"""What is sent to the engine to be built: exactly the files that the Dockerfile copies, gathered
+from an allow-list.
+
+Two runs over the same files make the same bytes: names are sorted, times are zero, everybody may
+read. Next: `deploy.host.specs`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.configuration import Configuration
+from deploy.console import last_lines
+from deploy.errors import BuildError, ConfigurationError
+from deploy.image.pins import without
+
+DEPLOY = Path(__file__).parent.parent
+DOCKERFILE = DEPLOY.parent / "dockerfiles" / "Dockerfile"
+FRAGMENT_MARK = "# {dockerfile}"
+# Who asked, in the project's own lock, for what this machine needs and an image does not.
+HOST_ONLY = "scoring-service (pyproject.toml:host)"
+
+# The same application that the image runs, asked in this Python: the answer that a release must
+# give. What the entry script prints is not the answer: it goes where errors go.
+ANSWER_HERE = """
+import os, sys
+told = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)
+from service.web.app import from_environment
+answer = from_environment().test_client().post("/score", data=sys.stdin.buffer.read())
+told.write(answer.data)
+told.close()
+sys.exit(answer.status_code != 200)
+"""
+
+
+@dataclass(frozen=True)
+class Context:
+    """The files of one image, by their path in the build context.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+    """
+
+    files: Mapping[str, bytes]
+
+    def digest(self, prefix: str = "", ignoring: str = "pip/") -> str:
+        """Hash the files below a prefix; how pip reaches its index makes no other image."""
+        content = hashlib.sha256()
+        for path in sorted(self.files):
+            if path.startswith(prefix) and not path.startswith(ignoring):
+                content.update(f"{path}\0{len(self.files[path])}\0".encode())
+                content.update(self.files[path])
+        return content.hexdigest()
+
+    def to_tar(self) -> bytes:
+        """Write a tar archive without times, owners and other traces of this machine."""
+        return tar(self.files)
+
+
+def tar(files: Mapping[str, bytes], mode: int = 0o644, owner: int = 0, time: float = 0) -> bytes:
+    """Write files as a tar archive that depends on nothing but them.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        Relative paths and contents.
+    mode : int, default 0o644
+    owner : int, default 0
+        Numeric user and group.
+    time : float, default 0
+        When the files were changed, in seconds since 1970.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(files):
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode, entry.uid, entry.gid, entry.mtime = (
+                len(files[path]),
+                mode,
+                owner,
+                owner,
+                time,
+            )
+            archive.addfile(entry, io.BytesIO(files[path]))
+    return buffer.getvalue()
+
+
+def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Context:
+    """Read everything that goes into the image.
+
+    Parameters
+    ----------
+    config : Configuration
+    root : Path
+        The folder that the configuration's paths start from.
+    pip : mapping of str to bytes
+        What `deploy.image.pip_settings.pip_files` found.
+
+    Raises
+    ------
+    ConfigurationError
+        When a file is missing.
+    BuildError
+        When the entry script does not answer the example here.
+    """
+    app = {
+        **{
+            f"service/{path}": content for path, content in _tree(DEPLOY.parent / "service").items()
+        },
+        Path(config.entry_script).name: _read(root, "entry_script", config.entry_script),
+        **_code(config, root),
+        **{f"models/{name}": content for name, content in models(config, root).items()},
+        "probe.py": (DEPLOY / "release" / "probe.py").read_bytes(),
+    }
+    app |= _example(config, root, app)
+    lock = without(_read(root, "environment", config.environment).decode(), HOST_ONLY)
+    return Context(
+        {
+            "Dockerfile": dockerfile(config.dockerfile).encode(),
+            "requirements.lock": (lock if needs_shap(app) else without(lock, "shap")).encode(),
+            **{f"pip/{name}": content for name, content in pip.items()},
+            **{f"app/{path}": content for path, content in app.items()},
+        }
+    )
+
+
+def dockerfile(fragment: str) -> str:
+    """Put the user's lines into the build stage of the recipe."""
+    return DOCKERFILE.read_text(encoding="utf-8").replace(FRAGMENT_MARK, fragment.strip())
+
+
+def models(config: Configuration, root: Path) -> dict[str, bytes]:
+    """Read the models, and the manifest beside each: without it a scoring explainer is not
+    loaded.
+    """
+    found = {}
+    for index, text in enumerate(config.models):
+        found[Path(text).name] = _read(root, f"models[{index}]", text)
+        manifest = (root / text).with_suffix(".json")
+        if manifest.is_file():
+            found[manifest.name] = manifest.read_bytes()
+    return found
+
+
+def needs_shap(app: Mapping[str, bytes]) -> bool:
+    """Say whether a manifest among the models names shap's own engine."""
+    manifests = [
+        content
+        for path, content in app.items()
+        if path.startswith("models/") and path.endswith(".json")
+    ]
+    return any(_method(manifest) == "shap" for manifest in manifests)
+
+
+def _method(manifest: bytes) -> object:
+    try:
+        content = json.loads(manifest)
+    except ValueError:
+        return None  # some other file of the user's
+    return content.get("method") if isinstance(content, dict) else None
+
+
+def _code(config: Configuration, root: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for index, text in enumerate(config.code):
+        path = root / text
+        if path.is_dir():
+            found |= {f"{path.name}/{inner}": content for inner, content in _tree(path).items()}
+        else:
+            found[path.name] = _read(root, f"code[{index}]", text)
+    return found
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(inner): path.read_bytes()
+        for inner, path in files.items()
+        if not any(map(_is_private, inner.parts))
+    }
+
+
+def _is_private(name: str) -> bool:
+    # .git, .env, .venv: what is hidden is never imported, and often not meant for others.
+    return name.startswith(".") or name == "__pycache__"
+
+
+def _read(root: Path, key: str, text: str) -> bytes:
+    try:
+        return (root / text).read_bytes()
+    except OSError as error:
+        hint = "; `make train` makes the example's" if text.startswith("artifacts/") else ""
+        raise ConfigurationError(
+            f"{key}: cannot read {root / text} ({error.strerror}){hint}"
+        ) from error
+
+
+def _example(config: Configuration, root: Path, app: Mapping[str, bytes]) -> dict[str, bytes]:
+    if not config.example:
+        return {}
+    request = _read(root, "example", config.example)
+    expected = (
+        _json(root, config.expected) if config.expected else answer_here(config, app, request)
+    )
+    return {"preflight/request.json": request, "preflight/expected.json": expected}
+
+
+def _json(root: Path, text: str) -> bytes:
+    content = _read(root, "expected", text)
+    try:
+        json.loads(content)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"expected: {root / text} is not JSON ({error}); record an answer of the service"
+        ) from error
+    return content
+
+
+def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes) -> bytes:
+    """Score a request with the image's own files in this machine's Python: the answer that a
+    release must give.
+
+    Raises
+    ------
+    BuildError
+        When the entry script fails or refuses.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in app.items():
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        entry_script = Path(folder, Path(config.entry_script).name)
+        done = subprocess.run(
+            [sys.executable, "-c", ANSWER_HERE],
+            cwd=folder,
+            env={
+                **os.environ,
+                **config.env,
+                "AZUREML_MODEL_DIR": f"{folder}/models",
+                "ENTRY_SCRIPT": str(entry_script),
+            },
+            input=request,
+            capture_output=True,
+            timeout=config.timeouts.ready + config.timeouts.request,
+            check=False,
+        )
+    if done.returncode != 0:
+        said = last_lines((done.stdout + b"\n" + done.stderr).decode(errors="replace").splitlines())
+        raise BuildError(
+            f"{config.entry_script}: expected an answer to {config.example} from this machine's Python, got\n{said}\n"
+            'Mend it first; or record an answer and name it by `expected`, or do without by `example: ""`.'
+        )
+    return done.stdout

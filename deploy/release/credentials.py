@@ -1,0 +1,135 @@
+"""Keys and certificates: files in a volume that only the service reads, and never in anything that
+can be listed.
+
+A courier, a container that is never started, carries them in and out. Keys belong to the deployment
+and not to a release: rolling back never brings back a key that was replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from deploy.configuration import Configuration
+from deploy.contract import SECRETS_FOLDER
+from deploy.engine.docker_engine import Engine
+from deploy.engine.hardening import USER
+from deploy.errors import ConfigurationError, NotDeployedError, NotFoundError
+from deploy.image.context import tar
+from deploy.release import specs as release_specs
+
+Pair = tuple[str, str]
+MODE = 0o400
+SALT = "salt"  # for the names of copies that a swarm keeps
+
+
+def prepare(
+    engine: Engine, config: Configuration, root: Path, environ: Mapping[str, str] | None = None
+) -> None:
+    """Put the keys and the certificate that a configuration refers to into its volume.
+
+    Parameters
+    ----------
+    engine : Engine
+    config : Configuration
+        A key without a reference stays as it is in the volume, or is made up.
+    root : Path
+        The folder that relative paths start from.
+    environ : mapping, optional
+        In place of this process's environment.
+
+    Raises
+    ------
+    ConfigurationError
+        When a reference leads nowhere.
+    """
+    if not config.has_secrets:
+        return
+    files = {}
+    if config.auth_enabled:
+        known = read_keys(engine, config.name) or ("", "")
+        keys = [_key(name, getattr(config.keys, name), old, root, os.environ if environ is None else environ)
+                for name, old in zip(("primary", "secondary"), known, strict=True)]  # fmt: skip
+        files["keys"] = _lines(keys[0], keys[1])
+    if config.tls.certificate:
+        files["tls.crt"] = _file("tls.certificate", root / config.tls.certificate)
+        files["tls.key"] = _file("tls.key", root / config.tls.key)
+    if not read(engine, config.name, [SALT]):
+        files[SALT] = new_key().encode()
+    _put(engine, config.name, files)
+
+
+def read_keys(engine: Engine, name: str) -> Pair | None:
+    """Return the primary and the secondary key; None when the deployment has none."""
+    found = read(engine, name, ["keys"])
+    if not found:
+        return None
+    primary, secondary = found["keys"].decode().split()
+    return primary, secondary
+
+
+def no_keys(name: str) -> NotDeployedError:
+    """Say that a deployment has no keys."""
+    return NotDeployedError(f"{name}: has no keys; set auth_enabled: true and deploy")
+
+
+def read(engine: Engine, name: str, files: Iterable[str]) -> dict[str, bytes]:
+    """Read files of the volume; those that are not there are left out."""
+    courier = engine.create("", release_specs.courier(name, engine.empty_image()))
+    found = {}
+    try:
+        for file in files:
+            with suppress(NotFoundError):
+                found[file] = engine.read_file(courier, f"{SECRETS_FOLDER}/{file}")
+    finally:
+        engine.remove(courier)
+    return found
+
+
+def write_keys(engine: Engine, name: str, keys: Pair) -> None:
+    """Replace both keys; a running service reads them again by itself."""
+    _put(engine, name, {"keys": _lines(*keys)})
+
+
+def new_key() -> str:
+    """Make up a key: 256 random bits in URL-safe text."""
+    return secrets.token_urlsafe(32)
+
+
+def _lines(primary: str, secondary: str) -> bytes:
+    return f"{primary}\n{secondary}\n".encode()
+
+
+def _key(name: str, reference: str, old: str, root: Path, environ: Mapping[str, str]) -> str:
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        text = environ.get(where, "").strip()
+    elif kind == "file":
+        text = _file(f"keys.{name}", root / where).decode().strip()
+    else:
+        return old or new_key()
+    if not text or len(text.split()) != 1:
+        raise ConfigurationError(
+            f"keys.{name}: expected one word in {reference}, found {len(text.split())}"
+        )
+    return text
+
+
+def _file(key: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{key}: cannot read {path} ({error.strerror})") from error
+
+
+def _put(engine: Engine, name: str, files: Mapping[str, bytes]) -> None:
+    # With the time of the change: by that the service sees that there was one.
+    courier = engine.create("", release_specs.courier(name, engine.empty_image()))
+    try:
+        engine.put_files(courier, SECRETS_FOLDER, tar(files, MODE, USER, time.time()))
+    finally:
+        engine.remove(courier)

@@ -1,0 +1,8 @@
+"""What the verbs use.
+
+``mutex``   one deployment at a time under a name
+``audit``   what was done, by whom and with what outcome
+``status``  what a deployment is doing
+
+Start with :mod:`deploy.verbs.mutex`.
+"""

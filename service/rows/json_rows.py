@@ -1,0 +1,159 @@
+"""What clients send: JSON text in any of the shapes in use, read against the recorded schema.
+
+Accepted: ``df.to_json()`` ({column: {index: value}}), {column: [values]}, records, split
+({"columns": …, "data": …}), a list of lists, and any of these under exactly one wrapper. Never
+:func:`pandas.read_json`: it guesses dtypes ("02139" becomes 2139) and opens paths and URLs that it
+finds in the body. Next: :mod:`service.scoring.explainer`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from service.errors import PayloadError
+from service.rows.columns import shown
+from service.rows.schema import Schema
+
+WRAPPERS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
+
+
+def parse(raw_data: str | bytes | Mapping[str, Any] | list[Any], schema: Schema) -> NDArray[Any]:
+    """Read a request body into the schema's matrix.
+
+    Parameters
+    ----------
+    raw_data : str, bytes, dict or list
+        JSON text, or JSON that a host has parsed already.
+    schema : Schema
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        Rows in the order in which they were sent.
+
+    Raises
+    ------
+    PayloadError
+        When the text is not JSON, has none of the accepted shapes, or does not fit the schema.
+    """
+    body = decode(raw_data) if isinstance(raw_data, str | bytes) else raw_data
+    return _rows(_unwrapped(body, schema), schema)
+
+
+def decode(text: str | bytes) -> Any:
+    """Decode JSON; refuse duplicate keys, read the tokens NaN and Infinity, which some clients
+    send, as missing.
+
+    Raises
+    ------
+    PayloadError
+        When the text is not JSON in UTF-8.
+    """
+    try:
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        return json.loads(
+            text, object_pairs_hook=_without_duplicates, parse_constant=lambda _: None
+        )
+    except PayloadError:
+        raise
+    except UnicodeDecodeError:
+        raise PayloadError("Body: expected UTF-8 text.") from None
+    except json.JSONDecodeError as error:
+        at = f"line {error.lineno}, column {error.colno}"
+        raise PayloadError(f"Body: expected JSON, but at {at}: {error.msg}.") from None
+    except (ValueError, RecursionError):
+        raise PayloadError(
+            "Body: expected JSON rows, got a number too long or a nesting too deep to read."
+        ) from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise PayloadError(f"Body: key {shown(twice)} came twice in one object.")
+    return record
+
+
+def _unwrapped(body: Any, schema: Schema) -> Any:
+    """Take off one wrapper. Keys that are the model's own feature names are columns, whatever they
+    are called.
+    """
+    if not isinstance(body, Mapping) or _is_split(body) or set(body) & set(schema.names):
+        return body
+    wrappers = [key for key in body if key in WRAPPERS]
+    if len(wrappers) > 1:
+        raise PayloadError(
+            f"Body: expected one of {', '.join(WRAPPERS)}, got {' and '.join(wrappers)} together."
+        )
+    if wrappers and len(body) > 1:
+        beside = next(key for key in body if key not in wrappers)
+        raise PayloadError(
+            f"Body: expected {wrappers[0]!r} alone, got key {shown(beside)} beside it."
+        )
+    return body[wrappers[0]] if wrappers else body
+
+
+def _is_split(body: Mapping[str, Any]) -> bool:
+    return "columns" in body and "data" in body and set(body) <= {"columns", "index", "data"}
+
+
+def _rows(body: Any, schema: Schema) -> NDArray[Any]:
+    if isinstance(body, Mapping):
+        return _split(body, schema) if _is_split(body) else _columns(body, schema)
+    if not isinstance(body, list):
+        raise PayloadError(
+            f"Body: expected rows as a JSON object of columns, as records or as a list of lists, got {shown(body)}."
+        )
+    return schema.matrix(body)
+
+
+def _split(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
+    """Read {"columns": [names], "data": [[values]]}; an "index" is allowed and carries no
+    meaning.
+    """
+    names, data = body["columns"], body["data"]
+    if not isinstance(names, list) or not isinstance(data, list):
+        raise PayloadError("Body: expected lists under 'columns' and 'data'.")
+    if not all(isinstance(name, str | int | float) for name in names):
+        raise PayloadError("Body: expected names under 'columns'.")
+    for row, values in enumerate(data):
+        if not isinstance(values, list) or len(values) != len(names):
+            raise PayloadError(
+                f"Row {row}: expected a list of {len(names)} values, as many as there are columns."
+            )
+    by_column = list(zip(*data, strict=True)) if data else [()] * len(names)
+    return schema.from_named([str(name) for name in names], by_column)
+
+
+def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
+    """Read {column: {index: value}} or {column: [values]}; the first column gives the order of the
+    rows.
+    """
+    return schema.from_named(list(body), _aligned(body))
+
+
+def _aligned(body: Mapping[str, Any]) -> list[list[Any]]:
+    first_name, first = next(iter(body.items()), ("", []))
+    keys = (
+        list(first)
+        if isinstance(first, Mapping)
+        else range(len(first))
+        if isinstance(first, list)
+        else None
+    )
+    for name, values in body.items():
+        if keys is None or type(values) is not type(first):
+            raise PayloadError(
+                f"Column {shown(name)}: expected a list of values, or an object of them by row index."
+            )
+        if len(values) != len(keys) or (isinstance(values, Mapping) and values.keys() != set(keys)):
+            raise PayloadError(
+                f"Column {shown(name)}: expected the same rows as column {shown(first_name)}."
+            )
+    return [[values[key] for key in keys or ()] for values in body.values()]

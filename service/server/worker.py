@@ -1,0 +1,101 @@
+"""Gunicorn's threaded worker, hardened: no client keeps a thread, or the main loop, by doing
+nothing.
+"""
+
+import selectors
+import time
+from functools import partial
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from service.server.connection_balance import connections
+from service.server.drain import draining
+from service.server.malformed_requests import is_unreadable, refuse
+from service.server.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
+from service.settings import Settings
+
+YIELD_SECONDS, MOST_YIELDS = (
+    0.001,
+    50,
+)  # a worker that is busy, or stopped, does not keep a client waiting
+
+
+class ScoringWorker(ThreadWorker):  # type: ignore[misc]
+    """The worker of this service; its methods are called by gunicorn."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.slow_client = Settings.from_environment().slow_client
+        self.times_yielded, self.is_offered = 0, False
+
+    def accept(self, listener: Any) -> None:
+        """Take a new connection, or leave it for a moment to a worker that has fewer."""
+        self.is_offered = True
+        if self.nr_conns > connections.fewest() and self.times_yielded < MOST_YIELDS:
+            self.times_yielded += 1
+            time.sleep(YIELD_SECONDS)
+            return
+        self.times_yielded = 0
+        super().accept(listener)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Wait for events and handle them; then tell the other workers how many connections are
+        here.
+        """
+        self.is_offered = False
+        super().wait_for_and_dispatch_events(timeout)
+        if not self.is_offered:  # another worker has taken it
+            self.times_yielded = 0
+        connections.tell(self.age, self.nr_conns)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a connection to the pool of threads, a new one when its first byte is there.
+
+        Until then it is like a kept-alive one: the main loop watches it, and closes it when it
+        stays silent. Gunicorn would let it keep a thread for five seconds.
+        """
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.set_timeout()
+        self.keepalived_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_first_byte, conn))
+
+    def _on_first_byte(self, conn: TConn, client: Any) -> None:
+        conn.data_ready = True
+        self.on_client_socket_readable(conn, client)
+
+    def handle(self, conn: TConn) -> Any:
+        """Handle one request of a connection, in a thread of the pool; first its headers are
+        read.
+        """
+        with reading(lambda: conn.sock, self.slow_client):
+            is_kept = super().handle(conn)
+        if not is_kept:
+            let_go(
+                conn.sock
+            )  # gunicorn would wait for the client in the main loop, and everybody with it
+        return is_kept
+
+    def handle_request(self, req: Any, conn: TConn) -> bool:
+        """Answer a request whose headers have been read."""
+        finished()
+        if draining:
+            req.force_close()  # the client connects anew, elsewhere
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what is no HTTP in the service's own form; gunicorn would quote it, in HTML and in
+        the log.
+        """
+        if is_unreadable(exc):
+            refuse(client, addr[0] if addr else "", exc, self.wsgi.extensions["metrics"])
+        else:
+            super().handle_error(req, client, addr, exc)
+
+    def murder_pending(self) -> None:
+        """Run about once a second in the main loop."""
+        super().murder_pending()
+        hang_up_on_slow_clients()

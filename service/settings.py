@@ -1,0 +1,287 @@
+"""The settings of the service: the one place that reads the environment.
+
+Each setting is a field that knows its variables, how its text is read and what it means; the table
+in the README is made from them.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from service.container_limits import cpu_count, memory_limit
+from service.server.connection_balance import MOST_WORKERS
+from service.web.errors import SettingsError
+
+MODEL_FOLDERS = (
+    "/mnt/models",
+    "/opt/ml/model",
+    "artifacts",
+)  # KServe's, SageMaker's, and where `make train` saves
+BASE_MEMORY, WORKER_MEMORY = (
+    250 * 2**20,
+    100 * 2**20,
+)  # what the libraries take once, and a worker more of its own
+FEWEST_THREADS = 4
+SPARE_THREADS = 4  # beyond those that score or wait for it: they answer the health routes
+
+
+def _whole_number(name: str, text: str, smallest: int = 1, largest: int = 2**31 - 1) -> int:
+    # str.isdecimal would take Arabic digits too, and int() "8_080" and "-1".
+    digits = text.strip()
+    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(largest))
+    if is_number and smallest <= int(digits) <= largest:
+        return int(digits)
+    raise SettingsError(
+        f"{name}: expected a whole number from {smallest} to {largest}, got {text!r}; correct or unset this "
+        "environment variable"
+    )
+
+
+def _seconds(name: str, text: str, smallest: float) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if smallest <= seconds <= 86_400:
+        return seconds
+    raise SettingsError(
+        f"{name}: expected a number of seconds from {smallest:g} to 86400, got {text!r}; correct or unset this "
+        "environment variable"
+    )
+
+
+def _flag(name: str, text: str) -> bool:
+    known = {"1": True, "true": True, "0": False, "false": False}
+    if text.lower() in known:
+        return known[text.lower()]
+    raise SettingsError(
+        f"{name}: expected 1 or 0, got {text!r}; correct or unset this environment variable"
+    )
+
+
+def _word(_: str, text: str) -> str:
+    return text
+
+
+def _segment(name: str, text: str) -> str:
+    if "/" not in text and ":" not in text:
+        return text
+    raise SettingsError(
+        f"{name}: expected a name without / and :, to stand in a route, got {text!r}; correct or unset this "
+        "environment variable"
+    )
+
+
+def _existing_file(name: str, text: str) -> Path:
+    if not Path(text).is_file():
+        raise SettingsError(
+            f"{name}: expected a file, found none at {text!r}; correct or unset this environment variable"
+        )
+    return Path(text)
+
+
+def _path(_: str, text: str) -> Path:
+    return Path(text)
+
+
+def _setting(
+    default: Any,
+    variables: str,
+    meaning: str,
+    read: Callable[[str, str], Any] = _whole_number,
+    shown: str = "",
+) -> Any:
+    return field(
+        default=default,
+        metadata={"variables": variables.split(), "meaning": meaning, "read": read, "shown": shown},
+    )
+
+
+_port = partial(_whole_number, largest=65535)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set about the service; a default stands for each. See the README's
+    table.
+    """
+
+    entry_script: Path = _setting(
+        Path("score.py"), "ENTRY_SCRIPT", "the file with `init()` and `run(raw_data)`", _path
+    )
+    model_dir: Path | None = _setting(
+        None,
+        "AZUREML_MODEL_DIR",
+        "the folder that `score.py` loads from",
+        _path,
+        "the first that exists of " + ", ".join(f"`{folder}`" for folder in MODEL_FOLDERS),
+    )
+    model_name: str = _setting(
+        "model", "MODEL_NAME", "the name in `/v1` and `/v2` routes", _segment
+    )
+    host: str = _setting(
+        "127.0.0.1", "HOST", "the address to listen on; `0.0.0.0` in a container", _word
+    )
+    port: int = _setting(8080, "PORT SAGEMAKER_BIND_TO_PORT", "the port to listen on", _port)
+    probe_port: int | None = _setting(
+        None, "PROBE_PORT", "a second port, for health checks of this process alone", _port, "none"
+    )
+    reuse_port: bool = _setting(
+        False, "REUSE_PORT", "1 lets several services share the port (SO_REUSEPORT)", _flag, "0"
+    )
+    workers: int | None = _setting(
+        None,
+        "WORKERS",
+        "processes",
+        partial(_whole_number, largest=MOST_WORKERS),
+        "from the limits on processors and memory",
+    )
+    threads: int = _setting(
+        32,
+        "THREADS",
+        "requests that a process takes at once, the waiting ones included",
+        partial(_whole_number, smallest=FEWEST_THREADS),
+    )
+    slots: int | None = _setting(
+        None,
+        "SLOTS",
+        "requests that a process computes at once; more wait their turn",
+        shown="processors / processes",
+    )
+    max_in_flight: int | None = _setting(
+        None,
+        "MAX_IN_FLIGHT",
+        "scoring requests in a process, beyond which 429",
+        shown=f"`THREADS` − {SPARE_THREADS}",
+    )
+    max_content_length: int = _setting(
+        16 * 2**20, "MAX_CONTENT_LENGTH", "largest body in bytes, beyond which 413"
+    )
+    max_rows: int = _setting(10_000, "MAX_ROWS", "most rows in a request, beyond which 413")
+    deadline: float = _setting(
+        30.0,
+        "DEADLINE_SECONDS",
+        "time for an answer, after which 504",
+        partial(_seconds, smallest=0.01),
+    )
+    slow_client: float = _setting(
+        10.0,
+        "SLOW_CLIENT_SECONDS",
+        "time for a client to send its headers, and again its body",
+        partial(_seconds, smallest=0.1),
+    )
+    drain: float = _setting(
+        5.0,
+        "DRAIN_SECONDS",
+        "time from SIGTERM, when readiness turns 503, until nothing more is accepted",
+        partial(_seconds, smallest=0),
+    )
+    keys_file: Path | None = _setting(
+        None,
+        "AUTH_KEYS_FILE",
+        "a file with one or two keys, a line each; scoring then needs `Authorization: Bearer`",
+        _existing_file,
+        "none",
+    )
+    tls_cert_file: Path | None = _setting(
+        None, "TLS_CERT_FILE", "certificate, for HTTPS", _existing_file, "none"
+    )
+    tls_key_file: Path | None = _setting(
+        None, "TLS_KEY_FILE", "its private key", _existing_file, "none"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no sense together."""
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise SettingsError(
+                "TLS_CERT_FILE, TLS_KEY_FILE: expected both or none, got one of them"
+            )
+        if self.probe_port == self.port:
+            raise SettingsError(
+                f"PROBE_PORT: expected another port than PORT, got {self.port} for both"
+            )
+        if self.max_in_flight is not None and self.max_in_flight >= self.threads:
+            raise SettingsError(
+                f"MAX_IN_FLIGHT: expected less than THREADS ({self.threads}), so that health routes answer, got "
+                f"{self.max_in_flight}"
+            )
+
+    @property
+    def binds(self) -> list[str]:
+        """Addresses and ports as gunicorn takes them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return [f"{host}:{port}" for port in (self.port, self.probe_port) if port is not None]
+
+    @property
+    def n_workers(self) -> int:
+        """The number of processes: as set, else one a processor as far as the memory goes."""
+        if self.workers is not None:
+            return self.workers
+        limit = memory_limit()
+        fitting = cpu_count() if limit is None else 1 + (limit - BASE_MEMORY) // WORKER_MEMORY
+        return max(1, min(cpu_count(), fitting))
+
+    @property
+    def processors_each(self) -> int:
+        """The processors that each process has for itself."""
+        return max(1, cpu_count() // self.n_workers)
+
+    @property
+    def n_slots(self) -> int:
+        """How many requests a process computes at once."""
+        return self.processors_each if self.slots is None else self.slots
+
+    @property
+    def n_in_flight(self) -> int:
+        """How many scoring requests a process holds."""
+        return (
+            max(1, self.threads - SPARE_THREADS)
+            if self.max_in_flight is None
+            else self.max_in_flight
+        )
+
+    @property
+    def model_folder(self) -> Path:
+        """The folder with the models: as set, else the first that exists."""
+        if self.model_dir is not None:
+            return self.model_dir
+        return next(
+            (Path(folder) for folder in MODEL_FOLDERS if Path(folder).is_dir()),
+            Path(MODEL_FOLDERS[-1]),
+        )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the settings from environment variables; an unset or empty one leaves the default.
+
+        Parameters
+        ----------
+        environ : Mapping[str, str], optional
+            What to read in place of the environment of this process.
+
+        Raises
+        ------
+        SettingsError
+            When a value cannot be used; the message names the variable.
+        """
+        environ = os.environ if environ is None else environ
+        given = {}
+        for setting in fields(cls):
+            name = next((name for name in setting.metadata["variables"] if environ.get(name)), None)
+            if name is not None:
+                given[setting.name] = setting.metadata["read"](name, environ[name])
+        return cls(**given)
+
+
+def settings_table() -> str:
+    """Return the settings as the README's table."""
+    lines = ["| setting (environment) | default | meaning |", "|---|---|---|"]
+    for setting in fields(Settings):
+        assert setting.default is not MISSING
+        names = ", ".join(f"`{name}`" for name in setting.metadata["variables"])
+        default = setting.metadata["shown"] or f"`{setting.default}`"
+        lines.append(f"| {names} | {default} | {setting.metadata['meaning']} |")
+    return "\n".join(lines) + "\n"

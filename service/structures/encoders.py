@@ -1,0 +1,279 @@
+"""Look through preprocessing in which every encoded column depends on one raw column.
+
+A structured engine works in the encoded space of the final estimator, and the players stay the raw
+columns: the columns of a one-hot group belong to one feature. Which step gives which columns is one
+explicit table of scikit-learn's own classes; a subclass may do anything, so it is not in the table.
+Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.engines.compiled_encoding`.
+
+| step                                                                 | owners of its columns                        |
+|----------------------------------------------------------------------|----------------------------------------------|
+| scalers, quantiles, powers, ordinal codes, "passthrough" and None    | column by column                             |
+| FunctionTransformer without a function                               | column by column                             |
+| SimpleImputer                                                        | the columns kept, then those with indicators |
+| OneHotEncoder, KBinsDiscretizer                                      | each column as often as it has categories    |
+| feature selection                                                    | the columns kept                             |
+| Pipeline, ColumnTransformer, in each other too                       | those of the steps inside                    |
+| everything else: PCA, polynomials, custom transformers, subclasses   | unknown, the model is not looked through     |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if (
+    TYPE_CHECKING
+):  # imported where they are needed: when a model is split, and where no step could be compiled
+    import pandas as pd
+
+from service.structures.model_kinds import unwrapped
+
+Owner = NDArray[np.intp]
+
+# The steps that keep some of their columns and change none.
+SELECTIONS = (
+    "GenericUnivariateSelect",
+    "RFE",
+    "RFECV",
+    "SelectFdr",
+    "SelectFpr",
+    "SelectFromModel",
+    "SelectFwe",
+    "SelectKBest",
+    "SelectPercentile",
+    "SequentialFeatureSelector",
+    "VarianceThreshold",
+)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Preprocessing whose every output column depends on one raw column.
+
+    Attributes
+    ----------
+    steps : tuple of object
+        Fitted transformers, applied in order; none of them for the identity.
+    owner : ndarray of shape (n_encoded,)
+        The raw column of each encoded column. A raw column may own several, or none when it is
+        dropped.
+    """
+
+    steps: tuple[Any, ...]
+    owner: Owner
+
+    def __call__(self, rows: pd.DataFrame | NDArray[Any]) -> NDArray[np.float64]:
+        """Encode rows.
+
+        Parameters
+        ----------
+        rows : DataFrame or ndarray of shape (n_rows, n_columns)
+            What the model itself takes. They stay as they are, also under transformers with
+            ``copy=False``.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_encoded)
+            Dense; missing values that the steps leave are NaN.
+
+        Raises
+        ------
+        ValueError
+            When an encoded value is not a number: a text column that no step encodes.
+        """
+        from sklearn.utils import check_array
+
+        encoded: Any = rows.copy() if self.steps else rows
+        for step in self.steps:
+            encoded = step.transform(encoded)
+        dense = encoded.toarray() if hasattr(encoded, "toarray") else encoded
+        return check_array(
+            dense,
+            dtype=np.float64,
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+        )
+
+
+def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encoder, Any] | None:
+    """Split a fitted model into its preprocessing and its final estimator.
+
+    Parameters
+    ----------
+    model : object
+        A scikit-learn Pipeline is split, through Pipelines and searches inside and around it too.
+        Anything else is an estimator by itself.
+    n_columns : int
+    names : sequence of str
+        The raw columns in the order of the rows. A ColumnTransformer fitted on a DataFrame finds
+        its columns by name, whatever their order.
+
+    Returns
+    -------
+    (Encoder, object) or None
+        The identity encoder for an estimator without preprocessing; None when a step mixes columns
+        or is not in the table.
+    """
+    flat = list(steps_of(model))
+    if len(flat) <= 1:
+        return (Encoder((), np.arange(n_columns)), flat[0]) if flat else None
+    *steps, estimator = flat
+    raw = raw_columns(steps[0], n_columns, names)
+    owner = _through(steps, len(raw))
+    if owner is None or not _fits(estimator, len(owner)) or np.any(raw[owner] < 0):
+        return None
+    return Encoder(tuple(steps), raw[owner]), estimator
+
+
+def last_step(model: Any) -> Any:
+    """Return what a model ends in: the last step of its Pipelines, inside searches too, or the
+    model itself.
+    """
+    return ([model, *steps_of(model)])[-1]
+
+
+def steps_of(step: Any) -> Iterator[Any]:
+    """Walk through nested Pipelines and wrappers, past the steps that do nothing."""
+    step = unwrapped(step)
+    if table_name(step) == "Pipeline":
+        for _, inner in step.steps:
+            yield from steps_of(inner)
+    elif not is_word(step, "passthrough") and step is not None:
+        yield step
+
+
+def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
+    """Find the columns on which the first step was fitted among the raw ones; −1 for one that is
+    not there.
+    """
+    if not hasattr(first, "feature_names_in_"):
+        return np.arange(n_columns)
+    position = {name: column for column, name in enumerate(names)}
+    return np.array([position.get(name, -1) for name in first.feature_names_in_], dtype=np.intp)
+
+
+def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
+    """Return which input column owns each column that comes out of the last of several steps."""
+    owner = np.arange(n_inputs)
+    for step in steps:
+        rule = _RULES.get(table_name(step))
+        of_step = rule(step, len(owner)) if rule and _fits(step, len(owner)) else None
+        if of_step is None:
+            return None
+        owner = owner[of_step]
+    return owner
+
+
+def table_name(step: Any) -> str:
+    """Return the class name of scikit-learn's own classes, "" for every other."""
+    return type(step).__name__ if type(step).__module__.split(".")[0] == "sklearn" else ""
+
+
+def _fits(step: Any, n_inputs: int) -> bool:
+    """Check the width that the steps before it were read to have; not every step knows its own."""
+    return getattr(step, "n_features_in_", n_inputs) == n_inputs
+
+
+def is_word(step: Any, word: str) -> bool:
+    """Tell whether a step is this word, in place of a transformer."""
+    return isinstance(step, str) and step == word
+
+
+# One rule for each kind of step: (fitted step, n_inputs) -> the input column of each output column,
+# None if unknown.
+
+
+def _one_to_one(_: Any, n_inputs: int) -> Owner:
+    return np.arange(n_inputs)
+
+
+def _function(transformer: Any, n_inputs: int) -> Owner | None:
+    return np.arange(n_inputs) if transformer.func is None else None
+
+
+def _imputer(imputer: Any, n_inputs: int) -> Owner:
+    """Columns without a statistic, those that were empty, are dropped; indicators come after the
+    values.
+    """
+    import pandas as pd
+
+    kept = np.arange(n_inputs)
+    if not imputer.keep_empty_features:
+        kept = kept[~pd.isna(imputer.statistics_)]
+    return np.concatenate([kept, imputer.indicator_.features_]) if imputer.add_indicator else kept
+
+
+def _one_hot(encoder: Any, n_inputs: int) -> Owner:
+    """Count the categories; the infrequent ones share one column, and a dropped one has none."""
+    none = [None] * n_inputs
+    infrequent = getattr(encoder, "infrequent_categories_", none)
+    dropped = none if encoder.drop_idx_ is None else encoder.drop_idx_
+    counts = [
+        len(categories) - (0 if rare is None else len(rare) - 1) - (drop is not None)
+        for categories, rare, drop in zip(encoder.categories_, infrequent, dropped, strict=True)
+    ]
+    return np.repeat(np.arange(n_inputs), counts)
+
+
+def _bins(discretizer: Any, n_inputs: int) -> Owner:
+    counts = 1 if discretizer.encode == "ordinal" else discretizer.n_bins_
+    return np.repeat(np.arange(n_inputs), counts)
+
+
+def _selection(selector: Any, _: int) -> Owner:
+    return selector.get_support(indices=True)
+
+
+def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
+    """Put the blocks next to each other; ``transformers_`` has them in the order of the output, the
+    rest last.
+    """
+    names = getattr(transformer, "feature_names_in_", np.arange(n_inputs))
+    blocks = [np.arange(0)]
+    for _, inner, selected in transformer.transformers_:
+        columns = column_positions(selected, names)
+        if is_word(inner, "drop") or len(columns) == 0:
+            continue
+        of_block = _through(list(steps_of(inner)), len(columns))
+        if of_block is None:
+            return None
+        blocks.append(columns[of_block])
+    return np.concatenate(blocks)
+
+
+def column_positions(selected: Any, names: NDArray[Any]) -> Owner:
+    """Turn a selection of columns (names, positions, a slice of either, a mask) into positions."""
+    import pandas as pd
+
+    parts = (
+        [selected.start, selected.stop]
+        if isinstance(selected, slice)
+        else np.atleast_1d(selected).tolist()
+    )
+    key = selected if isinstance(selected, slice) else parts
+    table = pd.Series(np.arange(len(names)), index=names)
+    return (
+        table.loc[key] if any(isinstance(part, str) for part in parts) else table.iloc[key]
+    ).to_numpy()
+
+
+_RULES: dict[str, Callable[[Any, int], Owner | None]] = {
+    "MaxAbsScaler": _one_to_one,
+    "MinMaxScaler": _one_to_one,
+    "OrdinalEncoder": _one_to_one,
+    "PowerTransformer": _one_to_one,
+    "QuantileTransformer": _one_to_one,
+    "RobustScaler": _one_to_one,
+    "StandardScaler": _one_to_one,
+    "FunctionTransformer": _function,
+    "SimpleImputer": _imputer,
+    "OneHotEncoder": _one_hot,
+    "KBinsDiscretizer": _bins,
+    **dict.fromkeys(SELECTIONS, _selection),
+    "ColumnTransformer": _column_transformer,
+}

@@ -1,0 +1,116 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Which rooms each room of the service may import; what stands alone is a room by itself.
+SERVICE = {
+    "errors": set(),
+    "version": set(),
+    "strict_json": set(),
+    "container_limits": set(),
+    "settings": {"errors", "container_limits"},
+    "shapley": set(),
+    "rows": {"errors", "strict_json"},
+    "structures": {"errors", "rows", "shapley"},
+    "engines": {"errors", "rows", "shapley", "structures"},
+    "explanations": {"errors", "rows", "engines"},
+    "explainers": {"errors", "rows", "shapley", "structures", "engines", "explanations"},
+    "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
+    "web": {"errors", "strict_json", "version", "settings", "container_limits", "rows", "scoring"},
+    "server": {"errors", "strict_json", "settings", "container_limits", "web"},
+    "batch": {"errors", "strict_json", "rows", "scoring"},
+    "commands": {"errors", "settings", "scoring", "batch"},
+    "__main__": {"commands"},
+}
+
+
+def imported_modules(file):
+    """Return the full names that a file imports, at any depth, with what is taken from a module."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room_of(file, package):
+    """Return the first part of a module's path below its package."""
+    return file.relative_to(ROOT / package).parts[0].removesuffix(".py")
+
+
+def files_of(package):
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", files_of("service"), ids=lambda file: str(file.relative_to(ROOT)))
+def test_arrows_of_the_service_run_one_way(file):
+    """Every module imports only from its own room and from the rooms below it."""
+    if file == ROOT / "service" / "__init__.py":
+        return
+    room = room_of(file, "service")
+    ours = [name for name in imported_modules(file) if name.startswith("service.")]
+    assert {name.split(".")[1] for name in ours} <= SERVICE[room] | {room}
+
+
+def test_the_two_packages_know_nothing_of_each_other():
+    """The service never imports the deployment tool, and the tool imports nothing from it."""
+    for package, other in (("service", "deploy"), ("deploy", "service")):
+        for file in files_of(package):
+            tops = {name.split(".")[0] for name in imported_modules(file)}
+            assert other not in tops, file
+
+
+@pytest.mark.parametrize("package", ["service", "deploy"])
+def test_no_module_imports_itself_in_a_circle(package):
+    """Seen over all modules: what a module needs never needs the module."""
+    modules = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files_of(package)
+    }
+    needs = {}
+    for module, file in modules.items():
+        names = set(imported_modules(file))
+        names |= {name.rsplit(".", 1)[0] for name in names}
+        needs[module] = (names & modules.keys()) - {module}
+    while free := [module for module, needed in needs.items() if not needed]:
+        for module in free:
+            del needs[module]
+        for needed in needs.values():
+            needed.difference_update(free)
+    assert not needs
+
+
+@pytest.mark.parametrize("package", ["service", "deploy"])
+def test_no_folder_is_crowded(package):
+    """A folder holds at most sixteen modules, its __init__ and __main__ not counted."""
+    for folder in {file.parent for file in files_of(package)}:
+        modules = [file for file in folder.glob("*.py") if not file.name.startswith("__")]
+        assert len(modules) <= 16, folder
+
+
+def test_the_mathematics_knows_only_numpy_and_scipy():
+    """No pandas, no scikit-learn, no HTTP in service/shapley."""
+    allowed = {*sys.stdlib_module_names, "numpy", "scipy", "service"}
+    for file in (ROOT / "service" / "shapley").rglob("*.py"):
+        assert {name.split(".")[0] for name in imported_modules(file)} <= allowed, file
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("service", ["numpy", "flask", "shap"]),
+        ("service.shapley.kernel", ["pandas", "sklearn", "flask", "shap"]),
+        ("service.scoring", ["flask", "shap", "numba", "matplotlib"]),
+        ("service.explainers", ["flask", "shap", "numba", "matplotlib"]),
+    ],
+)
+def test_importing_a_room_loads_nothing_heavy(module, forbidden):
+    """Seen in a fresh process."""
+    script = f"import sys, {module}; print(*sorted(set({forbidden!r}) & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""

@@ -1,0 +1,610 @@
+"""What `deploy` decides without an engine: configuration, context, request bodies, the probe, the
+state.
+"""
+
+import ast
+import json
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.client import curl, scoring_uri, seen_from_here
+from deploy.configuration import CHECKS, Configuration, configuration, read
+from deploy.console import Console
+from deploy.contract import PROBE_PORTS
+from deploy.engine.docker_engine import Container, Engine
+from deploy.engine.labels import LABEL
+from deploy.errors import ConfigurationError, UnreachableError
+from deploy.host import specs
+from deploy.host.state import State
+from deploy.image import context, pins, pip_settings
+from deploy.image.context import DOCKERFILE, FRAGMENT_MARK
+from deploy.release import specs as release_specs
+from deploy.release.preflight import readable
+from deploy.release.probe import differing
+from deploy.release.release import Release, release_from, release_record
+
+ROOT = Path(__file__).parents[2]
+RELEASE = Release("0123456789ab", "sha256:1", Configuration("scoring"), "c" * 64, 1.0)
+
+
+def test_the_example_file_states_every_default():
+    """deploy.example.yml names each key, and leaving them all out gives the same."""
+    values = yaml.safe_load((ROOT / "deploy.example.yml").read_text())
+    assert set(values) == set(CHECKS)
+    assert configuration(values) == Configuration("scoring")
+
+
+def test_every_key_of_the_example_is_explained():
+    """A comment on its line or above it."""
+    lines = (ROOT / "deploy.example.yml").read_text().splitlines()
+    for key in CHECKS:
+        at = next(index for index, line in enumerate(lines) if line.startswith(f"{key}:"))
+        assert "#" in lines[at] or "#" in lines[at - 1], key
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "name: expected the deployment's name"),
+        ({"name": "ab"}, "name: expected 3 to 32"),
+        ({"name": "Scoring"}, "name: expected 3 to 32"),
+        ({"name": "scoring-"}, "name: expected 3 to 32"),
+        ({"name": "a" * 33}, "name: expected 3 to 32"),
+        (
+            {"name": "scoring", "cpu_cores": "two"},
+            "cpu_cores: expected a number from 0.1 to 1024, got 'two'",
+        ),
+        ({"name": "scoring", "cpu_cores": 0}, "cpu_cores: expected a number from 0.1"),
+        (
+            {"name": "scoring", "replicas": 1.5},
+            "replicas: expected a whole number from 1 to 100, got 1.5",
+        ),
+        ({"name": "scoring", "replicas": True}, "replicas: expected a whole number"),
+        (
+            {"name": "scoring", "threads": 3},
+            "threads: expected a whole number from 4 to 1024, got 3",
+        ),
+        ({"name": "scoring", "workers": 513}, "workers: expected a whole number from 0 to 512"),
+        ({"name": "scoring", "memory": 1}, "memory: no such key; there are name"),
+        (
+            {"name": "scoring", "timeouts": {"redy": 1}},
+            "timeouts.redy: no such key; there are build",
+        ),
+        ({"name": "scoring", "timeouts": {"ready": -1}}, "timeouts.ready: expected a whole number"),
+        (
+            {"name": "scoring", "timeouts": {"drain": 25}},
+            "timeouts.drain: expected at most 20 seconds",
+        ),
+        (
+            {"name": "scoring", "keys": {"primary": "hunter2"}},
+            "keys.primary: expected env:NAME or file:PATH",
+        ),
+        (
+            {"name": "scoring", "tls": {"certificate": "a.pem"}},
+            "tls: expected a certificate and its key",
+        ),
+        ({"name": "scoring", "tags": ["a"]}, "tags: expected `key: value` lines"),
+        ({"name": "scoring", "env": {"PORT": 1}}, "env.PORT: set by the deployment itself"),
+        ({"name": "scoring", "models": "a.pkl"}, "models: expected a list of paths"),
+        ({"name": "scoring", "engine": "moon"}, "engine: expected unix://, tcp:// or ssh://"),
+        ({"name": "scoring", "bind": "everywhere"}, "bind: expected an IP address"),
+        ({"name": "scoring", "auth_enabled": "yes"}, "auth_enabled: expected true or false"),
+    ],
+)
+def test_what_cannot_be_used_is_named_by_its_path(values, sentence):
+    """Key, expectation and what came, in one sentence."""
+    with pytest.raises(ConfigurationError) as refusal:
+        configuration(values)
+    assert str(refusal.value).startswith(f"deploy.yml: {sentence}")
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path):
+    """CPU_CORES=2 and --set replicas=3."""
+    file = tmp_path / "deploy.yml"
+    file.write_text("name: scoring\ncpu_cores: 1\nmemory_gb: 4\nreplicas: 1\n")
+    environ = {"CPU_CORES": "2", "REPLICAS": "2", "MEMORY_GB": ""}
+    found = read(file, environ=environ, settings={"replicas": "3", "timeouts.ready": "90"})
+    assert (found.cpu_cores, found.memory_gb, found.replicas, found.timeouts.ready) == (2, 4, 3, 90)
+
+
+@pytest.mark.parametrize("text", ["name: [", "just text", "- a\n- list\n", ""])
+def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path, text):
+    """Not a traceback."""
+    file = tmp_path / "deploy.yml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="expected"):
+        read(file, environ={})
+    with pytest.raises(ConfigurationError, match=r"copy deploy\.example\.yml"):
+        read(tmp_path / "none.yml", environ={})
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read(tmp_path, environ={})
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    """YAML would take the last one, and a limit would not be the one that is read first."""
+    file = tmp_path / "deploy.yml"
+    file.write_text("name: scoring\ntimeouts:\n  ready: 30\n  request: 5\n  ready: 90\n")
+    with pytest.raises(ConfigurationError, match="ready stands a second time in line 5"):
+        read(file, environ={})
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "sentence"),
+    [
+        ({"CPU_CORES": "{"}, {}, "CPU_CORES: expected a value as YAML writes it, got '{'"),
+        ({}, {"cpu_cores": "["}, r"--set cpu_cores: expected a value as YAML writes it, got '\['"),
+        ({}, {"name.first": "x"}, "--set name.first: name has no keys of its own, it is 'scoring'"),
+        ({}, {"timeouts.ready": "soon"}, "timeouts.ready: expected a whole number"),
+    ],
+)
+def test_an_override_that_cannot_be_used_is_one_sentence(tmp_path, environ, settings, sentence):
+    """It names the variable or the option."""
+    file = tmp_path / "deploy.yml"
+    file.write_text("name: scoring\n")
+    with pytest.raises(ConfigurationError, match=sentence) as refusal:
+        read(file, environ=environ, settings=settings)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_configuration_survives_its_label():
+    """Written as JSON and read back, it is the same."""
+    config = configuration(
+        yaml.safe_load((ROOT / "deploy.example.yml").read_text()) | {"tags": {"a": 1, "b": True}}
+    )
+    assert config.tags == {"a": "1", "b": "true"}
+    assert Configuration.from_json(config.to_json()) == config
+    assert (
+        Configuration.from_json(
+            json.dumps(json.loads(config.to_json()) | {"of_another_version": 1})
+        )
+        == config
+    )
+    record = release_record(Release("0123456789ab", "sha256:1", config, "c" * 64, 1.5))
+    assert release_from(record["Labels"], "sha256:1").config == config
+
+
+def test_a_replica_is_limited_and_hardened():
+    """The engine is told of every limit, and a limit on memory is one on swap too."""
+    body = specs.replica(RELEASE, "anchor-id", generation=7, probe_port=9001)
+    host = body["HostConfig"]
+    assert host["NanoCpus"] == 10**9
+    assert host["Memory"] == host["MemorySwap"] == 2**30
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["PidsLimit"] > 0
+    assert host["NetworkMode"] == "container:anchor-id"
+    assert host["RestartPolicy"] == {"Name": "always"}
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+    assert "REUSE_PORT=1" in body["Env"]
+    assert "PROBE_PORT=9001" in body["Env"]
+
+
+def test_the_preflight_runs_what_will_serve():
+    """The same body but for the network, the restarts and the labels."""
+    served, proven = (
+        specs.replica(RELEASE, "a", 1, PROBE_PORTS[0]),
+        release_specs.preflight(RELEASE),
+    )
+    assert proven["HostConfig"]["NetworkMode"] == "none"
+    for body in (served, proven):
+        del body["Labels"], body["HostConfig"]["NetworkMode"]
+    del served["HostConfig"]["RestartPolicy"]
+    assert served == proven
+
+
+def test_secrets_are_files_and_never_values():
+    """The environment has their paths, labels their references."""
+    config = configuration({"name": "scoring", "auth_enabled": True, "keys": {"primary": "env:MY_KEY"},
+                            "tls": {"certificate": "c.pem", "key": "k.pem"}})  # fmt: skip
+    body = specs.replica(Release("1", "i", config, "c", 1.0), "a", 1, 9001)
+    assert "AUTH_KEYS_FILE=/run/secrets/keys" in body["Env"]
+    assert "TLS_KEY_FILE=/run/secrets/tls.key" in body["Env"]
+    assert body["HostConfig"]["Mounts"] == [
+        {"Type": "volume", "Source": "scoring-secrets", "Target": "/run/secrets", "ReadOnly": True}
+    ]
+    assert "Mounts" not in specs.replica(RELEASE, "a", 1, 9001)["HostConfig"]
+
+
+def test_the_anchor_hands_waiting_connections_over():
+    """It owns the port, asks for the migration of requests, and does nothing."""
+    host = specs.anchor(RELEASE)["HostConfig"]
+    assert host["Sysctls"] == {"net.ipv4.tcp_migrate_req": "1"}
+    assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
+
+
+def replica(generation, state="running", wanted=2, release="new"):
+    labels = {"generation": generation, "replicas": wanted, "release": release, "probe-port": 9001}
+    return Container(
+        "id", "name", state, "image", {LABEL + key: str(value) for key, value in labels.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("generations", "serving"),
+    [
+        ({}, 0),
+        ({3: [replica(3), replica(3)]}, 3),
+        ({3: [replica(3), replica(3)], 4: [replica(4)]}, 3),
+        ({3: [replica(3), replica(3)], 4: [replica(4), replica(4)]}, 3),
+        ({3: [replica(3)], 4: [replica(4), replica(4)]}, 4),
+        ({3: [replica(3), replica(3, "exited")], 4: [replica(4), replica(4)]}, 4),
+        ({3: [replica(3, "exited"), replica(3, "exited")]}, 3),
+    ],
+)
+def test_an_interrupted_rollout_goes_back_while_the_old_is_whole_and_on_once_it_is_not(
+    generations, serving
+):
+    """Nothing is retired before every new replica is ready."""
+    assert State(generations=generations).serving == serving
+
+
+def test_probe_ports_are_not_shared():
+    """Each replica of the common namespace has its own."""
+    assert State(generations={1: [replica(1)]}).free_probe_ports[0] == 9002
+
+
+LOCK = """\
+# header
+alpha==1.0 \\
+    --hash=sha256:aa
+    # via -r environment.in
+beta==1.0 \\
+    --hash=sha256:bb
+    # via
+    #   alpha
+    #   shap
+gamma==1.0 \\
+    --hash=sha256:cc
+    # via shap
+delta==1.0 \\
+    --hash=sha256:dd
+    # via gamma
+shap==0.51 \\
+    --hash=sha256:ee
+    # via -r environment.in
+"""
+
+
+def test_what_came_with_shap_alone_leaves_with_it():
+    """And what that brought; what others asked for stays, with its hashes."""
+    assert [pin.name for pin in pins.pins(pins.without(LOCK, "shap"))] == ["alpha", "beta"]
+    assert "--hash=sha256:bb" in pins.without(LOCK, "shap")
+
+
+def test_the_projects_own_lock_without_shap_is_what_scoring_needs():
+    """numba and llvmlite go, numpy and Flask stay."""
+    names = {
+        pin.name
+        for pin in pins.pins(pins.without((ROOT / "requirements.lock").read_text(), "shap"))
+    }
+    assert names.isdisjoint({"shap", "numba", "llvmlite", "slicer"})
+    assert {"numpy", "scipy", "pandas", "scikit-learn", "flask", "gunicorn", "joblib"} <= names
+
+
+@pytest.mark.parametrize(("method", "needed"), [("shap", True), ("kernel/product", False)])
+def test_shap_is_installed_when_the_manifest_names_its_engine(method, needed):
+    """Other JSON files among the models do not matter."""
+    app = {"models/scoring_explainer.json": json.dumps({"method": method}).encode(), "models/x.json": b"not JSON",
+           "models/y.json": b"[1]"}  # fmt: skip
+    assert context.needs_shap(app) == needed
+
+
+def test_pips_settings_become_files_that_the_build_can_use(tmp_path):
+    """The later section wins, certificates travel, folders of this machine stay."""
+    certificate = tmp_path / "company.pem"
+    certificate.write_text("CERTIFICATE")
+    lines = [
+        f":env:.cert='{certificate}'",
+        ":env:.find-links='/opt/wheels'",
+        "global.index-url='https://pip.example/simple'",
+        "install.index-url='https://pip.example/fast'",
+        "global.extra-index-url='file:///opt/simple https://other.example/simple'",
+        "freeze.timeout='10'",
+    ]
+    files = pip_settings.as_files(pip_settings.settings(lines))
+    assert files["cert.pem"] == b"CERTIFICATE"
+    assert files["pip.conf"].decode().splitlines() == [
+        "[global]",
+        "index-url = https://pip.example/fast",
+        "extra-index-url = https://other.example/simple",
+        "cert = /build/pip/cert.pem",
+    ]
+
+
+def test_the_context_is_the_same_bytes_twice_and_names_only_what_is_copied(tmp_path):
+    """No times, no owners, no path of this machine; how pip reaches its index makes no other
+    image.
+    """
+    files = {"app/a.py": b"1", "Dockerfile": b"FROM x", "pip/pip.conf": b"[global]"}
+    one, other = context.Context(files), context.Context(dict(reversed(files.items())))
+    assert one.to_tar() == other.to_tar()
+    assert one.digest() == context.Context({**files, "pip/pip.conf": b"else"}).digest()
+    assert one.digest() != context.Context({**files, "app/a.py": b"2"}).digest()
+    with tarfile.open(fileobj=BytesIO(one.to_tar())) as archive:
+        assert {(entry.mtime, entry.uid, entry.uname) for entry in archive} == {(0, 0, "")}
+
+
+def test_a_folder_of_code_leaves_its_hidden_files_behind(tmp_path):
+    """Below the folder: where it lies itself, hidden or not, does not matter."""
+    folder = tmp_path / ".mine" / "package"
+    for name in (
+        "__init__.py",
+        "inner/data.csv",
+        ".env",
+        ".git/config",
+        "inner/.cache/x",
+        "__pycache__/x.pyc",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    config = configuration({"name": "scoring", "code": [".mine/package"]})
+    assert set(context._code(config, tmp_path)) == {"package/__init__.py", "package/inner/data.csv"}
+
+
+def test_an_expected_answer_that_is_not_json_is_one_sentence(tmp_path):
+    """Before anything is built."""
+    (tmp_path / "rows.json").write_text("[]")
+    (tmp_path / "answer.json").write_text("predictions: 1")
+    config = configuration({"name": "scoring", "example": "rows.json", "expected": "answer.json"})
+    with pytest.raises(ConfigurationError, match=r"expected: .*answer\.json is not JSON"):
+        context._example(config, tmp_path, {})
+
+
+def test_the_recipe_takes_the_users_lines():
+    """In the build stage, before what they are for."""
+    recipe = context.dockerfile("RUN echo hello")
+    build, runtime = recipe.split("FROM ${BASE_IMAGE}\n")
+    assert build.index("RUN echo hello") < build.index("requirements.lock")
+    assert "hello" not in runtime
+    assert FRAGMENT_MARK not in recipe
+
+
+def test_the_recipe_is_clean(tmp_path):
+    """hadolint finds nothing but what is excepted with a reason, in the recipe and with the default
+    lines in it.
+    """
+    hadolint = Path(sys.executable).with_name("hadolint")
+
+    def checked(recipe):  # by hadolint's own rules, and not by what this user has set
+        return subprocess.run([hadolint, "--no-color", recipe], cwd=tmp_path, env={"HOME": str(tmp_path)},
+                              capture_output=True, text=True, check=False)  # fmt: skip
+
+    filled_in = tmp_path / "Dockerfile"
+    filled_in.write_text(context.dockerfile(Configuration("scoring").dockerfile))
+    for recipe in (DOCKERFILE, filled_in):
+        done = checked(recipe)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    filled_in.write_text(context.dockerfile("RUN cd /x && sudo y"))
+    done = checked(filled_in)
+    assert done.returncode == 1
+    assert {"DL3003", "DL3004"} <= set(done.stdout.split())
+
+
+def test_answers_are_compared_number_by_number():
+    """A millionth is another processor's arithmetic; the place of every other difference is
+    named.
+    """
+    assert differing({"a": [1.0, 2.0]}, {"a": [1.0000000001, 2.0]}) == []
+    assert differing({"a": [1.0, 2.0]}, {"a": [1.0, 2.1]}) == ["answer.a[1]: expected 2.0, got 2.1"]
+    assert differing({"a": [1]}, {"a": [2]}) == ["answer.a[0]: expected 1, got 2"]
+    assert differing({"a": 1}, {"b": 1}) == ['answer: expected {"a": 1}, got {"b": 1}']
+    assert differing([1], [1, 2]) == ["answer: expected [1], got [1, 2]"]
+
+
+def test_importances_are_compared_beside_the_largest_of_them():
+    """Those may be sampled in single precision, which another processor rounds otherwise;
+    predictions never.
+    """
+    expected = {"predictions": [1e-3, 1.0], "local_importance_values": [[0.5, 1e-6], [1e-6, 1e-6]]}
+    rounded = {**expected, "local_importance_values": [[0.5, 1.1e-6], [1e-6, 5.9e-6]]}
+    assert differing(expected, rounded) == []
+    other = {**expected, "local_importance_values": [[0.5, 1e-6], [1e-6, 6.1e-6]]}
+    assert differing(expected, other) == [
+        "answer.local_importance_values[1][1]: expected 1e-06, got 6.1e-06"
+    ]
+    assert differing(expected, {**expected, "predictions": [1.00001e-3, 1.0]}) != []
+
+
+def test_a_refusal_shows_the_log_as_a_person_reads_it():
+    """Level and message, a traceback line by line; requests are left out, and what is not JSON of
+    this form stays.
+    """
+    lines = [
+        "Traceback (most recent call last):",
+        json.dumps(
+            {
+                "level": "error",
+                "logger": "service.web",
+                "message": "error 1",
+                "traceback": "File x\nKeyError",
+            }
+        ),
+        json.dumps(
+            {"level": "info", "logger": "service.access", "message": "request", "status": 500}
+        ),
+        json.dumps({"level": "info", "logger": "gunicorn.error", "message": "Shutting down"}),
+        '{"predictions": [1]}',
+        "17",
+    ]
+    assert readable(lines) == [
+        "Traceback (most recent call last):",
+        *("error: error 1", "File x", "KeyError", "info: Shutting down"),
+        '{"predictions": [1]}',
+        "17",
+    ]
+
+
+class Service(BaseHTTPRequestHandler):
+    """Ready at the third question; it scores and counts."""
+
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        self.answer(200 if self.asked > 2 else 503, b"not yet\n")
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(
+            200 if self.headers["Authorization"] == "Bearer primary" else 401,
+            b'{"predictions": [1]}',
+        )
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_probe_waits_then_compares(tmp_path):
+    """As it runs in a container: by itself, with nothing of this project to import."""
+    (tmp_path / "preflight").mkdir()
+    (tmp_path / "preflight" / "request.json").write_text("[]")
+    (tmp_path / "preflight" / "expected.json").write_text('{"predictions": [1]}')
+    (tmp_path / "keys").write_text("primary\nsecondary\n")
+    (tmp_path / "probe.py").write_text((ROOT / "deploy" / "release" / "probe.py").read_text())
+    with HTTPServer(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {
+            "PROBE_PORT": str(server.server_port),
+            "AUTH_KEYS_FILE": str(tmp_path / "keys"),
+        }
+
+        def probe(*command):
+            done = subprocess.run([sys.executable, "-I", tmp_path / "probe.py", *command], env=environment,
+                                  capture_output=True, text=True, check=False)  # fmt: skip
+            return done.returncode, json.loads(done.stdout)
+
+        code, found = probe("health")
+        assert (code, found["answer"]) == (1, "503 not yet")
+        assert probe("ready", "10")[0] == 0
+        assert Service.asked > 2
+        assert probe("prove", "10")[0] == 0
+        (tmp_path / "preflight" / "expected.json").write_text('{"predictions": [0]}')
+        code, found = probe("prove", "10")
+        assert (code, found["differences"]) == (1, ["answer.predictions[0]: expected 0, got 1"])
+        server.shutdown()
+    code, found = probe("ready", "0.2")
+    assert code == 1
+    assert "refused" in found["answer"]
+
+
+def test_where_it_is_asked():
+    """A service that listens everywhere is asked on this machine; the key stays out of the
+    command.
+    """
+    everywhere = configuration({"name": "scoring", "bind": "0.0.0.0", "auth_enabled": True})
+    assert scoring_uri(everywhere) == "http://127.0.0.1:8080/score"
+    assert curl(everywhere, "rows.json").endswith('--header "Authorization: Bearer $KEY"')
+    assert (
+        scoring_uri(configuration({"name": "scoring", "bind": "::1"})) == "http://[::1]:8080/score"
+    )
+
+
+def test_a_service_on_another_host_is_asked_there():
+    """With an engine on TCP its host, and not this machine's loopback; a chosen address stays as it
+    is.
+    """
+    config = configuration({"name": "scoring", "bind": "0.0.0.0"})
+    loopback, chosen = (
+        Configuration("scoring"),
+        configuration({"name": "scoring", "bind": "10.0.0.7"}),
+    )
+    for one in (config, loopback):
+        assert (
+            scoring_uri(seen_from_here("tcp://engine.example:2376", one))
+            == "http://engine.example:8080/score"
+        )
+    assert seen_from_here("tcp://engine.example:2376", chosen) == chosen
+    assert seen_from_here("unix:///run/docker.sock", config) == seen_from_here("", config) == config
+
+
+def test_a_step_says_how_long_it_took(capsys):
+    """And what it found."""
+    with Console().step("Building") as found:
+        found.append("42 MB")
+    assert capsys.readouterr().out == "Building ...\n  42 MB; 0.0 s\n"
+
+
+def test_deploy_never_imports_the_service():
+    """It sends files; what it knows of the service it learns by asking."""
+    for file in (ROOT / "deploy").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.split(".")[0] == "service"], file
+
+
+def test_only_one_module_knows_the_docker_package():
+    """And the probe, which goes into the image, knows the standard library only."""
+    knowing = [
+        file.name
+        for file in (ROOT / "deploy").rglob("*.py")
+        if "import docker\n" in file.read_text()
+    ]
+    assert knowing == ["docker_engine.py"]
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse((ROOT / "deploy" / "release" / "probe.py").read_text()))
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
+                     [node.module] if isinstance(node, ast.ImportFrom) else [])
+    }  # fmt: skip
+    assert imported <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], *([verb, "--help"] for verb in ("up", "status", "rollback", "keys", "score"))],
+)
+def test_every_verb_has_help(arguments):
+    """It says what the verb does, and ends with 0."""
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(done.stdout.splitlines()) > 5
+
+
+def test_no_engine_is_one_sentence(tmp_path):
+    """What to do about it, exit code 1, no traceback."""
+    (tmp_path / "deploy.yml").write_text("name: scoring\nengine: unix:///nowhere/docker.sock\n")
+    done = subprocess.run([sys.executable, "-m", "deploy", "status", "--file", tmp_path / "deploy.yml"], cwd=ROOT,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        "at unix:///nowhere/docker.sock: no Docker Engine answers ([Errno 2] No such file"
+        in done.stderr
+    )
+    assert "apt-get install docker.io" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_engine_that_hangs_up_is_one_sentence(tmp_path):
+    """It listens while it starts, and may yet end."""
+    address = str(tmp_path / "engine.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen()
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        with pytest.raises(UnreachableError, match="no Docker Engine answers"):
+            Engine(f"unix://{address}")
+        thread.join()

@@ -1,0 +1,110 @@
+"""The gate and the deadline, in this process; tests/served/test_faults.py has them behind a server."""
+
+import math
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from service.web.errors import BusyError, DeadlineError, StoppingError
+from service.web.limits import Deadline, Gate
+
+
+def test_a_deadline_passes_once_its_time_is_over():
+    """Before, checking does nothing; after, it raises with the seconds that were given, and none
+    are left.
+    """
+    Deadline(60).check()
+    over = Deadline(0)
+    assert over.left == 0
+    with pytest.raises(DeadlineError, match="longer than 0 seconds"):
+        over.check()
+
+
+def test_the_end_of_the_process_comes_before_the_deadline():
+    """What has time left by its own deadline is refused as what it is, also while it waits for a
+    slot.
+    """
+    ends = [math.inf]
+    request = Deadline(60, lambda: ends[0])
+    request.check()
+    gate = Gate(in_flight=2, slots=1)
+    with gate.entered(Deadline(60)):
+        ends[0] = time.monotonic() + 0.05
+        with pytest.raises(StoppingError, match="stopping"), gate.entered(request):
+            pass
+    with pytest.raises(StoppingError, match="stopping"):
+        request.check()
+
+
+def test_the_gate_turns_one_too_many_away_and_has_room_again():
+    """As many as there are places are inside; whoever leaves, by an error too, makes room."""
+    gate = Gate(in_flight=2, slots=2)
+    with ExitStack() as inside:
+        inside.enter_context(gate.entered(Deadline(60)))
+        inside.enter_context(gate.entered(Deadline(60)))
+        with pytest.raises(BusyError):
+            inside.enter_context(gate.entered(Deadline(60)))
+    with pytest.raises(ZeroDivisionError), gate.entered(Deadline(60)):
+        raise ZeroDivisionError
+    with gate.entered(Deadline(60)), gate.entered(Deadline(60)):
+        pass
+
+
+def test_who_waits_for_a_slot_waits_until_the_deadline():
+    """The one slot is taken: a request whose time is over is refused, and leaves its place; then
+    one computes.
+    """
+    gate = Gate(in_flight=2, slots=1)
+    with gate.entered(Deadline(60)):
+        for _ in range(3):
+            with pytest.raises(DeadlineError), gate.entered(Deadline(0.01)):
+                pass
+    with gate.entered(Deadline(0.01)):
+        pass
+
+
+def test_slots_go_to_those_who_have_waited_longest():
+    """Whoever leaves and comes again at once, as a busy client does, stands behind those who were
+    there before.
+    """
+    gate, order = Gate(in_flight=8, slots=1), []
+
+    def enter(name):
+        with gate.entered(Deadline(60)):
+            order.append(name)
+
+    with gate.entered(Deadline(60)):
+        waiting = []
+        for name in range(5):
+            waiting.append(threading.Thread(target=enter, args=(name,)))
+            waiting[-1].start()
+            while len(gate._waiting) <= name:
+                threading.Event().wait(0.001)
+    enter("again")
+    for thread in waiting:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4, "again"]
+
+
+def test_never_more_compute_than_there_are_slots():
+    """Eight at once through two slots: all come through, two at a time at most."""
+    gate, lock, inside, seen = Gate(in_flight=8, slots=2), threading.Lock(), [0], []
+
+    def enter():
+        with gate.entered(Deadline(60)):
+            with lock:
+                inside[0] += 1
+                seen.append(inside[0])
+            threading.Event().wait(0.01)
+            with lock:
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 8
+    assert max(seen) == 2

@@ -1,0 +1,99 @@
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from service.scoring import load
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_example(module, folder):
+    """Run an example in an empty folder, as its own process, with the repository importable."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-m", module],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "artifacts"),
+    [("examples.breast_cancer", "artifacts"), ("examples.diabetes_svr", "artifacts-diabetes")],
+)
+def test_each_example_trains_and_saves_what_the_service_needs(module, artifacts, tmp_path):
+    """It runs without a warning, and what it saved explains the rows that it saved."""
+    run_example(module, tmp_path)
+    folder = tmp_path / artifacts
+    assert {path.name for path in folder.iterdir()} == {
+        "examples.json",
+        "original_model.pkl",
+        "scoring_explainer.json",
+        "scoring_explainer.pkl",
+    }
+    explainer = load(folder)
+    rows = explainer.read_rows((folder / "examples.json").read_text())
+    assert np.ptp(explainer.explain(rows)) > 0.1
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The parts of the repository that serving needs, with trained artifacts."""
+    for name in ("service", "examples", "score.py"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    run_example("examples.breast_cancer", tmp_path)
+    return tmp_path
+
+
+def test_serve_shows_predictions_with_reasons_and_stays_until_ctrl_c(checkout):
+    """What `make serve` prints is what the service answers, its curl line works, and Ctrl-C ends it
+    with code 0.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "PORT": port, "HOST": "127.0.0.1", "PYTHONUNBUFFERED": "1"}
+    serve = subprocess.Popen(
+        [sys.executable, "-m", "examples.serve"],
+        cwd=checkout,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = serve.stdout.readline()
+            assert line, f"serve ended early after: {printed}"
+            printed += line
+        curl = next(line for line in printed.splitlines() if "curl" in line).split()
+        answer = json.loads(
+            subprocess.run(curl, cwd=checkout, capture_output=True, check=True, timeout=60).stdout
+        )
+        importances = np.array(answer["local_importance_values"])
+        assert importances.shape == (2, 4, 30)
+        assert len(re.findall(r"row \d: [01] \((?:malignant|benign)\): \w+", printed)) == 4
+        features = pd.read_json(checkout / "artifacts" / "examples.json").columns
+        for row, label in enumerate(answer["predictions"]):
+            line = next(line for line in printed.splitlines() if line.startswith(f"  row {row}:"))
+            assert features[np.abs(importances[label, row]).argmax()] in line
+    finally:
+        serve.send_signal(signal.SIGINT)
+        assert serve.wait(timeout=30) == 0
+        serve.stdout.close()
