@@ -24,7 +24,7 @@ import deploy
 import service.explainers
 import service.scoring
 from deploy.cli import parser
-from deploy.config import configuration
+from deploy.configuration import configuration
 
 PUBLIC = [service.explainers, service.scoring, deploy]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -177,7 +177,7 @@ def test_each_formula_names_its_file_and_its_test():
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
-def test_the_examples_of_the_public_docstrings_run(module, prepared, tmp_path, monkeypatch):
+def test_the_examples_of_the_public_docstrings_run(module, tmp_path, monkeypatch):
     """Each public class and function has an example, and it is true."""
     monkeypatch.chdir(tmp_path)
     for name in module.__all__:
@@ -189,7 +189,7 @@ def test_the_examples_of_the_public_docstrings_run(module, prepared, tmp_path, m
         for full_name, value in documented:
             example = inspect.getdoc(value) if hasattr(value, "__doc__") else None
             if example and ">>>" in example:
-                run_doctest(example, dict(prepared), full_name)
+                run_doctest(example, {}, full_name)
         if not is_error and name not in WITHOUT_EXAMPLE:
             assert ">>>" in (inspect.getdoc(thing) or ""), f"{module.__name__}.{name}: no example"
 
