@@ -20,8 +20,8 @@ extensions = [
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = project
-# The documentation opens from a folder, also where there is no network: no font, no script from elsewhere but
-# MathJax, without which a formula shows as it is written in TeX.
+# The pages open from a folder, also without a network: nothing comes from elsewhere but MathJax,
+# without which a formula shows as it is written in TeX.
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 

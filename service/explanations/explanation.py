@@ -1,8 +1,9 @@
 """What an explainer answers: local and global explanations, with ranked names and values.
 
-Everything comes as plain nested lists. Axis order: classifiers have the class first, ``[class][row][feature]``, in
-``predict_proba`` column order; regressors ``[row][feature]``. Ranks go from the highest value to the lowest: in a local
-ranking what pushes the output up comes first and what pushes it down comes last.
+Everything comes as plain nested lists. Axis order: classifiers have the class first,
+``[class][row][feature]``, in ``predict_proba`` column order; regressors ``[row][feature]``. Ranks
+go from the highest value to the lowest: in a local ranking what pushes the output up comes first
+and what pushes it down comes last.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class LocalExplanation:
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background: one number per class, or one number for
-        regressors.
+        """The model's mean output over the background.
+
+        One number per class, or one number for regressors.
         """
         return self.importances.expected_values.tolist()
 

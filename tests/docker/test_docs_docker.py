@@ -1,7 +1,7 @@
 """What README.md and docs/deploying.md show of deploying, on a real Docker Engine.
 
-The blocks marked ``engine`` run in order, with the port, the name and the Python of this run in place
-of those on the page.
+The blocks marked ``engine`` run in order, with the port, the name and the Python of this run in
+place of those on the page.
 """
 
 import os
