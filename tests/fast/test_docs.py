@@ -7,6 +7,7 @@ tests/docker/test_docs_docker.py.
 import doctest
 import inspect
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -158,6 +159,26 @@ def test_the_readme_is_read_in_two_minutes():
     for page in pages()[1:]:
         is_linked = f"docs/{page.name}" in text
         assert is_linked or page.name in ("index.md", "api.md"), page.name
+
+
+def test_the_picture_is_drawn_from_the_example(breast_cancer, tmp_path, monkeypatch):
+    """docs/picture.py draws what stands in the repository, but for the last digits."""
+    save = service.scoring.save
+    save(breast_cancer.scoring, tmp_path / "artifacts", original_model=breast_cancer.model)
+    (tmp_path / "artifacts" / "examples.json").write_text(breast_cancer.rows.to_json())
+    drawing = runpy.run_path(str(ROOT / "docs" / "picture.py"))
+    drawing["main"].__globals__["FILE"] = tmp_path / "reasons.svg"
+    monkeypatch.chdir(tmp_path)
+    drawing["main"]()
+    drawn = (tmp_path / "reasons.svg").read_text(encoding="utf-8")
+    kept = (ROOT / "docs" / "images" / "reasons.svg").read_text(encoding="utf-8")
+    digits = re.compile(r"[+-]?\d+\.\d+")
+    assert digits.sub("#", drawn) == digits.sub("#", kept)
+    pairs = list(zip(digits.findall(drawn), digits.findall(kept), strict=True))
+    assert len(pairs) > 40
+    for new, old in pairs:
+        last_digit = 10.0 ** -len(old.partition(".")[2])
+        assert abs(float(new) - float(old)) < 1.5 * last_digit, (new, old)
 
 
 def test_each_formula_names_its_file_and_its_test():
