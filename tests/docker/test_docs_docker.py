@@ -16,6 +16,7 @@ from doc_blocks import all_blocks, commands_of, shows
 
 pytestmark = pytest.mark.engine
 NAME = f"docs-{os.getpid()}"
+PATIENT = {"timeouts": {"ready": 300}}  # the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def engine():
 def project(engine, breast_cancer, tmp_path_factory):
     """A checkout with the example's models, and a deploy.yml that keeps to itself."""
     folder = make_project(tmp_path_factory.mktemp("checkout"), breast_cancer)
-    settings = {"name": NAME, "port": free_port(), "base_image": BASE, "dockerfile": ""}
+    settings = {"name": NAME, "port": free_port(), "base_image": BASE, "dockerfile": "", **PATIENT}
     (folder / "deploy.yml").write_text(yaml.safe_dump(settings))
     return folder, settings["port"]
 
@@ -75,7 +76,7 @@ def test_the_python_of_the_page_deploys(project, breast_cancer, monkeypatch):
     folder, port = project
     monkeypatch.chdir(folder)
     (block,) = [block for block in all_blocks("python") if "engine" in block.words]
-    more = f'port={port}, base_image="{BASE}", dockerfile="", tags='
+    more = f'port={port}, base_image="{BASE}", dockerfile="", **{PATIENT}, tags='
     text = block.text.replace('"scoring"', f'"{NAME}"').replace("tags=", more)
     names = {"rows": breast_cancer.rows.to_json()}
     exec(compile(text, block.name, "exec"), names)
