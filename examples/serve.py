@@ -1,4 +1,6 @@
-"""Serve the trained models, ask for some rows, and stay up until Ctrl-C: ``make serve``."""
+"""Serve the trained models with gunicorn, ask for some rows over HTTP, and stay up until Ctrl-C:
+``make serve``.
+"""
 
 import json
 import os
@@ -30,8 +32,7 @@ def main() -> int:
     settings = read_settings()
     check_free(settings)
     folder = Path(os.environ.get("AZUREML_MODEL_DIR") or "artifacts")
-    asked = Settings(host=ANYWHERE.get(settings.host, settings.host), port=settings.port)
-    address = f"http://{asked.binds[0]}"
+    address = f"http://{Settings(host=ANYWHERE.get(settings.host, settings.host), port=settings.port).binds[0]}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill stops the server too
     server = subprocess.Popen(SERVER)
     try:
@@ -55,15 +56,16 @@ def read_settings() -> Settings:
 
 
 def check_free(settings: Settings) -> None:
-    """End the program when nothing can listen there: another server would answer instead."""
+    """End the program when nothing can listen there: another server would answer in the place of
+    this one.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         reason = error.strerror or error
         sys.exit(
-            f"make serve: cannot listen on {settings.binds[0]} ({reason}); choose another: "
-            "make serve PORT=8081"
+            f"make serve: cannot listen on {settings.binds[0]} ({reason}); choose another: make serve PORT=8081"
         )
 
 
@@ -73,8 +75,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
     while time.monotonic() < deadline:
         if server.poll() is not None:
             sys.exit(
-                f"make serve: gunicorn ended with code {server.returncode}; its last lines above "
-                "say why."
+                f"make serve: gunicorn ended with code {server.returncode}; its last lines above say why."
             )
         try:
             with web.open(url, timeout=5):
@@ -85,11 +86,14 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def try_examples(folder: Path, url: str) -> None:
-    """Ask for the rows in ``examples.json`` and say how to repeat it; else say how to ask."""
+    """Ask for the rows in ``examples.json`` and say how to repeat it; without that file, say how to
+    ask.
+    """
     examples, manifest = folder / "examples.json", folder / "scoring_explainer.json"
     if not examples.is_file():
-        print(f"\nNo {examples} with rows to try. To ask for some of yours:")
-        print(f"  {curl('rows.json', url)}")
+        print(
+            f"\nNo {examples} with rows to try. To ask for some of yours:\n  {curl('rows.json', url)}"
+        )
         return
     try:
         show(
@@ -126,10 +130,12 @@ def show(answer: Any, manifest: dict[str, Any] | None) -> None:
         for name, importances in reasons(
             row, prediction, answer["local_importance_values"], manifest
         ):
-            pairs = zip(manifest["features"], importances, strict=True)
-            largest = sorted(pairs, key=lambda pair: -abs(pair[1]))[:3]
-            named = [f"{feature} {value:+.3f}" for feature, value in largest]
-            print(f"  row {row}: {name}: {', '.join(named)}")
+            largest = sorted(
+                zip(manifest["features"], importances, strict=True), key=lambda pair: -abs(pair[1])
+            )[:3]
+            print(
+                f"  row {row}: {name}: {', '.join(f'{feature} {value:+.3f}' for feature, value in largest)}"
+            )
 
 
 def reasons(
@@ -147,7 +153,9 @@ def reasons(
 
 
 def class_index(row: int, prediction: Any, values: list[Any], manifest: dict[str, Any]) -> int:
-    """Find the predicted class by its label; without labels, by the largest output."""
+    """Find the predicted class by its label; of a function, which has no labels, by the largest
+    output.
+    """
     if prediction in (manifest["labels"] or ()):
         return manifest["labels"].index(prediction)
     outputs = [

@@ -1,7 +1,7 @@
 """The settings of the service: the one place that reads the environment.
 
 Each setting is a field that knows its variables, how its text is read and what it means; the table
-in docs/operating.md is made from them.
+in the README is made from them.
 """
 
 import os
@@ -105,7 +105,9 @@ _port = partial(_whole_number, largest=65535)
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set about the service; a default stands for each."""
+    """Everything that can be set about the service; a default stands for each. See the README's
+    table.
+    """
 
     entry_script: Path = _setting(
         Path("score.py"), "ENTRY_SCRIPT", "the file with `init()` and `run(raw_data)`", _path
@@ -275,7 +277,7 @@ class Settings:
 
 
 def settings_table() -> str:
-    """Return the settings as the table of docs/operating.md."""
+    """Return the settings as the README's table."""
     lines = ["| setting (environment) | default | meaning |", "|---|---|---|"]
     for setting in fields(Settings):
         assert setting.default is not MISSING
