@@ -210,7 +210,7 @@ def test_the_examples_of_the_public_docstrings_run(module, tmp_path, monkeypatch
         for full_name, value in documented:
             example = inspect.getdoc(value) if hasattr(value, "__doc__") else None
             if example and ">>>" in example:
-                run_doctest(example, {}, full_name)
+                run_doctest(example, dict(vars(inspect.getmodule(thing))), full_name)
         if not is_error and name not in WITHOUT_EXAMPLE:
             assert ">>>" in (inspect.getdoc(thing) or ""), f"{module.__name__}.{name}: no example"
 
