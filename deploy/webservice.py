@@ -59,6 +59,17 @@ def deploy_configuration(
     ------
     ConfigurationError
         When a value cannot be used.
+
+    Examples
+    --------
+    >>> from deploy import deploy_configuration
+    >>> wanted = deploy_configuration(cpu_cores=2, tags={"owner": "me"}, replicas=2)
+    >>> wanted["cpu_cores"], wanted["replicas"]
+    (2, 2)
+    >>> deploy_configuration(cpu_cores=-1)
+    Traceback (most recent call last):
+        ...
+    deploy.errors.ConfigurationError: ...cpu_cores: expected a number from 0.1 to 1024, got -1
     """
     values = {
         "cpu_cores": cpu_cores,

@@ -53,6 +53,21 @@ class KernelScoringExplainer:
     ValueError
         When an option is out of range, or a ``shap.KernelExplainer`` has a link other than the
         identity or keeps the index.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> scoring_explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> result = scoring_explainer.explain_rows(rows)
+    >>> result.values.round(3)[3].tolist()
+    [1.0, -0.5]
+    >>> scoring_explainer.features, scoring_explainer.method
+    (['size', 'age'], 'linear')
     """
 
     def __init__(

@@ -45,6 +45,21 @@ class ScoringModel:
         A fitted estimator, or whatever has ``predict``.
     scoring_explainer : KernelScoringExplainer
         Made from an explainer of that model.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer, ScoringModel
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> scoring_explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> answer = ScoringModel(model, scoring_explainer).score('[{"age": 1.0, "size": 1.0}]')
+    >>> round(answer["predictions"][0], 3)
+    1.0
+    >>> [round(value, 3) for value in answer["local_importance_values"][0]]
+    [1.0, -0.5]
     """
 
     def __init__(self, original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
