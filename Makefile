@@ -52,8 +52,12 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
 
-test: $(DEV) $(CLIENTS) ## run the tests
-	$(BIN)/python -m pytest
+# Two processes, each with one thread for linear algebra; what is served is measured by the clock and runs alone.
+test: test-fast $(CLIENTS) ## run the tests; the end says what was left out (no engine, no swarm)
+	$(BIN)/python -m pytest tests/served tests/docker tests/clients
+
+test-fast: $(DEV) ## run the tests that need no server and no engine
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 tests/fast
 
 # It needs root, for network namespaces.
 test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they start
