@@ -24,10 +24,10 @@ from service.engines.threads import one_blas_thread
 from service.rows.schema import Schema
 from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
-from service.shapley.exact import linear_shapley
 from service.shapley.games import Function, Game
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Sampling, Stopping, refined_shapley
+from service.shapley.linear import linear_shapley
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
 from service.shapley.trees import TreeGame
