@@ -17,6 +17,8 @@ from sklearn.tree import DecisionTreeClassifier
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, save
 
+pytestmark = pytest.mark.alone
+
 MEMORY = Path("/dev/shm")
 
 
