@@ -45,7 +45,10 @@ def test_enumerated_importances_are_those_of_the_definition(diabetes):
         TabularExplainer(diabetes.model, background, engine="kernel")
     )
     assert explainer.method == "kernel"
-    predict = lambda x: diabetes.model.predict(pd.DataFrame(x, columns=diabetes.rows.columns))
+
+    def predict(x):
+        return diabetes.model.predict(pd.DataFrame(x, columns=diabetes.rows.columns))
+
     result = explainer.explain_rows(diabetes.rows)
     assert (result.standard_errors == 0).all()
     for row, importances in zip(diabetes.rows.to_numpy(), result.values, strict=True):
@@ -410,7 +413,8 @@ def test_the_number_of_blas_threads_changes_no_byte(breast_cancer, tmp_path):
         "from service.scoring import load\n"
         f"explainer = load({str(path)!r})\n"
         f"result = explainer.explain_rows(explainer.read_rows(open({str(rows)!r}).read()))\n"
-        "threads = {pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['user_api'] == 'blas'}\n"
+        "pools = threadpoolctl.threadpool_info()\n"
+        "threads = {pool['num_threads'] for pool in pools if pool['user_api'] == 'blas'}\n"
         "print(hashlib.sha256(result.values.tobytes()).hexdigest(), threads)\n"
     )
     answers = {

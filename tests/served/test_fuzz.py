@@ -110,7 +110,7 @@ def csv_of(frame):
 def tensors_of(frame):
     """A tensor for each column of a row."""
     records = json.loads(frame[:8].to_json(orient="records", date_format="iso"))
-    as_tensors = lambda record: [
+    as_tensors = lambda record: [  # noqa: E731
         {
             "name": name,
             "shape": [1],
