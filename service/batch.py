@@ -23,8 +23,8 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.engines import no_progress, progress_bar
 from service.engines.local_importances import LocalImportances
+from service.engines.progress import no_progress, progress_bar
 from service.errors import PayloadError, ScoringError
 from service.rows import json_rows as payload
 from service.rows.columns import Column

@@ -1,11 +1,11 @@
-"""Fitted preprocessing as plain arrays: what a single row costs is otherwise mostly a DataFrame and
-its checks.
+"""Fitted preprocessing as plain arrays, which makes a single row quick.
 
+What it costs is otherwise mostly a DataFrame and its checks.
 A compiled encoder takes the schema's matrix to the columns that a model's last step sees, without
 pandas and scikit-learn. Which steps have a compiled form is one explicit table. The result is
 compared with the fitted steps on the examples and on hybrid rows of them
 (:func:`compiled_encoder`); what differs, or is not in the table, keeps the fitted steps. Next:
-:mod:`service.engines.choice`.
+:mod:`service.engines.builders`.
 
 | step                                            | compiled form                                                   |
 |-------------------------------------------------|-----------------------------------------------------------------|
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.rows.schema import Schema
@@ -45,6 +46,20 @@ N_COMPARED_ROWS = 4_000
 AGREEMENT = 1e-12  # relative to the largest encoded value of the column
 Step = Callable[[NDArray[Any]], NDArray[Any]]
 Floats = NDArray[np.float64]
+# What compares and hashes alike in Python and in numpy.
+PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
+
+
+@dataclass(frozen=True)
+class FittedEncoding:
+    """From the schema's matrix to the columns that a model's last step sees, by the steps."""
+
+    schema: Schema
+    encoder: Encoder
+
+    def __call__(self, rows: NDArray[Any]) -> Floats:
+        """Encode rows, (n_rows, n_features) to (n_rows, n_columns)."""
+        return self.encoder(self.schema.model_rows(rows))
 
 
 @dataclass(frozen=True)
@@ -116,7 +131,9 @@ class Imputed:
         rows = np.asarray(rows, dtype=self.statistics.dtype)
         missing = rows != rows
         filled = np.where(missing, self.statistics, rows)[:, self.kept]
-        return np.hstack([filled, missing[:, self.indicators]]) if len(self.indicators) else filled
+        if not len(self.indicators):
+            return filled
+        return np.hstack([filled, missing[:, self.indicators]])
 
 
 @dataclass(frozen=True)
@@ -126,7 +143,7 @@ class LookedUp:
     Attributes
     ----------
     tables : tuple of dict
-        For each column, the position of each category in its codes; a missing value has the key
+        For each column, the position of each category in its codes. A missing value has the key
         None.
     codes : tuple of ndarray of shape (n_categories + 1, n_codes)
         What each category becomes. The last is for one that is not in the table.
@@ -153,11 +170,10 @@ class LookedUp:
 
     def _positions(self, values: list[Any], table: dict[Any, int]) -> list[int]:
         unknown = len(table)
-        found = [table.get(value if value == value else None, unknown) for value in values]
+        found = [table.get(_key(value), unknown) for value in values]
         if self.refuses and unknown in found:
-            raise ValueError(
-                f"Unknown category {values[found.index(unknown)]!r}: the model's encoder refuses it."
-            )
+            value = values[found.index(unknown)]
+            raise ValueError(f"Unknown category {value!r}: the model's encoder refuses it.")
         return found
 
 
@@ -181,9 +197,8 @@ class Binned:
         bins = [np.searchsorted(edges, values, side="right") for values, edges in columns]
         if not self.one_hot:
             return np.stack(bins, axis=1).astype(np.float64)
-        return np.hstack(
-            [np.eye(len(edges) + 1)[found] for found, edges in zip(bins, self.edges, strict=True)]
-        )
+        by_column = zip(bins, self.edges, strict=True)
+        return np.hstack([np.eye(len(edges) + 1)[found] for found, edges in by_column])
 
 
 @dataclass(frozen=True)
@@ -260,12 +275,13 @@ def _compiled(steps: Sequence[Any]) -> tuple[Step, ...] | None:
 
 
 def _centred(scaler: Any) -> Step:
-    centre = getattr(scaler, "mean_", None) if getattr(scaler, "with_mean", True) else None
-    centre = getattr(scaler, "center_", centre)
-    scale = scaler.scale_
+    centre, scale = getattr(scaler, "center_", None), scaler.scale_
+    if getattr(scaler, "with_mean", False):
+        centre = scaler.mean_
+    n_columns = scaler.n_features_in_
     return Scaled(
-        np.zeros(scaler.n_features_in_) if centre is None else np.asarray(centre, dtype=np.float64),
-        np.ones(scaler.n_features_in_) if scale is None else np.asarray(scale, dtype=np.float64),
+        np.zeros(n_columns) if centre is None else np.asarray(centre, dtype=np.float64),
+        np.ones(n_columns) if scale is None else np.asarray(scale, dtype=np.float64),
     )
 
 
@@ -279,46 +295,62 @@ def _function(transformer: Any) -> Step | None:
 
 
 def _imputer(imputer: Any) -> Step | None:
-    marker, statistics = imputer.missing_values, imputer.statistics_
-    if not (isinstance(marker, float) and np.isnan(marker)) or statistics.dtype.kind not in "fO":
+    statistics = imputer.statistics_
+    if not _is_nan(imputer.missing_values) or statistics.dtype.kind not in "fO":
         return None
-    is_there = np.array([value == value for value in statistics])
-    kept = np.arange(len(statistics)) if imputer.keep_empty_features else np.flatnonzero(is_there)
+    kept = np.arange(len(statistics))
+    if not imputer.keep_empty_features:
+        kept = kept[[not _is_missing(value) for value in statistics]]
     indicators = imputer.indicator_.features_ if imputer.add_indicator else np.arange(0)
     return Imputed(statistics, kept, indicators)
 
 
+def _is_nan(marker: Any) -> bool:
+    return isinstance(marker, float) and bool(np.isnan(marker))
+
+
+def _is_missing(value: Any) -> bool:
+    return bool(value != value)
+
+
+def _key(value: Any) -> Any:
+    """Return a category as it stands in a table: None for a missing value."""
+    return None if value != value else value
+
+
 def _categories(encoder: Any) -> Step | None:
-    """Ask the encoder what each of its categories becomes, and what one that it does not know
-    becomes.
-    """
+    """Ask the encoder what each of its categories becomes, and what an unknown one becomes."""
     known = [list(categories) for categories in encoder.categories_]
-    if not all(isinstance(value, _PLAIN) for categories in known for value in categories):
+    if not all(map(_are_plain, known)):
         return None
     refuses = encoder.handle_unknown == "error"
-    asked = [categories if refuses else [*categories, _unknown(categories)] for categories in known]
+    asked = known
+    if not refuses:
+        asked = [[*categories, _unknown(categories)] for categories in known]
     answers = _answers(encoder, asked)
-    tables = tuple(
-        {(value if value == value else None): position for position, value in enumerate(categories)}
-        for categories in known
-    )
-    empty = [np.zeros((int(refuses), answer.shape[1])) for answer in answers]
-    return LookedUp(
-        tables, tuple(np.vstack(pair) for pair in zip(answers, empty, strict=True)), refuses
-    )
+    if refuses:  # a last row that is never looked up
+        answers = [np.vstack([answer, np.zeros((1, answer.shape[1]))]) for answer in answers]
+    return LookedUp(tuple(map(_positions, known)), tuple(answers), refuses)
+
+
+def _are_plain(categories: Sequence[Any]) -> bool:
+    return all(isinstance(value, PLAIN) for value in categories)
+
+
+def _positions(categories: Sequence[Any]) -> dict[Any, int]:
+    return {_key(value): position for position, value in enumerate(categories)}
 
 
 def _unknown(categories: Sequence[Any]) -> Any:
     """Return a value of the categories' type that is none of them."""
     if any(isinstance(value, str) for value in categories):
-        return "".join(str(value) for value in categories) + "?"
-    return max((value for value in categories if value == value), default=0) + 1
+        return "".join(map(str, categories)) + "?"
+    numbers = [value for value in categories if not _is_missing(value)]
+    return max(numbers, default=0) + 1
 
 
 def _answers(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:
     """Encode columns of different lengths; one array of codes for each."""
-    import pandas as pd  # needed when an explainer is built, never when one scores
-
     longest = max(len(values) for values in asked)
     # Shorter columns are filled up with their first category, and the answers cut again.
     filled = [[*values, *[values[0]] * (longest - len(values))] for values in asked]
@@ -327,14 +359,10 @@ def _answers(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are unknown categories
         encoded = encoder.transform(frame)
-    dense = np.asarray(
-        encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64
-    )
-    ends = np.cumsum(getattr(encoder, "_n_features_outs", np.ones(len(asked), dtype=int)))[:-1]
-    return [
-        block[: len(values)]
-        for block, values in zip(np.split(dense, ends, axis=1), asked, strict=True)
-    ]
+    dense = encoded.toarray() if hasattr(encoded, "toarray") else encoded
+    widths = getattr(encoder, "_n_features_outs", np.ones(len(asked), dtype=int))
+    blocks = np.split(np.asarray(dense, dtype=np.float64), np.cumsum(widths)[:-1], axis=1)
+    return [block[: len(values)] for block, values in zip(blocks, asked, strict=True)]
 
 
 def _bins(discretizer: Any) -> Step:
@@ -362,14 +390,6 @@ def _column_transformer(transformer: Any) -> Step | None:
     return Blocks(tuple(blocks))
 
 
-_PLAIN = (
-    str,
-    int,
-    float,
-    np.integer,
-    np.floating,
-    np.bool_,
-)  # what compares and hashes alike in Python and in numpy
 _FORMS: dict[str, Callable[[Any], Step | None]] = {
     "MaxAbsScaler": _centred,
     "MinMaxScaler": _stretched,

@@ -1,5 +1,4 @@
-"""Which output of a model is explained: one function from rows to numbers, with its scale and its
-classes.
+"""Which output of a model is explained: a function from rows to numbers, its scale and classes.
 
 | model                          | output "auto" stands for                                          |
 |--------------------------------|-------------------------------------------------------------------|
@@ -11,7 +10,7 @@ classes.
 | plain function                 | "prediction": whatever it returns; several columns are classes    |
 
 A binary margin is given for both classes, −m and m, so that every classifier has one output per
-class.
+class. Next: :mod:`service.engines.local_importances`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
+from service.engines.options import check_choice
 from service.errors import ModelOutputError
 from service.rows.schema import Schema
 from service.structures.encoders import last_step
@@ -36,8 +40,15 @@ _METHODS = {"probability": "predict_proba", "margin": "decision_function", "pred
 
 @dataclass(frozen=True)
 class ModelName:
-    """What is kept of a model that is not asked any more: its name in messages, its type and its
-    labels.
+    """What is kept of a model that is not asked any more.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    type_name : str
+    labels : array or None
+        What a classifier predicts for each of its classes.
     """
 
     name: str
@@ -80,22 +91,32 @@ class ModelOutput:
             When the model answers something else than one finite number per row and output.
         """
         answer = self._method(self.schema.model_rows(matrix))
+        outputs = self._checked(answer, len(matrix))
+        is_one_margin = self.scale == "margin" and outputs.shape[1] == 1
+        if is_one_margin and self.task == "classification":
+            return np.hstack([-outputs, outputs])
+        return outputs
+
+    def _checked(self, answer: Any, n_rows: int) -> NDArray[np.float64]:
+        """Refuse an answer that cannot be explained, and give it a column for each output."""
         if isinstance(answer, list):
             raise ModelOutputError(
-                f"{self.name}: expected one array of outputs, got a list; models with several targets at once "
-                "cannot be explained."
+                f"{self.name}: expected one array of outputs, got a list; models with several "
+                "targets at once cannot be explained."
             )
         outputs = np.asarray(answer, dtype=np.float64)
-        outputs = outputs[:, None] if outputs.ndim == 1 else outputs
-        if outputs.ndim != 2 or len(outputs) != len(matrix):
+        if outputs.ndim == 1:
+            outputs = outputs[:, None]
+        if outputs.ndim != 2 or len(outputs) != n_rows:
             raise ModelOutputError(
-                f"{self.name}: expected shape ({len(matrix)}, n_outputs), got {outputs.shape}."
+                f"{self.name}: expected shape ({n_rows}, n_outputs), got {outputs.shape}."
             )
         if not np.isfinite(outputs).all():
             raise ModelOutputError(
-                f"{self.name}: expected finite numbers, got NaN or infinity; it cannot be explained."
+                f"{self.name}: expected finite numbers, got NaN or infinity; it cannot be "
+                "explained."
             )
-        return np.hstack([-outputs, outputs]) if self._is_binary_margin(outputs) else outputs
+        return outputs
 
     @property
     def name(self) -> str:
@@ -115,14 +136,10 @@ class ModelOutput:
 
     @property
     def labels(self) -> Any:
-        """What a classifier predicts for each of its classes (``classes_``), None where the model
-        does not say.
-        """
-        return (
-            self.model.labels
-            if isinstance(self.model, ModelName)
-            else getattr(self.model, "classes_", None)
-        )
+        """What a classifier predicts for each of its classes; None where the model does not say."""
+        if isinstance(self.model, ModelName):
+            return self.model.labels
+        return getattr(self.model, "classes_", None)
 
     def without_model(self) -> ModelOutput:
         """Return the same output by name only."""
@@ -136,15 +153,10 @@ class ModelOutput:
     def _method(self) -> Callable[[Any], Any]:
         if self._is_function:
             return self.model
-        option = margin_option(last_step(self.model)) if self.scale == "margin" else None
-        return (
-            getattr(self.model, _METHODS[self.scale])
-            if option is None
-            else partial(self.model.predict, **{option: True})
-        )
-
-    def _is_binary_margin(self, outputs: NDArray[np.float64]) -> bool:
-        return self.task == "classification" and self.scale == "margin" and outputs.shape[1] == 1
+        option = _margin_option(self.model, self.scale)
+        if option is not None:
+            return partial(self.model.predict, **{option: True})
+        return getattr(self.model, _METHODS[self.scale])
 
 
 def model_output(
@@ -171,69 +183,79 @@ def model_output(
     TypeError, ValueError
         When the model is no model, or has no such output.
     """
-    _check_choice("output", output, ("auto", *OUTPUTS))
-    _check_choice("model_task", task, ("unknown", *TASKS))
+    check_choice("output", output, ("auto", *OUTPUTS))
+    check_choice("model_task", task, ("unknown", *TASKS))
     if not hasattr(model, "predict"):
         return _function_output(model, schema, probe, output, task)
     _check_fitted(model)
-    found = task if task != "unknown" else task_of(model)
-    known = _scales(model, found, prefers_margin)
-    available = [
-        scale for scale in known if hasattr(model, _method_name(model, scale).split("(")[0])
-    ]
+    return _estimator_output(model, schema, output, task, prefers_margin)
+
+
+def _estimator_output(
+    model: Any, schema: Schema, output: str, task: str, prefers_margin: bool
+) -> ModelOutput:
+    task = task if task != "unknown" else task_of(model)
+    known = _scales(model, task, prefers_margin)
+    available = [scale for scale in known if _has_output(model, scale)]
     if not available or output not in ("auto", *available):
-        raise ValueError(
-            f"{type(model).__name__}: expected a {found} model with "
-            f"{' or '.join(_method_name(model, scale) for scale in known)}"
-            f"{'' if output == 'auto' else f' and output one of {available}'}, got output={output!r}."
-        )
-    return ModelOutput(model, available[0] if output == "auto" else output, found, schema)
+        raise ValueError(_no_such_output(model, task, output, known, available))
+    return ModelOutput(model, available[0] if output == "auto" else output, task, schema)
 
 
 def task_of(model: Any) -> str:
-    """Tell whether a model with ``predict`` is for "classification" or "regression", like outlier
-    detectors.
-    """
-    from sklearn.base import (
-        is_classifier,
-    )  # asked when an explainer is built, never when one scores
+    """Tell what a model with ``predict`` is for, "classification" or "regression".
 
+    An outlier detector counts as a regression.
+    """
     is_one = hasattr(model, "predict_proba") or (_has_tags(model) and is_classifier(model))
     return "classification" if is_one else "regression"
 
 
 def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
     """List the outputs that a task knows, the default first."""
-    from sklearn.base import is_outlier_detector
+    if task == "classification":
+        return ("margin", "probability") if prefers_margin else ("probability", "margin")
+    if _has_tags(model) and is_outlier_detector(model):
+        return ("margin", "prediction")
+    return ("prediction",)
 
-    if task == "regression":
-        return (
-            ("margin", "prediction")
-            if _has_tags(model) and is_outlier_detector(model)
-            else ("prediction",)
-        )
-    return ("margin", "probability") if prefers_margin else ("probability", "margin")
+
+def _has_output(model: Any, scale: str) -> bool:
+    return _margin_option(model, scale) is not None or hasattr(model, _METHODS[scale])
+
+
+def _no_such_output(
+    model: Any, task: str, output: str, known: Sequence[str], available: Sequence[str]
+) -> str:
+    methods = " or ".join(_method_name(model, scale) for scale in known)
+    choices = "" if output == "auto" else f" and output one of {available}"
+    return (
+        f"{type(model).__name__}: expected a {task} model with {methods}{choices}, got "
+        f"output={output!r}."
+    )
 
 
 def _method_name(model: Any, scale: str) -> str:
     """Name the method that answers on a scale."""
-    option = margin_option(last_step(model)) if scale == "margin" else None
+    option = _margin_option(model, scale)
     return _METHODS[scale] if option is None else f"predict({option}=True)"
 
 
+def _margin_option(model: Any, scale: str) -> str | None:
+    """Return the option of ``predict`` that asks for the scale, None where a method answers."""
+    return margin_option(last_step(model)) if scale == "margin" else None
+
+
 def _has_tags(model: Any) -> bool:
-    """Tell whether scikit-learn can be asked about the model; it fails on models that it does not
-    know.
+    """Tell whether scikit-learn can be asked about the model.
+
+    It fails on models that it does not know.
     """
     return hasattr(model, "__sklearn_tags__")
 
 
 def _check_fitted(model: Any) -> None:
     """Refuse an unfitted model of scikit-learn's own; of other models nothing is known."""
-    from sklearn.exceptions import NotFittedError
-    from sklearn.pipeline import Pipeline
-    from sklearn.utils.validation import check_is_fitted
-
     last = model
     while isinstance(last, Pipeline):  # it is fitted when its last step is
         last = last.steps[-1][1]
@@ -252,19 +274,17 @@ def _function_output(
 ) -> ModelOutput:
     if not callable(model):
         raise TypeError(
-            f"model: expected an estimator with predict, or a function of rows, got {type(model).__name__}."
+            "model: expected an estimator with predict, or a function of rows, got "
+            f"{type(model).__name__}."
         )
     if output not in ("auto", "prediction"):
         raise ValueError(f"output: a plain function has only its own 'prediction', got {output!r}.")
     n_outputs = ModelOutput(model, "prediction", "regression", schema)(probe[:1]).shape[1]
+    if task == "unknown":
+        task = "classification" if n_outputs > 1 else "regression"
     if task == "classification" and n_outputs == 1:
         raise ValueError(
-            "model: expected a classification function to return one column per class, got one column."
+            "model: expected a classification function to return one column per class, got one "
+            "column."
         )
-    found = task if task != "unknown" else ("classification" if n_outputs > 1 else "regression")
-    return ModelOutput(model, "prediction", found, schema)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}.")
+    return ModelOutput(model, "prediction", task, schema)

@@ -6,27 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.choice import EngineOptions, choose_engine
-from service.engines.engines import (
-    Engine,
-    KernelEngine,
-    Progress,
-    ShapEngine,
-    importances_of,
-    in_parallel,
-    no_progress,
-)
+from service.engines.choice import choose_engine
+from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
+from service.engines.options import EngineOptions, is_whole
 from service.engines.outputs import ModelOutput, model_output
+from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
-from service.shapley.coalitions import smallest_budget
-from service.shapley.kernel import Stopping
 from service.structures.encoders import last_step
 from service.structures.model_kinds import model_kind
 
@@ -59,21 +50,6 @@ class RowExplainer:
     subset: tuple[int, ...] | None = None
     note: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse a number of coalitions with which a row whose features all vary could not be
-        explained.
-        """
-        n_features, nsamples = len(self.schema.columns), self.options.nsamples
-        needed = smallest_budget(n_features)
-        if (
-            isinstance(self.engine, KernelEngine)
-            and not isinstance(nsamples, str)
-            and nsamples < needed
-        ):
-            raise ValueError(
-                f"nsamples: expected at least {needed} coalitions for {n_features} features, got {nsamples}."
-            )
-
     @classmethod
     def build(
         cls,
@@ -94,7 +70,6 @@ class RowExplainer:
         ValueError
             When an option is out of range.
         """
-        options = _checked(options)
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
         prefers_margin = model_kind(last_step(model)) in ("linear", "boosting")
@@ -137,8 +112,8 @@ class RowExplainer:
         has.
         """
         options = self._options(nsamples, random_state)
-        if options == self.options or not isinstance(self.engine, KernelEngine | ShapEngine):
-            return replace(self, options=options)
+        if options == self.options:
+            return self
         engine = self.engine.with_sampling(options.nsamples, options.random_state)
         return replace(self, options=options, engine=engine)
 
@@ -155,13 +130,12 @@ class RowExplainer:
         return replace(self, function=self.function.without_model())
 
     def _options(self, nsamples: str | int | None, random_state: int | None) -> EngineOptions:
-        return _checked(
-            replace(
-                self.options,
-                nsamples=self.options.nsamples if nsamples is None else nsamples,
-                random_state=self.options.random_state if random_state is None else random_state,
-            )
-        )
+        options = self.options
+        if nsamples is not None:
+            options = replace(options, nsamples=nsamples)
+        if random_state is not None:
+            options = replace(options, random_state=random_state)
+        return options
 
     def explain(
         self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None
@@ -174,9 +148,9 @@ class RowExplainer:
     ) -> LocalImportances:
         """Explain rows that the schema has checked already."""
         if n_jobs in (None, 1):
-            importances = importances_of(self.engine, matrix, progress)
+            importances = explain_rows(self.engine, matrix, progress)
         else:
-            importances = in_parallel(self.engine, matrix, progress, n_jobs)
+            importances = explain_in_parallel(self.engine, matrix, progress, n_jobs)
         return LocalImportances(
             values=self._shaped(importances.values),
             expected_values=self.expected_values,
@@ -238,55 +212,23 @@ def plain_values(values: Iterable[Any]) -> list[Any]:
     return [value.item() if isinstance(value, np.generic) else value for value in values]
 
 
-def _checked(options: EngineOptions) -> EngineOptions:
-    """Refuse options out of range, for every engine; return plain integers."""
-    _check_stopping(options.stopping)
-    if options.background_size is not None and not _is_whole(options.background_size, at_least=1):
-        raise ValueError(
-            f"background_size: expected a positive number of rows, got {options.background_size!r}."
-        )
-    if options.background_size is not None and options.background in ("auto", "whole"):
-        raise ValueError(
-            "background_size: expected with background='sample' or 'kmeans' only, got it with "
-            f"background={options.background!r}."
-        )
-    if not isinstance(options.surrogate, bool):
-        raise ValueError(f"surrogate: expected True or False, got {options.surrogate!r}.")
-    nsamples, seed = options.nsamples, options.random_state
-    if nsamples != "auto" and not _is_whole(nsamples, at_least=2):
-        raise ValueError(
-            f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}."
-        )
-    if not _is_whole(seed, at_least=0):
-        raise ValueError(f"random_state: expected a whole number of at least 0, got {seed!r}.")
-    return replace(
-        options, nsamples="auto" if nsamples == "auto" else int(nsamples), random_state=int(seed)
-    )
-
-
-def _check_stopping(stopping: Stopping) -> None:
-    for name, value in (("tolerance", stopping.tolerance), ("time_budget", stopping.time_budget)):
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if value is not None and not (is_number and 0 < float(value) < np.inf):
-            raise ValueError(f"{name}: expected a positive number, got {value!r}.")
-
-
-def _is_whole(value: Any, at_least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
-
-
 def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tuple[int, ...] | None:
+    """Find the columns of a subset, given by name or position."""
     if subset is None:
         return None
-    wanted: Iterable[Any] = (
-        [] if isinstance(subset, str) else subset
-    )  # a bare name is no list of letters
-    positions = [names.index(name) if name in names else name for name in wanted]
-    is_valid = all(
-        _is_whole(position, at_least=0) and position < len(names) for position in positions
-    )
-    if not is_valid or not positions or len(set(positions)) != len(positions):
+    # A bare name is no list of letters.
+    wanted: Iterable[Any] = [] if isinstance(subset, str) else subset
+    positions = [_position(name, names) for name in wanted]
+    if not positions or None in positions or len(set(positions)) != len(positions):
         raise ValueError(
-            f"explain_subset: expected different column names or positions from 0 to {len(names) - 1}, got {subset!r}."
+            "explain_subset: expected different column names or positions from 0 to "
+            f"{len(names) - 1}, got {subset!r}."
         )
-    return tuple(int(position) for position in positions)
+    return tuple(position for position in positions if position is not None)
+
+
+def _position(wanted: Any, names: Sequence[str]) -> int | None:
+    """Return where a column is, None when there is no such name or position."""
+    if wanted in names:
+        return names.index(wanted)
+    return int(wanted) if is_whole(wanted, at_least=0) and wanted < len(names) else None

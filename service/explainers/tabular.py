@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.engines.choice import EngineOptions
-from service.engines.engines import progress_bar
+from service.engines.options import EngineOptions
+from service.engines.progress import progress_bar
 from service.engines.row_explainer import RowExplainer
 from service.explanations.explanation import GlobalExplanation, LocalExplanation
 from service.shapley.kernel import Stopping
