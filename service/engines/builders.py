@@ -36,13 +36,10 @@ from service.shapley.linked_trees import LinkedTreeGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
 from service.shapley.trees import Forest, TreeGame, affordable_rows
+from service.structures.kernel_machines import PolynomialStructure, ProductStructure
+from service.structures.linear import LinearStructure
 from service.structures.links import Link, Shifted
-from service.structures.margins import (
-    LinearStructure,
-    NetworkStructure,
-    PolynomialStructure,
-    ProductStructure,
-)
+from service.structures.networks import NetworkStructure
 from service.structures.trees import TreeStructure
 
 # What an exact engine takes whole; more examples are sampled down to it. Background rows × support

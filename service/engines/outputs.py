@@ -30,8 +30,7 @@ from sklearn.utils.validation import check_is_fitted
 from service.engines.options import check_choice
 from service.errors import ModelOutputError
 from service.rows.schema import Schema
-from service.structures.encoders import last_step
-from service.structures.model_kinds import margin_option
+from service.structures.reading import margin_option, prefers_margin
 
 OUTPUTS = ("probability", "margin", "prediction")
 TASKS = ("classification", "regression")
@@ -160,7 +159,7 @@ class ModelOutput:
 
 
 def model_output(
-    model: Any, schema: Schema, probe: NDArray[Any], *, output: str, task: str, prefers_margin: bool
+    model: Any, schema: Schema, probe: NDArray[Any], *, output: str, task: str
 ) -> ModelOutput:
     """Decide which output of `model` is explained.
 
@@ -175,8 +174,6 @@ def model_output(
     output : {"auto", "probability", "margin", "prediction"}
     task : {"unknown", "classification", "regression"}
         "unknown" asks the model.
-    prefers_margin : bool
-        True for model kinds that have a closed form on the margin.
 
     Raises
     ------
@@ -188,14 +185,12 @@ def model_output(
     if not hasattr(model, "predict"):
         return _function_output(model, schema, probe, output, task)
     _check_fitted(model)
-    return _estimator_output(model, schema, output, task, prefers_margin)
+    return _estimator_output(model, schema, output, task)
 
 
-def _estimator_output(
-    model: Any, schema: Schema, output: str, task: str, prefers_margin: bool
-) -> ModelOutput:
+def _estimator_output(model: Any, schema: Schema, output: str, task: str) -> ModelOutput:
     task = task if task != "unknown" else task_of(model)
-    known = _scales(model, task, prefers_margin)
+    known = _scales(model, task)
     available = [scale for scale in known if _has_output(model, scale)]
     if not available or output not in ("auto", *available):
         raise ValueError(_no_such_output(model, task, output, known, available))
@@ -211,10 +206,10 @@ def task_of(model: Any) -> str:
     return "classification" if is_one else "regression"
 
 
-def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
+def _scales(model: Any, task: str) -> Sequence[str]:
     """List the outputs that a task knows, the default first."""
     if task == "classification":
-        return ("margin", "probability") if prefers_margin else ("probability", "margin")
+        return ("margin", "probability") if prefers_margin(model) else ("probability", "margin")
     if _has_tags(model) and is_outlier_detector(model):
         return ("margin", "prediction")
     return ("prediction",)
@@ -243,7 +238,7 @@ def _method_name(model: Any, scale: str) -> str:
 
 def _margin_option(model: Any, scale: str) -> str | None:
     """Return the option of ``predict`` that asks for the scale, None where a method answers."""
-    return margin_option(last_step(model)) if scale == "margin" else None
+    return margin_option(model) if scale == "margin" else None
 
 
 def _has_tags(model: Any) -> bool:

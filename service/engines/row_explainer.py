@@ -18,8 +18,6 @@ from service.engines.options import EngineOptions, is_whole
 from service.engines.outputs import ModelOutput, model_output
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
-from service.structures.encoders import last_step
-from service.structures.model_kinds import model_kind
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,7 @@ class RowExplainer:
         """
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
-        prefers_margin = model_kind(last_step(model)) in ("linear", "boosting")
-        function = model_output(
-            model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin
-        )
+        function = model_output(model, schema, matrix, output=output, task=task)
         engine, note = choose_engine(function, matrix, options)
         names = class_names(function, classes, len(engine.expected_values))
         return cls(
