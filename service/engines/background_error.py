@@ -5,7 +5,7 @@ the next. A summary by k-means centres has an error of its own kind: it is compa
 part of the examples, and the noise of that part is taken off. Both need importances of a few rows
 against small disjoint parts of the examples, from engines built like the one in use; where those
 sample, they take the same coalitions on every part, so that what varies is the background. Next:
-:mod:`service.engines.builders`.
+:mod:`service.engines.compiled_encoding`.
 """
 
 from __future__ import annotations

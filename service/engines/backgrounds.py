@@ -1,11 +1,13 @@
 """Which example rows become the background.
 
-| background | what is taken                                                                                     |
-|------------|---------------------------------------------------------------------------------------------------|
-| "auto"     | every example, up to what the engine can afford, then a random sample of that size                |
-| "whole"    | every example; where the model is called, every pair of coalitions meets all of them             |
-| "sample"   | a random subset (100 rows unless said otherwise)                                                  |
-| "kmeans"   | weighted k-means centres (10), each coordinate moved to the nearest example's, as shap.kmeans does |
+| background | what is taken                                                                       |
+|------------|-------------------------------------------------------------------------------------|
+| "auto"     | every example, up to what the engine can afford, then a random sample of that size  |
+| "whole"    | every example; where the model is called, every pair of coalitions meets all of     |
+|            | them                                                                                |
+| "sample"   | a random subset (100 rows unless said otherwise)                                    |
+| "kmeans"   | weighted k-means centres (10), each coordinate moved to the nearest example's, as   |
+|            | shap.kmeans does                                                                    |
 
 The centres are there for parity with the Azure reference: the game on them can lie far from the
 game on all examples. Next: :mod:`service.engines.progress`.

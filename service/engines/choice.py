@@ -18,7 +18,7 @@ Preprocessing in which every column stems from one feature is looked through
 (:mod:`service.structures.encoders`), and so are searches and thresholds around a model
 (:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows;
 one that does not is not used: the model is called instead, and the note that goes into the manifest
-says why. Next: :mod:`service.engines.row_explainer`.
+says why. Next: :mod:`service.engines.local_importances`.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
 """Fitted preprocessing as plain arrays, which makes a single row quick.
 
-What it costs is otherwise mostly a DataFrame and its checks.
-A compiled encoder takes the schema's matrix to the columns that a model's last step sees, without
-pandas and scikit-learn. Which steps have a compiled form is one explicit table. The result is
-compared with the fitted steps on the examples and on hybrid rows of them
-(:func:`compiled_encoder`); what differs, or is not in the table, keeps the fitted steps. Next:
-:mod:`service.engines.builders`.
+What a row costs is otherwise mostly a DataFrame and its checks. A compiled encoder takes the
+schema's matrix to the columns that a model's last step sees, without pandas and scikit-learn. Which
+steps have a compiled form is one explicit table. The result is compared with the fitted steps on
+the examples and on hybrid rows of them (:func:`compiled_encoder`); what differs, or is not in the
+table, keeps the fitted steps (:class:`FittedEncoding`). Next: :mod:`service.engines.builders`.
 
-| step                                            | compiled form                                                   |
-|-------------------------------------------------|-----------------------------------------------------------------|
-| StandardScaler, RobustScaler, MaxAbsScaler      | a difference and a quotient                                     |
-| MinMaxScaler                                    | a product, a sum, and the limits where it clips                 |
-| SimpleImputer                                   | what to put in, and which columns have indicators               |
-| OneHotEncoder, OrdinalEncoder                   | a dictionary for each column, asked of the encoder itself       |
-| KBinsDiscretizer                                | the edges, then codes or ones                                   |
-| feature selection                               | the columns kept                                                |
-| ColumnTransformer, Pipeline                     | the blocks next to each other, the steps one after another      |
-| everything else: power and quantile transforms  | none                                                            |
+| step                                       | compiled form                                       |
+|--------------------------------------------|-----------------------------------------------------|
+| StandardScaler, RobustScaler, MaxAbsScaler | a difference and a quotient                         |
+| MinMaxScaler                               | a product, a sum, and the limits where it clips     |
+| SimpleImputer                              | what to put in, and which columns have indicators   |
+| OneHotEncoder, OrdinalEncoder              | a dictionary for each column, asked of the encoder  |
+| KBinsDiscretizer                           | the edges, then codes or ones                       |
+| feature selection                          | the columns kept                                    |
+| ColumnTransformer, Pipeline                | the blocks next to each other, the steps in turn    |
+| everything else, as power and quantile     | none                                                |
+| transforms                                 |                                                     |
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
 
 @dataclass(frozen=True)
 class FittedEncoding:
-    """From the schema's matrix to the columns that a model's last step sees, by the steps."""
+    """The fitted steps themselves, from the schema's matrix to a model's last columns."""
 
     schema: Schema
     encoder: Encoder
@@ -129,7 +129,7 @@ class Imputed:
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Put something in where a value is missing."""
         rows = np.asarray(rows, dtype=self.statistics.dtype)
-        missing = rows != rows
+        missing = _is_missing(rows)
         filled = np.where(missing, self.statistics, rows)[:, self.kept]
         if not len(self.indicators):
             return filled
@@ -309,13 +309,14 @@ def _is_nan(marker: Any) -> bool:
     return isinstance(marker, float) and bool(np.isnan(marker))
 
 
-def _is_missing(value: Any) -> bool:
-    return bool(value != value)
+def _is_missing(value: Any) -> Any:
+    """Tell whether a value, or each of an array, is NaN: what is missing differs from itself."""
+    return value != value  # noqa: PLR0124
 
 
 def _key(value: Any) -> Any:
     """Return a category as it stands in a table: None for a missing value."""
-    return None if value != value else value
+    return None if _is_missing(value) else value
 
 
 def _categories(encoder: Any) -> Step | None:

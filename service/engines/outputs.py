@@ -1,16 +1,16 @@
 """Which output of a model is explained: a function from rows to numbers, its scale and classes.
 
-| model                          | output "auto" stands for                                          |
-|--------------------------------|-------------------------------------------------------------------|
-| regressor                      | "prediction": ``predict``                                         |
-| linear or boosted classifier   | "margin": ``decision_function``, where the model is a plain sum   |
-| any other classifier           | "probability": ``predict_proba``; "margin" where it has none      |
-| LightGBM, XGBoost classifier   | "margin": ``predict`` with the option that asks for it            |
-| outlier detector               | "margin": ``decision_function``, one number; low is an outlier    |
-| plain function                 | "prediction": whatever it returns; several columns are classes    |
+| model                        | output "auto" stands for                                        |
+|------------------------------|-----------------------------------------------------------------|
+| regressor                    | "prediction": ``predict``                                       |
+| linear or boosted classifier | "margin": ``decision_function``, where the model is a plain sum |
+| any other classifier         | "probability": ``predict_proba``; "margin" where it has none    |
+| LightGBM, XGBoost classifier | "margin": ``predict`` with the option that asks for it          |
+| outlier detector             | "margin": ``decision_function``, one number; low is an outlier  |
+| plain function               | "prediction": whatever it returns; several columns are classes  |
 
 A binary margin is given for both classes, −m and m, so that every classifier has one output per
-class. Next: :mod:`service.engines.local_importances`.
+class. Next: :mod:`service.engines.options`.
 """
 
 from __future__ import annotations

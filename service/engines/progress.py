@@ -1,6 +1,6 @@
 """What is shown while an explainer is built or rows are explained, on a terminal only.
 
-Next: :mod:`service.engines.engine`.
+Next: :mod:`service.engines.blas_threads`.
 """
 
 from __future__ import annotations

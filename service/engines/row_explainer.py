@@ -1,5 +1,7 @@
-"""The core that both explainers share: a model output, its engine, and the names of what comes
-out.
+"""The core that both explainers share: a model output, its engine, and the names of what comes out.
+
+:class:`service.explainers.TabularExplainer` builds it, and
+:class:`service.scoring.KernelScoringExplainer` takes it along to where rows are scored.
 """
 
 from __future__ import annotations
@@ -96,15 +98,19 @@ class RowExplainer:
 
     @property
     def labels(self) -> list[Any] | None:
-        """What a classifier predicts for each of its classes; None for regressors and plain
-        functions.
-        """
+        """What a classifier predicts for each of its classes; None for regressors and functions."""
         labels = self.function.labels
         return None if labels is None or self.classes is None else plain_values(labels)
 
     def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
-        """Return the same explainer with another number of coalitions and seed; None keeps what it
-        has.
+        """Return the same explainer with another number of coalitions and seed.
+
+        None keeps what it has.
+
+        Raises
+        ------
+        ValueError
+            When a number is out of range.
         """
         options = self._options(nsamples, random_state)
         if options == self.options:
@@ -160,8 +166,9 @@ class RowExplainer:
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background, shape (n_classes,) or (), as in
-        :class:`LocalImportances`.
+        """The model's mean output over the background, shape (n_classes,) or ().
+
+        As in :class:`LocalImportances`.
         """
         expected = self.engine.expected_values
         return expected[0] if self._has_no_class_axis else expected
@@ -179,8 +186,9 @@ class RowExplainer:
 def class_names(
     function: ModelOutput, classes: Sequence[Any] | None, n_outputs: int
 ) -> list[Any] | None:
-    """Return one name per output of a classifier: those given, else the model's own labels, else 0,
-    1, ….
+    """Return one name per output of a classifier, None for a regression.
+
+    They are those given, else the model's own labels, else 0, 1, ….
 
     Raises
     ------
@@ -197,14 +205,19 @@ def class_names(
     names = plain_values(labels if classes is None else classes)
     if len(names) != n_outputs:
         raise ValueError(
-            f"classes: expected {n_outputs} names, one for each output of {function.name}, got {len(names)}."
+            f"classes: expected {n_outputs} names, one for each output of {function.name}, got "
+            f"{len(names)}."
         )
     return names
 
 
 def plain_values(values: Iterable[Any]) -> list[Any]:
     """Return a list without numpy scalars, which JSON does not know."""
-    return [value.item() if isinstance(value, np.generic) else value for value in values]
+    return list(map(_plain_value, values))
+
+
+def _plain_value(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tuple[int, ...] | None:
@@ -213,17 +226,18 @@ def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tupl
         return None
     # A bare name is no list of letters.
     wanted: Iterable[Any] = [] if isinstance(subset, str) else subset
-    positions = [_position(name, names) for name in wanted]
-    if not positions or None in positions or len(set(positions)) != len(positions):
+    positions = tuple(_position(column, names) for column in wanted)
+    if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
         raise ValueError(
             "explain_subset: expected different column names or positions from 0 to "
             f"{len(names) - 1}, got {subset!r}."
         )
-    return tuple(position for position in positions if position is not None)
+    return positions
 
 
-def _position(wanted: Any, names: Sequence[str]) -> int | None:
-    """Return where a column is, None when there is no such name or position."""
+def _position(wanted: Any, names: Sequence[str]) -> int:
+    """Return where a column is, −1 when there is no such name or position."""
     if wanted in names:
         return names.index(wanted)
-    return int(wanted) if is_whole(wanted, at_least=0) and wanted < len(names) else None
+    is_position = is_whole(wanted, at_least=0) and wanted < len(names)
+    return int(wanted) if is_position else -1

@@ -213,6 +213,7 @@ class ShapEngine(Engine):
     """
 
     method = "shap"
+    is_sampled = True
 
     def __init__(self, function: Function, background: Background, nsamples: str | int) -> None:
         self.function = function
