@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from service.engines.engine import Engine
 from service.shapley.background import Background, spread_out
 
+Build = Callable[[Background], Engine]
+
 N_EXPLAINED_ROWS = 4
 N_PARTS = 8
 ROWS_EACH = 16  # of a part
@@ -29,8 +31,8 @@ COALITIONS = 1024
 MOST_SAMPLED_FEATURES = COALITIONS_CALLED // 4  # more of them need more coalitions: not affordable
 
 
-def background_error(
-    build: Callable[[Background], Engine], engine: Engine, examples: NDArray[Any], seed: int
+def estimate_background_error(
+    build: Build, engine: Engine, examples: NDArray[Any], seed: int
 ) -> float | None:
     """Estimate the error of an engine's background on a few rows.
 
@@ -59,8 +61,7 @@ def background_error(
         return None
     rows = spread_out(examples, N_EXPLAINED_ROWS)
     parts = _parts(engine, len(examples), seed)
-    on_parts = [build(Background.uniform(examples[part], "given")) for part in parts]
-    values = np.stack([_importances(on_part, rows) for on_part in on_parts])
+    values = _explain_on_parts(build, examples, parts, rows)
     mean = values.mean(axis=0)
     typical = np.abs(mean).mean()
     if not typical:
@@ -71,8 +72,19 @@ def background_error(
         squared = of_one_row * (1 / engine.background.n_rows - 1 / len(examples))
     else:
         noise = of_one_row * (1 / parts.size - 1 / len(examples))
-        squared = max(0.0, np.square(_importances(engine, rows) - mean).mean() - noise)
+        squared = max(0.0, np.square(_explain(engine, rows) - mean).mean() - noise)
     return float(np.sqrt(squared) / typical)
+
+
+def _explain_on_parts(
+    build: Build, examples: NDArray[Any], parts: NDArray[np.intp], rows: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Explain rows against each part, shape (n_parts, n_outputs, n_rows, n_features)."""
+    values = []
+    for part in parts:
+        engine = build(Background.uniform(examples[part], "given"))
+        values.append(_explain(engine, rows))
+    return np.stack(values)
 
 
 def _can_be_estimated(engine: Engine, examples: NDArray[Any]) -> bool:
@@ -93,7 +105,7 @@ def _parts(engine: Engine, n_examples: int, seed: int) -> NDArray[np.intp]:
     return drawn.reshape(N_PARTS, size)
 
 
-def _importances(engine: Engine, rows: NDArray[Any]) -> NDArray[np.float64]:
+def _explain(engine: Engine, rows: NDArray[Any]) -> NDArray[np.float64]:
     """Explain rows; where values are sampled, with few coalitions, the same on every background."""
     coalitions = COALITIONS_CALLED if engine.calls_model else COALITIONS
     return engine.on_whole_background(coalitions).importances(rows).values

@@ -24,8 +24,7 @@ from sklearn.cluster import KMeans
 from service.engines.options import EngineOptions
 from service.shapley.background import Background
 
-DEFAULT_CENTRES = 10
-DEFAULT_SAMPLE = 100
+DEFAULT_SIZES = {"sample": 100, "kmeans": 10}
 
 
 def choose_background(
@@ -46,22 +45,20 @@ def choose_background(
     ValueError
         When k-means is asked of columns that are not numbers.
     """
-    kind, size, seed = options.background, options.background_size, options.random_state
-    if kind == "kmeans":
-        return _centres(examples, size or DEFAULT_CENTRES, seed)
-    if kind == "sample":
-        return _sample(examples, size or DEFAULT_SAMPLE, seed)
-    return _sample(examples, affordable if kind == "auto" else len(examples), seed)
+    kind = options.background
+    sizes = {"auto": affordable, "whole": len(examples), **DEFAULT_SIZES}
+    take_rows = _find_centres if kind == "kmeans" else _take_sample
+    return take_rows(examples, options.background_size or sizes[kind], options.random_state)
 
 
-def _sample(examples: NDArray[Any], size: int, random_state: int) -> Background:
+def _take_sample(examples: NDArray[Any], size: int, random_state: int) -> Background:
     if size >= len(examples):
         return Background.uniform(examples)
     chosen = np.random.default_rng(random_state).choice(len(examples), size, replace=False)
     return Background.uniform(examples[np.sort(chosen)], "sample", len(examples))
 
 
-def _centres(examples: NDArray[Any], n_centres: int, random_state: int) -> Background:
+def _find_centres(examples: NDArray[Any], n_centres: int, random_state: int) -> Background:
     """Summarise the examples by k-means centres, each weighted by how many it stands for."""
     if not _is_finite(examples):
         raise ValueError(

@@ -52,10 +52,11 @@ def _controller() -> ThreadpoolController:
 
 
 def _is_single() -> bool:
-    for library in _controller().lib_controllers:
-        if library.user_api == "blas" and library.num_threads != 1:
-            return False
-    return True
+    return all(
+        library.num_threads == 1
+        for library in _controller().lib_controllers
+        if library.user_api == "blas"
+    )
 
 
 def _limited() -> Any:

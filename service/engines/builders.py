@@ -77,7 +77,7 @@ class Grouped:
 
 @dataclass(frozen=True)
 class Subject:
-    """Everything a structured engine is built from.
+    """Everything an engine is built from.
 
     Attributes
     ----------
@@ -85,19 +85,20 @@ class Subject:
     examples : ndarray of shape (n_examples, n_features)
         The schema's matrix.
     options : EngineOptions
-    encode : callable
-        From the schema's matrix to the columns of the structure.
-    grouping : Grouping
     given : Background or None
         A background that was brought along; it is used as it is.
+    grouping : Grouping
+        Which feature each column of the structure belongs to.
+    encode : callable
+        From the schema's matrix to the columns of the structure.
     """
 
     function: ModelOutput
     examples: NDArray[Any]
     options: EngineOptions
-    encode: Encoding
-    grouping: Grouping
     given: Background | None
+    grouping: Grouping
+    encode: Encoding = unchanged
 
     def background(self, affordable: int) -> Background:
         """Choose the background, in encoded columns."""
@@ -126,30 +127,19 @@ class Subject:
         )
 
 
-def build_called(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
-) -> KernelEngine:
+def build_called(subject: Subject) -> Engine:
     """Build the engine that calls the model, with a surrogate where one pays."""
-    background = given or choose_background(examples, options, affordable=len(examples))
-    game = BlackBoxGame(function, background)
-    meets_all = given is not None or options.background != "auto"
-    if options.surrogate and not meets_all:
+    options, examples = subject.options, subject.examples
+    game = BlackBoxGame(subject.function, subject.background(affordable=len(examples)))
+    if subject.given is not None or options.background != "auto":
+        return subject.kernel_engine(game, "kernel", Effort(None))
+    if options.surrogate:
         game = with_surrogate(game, examples, options.random_state)
-    effort = Effort(None if meets_all else EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2)
-    return KernelEngine(
-        unchanged,
-        game,
-        effort=effort,
-        nsamples=options.nsamples,
-        random_state=options.random_state,
-        method="kernel",
-        stopping=options.stopping,
-    )
+    effort = Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2)
+    return subject.kernel_engine(game, "kernel", effort)
 
 
-def build_shap(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions, given: Background | None
-) -> ShapEngine:
+def build_shap(subject: Subject) -> Engine:
     """Take the original with the reference's background.
 
     That is all rows up to 100, k-means centres beyond.
@@ -159,21 +149,22 @@ def build_shap(
     ValueError
         When a column holds something else than numbers.
     """
+    options, examples = subject.options, subject.examples
     if examples.dtype == object:
         raise ValueError(
             "engine='shap': expected numbers only in the columns, got others; leave engine='auto'."
         )
     if options.background == "auto" and len(examples) > LARGEST_SHAP_BACKGROUND:
-        options = replace(options, background="kmeans")
-    background = given or choose_background(examples, options, affordable=len(examples))
-    return ShapEngine(function, background, options.nsamples)
+        subject = replace(subject, options=replace(options, background="kmeans"))
+    background = subject.background(affordable=len(examples))
+    return ShapEngine(subject.function, background, options.nsamples)
 
 
 def build_linear(subject: Subject, structure: LinearStructure) -> Engine:
     """Take the closed form, or sample around the exact margins of a link."""
     background = subject.background(affordable=len(subject.examples))
     if structure.link is not None:
-        return _additive_engine(subject, structure, background, "kernel/linear")
+        return _build_additive(subject, structure, background, "kernel/linear")
     coefficients, intercepts = subject.per_class(structure.coefficients, structure.intercepts)
     return LinearEngine(subject.encode, subject.grouping, coefficients, intercepts, background)
 
@@ -188,14 +179,14 @@ def build_network(subject: Subject, structure: NetworkStructure) -> Engine:
             biases=[*structure.biases[:-1], biases],
         )
     background = subject.background(affordable=len(subject.examples))
-    return _additive_engine(subject, structure, background, "kernel/network")
+    return _build_additive(subject, structure, background, "kernel/network")
 
 
 def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
     """Take the exact values of a sum of trees, or sample around it behind a link."""
     if structure.link is not None:
-        return _linked_trees(subject, structure, structure.link)
-    forest = _forest(subject, structure)
+        return _build_linked_trees(subject, structure, structure.link)
+    forest = _make_forest(subject, structure)
     background = subject.background(affordable=affordable_rows(forest))
     value, offset = subject.per_class(forest.value.T, structure.offset)
     forest = replace(forest, value=np.ascontiguousarray(value.T))
@@ -206,13 +197,13 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
 def build_product(subject: Subject, structure: ProductStructure) -> Engine:
     """Take the exact values of a product kernel, or sample around it behind a link."""
     n_features = subject.grouping.n_features
-    background = subject.background(affordable=_affordable_product_rows(structure, n_features))
+    background = subject.background(affordable=_count_affordable_rows(structure, n_features))
     log_factors = Grouped(structure.log_factors, subject.grouping)
     kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
     if structure.link is None:
         dual, intercepts = subject.per_class(structure.dual, structure.intercepts)
         kernel = replace(kernel, dual=dual, intercept=intercepts)
-        enumerated = _enumerated(kernel, background, n_features)
+        enumerated = _enumerate(kernel, background, n_features)
         return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
     game = ProductGame(kernel, structure.link, background, subject.grouping)
     most_evaluations = 2 * AFFORDABLE_TABLE // len(structure.support)
@@ -244,7 +235,7 @@ def build_polynomial(subject: Subject, structure: PolynomialStructure) -> Engine
     return subject.kernel_engine(game, "kernel/polynomial", effort)
 
 
-def _additive_engine(
+def _build_additive(
     subject: Subject,
     structure: LinearStructure | NetworkStructure,
     background: Background,
@@ -259,8 +250,8 @@ def _additive_engine(
     return subject.kernel_engine(game, method, effort)
 
 
-def _linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> KernelEngine:
-    forest = _forest(subject, structure)
+def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> KernelEngine:
+    forest = _make_forest(subject, structure)
     n_leaves = len(forest.value)
     if n_leaves > MOST_LINKED_LEAVES:
         raise UnsupportedStructureError(
@@ -280,33 +271,33 @@ def _linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> Ker
     return subject.kernel_engine(game, "kernel/tree", effort)
 
 
-def _forest(subject: Subject, structure: TreeStructure) -> Forest:
+def _make_forest(subject: Subject, structure: TreeStructure) -> Forest:
     try:
         return Forest.of(structure.trees, subject.grouping)
     except ValueError as too_deep:
         raise UnsupportedStructureError(str(too_deep)) from too_deep
 
 
-def _affordable_product_rows(structure: ProductStructure, n_features: int) -> int:
+def _count_affordable_rows(structure: ProductStructure, n_features: int) -> int:
     """Return how many background rows the exact margin takes, by enumeration or by quadrature."""
     n_support = len(structure.support)
-    entries = _enumerated_entries(n_support, n_features)
+    entries = _count_entries(n_support, n_features)
     if structure.link is None and entries is not None:
         return AFFORDABLE_EXPONENTIALS // entries
     n_nodes = -(-n_features // 2)
     return max(10, AFFORDABLE_FACTORS // (n_support * n_features * n_nodes))
 
 
-def _enumerated_entries(n_support: int, n_features: int) -> int | None:
+def _count_entries(n_support: int, n_features: int) -> int | None:
     """Return the size of the table of an enumerated kernel machine, None when it is too large."""
     entries = 2**n_features * n_support
     return entries if n_features > 1 and entries <= AFFORDABLE_MEANS else None
 
 
-def _enumerated(
+def _enumerate(
     kernel: ProductKernel, background: Background, n_features: int
 ) -> EnumeratedProducts | None:
-    entries = _enumerated_entries(kernel.dual.shape[1], n_features)
+    entries = _count_entries(kernel.dual.shape[1], n_features)
     if entries is None or entries * len(background.rows) > AFFORDABLE_EXPONENTIALS:
         return None
     return EnumeratedProducts(kernel, background, n_features)

@@ -25,13 +25,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.background_error import background_error
+from service.engines.background_error import Build, estimate_background_error
 from service.engines.blas_threads import one_blas_thread
 from service.engines.builders import (
     Subject,
@@ -43,7 +42,7 @@ from service.engines.builders import (
     build_shap,
     build_trees,
 )
-from service.engines.compiled_encoding import FittedEncoding, compiled_encoder
+from service.engines.compiled_encoding import FittedEncoding, compile_encoder
 from service.engines.engine import Engine
 from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput
@@ -61,8 +60,6 @@ from service.structures.trees import TreeStructure
 
 AGREEMENT = 1e-9
 N_CHECKED_ROWS = 64  # hybrid rows
-
-Build = Callable[[Background | None], Engine]  # None for a background chosen from the examples
 
 BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     LinearStructure: build_linear,
@@ -102,48 +99,36 @@ def choose_engine(
         When `nsamples` is too small for the number of features, or the columns do not fit the
         engine or the background that was asked for.
     """
+    subject = Subject(function, examples, options, given, Grouping.identity(examples.shape[1]))
     if options.engine == "shap":
-        return build_shap(function, examples, options, given), ""
+        return build_shap(subject), ""
     with steps_shown("Building the explainer") as begin:
-        engine, note, build = _chosen(function, examples, options, given, begin)
+        engine, note, build = _build_engine(subject, begin)
         begin("how far its background is from all examples")
-        error = background_error(build, engine, examples, options.random_state)
+        error = estimate_background_error(build, engine, examples, options.random_state)
     engine.background = replace(engine.background, relative_error=error)
     return in_good_precision(engine, examples), note
 
 
-def _chosen(
-    function: ModelOutput,
-    examples: NDArray[Any],
-    options: EngineOptions,
-    given: Background | None,
-    begin: Begin,
-) -> tuple[Engine, str, Build]:
+def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
     """Return an engine, why a structured one was passed over, and what builds its like.
 
     Its like is the same kind of engine on another background.
     """
     note = ""
-    if options.engine == "auto":
+    if subject.options.engine == "auto":
         try:
-            structured = _structured(function, examples, options, given, begin)
+            structured = _build_structured(subject, begin)
         except UnsupportedStructureError as unsupported:
             structured, note = None, str(unsupported)
         if structured is not None:
             engine, build = structured
             return engine, note, build
     begin("what the model answers, and a surrogate for it")
-    call = partial(build_called, function, examples, options)
-    return call(given), note, call
+    return build_called(subject), note, _builds_on(subject, build_called)
 
 
-def _structured(
-    function: ModelOutput,
-    examples: NDArray[Any],
-    options: EngineOptions,
-    given: Background | None,
-    begin: Begin,
-) -> tuple[Engine, Build] | None:
+def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | None:
     """Return the engine that knows the inside of the model, and what builds its like.
 
     None when the tables have nothing for the model.
@@ -154,44 +139,38 @@ def _structured(
         When its inside cannot be read, or the engine does not reproduce it.
     """
     begin("the model's structure and its background")
+    function, examples = subject.function, subject.examples
     # A model refuses examples that do not fit it in clearer words than its arrays would.
     function(examples[:1])
-    found = _structured_build(function, examples, options)
-    if found is None:
-        return None
-    build, agreement = found
-    engine = build(given)
-    begin("whether the engine reproduces the model")
-    off = _disagreement(engine, function, examples)
-    if off > agreement:
-        raise UnsupportedStructureError(
-            f"The {engine.method} engine differs from {function.name} by {off:.2g}; the model is "
-            "called instead."
-        )
-    return engine, build
-
-
-def _structured_build(
-    function: ModelOutput, examples: NDArray[Any], options: EngineOptions
-) -> tuple[Build, float] | None:
-    """Return what builds a structured engine, and how closely it has to reproduce the model."""
     names = [str(name) for name in function.schema.model_names]
     read = read_model(function.model, function.scale, names)
     if read is None:
         return None
     encoder, structure = read
-    compiled = compiled_encoder(encoder, names, function.schema, examples)
+    compiled = compile_encoder(encoder, names, function.schema, examples)
     encode = compiled or FittedEncoding(function.schema, encoder)
-    grouping = Grouping(encoder.owner, len(names))
-    subject = Subject(function, examples, options, encode, grouping, None)
+    subject = replace(subject, encode=encode, grouping=Grouping(encoder.owner, len(names)))
 
-    def build(given: Background | None) -> Engine:
-        return BUILDERS[type(structure)](replace(subject, given=given), structure)
+    def build(subject: Subject) -> Engine:
+        return BUILDERS[type(structure)](subject, structure)
 
-    return build, max(AGREEMENT, structure.rounding)
+    engine = build(subject)
+    begin("whether the engine reproduces the model")
+    off = _measure_disagreement(engine, function, examples)
+    if off > max(AGREEMENT, structure.rounding):
+        raise UnsupportedStructureError(
+            f"The {engine.method} engine differs from {function.name} by {off:.2g}; the model is "
+            "called instead."
+        )
+    return engine, _builds_on(subject, build)
 
 
-def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any]) -> float:
+def _builds_on(subject: Subject, build: Callable[[Subject], Engine]) -> Build:
+    """Return what builds the engine of a subject on another background."""
+    return lambda background: build(replace(subject, given=background))
+
+
+def _measure_disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any]) -> float:
     """Compare the engine's own idea of the model with the model, on hybrid rows of the examples.
 
     Some rows are explained too: expected value + Σ importances must be the model's output. Both are

@@ -59,8 +59,7 @@ class EngineOptions:
         _check_background_size(self.background_size, self.background)
         _check_positive("tolerance", self.stopping.tolerance)
         _check_positive("time_budget", self.stopping.time_budget)
-        if not isinstance(self.surrogate, bool):
-            raise ValueError(f"surrogate: expected True or False, got {self.surrogate!r}.")
+        _check("surrogate", self.surrogate, isinstance(self.surrogate, bool), "True or False")
         object.__setattr__(self, "nsamples", _checked_nsamples(self.nsamples))
         object.__setattr__(self, "random_state", _checked_seed(self.random_state))
 
@@ -73,8 +72,7 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     ValueError
         The message names the option and lists the choices.
     """
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}.")
+    _check(name, value, value in choices, f"one of {', '.join(choices)}")
 
 
 def is_whole(value: Any, at_least: int) -> bool:
@@ -82,11 +80,15 @@ def is_whole(value: Any, at_least: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
 
 
+def _check(name: str, value: Any, is_valid: bool, expected: str) -> None:
+    if not is_valid:
+        raise ValueError(f"{name}: expected {expected}, got {value!r}.")
+
+
 def _check_background_size(size: Any, background: str) -> None:
     if size is None:
         return
-    if not is_whole(size, at_least=1):
-        raise ValueError(f"background_size: expected a positive number of rows, got {size!r}.")
+    _check("background_size", size, is_whole(size, at_least=1), "a positive number of rows")
     if background not in SIZED_BACKGROUNDS:
         raise ValueError(
             "background_size: expected with background='sample' or 'kmeans' only, got it with "
@@ -98,21 +100,19 @@ def _check_positive(name: str, value: Any) -> None:
     if value is None:
         return
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not 0 < float(value) < np.inf:
-        raise ValueError(f"{name}: expected a positive number, got {value!r}.")
+    is_positive = is_number and 0 < float(value) < np.inf
+    _check(name, value, is_positive, "a positive number")
 
 
 def _checked_nsamples(nsamples: Any) -> str | int:
     if nsamples == "auto":
         return "auto"
-    if not is_whole(nsamples, at_least=2):
-        raise ValueError(
-            f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}."
-        )
+    is_valid = is_whole(nsamples, at_least=2)
+    _check("nsamples", nsamples, is_valid, "'auto' or a number of coalitions of at least 2")
     return int(nsamples)
 
 
 def _checked_seed(seed: Any) -> int:
-    if not is_whole(seed, at_least=0):
-        raise ValueError(f"random_state: expected a whole number of at least 0, got {seed!r}.")
+    is_valid = is_whole(seed, at_least=0)
+    _check("random_state", seed, is_valid, "a whole number of at least 0")
     return int(seed)

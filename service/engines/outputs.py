@@ -91,8 +91,7 @@ class ModelOutput:
         """
         answer = self._method(self.schema.model_rows(matrix))
         outputs = self._checked(answer, len(matrix))
-        is_one_margin = self.scale == "margin" and outputs.shape[1] == 1
-        if is_one_margin and self.task == "classification":
+        if (self.task, self.scale, outputs.shape[1]) == ("classification", "margin", 1):
             return np.hstack([-outputs, outputs])
         return outputs
 
@@ -120,29 +119,34 @@ class ModelOutput:
     @property
     def name(self) -> str:
         """The model and method in words, for messages."""
-        if isinstance(self.model, ModelName):
-            return self.model.name
-        if self._is_function:
-            return getattr(self.model, "__qualname__", type(self.model).__name__)
-        return f"{type(self.model).__name__}.{_method_name(self.model, self.scale)}"
+        return self._model_name.name
 
     @property
     def type_name(self) -> str:
         """The model's type with its module."""
-        if isinstance(self.model, ModelName):
-            return self.model.type_name
-        return f"{type(self.model).__module__}.{type(self.model).__qualname__}"
+        return self._model_name.type_name
 
     @property
     def labels(self) -> Any:
         """What a classifier predicts for each of its classes; None where the model does not say."""
-        if isinstance(self.model, ModelName):
-            return self.model.labels
-        return getattr(self.model, "classes_", None)
+        return self._model_name.labels
 
     def without_model(self) -> ModelOutput:
         """Return the same output by name only."""
-        return replace(self, model=ModelName(self.name, self.type_name, self.labels))
+        return replace(self, model=self._model_name)
+
+    @property
+    def _model_name(self) -> ModelName:
+        model = self.model
+        if isinstance(model, ModelName):
+            return model
+        kind = type(model)
+        if self._is_function:
+            name = getattr(model, "__qualname__", kind.__name__)
+        else:
+            name = f"{kind.__name__}.{_method_name(model, self.scale)}"
+        type_name = f"{kind.__module__}.{kind.__qualname__}"
+        return ModelName(name, type_name, getattr(model, "classes_", None))
 
     @property
     def _is_function(self) -> bool:
@@ -158,7 +162,7 @@ class ModelOutput:
         return getattr(self.model, _METHODS[self.scale])
 
 
-def model_output(
+def choose_output(
     model: Any, schema: Schema, probe: NDArray[Any], *, output: str, task: str
 ) -> ModelOutput:
     """Decide which output of `model` is explained.
@@ -183,18 +187,32 @@ def model_output(
     check_choice("output", output, ("auto", *OUTPUTS))
     check_choice("model_task", task, ("unknown", *TASKS))
     if not hasattr(model, "predict"):
-        return _function_output(model, schema, probe, output, task)
+        return _choose_function_output(model, schema, probe, output, task)
     _check_fitted(model)
-    return _estimator_output(model, schema, output, task)
+    return _choose_estimator_output(model, schema, output, task)
 
 
-def _estimator_output(model: Any, schema: Schema, output: str, task: str) -> ModelOutput:
-    task = task if task != "unknown" else task_of(model)
+def _choose_estimator_output(model: Any, schema: Schema, output: str, task: str) -> ModelOutput:
+    """Take the output that was asked for, or the first that the model has."""
+    if task == "unknown":
+        task = task_of(model)
     known = _scales(model, task)
-    available = [scale for scale in known if _has_output(model, scale)]
-    if not available or output not in ("auto", *available):
-        raise ValueError(_no_such_output(model, task, output, known, available))
-    return ModelOutput(model, available[0] if output == "auto" else output, task, schema)
+    for scale in known:
+        if output in ("auto", scale) and _has_output(model, scale):
+            return ModelOutput(model, scale, task, schema)
+    raise ValueError(_refusal(model, output, task, known))
+
+
+def _refusal(model: Any, output: str, task: str, known: Sequence[str]) -> str:
+    methods = " or ".join(_method_name(model, scale) for scale in known)
+    choices = ""
+    if output != "auto":
+        available = [scale for scale in known if _has_output(model, scale)]
+        choices = f" and output one of {available}"
+    return (
+        f"{type(model).__name__}: expected a {task} model with {methods}{choices}, got "
+        f"output={output!r}."
+    )
 
 
 def task_of(model: Any) -> str:
@@ -202,32 +220,22 @@ def task_of(model: Any) -> str:
 
     An outlier detector counts as a regression.
     """
-    is_one = hasattr(model, "predict_proba") or (_has_tags(model) and is_classifier(model))
-    return "classification" if is_one else "regression"
+    if hasattr(model, "predict_proba") or _is_known_as(is_classifier, model):
+        return "classification"
+    return "regression"
 
 
 def _scales(model: Any, task: str) -> Sequence[str]:
     """List the outputs that a task knows, the default first."""
     if task == "classification":
         return ("margin", "probability") if prefers_margin(model) else ("probability", "margin")
-    if _has_tags(model) and is_outlier_detector(model):
+    if _is_known_as(is_outlier_detector, model):
         return ("margin", "prediction")
     return ("prediction",)
 
 
 def _has_output(model: Any, scale: str) -> bool:
     return _margin_option(model, scale) is not None or hasattr(model, _METHODS[scale])
-
-
-def _no_such_output(
-    model: Any, task: str, output: str, known: Sequence[str], available: Sequence[str]
-) -> str:
-    methods = " or ".join(_method_name(model, scale) for scale in known)
-    choices = "" if output == "auto" else f" and output one of {available}"
-    return (
-        f"{type(model).__name__}: expected a {task} model with {methods}{choices}, got "
-        f"output={output!r}."
-    )
 
 
 def _method_name(model: Any, scale: str) -> str:
@@ -241,12 +249,12 @@ def _margin_option(model: Any, scale: str) -> str | None:
     return margin_option(model) if scale == "margin" else None
 
 
-def _has_tags(model: Any) -> bool:
-    """Tell whether scikit-learn can be asked about the model.
+def _is_known_as(kind: Callable[[Any], bool], model: Any) -> bool:
+    """Ask scikit-learn about a model.
 
-    It fails on models that it does not know.
+    It fails on models that it does not know: they are nothing to it.
     """
-    return hasattr(model, "__sklearn_tags__")
+    return hasattr(model, "__sklearn_tags__") and kind(model)
 
 
 def _check_fitted(model: Any) -> None:
@@ -264,7 +272,7 @@ def _check_fitted(model: Any) -> None:
         ) from None
 
 
-def _function_output(
+def _choose_function_output(
     model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str
 ) -> ModelOutput:
     if not callable(model):
@@ -277,7 +285,7 @@ def _function_output(
     n_outputs = ModelOutput(model, "prediction", "regression", schema)(probe[:1]).shape[1]
     if task == "unknown":
         task = "classification" if n_outputs > 1 else "regression"
-    if task == "classification" and n_outputs == 1:
+    elif (task, n_outputs) == ("classification", 1):
         raise ValueError(
             "model: expected a classification function to return one column per class, got one "
             "column."

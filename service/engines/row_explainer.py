@@ -17,7 +17,7 @@ from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, is_whole
-from service.engines.outputs import ModelOutput, model_output
+from service.engines.outputs import ModelOutput, choose_output
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
 
@@ -72,17 +72,16 @@ class RowExplainer:
         """
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
-        function = model_output(model, schema, matrix, output=output, task=task)
+        function = choose_output(model, schema, matrix, output=output, task=task)
         engine, note = choose_engine(function, matrix, options)
-        names = class_names(function, classes, len(engine.expected_values))
         return cls(
             function,
             engine,
             options,
-            matrix[:1].copy(),
-            names,
-            _positions(subset, schema.names),
-            note,
+            example=matrix[:1].copy(),
+            classes=class_names(function, classes, len(engine.expected_values)),
+            subset=_find_columns(subset, schema.names),
+            note=note,
         )
 
     @property
@@ -94,13 +93,17 @@ class RowExplainer:
     def features(self) -> list[str]:
         """The names of the features whose importances are reported."""
         names = self.schema.names
-        return names if self.subset is None else [names[i] for i in self.subset]
+        if self.subset is None:
+            return names
+        return [names[i] for i in self.subset]
 
     @property
     def labels(self) -> list[Any] | None:
         """What a classifier predicts for each of its classes; None for regressors and functions."""
         labels = self.function.labels
-        return None if labels is None or self.classes is None else plain_values(labels)
+        if labels is None or self.classes is None:
+            return None
+        return plain_values(labels)
 
     def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
         """Return the same explainer with another number of coalitions and seed.
@@ -152,16 +155,15 @@ class RowExplainer:
             importances = explain_rows(self.engine, matrix, progress)
         else:
             importances = explain_in_parallel(self.engine, matrix, progress, n_jobs)
+        errors = importances.standard_errors
         return LocalImportances(
-            values=self._shaped(importances.values),
+            values=self._shape(importances.values),
             expected_values=self.expected_values,
             features=self.features,
             classes=self.classes,
             method=self.engine.method,
             output=self.function.scale,
-            standard_errors=None
-            if importances.standard_errors is None
-            else self._shaped(importances.standard_errors),
+            standard_errors=None if errors is None else self._shape(errors),
         )
 
     @property
@@ -177,9 +179,10 @@ class RowExplainer:
     def _has_no_class_axis(self) -> bool:
         return self.function.task == "regression" and len(self.engine.expected_values) == 1
 
-    def _shaped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _shape(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Keep the explained features; a regressor with one target has no class axis."""
-        values = values if self.subset is None else values[:, :, list(self.subset)]
+        if self.subset is not None:
+            values = values[:, :, list(self.subset)]
         return values[0] if self._has_no_class_axis else values
 
 
@@ -220,13 +223,15 @@ def _plain_value(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tuple[int, ...] | None:
+def _find_columns(
+    subset: Sequence[int | str] | None, names: Sequence[str]
+) -> tuple[int, ...] | None:
     """Find the columns of a subset, given by name or position."""
     if subset is None:
         return None
     # A bare name is no list of letters.
     wanted: Iterable[Any] = [] if isinstance(subset, str) else subset
-    positions = tuple(_position(column, names) for column in wanted)
+    positions = tuple(_find_column(column, names) for column in wanted)
     if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
         raise ValueError(
             "explain_subset: expected different column names or positions from 0 to "
@@ -235,7 +240,7 @@ def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tupl
     return positions
 
 
-def _position(wanted: Any, names: Sequence[str]) -> int:
+def _find_column(wanted: Any, names: Sequence[str]) -> int:
     """Return where a column is, −1 when there is no such name or position."""
     if wanted in names:
         return names.index(wanted)

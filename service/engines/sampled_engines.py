@@ -40,13 +40,13 @@ class Effort:
     spread : int, default 1
         How many coalitions share these evaluations: more of them with fewer background rows each
         tell more, where another coalition costs little.
-    most_evaluations : int or None
+    most_evaluations : int, by default no limit
         What the game's tables can hold.
     """
 
     evaluations_each: int | None
     spread: int = 1
-    most_evaluations: int | None = None
+    most_evaluations: int = sys.maxsize
 
     def sampling(self, nsamples: str | int, n_features: int, seed: int) -> Sampling:
         """Return what is evaluated for a row; "auto" is 2 · n_features + 2048, as in shap.
@@ -65,7 +65,7 @@ class Effort:
             )
         if self.evaluations_each is None:
             return Sampling(count, None, seed)
-        evaluations = min(count * self.evaluations_each, self.most_evaluations or sys.maxsize)
+        evaluations = min(count * self.evaluations_each, self.most_evaluations)
         coalitions = min(
             count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features)
         )
@@ -131,11 +131,12 @@ class KernelEngine(Engine):
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row, with their standard errors."""
-        estimates = [self._estimate(row) for row in progress(self.encode(rows))]
-        return Importances(
-            np.stack([estimate.values for estimate in estimates], axis=1),
-            np.stack([estimate.standard_errors for estimate in estimates], axis=1),
-        )
+        values, errors = [], []
+        for row in progress(self.encode(rows)):
+            estimate = self._estimate(row)
+            values.append(estimate.values)
+            errors.append(estimate.standard_errors)
+        return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the game of all features together, shape (n_rows, n_outputs)."""
@@ -147,12 +148,13 @@ class KernelEngine(Engine):
 
         The rows are of the background. 0 where nothing is sampled, or where all importances are 0.
         """
-        few = spread_out(self.game.background.rows, N_TRIAL_ROWS)
-        estimates = [self._estimate(row) for row in few]
-        size = np.mean([np.abs(estimate.values).mean() for estimate in estimates])
-        if not size:
-            return 0.0
-        return float(np.mean([estimate.standard_errors.mean() for estimate in estimates]) / size)
+        sizes, errors = [], []
+        for row in spread_out(self.game.background.rows, N_TRIAL_ROWS):
+            estimate = self._estimate(row)
+            sizes.append(np.abs(estimate.values).mean())
+            errors.append(estimate.standard_errors.mean())
+        size = np.mean(sizes)
+        return float(np.mean(errors) / size) if size else 0.0
 
     def with_sampling(self, nsamples: str | int, random_state: int) -> KernelEngine:
         """Return the same engine with another number of coalitions and seed.

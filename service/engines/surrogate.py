@@ -131,5 +131,5 @@ def _tree_game(model: Any, background: Background) -> TreeGame | None:
 def _error(game: BlackBoxGame, examples: NDArray[Any]) -> float:
     """Return the mean standard error over a few examples at a small budget."""
     few = spread_out(examples, N_TRIAL_ROWS)
-    estimates = [kernel_shapley(game, row, TRIAL) for row in few]
-    return float(np.mean([estimate.standard_errors.mean() for estimate in estimates]))
+    errors = [kernel_shapley(game, row, TRIAL).standard_errors.mean() for row in few]
+    return float(np.mean(errors))
