@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from service.engines.engine import Encoding, Engine, Importances
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import Background, BackgroundSummary
-from service.shapley.exact import linear_shapley
 from service.shapley.grouping import Grouping
+from service.shapley.linear import linear_shapley
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
 from service.shapley.trees import TreeGame

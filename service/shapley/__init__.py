@@ -4,19 +4,22 @@ The game: for a row x, background rows b_i with weights w_i (sum 1) and a model 
 v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local importances, and
 Σ_j φ_j = f(x) − Σ_i w_i f(b_i). Nothing here knows a model library, a data frame or HTTP.
 
-``background``   the weighted reference rows that stand for "feature unknown"
-``coalitions``   which subsets are evaluated, in pairs, with which weights
-``plan``         coalitions, background draws and the factorised regression, shared by all rows
-``games``        the value function v(S) of a model that can only be called
-``kernel``       the estimate: regression, control variates, standard errors, stopping
-``controls``     control variates: what is known exactly is subtracted first
-``exact``        the closed form of linear models
-``trees``        the closed form of a sum of decision trees
-``products``     the closed form of kernel machines, and their game behind a link
-``additive``     linear models behind a link, and neural networks, without a call of the model
-``tables``       what the background contributes to hybrid rows, made once
-``kept``         what was made for a plan, within a bounded memory
-``grouping``     several encoded columns that move together as one feature
+``background``        the weighted reference rows that stand for "feature unknown"
+``grouping``          encoded columns that move together as one feature
+``coalitions``        which subsets are evaluated, in pairs, with which weights
+``plan``              coalitions, background draws and the factorised regression, shared by all rows
+``games``             the value function v(S) of a model that can only be called
+``kernel``            the estimate: regression, control variates, standard errors, stopping
+``controls``          control variates: what is known exactly is subtracted first
+``cache``             what was made for a plan, within a bounded memory
+``linear``            the closed form of linear models
+``trees``             the closed form of a sum of decision trees
+``linked_trees``      trees behind a link, as in boosted probabilities; the model is not called
+``products``          kernel machines with a product kernel: closed form, and the game behind a link
+``polynomials``       the closed form of kernel machines with a polynomial kernel
+``quadrature``        Gauss–Legendre nodes for the integrals of `products` and `polynomials`
+``additive``          linear models behind a link and networks, without a call of the model
+``background_tables`` what the background contributes to hybrid rows, made once
 
-Next: :mod:`service.shapley.kernel`.
+Next: :mod:`service.shapley.background`.
 """

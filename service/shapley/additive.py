@@ -1,9 +1,12 @@
-"""Models whose first layer adds up over features: linear models behind a link, neural networks,
-polynomial kernels.
+"""Models whose first layer adds up over features.
+
+They are linear models behind a link, neural networks and polynomial kernels.
 
 Their value function needs no call of the model: the first layer of a hybrid row is the row's part
-on S plus the background row's part off S (:mod:`service.shapley.tables`), and only the rest of the
-model is evaluated.
+on S plus the background row's part off S (:mod:`service.shapley.background_tables`), and only the
+rest of the model is evaluated.
+
+Next: :mod:`service.shapley.background_tables`.
 """
 
 from __future__ import annotations
@@ -17,16 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background, spread_out
+from service.shapley.background_tables import SideTables
 from service.shapley.controls import DrawMarks
+from service.shapley.games import Link
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Numbers, Plan, Precision
-from service.shapley.tables import SideTables
 
 ROWS_CHUNK = 2**20  # numbers per array while whole rows are evaluated
 CHUNK = 2**16  # hidden numbers evaluated at once: what stays in the processor's cache
 N_REACHED_ROWS = 256
-REACH = 10  # times what background rows contribute at most: what lies farther out is evaluated in double precision
-SINGLE_SPAN = 1e12  # numbers this large, or all this small, have squares and sums that single precision may not hold
+# Rows that contribute more than this many times what background rows do at most are evaluated in
+# double precision.
+REACH = 10
+# Single precision may not hold the squares and sums of numbers this large, or all this small.
+SINGLE_SPAN = 1e12
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class AdditiveModel:
     contributions: Callable[[NDArray[Any]], NDArray[np.float64]]
     bias: NDArray[np.float64]
     readout: Callable[[Numbers], Numbers]
-    link: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
+    link: Link | None
 
     def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
@@ -118,8 +125,7 @@ class AdditiveGame:
         self.reach = 0.0
 
     def in_single_precision(self) -> AdditiveGame:
-        """Return the same game with its hidden units in single precision, where something is
-        sampled.
+        """Return the same game with single precision in its hidden units, where it samples.
 
         Rows that contribute far more than the background's own are still evaluated in double
         precision, and so are those whose outputs single precision does not hold.
@@ -142,8 +148,9 @@ class AdditiveGame:
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[Numbers, Numbers]:
-        """Evaluate the plan's pairs without a call of the model; see
-        :class:`service.shapley.games.Game`.
+        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`.
+
+        The model is not called.
         """
         parts = self.contributions(row[None])[0][players]  # (n_players, n_hidden)
         if self.precision == np.float32 and not plan.is_exact and np.abs(parts).max() <= self.reach:
@@ -156,9 +163,7 @@ class AdditiveGame:
     def _evaluated(
         self, parts: Numbers, players: NDArray[np.intp], plan: Plan
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate differences and controls with hidden units in the precision of the row's parts
-        of them.
-        """
+        """Evaluate differences and controls, in the precision of the row's parts."""
         precision = parts.dtype.type
         on_first = plan.pairs.members.astype(precision) @ parts  # (n_pairs, n_hidden)
         on_sides = on_first, parts.sum(axis=0) - on_first
@@ -167,9 +172,8 @@ class AdditiveGame:
             self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True)
         )
         controls = np.zeros((*first.shape[:2], 0)) if self.known is None else first - second
-        outputs = np.subtract(
-            self._linked(first), self._linked(second), order="C"
-        )  # a link may turn the axes around
+        # A link may turn the axes around.
+        outputs = np.subtract(self._linked(first), self._linked(second), order="C")
         return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
 
     def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
@@ -202,8 +206,6 @@ class AdditiveGame:
 
 
 def _single_precision_holds(outputs: NDArray[np.float64], controls: NDArray[np.float64]) -> bool:
-    """Tell whether differences are finite and of a size that can be squared and added up in single
-    precision.
-    """
+    """Tell whether single precision can square and add up these differences."""
     of_outputs, of_controls = np.abs(outputs).max(), np.abs(controls).max(initial=0.0)
     return bool(1 / SINGLE_SPAN < of_outputs < SINGLE_SPAN and of_controls < SINGLE_SPAN)

@@ -2,6 +2,8 @@
 
 Which rows are taken is decided elsewhere (:mod:`service.engines.backgrounds`); here they are only
 held and checked.
+
+Next: :mod:`service.shapley.grouping`.
 """
 
 from __future__ import annotations
@@ -43,9 +45,11 @@ class BackgroundSummary:
     relative_error: float | None = None
 
 
-@dataclass(frozen=True, eq=False)  # compared and hashed by identity: plans are cached by it
+@dataclass(frozen=True, eq=False)
 class Background:
     """Reference rows with weights, and where they came from.
+
+    It is compared and hashed by identity: plans are cached by it.
 
     Parameters
     ----------
@@ -83,7 +87,8 @@ class Background:
             )
         if weights.shape != (len(rows),) or not (weights > 0).all():
             raise ValueError(
-                f"Background: expected one positive weight for each of {len(rows)} rows, got shape {weights.shape}."
+                f"Background: expected one positive weight for each of {len(rows)} rows, "
+                f"got shape {weights.shape}."
             )
         return cls(rows, weights / weights.sum(), kind, n_examples)
 
@@ -104,9 +109,7 @@ class Background:
     def outputs(
         self, function: Callable[[NDArray[Any]], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """Evaluate a function on the rows, a few hundred of them at a time; (n_background,
-        n_outputs).
-        """
+        """Evaluate a function on the rows, in blocks; shape (n_background, n_outputs)."""
         starts = range(0, len(self.rows), ROWS_AT_ONCE)
         return np.concatenate(
             [function(self.rows[start : start + ROWS_AT_ONCE]) for start in starts]
@@ -118,17 +121,16 @@ class Background:
 
     @cached_property
     def marks(self) -> NDArray[np.float64]:
-        """The rows as numbers that average to 0, of unit spread; no columns when they are not all
-        finite numbers.
+        """The rows as numbers of mean 0 and unit spread.
+
+        There are no columns when the rows are not all finite numbers.
         """
         if self.rows.dtype == object or not np.isfinite(self.rows).all():
             return np.zeros((len(self.rows), 0))
         return self.standardised(self.rows)
 
     def standardised(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Shift and scale numbers of the rows, (n_background, n), so that they average to 0 and
-        have unit spread.
-        """
+        """Bring numbers of the rows, (n_background, n), to mean 0 and unit spread."""
         centred = numbers - self.weights @ numbers
         spread = np.sqrt(self.weights @ centred**2)
         return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
@@ -151,13 +153,14 @@ class Background:
 
     @cached_property
     def _is_constant(self) -> NDArray[np.bool_]:
-        """Which features are the same in all rows: only they can be the same in all rows and in
-        another one.
+        """Which features are the same in all rows.
+
+        Only they can also be the same in all rows and in another one.
         """
         return np.asarray(_same(self.rows, self.rows[0]).all(axis=0))
 
 
 def _same(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
     """Compare values, of which two missing ones are the same."""
-    both_missing = (first != first) & (second != second)
+    both_missing = (first != first) & (second != second)  # noqa: PLR0124  # only a missing value differs from itself
     return np.asarray((first == second) | both_missing, dtype=bool)

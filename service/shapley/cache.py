@@ -1,4 +1,7 @@
-"""What was made for a plan is kept, within a bounded memory, and shared by all rows and threads."""
+"""What was made for a plan is kept, within a bounded memory, and shared by all rows and threads.
+
+Next: :mod:`service.shapley.linear`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 MOST_BYTES = 128 * 2**20
 
 
-class Sized(Protocol):
+class HasSize(Protocol):
     """Something whose memory is known."""
 
     @property
@@ -18,26 +21,27 @@ class Sized(Protocol):
         """Its size."""
 
 
-Made = TypeVar("Made", bound=Sized)
+Value = TypeVar("Value", bound=HasSize)
 
 
-class Kept(Generic[Made]):
+class BoundedCache(Generic[Value]):
     """The things made last, up to `MOST_BYTES` together, and always the very last one.
 
     They are left out of pickles: they are made again at first use.
     """
 
     def __init__(self) -> None:
-        self._made: OrderedDict[Hashable, Made] = OrderedDict()
+        self._made: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as an empty one."""
-        return Kept, ()
+        return BoundedCache, ()
 
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what is kept under a key, or make it; other threads wait meanwhile instead of
-        making it too.
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return what is kept under a key, or make it.
+
+        Other threads wait meanwhile instead of making it too.
         """
         with self._lock:
             if key not in self._made:

@@ -1,14 +1,17 @@
-"""Which coalitions are evaluated, and on which background rows.
+"""Which coalitions are evaluated.
 
 Coalitions always come in pairs, a coalition with its complement: only the difference of their
 values enters the regression, and the even-order part of the sampling error cancels. Small and large
 sizes are enumerated as long as the budget covers them; the sizes in between are sampled without
 repetition, each with the same share of the budget (the leverage scores of the regression are
-uniform over sizes) and weighted back to the Shapley kernel.
+uniform over sizes; the middle size of an even number of players is its own complement and gets half
+a share) and weighted back to the Shapley kernel.
 
 Sources: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions" (2017), for the
 kernel; Covert and Lee, "Improving KernelSHAP" (2021), for pairs; Musco and Witter, "Provably
 Accurate Shapley Value Estimation via Leverage Score Sampling" (2024), for the shares.
+
+Next: :mod:`service.shapley.plan`.
 """
 
 from __future__ import annotations
@@ -43,15 +46,12 @@ class Pairs:
 
     @property
     def complete(self) -> bool:
-        """True when every coalition is there, so that the regression gives the exact Shapley
-        values.
-        """
+        """True when every coalition is there, so that the regression is exact."""
         return not self.unseen.any()
 
 
 def default_budget(n_players: int) -> int:
-    """Return the number of coalitions that ``nsamples="auto"`` stands for: 2·n_players + 2048, as
-    in shap.
+    """Return what ``nsamples="auto"`` stands for: 2·n_players + 2048, as in shap.
 
     More than 1,024 players need more than that.
     """
@@ -59,8 +59,9 @@ def default_budget(n_players: int) -> int:
 
 
 def smallest_budget(n_players: int) -> int:
-    """Return the fewest coalitions a design needs: all of them, or the outer sizes and something of
-    each inner one.
+    """Return the fewest coalitions that a design needs.
+
+    These are all of them, or the outer sizes and something of each inner one.
     """
     return min(2**n_players - 2, 4 * n_players)
 
@@ -91,7 +92,8 @@ def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
     needed = smallest_budget(n_players)
     if budget < needed:
         raise ValueError(
-            f"nsamples: expected at least {needed} coalitions for {n_players} features, got {budget}."
+            f"nsamples: expected at least {needed} coalitions for {n_players} features, "
+            f"got {budget}."
         )
     rng = np.random.default_rng(seed)
     enumerated, pairs_left = _enumerated_sizes(n_players, budget // 2)
@@ -105,9 +107,8 @@ def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
     sizes = [*enumerated, *sampled]
     counts = np.array([len(part) for part in members])
     mass = np.array([_kernel_mass(n_players, size) for size in sizes])
-    n_pairs = np.array(
-        [min(_n_pairs(n_players, size), 2**62) for size in sizes]
-    )  # more would overflow
+    # More than 2**62 would overflow.
+    n_pairs = np.array([min(_n_pairs(n_players, size), 2**62) for size in sizes])
     unseen = 1 - counts / n_pairs
     pairs = Pairs(
         np.concatenate(members), np.repeat(mass / counts, counts), np.repeat(unseen, counts)
@@ -123,22 +124,25 @@ def _n_pairs(n_players: int, size: int) -> int:
 
 
 def _share_weight(n_players: int, size: int) -> float:
-    """Return the share of a size: the middle size stands for itself alone, every other one for two
-    sizes.
+    """Return the share of a size.
+
+    The middle size stands for itself alone, every other one for two sizes.
     """
     return 0.5 if 2 * size == n_players else 1.0
 
 
 def _kernel_mass(n_players: int, size: int) -> float:
-    """Return the Shapley kernel's weight of all coalitions of `size` (of the middle size: of half
-    of them).
+    """Return the Shapley kernel's weight of all coalitions of `size`.
+
+    For the middle size it is the weight of half of them.
     """
     return (n_players - 1) / (size * (n_players - size)) * _share_weight(n_players, size)
 
 
 def _enumerated_sizes(n_players: int, n_pairs: int) -> tuple[list[int], int]:
-    """Go from the outer sizes inwards while a size costs no more than its share; return the sizes
-    and the pairs left.
+    """Choose the sizes that are enumerated; return them and the number of pairs left.
+
+    It goes from the outer sizes inwards while a size costs no more than its share.
 
     Size 1 is always taken: it carries the largest kernel weight, and with it the least squares have
     a unique solution.
@@ -154,9 +158,7 @@ def _enumerated_sizes(n_players: int, n_pairs: int) -> tuple[list[int], int]:
 
 
 def _shares(sizes: list[int], n_players: int, n_pairs: int) -> list[int]:
-    """Split `n_pairs` over the sampled sizes in proportion to their share, rounded so that nothing
-    is lost.
-    """
+    """Split `n_pairs` over the sampled sizes in proportion, so that none is lost."""
     if not sizes:
         return []
     share = np.cumsum([_share_weight(n_players, size) for size in sizes])
@@ -174,8 +176,9 @@ def _all_of_size(n_players: int, size: int) -> NDArray[np.bool_]:
 def _draw_of_size(
     n_players: int, size: int, count: int, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Draw `count` different coalitions of `size` uniformly; for the middle size, among those that
-    hold player 0.
+    """Draw `count` different coalitions of `size` uniformly.
+
+    For the middle size, they are drawn among those that hold player 0.
     """
     if 2 * size == n_players:
         rest = _draw_distinct(n_players - 1, size - 1, count, rng)

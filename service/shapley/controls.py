@@ -4,6 +4,8 @@ Two kinds. A game brings outputs of a simpler game with known Shapley values
 (:class:`service.shapley.games.Game`). And what a background row adds by itself averages to nothing
 over the background: minus its mean it is a control of the noise of the draws, with Shapley values
 0. The second kind depends on the plan alone, so it is prepared once.
+
+Next: :mod:`service.shapley.cache`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
-from service.shapley.cache import Kept
+from service.shapley.cache import BoundedCache
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Precision
 
@@ -71,22 +73,25 @@ class DrawControls:
     def in_errors_of(
         self, outputs: NDArray[np.floating[Any]], total: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return how much of each control is in the errors of outputs, without these; (n_controls,
-        n_outputs).
+        """Return how much of each control is in the errors of outputs.
+
+        The errors themselves need not be computed. The result has shape (n_controls, n_outputs).
         """
         found = self.weights.T @ outputs.reshape(len(self.weights), -1)
         return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
 
     def in_errors(self, errors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Return how much of each control is in errors, (n_errors, n_outputs) to (n_controls,
-        n_outputs).
+        """Return how much of each control is in errors.
+
+        From (n_errors, n_outputs) to (n_controls, n_outputs).
         """
         found: NDArray[np.float64] = (self.errors.T @ errors).astype(np.float64, copy=False)
         return found
 
     def times(self, scale: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Return the controls times (n_controls, n_outputs), for every draw, by a single matrix
-        product.
+        """Multiply the controls of every draw by a scale of shape (n_controls, n_outputs).
+
+        It is a single matrix product.
         """
         n_pairs, n_draws, n_controls = self.values.shape
         times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale
@@ -123,18 +128,18 @@ class DrawMarks:
         self.of_outputs = background.standardised(outputs[:, :MOST_MARKS])
         self.owner = grouping.owner[: self.of_columns.shape[1]]
         self.precision: Precision = np.float64
-        self._kept: Kept[DrawControls] = Kept()
+        self._cache: BoundedCache[DrawControls] = BoundedCache()
 
     def in_single_precision(self) -> DrawMarks:
         """Return the same with its controls in single precision."""
         other = copy(self)
-        other.precision, other._kept = np.float32, Kept()
+        other.precision, other._cache = np.float32, BoundedCache()
         return other
 
     def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls:
         """Return the controls of a plan with draws."""
         key = plan, players.tobytes()
-        return self._kept.get(
+        return self._cache.get(
             key, lambda: DrawControls.of(self._marks(players, plan), plan, self.precision)
         )
 
@@ -268,20 +273,23 @@ def behind_errors(
 
 
 def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n); numpy's own mean is slow along
-    a short axis.
+    """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n).
+
+    numpy's own mean is slow along a short axis.
     """
     return np.einsum("pdk->pk", differences) / differences.shape[1]
 
 
 def _best_scale(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Fit the multiple of the controls' errors that leaves least of the outputs' errors;
-    (n_controls, n_outputs).
+    """Fit the multiple of the controls' errors that leaves least of the outputs' errors.
+
+    The result has shape (n_controls, n_outputs).
     """
+    # Squared, controls may be nearly alike.
     x, y = (
         x.astype(np.float64, copy=False),
         y.astype(np.float64, copy=False),
-    )  # squared, controls may be nearly alike
+    )
     size = np.linalg.norm(x, axis=0)
     x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
     scale = np.linalg.pinv(x.T @ x, rcond=NEGLIGIBLE, hermitian=True) @ (x.T @ y)

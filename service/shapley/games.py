@@ -2,7 +2,9 @@
 
 Games with more structure need fewer calls or none: :mod:`service.shapley.additive`,
 :mod:`service.shapley.products`, :mod:`service.shapley.trees`, :mod:`service.shapley.linked_trees`,
-:mod:`service.shapley.exact`. Next: :mod:`service.shapley.kernel`.
+:mod:`service.shapley.linear`.
+
+Next: :mod:`service.shapley.kernel`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ from service.shapley.grouping import Grouping
 from service.shapley.plan import Numbers, Plan, Precision
 
 DEFAULT_CALL_BYTES = 64 * 2**20
+# From rows (n, n_features) to outputs (n, n_outputs).
 Function = Callable[[NDArray[Any]], NDArray[np.float64]]
+# From margins (n, n_margins) to outputs (n, n_outputs).
+Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Game(Protocol):
@@ -78,9 +83,7 @@ class Game(Protocol):
 
 
 class Control(Protocol):
-    """A simpler model of the same rows whose Shapley values on the game's background are known
-    exactly.
-    """
+    """A simpler model of the same rows whose Shapley values are known exactly."""
 
     def predict(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Return its outputs, shape (n_rows, n_controls)."""
@@ -90,8 +93,9 @@ class Control(Protocol):
 
 
 class BlackBoxGame:
-    """The game of a model on a background; the row comes with each call, so one game serves all
-    rows and threads.
+    """The game of a model on a background.
+
+    The row comes with each call, so one game serves all rows and threads.
 
     Parameters
     ----------
@@ -155,8 +159,9 @@ class BlackBoxGame:
     def _one_call(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice
     ) -> NDArray[np.float64]:
-        """Evaluate some pairs; outputs and controls side by side, (n_pairs, n_draws, n_outputs +
-        n_controls).
+        """Evaluate some pairs, outputs and controls side by side.
+
+        The result has shape (n_pairs, n_draws, n_outputs + n_controls).
         """
         members = np.zeros((len(plan.pairs.members[part]), len(row)), dtype=bool)
         members[:, players] = plan.pairs.members[part]

@@ -1,5 +1,8 @@
-"""Players and columns: after an encoding, one feature may be several columns, and they move
-together.
+"""Players and columns.
+
+After an encoding, one feature may be several columns, and they move together.
+
+Next: :mod:`service.shapley.coalitions`.
 """
 
 from __future__ import annotations
@@ -43,15 +46,14 @@ class Grouping:
         return (self.owner == np.arange(self.n_features)[:, None]).astype(np.float64)
 
     def add_up(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Add up what a feature's columns contribute: (n_rows, n_encoded, n) to (n_rows,
-        n_features, n).
+        """Add up what a feature's columns contribute.
+
+        From (n_rows, n_encoded, n) to (n_rows, n_features, n).
         """
         return parts if self.is_identity else np.matmul(self.matrix, parts)
 
     def varying(self, background: Background, row: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which features of an encoded row differ from the background in any of their
-        columns.
-        """
+        """Tell which features of an encoded row differ from the background in any column."""
         varying = background.varying(row)
         if self.is_identity:
             return varying

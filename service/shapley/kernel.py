@@ -2,7 +2,9 @@
 
 There is no hidden feature selection: every feature that varies gets its own coefficient. On a
 complete plan the result is exact; otherwise it is an estimate of the game on the whole background,
-with the standard error of each importance. Next: :mod:`service.engines.engines`.
+with the standard error of each importance.
+
+Next: :mod:`service.shapley.controls`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from service.shapley.games import Game
 from service.shapley.plan import Numbers, Plan, make_plan
 
 MOST_ROUNDS = 64
+# By bytes a number, relative; outputs that differ by no more say the same.
 ROUNDING = {
     8: 1e-12,
     4: 1e-6,
-}  # by bytes a number, relative; outputs that differ by no more say the same
+}
 ROUND_STRIDE = (
     1_000_003  # between the seeds of the rounds, so that those of neighbouring seeds do not meet
 )
@@ -122,27 +125,22 @@ class Stopping:
     time_budget: float | None = None
 
     def is_met(self, estimate: Estimate, seconds: float) -> bool:
-        """Tell whether to stop after this much time; without a tolerance or a time budget,
-        always.
-        """
-        if (
-            self.tolerance is None and self.time_budget is None
-        ) or not estimate.standard_errors.any():
+        """Tell whether to stop; without a tolerance or a time budget, always."""
+        is_one_round_enough = self.tolerance is None and self.time_budget is None
+        if is_one_round_enough or not estimate.standard_errors.any():
             return True
         if self.time_budget is not None and seconds >= self.time_budget:
             return True
-        reached = (
-            estimate.standard_errors.mean()
-            <= (self.tolerance or 0.0) * np.abs(estimate.values).mean()
-        )
-        return self.tolerance is not None and bool(reached)
+        if self.tolerance is None:
+            return False
+        allowed = self.tolerance * np.abs(estimate.values).mean()
+        return bool(estimate.standard_errors.mean() <= allowed)
 
 
 def refined_shapley(
     game: Game, row: NDArray[Any], sampling: Sampling, stopping: Stopping
 ) -> Estimate:
-    """Compute the Shapley values of one row, in as many independent rounds as the stopping rule
-    asks for.
+    """Compute the Shapley values of one row, in as many rounds as the stopping rule asks.
 
     Parameters
     ----------
@@ -181,8 +179,9 @@ def _mean(rounds: list[Estimate]) -> Estimate:
 def _regress(
     game: Game, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, total: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Solve for what the controls leave over, and add their known Shapley values; both (n_outputs,
-    n_players).
+    """Solve for what the controls leave over, and add their known Shapley values.
+
+    Values and standard errors have shape (n_outputs, n_players).
     """
     outputs, controls = game.differences(row, players, plan)
     known = game.control_values(row)[:, players]  # (n_controls, n_players)
@@ -197,8 +196,9 @@ def _regress(
 
 
 def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
-    """Tell whether there are two outputs, one the other's negative up to rounding, as of the two
-    classes.
+    """Tell whether there are two outputs, each the other's negative up to rounding.
+
+    So are the two classes of a binary classifier.
     """
     if len(total) != 2:
         return False
@@ -217,8 +217,9 @@ def _estimate(
     controls: Numbers,
     known: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turn a plan's differences into Shapley values and their standard errors, both (n_outputs,
-    n_players).
+    """Turn a plan's differences into Shapley values and their standard errors.
+
+    Both have shape (n_outputs, n_players).
     """
     drawn = None if plan.draws is None else game.draw_marks.controls(players, plan)
     totals = known.sum(axis=1)
@@ -236,8 +237,7 @@ def _estimate(
 def _standard_errors(
     plan: Plan, left: Numbers, mean: Numbers, solved: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Estimate the standard error of each Shapley value from the residuals, pair by pair;
-    (n_players, n_outputs).
+    """Estimate standard errors from the residuals, pair by pair; (n_players, n_outputs).
 
     A pair errs because other coalitions of its size were not drawn (its residual, corrected for its
     leverage and for the share of its size that was taken) and because other background rows were

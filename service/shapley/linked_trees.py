@@ -3,11 +3,12 @@
 A hybrid row reaches a leaf when neither the explained row breaks a feature of its path that is in
 the coalition, nor the background row one that is not: three operations on patterns
 (:mod:`service.shapley.trees`) for each leaf, and no call of the model.
+
+Next: :mod:`service.shapley.products`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 
 from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
+from service.shapley.games import Link
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Precision
 from service.shapley.trees import TreeGame
 
-Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 CHUNK = 2**18  # leaves of hybrid rows at once: what stays in the processor's cache
 
 
@@ -55,15 +56,14 @@ class LinkedTreeGame:
     def _forget(self) -> None:
         self._lock = Lock()
         self._patterns: NDArray[Any] | None = None
-        self._kept: tuple[Plan, NDArray[np.intp], NDArray[Any]] | None = None
+        self._cache: tuple[Plan, NDArray[np.intp], NDArray[Any]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the tables out of a pickle: they are made again at first use."""
-        return {
-            name: part
-            for name, part in self.__dict__.items()
-            if name not in ("_lock", "_patterns", "_kept")
-        }
+        state = self.__dict__.copy()
+        for name in ("_lock", "_patterns", "_cache"):
+            del state[name]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all but the tables."""
@@ -88,8 +88,9 @@ class LinkedTreeGame:
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate the plan's pairs without a call of the model; see
-        :class:`service.shapley.games.Game`.
+        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`.
+
+        The model is not called.
         """
         masks, background = self._tables(players, plan)
         at_row = self._patterns_of(row[None])[0]
@@ -110,8 +111,9 @@ class LinkedTreeGame:
         return self._by_pair(outputs, plan), self._by_pair(margins[0] - margins[1], plan)
 
     def _by_pair(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-        """Bring differences to (n_pairs, n_draws, n); averaged over a background that is not drawn
-        from.
+        """Bring differences to shape (n_pairs, n_draws, n).
+
+        They are averaged over a background that is not drawn from.
         """
         shaped = differences.reshape(len(plan.pairs.members), -1, differences.shape[1])
         if plan.draws is not None:
@@ -128,8 +130,9 @@ class LinkedTreeGame:
         )
 
     def _margins(self, patterns: NDArray[Any]) -> NDArray[np.float64]:
-        """Add up the leaves that rows reach, one of each tree: (n_rows, n_leaves) to (n_rows,
-        n_margins).
+        """Add up the leaves that rows reach, one of each tree.
+
+        From (n_rows, n_leaves) to (n_rows, n_margins).
         """
         forest = self.margins.forest
         reached = np.flatnonzero(patterns == 0).reshape(len(patterns), forest.n_trees)
@@ -140,20 +143,21 @@ class LinkedTreeGame:
         )
 
     def _tables(self, players: NDArray[np.intp], plan: Plan) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return what is the same for all rows: the bits of each pair's coalition, and the
-        background's patterns.
+        """Return what is the same for all rows.
+
+        These are the bits of each pair's coalition, and the background's patterns.
         """
         with self._lock:
             if self._patterns is None:
                 parts = np.array_split(self.background.rows, -(-self.background.rows.size // CHUNK))
                 self._patterns = np.concatenate([self._patterns_of(part) for part in parts])
             if (
-                self._kept is None
-                or self._kept[0] is not plan
-                or not np.array_equal(self._kept[1], players)
+                self._cache is None
+                or self._cache[0] is not plan
+                or not np.array_equal(self._cache[1], players)
             ):
-                self._kept = plan, players, self._masks(players, plan)
-            return self._kept[2], self._patterns
+                self._cache = plan, players, self._masks(players, plan)
+            return self._cache[2], self._patterns
 
     def _masks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[Any]:
         """Return the bits that stand for a pair's coalition at each leaf, (n_pairs, n_leaves)."""

@@ -1,9 +1,14 @@
-"""One plan for all rows: the pairs of coalitions, the background rows each pair meets, and the
-factorised regression.
+"""One plan for all rows.
 
-Every pair meets some background rows, the same for a coalition and its complement, drawn so that all rows are used
-about equally often. So coalitions and background are sampled at once, and the estimate is one of the game on the
-*whole* background, for the price of the draws. A background no larger than the draws is used whole, with its weights.
+It holds the pairs of coalitions, the background rows each pair meets, and the factorised
+regression.
+
+Every pair meets some background rows, the same for a coalition and its complement, drawn so that
+all rows are used about equally often. So coalitions and background are sampled at once, and the
+estimate is one of the game on the *whole* background, for the price of the draws. A background no
+larger than the draws is used whole, with its weights.
+
+Next: :mod:`service.shapley.games`.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from service.shapley.background import Background
-from service.shapley.cache import Kept
+from service.shapley.cache import BoundedCache
 from service.shapley.coalitions import Pairs, choose_pairs
 
 Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a plan
@@ -55,15 +60,17 @@ class Solver:
 
     @cached_property
     def squared(self) -> NDArray[np.float64]:
-        """How much the variance of each pair's difference adds to that of each player, (n_players,
-        n_pairs).
+        """The projection, squared; shape (n_players, n_pairs).
+
+        It says how much the variance of each pair's difference adds to that of each player.
         """
         return self.projection**2
 
     @cached_property
     def single(self) -> Solver:
-        """The same in single precision, for what comes in single precision and only has to be
-        judged, not solved.
+        """The same in single precision.
+
+        It is for what comes in single precision and only has to be judged, not solved.
         """
         return Solver(*(getattr(self, field.name).astype(np.float32) for field in fields(self)))
 
@@ -109,11 +116,11 @@ class Solver:
         )
 
 
-@dataclass(
-    frozen=True, eq=False
-)  # compared and hashed by identity: what is made for a plan is kept by it
+@dataclass(frozen=True, eq=False)
 class Plan:
     """What is evaluated for a row.
+
+    It is compared and hashed by identity: what is made for a plan is cached by it.
 
     Attributes
     ----------
@@ -140,22 +147,23 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Its memory, with the forms of the solver that are made at first use."""
-        of_solver = (
-            self.solver.signs.nbytes * 9 // 2
-        )  # signs, projection and its squares, in double and in single
+        # Signs, projection and its squares, in double and in single.
+        of_solver = self.solver.signs.nbytes * 9 // 2
         return (
             self.pairs.members.nbytes + of_solver + (0 if self.draws is None else self.draws.nbytes)
         )
 
 
-_plans: Kept[Plan] = Kept()  # a tolerance needs several for a row, the same ones for the next row
+# A tolerance needs several for a row, the same ones for the next row.
+_plans: BoundedCache[Plan] = BoundedCache()
 
 
 def make_plan(
     background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int
 ) -> Plan:
-    """Lay out the evaluations of a game; the same arguments give the same plan, made once and
-    shared.
+    """Lay out the evaluations of a game.
+
+    The same arguments give the same plan, made once and shared.
 
     Parameters
     ----------
@@ -200,8 +208,9 @@ def _laid_out(
 
 
 def _times(pairs: Pairs) -> NDArray[np.intp]:
-    """Say how often each pair comes: enumerated ones of more than average weight meet more
-    background rows.
+    """Say how often each pair comes.
+
+    Enumerated pairs of more than average weight meet more background rows.
 
     The noise of the draws is smallest when they follow the weights. Pairs of sampled sizes are not
     repeated: there another coalition is worth more than another look at the same one.
@@ -211,8 +220,9 @@ def _times(pairs: Pairs) -> NDArray[np.intp]:
 
 
 def _dealt_noise(counts: NDArray[np.intp], n_rows: int) -> NDArray[np.float64]:
-    """Return the variance of the mean of `counts` cards dealt one after another from shuffled decks
-    of `n_rows`.
+    """Return the variance of the mean of `counts` cards.
+
+    They are dealt one after another from shuffled decks of `n_rows`.
 
     Whole decks add nothing; what comes from the end of one deck and the start of the next is drawn
     without replacement.
@@ -224,8 +234,9 @@ def _dealt_noise(counts: NDArray[np.intp], n_rows: int) -> NDArray[np.float64]:
 
 
 def _draws(background: Background, n_pairs: int, n_draws: int, seed: int) -> NDArray[np.intp]:
-    """Deal shuffled background rows to the pairs, again and again; rows of unequal weight are drawn
-    by weight.
+    """Deal shuffled background rows to the pairs, again and again.
+
+    Rows of unequal weight are drawn by weight.
     """
     rng = np.random.default_rng([seed, n_pairs])
     n_rows, needed = len(background.rows), n_pairs * n_draws

@@ -16,6 +16,8 @@ with the cumulants κ_r(t) of a Bernoulli variable. The coefficient of z^d is
 where the moments m_n(t) = E A^n follow from the cumulants κ_r(t) Σ_l δ_l^r of A. The integrand is a
 polynomial of degree d − 1 in t: Gauss–Legendre quadrature with ⌈d/2⌉ nodes is exact. The cost is
 linear in background rows, support vectors and features.
+
+Next: :mod:`service.shapley.quadrature`.
 """
 
 from __future__ import annotations
@@ -65,8 +67,9 @@ class PolynomialKernel:
         return self.grouping.add_up(rows[:, :, None] * self.support.T)
 
     def readout(self, shifted: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Turn scalar products plus the offset, (n, n_support), into margins without intercept, (n,
-        n_margins).
+        """Turn scalar products plus the offset into margins without intercept.
+
+        From (n, n_support) to (n, n_margins).
         """
         return shifted**self.degree @ self.dual.T.astype(shifted.dtype, copy=False)
 
@@ -103,9 +106,7 @@ def polynomial_shapley(kernel: PolynomialKernel, row: Floats, background: Backgr
 
 
 class _ColumnChanges:
-    """Powers of δ where every feature is one column: products, so that all sums are matrix
-    products.
-    """
+    """Powers of δ where every feature is one column: all sums are matrix products."""
 
     def __init__(self, kernel: PolynomialKernel, difference: Floats) -> None:
         self.of_rows = _powers(difference, kernel.degree)  # each (n_rows, n_features)
@@ -124,9 +125,8 @@ class _FeatureChanges:
     """Powers of δ where features have several columns."""
 
     def __init__(self, kernel: PolynomialKernel, difference: Floats) -> None:
-        self.powers = _powers(
-            kernel.contributions(difference), kernel.degree
-        )  # each (n_rows, n_features, n_support)
+        # Each (n_rows, n_features, n_support)
+        self.powers = _powers(kernel.contributions(difference), kernel.degree)
 
     def summed(self, r: int) -> Floats:
         """Return Σ_l δ_l^r, shape (n_rows, n_support)."""
@@ -162,8 +162,9 @@ def _factors(sums: list[Floats], at_row: Floats) -> list[Floats]:
 
 
 def _moments(cumulants: list[Floats], one: Floats) -> list[Floats]:
-    """Return the moments m_0, …, m_n of a variable with these cumulants: m_n = Σ_k C(n−1, k−1) κ_k
-    m_{n−k}.
+    """Return the moments m_0, …, m_n of a variable with these cumulants.
+
+    m_n = Σ_k C(n−1, k−1) κ_k m_{n−k}.
     """
     moments = [one]
     for n in range(1, len(cumulants) + 1):
@@ -174,8 +175,9 @@ def _moments(cumulants: list[Floats], one: Floats) -> list[Floats]:
 
 @lru_cache
 def _bernoulli_cumulants(count: int) -> list[Polynomial]:
-    """Return κ_1, …, κ_count as polynomials in the probability t: κ_1 = t, κ_{r+1} = t (1 − t)
-    κ_r'.
+    """Return κ_1, …, κ_count as polynomials in the probability t.
+
+    κ_1 = t, and κ_{r+1} = t (1 − t) κ_r'.
     """
     cumulants: list[Any] = [Polynomial([0, 1])]
     while len(cumulants) < count:

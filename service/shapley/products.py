@@ -1,5 +1,6 @@
-"""Kernel machines with a product kernel: exact Shapley values of the margin, and a fast game for
-outputs behind a link.
+"""Kernel machines with a product kernel.
+
+Exact Shapley values of the margin, and a fast game for outputs behind a link.
 
 The margin is f(x) = Σ_s α_s Π_j k_j(x_j, s_j) + c (RBF and Laplacian kernels). With p_j = k_j(x_j,
 s_j) and q_j = k_j(b_j, s_j) the Shapley value of the product game Π_{j∈S} p_j Π_{j∉S} q_j is φ_j =
@@ -10,6 +11,8 @@ Polynomial Time for Product-Kernel Methods" (2025).
 
 Factors are divided by max(p_j, q_j), in the log domain: on unscaled data single factors underflow
 to 0. Terms too small to change the result are left out.
+
+Next: :mod:`service.shapley.polynomials`.
 """
 
 from __future__ import annotations
@@ -23,21 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.background_tables import SideTables
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
+from service.shapley.games import Link
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Numbers, Plan, Precision, Solver
 from service.shapley.quadrature import unit_interval
-from service.shapley.tables import SideTables
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
-Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
 ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
 SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
-LEAST = (
-    -1e4
-)  # a logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none
+# A logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none.
+LEAST = -1e4
 TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
 
 
@@ -98,8 +100,9 @@ def _integrate(
     at_background: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Sum the integral over the (background row, support vector) terms that matter; (n_margins,
-    n_features).
+    """Sum the integral over the terms that matter; shape (n_margins, n_features).
+
+    A term is a background row with a support vector.
     """
     largest = np.maximum(at_row, at_background)  # (n_rows, n_features, n_support)
     bound = np.exp(largest.sum(axis=1)) * weights[:, None]  # (n_rows, n_support)
@@ -117,8 +120,9 @@ def _integrate(
 
 
 def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term; (n_features,
-    n_terms).
+    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term.
+
+    The result has shape (n_features, n_terms).
 
     The larger of p_j and q_j is 1, so no factor is 0 inside (0, 1) and the product can be divided
     by each of them.
@@ -134,8 +138,7 @@ def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[n
 
 
 class EnumeratedProducts:
-    """Exact Shapley values of the margins by enumeration, for few features: the background is
-    averaged once.
+    """Exact Shapley values of the margins by enumeration, for few features.
 
     The margin is linear in the kernel, so v(S) needs the background's part of each coalition's
     kernels only in the mean. Those means are tabulated; a row costs 2^n_features · n_support
@@ -155,9 +158,8 @@ class EnumeratedProducts:
         self.solver = Solver.factorise(self.pairs)
         self.empty_value = background.mean(kernel.margins)
         sides = (~self.pairs.members).astype(np.float64), self.pairs.members.astype(np.float64)
-        self.means = tuple(
-            self._mean(side, background) for side in sides
-        )  # two of shape (n_pairs, n_support)
+        # Two of shape (n_pairs, n_support)
+        self.means = tuple(self._mean(side, background) for side in sides)
 
     def _mean(self, side: NDArray[np.float64], background: Background) -> NDArray[np.float64]:
         mean = np.zeros((len(side), self.kernel.dual.shape[1]))
@@ -225,18 +227,20 @@ class ProductGame:
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[Numbers, Numbers]:
-        """Evaluate the plan's pairs without a call of the model; see
-        :class:`service.shapley.games.Game`.
+        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`.
+
+        The model is not called.
         """
         precision = np.float64 if plan.is_exact else self.precision
         at_row = np.maximum(self.kernel.log_factors(row[None])[0][players], LEAST).astype(precision)
         members = plan.pairs.members
+        # (n_pairs, n_draws, n_margins)
         first, second = (
             self._margins(side.astype(precision), at_row, table)
             for side, table in zip(
                 (members, ~members), self.tables.sides(players, plan, precision), strict=True
             )
-        )  # (n_pairs, n_draws, n_margins)
+        )
         outputs = [
             self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1)
             for side in (first, second)

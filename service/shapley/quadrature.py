@@ -1,5 +1,6 @@
-"""Gauss–Legendre quadrature on the unit interval, for the polynomials behind Owen's (1972)
-integral.
+"""Gauss–Legendre quadrature on the unit interval, for Owen's (1972) integral.
+
+Next: :mod:`service.shapley.additive`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import numpy as np
 
 @lru_cache
 def unit_interval(degree: int) -> list[tuple[float, float]]:
-    """Return nodes in (0, 1) and their weights, as few as integrate polynomials of this degree
-    exactly.
-    """
+    """Return the fewest nodes in (0, 1), with weights, that are exact for a degree."""
     nodes, weights = np.polynomial.legendre.leggauss(max(1, degree // 2 + 1))
     return list(zip(((nodes + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))

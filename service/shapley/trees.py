@@ -15,6 +15,8 @@ Source of the game: Lundberg et al., "From local explanations to global understa
 explainable AI for trees" (2020), algorithm 3. shap 0.51 computes it with thresholds and leaf values
 rounded to float32: a row whose value lies close to a threshold can go the wrong way (seen: 0.77 on
 a margin of 7), which is why the evaluation is our own.
+
+Next: :mod:`service.shapley.linked_trees`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 
 MAX_TABLE = 4_000_000  # patterns of rows whose answers are tabulated: 16 bytes each
-MAX_PATTERNS = 10_000_000  # patterns of background rows, of the leaves without a table: about as many bytes each
+# Patterns of background rows, of the leaves without a table: about as many bytes each.
+MAX_PATTERNS = 10_000_000
 AT_ONCE = 2_000_000  # patterns, while a game is built
 TABLE_CHUNK = 2**15  # of them, while a table is made: what stays in the processor's cache
 MAX_PATH_FEATURES = 62  # a pattern is an integer
@@ -65,6 +68,12 @@ class Tree:
     threshold: NDArray[np.float64]
     value: NDArray[np.float64]
     categories: NDArray[np.bool_] | None = None
+
+    @property
+    def code_table(self) -> NDArray[np.bool_]:
+        """The codes that go left, shape (n_nodes, n_codes); no columns without categories."""
+        none = np.zeros((len(self.left), 0), dtype=bool)
+        return none if self.categories is None else self.categories
 
 
 class Level(NamedTuple):
@@ -132,11 +141,16 @@ class Forest:
         splits = np.concatenate([layer.nodes[layer.inner] for layer in layers])
         leaves = np.concatenate([layer.nodes[layer.leaves] for layer in layers])
         most = max(layer.path.shape[1] for layer in layers)
-        ends = np.cumsum([len(layer.inner) for layer in layers])
         dtype = np.min_scalar_type((1 << most) - 1)
+        levels: list[Level] = []
+        n_splits = 0
+        for layer in layers:
+            of_level = slice(n_splits, n_splits + len(layer.inner))
+            bits = layer.bits[:, None].astype(dtype)
+            levels.append(Level(layer.leaves, layer.inner, of_level, bits))
+            n_splits = of_level.stop
         missing_left = all_nodes.missing_left[splits, None]
-        assert all_nodes.categories is not None
-        codes = all_nodes.categories[splits]
+        codes = all_nodes.code_table[splits]
         categorical = np.flatnonzero(codes.any(axis=1))
         return cls(
             column=all_nodes.feature[splits],
@@ -145,22 +159,15 @@ class Forest:
             categorical=categorical,
             goes_left=np.hstack([codes, missing_left])[categorical],
             n_trees=len(trees),
-            levels=[
-                Level(
-                    layer.leaves,
-                    layer.inner,
-                    slice(end - len(layer.inner), end),
-                    layer.bits[:, None].astype(dtype),
-                )
-                for layer, end in zip(layers, ends.tolist(), strict=True)
-            ],
+            levels=levels,
             features=np.concatenate([_widened(layer.path[layer.leaves], most) for layer in layers]),
             value=all_nodes.value[leaves],
         )
 
     def patterns(self, rows: NDArray[np.floating]) -> NDArray[Any]:
-        """Return the features that rows break on the way to each leaf, as bits; shape (n_leaves,
-        n_rows).
+        """Return the features that rows break on the way to each leaf, as bits.
+
+        The result has shape (n_leaves, n_rows).
         """
         goes_left = self._goes_left(np.ascontiguousarray(rows.T))
         here = np.zeros((self.n_trees, len(rows)), dtype=self.pattern_dtype)
@@ -189,24 +196,21 @@ class Forest:
 
     @cached_property
     def n_slots(self) -> NDArray[np.int_]:
-        """The number of features that each leaf's path tests, the bits of its patterns; shape
-        (n_leaves,).
-        """
+        """The number of features on each leaf's path, the bits of its patterns; (n_leaves,)."""
         return (self.features >= 0).sum(axis=1)
 
     @cached_property
     def is_tabulated(self) -> NDArray[np.bool_]:
-        """Tell which leaves have few enough features for a table, shape (n_leaves,): the smallest,
-        as many as fit.
+        """Tell which leaves have few enough features for a table; shape (n_leaves,).
+
+        They are the smallest, as many as fit.
         """
         of_size = np.bincount(self.n_slots) * 2.0 ** np.arange(self.n_slots.max() + 1)
         return self.n_slots < np.searchsorted(np.cumsum(of_size), MAX_TABLE, side="right")
 
 
 class _Layer(NamedTuple):
-    """A level in the making: its nodes, and the features on the path to each of them, bit by
-    bit.
-    """
+    """A level in the making: its nodes, and the features on the path to each, bit by bit."""
 
     nodes: NDArray[np.intp]
     leaves: NDArray[np.intp]
@@ -217,19 +221,31 @@ class _Layer(NamedTuple):
 
 def _joined(trees: list[Tree]) -> Tree:
     """Make one list of the nodes of all trees."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(tree, name) for tree in trees])
+
     sizes = [len(tree.left) for tree in trees]
-    first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)
-    n_codes = max(0 if tree.categories is None else tree.categories.shape[1] for tree in trees)
-    categories = np.zeros((len(first), n_codes), dtype=bool)
-    for tree, end, size in zip(trees, np.cumsum(sizes), sizes, strict=True):
-        if tree.categories is not None:
-            categories[end - size : end, : tree.categories.shape[1]] = tree.categories
-    left, right, missing_left, feature, threshold, value = (
-        np.concatenate([getattr(tree, name) for tree in trees])
-        for name in ("left", "right", "missing_left", "feature", "threshold", "value")
+    first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # where the tree of each node begins
+    left, right = joined("left"), joined("right")
+    return Tree(
+        left=np.where(left < 0, -1, first + left),
+        right=np.where(left < 0, -1, first + right),
+        missing_left=joined("missing_left"),
+        feature=joined("feature"),
+        threshold=joined("threshold"),
+        value=joined("value"),
+        categories=_joined_categories(trees),
     )
-    left, right = np.where(left < 0, -1, first + left), np.where(left < 0, -1, first + right)
-    return Tree(left, right, missing_left, feature, threshold, value, categories)
+
+
+def _joined_categories(trees: list[Tree]) -> NDArray[np.bool_]:
+    """Make one table of the codes that go left, as wide as the widest of the trees."""
+    tables = [tree.code_table for tree in trees]
+    n_codes = max(table.shape[1] for table in tables)
+    return np.concatenate(
+        [np.pad(table, ((0, 0), (0, n_codes - table.shape[1]))) for table in tables]
+    )
 
 
 def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterator[_Layer]:
@@ -242,7 +258,8 @@ def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterato
         below, slot = _extended(path[inner], feature)
         if below.shape[1] > MAX_PATH_FEATURES:
             raise ValueError(
-                f"Trees: expected at most {MAX_PATH_FEATURES} features on a path, got {below.shape[1]}."
+                f"Trees: expected at most {MAX_PATH_FEATURES} features on a path, "
+                f"got {below.shape[1]}."
             )
         yield _Layer(nodes, leaves, inner, 1 << slot, path)
         nodes = np.concatenate([every.left[nodes[inner]], every.right[nodes[inner]]])
@@ -252,8 +269,9 @@ def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterato
 def _extended(
     path: NDArray[np.int_], feature: NDArray[np.intp]
 ) -> tuple[NDArray[np.int_], NDArray[np.intp]]:
-    """Add a feature to each path where it is not on it; return the paths and the feature's place on
-    each.
+    """Add a feature to each path where it is not on it.
+
+    Return the paths and the feature's place on each.
     """
     path = _widened(path, path.shape[1] + 1)  # so that there is a free place
     slot = ((path == feature[:, None]) | (path < 0)).argmax(axis=1)
@@ -266,9 +284,7 @@ def _widened(path: NDArray[np.int_], width: int) -> NDArray[np.int_]:
 
 
 class Gains(NamedTuple):
-    """What each feature of each leaf takes from the leaf being reached; three arrays of one
-    length.
-    """
+    """What each feature of each leaf takes from the leaf; three arrays of one length."""
 
     leaf: NDArray[np.intp]
     feature: NDArray[np.int_]
@@ -348,9 +364,7 @@ class TreeGame:
 
 
 def affordable_rows(forest: Forest) -> int:
-    """Return how many background rows a game on these trees takes without more patterns than it can
-    hold.
-    """
+    """Return how many background rows a game on these trees has room for."""
     most = 2.0 ** forest.n_slots[~forest.is_tabulated]
     return bisect_right(
         range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum())
@@ -358,8 +372,9 @@ def affordable_rows(forest: Forest) -> int:
 
 
 class _Counts:
-    """The weight of the background rows of every pattern of every leaf of a few; a leaf's patterns
-    follow each other.
+    """The background's weight by pattern, for some leaves.
+
+    The patterns of a leaf follow each other.
 
     Parameters
     ----------
@@ -415,9 +430,8 @@ class TabulatedLeaves:
             first = counts.first[counts.n_slots == n_slots]
             step = max(1, TABLE_CHUNK >> n_slots)
             for start in range(0, len(first), step):
-                places = (
-                    first[start : start + step] + np.arange(1 << n_slots)[:, None]
-                )  # (2 ** n_slots, n_leaves)
+                # (2 ** n_slots, n_leaves)
+                places = first[start : start + step] + np.arange(1 << n_slots)[:, None]
                 whole[places], without[places] = _potentials(counts.weight[places], n_slots)
         of_leaf, slot = np.nonzero(forest.features[leaf] >= 0)
         return cls(
@@ -431,14 +445,11 @@ class TabulatedLeaves:
         )
 
     def gains(self, patterns: NDArray[Any]) -> Gains:
-        """Return what the features take, for the patterns of one row at all leaves of the
-        forest.
-        """
+        """Return what the features take, for the patterns of one row at all leaves."""
         pattern = self.first + patterns[self.leaf]
         whole = self.whole[pattern]
-        pairs = np.flatnonzero(
-            (whole > 0)[self.of_leaf]
-        )  # of the leaves that some hybrid row reaches
+        # Of the leaves that some hybrid row reaches.
+        pairs = np.flatnonzero((whole > 0)[self.of_leaf])
         of_leaf = self.of_leaf[pairs]
         broken = self.first[of_leaf] + (patterns[self.leaf[of_leaf]] | self.bit[pairs])
         return Gains(self.leaf[of_leaf], self.feature[pairs], whole[of_leaf] - self.without[broken])
@@ -477,8 +488,9 @@ def _potentials(
 
 @lru_cache
 def _potential_weights(n_slots: int) -> NDArray[np.float64]:
-    """Tabulate the potential of a leaf by how many features the background row breaks, and how many
-    the row does.
+    """Tabulate the potential of a leaf.
+
+    It depends on how many features the background row breaks, and how many the row does.
 
     It is (u−1)! v! / (u+v)!, the Shapley value of each of the u. For u = 0 that of the v is −1/v,
     so the potential is −(1 + 1/2 + … + 1/v), plus a constant that makes it positive: nothing else
@@ -530,9 +542,7 @@ class MergedLeaves:
         return cls(leaf, forest.features[leaf], n_patterns, of_leaf, pattern, weight)
 
     def gains(self, patterns: NDArray[Any]) -> Gains:
-        """Return what the features take, for the patterns of one row at all leaves of the
-        forest.
-        """
+        """Return what the features take, for the patterns of one row at all leaves."""
         by_row = patterns[self.leaf]
         possible = np.flatnonzero((np.repeat(by_row, self.n_patterns) & self.pattern) == 0)
         of_leaf, by_background, weight = (
@@ -543,9 +553,8 @@ class MergedLeaves:
         u, v = np.bitwise_count(by_background), np.bitwise_count(by_row)[of_leaf]
         most = self.features.shape[1]
         gain, loss = weight * _shapley_weights(most)[u, v], weight * _shapley_weights(most)[v, u]
-        lost = np.bincount(
-            of_leaf, loss, minlength=len(by_row)
-        )  # by each feature that the row breaks
+        # By each feature that the row breaks.
+        lost = np.bincount(of_leaf, loss, minlength=len(by_row))
         taken = np.empty((most, len(by_row)))
         for bit in range(most):
             pairs = np.flatnonzero((by_background & (1 << bit)) != 0)
@@ -558,8 +567,9 @@ class MergedLeaves:
 def _merged(
     patterns: NDArray[Any], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[Any], NDArray[np.float64]]:
-    """Return how many different patterns each of some leaves has, (n_leaves,), the patterns and
-    their weights.
+    """Merge equal patterns of some leaves, and add up their weights.
+
+    Return how many patterns each leaf has, (n_leaves,), the patterns and their weights.
     """
     order = np.argsort(patterns, axis=1, kind="stable")
     patterns = np.take_along_axis(patterns, order, axis=1)

@@ -29,4 +29,6 @@ def sklearn_name(model: Any) -> str:
     >>> sklearn_name(Mine())
     ''
     """
-    return type(model).__name__ if library_name(model) == "sklearn" else ""
+    if library_name(model) != "sklearn":
+        return ""
+    return type(model).__name__

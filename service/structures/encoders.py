@@ -87,12 +87,15 @@ class Encoder:
         ValueError
             When an encoded value is not a number: a text column that no step encodes.
         """
-        encoded: Any = rows.copy() if self.steps else rows
+        encoded: Any = rows
+        if self.steps:
+            encoded = rows.copy()
         for step in self.steps:
             encoded = step.transform(encoded)
-        dense = encoded.toarray() if hasattr(encoded, "toarray") else encoded
+        if hasattr(encoded, "toarray"):
+            encoded = encoded.toarray()
         return check_array(
-            dense,
+            encoded,
             dtype=np.float64,
             ensure_all_finite=False,
             ensure_min_samples=0,
@@ -121,17 +124,32 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     -------
     (Encoder, object) or None
         The identity encoder for an estimator without preprocessing; None when a step mixes columns
-        or is not in the table.
+        or is not in the table, and for a model that is None.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> model = make_pipeline(OneHotEncoder(), Ridge()).fit([[1, 7], [2, 7], [3, 7]], [1, 2, 3])
+    >>> encoder, estimator = split_model(model, 2, ["size", "shape"])
+    >>> encoder.owner.tolist(), estimator
+    ([0, 0, 0, 1], Ridge())
     """
     flat = list(steps_of(model))
-    if len(flat) <= 1:
-        return (Encoder((), np.arange(n_columns)), flat[0]) if flat else None
+    if not flat:
+        return None
     *steps, estimator = flat
+    if not steps:
+        return Encoder((), np.arange(n_columns)), estimator
     raw = raw_columns(steps[0], n_columns, names)
     owner = _through(steps, len(raw))
-    if owner is None or not _fits(estimator, len(owner)) or np.any(raw[owner] < 0):
+    if owner is None or not _fits(estimator, len(owner)):
         return None
-    return Encoder(tuple(steps), raw[owner]), estimator
+    raw_owner = raw[owner]
+    if np.any(raw_owner < 0):
+        return None
+    return Encoder(tuple(steps), raw_owner), estimator
 
 
 def last_step(model: Any) -> Any:
@@ -145,15 +163,31 @@ def last_step(model: Any) -> Any:
 def steps_of(step: Any) -> Iterator[Any]:
     """Walk through nested Pipelines and searches, past the steps that do nothing."""
     step = look_through(step)
-    if sklearn_name(step) == "Pipeline":
-        for _, inner in step.steps:
-            yield from steps_of(inner)
-    elif not is_word(step, "passthrough") and step is not None:
+    if step is None or is_word(step, "passthrough"):
+        return
+    if sklearn_name(step) != "Pipeline":
         yield step
+        return
+    for _, inner in step.steps:
+        yield from steps_of(inner)
 
 
 def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
-    """Find the columns on which the first step was fitted among the raw ones; −1 for none of them."""
+    """Find the columns on which the first step was fitted among the raw ones.
+
+    Parameters
+    ----------
+    first : object
+        A fitted transformer.
+    n_columns : int
+    names : sequence of str
+        The raw columns in the order of the rows.
+
+    Returns
+    -------
+    ndarray of int
+        Positions; −1 for a column that is not there.
+    """
     if not hasattr(first, "feature_names_in_"):
         return np.arange(n_columns)
     position = dict(zip(names, range(len(names)), strict=True))
@@ -164,14 +198,19 @@ def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
     """Return which input column owns each column that comes out of the last of several steps."""
     owner = np.arange(n_inputs)
     for step in steps:
-        find_owners = _RULES.get(sklearn_name(step))
-        if find_owners is None or not _fits(step, len(owner)):
-            return None
-        of_step = find_owners(step, len(owner))
+        of_step = _through_one(step, len(owner))
         if of_step is None:
             return None
         owner = owner[of_step]
     return owner
+
+
+def _through_one(step: Any, n_inputs: int) -> Owner | None:
+    """Return which input column owns each column that comes out of a step, None if unknown."""
+    find_owners = _RULES.get(sklearn_name(step))
+    if find_owners is None or not _fits(step, n_inputs):
+        return None
+    return find_owners(step, n_inputs)
 
 
 def _fits(step: Any, n_inputs: int) -> bool:
@@ -181,7 +220,9 @@ def _fits(step: Any, n_inputs: int) -> bool:
 
 def is_word(step: Any, word: str) -> bool:
     """Tell whether a step is this word, in place of a transformer."""
-    return isinstance(step, str) and step == word
+    if not isinstance(step, str):
+        return False
+    return step == word
 
 
 # One rule for each kind of step: (fitted step, n_inputs) -> the input column of each output column,
@@ -193,7 +234,9 @@ def _one_to_one(_: Any, n_inputs: int) -> Owner:
 
 
 def _function(transformer: Any, n_inputs: int) -> Owner | None:
-    return np.arange(n_inputs) if transformer.func is None else None
+    if transformer.func is not None:
+        return None
+    return np.arange(n_inputs)
 
 
 def _imputer(imputer: Any, n_inputs: int) -> Owner:
@@ -208,18 +251,20 @@ def _imputer(imputer: Any, n_inputs: int) -> Owner:
 
 def _one_hot(encoder: Any, n_inputs: int) -> Owner:
     """Count the categories; the infrequent ones share one column, and a dropped one has none."""
-    counts = np.array([len(categories) for categories in encoder.categories_])
-    for column, rare in enumerate(getattr(encoder, "infrequent_categories_", ())):
-        if rare is not None:
-            counts[column] -= len(rare) - 1
+    counts = np.array(list(map(len, encoder.categories_)))
+    infrequent = getattr(encoder, "infrequent_categories_", [])
+    for column, categories in enumerate(infrequent):
+        if categories is not None:
+            counts[column] -= len(categories) - 1
     if encoder.drop_idx_ is not None:
-        counts -= [dropped is not None for dropped in encoder.drop_idx_]
+        counts -= pd.notna(encoder.drop_idx_)
     return np.repeat(np.arange(n_inputs), counts)
 
 
 def _bins(discretizer: Any, n_inputs: int) -> Owner:
-    counts = 1 if discretizer.encode == "ordinal" else discretizer.n_bins_
-    return np.repeat(np.arange(n_inputs), counts)
+    if discretizer.encode == "ordinal":
+        return np.arange(n_inputs)
+    return np.repeat(np.arange(n_inputs), discretizer.n_bins_)
 
 
 def _selection(selector: Any, _: int) -> Owner:

@@ -2,7 +2,7 @@
 
 Each module of a family (:mod:`service.structures.linear` and its neighbours) says it with one
 :class:`Family` or a few; :mod:`service.structures.reading` collects them. Next:
-:mod:`service.structures.links`.
+:mod:`service.structures.linear`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ Reader = Callable[[Any, str], Structure | None]
 Opener = Callable[[Any, Sequence[str]], tuple[Encoder, Any] | None]
 
 
+def keep_closed(estimator: Any, names: Sequence[str]) -> None:
+    """Leave an estimator as it is: there is no preprocessing inside."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """What is known about some classes of models.
@@ -38,7 +42,7 @@ class Family:
         True where a classifier's margin is the output that has a closed form.
     margin_option : str or None
         The option of ``predict`` that asks for the margin, where there is no ``decision_function``.
-    open_estimator : callable or None
+    open_estimator : callable
         What takes preprocessing out of an estimator that holds some inside of itself.
     """
 
@@ -46,11 +50,13 @@ class Family:
     readers: Mapping[str, Reader]
     prefers_margin: bool = False
     margin_option: str | None = None
-    open_estimator: Opener | None = None
+    open_estimator: Opener = keep_closed
 
     def has(self, estimator: Any) -> bool:
         """Tell whether an estimator is of one of the classes."""
-        return library_name(estimator) == self.library and type(estimator).__name__ in self.readers
+        if library_name(estimator) != self.library:
+            return False
+        return type(estimator).__name__ in self.readers
 
     def read(self, estimator: Any, scale: str) -> Structure | None:
         """Read an estimator of the family with the reader of its class."""

@@ -1,13 +1,13 @@
 """Kernel machines: margins that are a weighted sum of kernels with the support vectors.
 
-| kernel             | of                                       | structure                               |
-|--------------------|------------------------------------------|-----------------------------------------|
-| linear             | support vector machines, kernel ridge    | linear                                  |
-| RBF                | these, and the Gaussian process          | product                                 |
-| Laplacian          | kernel ridge                             | product                                 |
-| polynomial         | support vector machines, kernel ridge    | polynomial                              |
-| sigmoid            | support vector machines, kernel ridge    | network: support vectors are its hidden |
-|                    |                                          | units                                   |
+| kernel     | of                                    | structure                              |
+|------------|---------------------------------------|----------------------------------------|
+| linear     | support vector machines, kernel ridge | linear                                 |
+| RBF        | these, and the Gaussian process       | product                                |
+| Laplacian  | kernel ridge                          | product                                |
+| polynomial | support vector machines, kernel ridge | polynomial                             |
+| sigmoid    | support vector machines, kernel ridge | network, whose hidden units are the    |
+|            |                                       | support vectors                        |
 
 A machine without any support vector is a constant, and read as a linear one. Next:
 :mod:`service.structures.networks`.
@@ -27,11 +27,12 @@ from scipy.linalg import block_diag
 
 from service.structures.family import Family
 from service.structures.linear import LinearStructure
-from service.structures.links import Floats, OneVersusRest, PairwisePlatt
+from service.structures.links import Floats, Link, OneVersusRest, PairwisePlatt
 from service.structures.networks import NetworkStructure
 from service.structures.structure import (
     Combinable,
     Structure,
+    as_floats,
     joined_intercepts,
     placed_columns,
 )
@@ -64,11 +65,11 @@ class KernelMachineStructure(Combinable):
     @classmethod
     def _joined(cls, parts: Sequence[Self]) -> Self | None:
         """Let each margin see its own support vectors; None when the kernels are of two kinds."""
-        first = parts[0]
-        if any(part.kernel != first.kernel for part in parts):
+        kernels = {part.kernel for part in parts}
+        if len(kernels) > 1:
             return None
         return replace(
-            first,
+            parts[0],
             intercepts=joined_intercepts(parts),
             support=np.concatenate([part.support for part in parts]),
             dual=block_diag(*[part.dual for part in parts]),
@@ -184,29 +185,41 @@ class FittedMachine:
 
 
 def read_support_vector_machine(estimator: Any, scale: str) -> Structure | None:
-    """Read SVC, NuSVC, SVR, NuSVR and OneClassSVM; libsvm's machines on sparse rows are not read."""
+    """Read SVC, NuSVC, SVR, NuSVR and OneClassSVM; not those that were fitted on sparse rows."""
     if estimator._sparse:
         return None
-    n_classes = len(getattr(estimator, "classes_", ()))
-    if n_classes > 2:
-        dual = _one_versus_one(estimator)
-    else:
-        dual = np.asarray(estimator.dual_coef_, dtype=np.float64)
-    support = np.asarray(estimator.support_vectors_, dtype=np.float64)
-    intercepts = np.atleast_1d(np.asarray(estimator.intercept_, dtype=np.float64))
-    machine = _read_kernel(estimator, support, dual, intercepts, estimator._gamma)
+    machine = _read_kernel(
+        estimator,
+        support=as_floats(estimator.support_vectors_),
+        dual=_dual_coefficients(estimator),
+        intercepts=np.atleast_1d(as_floats(estimator.intercept_)),
+        gamma=estimator._gamma,
+    )
     if machine is None:
         return None
-    if scale == "probability":
-        return replace(machine, link=_platt(estimator))
-    if n_classes > 2 and estimator.decision_function_shape == "ovr":
-        return replace(machine, link=OneVersusRest(n_classes))
-    return machine
+    return replace(machine, link=_libsvm_link(estimator, scale))
 
 
 def read_outlier_machine(estimator: Any, scale: str) -> Structure | None:
     """Read OneClassSVM; its predictions are only the signs of its margin."""
-    return None if scale == "prediction" else read_support_vector_machine(estimator, scale)
+    if scale == "prediction":
+        return None
+    return read_support_vector_machine(estimator, scale)
+
+
+def _count_classes(estimator: Any) -> int:
+    """Count the classes of a classifier; 0 for other machines."""
+    return len(getattr(estimator, "classes_", ()))
+
+
+def _libsvm_link(estimator: Any, scale: str) -> Link | None:
+    """Return what libsvm, or scikit-learn after it, makes of its margins."""
+    if scale == "probability":
+        return _platt(estimator)
+    n_classes = _count_classes(estimator)
+    if n_classes > 2 and estimator.decision_function_shape == "ovr":
+        return OneVersusRest(n_classes)
+    return None
 
 
 def _platt(estimator: Any) -> PairwisePlatt:
@@ -214,9 +227,22 @@ def _platt(estimator: Any) -> PairwisePlatt:
 
     scikit-learn turns the sign of the margin of two classes around, and leaves theirs.
     """
-    n_classes = len(estimator.classes_)
-    sign = -1.0 if n_classes == 2 else 1.0
-    return PairwisePlatt(sign * estimator._probA, np.array(estimator._probB), n_classes)
+    n_classes = _count_classes(estimator)
+    sign = 1.0
+    if n_classes == 2:
+        sign = -1.0
+    return PairwisePlatt(
+        slopes=sign * estimator._probA,
+        offsets=np.array(estimator._probB),
+        n_classes=n_classes,
+    )
+
+
+def _dual_coefficients(estimator: Any) -> Floats:
+    """Return the dual coefficients of each margin; (n_margins, n_support)."""
+    if _count_classes(estimator) > 2:
+        return _one_versus_one(estimator)
+    return as_floats(estimator.dual_coef_)
 
 
 def _one_versus_one(estimator: Any) -> Floats:
@@ -235,23 +261,25 @@ def _one_versus_one(estimator: Any) -> Floats:
 
 def read_kernel_ridge(estimator: Any, scale: str) -> Structure | None:
     """Read KernelRidge, whose support vectors are all rows that it was fitted on."""
-    support = np.asarray(estimator.X_fit_, dtype=np.float64)
-    gamma = 1.0 / support.shape[1] if estimator.gamma is None else estimator.gamma
-    dual = np.atleast_2d(np.asarray(estimator.dual_coef_, dtype=np.float64).T)
+    support = as_floats(estimator.X_fit_)
+    dual = np.atleast_2d(as_floats(estimator.dual_coef_).T)
+    gamma = estimator.gamma
+    if gamma is None:
+        gamma = 1.0 / support.shape[1]
     return _read_kernel(estimator, support, dual, np.zeros(len(dual)), gamma)
 
 
 def read_gaussian_process(estimator: Any, scale: str) -> ProductStructure | None:
     """Read the posterior mean for a kernel that is a constant times an RBF, plus white noise."""
-    amplitude, length_scale = _scaled_rbf(getattr(estimator, "kernel_", None))
-    if length_scale is None:
+    scaled_rbf = _read_scaled_rbf(getattr(estimator, "kernel_", None))
+    if scaled_rbf is None:
         return None
-    support = np.asarray(estimator.X_train_, dtype=np.float64)
-    alpha = np.asarray(estimator.alpha_, dtype=np.float64).reshape(len(support), -1)
+    amplitude, length_scale = scaled_rbf
+    support = as_floats(estimator.X_train_)
+    alpha = as_floats(estimator.alpha_).reshape(len(support), -1)
     dual = (amplitude * alpha * estimator._y_train_std).T
-    mean = np.asarray(estimator._y_train_mean, dtype=np.float64)
     return ProductStructure(
-        intercepts=np.broadcast_to(mean, len(dual)).copy(),
+        intercepts=np.broadcast_to(as_floats(estimator._y_train_mean), len(dual)).copy(),
         support=support,
         dual=dual,
         rate=np.atleast_1d(0.5 / np.square(length_scale))[:, None],
@@ -259,17 +287,43 @@ def read_gaussian_process(estimator: Any, scale: str) -> ProductStructure | None
     )
 
 
-def _scaled_rbf(kernel: Any) -> tuple[float, Any]:
-    """Return amplitude and length scale of an RBF kernel; no length scale for any other kernel."""
-    name = type(kernel).__name__
-    if name == "RBF":
-        return 1.0, kernel.length_scale
-    if name == "Sum" and type(kernel.k2).__name__ == "WhiteKernel":
-        return _scaled_rbf(kernel.k1)
-    if name == "Product" and type(kernel.k1).__name__ == "ConstantKernel":
-        amplitude, length_scale = _scaled_rbf(kernel.k2)
-        return amplitude * kernel.k1.constant_value, length_scale
-    return 1.0, None
+# Amplitude and length scale of an RBF kernel times constants; None for any other kernel.
+ScaledRbf = tuple[float, Any] | None
+
+
+def _read_scaled_rbf(kernel: Any) -> ScaledRbf:
+    read = _GAUSSIAN_KERNELS.get(type(kernel).__name__)
+    if read is None:
+        return None
+    return read(kernel)
+
+
+def _read_rbf(kernel: Any) -> ScaledRbf:
+    """Read the kernel itself; one length scale for all columns, or one for each."""
+    return 1.0, kernel.length_scale
+
+
+def _read_sum(kernel: Any) -> ScaledRbf:
+    """Leave white noise out: it is no part of the posterior mean at other rows."""
+    if type(kernel.k2).__name__ != "WhiteKernel":
+        return None
+    return _read_scaled_rbf(kernel.k1)
+
+
+def _read_product(kernel: Any) -> ScaledRbf:
+    """Multiply a constant in."""
+    scaled_rbf = _read_scaled_rbf(kernel.k2)
+    if type(kernel.k1).__name__ != "ConstantKernel" or scaled_rbf is None:
+        return None
+    amplitude, length_scale = scaled_rbf
+    return amplitude * kernel.k1.constant_value, length_scale
+
+
+_GAUSSIAN_KERNELS: dict[str, Callable[[Any], ScaledRbf]] = {
+    "RBF": _read_rbf,
+    "Sum": _read_sum,
+    "Product": _read_product,
+}
 
 
 def _read_kernel(
@@ -278,11 +332,20 @@ def _read_kernel(
     """Read a machine by its kernel; None for functions as kernels and those not in the table."""
     if not isinstance(estimator.kernel, str):
         return None
-    machine = FittedMachine(support, dual, intercepts, gamma, estimator.coef0, estimator.degree)
+    machine = FittedMachine(
+        support=support,
+        dual=dual,
+        intercepts=intercepts,
+        gamma=gamma,
+        coef0=estimator.coef0,
+        degree=estimator.degree,
+    )
     if not dual.size:  # no support vector, as of targets within epsilon: a constant
         return _linear(machine)
     read = _KERNELS.get(estimator.kernel)
-    return None if read is None else read(machine)
+    if read is None:
+        return None
+    return read(machine)
 
 
 def _linear(machine: FittedMachine) -> LinearStructure:
@@ -290,8 +353,13 @@ def _linear(machine: FittedMachine) -> LinearStructure:
 
 
 def _rbf(machine: FittedMachine) -> ProductStructure:
-    rate = np.array([[machine.gamma]])
-    return ProductStructure(machine.intercepts, machine.support, machine.dual, rate, power=2)
+    return ProductStructure(
+        intercepts=machine.intercepts,
+        support=machine.support,
+        dual=machine.dual,
+        rate=np.array([[machine.gamma]]),
+        power=2,
+    )
 
 
 def _laplacian(machine: FittedMachine) -> ProductStructure:
@@ -303,9 +371,9 @@ def _polynomial(machine: FittedMachine) -> PolynomialStructure | None:
     if machine.degree < 1 or not float(machine.degree).is_integer():
         return None
     return PolynomialStructure(
-        machine.intercepts,
-        machine.gamma * machine.support,
-        machine.dual,
+        intercepts=machine.intercepts,
+        support=machine.gamma * machine.support,
+        dual=machine.dual,
         offset=float(machine.coef0),
         degree=int(machine.degree),
     )
@@ -313,9 +381,13 @@ def _polynomial(machine: FittedMachine) -> PolynomialStructure | None:
 
 def _sigmoid(machine: FittedMachine) -> NetworkStructure:
     """Read tanh(γ ⟨x, s⟩ + coef0): each support vector is a hidden unit of a network."""
-    weights = [machine.gamma * machine.support.T, machine.dual.T]
-    biases = [np.full(len(machine.support), float(machine.coef0)), machine.intercepts]
-    return NetworkStructure(weights, biases, "tanh", "identity")
+    hidden_biases = np.full(len(machine.support), float(machine.coef0))
+    return NetworkStructure(
+        weights=[machine.gamma * machine.support.T, machine.dual.T],
+        biases=[hidden_biases, machine.intercepts],
+        activation="tanh",
+        output_activation="identity",
+    )
 
 
 _KERNELS: dict[str, Callable[[FittedMachine], Structure | None]] = {

@@ -85,20 +85,38 @@ def _sigmoid(options: Sequence[str]) -> float:
 def _read_tree(root: Node, output: Floats) -> Tree:
     """Turn one tree, a nested dictionary, into arrays, in the order of a walk."""
     nodes = list(_walk(root))
+    _check_leaves(nodes)
+    position = {id(node): i for i, node in enumerate(nodes)}
+    n_nodes = len(nodes)
+    left, right = np.full((2, n_nodes), -1)
+    feature = np.zeros(n_nodes, dtype=np.int_)
+    threshold, value = np.zeros((2, n_nodes))
+    missing_left = np.zeros(n_nodes, dtype=bool)
+    for i, node in enumerate(nodes):
+        if _is_split(node):
+            left[i] = position[id(node["left_child"])]
+            right[i] = position[id(node["right_child"])]
+            feature[i] = node["split_feature"]
+            threshold[i] = _threshold(node)
+            missing_left[i] = _missing_goes_left(node)
+        else:
+            value[i] = node["leaf_value"]
+    return Tree(
+        left=left,
+        right=right,
+        missing_left=missing_left,
+        feature=feature,
+        threshold=threshold,
+        value=value[:, None] * output,
+        categories=_read_categories(nodes),
+    )
+
+
+def _check_leaves(nodes: Sequence[Node]) -> None:
     if any("leaf_coeff" in node for node in nodes):
         raise UnsupportedStructureError(
             "LightGBM: trees with linear models in their leaves are not read."
         )
-    left, right = _read_children(nodes)
-    return Tree(
-        left=left,
-        right=right,
-        missing_left=np.array([_missing_goes_left(node) for node in nodes]),
-        feature=np.array([node.get("split_feature", 0) for node in nodes]),
-        threshold=np.array([_threshold(node) for node in nodes]),
-        value=np.array([node.get("leaf_value", 0.0) for node in nodes])[:, None] * output,
-        categories=_read_categories(nodes),
-    )
 
 
 def _walk(node: Node) -> Iterator[Node]:
@@ -113,30 +131,19 @@ def _is_split(node: Node) -> bool:
     return "split_index" in node
 
 
-def _read_children(nodes: Sequence[Node]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-    """Return the positions of each node's children; −1 for a leaf."""
-    position = {id(node): i for i, node in enumerate(nodes)}
-    left, right = np.full((2, len(nodes)), -1)
-    for i, node in enumerate(nodes):
-        if _is_split(node):
-            left[i] = position[id(node["left_child"])]
-            right[i] = position[id(node["right_child"])]
-    return left, right
-
-
 def _is_by_category(node: Node) -> bool:
     return node.get("decision_type") == "=="
 
 
 def _threshold(node: Node) -> float:
     """Return a threshold; that of a split by categories, which is a text, plays no part."""
-    return np.nan if _is_by_category(node) else node.get("threshold", 0.0)
+    if _is_by_category(node):
+        return np.nan
+    return float(node["threshold"])
 
 
 def _missing_goes_left(node: Node) -> bool:
     """Tell where a split sends a missing value."""
-    if not _is_split(node):
-        return False
     if node["missing_type"] == "Zero":
         raise UnsupportedStructureError("LightGBM: zero_as_missing=True is not read.")
     if _is_by_category(node):  # what is no category goes right
@@ -148,8 +155,10 @@ def _missing_goes_left(node: Node) -> bool:
 
 def _read_categories(nodes: Sequence[Node]) -> NDArray[np.bool_] | None:
     """Return which codes each split sends to the left; None when no split is by category."""
-    codes = _category_codes(nodes)
-    largest = max(map(max, codes.values()), default=0)
+    codes = _read_category_codes(nodes)
+    if not codes:
+        return None
+    largest = max(map(max, codes.values()))
     if largest >= MOST_CODES:
         raise UnsupportedStructureError(
             f"LightGBM: categories up to {MOST_CODES - 1} are read, got {largest}."
@@ -157,15 +166,16 @@ def _read_categories(nodes: Sequence[Node]) -> NDArray[np.bool_] | None:
     categories = np.zeros((len(nodes), MOST_CODES), dtype=bool)
     for i, of_node in codes.items():
         categories[i, of_node] = True
-    return categories if codes else None
+    return categories
 
 
-def _category_codes(nodes: Sequence[Node]) -> dict[int, list[int]]:
+def _read_category_codes(nodes: Sequence[Node]) -> dict[int, list[int]]:
     """Read the splits that say "0||3||5", by their position."""
     codes = {}
     for i, node in enumerate(nodes):
         if _is_by_category(node):
-            codes[i] = [int(code) for code in node["threshold"].split("||")]
+            texts = node["threshold"].split("||")
+            codes[i] = list(map(int, texts))
     return codes
 
 

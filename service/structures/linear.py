@@ -18,7 +18,7 @@ from service.shapley.additive import AdditiveModel
 from service.shapley.plan import Numbers
 from service.structures.family import Family
 from service.structures.links import Floats, binary_or_multinomial
-from service.structures.structure import Combinable, joined_intercepts, placed_columns
+from service.structures.structure import Combinable, as_floats, joined_intercepts, placed_columns
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ def unchanged(margins: Numbers) -> Numbers:
 
 def read_linear(estimator: Any, scale: str) -> LinearStructure | None:
     """Read a linear model that has no probabilities, or none that its margins give."""
-    return None if scale == "probability" else _margins(estimator)
+    if scale == "probability":
+        return None
+    return _margins(estimator)
 
 
 def read_logistic(estimator: Any, scale: str) -> LinearStructure:
@@ -80,9 +82,9 @@ def read_logistic(estimator: Any, scale: str) -> LinearStructure:
 
 
 def _margins(estimator: Any) -> LinearStructure:
-    coefficients = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
-    intercepts = np.asarray(estimator.intercept_, dtype=np.float64)
-    return LinearStructure(np.broadcast_to(intercepts, len(coefficients)).copy(), coefficients)
+    coefficients = np.atleast_2d(as_floats(estimator.coef_))
+    intercepts = np.broadcast_to(as_floats(estimator.intercept_), len(coefficients))
+    return LinearStructure(intercepts.copy(), coefficients)
 
 
 FAMILY = Family(

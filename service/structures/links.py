@@ -21,19 +21,29 @@ Link = Callable[[Floats], Floats]
 
 
 def logistic(margins: Floats) -> Floats:
-    """Turn one margin into the probabilities of two classes."""
+    """Turn one margin into the probabilities of two classes.
+
+    >>> logistic(np.array([[0.0], [np.log(3)]])).round(9).tolist()
+    [[0.5, 0.5], [0.25, 0.75]]
+    """
     positive = expit(margins)
     return np.hstack([1 - positive, positive])
 
 
 def multinomial(margins: Floats) -> Floats:
-    """Turn one margin per class into probabilities by softmax."""
+    """Turn one margin per class into probabilities by softmax.
+
+    >>> multinomial(np.array([[0.0, 0.0, np.log(2)]])).round(9).tolist()
+    [[0.25, 0.25, 0.5]]
+    """
     return softmax(margins, axis=1)
 
 
 def binary_or_multinomial(n_margins: int) -> Link:
     """Return the usual link of classifiers: logistic for one margin, softmax for more."""
-    return logistic if n_margins == 1 else multinomial
+    if n_margins == 1:
+        return logistic
+    return multinomial
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,9 @@ class Chained:
 
 def chained(first: Link | None, second: Link) -> Link:
     """Return one link after another, where there is a first one."""
-    return second if first is None else Chained(first, second)
+    if first is None:
+        return second
+    return Chained(first, second)
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,13 @@ class Averaged:
     def __call__(self, margins: Floats) -> Floats:
         """Return the mean of what each link makes of its own margins."""
         return np.mean(_apply_each(self.links, margins), axis=0)
+
+
+def averaged(links: Sequence[Link]) -> Link:
+    """Return the mean of the outputs of several links, or the only link itself."""
+    if len(links) == 1:
+        return links[0]
+    return Averaged(tuple(links))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from service.shapley.additive import AdditiveModel
 from service.shapley.plan import Numbers
 from service.structures.family import Family
 from service.structures.links import Floats, logistic
-from service.structures.structure import Structure
+from service.structures.structure import Structure, as_floats
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,21 @@ class NetworkStructure(Structure):
 
     def outputs(self, margins: Floats) -> Floats:
         """Add the last bias, and go through the output's activation and the link."""
-        last = self.biases[-1] if len(self.biases) > 1 else 0.0  # a single one is there already
-        outputs = OUTPUT_ACTIVATIONS[self.output_activation](margins + last)
-        return outputs if self.link is None else self.link(outputs)
+        last: Floats | float = 0.0
+        if len(self.biases) > 1:  # a single one is there already
+            last = self.biases[-1]
+        activate = OUTPUT_ACTIVATIONS[self.output_activation]
+        outputs = activate(margins + last)
+        if self.link is None:
+            return outputs
+        return self.link(outputs)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self | None:
         """Return a single network without its link; several are not joined."""
-        return replace(parts[0], link=None) if len(parts) == 1 else None
+        if len(parts) > 1:
+            return None
+        return replace(parts[0], link=None)
 
 
 def _softmax(scores: Floats) -> Floats:
@@ -89,7 +96,9 @@ def _softmax(scores: Floats) -> Floats:
 
 def _sigmoids(scores: Floats) -> Floats:
     """Turn one score into the probabilities of two classes, several into one for each label."""
-    return logistic(scores) if scores.shape[1] == 1 else expit(scores)
+    if scores.shape[1] == 1:
+        return logistic(scores)
+    return expit(scores)
 
 
 ACTIVATIONS: dict[str, Callable[[Numbers], Numbers]] = {
@@ -108,12 +117,15 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
 
 def read_network(estimator: Any, scale: str) -> NetworkStructure | None:
     """Read MLPClassifier and MLPRegressor; None for an activation that is not in the tables."""
-    is_known = estimator.activation in ACTIVATIONS
-    if not is_known or estimator.out_activation_ not in OUTPUT_ACTIVATIONS:
+    activation, output_activation = estimator.activation, estimator.out_activation_
+    if activation not in ACTIVATIONS or output_activation not in OUTPUT_ACTIVATIONS:
         return None
-    weights = [np.asarray(layer, dtype=np.float64) for layer in estimator.coefs_]
-    biases = [np.asarray(layer, dtype=np.float64) for layer in estimator.intercepts_]
-    return NetworkStructure(weights, biases, estimator.activation, estimator.out_activation_)
+    return NetworkStructure(
+        weights=list(map(as_floats, estimator.coefs_)),
+        biases=list(map(as_floats, estimator.intercepts_)),
+        activation=activation,
+        output_activation=output_activation,
+    )
 
 
 FAMILY = Family(

@@ -2,7 +2,8 @@
 
 | structure               | models                                                                 |
 |-------------------------|------------------------------------------------------------------------|
-| ``LinearStructure``     | linear regressors and classifiers; kernel machines with a linear kernel|
+| ``LinearStructure``     | linear regressors and classifiers; kernel machines with a linear       |
+|                         | kernel                                                                 |
 | ``ProductStructure``    | SVC, NuSVC, SVR, NuSVR, OneClassSVM, KernelRidge and                   |
 |                         | GaussianProcessRegressor with an RBF kernel; KernelRidge with a        |
 |                         | Laplacian one                                                          |
@@ -30,22 +31,10 @@ from service.structures import (
     wrappers,
     xgboost_trees,
 )
-from service.structures.class_names import sklearn_name
 from service.structures.encoders import Encoder, last_step, split_model
 from service.structures.family import Family
 from service.structures.searches import look_through
 from service.structures.structure import Structure
-
-FAMILIES = (
-    linear.FAMILY,
-    kernel_machines.FAMILY,
-    networks.FAMILY,
-    sklearn_trees.FORESTS,
-    sklearn_trees.GRADIENT_BOOSTING,
-    sklearn_trees.HISTOGRAM_BOOSTING,
-    lightgbm_trees.FAMILY,
-    xgboost_trees.FAMILY,
-)
 
 
 def read_model(model: Any, scale: str, names: Sequence[str]) -> tuple[Encoder, Structure] | None:
@@ -87,22 +76,24 @@ def read_model(model: Any, scale: str, names: Sequence[str]) -> tuple[Encoder, S
     if split is None:
         return None
     encoder, estimator = split
-    # What comes after a step has no names any more.
-    inner_names = list(map(str, range(len(encoder.owner)))) if encoder.steps else names
-    opened = open_estimator(estimator, inner_names)
+    family = family_of(estimator)
+    if family is None:
+        return None
+    opened = family.open_estimator(estimator, _names_after(encoder, names))
     if opened is not None:
         preprocessing, estimator = opened
         encoder = encoder.followed_by(preprocessing)
-    structure = read_structure(estimator, scale)
-    return None if structure is None else (encoder, structure)
+    structure = family.read(estimator, scale)
+    if structure is None:
+        return None
+    return encoder, structure
 
 
-def open_estimator(estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:
-    """Take the preprocessing out that a wrapper, or a model of a known family, has inside of it."""
-    family = family_of(estimator)
-    if family is None:
-        return wrappers.open_wrapper(estimator, names)
-    return None if family.open_estimator is None else family.open_estimator(estimator, names)
+def _names_after(encoder: Encoder, names: Sequence[str]) -> Sequence[str]:
+    """Name the columns that come out of an encoder; those of a step have no names but positions."""
+    if not encoder.steps:
+        return names
+    return list(map(str, range(len(encoder.owner))))
 
 
 def read_structure(estimator: Any, scale: str) -> Structure | None:
@@ -124,17 +115,24 @@ def read_structure(estimator: Any, scale: str) -> Structure | None:
     ------
     UnsupportedStructureError
         When the estimator is known but its inside cannot be read.
+
+    Examples
+    --------
+    >>> from sklearn.svm import SVR
+    >>> machine = SVR(kernel="rbf").fit([[0, 1], [1, 0], [2, 2]], [1, 2, 3])
+    >>> structure = read_structure(machine, "prediction")
+    >>> type(structure).__name__, structure.power, structure.support.shape
+    ('ProductStructure', 2, (3, 2))
     """
     estimator = look_through(estimator)
     family = family_of(estimator)
-    if family is not None:
-        return family.read(estimator, scale)
-    read_wrapper = wrappers.READERS.get(sklearn_name(estimator))
-    return None if read_wrapper is None else read_wrapper(estimator, scale, read_structure)
+    if family is None:
+        return None
+    return family.read(estimator, scale)
 
 
 def family_of(estimator: Any) -> Family | None:
-    """Return the family of an estimator, None for wrappers and for what is not known."""
+    """Return the family of an estimator, None where none is known."""
     for family in FAMILIES:
         if family.has(estimator):
             return family
@@ -162,4 +160,19 @@ def margin_option(model: Any) -> str | None:
         None for models that have a ``decision_function``, or no margin.
     """
     family = family_of(last_step(model))
-    return None if family is None else family.margin_option
+    if family is None:
+        return None
+    return family.margin_option
+
+
+FAMILIES = (
+    linear.FAMILY,
+    kernel_machines.FAMILY,
+    networks.FAMILY,
+    sklearn_trees.FORESTS,
+    sklearn_trees.GRADIENT_BOOSTING,
+    sklearn_trees.HISTOGRAM_BOOSTING,
+    lightgbm_trees.FAMILY,
+    xgboost_trees.FAMILY,
+    wrappers.family(read_structure),
+)

@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import UnsupportedStructureError
 from service.shapley.trees import Tree
 from service.structures.encoders import Encoder
 from service.structures.family import Family
 from service.structures.links import Floats
+from service.structures.structure import as_floats
 from service.structures.trees import MOST_CODES, TreeStructure
 
 
@@ -34,19 +36,20 @@ def read_forest(estimator: Any, scale: str) -> TreeStructure | None:
         raise UnsupportedStructureError(
             f"{type(estimator).__name__}: a classifier of several targets is not read."
         )
-    read_value = _shares_of_classes if scale == "probability" else _values_of_targets
-    fitted = [tree.tree_ for tree in getattr(estimator, "estimators_", [estimator])]
-    trees = [_binary_tree(tree, read_value(tree) / len(fitted)) for tree in fitted]
+    fitted = getattr(estimator, "estimators_", [estimator])
+    trees = []
+    for tree in fitted:
+        value = _outputs_of_nodes(tree.tree_, scale)
+        trees.append(_binary_tree(tree.tree_, value / len(fitted)))
     return TreeStructure(trees, np.zeros(trees[0].value.shape[1]), np.float32)
 
 
-def _shares_of_classes(tree: Any) -> Floats:
+def _outputs_of_nodes(tree: Any, scale: str) -> Floats:
+    """Return what a tree answers at each of its nodes; (n_nodes, n_outputs)."""
+    if scale != "probability":
+        return tree.value[:, :, 0]
     of_classes = tree.value[:, 0, :]
     return of_classes / of_classes.sum(axis=1, keepdims=True)
-
-
-def _values_of_targets(tree: Any) -> Floats:
-    return tree.value[:, :, 0]
 
 
 def _binary_tree(tree: Any, value: Floats) -> Tree:
@@ -69,11 +72,7 @@ def read_gradient_boosting(estimator: Any, scale: str) -> TreeStructure:
     UnsupportedStructureError
         When what it starts from is a model by itself.
     """
-    initial = "zero" if estimator.init_ == "zero" else type(estimator.init_).__name__
-    if initial not in ("zero", "DummyClassifier", "DummyRegressor"):
-        raise UnsupportedStructureError(
-            f"{type(estimator).__name__}: init={initial} is a model by itself, and not read."
-        )
+    _check_initial(estimator)
     outputs = np.eye(estimator.estimators_.shape[1])
     trees = []
     for stage in estimator.estimators_:
@@ -81,13 +80,22 @@ def read_gradient_boosting(estimator: Any, scale: str) -> TreeStructure:
             value = estimator.learning_rate * tree.tree_.value[:, 0, 0, None] * output
             trees.append(_binary_tree(tree.tree_, value))
     any_row = np.zeros((1, estimator.n_features_in_), dtype=np.float32)
-    offset = np.asarray(estimator._raw_predict_init(any_row)[0], dtype=np.float64)
+    offset = as_floats(estimator._raw_predict_init(any_row)[0])
     margins = TreeStructure(trees, offset, np.float32)
     if scale != "probability":
         return margins
     if estimator.loss == "exponential":  # its margin is half the logarithm of the odds
         margins = margins.scaled(2.0)
     return margins.as_probabilities()
+
+
+def _check_initial(estimator: Any) -> None:
+    """Refuse a boosting that starts from anything but zeros ("zero", a text) or a constant."""
+    initial = type(estimator.init_).__name__
+    if initial not in ("str", "DummyClassifier", "DummyRegressor"):
+        raise UnsupportedStructureError(
+            f"{type(estimator).__name__}: init={initial} is a model by itself, and not read."
+        )
 
 
 def read_histogram_boosting(estimator: Any, scale: str) -> TreeStructure:
@@ -100,22 +108,19 @@ def read_histogram_boosting(estimator: Any, scale: str) -> TreeStructure:
     for iteration in estimator._predictors:
         for predictor, output in zip(iteration, outputs, strict=True):
             trees.append(_histogram_tree(predictor, output))
-    offset = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(len(outputs))
+    offset = as_floats(estimator._baseline_prediction).reshape(len(outputs))
     margins = TreeStructure(trees, offset, np.float64)
     if scale == "probability":
         return margins.as_probabilities()
-    is_logarithmic = getattr(estimator, "loss", "") in ("poisson", "gamma")
-    return replace(margins, link=np.exp) if is_logarithmic else margins
+    if estimator.loss in ("poisson", "gamma"):
+        return replace(margins, link=np.exp)
+    return margins
 
 
 def _histogram_tree(predictor: Any, output: Floats) -> Tree:
     nodes = predictor.nodes
     is_leaf = nodes["is_leaf"].astype(bool)
     is_categorical = nodes["is_categorical"].astype(bool)
-    categories = np.zeros((len(nodes), MOST_CODES), dtype=bool)
-    bitsets = np.ascontiguousarray(predictor.raw_left_cat_bitsets).astype("<u4").view(np.uint8)
-    left_codes = np.unpackbits(bitsets, axis=1, bitorder="little").astype(bool)
-    categories[is_categorical] = left_codes[nodes["bitset_idx"][is_categorical]]
     return Tree(
         left=np.where(is_leaf, -1, nodes["left"].astype(np.int64)),
         right=np.where(is_leaf, -1, nodes["right"].astype(np.int64)),
@@ -123,8 +128,19 @@ def _histogram_tree(predictor: Any, output: Floats) -> Tree:
         feature=nodes["feature_idx"],
         threshold=np.where(is_categorical, np.nan, nodes["num_threshold"]),
         value=nodes["value"][:, None] * output,
-        categories=categories if is_categorical.any() else None,
+        categories=_read_categories(predictor, is_categorical),
     )
+
+
+def _read_categories(predictor: Any, is_categorical: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return which codes each split sends to the left; None when no split is by category."""
+    if not is_categorical.any():
+        return None
+    bitsets = np.ascontiguousarray(predictor.raw_left_cat_bitsets).astype("<u4").view(np.uint8)
+    left_codes = np.unpackbits(bitsets, axis=1, bitorder="little").astype(bool)
+    categories = np.zeros((len(is_categorical), MOST_CODES), dtype=bool)
+    categories[is_categorical] = left_codes[predictor.nodes["bitset_idx"][is_categorical]]
+    return categories
 
 
 def open_histogram_boosting(estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:

@@ -3,15 +3,15 @@
 A structure says how an output of a model comes about, in terms of the columns that the model's last
 step sees: margins, and a link from them to the output. It holds plain arrays, so that scoring needs
 neither the model's own ``predict`` nor the library that fitted it. Next:
-:mod:`service.structures.linear`.
+:mod:`service.structures.family`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Structure:
 
 
 @dataclass(frozen=True)
-class Combinable(Structure):
+class Combinable(Structure, ABC):
     """Margins that are linear in some weights, so that several models can become one.
 
     They can be put side by side, mapped linearly and given more columns, which is all that
@@ -100,23 +100,36 @@ class Combinable(Structure):
         """Put the margins of two and more side by side; None when they do not fit together."""
 
 
-def join(parts: Sequence[Structure | None]) -> Structure | None:
+def join(parts: Sequence[Structure]) -> Structure | None:
     """Put the margins of several models of the same columns side by side, without their links.
 
     Parameters
     ----------
-    parts : sequence of structures, or None for a model that could not be read
+    parts : sequence of structures
 
     Returns
     -------
     Structure or None
-        None unless all are of one class that can be joined.
+        None unless there are some, all of one class that can be joined.
+
+    Examples
+    --------
+    >>> from service.structures.linear import LinearStructure
+    >>> up = LinearStructure(intercepts=np.zeros(1), coefficients=np.array([[1.0, 2.0]]))
+    >>> down = LinearStructure(intercepts=np.ones(1), coefficients=np.array([[-1.0, 0.0]]))
+    >>> join([up, down]).coefficients.tolist()
+    [[1.0, 2.0], [-1.0, 0.0]]
     """
-    kind = type(parts[0])
-    if not issubclass(kind, Structure):
+    kinds = {type(part) for part in parts}
+    if len(kinds) != 1:
         return None
-    alike = [part for part in parts if isinstance(part, kind)]
-    return kind.joined(alike) if len(alike) == len(parts) else None
+    (kind,) = kinds
+    return kind.joined(parts)
+
+
+def as_floats(numbers: Any) -> Floats:
+    """Return numbers of any kind as an array of double precision."""
+    return np.asarray(numbers, dtype=np.float64)
 
 
 def joined_intercepts(parts: Sequence[Combinable]) -> Floats:

@@ -4,18 +4,17 @@ Every reader says when it cannot read a model, by raising :class:`UnsupportedStr
 what it reads is checked against the model on hybrid rows before it is used
 (:mod:`service.engines.choice`).
 
-| model                         | rows in | goes left    | adds up in | not read                    |
-|-------------------------------|---------|--------------|------------|-----------------------------|
-| single trees, forests         | float32 | x ≤ t        | float64    | classifiers of several      |
-|                               |         |              |            | targets                     |
-| GradientBoosting…             | float32 | x ≤ t        | float64    | an ``init`` that is a model |
-|                               |         |              |            | by itself                   |
-| HistGradientBoosting…         | float64 | x ≤ t, codes | float64    |                             |
-| LGBMClassifier, LGBMRegressor | float64 | x ≤ t, codes | float64    | linear leaves, zero as      |
-|                               |         |              |            | missing, pandas' categories |
-| XGBClassifier, XGBRegressor   | float32 | x < t        | float32    | categories, a ``missing``   |
-|                               |         |              |            | other than NaN, several     |
-|                               |         |              |            | targets, other boosters     |
+| model                 | rows in | goes left    | adds up in | not read                          |
+|-----------------------|---------|--------------|------------|-----------------------------------|
+| single trees, forests | float32 | x ≤ t        | float64    | classifiers of several targets    |
+| GradientBoosting…     | float32 | x ≤ t        | float64    | an ``init`` that is a model by    |
+|                       |         |              |            | itself                            |
+| HistGradientBoosting… | float64 | x ≤ t, codes | float64    |                                   |
+| LGBM…                 | float64 | x ≤ t, codes | float64    | linear leaves, zero as missing,   |
+|                       |         |              |            | pandas' categories                |
+| XGB…                  | float32 | x < t        | float32    | categories, a ``missing`` other   |
+|                       |         |              |            | than NaN, leaves of several       |
+|                       |         |              |            | targets, other boosters           |
 
 Next: :mod:`service.structures.sklearn_trees`.
 """

@@ -21,19 +21,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from service.structures.class_names import sklearn_name
 from service.structures.encoders import Encoder, split_model
+from service.structures.family import Family
 from service.structures.links import (
-    Averaged,
     Calibrated,
     Floats,
     Link,
     OnePerClass,
     Sigmoid,
+    averaged,
     chained,
 )
 from service.structures.searches import look_through
@@ -41,7 +43,14 @@ from service.structures.structure import Combinable, Structure, join
 
 # How a model inside is read: takes the model, and the scale of the output that is read.
 Read = Callable[[Any, str], Structure | None]
-Reader = Callable[[Any, str, Read], Structure | None]
+
+
+class WrapperReader(Protocol):
+    """What reads a wrapper, with what reads the models inside."""
+
+    def __call__(self, estimator: Any, scale: str, read: Read) -> Structure | None:
+        """Return the structure of an output, None where it has none that is known."""
+
 
 # Transformers of a target whose inverses are affine.
 AFFINE_TRANSFORMERS = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
@@ -52,15 +61,15 @@ def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
     fitted = estimator.calibrated_classifiers_
     if scale != "probability" or not all(map(_is_calibrated_margin, fitted)):
         return None
-    parts = [read(calibrated.estimator, "margin") for calibrated in fitted]
+    classifiers = [calibrated.estimator for calibrated in fitted]
+    parts = _read_each(classifiers, "margin", read)
     margins = join(parts)
     if margins is None:
         return None
     links = []
     for part, calibrated in zip(parts, fitted, strict=True):
-        calibration = Calibrated(tuple(map(_read_calibrator, calibrated.calibrators)))
-        links.append(chained(_link_of(part), calibration))
-    return replace(margins, link=links[0] if len(links) == 1 else Averaged(tuple(links)))
+        links.append(chained(part.link, _read_calibration(calibrated)))
+    return replace(margins, link=averaged(links))
 
 
 def _is_calibrated_margin(calibrated: Any) -> bool:
@@ -68,34 +77,50 @@ def _is_calibrated_margin(calibrated: Any) -> bool:
     classifier = calibrated.estimator
     if not hasattr(classifier, "decision_function"):
         return False
-    has_all = len(classifier.classes_) == len(calibrated.classes)
-    return has_all and calibrated.method in ("sigmoid", "isotonic")
+    if calibrated.method not in ("sigmoid", "isotonic"):
+        return False
+    return len(classifier.classes_) == len(calibrated.classes)
+
+
+def _read_calibration(calibrated: Any) -> Calibrated:
+    return Calibrated(tuple(map(_read_calibrator, calibrated.calibrators)))
 
 
 def _read_calibrator(fitted: Any) -> Any:
     """Read a sigmoid; an isotonic calibration is taken as it is."""
-    return Sigmoid(fitted.a_, fitted.b_) if hasattr(fitted, "a_") else fitted
+    if not hasattr(fitted, "a_"):
+        return fitted
+    return Sigmoid(fitted.a_, fitted.b_)
 
 
-def _link_of(part: Structure | None) -> Link | None:
-    return None if part is None else part.link
+def _read_each(models: Sequence[Any], scale: str, read: Read) -> list[Structure]:
+    """Read the models inside; none of them when there is one that cannot be read."""
+    parts = []
+    for model in models:
+        part = read(model, scale)
+        if part is None:
+            return []
+        parts.append(part)
+    return parts
 
 
 def read_one_versus_rest(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Put the binary models of OneVsRestClassifier side by side; for two classes it has one."""
     if estimator.multilabel_:
         return None
-    parts = [read(binary, scale) for binary in estimator.estimators_]
+    parts = _read_each(estimator.estimators_, scale, read)
     if len(parts) == 1:
         return parts[0]
     margins = join(parts)
     if margins is None or scale == "margin":
         return margins
     links = _links_of_equals(parts)
-    return None if links is None else replace(margins, link=OnePerClass(links))
+    if links is None:
+        return None
+    return replace(margins, link=OnePerClass(links))
 
 
-def _links_of_equals(parts: Sequence[Structure | None]) -> tuple[Link, ...] | None:
+def _links_of_equals(parts: Sequence[Structure]) -> tuple[Link, ...] | None:
     """Return the links of models with equally many margins each; None when one has no link."""
     links = []
     numbers_of_margins = set()
@@ -104,22 +129,29 @@ def _links_of_equals(parts: Sequence[Structure | None]) -> tuple[Link, ...] | No
             return None
         links.append(part.link)
         numbers_of_margins.add(len(part.intercepts))
-    return tuple(links) if len(numbers_of_margins) == 1 else None
+    if len(numbers_of_margins) > 1:
+        return None
+    return tuple(links)
 
 
 def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Average the predictions of VotingRegressor's models, with its weights."""
-    parts = [read(model, scale) for model in estimator.estimators_]
+    parts = _read_each(estimator.estimators_, scale, read)
     weights = estimator._weights_not_none
-    return _mean(parts, np.ones(len(parts)) if weights is None else np.array(weights))
+    if weights is None:
+        weights = np.ones(len(parts))
+    return _mean(parts, np.array(weights))
 
 
 def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Average BaggingRegressor's models, which may see some columns each, but none of them twice."""
+    """Average the predictions of BaggingRegressor's models.
+
+    They may see some of the columns each, but none of them twice.
+    """
     chosen = estimator.estimators_features_
-    if any(len(np.unique(columns)) < len(columns) for columns in chosen):
+    if any(map(_has_duplicates, chosen)):
         return None
-    parts: list[Structure | None] = []
+    parts = []
     for model, columns in zip(estimator.estimators_, chosen, strict=True):
         part = read(model, scale)
         if not isinstance(part, Combinable):
@@ -128,7 +160,11 @@ def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
     return _mean(parts, np.ones(len(parts)))
 
 
-def _mean(parts: Sequence[Structure | None], weights: Floats) -> Structure | None:
+def _has_duplicates(columns: Sequence[int]) -> bool:
+    return len(np.unique(columns)) < len(columns)
+
+
+def _mean(parts: Sequence[Structure], weights: Floats) -> Structure | None:
     """Average predictions; None unless all are linear, or all kernel machines of one kind."""
     margins = join(parts)
     if not isinstance(margins, Combinable):
@@ -155,15 +191,6 @@ def _is_affine(transformer: Any) -> bool:
     return name in AFFINE_TRANSFORMERS
 
 
-READERS: dict[str, Reader] = {
-    "BaggingRegressor": read_bagging,
-    "CalibratedClassifierCV": read_calibrated,
-    "OneVsRestClassifier": read_one_versus_rest,
-    "TransformedTargetRegressor": read_transformed_target,
-    "VotingRegressor": read_voting,
-}
-
-
 def open_wrapper(wrapper: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:
     """Take the preprocessing of a single pipeline out of its wrapper.
 
@@ -180,32 +207,70 @@ def open_wrapper(wrapper: Any, names: Sequence[str]) -> tuple[Encoder, Any] | No
         The pipeline's preprocessing, and the wrapper around its last step alone, as a copy. None
         when the estimator is no such wrapper, or holds no preprocessing that can be looked through.
     """
-    inner = _single_model(wrapper)
-    split = None if inner is None else split_model(inner, len(names), names)
-    if split is None or not split[0].steps:
+    parts = _SINGLE_MODELS.get(sklearn_name(wrapper))
+    if parts is None:
+        return None
+    get_model, put_model = parts
+    split = split_model(get_model(wrapper), len(names), names)
+    if split is None:
         return None
     preprocessing, last = split
-    return preprocessing, _around(wrapper, last)
+    if not preprocessing.steps:
+        return None
+    return preprocessing, put_model(wrapper, last)
 
 
-def _single_model(wrapper: Any) -> Any | None:
-    """Return the model inside of a calibration by one model, or under a transformed target."""
-    name = sklearn_name(wrapper)
-    if name == "TransformedTargetRegressor":
-        return wrapper.regressor_
-    if name == "CalibratedClassifierCV" and len(wrapper.calibrated_classifiers_) == 1:
-        return wrapper.calibrated_classifiers_[0].estimator
-    return None
+def _get_regressor(wrapper: Any) -> Any:
+    return wrapper.regressor_
 
 
-def _around(wrapper: Any, model: Any) -> Any:
-    """Return a copy of the wrapper, with another model in the place of its single one."""
+def _put_regressor(wrapper: Any, regressor: Any) -> Any:
+    """Return a copy of a TransformedTargetRegressor with another regressor."""
     other = copy(wrapper)
-    if sklearn_name(wrapper) == "TransformedTargetRegressor":
-        other.regressor_ = model
-        return other
-    fitted = wrapper.calibrated_classifiers_[0]
+    other.regressor_ = regressor
+    return other
+
+
+def _get_classifier(wrapper: Any) -> Any | None:
+    """Return the only classifier of a calibration, None where there is one for each fold."""
+    if len(wrapper.calibrated_classifiers_) > 1:
+        return None
+    return wrapper.calibrated_classifiers_[0].estimator
+
+
+def _put_classifier(wrapper: Any, classifier: Any) -> Any:
+    """Return a copy of a CalibratedClassifierCV with another classifier."""
+    other = copy(wrapper)
+    (fitted,) = wrapper.calibrated_classifiers_
     other.calibrated_classifiers_ = [
-        type(fitted)(model, fitted.calibrators, classes=fitted.classes, method=fitted.method)
+        type(fitted)(classifier, fitted.calibrators, classes=fitted.classes, method=fitted.method)
     ]
     return other
+
+
+# By class name of the wrapper: what returns the model inside, None where there are several, and
+# what returns the wrapper with another one in its place.
+_SINGLE_MODELS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "CalibratedClassifierCV": (_get_classifier, _put_classifier),
+    "TransformedTargetRegressor": (_get_regressor, _put_regressor),
+}
+
+_READERS: dict[str, WrapperReader] = {
+    "BaggingRegressor": read_bagging,
+    "CalibratedClassifierCV": read_calibrated,
+    "OneVsRestClassifier": read_one_versus_rest,
+    "TransformedTargetRegressor": read_transformed_target,
+    "VotingRegressor": read_voting,
+}
+
+
+def family(read: Read) -> Family:
+    """Return the family of all wrappers.
+
+    Parameters
+    ----------
+    read : callable
+        How the models inside are read, wrappers among them.
+    """
+    readers = {name: partial(reader, read=read) for name, reader in _READERS.items()}
+    return Family(library="sklearn", readers=readers, open_estimator=open_wrapper)

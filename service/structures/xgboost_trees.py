@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, logit
 
 from service.errors import UnsupportedStructureError
@@ -51,10 +52,7 @@ def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
     UnsupportedStructureError
         When the trees cannot be read, or it is not known how the objective predicts.
     """
-    if estimator.missing is not None and not np.isnan(estimator.missing):
-        raise UnsupportedStructureError(
-            f"XGBoost: missing={estimator.missing} is not read, only NaN."
-        )
+    _check_missing(estimator)
     booster = estimator.get_booster()
     learner = json.loads(booster.save_raw("json"))["learner"]
     margins = _read_margins(learner, _n_iterations(estimator, booster))
@@ -70,10 +68,20 @@ def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
     return margins.as_probabilities()
 
 
+def _check_missing(estimator: Any) -> None:
+    """Refuse another marker of missing values than NaN."""
+    if not pd.isna(estimator.missing):
+        raise UnsupportedStructureError(
+            f"XGBoost: missing={estimator.missing} is not read, only NaN."
+        )
+
+
 def _n_iterations(estimator: Any, booster: Any) -> int:
     """Count the iterations that predict uses: up to the best one after early stopping."""
     best = getattr(estimator, "best_iteration", None)
-    return int(booster.num_boosted_rounds() if best is None else best + 1)
+    if best is None:
+        return int(booster.num_boosted_rounds())
+    return int(best + 1)
 
 
 def _read_margins(learner: Mapping[str, Any], n_iterations: int) -> TreeStructure:

@@ -3,14 +3,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from service.shapley import cache as kept
-from service.shapley.cache import Kept
+from service.shapley import cache
+from service.shapley.cache import BoundedCache
 
 
 def test_a_thing_is_made_once_for_all_threads():
     """Those that come meanwhile wait for it."""
     made = []
-    store = Kept()
+    store = BoundedCache()
 
     def make():
         made.append(np.zeros(3))
@@ -26,13 +26,13 @@ def test_memory_is_bounded_and_what_was_used_last_stays(monkeypatch):
     """The thing that was not asked for longest goes first; one that is too large alone is kept
     while it is the last.
     """
-    monkeypatch.setattr(kept, "MOST_BYTES", 100)
+    monkeypatch.setattr(cache, "MOST_BYTES", 100)
     made = []
 
     def get(key, size):
         return store.get(key, lambda: made.append(key) or np.zeros(size, dtype=np.uint8))
 
-    store = Kept()
+    store = BoundedCache()
     for key in "abacaba":
         get(key, 40)  # there is room for two
     assert made == ["a", "b", "c", "b"]
@@ -44,7 +44,7 @@ def test_memory_is_bounded_and_what_was_used_last_stays(monkeypatch):
 
 def test_nothing_of_it_is_pickled():
     """It is made again at first use."""
-    store = Kept()
+    store = BoundedCache()
     store.get("key", lambda: np.zeros(100_000))
     content = pickle.dumps(store)
     assert len(content) < 200

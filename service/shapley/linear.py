@@ -1,4 +1,7 @@
-"""Closed forms: games whose Shapley values need no coalitions and no call of the model."""
+"""Closed forms: games whose Shapley values need no coalitions and no call of the model.
+
+Next: :mod:`service.shapley.trees`.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from numpy.typing import NDArray
 def linear_shapley(
     coefficients: NDArray[np.float64], rows: NDArray[np.float64], mean: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compute the Shapley values of a linear function: φ_j = w_j (x_j − E b_j); only the
-    background's mean matters.
+    """Compute the Shapley values of a linear function.
+
+    They are φ_j = w_j (x_j − E b_j): only the background's mean matters.
 
     Parameters
     ----------

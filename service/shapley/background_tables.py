@@ -1,5 +1,6 @@
-"""Tables of what the background contributes to hybrid rows, made once for a plan and shared by all
-explained rows.
+"""What the background contributes to hybrid rows.
+
+It is tabulated once for a plan and shared by all explained rows.
 
 Where hidden units add up over features, a hybrid row's hidden units are the row's part on S plus
 the background row's part off S. The second depends on the plan alone.
@@ -14,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
-from service.shapley.cache import Kept
+from service.shapley.cache import BoundedCache
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Precision
 
 
 class Sides(NamedTuple):
-    """The background's part of hybrid rows, off S and off its complement, each (n_pairs, n_draws,
-    n_hidden).
+    """The background's part of hybrid rows, off S and off its complement.
+
+    Both have shape (n_pairs, n_draws, n_hidden).
     """
 
     off: NDArray[np.floating[Any]]
@@ -62,7 +64,7 @@ class SideTables:
         self.start = start
         self.activation = activation
         self._n_features = grouping.n_features
-        self._kept: Kept[Sides] = Kept()
+        self._cache: BoundedCache[Sides] = BoundedCache()
 
     def sides(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
         """Return the background's part off S and off its complement, rounded to a precision.
@@ -70,11 +72,12 @@ class SideTables:
         Features that are no players are the background's own on both sides.
         """
         key = plan, players.tobytes(), precision
-        return self._kept.get(key, lambda: self._make(players, plan, precision))
+        return self._cache.get(key, lambda: self._make(players, plan, precision))
 
     def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-        """Average over the whole background where a plan draws none of it: (n_pairs, n_draws or 1,
-        n_outputs).
+        """Average over the whole background where a plan draws none of it.
+
+        The result has shape (n_pairs, n_draws or 1, n_outputs).
         """
         if plan.draws is not None:
             return differences
