@@ -41,16 +41,18 @@ class LocalImportances:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import TabularExplainer
     >>> from service.scoring import KernelScoringExplainer
-    >>> X, y = [[0, 0], [2, 0], [0, 4], [2, 4]], [0, 2, 8, 10]
-    >>> explainer = KernelScoringExplainer(TabularExplainer(LinearRegression().fit(X, y), X))
-    >>> importances = explainer.explain_rows([[2, 1]])
-    >>> importances.values.round(6)
-    array([[ 1., -2.]])
-    >>> float(importances.expected_values.round(6)), importances.features, importances.method
-    (5.0, ['0', '1'], 'linear')
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> importances = explainer.explain_rows(rows)
+    >>> importances.values.shape, importances.features, importances.output
+    ((4, 2), ['size', 'age'], 'prediction')
+    >>> (importances.expected_values + importances.values.sum(axis=-1)).round(3).tolist()
+    [0.0, 2.0, -1.0, 1.0]
     """
 
     values: NDArray[np.float64]

@@ -96,19 +96,18 @@ class TabularExplainer:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn.tree import DecisionTreeClassifier
-    >>> iris = load_iris(as_frame=True)
-    >>> model = DecisionTreeClassifier(max_depth=2, random_state=0).fit(iris.data, iris.target)
-    >>> explainer = TabularExplainer(model, iris.data, classes=list(iris.target_names))
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from service.explainers import TabularExplainer
+    >>> rows, species = load_iris(return_X_y=True, as_frame=True)
+    >>> model = RandomForestClassifier(n_estimators=20, random_state=0).fit(rows, species)
+    >>> explainer = TabularExplainer(model, rows, classes=["setosa", "versicolor", "virginica"])
     >>> explainer.method, explainer.output
     ('tree', 'probability')
-    >>> local = explainer.explain_local(iris.data[:1])
-    >>> local.classes
-    ['setosa', 'versicolor', 'virginica']
-    >>> [names[0] for names in local.get_ranked_local_names(top_k=1)]
-    [['petal width (cm)'], ['sepal length (cm)'], ['sepal length (cm)']]
-    >>> list(explainer.explain_global(iris.data).get_feature_importance_dict(top_k=1))
-    ['petal width (cm)']
+    >>> local = explainer.explain_local(rows[:1])
+    >>> dict(zip(local.classes, local.get_ranked_local_names(top_k=1), strict=True))["setosa"]
+    [['petal width (cm)']]
+    >>> explainer.explain_global(rows).get_ranked_global_names(top_k=2)
+    ['petal width (cm)', 'petal length (cm)']
     """
 
     def __init__(

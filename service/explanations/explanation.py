@@ -30,6 +30,7 @@ class LocalExplanation:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import TabularExplainer
     >>> X, y = [[0, 0], [2, 0], [0, 4], [2, 4]], [0, 2, 8, 10]
@@ -158,6 +159,7 @@ class GlobalExplanation(LocalExplanation):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import TabularExplainer
     >>> X, y = [[0, 0], [2, 0], [0, 4], [2, 4]], [0, 2, 8, 10]
