@@ -22,8 +22,8 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.engines import no_progress, progress_bar
 from service.engines.local_importances import LocalImportances
+from service.engines.progress import no_progress, progress_bar
 from service.errors import PayloadError, ScoringError
 from service.rows.chunks import Table
 from service.rows.files import READERS, FileReader

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.choice import EngineOptions, choose_engine
-from service.engines.engines import KernelEngine, no_progress, progress_bar
+from service.engines.choice import choose_engine
 from service.engines.local_importances import LocalImportances
+from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput, task_of
+from service.engines.progress import no_progress, progress_bar
 from service.engines.row_explainer import RowExplainer, class_names
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
@@ -236,10 +237,8 @@ class KernelScoringExplainer:
                 "relative_error": background.relative_error,
             },
             "nsamples": explainer.options.nsamples,
-            "relative_standard_error": engine.relative_error()
-            if isinstance(engine, KernelEngine)
-            else None,
-            "precision": engine.precision if isinstance(engine, KernelEngine) else None,
+            "relative_standard_error": engine.relative_standard_error(),
+            "precision": engine.precision,
             "random_state": explainer.options.random_state,
         }
 

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from tqdm import tqdm
 
-from service.engines import engines
+from service.engines import progress
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, PayloadError, save
 
@@ -360,7 +360,7 @@ def test_a_bar_is_shown_only_when_asked_for_and_only_on_a_terminal(
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(
-        engines, "tqdm", lambda parts, **options: tqdm(parts, **{**options, "delay": 0})
+        progress, "tqdm", lambda parts, **options: tqdm(parts, **{**options, "delay": 0})
     )
     breast_cancer.scoring.explain_rows(breast_cancer.rows)
     assert capsys.readouterr().err == ""
