@@ -22,7 +22,6 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.errors import PayloadError, TooManyRowsError
-from service.web.json_response import json_response
 from service.web.errors import (
     BodyError,
     BusyError,
@@ -33,6 +32,7 @@ from service.web.errors import (
     StoppingError,
     UnauthorizedError,
 )
+from service.web.json_response import json_response
 
 STATUS_OF: dict[type[Exception], int] = {
     PayloadError: 400,

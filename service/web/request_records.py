@@ -1,4 +1,4 @@
-"""What is kept of every request: its id on the answer, a line in the log, a count in the metrics."""
+"""What is kept of every request: its id on the answer, a line in the log, its counts."""
 
 import time
 import uuid

@@ -22,7 +22,7 @@ SERVICE = {
     "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
     "web": {"errors", "strict_json", "version", "settings", "container_limits", "rows", "scoring"},
     "server": {"errors", "strict_json", "settings", "container_limits", "web"},
-    "batch": {"errors", "strict_json", "rows", "scoring"},
+    "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
     "commands": {"errors", "settings", "scoring", "batch"},
     "__main__": {"commands"},
 }

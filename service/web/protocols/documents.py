@@ -1,11 +1,14 @@
-"""What describes the service: its OpenAPI document and its metrics."""
+"""What describes the service: its OpenAPI document and its metrics.
+
+Next: :mod:`service.web.openapi`.
+"""
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.web.guarded_script import GuardedScript
 from service.web.json_response import json_response
 from service.web.openapi import openapi_document
-from service.web.guarded_script import GuardedScript
 
 
 def routes(script: GuardedScript) -> Blueprint:

@@ -1,9 +1,12 @@
-"""Azure ML's routes, which people use too: liveness and scores."""
+"""Azure ML's routes, which people use too: liveness and scores.
+
+Next: :mod:`service.web.protocols.sagemaker`.
+"""
 
 from flask import Blueprint, Response
 
-from service.web.json_response import json_response
 from service.web.guarded_script import GuardedScript
+from service.web.json_response import json_response
 
 
 def routes(script: GuardedScript) -> Blueprint:

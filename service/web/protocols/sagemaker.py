@@ -1,21 +1,22 @@
-"""The routes of SageMaker's containers and of MLflow's scoring server."""
+"""The routes of SageMaker's containers and of MLflow's scoring server.
+
+Next: :mod:`service.web.protocols.kserve_v1`.
+"""
 
 from flask import Blueprint, Response, request
 
 from service.rows.csv_rows import rows_of_csv
 from service.rows.json_rows import JsonRows
 from service.version import VERSION
-from service.web.json_response import json_response
 from service.web.errors import MediaTypeError
 from service.web.guarded_script import GuardedScript
+from service.web.json_response import json_response
 
 CSV = ("text/csv", "application/csv")
 
 
 def routes(script: GuardedScript) -> Blueprint:
-    """Make the readiness routes, the version, and ``POST /invocations``: JSON, or CSV where it is
-    declared.
-    """
+    """Make the routes of readiness and version, and ``POST /invocations``, which takes CSV too."""
     blueprint = Blueprint("sagemaker", __name__)
 
     @blueprint.get("/ping")
