@@ -61,10 +61,9 @@ from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame, Game
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
-from service.shapley.linked_trees import LinkedTreeGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
-from service.shapley.trees import Forest, TreeGame, affordable_rows
+from service.shapley.trees import Forest, LinkedTreeGame, TreeGame, affordable_rows
 from service.structures.encoders import Encoder, split_model
 from service.structures.links import Link, Shifted
 from service.structures.margins import (
@@ -416,7 +415,7 @@ def _trees(subject: Subject, structure: TreeStructure) -> Engine:
 
 def _linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> Engine:
     forest = _forest(subject, structure)
-    pattern_bytes = len(forest.value) * forest.pattern_dtype.itemsize  # of one row
+    pattern_bytes = len(forest.value) * forest.bits[0].dtype.itemsize  # of one row
     if len(forest.value) > MOST_LINKED_LEAVES:
         raise UnsupportedStructureError(
             f"Trees with {len(forest.value)} leaves behind a link: beyond {MOST_LINKED_LEAVES} the model is faster."
