@@ -32,10 +32,9 @@ from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame, Game
 from service.shapley.grouping import Grouping
-from service.shapley.linked_trees import LinkedTreeGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
-from service.shapley.trees import Forest, TreeGame, affordable_rows
+from service.shapley.trees import Forest, LinkedTreeGame, TreeGame, affordable_rows
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import LinearStructure
 from service.structures.links import Link, Shifted
@@ -258,7 +257,7 @@ def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) 
             f"Trees with {n_leaves} leaves behind a link: beyond {MOST_LINKED_LEAVES} the model is "
             "faster."
         )
-    row_bytes = n_leaves * forest.pattern_dtype.itemsize  # the patterns of one row
+    row_bytes = n_leaves * forest.bits[0].dtype.itemsize  # the patterns of one row
     affordable = min(affordable_rows(forest), AFFORDABLE_PATTERNS // row_bytes)
     background = subject.background(affordable)
     margins = TreeGame(
