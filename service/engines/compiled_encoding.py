@@ -52,7 +52,7 @@ PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
 
 @dataclass(frozen=True)
 class FittedEncoding:
-    """The fitted steps themselves, from the schema's matrix to a model's last columns."""
+    """The fitted steps themselves, from the schema's matrix to what a model's last step sees."""
 
     schema: Schema
     encoder: Encoder
@@ -325,7 +325,7 @@ def _is_missing(value: Any) -> Any:
 
 def _make_key(value: Any) -> Any:
     """Return a category as it stands in a table: None for a missing value."""
-    return None if _is_missing(value) else value
+    return None if value != value else value  # noqa: PLR0124
 
 
 def _compile_categories(encoder: Any) -> Step | None:
