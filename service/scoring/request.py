@@ -33,6 +33,16 @@ class ScoringRequest:
         The most rows that are taken.
     check : callable
         Called between pieces of the work; raises when nobody waits for the answer any more.
+
+    Examples
+    --------
+    >>> from service.scoring import ScoringRequest
+    >>> ScoringRequest(top_k=3).explain
+    True
+    >>> ScoringRequest(explain=False, top_k=3)
+    Traceback (most recent call last):
+        ...
+    service.errors.PayloadError: top_k: expected with an explanation only, got it with explain=false.
     """
 
     explain: bool = True
