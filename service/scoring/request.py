@@ -42,7 +42,7 @@ class ScoringRequest:
     >>> ScoringRequest(explain=False, top_k=3)
     Traceback (most recent call last):
         ...
-    service.errors.PayloadError: top_k: expected with an explanation only, got it with explain=false.
+    service.errors.PayloadError: top_k: expected with an explanation only, got it with ...
     """
 
     explain: bool = True
