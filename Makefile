@@ -34,7 +34,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients train train-regression serve test test-fast test-swarm fuzz lint format audit \
+.PHONY: help setup setup-dev setup-clients train train-regression serve test test-fast test-swarm fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -79,6 +79,10 @@ format: $(DEV) ## format the code and apply the safe fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+docs: $(DEV) ## build the documentation into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 audit: $(DEV) ## ask for known vulnerabilities of what is deployed (needs PyPI's own JSON API)
 	@$(BIN)/python tools/audit.py requirements.lock
 
@@ -114,7 +118,7 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,--group clients,tests/clients/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) artifacts artifacts-diabetes build *.egg-info \
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) artifacts artifacts-diabetes build docs/_build docs/tutorials *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 

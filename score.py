@@ -8,27 +8,31 @@ service/scoring/: read scoring_model.py there next.
 """
 
 import os
-from pathlib import Path
-from typing import Any
 
-from service.scoring import ScoringModel, ScoringRequest
+from service.scoring import Answer, JsonRows, ScoringModel, ScoringRequest
+from service.settings import find_model_folder
 
 scoring_model: ScoringModel
 
 
 def init() -> ScoringModel:
     """Load the original model and its scoring explainer."""
-    global scoring_model  # the documented form of an entry script
-    folder = os.environ.get("AZUREML_MODEL_DIR") or Path(__file__).parent / "artifacts"
+    # The documented form of an entry script.
+    global scoring_model  # noqa: PLW0603
+    folder = find_model_folder(os.environ.get("AZUREML_MODEL_DIR"))
     scoring_model = ScoringModel.load(folder)
     return scoring_model
 
 
-def run(raw_data: str, request: ScoringRequest) -> dict[str, Any]:
-    """Predict and explain the rows of one request's body.
+def run(raw_data: JsonRows, request: ScoringRequest) -> Answer:
+    """Predict and explain the rows of one request.
 
-    Importances are indexed [class][row][feature] for a classifier, [row][feature] for a regressor.
-    `request` says what else was asked for; a script whose run() takes the body alone is never asked
-    for more.
+    `raw_data` is the body's JSON text; of CSV and tensors it is what that text would hold.
+    `request` says what else was asked for. A script whose run() takes `raw_data` alone gets text
+    always, and is never asked for more.
+
+    The answer is a mapping, ``answer["predictions"]`` and so on, to nested lists: importances are
+    indexed [class][row][feature] for a classifier, [row][feature] for a regressor. Add to it with
+    ``answer.with_values(name=...)``, or return anything else that JSON can express.
     """
     return scoring_model.score(raw_data, request)

@@ -1,9 +1,9 @@
-"""Serve the trained models with gunicorn, ask for some rows over HTTP, and stay up until Ctrl-C:
-``make serve``.
+"""Serve the trained models with gunicorn, ask for some rows, and stay up until Ctrl-C.
+
+This is what ``make serve`` runs.
 """
 
 import json
-import os
 import shlex
 import signal
 import socket
@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from service.settings import Settings
-from service.web.errors import SettingsError
+from service.settings import Settings, SettingsError
 
 SECONDS_TO_START = 60
 SERVER = [sys.executable, "-m", "service", "serve"]
@@ -31,8 +30,9 @@ def main() -> int:
     """Start the server, show what it answers, and wait for it."""
     settings = read_settings()
     check_free(settings)
-    folder = Path(os.environ.get("AZUREML_MODEL_DIR") or "artifacts")
-    address = f"http://{Settings(host=ANYWHERE.get(settings.host, settings.host), port=settings.port).binds[0]}"
+    folder = settings.model_folder
+    host = ANYWHERE.get(settings.host, settings.host)
+    address = f"http://{Settings(host=host, port=settings.port).binds[0]}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a plain kill stops the server too
     server = subprocess.Popen(SERVER)
     try:
@@ -50,14 +50,15 @@ def main() -> int:
 def read_settings() -> Settings:
     """Read the environment; a setting that cannot be used ends the program with one sentence."""
     try:
-        return Settings.from_environment(os.environ)
+        return Settings.from_environment()
     except SettingsError as error:
         sys.exit(f"make serve: {error}")
 
 
 def check_free(settings: Settings) -> None:
-    """End the program when nothing can listen there: another server would answer in the place of
-    this one.
+    """End the program when nothing can listen there.
+
+    Another server would answer in the place of this one.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
@@ -65,7 +66,8 @@ def check_free(settings: Settings) -> None:
     except OSError as error:
         reason = error.strerror or error
         sys.exit(
-            f"make serve: cannot listen on {settings.binds[0]} ({reason}); choose another: make serve PORT=8081"
+            f"make serve: cannot listen on {settings.binds[0]} ({reason}); "
+            "choose another: make serve PORT=8081"
         )
 
 
@@ -75,7 +77,8 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
     while time.monotonic() < deadline:
         if server.poll() is not None:
             sys.exit(
-                f"make serve: gunicorn ended with code {server.returncode}; its last lines above say why."
+                f"make serve: gunicorn ended with code {server.returncode}; "
+                "its last lines above say why."
             )
         try:
             with web.open(url, timeout=5):
@@ -86,25 +89,28 @@ def wait_until_ready(server: subprocess.Popen[bytes], url: str) -> None:
 
 
 def try_examples(folder: Path, url: str) -> None:
-    """Ask for the rows in ``examples.json`` and say how to repeat it; without that file, say how to
-    ask.
+    """Ask for the rows in ``examples.json`` and say how to repeat it.
+
+    Without that file, say how to ask.
     """
-    examples, manifest = folder / "examples.json", folder / "scoring_explainer.json"
+    examples = folder / "examples.json"
     if not examples.is_file():
-        print(
-            f"\nNo {examples} with rows to try. To ask for some of yours:\n  {curl('rows.json', url)}"
-        )
+        print(f"\nNo {examples} with rows to try. To ask for some of yours:")
+        print(f"  {curl('rows.json', url)}")
         return
     try:
-        show(
-            post(url, examples.read_bytes()),
-            json.loads(manifest.read_bytes()) if manifest.is_file() else None,
-        )
+        show(post(url, examples.read_bytes()), read_manifest(folder))
     except urllib.error.HTTPError as refusal:
         print(f"\nThe service answered {refusal.code} to {examples}: {refusal.read().decode()}")
     except OSError as error:
         print(f"\nThe service did not answer to {examples}: {error}")
     print(f"\nTo repeat it:\n  {curl(str(examples), url)}")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Read what is written about the scoring explainer; None where there is none."""
+    manifest = folder / "scoring_explainer.json"
+    return json.loads(manifest.read_bytes()) if manifest.is_file() else None
 
 
 def curl(rows: str, url: str) -> str:
@@ -126,16 +132,16 @@ def show(answer: Any, manifest: dict[str, Any] | None) -> None:
         print(f"\nThe answer of an entry script of your own:\n  {json.dumps(answer)[:300]}")
         return
     print(f"\nPredictions, with the three largest local importances ({manifest['output']} scale):")
+    values = answer["local_importance_values"]
     for row, prediction in enumerate(answer["predictions"]):
-        for name, importances in reasons(
-            row, prediction, answer["local_importance_values"], manifest
-        ):
-            largest = sorted(
-                zip(manifest["features"], importances, strict=True), key=lambda pair: -abs(pair[1])
-            )[:3]
-            print(
-                f"  row {row}: {name}: {', '.join(f'{feature} {value:+.3f}' for feature, value in largest)}"
-            )
+        for name, importances in reasons(row, prediction, values, manifest):
+            print(f"  row {row}: {name}: {largest(manifest['features'], importances)}")
+
+
+def largest(features: list[str], importances: list[float]) -> str:
+    """Write the three largest importances, with their features."""
+    pairs = sorted(zip(features, importances, strict=True), key=lambda pair: -abs(pair[1]))
+    return ", ".join(f"{feature} {value:+.3f}" for feature, value in pairs[:3])
 
 
 def reasons(
@@ -153,8 +159,9 @@ def reasons(
 
 
 def class_index(row: int, prediction: Any, values: list[Any], manifest: dict[str, Any]) -> int:
-    """Find the predicted class by its label; of a function, which has no labels, by the largest
-    output.
+    """Find the predicted class by its label.
+
+    A function has no labels: there it is the class of the largest output.
     """
     if prediction in (manifest["labels"] or ()):
         return manifest["labels"].index(prediction)

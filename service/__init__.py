@@ -1,5 +1,27 @@
 """A scoring microservice that answers with predictions and the reasons for them.
 
-Rooms, in the order their arrows run: ``shapley`` (the mathematics) ← ``scoring`` (what is saved and served) ←
-``explainers`` (the training side); ``web`` serves an entry script over HTTP. Next: :mod:`service.scoring`.
+Each room imports only from rooms above it, never from one below:
+
+``rows``              what a row is, and how it is read
+``shapley``           the mathematics; numpy and scipy alone
+``structures``        what is inside a fitted model, by family
+``engines``           from what is inside a model to importances
+``explanations``      what an explainer answers, in a notebook
+``explainers``        the training side: full explainers
+``scoring``           what is saved, and served beside the original model
+``web``               the Flask application around the user's entry script
+``server``            gunicorn's process
+
+Beside the rooms stand modules that any of them may import:
+
+``errors``            what can go wrong in scoring
+``settings``          what can be set by the environment
+``container_limits``  processors and memory that this process may use
+``strict_json``       JSON that every parser accepts
+``version``           the version of the service
+
+``commands`` is the command line, ``batch`` scores a file for it. Users import from
+:mod:`service.explainers` and :mod:`service.scoring`; nothing else is public.
+
+Next: `service.commands`.
 """

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +25,16 @@ from numpy.typing import NDArray
 from service.engines.engines import no_progress, progress_bar
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError, ScoringError
-from service.rows import json_rows as payload
-from service.rows.columns import Column
-from service.rows.schema import Schema
+from service.rows.chunks import Table
+from service.rows.files import READERS, FileReader
+from service.rows.parquet_rows import pyarrow_parquet
+from service.scoring.answer import Answer
 from service.scoring.request import ScoringRequest
-from service.scoring.scoring_model import Scored, ScoringModel
+from service.scoring.scoring_model import ScoringModel
 from service.strict_json import strict_json
 
 ROWS_IN_A_CHUNK = 256
 ABOUT = "about.json"  # what the finished parts are of; held by the run that adds to them
-
-Table = Mapping[str, Sequence[Any]]  # by column name
 
 
 class BatchError(ScoringError):
@@ -49,10 +47,7 @@ class Format:
 
     Attributes
     ----------
-    chunks : callable
-        File and number of rows to tables, in order.
-    values : callable
-        One column of such a table to what :meth:`Schema.from_named` takes.
+    reader : FileReader
     columns_of : callable
         What was scored, as columns that can be written.
     write : callable
@@ -61,9 +56,8 @@ class Format:
         Files in order to one file.
     """
 
-    chunks: Callable[[Path, int], Iterator[Table]]
-    values: Callable[[Column, Sequence[Any]], Sequence[Any]]
-    columns_of: Callable[[Scored], dict[str, Sequence[Any]]]
+    reader: FileReader
+    columns_of: Callable[[Answer], dict[str, Sequence[Any]]]
     write: Callable[[Path, Table, bool], None]
     join: Callable[[Sequence[Path], Path], None]
 
@@ -135,19 +129,20 @@ def score_file(
 
 def _chunks(form: Format, file: Path) -> Iterator[Table]:
     try:
-        yield from form.chunks(file, ROWS_IN_A_CHUNK)
-    except (csv.Error, ValueError) as error:  # of Arrow, of UTF-8 and of JSON too
+        yield from form.reader.tables(file, ROWS_IN_A_CHUNK)
+    except ValueError as error:  # a PayloadError, or one of Arrow's or of UTF-8's
         raise BatchError(f"{file}: {error}") from error
 
 
 def _scored(form: Format, model: ScoringModel, table: Table, request: ScoringRequest) -> Table:
-    found = form.columns_of(model.predict_and_explain(_matrix(form, model.schema, table), request))
-    taken = next((name for name in found if name in table), None)
-    if taken is not None:
-        raise PayloadError(
-            f"Expected no column {taken!r}, which is the name of a new one; rename it."
-        )
-    return {**table, **found}
+    rows = form.reader.matrix(table, model.schema)
+    columns = form.columns_of(model.predict_and_explain(rows, request))
+    for name in columns:
+        if name in table:
+            raise PayloadError(
+                f"Expected no column {name!r}, which is the name of a new one; rename it."
+            )
+    return {**table, **columns}
 
 
 def _first_refused(form: Format, model: ScoringModel, table: Table, start: int) -> str | None:
@@ -155,10 +150,9 @@ def _first_refused(form: Format, model: ScoringModel, table: Table, start: int) 
     by itself.
     """
     for row in range(_n_rows(table)):
+        alone = {name: values[row : row + 1] for name, values in table.items()}
         try:
-            _matrix(
-                form, model.schema, {name: values[row : row + 1] for name, values in table.items()}
-            )
+            form.reader.matrix(alone, model.schema)
         except PayloadError as error:
             return f"row {start + row}: {str(error).replace(', row 0:', ':', 1)}"
     return None
@@ -169,14 +163,6 @@ def _put(form: Format, part: Path, table: Table, is_first: bool) -> None:
     temporary = part.with_suffix(".writing")
     form.write(temporary, table, is_first)
     temporary.replace(part)
-
-
-def _matrix(form: Format, schema: Schema, table: Table) -> NDArray[Any]:
-    known = [column for column in schema.columns if column.name in table]
-    return schema.from_named(
-        [column.name for column in known],
-        [form.values(column, table[column.name]) for column in known],
-    )
 
 
 def _n_rows(table: Table) -> int:
@@ -236,23 +222,6 @@ def _fingerprint(model: ScoringModel) -> str:
 # CSV
 
 
-def _csv_chunks(file: Path, size: int) -> Iterator[Table]:
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.reader(stream)
-        names = next(reader, [])
-        if len(set(names)) != len(names):
-            raise PayloadError("expected each column name once in the first line.")
-        for lines in _in_chunks(_csv_lines(reader, len(names)), size):
-            yield dict(zip(names, zip(*lines, strict=True), strict=True))
-
-
-def _csv_lines(reader: Iterator[list[str]], n_cells: int) -> Iterator[list[str]]:
-    for row, line in enumerate(line for line in reader if line):
-        if len(line) != n_cells:
-            raise PayloadError(f"row {row}: expected {n_cells} cells, got {len(line)}.")
-        yield line
-
-
 def _write_csv(path: Path, table: Table, is_first: bool) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -261,55 +230,34 @@ def _write_csv(path: Path, table: Table, is_first: bool) -> None:
         writer.writerows(zip(*table.values(), strict=True))
 
 
-def _flat_columns(scored: Scored) -> dict[str, Sequence[Any]]:
-    columns: dict[str, Sequence[Any]] = {}
-    predictions = np.asarray(scored.predictions)
+def _flat_columns(answer: Answer) -> dict[str, Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = dict(_prediction_columns(answer.predictions))
+    if answer.importances is not None:
+        columns |= dict(_importance_columns(answer.importances))
+    return columns
+
+
+def _prediction_columns(predictions: NDArray[Any]) -> Iterator[tuple[str, list[Any]]]:
     if predictions.ndim == 1:
-        columns["prediction"] = scored.predictions
-    else:
-        columns.update(
-            {f"prediction:{target}": values.tolist() for target, values in enumerate(predictions.T)}
-        )
-    return (
-        columns
-        if scored.importances is None
-        else columns | dict(_importance_columns(scored.importances))
-    )
-
-
-def _importance_columns(found: LocalImportances) -> Iterator[tuple[str, list[float]]]:
-    if found.values.ndim == 2:
-        for feature, values in zip(found.features, found.values.T, strict=True):
-            yield f"importance:{feature}", values.tolist()
+        yield "prediction", predictions.tolist()
         return
-    names = range(len(found.values)) if found.classes is None else found.classes
-    for name, of_class in zip(names, found.values, strict=True):
-        for feature, values in zip(found.features, of_class.T, strict=True):
-            yield f"importance:{name}:{feature}", values.tolist()
+    for target, values in enumerate(predictions.T):
+        yield f"prediction:{target}", values.tolist()
+
+
+def _importance_columns(importances: LocalImportances) -> Iterator[tuple[str, list[float]]]:
+    values, features = importances.values, importances.features
+    if values.ndim == 2:
+        for feature, of_feature in zip(features, values.T, strict=True):
+            yield f"importance:{feature}", of_feature.tolist()
+        return
+    names = range(len(values)) if importances.classes is None else importances.classes
+    for name, of_class in zip(names, values, strict=True):
+        for feature, of_feature in zip(features, of_class.T, strict=True):
+            yield f"importance:{name}:{feature}", of_feature.tolist()
 
 
 # JSON lines
-
-
-def _json_chunks(file: Path, size: int) -> Iterator[Table]:
-    with file.open("rb") as stream:
-        for records in _in_chunks(_json_records(line for line in stream if line.strip()), size):
-            yield {name: [record[name] for record in records] for name in records[0]}
-
-
-def _json_records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
-    names = None
-    for row, line in enumerate(lines):
-        try:
-            record = payload.decode(line)
-        except PayloadError as error:
-            raise PayloadError(f"row {row}: {error}") from error
-        if not isinstance(record, dict) or record.keys() != (names or record.keys()):
-            raise PayloadError(
-                f"row {row}: expected one JSON object a line, all with the same keys."
-            )
-        names = record.keys()
-        yield record
 
 
 def _write_json(path: Path, table: Table, is_first: bool) -> None:
@@ -318,10 +266,10 @@ def _write_json(path: Path, table: Table, is_first: bool) -> None:
             stream.write(strict_json(dict(zip(table, values, strict=True))) + "\n")
 
 
-def _nested_columns(scored: Scored) -> dict[str, Sequence[Any]]:
-    columns: dict[str, Sequence[Any]] = {"prediction": scored.predictions}
-    if scored.importances is not None:
-        values = scored.importances.values
+def _nested_columns(answer: Answer) -> dict[str, Sequence[Any]]:
+    columns: dict[str, Sequence[Any]] = {"prediction": answer.predictions.tolist()}
+    if answer.importances is not None:
+        values = answer.importances.values
         by_row = values if values.ndim == 2 else values.transpose(1, 0, 2)
         columns["local_importance_values"] = by_row.tolist()
     return columns
@@ -334,36 +282,19 @@ def _join_text(parts: Sequence[Path], whole: Path) -> None:
                 shutil.copyfileobj(source, target)
 
 
-# Parquet, with pyarrow, which is not one of the service's own packages
-
-
-def _parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise BatchError(
-            "Parquet: expected the package pyarrow, found none; pip install pyarrow."
-        ) from None
-    return pyarrow.parquet
-
-
-def _parquet_chunks(file: Path, size: int) -> Iterator[Table]:
-    # Otherwise a whole row group, which can be the whole file, is read ahead.
-    with _parquet().ParquetFile(file, pre_buffer=False, buffer_size=2**20) as source:
-        for batch in source.iter_batches(batch_size=size):
-            yield dict(zip(batch.schema.names, batch.columns, strict=True))
+# Parquet
 
 
 def _write_parquet(path: Path, table: Table, is_first: bool) -> None:
     import pyarrow
 
-    _parquet().write_table(pyarrow.table(dict(table)), path)
+    pyarrow_parquet().write_table(pyarrow.table(dict(table)), path)
 
 
 def _join_parquet(parts: Sequence[Path], whole: Path) -> None:
     import pyarrow
 
-    parquet = _parquet()
+    parquet = pyarrow_parquet()
     schema = pyarrow.unify_schemas(
         [parquet.read_schema(part) for part in parts], promote_options="permissive"
     )
@@ -372,25 +303,8 @@ def _join_parquet(parts: Sequence[Path], whole: Path) -> None:
             writer.write_table(parquet.read_table(part).cast(schema))
 
 
-def _in_chunks(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while chunk := list(itertools.islice(items, size)):
-        yield chunk
-
-
-def _as_text(column: Column, values: Sequence[Any]) -> Sequence[Any]:
-    return [column.of_text(text) for text in values]
-
-
-def _as_is(_: Column, values: Sequence[Any]) -> Sequence[Any]:
-    return values
-
-
-def _of_arrow(_: Column, values: Any) -> Sequence[Any]:
-    return values.to_pylist()
-
-
 _FORMATS = {
-    ".csv": Format(_csv_chunks, _as_text, _flat_columns, _write_csv, _join_text),
-    ".jsonl": Format(_json_chunks, _as_is, _nested_columns, _write_json, _join_text),
-    ".parquet": Format(_parquet_chunks, _of_arrow, _flat_columns, _write_parquet, _join_parquet),
+    ".csv": Format(READERS[".csv"], _flat_columns, _write_csv, _join_text),
+    ".jsonl": Format(READERS[".jsonl"], _nested_columns, _write_json, _join_text),
+    ".parquet": Format(READERS[".parquet"], _flat_columns, _write_parquet, _join_parquet),
 }

@@ -3,6 +3,8 @@
 ``serve``       the web service, until SIGTERM; what a container runs. The default
 ``check``       load the models, score the recorded example, and say so with the exit code
 ``score FILE``  rows of a file in, the same rows with predictions and importances out
+
+Next: `service.settings`.
 """
 
 from __future__ import annotations
@@ -11,12 +13,11 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from service.settings import Settings
-from service.web.errors import SettingsError
+from service.settings import Settings, SettingsError
 
 # Options of the hosts that start containers (KServe's spelling), and the variable that each stands
 # for.
@@ -28,73 +29,111 @@ FLAGS = {
 }
 COMMANDS = ("serve", "check", "score")
 SERVER = ["-m", "gunicorn", "--config", "python:service.server.gunicorn_conf"]
+# Read by the C library when a process starts. With an arena for each thread, what explanations
+# leave free stays with the thread that they ran in, and a worker grows by some 60 MB.
+ARENAS = {"MALLOC_ARENA_MAX": "1"}
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command and return the exit code."""
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What stands after ``python -m service``.
+
+    Returns
+    -------
+    int
+        The exit code. ``serve`` does not return: this process becomes gunicorn.
+
+    Raises
+    ------
+    SystemExit
+        When an option cannot be used, or after ``--help``.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = _parser()
     known, unknown = parser.parse_known_args(_with_command(arguments))
-    for flag, variable in FLAGS.items():
-        if flag in known:
-            os.environ[variable] = getattr(known, flag)
+    environment = _with_flags(os.environ, known)
     try:
         if known.command == "serve":
-            for word in unknown:
-                logging.warning(
-                    "python -m service serve: option %s is not known here and has no effect.", word
-                )
-            return serve()
+            _warn_of(unknown)
+            serve(environment)
         if unknown:
             parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return _with_models(known)
+        return _with_models(known, Settings.from_environment(environment))
     except (SettingsError, OSError) as error:
         logging.error("python -m service %s: %s", known.command, error)
         return 1
 
 
-def serve() -> int:
-    """Become gunicorn: this process is the one that gets the host's signals."""
-    Settings.from_environment()  # a setting that cannot be used is one sentence here, before gunicorn starts
-    # Read by the C library when a process starts. With an arena for each thread, what explanations
-    # leave free stays with the thread that they ran in, and a worker grows by some 60 MB.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
-    os.execv(sys.executable, [sys.executable, *SERVER])
+def serve(environment: Mapping[str, str]) -> NoReturn:
+    """Become gunicorn: this process is the one that gets the host's signals.
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        Its settings, and everything else that it hands on.
+
+    Raises
+    ------
+    SettingsError
+        When a setting cannot be used: one sentence here, before gunicorn starts.
+    """
+    Settings.from_environment(environment)
+    os.execve(sys.executable, [sys.executable, *SERVER], {**ARENAS, **environment})
 
 
-def _with_models(known: argparse.Namespace) -> int:
+def _warn_of(unknown: Sequence[str]) -> None:
+    for word in unknown:
+        logging.warning(
+            "python -m service serve: option %s is not known here and has no effect.", word
+        )
+
+
+def _with_flags(environment: Mapping[str, str], known: argparse.Namespace) -> dict[str, str]:
+    """Return an environment in which the options of the command line stand for their variables."""
+    changed = dict(environment)
+    for flag, variable in FLAGS.items():
+        if flag in known:
+            changed[variable] = getattr(known, flag)
+    return changed
+
+
+def _with_models(known: argparse.Namespace, settings: Settings) -> int:
     # Imported here, since `serve` hands over to a process that imports it all again.
     from service.errors import ScoringError
 
     try:
-        return _check() if known.command == "check" else _score(known)
+        return _check(settings) if known.command == "check" else _score(known, settings)
     except ScoringError as error:
         logging.error("python -m service %s: %s", known.command, error)
         return 1
 
 
-def _check() -> int:
+def _check(settings: Settings) -> int:
     """Load both models and score the recorded example."""
     from service.scoring import ScoringModel
 
-    folder = Settings.from_environment().model_folder
-    model = ScoringModel.load(folder)
+    model = ScoringModel.load(settings.model_folder)
     model.self_check()
     explainer = model.scoring_explainer
     logging.info(
         "%s: %d features, method %s; the example scores.",
-        folder,
+        settings.model_folder,
         len(explainer.features),
         explainer.method,
     )
     return 0
 
 
-def _score(known: argparse.Namespace) -> int:
+def _score(known: argparse.Namespace, settings: Settings) -> int:
+    """Score the rows of a file into another."""
     from service.batch import score_file
     from service.scoring import ScoringModel
 
-    model = ScoringModel.load(Settings.from_environment().model_folder)
+    model = ScoringModel.load(settings.model_folder)
     output = known.output or known.file.with_name(f"{known.file.stem}.scored{known.file.suffix}")
     written = score_file(
         model, known.file, output, explain=not known.no_explain, show_progress=True
@@ -104,8 +143,9 @@ def _score(known: argparse.Namespace) -> int:
 
 
 def _with_command(arguments: Sequence[str]) -> list[str]:
-    """Name the command where only options are given: else the value of an unknown one would be
-    taken for it.
+    """Name the command where only options are given.
+
+    Else the value of an unknown one would be taken for it.
     """
     is_bare = (
         bool(arguments)

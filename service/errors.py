@@ -5,6 +5,7 @@ ScoringError
 │   └── TooManyRowsError               there are more of them than a request may have
 ├── ModelOutputError                   the model answered something that cannot be explained
 ├── UnsupportedStructureError          a model's inside cannot be read; stays inside: Kernel SHAP takes over
+├── MissingPackageError                what was asked for needs a package that is not installed
 ├── SelfCheckError                     model and scoring explainer do not belong together
 └── ArtifactError                      a saved scoring explainer cannot be written or loaded
     ├── ManifestError                  its manifest is missing or unreadable
@@ -35,6 +36,10 @@ class ModelOutputError(ScoringError):
 
 class UnsupportedStructureError(ScoringError):
     """A model of a known kind whose inside cannot be read."""
+
+
+class MissingPackageError(ScoringError):
+    """What was asked for needs a package that is not installed."""
 
 
 class SelfCheckError(ScoringError):

@@ -1,42 +1,70 @@
-"""The settings of the service: the one place that reads the environment.
+"""The settings of the service: the one place that reads the environment, and nothing writes it.
 
 Each setting is a field that knows its variables, how its text is read and what it means; the table
-in the README is made from them.
+in the README is made from them. Only the standard library is needed.
+
+Next: `service.container_limits`.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from service.container_limits import cpu_count, memory_limit
-from service.server.connection_balance import MOST_WORKERS
-from service.web.errors import SettingsError
 
-MODEL_FOLDERS = (
-    "/mnt/models",
-    "/opt/ml/model",
-    "artifacts",
-)  # KServe's, SageMaker's, and where `make train` saves
-BASE_MEMORY, WORKER_MEMORY = (
-    250 * 2**20,
-    100 * 2**20,
-)  # what the libraries take once, and a worker more of its own
+# KServe's, SageMaker's, and where `make train` saves.
+MODEL_FOLDERS = ("/mnt/models", "/opt/ml/model", "artifacts")
+# What the libraries take once, and a worker more of its own.
+BASE_MEMORY, WORKER_MEMORY = 250 * 2**20, 100 * 2**20
+MOST_WORKERS = 512
 FEWEST_THREADS = 4
 SPARE_THREADS = 4  # beyond those that score or wait for it: they answer the health routes
 
 
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message names its variable."""
+
+
+def find_model_folder(named: str | Path | None = None) -> Path:
+    """Find the folder with the original model and its scoring explainer: the one rule for it.
+
+    Parameters
+    ----------
+    named : str or Path, optional
+        What AZUREML_MODEL_DIR says, if it says something.
+
+    Returns
+    -------
+    Path
+        The folder that is named, else the first of ``MODEL_FOLDERS`` that exists, else the last of
+        them.
+
+    Examples
+    --------
+    >>> find_model_folder("my-models")
+    PosixPath('my-models')
+    """
+    if named:
+        return Path(named)
+    for folder in MODEL_FOLDERS:
+        if Path(folder).is_dir():
+            return Path(folder)
+    return Path(MODEL_FOLDERS[-1])
+
+
 def _whole_number(name: str, text: str, smallest: int = 1, largest: int = 2**31 - 1) -> int:
-    # str.isdecimal would take Arabic digits too, and int() "8_080" and "-1".
+    # int() would take "8_080", "-1" and Arabic digits too, and no text of 5,000 digits.
     digits = text.strip()
-    is_number = digits.isascii() and digits.isdecimal() and len(digits) <= len(str(largest))
-    if is_number and smallest <= int(digits) <= largest:
+    as_long_as_the_largest = f"[0-9]{{1,{len(str(largest))}}}"
+    if re.fullmatch(as_long_as_the_largest, digits) and smallest <= int(digits) <= largest:
         return int(digits)
     raise SettingsError(
-        f"{name}: expected a whole number from {smallest} to {largest}, got {text!r}; correct or unset this "
-        "environment variable"
+        f"{name}: expected a whole number from {smallest} to {largest}, got {text!r}; "
+        "correct or unset this environment variable"
     )
 
 
@@ -48,8 +76,8 @@ def _seconds(name: str, text: str, smallest: float) -> float:
     if smallest <= seconds <= 86_400:
         return seconds
     raise SettingsError(
-        f"{name}: expected a number of seconds from {smallest:g} to 86400, got {text!r}; correct or unset this "
-        "environment variable"
+        f"{name}: expected a number of seconds from {smallest:g} to 86400, got {text!r}; "
+        "correct or unset this environment variable"
     )
 
 
@@ -67,18 +95,19 @@ def _word(_: str, text: str) -> str:
 
 
 def _segment(name: str, text: str) -> str:
-    if "/" not in text and ":" not in text:
+    if not {"/", ":"} & {*text}:
         return text
     raise SettingsError(
-        f"{name}: expected a name without / and :, to stand in a route, got {text!r}; correct or unset this "
-        "environment variable"
+        f"{name}: expected a name without / and :, to stand in a route, got {text!r}; "
+        "correct or unset this environment variable"
     )
 
 
 def _existing_file(name: str, text: str) -> Path:
     if not Path(text).is_file():
         raise SettingsError(
-            f"{name}: expected a file, found none at {text!r}; correct or unset this environment variable"
+            f"{name}: expected a file, found none at {text!r}; "
+            "correct or unset this environment variable"
         )
     return Path(text)
 
@@ -105,8 +134,17 @@ _port = partial(_whole_number, largest=65535)
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set about the service; a default stands for each. See the README's
-    table.
+    """Everything that can be set about the service; the README's table says what each means.
+
+    Raises
+    ------
+    SettingsError
+        When two of them make no sense together.
+
+    Examples
+    --------
+    >>> Settings(port=9000).binds
+    ['127.0.0.1:9000']
     """
 
     entry_script: Path = _setting(
@@ -205,8 +243,8 @@ class Settings:
             )
         if self.max_in_flight is not None and self.max_in_flight >= self.threads:
             raise SettingsError(
-                f"MAX_IN_FLIGHT: expected less than THREADS ({self.threads}), so that health routes answer, got "
-                f"{self.max_in_flight}"
+                f"MAX_IN_FLIGHT: expected less than THREADS ({self.threads}), "
+                f"so that health routes answer, got {self.max_in_flight}"
             )
 
     @property
@@ -237,21 +275,14 @@ class Settings:
     @property
     def n_in_flight(self) -> int:
         """How many scoring requests a process holds."""
-        return (
-            max(1, self.threads - SPARE_THREADS)
-            if self.max_in_flight is None
-            else self.max_in_flight
-        )
+        if self.max_in_flight is not None:
+            return self.max_in_flight
+        return max(1, self.threads - SPARE_THREADS)
 
     @property
     def model_folder(self) -> Path:
-        """The folder with the models: as set, else the first that exists."""
-        if self.model_dir is not None:
-            return self.model_dir
-        return next(
-            (Path(folder) for folder in MODEL_FOLDERS if Path(folder).is_dir()),
-            Path(MODEL_FOLDERS[-1]),
-        )
+        """The folder with the models; see :func:`find_model_folder`."""
+        return find_model_folder(self.model_dir)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -259,21 +290,34 @@ class Settings:
 
         Parameters
         ----------
-        environ : Mapping[str, str], optional
+        environ : mapping of str to str, optional
             What to read in place of the environment of this process.
 
         Raises
         ------
         SettingsError
             When a value cannot be used; the message names the variable.
+
+        Examples
+        --------
+        >>> Settings.from_environment({"PORT": "9000"}).port
+        9000
         """
         environ = os.environ if environ is None else environ
         given = {}
         for setting in fields(cls):
-            name = next((name for name in setting.metadata["variables"] if environ.get(name)), None)
+            name = _first_set(setting.metadata["variables"], environ)
             if name is not None:
                 given[setting.name] = setting.metadata["read"](name, environ[name])
         return cls(**given)
+
+
+def _first_set(names: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Return the first of some variables that is set and not empty; None where none is."""
+    for name in names:
+        if environ.get(name):
+            return name
+    return None
 
 
 def settings_table() -> str:

@@ -9,24 +9,13 @@ server does: return the object itself instead.
 import datetime
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from flask import Response
 
 _LISTS = (np.ndarray, np.generic, pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
-
-
-def json_response(value: Any, status: int = 200) -> Response:
-    """Answer with a value as strict JSON, one line with its end.
-
-    Raises
-    ------
-    TypeError, ValueError
-        When the value holds something that JSON cannot express.
-    """
-    return Response(strict_json(value) + "\n", status, mimetype="application/json")
 
 
 def strict_json(value: Any) -> str:
@@ -71,6 +60,8 @@ def _plain(value: Any) -> Any:
     """Turn one object that `json` does not know into one that it does, or that is nearer to it."""
     if value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, Mapping):  # no dict: a scoring model's answer, for one
+        return dict(value)
     if isinstance(value, pd.DataFrame):
         return value.to_dict(orient="records")
     if isinstance(value, _LISTS):

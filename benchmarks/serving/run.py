@@ -115,7 +115,8 @@ def importances(folder, given):
         url = f"{server.address}/score"
         post = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         turns = [
-            (timed(lambda: answered(post)), timed(lambda: model.score(body))) for _ in range(PAIRS)
+            (timed(lambda: answered(post)), timed(lambda: model.score(body).to_dict()))
+            for _ in range(PAIRS)
         ][3:]
         busy = load(url, folder / "four.json", 16, 10 * given.seconds)
     return {

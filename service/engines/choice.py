@@ -17,15 +17,14 @@ model.
 
 Preprocessing in which every column stems from one feature is looked through
 (:mod:`service.structures.encoders`), and so are searches and thresholds around a model
-(:mod:`service.structures.model_kinds`). A structured engine must reproduce the model on hybrid rows;
+(:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows;
 one that does not is not used: the model is called instead, and the note that goes into the manifest
 says why. Next: :mod:`service.engines.engines`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -65,16 +64,12 @@ from service.shapley.linked_trees import LinkedTreeGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
 from service.shapley.trees import Forest, TreeGame, affordable_rows
-from service.structures.encoders import Encoder, split_model
+from service.structures.kernel_machines import PolynomialStructure, ProductStructure
+from service.structures.linear import LinearStructure
 from service.structures.links import Link, Shifted
-from service.structures.margins import (
-    LinearStructure,
-    NetworkStructure,
-    PolynomialStructure,
-    ProductStructure,
-)
-from service.structures.model_kinds import model_kind, unwrapped
-from service.structures.reading import Structure, structure_of
+from service.structures.networks import NetworkStructure
+from service.structures.reading import read_model
+from service.structures.structure import Structure
 from service.structures.trees import TreeStructure
 
 ENGINES = ("auto", "kernel", "shap")
@@ -247,80 +242,18 @@ def _structured(
     None when the tables have nothing for it.
     """
     names = [str(name) for name in function.schema.model_names]
-    split = split_model(function.model, len(names), names)
-    if split is None:
+    read = read_model(function.model, function.scale, names)
+    if read is None:
         return None, AGREEMENT
-    encoder, estimator = _into_wrapped(*_into_boosting(*split), names)
-    structure = structure_of(estimator, function.scale)
-    if structure is None:
-        return None, AGREEMENT
+    encoder, structure = read
     grouping = Grouping(encoder.owner, len(names))
     encode = compiled_encoder(encoder, names, function.schema, examples) or Encode(
         function.schema, encoder
     )
     subject = Subject(function, examples, options, encode, grouping, None)
-    agreement = structure.agreement if isinstance(structure, TreeStructure) else None
-    return lambda given: _ENGINES[type(structure)](
-        replace(subject, given=given), structure
-    ), agreement or AGREEMENT
-
-
-def _into_boosting(encoder: Encoder, estimator: Any) -> tuple[Encoder, Any]:
-    """Put the preprocessing that a histogram boosting with categories has inside of it before
-    it.
-    """
-    estimator = unwrapped(estimator)
-    inner = getattr(estimator, "_preprocessor", None)
-    if model_kind(estimator) != "boosting" or inner is None:
-        return encoder, estimator
-    is_categorical = np.asarray(estimator.is_categorical_)
-    order = np.concatenate([np.flatnonzero(is_categorical), np.flatnonzero(~is_categorical)])
-    return Encoder((*encoder.steps, inner), encoder.owner[order]), estimator
-
-
-def _into_wrapped(encoder: Encoder, estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any]:
-    """Take the preprocessing of a single pipeline out of its calibration, or out from under its
-    target's scaling.
-    """
-    around = _around(estimator)
-    if around is None:
-        return encoder, estimator
-    inner, rewrapped = around
-    n_columns = len(encoder.owner)
-    split = split_model(
-        inner, n_columns, [str(i) for i in range(n_columns)] if encoder.steps else names
+    return lambda given: _ENGINES[type(structure)](replace(subject, given=given), structure), max(
+        AGREEMENT, structure.rounding
     )
-    if split is None or not split[0].steps:
-        return encoder, estimator
-    preprocessing, last = split
-    return Encoder(
-        (*encoder.steps, *preprocessing.steps), encoder.owner[preprocessing.owner]
-    ), rewrapped(last)
-
-
-def _around(estimator: Any) -> tuple[Any, Callable[[Any], Any]] | None:
-    """Return the single model inside a wrapper of the table, and what puts another one in its
-    place.
-    """
-    kind, bare = model_kind(estimator), copy(estimator)
-    if kind == "calibrated" and len(estimator.calibrated_classifiers_) == 1:
-        (one,) = estimator.calibrated_classifiers_
-
-        def recalibrated(last: Any) -> Any:
-            bare.calibrated_classifiers_ = [
-                type(one)(last, one.calibrators, classes=one.classes, method=one.method)
-            ]
-            return bare
-
-        return one.estimator, recalibrated
-    if kind == "transformed target":
-
-        def rescaled(last: Any) -> Any:
-            bare.regressor_ = last
-            return bare
-
-        return estimator.regressor_, rescaled
-    return None
 
 
 def _disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any]) -> float:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from service.rows.schema import Schema
 from service.shapley.background import spread_out
+from service.structures.class_names import sklearn_name
 from service.structures.encoders import (
     SELECTIONS,
     Encoder,
@@ -38,7 +39,6 @@ from service.structures.encoders import (
     is_word,
     raw_columns,
     steps_of,
-    table_name,
 )
 
 N_COMPARED_ROWS = 4_000
@@ -248,7 +248,7 @@ def _compiled(steps: Sequence[Any]) -> tuple[Step, ...] | None:
     """Compile several steps; None when one of them has no compiled form."""
     found = []
     for step in steps:
-        compile_step = _FORMS.get(table_name(step))
+        compile_step = _FORMS.get(sklearn_name(step))
         of_step = compile_step(step) if compile_step else None
         if of_step is None:
             return None

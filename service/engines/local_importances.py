@@ -34,6 +34,20 @@ class LocalImportances:
     standard_errors : ndarray of the shape of `values`, or None
         One standard error of each importance, 0 where nothing was sampled; None from the exact
         methods.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> result = KernelScoringExplainer(TabularExplainer(model, rows)).explain_rows(rows)
+    >>> result.values.shape, result.features, result.output
+    ((4, 2), ['size', 'age'], 'prediction')
+    >>> (result.expected_values + result.values.sum(axis=-1)).round(3).tolist()
+    [0.0, 2.0, -1.0, 1.0]
     """
 
     values: NDArray[np.float64]

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 
 from service.errors import ModelOutputError
 from service.rows.schema import Schema
-from service.structures.encoders import last_step
-from service.structures.model_kinds import margin_option
+from service.structures.reading import margin_option
 
 OUTPUTS = ("probability", "margin", "prediction")
 TASKS = ("classification", "regression")
@@ -136,7 +135,7 @@ class ModelOutput:
     def _method(self) -> Callable[[Any], Any]:
         if self._is_function:
             return self.model
-        option = margin_option(last_step(self.model)) if self.scale == "margin" else None
+        option = margin_option(self.model) if self.scale == "margin" else None
         return (
             getattr(self.model, _METHODS[self.scale])
             if option is None
@@ -217,7 +216,7 @@ def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
 
 def _method_name(model: Any, scale: str) -> str:
     """Name the method that answers on a scale."""
-    option = margin_option(last_step(model)) if scale == "margin" else None
+    option = margin_option(model) if scale == "margin" else None
     return _METHODS[scale] if option is None else f"predict({option}=True)"
 
 

@@ -27,8 +27,7 @@ from service.engines.outputs import ModelOutput, model_output
 from service.rows.schema import Schema
 from service.shapley.coalitions import smallest_budget
 from service.shapley.kernel import Stopping
-from service.structures.encoders import last_step
-from service.structures.model_kinds import model_kind
+from service.structures.reading import prefers_margin
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,8 @@ class RowExplainer:
         options = _checked(options)
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
-        prefers_margin = model_kind(last_step(model)) in ("linear", "boosting")
         function = model_output(
-            model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin
+            model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin(model)
         )
         engine, note = choose_engine(function, matrix, options)
         names = class_names(function, classes, len(engine.expected_values))

@@ -20,7 +20,7 @@ from service.shapley.games import BlackBoxGame, Function
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Sampling, kernel_shapley
 from service.shapley.trees import Forest, TreeGame, affordable_rows
-from service.structures.trees import read_trees
+from service.structures.sklearn_trees import read_histogram_boosting
 
 N_FITTED_ROWS = 8_000
 MOST_FEATURES = 200  # beyond, fitting takes longer than a data scientist waits
@@ -112,8 +112,7 @@ def _fit(
 
 
 def _tree_game(model: Any, background: Background) -> TreeGame | None:
-    structure = read_trees(model, "prediction")
-    assert structure is not None
+    structure = read_histogram_boosting(model, "prediction")
     n_features = background.rows.shape[1]
     forest = Forest.of(structure.trees, Grouping.identity(n_features))
     if affordable_rows(forest) < len(background.rows):

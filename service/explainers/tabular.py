@@ -86,8 +86,22 @@ class TabularExplainer:
 
     Notes
     -----
-    The target is the interventional Shapley value, as in ``shap.KernelExplainer`` (Lundberg and Lee 2017): expected
-    value + Σ importances = the model's output, for every class. Binary classifiers have two classes in every engine.
+    The target is the interventional Shapley value, as in ``shap.KernelExplainer`` (Lundberg and Lee
+    2017): expected value + Σ importances = the model's output, for every class. Binary classifiers
+    have two classes in every engine.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> from service.explainers import TabularExplainer
+    >>> rows, species = load_iris(return_X_y=True, as_frame=True)
+    >>> model = RandomForestClassifier(n_estimators=20, random_state=0).fit(rows, species)
+    >>> explainer = TabularExplainer(model, rows)
+    >>> explainer.method, explainer.output
+    ('tree', 'probability')
+    >>> explainer.explain_global(rows).get_ranked_global_names(top_k=2)
+    ['petal width (cm)', 'petal length (cm)']
     """
 
     def __init__(

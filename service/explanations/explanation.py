@@ -1,8 +1,9 @@
 """What an explainer answers: local and global explanations, with ranked names and values.
 
-Everything comes as plain nested lists. Axis order: classifiers have the class first, ``[class][row][feature]``, in
-``predict_proba`` column order; regressors ``[row][feature]``. Ranks go from the highest value to the lowest: in a local
-ranking what pushes the output up comes first and what pushes it down comes last.
+Everything comes as plain nested lists. Axis order: classifiers have the class first,
+``[class][row][feature]``, in ``predict_proba`` column order; regressors ``[row][feature]``. Ranks
+go from the highest value to the lowest: in a local ranking what pushes the output up comes first
+and what pushes it down comes last.
 """
 
 from __future__ import annotations
@@ -23,6 +24,21 @@ class LocalExplanation:
     Parameters
     ----------
     importances : LocalImportances
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> explanation = TabularExplainer(model, rows).explain_local(rows[3:])
+    >>> explanation.get_ranked_local_names()
+    [['size', 'age']]
+    >>> [round(value, 3) for value in explanation.get_ranked_local_values()[0]]
+    [1.0, -0.5]
+    >>> round(explanation.expected_values, 3)
+    0.5
     """
 
     importances: LocalImportances
@@ -34,8 +50,9 @@ class LocalExplanation:
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background: one number per class, or one number for
-        regressors.
+        """The model's mean output over the background.
+
+        One number per class, or one number for regressors.
         """
         return self.importances.expected_values.tolist()
 
@@ -100,10 +117,26 @@ class LocalExplanation:
 
 @dataclass(frozen=True)
 class GlobalExplanation(LocalExplanation):
-    """Global importances: the mean absolute local importance of the evaluation rows, per class and
-    then over classes.
+    """Global importances: mean absolute local importances, per class and then over classes.
 
-    The local importances that were averaged are there as well.
+    The local importances of the evaluation rows that were averaged are there as well.
+
+    Parameters
+    ----------
+    importances : LocalImportances
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> explanation = TabularExplainer(model, rows).explain_global(rows)
+    >>> explanation.get_ranked_global_names()
+    ['size', 'age']
+    >>> {name: round(value, 3) for name, value in explanation.get_feature_importance_dict().items()}
+    {'size': 1.0, 'age': 0.5}
     """
 
     @property

@@ -9,9 +9,10 @@ finds in the body. Next: :mod:`service.scoring.explainer`.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -19,10 +20,13 @@ from service.errors import PayloadError
 from service.rows.columns import shown
 from service.rows.schema import Schema
 
+JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
+"""Rows as JSON text, or as what such a text holds."""
+
 WRAPPERS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
 
 
-def parse(raw_data: str | bytes | Mapping[str, Any] | list[Any], schema: Schema) -> NDArray[Any]:
+def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
     """Read a request body into the schema's matrix.
 
     Parameters
@@ -70,6 +74,11 @@ def decode(text: str | bytes) -> Any:
         raise PayloadError(
             "Body: expected JSON rows, got a number too long or a nesting too deep to read."
         ) from None
+
+
+def without_infinity(value: Any) -> Any:
+    """Read an infinity as a missing value, as :func:`decode` reads the token Infinity."""
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -37,14 +37,18 @@ from service.errors import (
     TooManyRowsError,
     VersionError,
 )
+from service.rows.json_rows import JsonRows
+from service.scoring.answer import Answer
 from service.scoring.artifact import load, load_original_model, save
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 
 __all__ = [
+    "Answer",
     "ArtifactError",
     "DigestError",
+    "JsonRows",
     "KernelScoringExplainer",
     "LocalImportances",
     "ManifestError",

@@ -67,6 +67,18 @@ def save(
         When `directory` is a file.
     ArtifactError
         When the model cannot be pickled.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer, save
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> scoring_explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> save(scoring_explainer, "my-models", original_model=model).name
+    'scoring_explainer.pkl'
     """
     if not isinstance(scoring_explainer, KernelScoringExplainer):
         raise TypeError(
@@ -132,6 +144,18 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
         imported here.
     ManifestError, DigestError, VersionError
         When the manifest is missing or unreadable, the digest differs, or a library version does.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer, load, save
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> path = save(KernelScoringExplainer(TabularExplainer(model, rows)), "saved")
+    >>> load("saved").explain_rows(rows).values.shape
+    (4, 2)
     """
     file = _artifact_file(Path(path))
     manifest = _read_manifest(file)
@@ -158,6 +182,19 @@ def load_original_model(folder: str | Path) -> Any:
         When there is no such file, or it needs a module that cannot be imported here.
     ManifestError, DigestError, VersionError
         When the manifest is missing or unreadable, the digest differs, or a library version does.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer, load_original_model, save
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> scoring_explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> path = save(scoring_explainer, "both", original_model=model)
+    >>> load_original_model("both").predict(rows).round(3).tolist()
+    [0.0, 2.0, -1.0, 1.0]
     """
     file = Path(folder) / ORIGINAL_NAME
     if not file.is_file():

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from service.engines.engines import KernelEngine, no_progress, progress_bar
 from service.engines.local_importances import LocalImportances
 from service.engines.outputs import ModelOutput, task_of
 from service.engines.row_explainer import RowExplainer, class_names
-from service.rows import json_rows as payload
+from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
 from service.shapley.background import Background
 
@@ -54,6 +53,21 @@ class KernelScoringExplainer:
     ValueError
         When an option is out of range, or a ``shap.KernelExplainer`` has a link other than the
         identity or keeps the index.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> scoring_explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> result = scoring_explainer.explain_rows(rows)
+    >>> result.values.round(3)[3].tolist()
+    [1.0, -0.5]
+    >>> scoring_explainer.features, scoring_explainer.method
+    (['size', 'age'], 'linear')
     """
 
     def __init__(
@@ -113,9 +127,7 @@ class KernelScoringExplainer:
         """A row that fits the model, as a record: the first of the initialization examples."""
         return self.schema.records(self._explainer.example)[0]
 
-    def read_rows(
-        self, raw_data: str | bytes | Mapping[str, Any] | list[Any]
-    ) -> pd.DataFrame | NDArray[Any]:
+    def read_rows(self, raw_data: JsonRows) -> pd.DataFrame | NDArray[Any]:
         """Read a request body into rows of the form that the model was fitted on.
 
         Parameters
@@ -132,7 +144,7 @@ class KernelScoringExplainer:
         PayloadError
             When the body does not fit; the message says where, and is safe to show to a client.
         """
-        return self.schema.model_rows(payload.parse(raw_data, self.schema))
+        return self.schema.model_rows(parse(raw_data, self.schema))
 
     def explain(self, rows: Any) -> list[Any]:
         """Compute local importances as nested lists.

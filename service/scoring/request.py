@@ -1,26 +1,20 @@
-"""What one request asks for, and the limits it comes with. Next:
-:mod:`service.scoring.scoring_model`.
+"""What one request asks for, and the limits it comes with.
+
+Next: :mod:`service.scoring.scoring_model`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from service.errors import PayloadError
 from service.rows.columns import shown
 
-if TYPE_CHECKING:
-    from service.scoring.scoring_model import Scored
-
 
 def _always() -> None:
     """Let every request take its time."""
-
-
-def _unseen(_: Scored) -> None:
-    """Watch nothing."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +33,6 @@ class ScoringRequest:
         The most rows that are taken.
     check : callable
         Called between pieces of the work; raises when nobody waits for the answer any more.
-    observe : callable
-        Called with what was computed, before it is answered.
     """
 
     explain: bool = True
@@ -50,7 +42,6 @@ class ScoringRequest:
     probabilities: bool = False
     max_rows: int | None = None
     check: Callable[[], None] = _always
-    observe: Callable[[Scored], None] = _unseen
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""

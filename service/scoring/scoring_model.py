@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
-from service.engines.row_explainer import plain_values
 from service.errors import PayloadError, SelfCheckError, TooManyRowsError
-from service.rows import json_rows as payload
+from service.rows.json_rows import JsonRows, parse
 from service.rows.columns import shown
 from service.rows.schema import Schema
 from service.scoring import artifact
+from service.scoring.answer import Answer, array_of, in_order
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.request import ScoringRequest
 
 SECONDS_A_PIECE = 0.05  # a piece of rows doubles as long as it takes less
-AGREEMENT = 1e-6
+SELF_CHECK_TOLERANCE = 1e-6
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What was computed for the rows of one request.
-
-    Attributes
-    ----------
-    rows : ndarray of shape (n_rows, n_features)
-        The schema's matrix.
-    predictions : list
-    importances : LocalImportances or None
-    probabilities : list or None
-        ``[row][class]``.
-    seconds_explaining : float
-    """
-
-    rows: NDArray[Any]
-    predictions: list[Any]
-    importances: LocalImportances | None
-    probabilities: list[Any] | None
-    seconds_explaining: float
 
 
 class ScoringModel:
@@ -67,6 +45,21 @@ class ScoringModel:
         A fitted estimator, or whatever has ``predict``.
     scoring_explainer : KernelScoringExplainer
         Made from an explainer of that model.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer, ScoringModel
+    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
+    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
+    >>> scoring_explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> answer = ScoringModel(model, scoring_explainer).score('[{"age": 1.0, "size": 1.0}]')
+    >>> round(answer["predictions"][0], 3)
+    1.0
+    >>> [round(value, 3) for value in answer["local_importance_values"][0]]
+    [1.0, -0.5]
     """
 
     def __init__(self, original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
@@ -95,9 +88,9 @@ class ScoringModel:
 
     def score(
         self,
-        raw_data: str | bytes | Mapping[str, Any] | list[Any],
+        raw_data: JsonRows,
         request: ScoringRequest | None = None,
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Answer a request body.
 
         Parameters
@@ -109,20 +102,19 @@ class ScoringModel:
 
         Returns
         -------
-        dict
-            ``predictions`` and, unless they were declined, ``local_importance_values``, first; then what was asked for.
+        Answer
+            ``predictions`` and, unless they were declined, ``local_importance_values``, first; then
+            what was asked for. A mapping to nested lists, with the arrays as attributes.
 
         Raises
         ------
         PayloadError
             When the body does not fit the model; the message is safe to show to a client.
         """
-        request = request or ScoringRequest()
-        scored = self.predict_and_explain(payload.parse(raw_data, self.schema), request)
-        request.observe(scored)
-        return self._answer(scored, request)
+        rows = parse(raw_data, self.schema)
+        return self.predict_and_explain(rows, request or ScoringRequest())
 
-    def predict_and_explain(self, rows: NDArray[Any], request: ScoringRequest) -> Scored:
+    def predict_and_explain(self, rows: NDArray[Any], request: ScoringRequest) -> Answer:
         """Compute what a request asks for.
 
         Parameters
@@ -130,6 +122,10 @@ class ScoringModel:
         rows : ndarray of shape (n_rows, n_features)
             A matrix that the schema has checked.
         request : ScoringRequest
+
+        Returns
+        -------
+        Answer
 
         Raises
         ------
@@ -139,17 +135,36 @@ class ScoringModel:
             When the model cannot take a value: beyond float32, or so large that importances are no
             numbers any more.
         """
-        if request.max_rows is not None and len(rows) > request.max_rows:
-            raise TooManyRowsError(
-                f"Rows: expected at most {request.max_rows} in a request, got {len(rows)}; send fewer."
-            )
+        _check_count(rows, request)
         request.check()
-        predictions = _listed(self._ask("predict", rows))
-        probabilities = _listed(self._probabilities(rows)) if request.probabilities else None
+        arrays = self._predicted(rows, request)
         request.check()
         started = time.perf_counter()
         importances = self._explain(rows, request) if request.explain else None
-        return Scored(rows, predictions, importances, probabilities, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        if importances is not None:
+            arrays |= self._described(importances, arrays["predictions"], request)
+        return Answer(in_order(arrays), rows, importances, seconds)
+
+    def _predicted(self, rows: NDArray[Any], request: ScoringRequest) -> dict[str, Any]:
+        """Return what a request asks to know of the model, by name."""
+        arrays: dict[str, Any] = {"predictions": array_of(self._ask("predict", rows))}
+        if request.probabilities:
+            arrays["probabilities"] = array_of(self._probabilities(rows))
+        if request.expected_values:
+            arrays["expected_values"] = self.scoring_explainer.row_explainer.expected_values
+        return arrays
+
+    def _described(
+        self, importances: LocalImportances, predictions: NDArray[Any], request: ScoringRequest
+    ) -> dict[str, Any]:
+        """Return what a request asks to know of the importances, by name."""
+        described: dict[str, Any] = {"local_importance_values": importances.values}
+        if request.standard_errors:
+            described["standard_errors"] = importances.standard_errors
+        if request.top_k is not None:
+            described["top_importances"] = self._largest(predictions, importances, request.top_k)
+        return described
 
     def self_check(self) -> None:
         """Score the recorded example and compare its explanation with the model.
@@ -161,30 +176,33 @@ class ScoringModel:
             for each other.
         """
         explainer = self.scoring_explainer.row_explainer
-        scored = self.predict_and_explain(explainer.example, ScoringRequest())
-        self._check_arrays(scored)
-        if scored.importances is None or not hasattr(
-            self.original_model, _METHODS[explainer.function.scale]
-        ):
-            return  # a plain function was explained, and the model beside it is another way to ask it
-        explained = np.atleast_1d(
-            scored.importances.expected_values + scored.importances.values.sum(axis=-1).T
-        )
-        output = replace(explainer.function, model=self.original_model)(explainer.example)
-        if explainer.subset is None and not np.allclose(
-            explained.ravel(), output.ravel(), rtol=AGREEMENT, atol=AGREEMENT
-        ):
+        answer = self.predict_and_explain(explainer.example, ScoringRequest())
+        self._check_arrays(answer)
+        # Where a plain function was explained, the model beside it is another way to ask it.
+        has_output = hasattr(self.original_model, _METHODS[explainer.function.scale])
+        if has_output and explainer.subset is None and answer.importances is not None:
+            self._check_sums(answer.importances)
+
+    def _check_arrays(self, answer: Answer) -> None:
+        predicted = self.original_model.predict(self.schema.model_rows(answer.rows))
+        expected, got = array_of(predicted).tolist(), answer.predictions.tolist()
+        if expected != got:
             raise SelfCheckError(
-                "self-check: expected the importances of the recorded example to add up to the output of the original "
-                f"model, {output.ravel()[:3]}, got {explained.ravel()[:3]}; make the scoring explainer from this model."
+                f"self-check: expected {expected} for the recorded example, what the original "
+                f"model predicts for a DataFrame, got {got} for an array; fit the model on an "
+                "array."
             )
 
-    def _check_arrays(self, scored: Scored) -> None:
-        predicted = _listed(self.original_model.predict(self.schema.model_rows(scored.rows)))
-        if predicted != scored.predictions:
+    def _check_sums(self, importances: LocalImportances) -> None:
+        """Compare expected value + Σ importances of the example with what the model answers."""
+        explainer = self.scoring_explainer.row_explainer
+        explained = np.ravel(importances.expected_values + importances.values.sum(axis=-1).T)
+        output = replace(explainer.function, model=self.original_model)(explainer.example).ravel()
+        if not np.allclose(explained, output, rtol=SELF_CHECK_TOLERANCE, atol=SELF_CHECK_TOLERANCE):
             raise SelfCheckError(
-                f"self-check: expected {predicted} for the recorded example, what the original model predicts for a "
-                f"DataFrame, got {scored.predictions} for an array; fit the model on an array."
+                "self-check: expected the importances of the recorded example to add up to the "
+                f"output of the original model, {output[:3]}, got {explained[:3]}; make the "
+                "scoring explainer from this model."
             )
 
     def _ask(self, method: str, rows: NDArray[Any]) -> Any:
@@ -236,42 +254,27 @@ class ScoringModel:
                         f"holds, got {shown(float(values[beyond[0]]))}."
                     ) from None
 
-    def _answer(self, scored: Scored, request: ScoringRequest) -> dict[str, Any]:
-        answer: dict[str, Any] = {"predictions": scored.predictions}
-        found = scored.importances
-        if found is not None:
-            answer["local_importance_values"] = found.to_lists()
-        if request.probabilities:
-            answer["probabilities"] = scored.probabilities
-        if request.standard_errors and found is not None:
-            answer["standard_errors"] = (
-                None if found.standard_errors is None else found.standard_errors.tolist()
-            )
-        if request.expected_values:
-            answer["expected_values"] = self.scoring_explainer.expected_values
-        if request.top_k is not None and found is not None:
-            answer["top_importances"] = self._largest(scored.predictions, found, request.top_k)
-        return answer
-
-    def _largest(self, predictions: Sequence[Any], found: LocalImportances, k: int) -> list[Any]:
-        """Name the k largest importances of each row: those of the predicted class, or of each
-        target.
-        """
-        if found.classes is not None:
-            classes = self._predicted_classes(predictions, found)
-            return named(found.values[classes, np.arange(len(predictions))], found.features, k)
-        if found.values.ndim == 3:
-            return [named(of_target, found.features, k) for of_target in found.values]
-        return named(found.values, found.features, k)
+    def _largest(
+        self, predictions: NDArray[Any], importances: LocalImportances, k: int
+    ) -> list[Any]:
+        """Name the k largest importances of each row: of the predicted class, or of each target."""
+        values, features = importances.values, importances.features
+        if importances.classes is not None:
+            classes = self._predicted_classes(predictions.tolist(), importances)
+            return named_largest(values[classes, np.arange(len(classes))], features, k)
+        if values.ndim == 3:
+            return [named_largest(of_target, features, k) for of_target in values]
+        return named_largest(values, features, k)
 
     def _predicted_classes(
-        self, predictions: Sequence[Any], found: LocalImportances
+        self, predictions: list[Any], importances: LocalImportances
     ) -> NDArray[np.intp]:
         """Find the predicted classes by their labels; without labels, by the largest output."""
         labels = self.scoring_explainer.row_explainer.labels
         if labels is not None and all(prediction in labels for prediction in predictions):
             return np.array([labels.index(prediction) for prediction in predictions], dtype=np.intp)
-        return np.argmax(found.expected_values[:, None] + found.values.sum(axis=2), axis=0)
+        outputs = importances.expected_values[:, None] + importances.values.sum(axis=2)
+        return np.argmax(outputs, axis=0)
 
 
 _BY_NAME = ("ColumnTransformer", "FunctionTransformer")
@@ -291,15 +294,22 @@ def joined(parts: Sequence[LocalImportances]) -> LocalImportances:
     )
 
 
-def named(
+def named_largest(
     values: NDArray[np.float64], features: Sequence[str], k: int
 ) -> list[list[dict[str, Any]]]:
     """Name the k largest of each row of importances, (n_rows, n_features), the largest first."""
     order = np.argsort(-np.abs(values), axis=1, kind="stable")[:, :k]
-    return [
-        [{"feature": features[i], "importance": float(row[i])} for i in largest]
-        for row, largest in zip(values, order, strict=True)
-    ]
+    named = []
+    for row, largest in zip(values, order, strict=True):
+        named.append([{"feature": features[i], "importance": float(row[i])} for i in largest])
+    return named
+
+
+def _check_count(rows: NDArray[Any], request: ScoringRequest) -> None:
+    if request.max_rows is not None and len(rows) > request.max_rows:
+        raise TooManyRowsError(
+            f"Rows: expected at most {request.max_rows} in a request, got {len(rows)}; send fewer."
+        )
 
 
 def _takes_arrays(model: Any, schema: Schema) -> bool:
@@ -338,8 +348,3 @@ def _pieces(rows: NDArray[Any], request: ScoringRequest) -> Iterator[NDArray[Any
             if took < SECONDS_A_PIECE
             else max(1, size // 2 if took > 2 * SECONDS_A_PIECE else size)
         )
-
-
-def _listed(answer: Any) -> list[Any]:
-    listed = answer.tolist() if hasattr(answer, "tolist") else answer
-    return plain_values(listed)

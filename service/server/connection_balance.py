@@ -3,11 +3,14 @@
 All workers wait for the same port, and whichever is quickest takes a new connection; kept alive, it
 stays there. Without a balance one worker can end up with nearly all of them, whose requests wait
 for each other beside an idle one.
+
+Next: `service.server.memory_folder`.
 """
 
 import mmap
 
-MOST_WORKERS = 512
+from service.settings import MOST_WORKERS
+
 NOBODY = -1
 
 
@@ -24,10 +27,5 @@ class SharedCounts:
         self._counts[worker % MOST_WORKERS] = count
 
     def fewest(self) -> int:
-        """Return the smallest number of connections that a worker has; 0 when there is no
-        worker.
-        """
+        """Return the smallest number of connections of a worker; 0 when there is no worker."""
         return min((count for count in self._counts if count != NOBODY), default=0)
-
-
-connections = SharedCounts()

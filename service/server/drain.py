@@ -5,6 +5,8 @@ For some seconds the service goes on answering whatever still comes, each answer
 close``. Then gunicorn stops: what is in flight is finished, and the process ends with 0. A second
 SIGTERM cuts the waiting short. What cannot be finished by then is refused just before, so that no
 client is left without an answer.
+
+Next: `service.server.connection_balance`.
 """
 
 import math
@@ -14,6 +16,11 @@ import signal
 import struct
 import time
 from types import FrameType
+
+from service.web.lifecycle import Lifecycle
+
+SECONDS_TO_ANSWER = 0.5  # for a refusal to reach the client
+_TIME = struct.Struct("d")
 
 
 class SharedFlag:
@@ -31,8 +38,9 @@ class SharedFlag:
 
 
 class SharedTime:
-    """A time of the monotonic clock that all processes forked from this one see; at first it never
-    comes.
+    """A time of the monotonic clock that all processes forked from this one see.
+
+    At first it never comes.
     """
 
     def __init__(self) -> None:
@@ -48,31 +56,41 @@ class SharedTime:
         _TIME.pack_into(self._memory, 0, moment)
 
 
-_TIME = struct.Struct("d")
-SECONDS_TO_ANSWER = 0.5  # for a refusal to reach the client
+class Drain(Lifecycle):
+    """The end of this service, as all processes forked from the one that makes it see it."""
 
-draining = SharedFlag()
-last_answer = SharedTime()
+    def __init__(self) -> None:
+        self._has_begun = SharedFlag()
+        self._last_answer = SharedTime()
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether SIGTERM has come."""
+        return bool(self._has_begun)
 
-def drain_on_sigterm(seconds: float, grace: float) -> None:
-    """Put the drain before gunicorn's own handling of SIGTERM, in its parent process.
+    def last_answer(self) -> float:
+        """Return the time of the monotonic clock after which nobody can be answered."""
+        return self._last_answer.get()
 
-    Parameters
-    ----------
-    seconds : float
-        For which whatever comes is still accepted.
-    grace : float
-        Seconds after those, for what is in flight.
-    """
-    stop = signal.getsignal(signal.SIGTERM)
+    def begin_on_sigterm(self, seconds: float, grace: float) -> None:
+        """Put the drain before gunicorn's own handling of SIGTERM, in its parent process.
 
-    def drain(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-        last_answer.set(time.monotonic() + seconds + grace - SECONDS_TO_ANSWER)
-        draining.set()  # and no word of it: a handler that logs may meet itself inside a write
-        # The timer works for a drain of no time too, and never inside this handler.
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+        Parameters
+        ----------
+        seconds : float
+            For which whatever comes is still accepted.
+        grace : float
+            Seconds after those, for what is in flight.
+        """
+        stop = signal.getsignal(signal.SIGTERM)
 
-    signal.signal(signal.SIGTERM, drain)
+        def drain(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGTERM, stop)
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+            self._last_answer.set(time.monotonic() + seconds + grace - SECONDS_TO_ANSWER)
+            # Without a word of it: a handler that logs may meet itself inside a write.
+            self._has_begun.set()
+            # The timer works for a drain of no time too, and never inside this handler.
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+
+        signal.signal(signal.SIGTERM, drain)

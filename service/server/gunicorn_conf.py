@@ -1,65 +1,33 @@
-"""How gunicorn runs the service: ``python -m service serve``, or ``gunicorn -c
-python:service.server.gunicorn_conf``.
+"""How gunicorn runs the service.
 
-Gunicorn reads the module's variables and functions by name; its documentation explains each.
-Options on its command line come after and win.
+It is started by ``python -m service serve``, or by
+``gunicorn -c python:service.server.gunicorn_conf``. Gunicorn reads the module's variables and
+functions by name; its documentation explains each. Options on its command line come after and win.
+
+Next: `service.server.process`.
 """
 
-import atexit
 import gc
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import time
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 
-from service.server.connection_balance import NOBODY, connections
-from service.server.drain import SharedFlag, drain_on_sigterm
-from service.settings import Settings
-from service.web.errors import SettingsError, WebError
+from service.server.connection_balance import NOBODY
+from service.server.drain import SharedFlag
+from service.server.memory_folder import folder_in_memory
+from service.server.process import connections, lifecycle, metrics_folder, settings
+from service.web.errors import WebError
 from service.web.logs import log_config
 
-try:
-    _settings = Settings.from_environment()
-except SettingsError as error:
-    raise SystemExit(str(error)) from None
-
-MEMORY, ROOM = (
-    "/dev/shm",
-    16 * 2**20,
-)  # the workers' numbers are mapped into memory: without room they would crash
-
-
-def _folder_in_memory() -> str | None:
-    """Return a folder in memory with room: a slow or full disk must not stop the workers. None
-    where there is none.
-    """
-    return MEMORY if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM else None
-
-
-try:
-    _memory = _folder_in_memory()
-    _metrics_folder = tempfile.mkdtemp(prefix="scoring-metrics-", dir=_memory)
-except OSError as error:
-    raise SystemExit(
-        f"expected room for small files in {MEMORY} or the folder TMPDIR, but {error}"
-    ) from None
-
-
-def _remove_metrics_folder(owner: int) -> None:
-    if os.getpid() == owner:  # and not a worker, which has inherited this
-        shutil.rmtree(_metrics_folder, ignore_errors=True)
-
-
-atexit.register(_remove_metrics_folder, os.getpid())
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def _end_at_once(*_: Any) -> None:
-    _remove_metrics_folder(os.getpid())
+    metrics_folder.remove()
     os._exit(0)
 
 
@@ -67,18 +35,21 @@ def _end_at_once(*_: Any) -> None:
 # a handler for it.
 signal.signal(signal.SIGTERM, _end_at_once)
 
-# Read by libraries when they are imported, which is after this module.
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
-os.environ["AZUREML_MODEL_DIR"] = str(_settings.model_folder)
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, str(_settings.processors_each))
+wsgi_app = "service.server.application:application()"
+bind = settings.binds
+reuse_port = settings.reuse_port
+workers = settings.n_workers
+certfile = None if settings.tls_cert_file is None else str(settings.tls_cert_file)
+keyfile = None if settings.tls_key_file is None else str(settings.tls_key_file)
 
-wsgi_app = "service.web.app:from_environment()"
-bind = _settings.binds
-reuse_port = _settings.reuse_port
-workers = _settings.n_workers
-certfile = None if _settings.tls_cert_file is None else str(_settings.tls_cert_file)
-keyfile = None if _settings.tls_key_file is None else str(_settings.tls_key_file)
+# Gunicorn puts these into the environment before it loads the application. Entry scripts read the
+# first. Libraries read the others when they are imported, which must not happen before; a limit on
+# threads that is set already stays.
+raw_env = [
+    f"AZUREML_MODEL_DIR={settings.model_folder}",
+    f"PROMETHEUS_MULTIPROC_DIR={metrics_folder.path}",
+    *(f"{name}={settings.processors_each}" for name in THREAD_LIMITS if name not in os.environ),
+]
 
 # Headers of proxies change nothing here. Believed, as those from 127.0.0.1 are by default,
 # SCRIPT_NAME makes a 500.
@@ -86,7 +57,7 @@ forwarded_allow_ips = ""
 
 # Threads, so that the health routes answer while rows are explained.
 worker_class = "service.server.worker.ScoringWorker"
-threads = _settings.threads
+threads = settings.threads
 
 # The parent loads the models and the workers share that memory. It must never predict: the OpenMP
 # threads that a prediction starts do not survive the fork, and the workers would wait for them for
@@ -98,14 +69,14 @@ preload_app = True
 keepalive = 75
 
 # After the drain; both together stay below the 30 s that container hosts wait before SIGKILL.
-graceful_timeout = max(1, int(29 - _settings.drain))
+graceful_timeout = max(1, int(29 - settings.drain))
 
 # A worker that shows no sign of life is killed; a model that holds the interpreter may be silent
 # for a deadline.
-timeout = int(_settings.deadline) + 30
+timeout = int(settings.deadline) + 30
 
 # Workers prove that they live by touching a file.
-worker_tmp_dir = _memory
+worker_tmp_dir = folder_in_memory()
 
 # A second way to steer the process is one more to guard, and nothing uses it.
 control_socket_disable = True
@@ -117,7 +88,7 @@ logging.captureWarnings(True)  # into lines of that log
 
 def when_ready(server: Any) -> None:
     """Let SIGTERM begin with a drain, and the workers share what is loaded."""
-    drain_on_sigterm(_settings.drain, graceful_timeout)
+    lifecycle.begin_on_sigterm(settings.drain, graceful_timeout)
     # The collector writes into every object that it looks at, which would copy their pages into
     # each worker.
     gc.collect()
@@ -128,12 +99,12 @@ _boot_has_failed = SharedFlag()
 
 
 def post_worker_init(worker: Any) -> None:
-    """Score the recorded example before the worker accepts anything: ready means that it has
-    worked.
+    """Score the recorded example before the worker accepts anything.
+
+    Ready means that this has worked.
     """
-    connections.tell(
-        worker.age, 0
-    )  # already now: those who come while it starts are left to it for a moment
+    # Already now: those who come while it starts are left to it for a moment.
+    connections.tell(worker.age, 0)
     try:
         worker.wsgi.extensions["warm_up"]()
     except WebError as error:
@@ -150,7 +121,8 @@ def post_worker_init(worker: Any) -> None:
 
 def child_exit(server: Any, worker: Any) -> None:
     """Let the metrics of a worker that has ended go on counting."""
+    # It reads the environment when it is imported, which gunicorn has made by now.
     from prometheus_client import multiprocess
 
     connections.tell(worker.age, NOBODY)
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    multiprocess.mark_process_dead(worker.pid, str(metrics_folder.path))  # type: ignore[no-untyped-call]

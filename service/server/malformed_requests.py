@@ -1,19 +1,19 @@
-"""Requests that are no HTTP: gunicorn cannot read them, and the application never sees them.
+"""Requests that are no HTTP: gunicorn cannot read them, and no route sees them.
 
 They are answered like all others, as JSON with an id, and have their line in the log and their
 place in the metrics. Nothing of what came is repeated, neither to the client nor in the log: it may
 be the end of a body that was longer than its Content-Length, with a row's values in it.
 """
 
+import json
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 
 from gunicorn import util
 from gunicorn.http import errors
 
-from service.strict_json import strict_json
-from service.web.metrics import Metrics
-from service.web.observation import HEADER, record_unreadable
+from service.web.logs import REQUEST_ID
 
 REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.LimitRequestLine: (
@@ -34,36 +34,54 @@ REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     ),
     errors.InvalidHeader: (
         HTTPStatus.BAD_REQUEST,
-        "Headers: expected lines of 'Name: value'; one is malformed, contradicts another or stands there twice.",
+        "Headers: expected lines of 'Name: value'; one is malformed, contradicts another or stands "
+        "there twice.",
     ),
 }
-REFUSALS[errors.InvalidHeaderName] = REFUSALS[errors.ObsoleteFolding] = REFUSALS[
-    errors.InvalidHeader
-]
+REFUSALS[errors.InvalidHeaderName] = REFUSALS[errors.InvalidHeader]
+REFUSALS[errors.ObsoleteFolding] = REFUSALS[errors.InvalidHeader]
 OTHERWISE = (
     HTTPStatus.BAD_REQUEST,
-    "Expected a request of HTTP/1.1, got something else; was the body before it longer than its Content-Length?",
+    "Expected a request of HTTP/1.1, got something else; was the body before it longer than its "
+    "Content-Length?",
 )
 
 
-def is_unreadable(error: Exception) -> bool:
-    """Tell whether a client's bytes are what is wrong; headers of an answer raise errors of the
-    same family.
+def is_malformed(error: Exception) -> bool:
+    """Tell whether a client's bytes are what is wrong.
+
+    Headers of an answer raise errors of the same family.
     """
     of_answers = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
     return isinstance(error, errors.ParseException) and not isinstance(error, of_answers)
 
 
-def refuse(connection: socket.socket, address: str, error: Exception, metrics: Metrics) -> None:
-    """Answer a request that could not be read; its connection is of no more use."""
+def refuse(
+    connection: socket.socket,
+    address: str,
+    error: Exception,
+    record: Callable[[int, str, str], str],
+) -> None:
+    """Answer a request that could not be read; its connection is of no more use.
+
+    Parameters
+    ----------
+    connection : socket
+    address : str
+        The client's.
+    error : Exception
+        What gunicorn found.
+    record : callable
+        Counts and logs the request by its status, address and kind of error; returns its id.
+    """
     status, message = REFUSALS.get(type(error), OTHERWISE)
-    request_id = record_unreadable(metrics, status, address, type(error).__name__)
-    body = strict_json({"message": message}) + "\n"
+    request_id = record(status, address, type(error).__name__)
+    body = json.dumps({"message": message}, separators=(",", ":")) + "\n"
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}",
         "Connection: close",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
-        f"{HEADER}: {request_id}",
+        f"{REQUEST_ID}: {request_id}",
     )
     util.write_nonblock(connection, "\r\n".join((*head, "", body)).encode("ascii"))

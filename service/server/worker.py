@@ -1,5 +1,9 @@
-"""Gunicorn's threaded worker, hardened: no client keeps a thread, or the main loop, by doing
-nothing.
+"""Gunicorn's threaded worker, hardened against clients that do nothing.
+
+None of them keeps a thread, or the main loop. Gunicorn imports this module before it makes the
+environment of the libraries: none of those that read it may be imported here.
+
+Next: `service.server.malformed_requests`.
 """
 
 import selectors
@@ -9,16 +13,12 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from service.server.connection_balance import connections
-from service.server.drain import draining
-from service.server.malformed_requests import is_unreadable, refuse
-from service.server.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
-from service.settings import Settings
+from service.server.malformed_requests import is_malformed, refuse
+from service.server.process import connections, lifecycle, settings
+from service.web.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
 
-YIELD_SECONDS, MOST_YIELDS = (
-    0.001,
-    50,
-)  # a worker that is busy, or stopped, does not keep a client waiting
+# A worker that is busy, or stopped, does not keep a client waiting.
+YIELD_SECONDS, MOST_YIELDS = 0.001, 50
 
 
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
@@ -26,7 +26,6 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.slow_client = Settings.from_environment().slow_client
         self.times_yielded, self.is_offered = 0, False
 
     def accept(self, listener: Any) -> None:
@@ -40,8 +39,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         super().accept(listener)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Wait for events and handle them; then tell the other workers how many connections are
-        here.
+        """Wait for events and handle them.
+
+        Then tell the other workers how many connections are here.
         """
         self.is_offered = False
         super().wait_for_and_dispatch_events(timeout)
@@ -68,30 +68,32 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.on_client_socket_readable(conn, client)
 
     def handle(self, conn: TConn) -> Any:
-        """Handle one request of a connection, in a thread of the pool; first its headers are
-        read.
+        """Handle one request of a connection, in a thread of the pool.
+
+        First its headers are read.
         """
-        with reading(lambda: conn.sock, self.slow_client):
+        with reading(lambda: conn.sock, settings.slow_client):
             is_kept = super().handle(conn)
         if not is_kept:
-            let_go(
-                conn.sock
-            )  # gunicorn would wait for the client in the main loop, and everybody with it
+            # Gunicorn would wait for the client in the main loop, and everybody with it.
+            let_go(conn.sock)
         return is_kept
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         """Answer a request whose headers have been read."""
         finished()
-        if draining:
+        if lifecycle.is_draining:
             req.force_close()  # the client connects anew, elsewhere
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what is no HTTP in the service's own form; gunicorn would quote it, in HTML and in
-        the log.
+        """Answer what is no HTTP in the service's own form.
+
+        Gunicorn would quote it, in HTML and in the log.
         """
-        if is_unreadable(exc):
-            refuse(client, addr[0] if addr else "", exc, self.wsgi.extensions["metrics"])
+        if is_malformed(exc):
+            record = self.wsgi.extensions["record_malformed"]
+            refuse(client, addr[0] if addr else "", exc, record)
         else:
             super().handle_error(req, client, addr, exc)
 

@@ -1,10 +1,25 @@
 """The web service: a Flask application around the user's entry script.
 
 It reads bytes from HTTP, hands them to the script's ``run(raw_data)`` and writes what comes back as
-strict JSON. It does not know what a row, a model or an importance is: payloads are parsed by
-`service.scoring`, which the script calls.
+strict JSON. What a row, a model or an importance is, is known to :mod:`service.scoring`, which the
+script calls.
 
-Reading order: `app` (the wiring), `routes` (what is answered), `entry_script` (the host of the
-user's file), `refusals` (the one table of exceptions and statuses), `json_out` (strict JSON),
-`settings` (the environment), `gunicorn_conf`.
+``app``              the wiring: settings in, an application out
+``entry_script``     the host of the user's file
+``lifecycle``        what is known of the end of this process
+``keys``             who may ask
+``request_limits``   how many requests are in flight, and how long one may take
+``slow_clients``     those who send a byte at a time are hung up on
+``guarded_script``   the entry script behind all these: every scoring route goes through it
+``bodies``           the bytes of a request as text
+``protocols``        the routes, in the form of each kind of client
+``json_response``    answers as JSON
+``openapi``          the document that describes the routes
+``error_responses``  the one table of exceptions and statuses
+``errors``           what can go wrong here
+``request_records``  the id, the log line and the count of every request
+``logs``             logs as one JSON object a line
+``metrics``          what Prometheus is told
+
+Next: `service.web.app`.
 """

@@ -1,37 +1,49 @@
-"""The wiring of the web service: settings in, a Flask application out. Next:
-`service.web.scoring`.
+"""The wiring of the web service: settings in, a Flask application out.
+
+Next: `service.web.entry_script`.
 """
 
 import traceback
+from functools import partial
+from pathlib import Path
 
 from flask import Flask
 
 from service.errors import ScoringError
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.web.entry_script import EntryScript
+from service.web.error_responses import register_error_handlers
 from service.web.errors import WebError
+from service.web.guarded_script import GuardedScript
 from service.web.keys import Keys
-from service.web.limits import Gate
+from service.web.lifecycle import Lifecycle
 from service.web.metrics import Metrics
-from service.web.observation import observe
 from service.web.protocols import PROTOCOLS
-from service.web.refusals import register_refusals
-from service.web.scoring import Scoring
+from service.web.request_limits import Gate
+from service.web.request_records import record_malformed, record_requests
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(
+    settings: Settings, lifecycle: Lifecycle | None = None, metrics_folder: Path | None = None
+) -> Flask:
     """Load the entry script, call its ``init()`` and put the routes around it.
 
     Parameters
     ----------
     settings : Settings
         Which script, and the limits. Host, port, workers and threads are gunicorn's.
+    lifecycle : Lifecycle, optional
+        Knows of the end of this process; by default that never comes.
+    metrics_folder : Path, optional
+        Where several workers put their metrics, for any of them to answer for all; by default
+        this process is alone. It is the one in PROMETHEUS_MULTIPROC_DIR.
 
     Returns
     -------
     Flask
-        An application that is ready to score. ``app.extensions["warm_up"]`` is to be called in each process before;
-        ``app.extensions["metrics"]`` counts what never reaches a route.
+        An application that is ready to score. ``app.extensions["warm_up"]`` is to be called in
+        each process before; ``app.extensions["record_malformed"]`` counts and logs a request that
+        never reaches a route, see :func:`service.web.request_records.record_malformed`.
 
     Raises
     ------
@@ -40,35 +52,63 @@ def create_app(settings: Settings) -> Flask:
         no use.
     SettingsError
         When the file with the keys cannot be used.
+
+    Examples
+    --------
+    An entry script that answers what it is sent:
+
+    >>> from tempfile import mkdtemp
+    >>> script = Path(mkdtemp()) / "echo.py"
+    >>> _ = script.write_text("from json import loads as run; init = dict")
+    >>> app = create_app(Settings(entry_script=script))
+    >>> app.test_client().post("/score", data="[[1, 2]]").json
+    [[1, 2]]
     """
+    lifecycle = lifecycle or Lifecycle()
     keys = Keys(settings.keys_file)
     script = EntryScript(settings.entry_script)
     script.init()
-    metrics = Metrics(settings.model_name, script.model)
-    scoring = Scoring(script, settings, Gate(settings.n_in_flight, settings.n_slots), keys, metrics)
+    metrics = Metrics(settings.model_name, script.model, metrics_folder)
+    gate = Gate(settings.n_in_flight, settings.n_slots)
+    guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["warm_up"] = script.warm_up
-    app.extensions["metrics"] = metrics
-    observe(app, metrics, settings.deadline)
+    app.extensions["record_malformed"] = partial(record_malformed, metrics)
+    record_requests(app, metrics, settings.deadline, lifecycle)
     for routes in PROTOCOLS:
-        app.register_blueprint(routes(scoring))
-    register_refusals(app)
+        app.register_blueprint(routes(guarded))
+    register_error_handlers(app)
     return app
 
 
-def from_environment() -> Flask:
-    """Make the application that gunicorn serves, or end the process with one sentence on what is
-    wrong.
+def create_app_or_exit(
+    settings: Settings, lifecycle: Lifecycle | None = None, metrics_folder: Path | None = None
+) -> Flask:
+    """Make the application, or end the process with one sentence on what is wrong.
+
+    Parameters and what is returned are those of :func:`create_app`.
     """
     try:
-        return create_app(Settings.from_environment())
-    except WebError as error:
+        return create_app(settings, lifecycle, metrics_folder)
+    except (SettingsError, WebError) as error:
         _show_cause(error)
         raise SystemExit(str(error)) from None
 
 
-def _show_cause(error: WebError) -> None:
+def from_environment() -> Flask:
+    """Make the application that the environment describes, for one process without a server.
+
+    It ends the process with one sentence where that cannot be.
+    """
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+    return create_app_or_exit(settings)
+
+
+def _show_cause(error: Exception) -> None:
     # Errors of service.scoring say what is wrong and what to do; any other is a fault in the
     # script: show where.
     if error.__cause__ is not None and not isinstance(error.__cause__, ScoringError):

@@ -6,11 +6,14 @@ something that JSON can express. Beyond it, ``init`` may return a ScoringModel, 
 rows to other routes, and ``run`` may take a second argument, what the request asks for.
 
 Whatever fails at start-up is one sentence that names the file. What ``run`` raises passes through:
-`service.web.refusals` decides what a client hears of it.
+`service.web.error_responses` decides what a client hears of it.
+
+Next: `service.web.lifecycle`.
 """
 
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from service.rows.json_rows import JsonRows
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 from service.web.errors import EntryScriptError
@@ -44,6 +48,23 @@ class EntryScript:
         What ``init()`` returned, if it was one.
     takes_request : bool
         Whether ``run`` has a second argument.
+
+    Raises
+    ------
+    EntryScriptError
+        When the file cannot be loaded, or does not define both functions.
+
+    Examples
+    --------
+    A script that answers what it is sent:
+
+    >>> from tempfile import mkdtemp
+    >>> file = Path(mkdtemp()) / "echo.py"
+    >>> _ = file.write_text("from json import loads as run; init = dict")
+    >>> script = EntryScript(file)
+    >>> script.init()
+    >>> script.run("[[1, 2]]")
+    [[1, 2]]
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,34 +77,60 @@ class EntryScript:
         self.takes_request = _takes_two(self._run)
 
     def init(self) -> None:
-        """Call the script's ``init()``; the script is ready when that returns."""
+        """Call the script's ``init()``; the script is ready when that returns.
+
+        Raises
+        ------
+        EntryScriptError
+            When it fails.
+        """
         with _failures_name(self.path, "init()"):
             returned = self._init()
         self.model = returned if isinstance(returned, ScoringModel) else None
         self.ready = True
 
     def warm_up(self) -> None:
-        """Predict and explain the recorded example, once in every process."""
+        """Predict and explain the recorded example, once in every process.
+
+        Raises
+        ------
+        EntryScriptError
+            When that fails: the model and the scoring explainer do not belong together.
+        """
         if self.model is not None:
             with _failures_name(self.path, "the self-check"):
                 self.model.self_check()
 
-    def run(self, raw_data: str, request: ScoringRequest | None = None) -> Any:
-        """Call the script's ``run`` with one request's body and return its result as it is."""
+    def run(self, rows: JsonRows, request: ScoringRequest | None = None) -> Any:
+        """Call the script's ``run`` with one request's rows and return its result as it is.
+
+        A script that takes the request too gets rows that came as CSV or tensors as they were
+        read, which is what their JSON would hold; one that takes the body alone gets that JSON.
+
+        Parameters
+        ----------
+        rows : str, dict or list
+            The body, or what was read from it.
+        request : ScoringRequest, optional
+            What else is asked for; by default nothing.
+
+        Raises
+        ------
+        EntryScriptError
+            When the script tries to end the process.
+        """
         try:
             if self.takes_request:
-                return self._run(raw_data, request or ScoringRequest())
-            return self._run(raw_data)
+                return self._run(rows, request or ScoringRequest())
+            return self._run(rows if isinstance(rows, str) else json.dumps(rows))
         except Exception:
             raise
         except BaseException as error:
             # sys.exit(), or a panic of a library in Rust, must not take the worker's other requests
             # with it.
-            did = (
-                f"called sys.exit({error.code!r})"
-                if isinstance(error, SystemExit)
-                else f"failed with {error!r}"
-            )
+            did = f"failed with {error!r}"
+            if isinstance(error, SystemExit):
+                did = f"called sys.exit({error.code!r})"
             raise EntryScriptError(f"entry script {self.path}: run() {did}") from error
 
 
@@ -94,8 +141,8 @@ def _load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise EntryScriptError(
-            f"entry script {path}: expected a .py file that defines init() and run(raw_data), found none; "
-            "set ENTRY_SCRIPT to the path of yours"
+            f"entry script {path}: expected a .py file that defines init() and run(raw_data), "
+            "found none; set ENTRY_SCRIPT to the path of yours"
         )
     _make_neighbours_importable(path)
     sys.modules[name] = module = importlib.util.module_from_spec(spec)
@@ -114,11 +161,12 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if callable(function):
         return function
-    found = (
-        "nothing of that name" if function is None else f"a value of type {type(function).__name__}"
-    )
+    found = f"a value of type {type(function).__name__}"
+    if function is None:
+        found = "nothing of that name"
     raise EntryScriptError(
-        f"entry script {path}: expected a function {name}(), found {found}; define init() and run(raw_data) in it"
+        f"entry script {path}: expected a function {name}(), found {found}; "
+        "define init() and run(raw_data) in it"
     )
 
 

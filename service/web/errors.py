@@ -3,7 +3,6 @@
 ::
 
     WebError
-    ├── SettingsError      a variable of the environment has a value that cannot be used
     ├── EntryScriptError   the user's script cannot be loaded, or its init() failed
     └── RequestError       a request that is not answered as it is; its message is safe for clients
         ├── BodyError      its body is empty, no text, or not what the route takes
@@ -15,17 +14,15 @@
         ├── DeadlineError  its answer would come too late
         └── StoppingError  its answer would come after the end of this process
 
-The first two end the start of the process. The table in `service.web.refusals` gives the statuses
-of the others.
+The first ends the start of the process, as :class:`service.settings.SettingsError` does. The table
+in `service.web.error_responses` gives the statuses of the others.
+
+Next: `service.web.request_records`.
 """
 
 
 class WebError(Exception):
     """Base of every error that `service.web` raises on purpose."""
-
-
-class SettingsError(WebError):
-    """A setting has a value that cannot be used."""
 
 
 class EntryScriptError(WebError):

@@ -1,11 +1,15 @@
-"""Bearer keys: one or two, so that they can be rotated, in a file that is read again when it
-changes.
+"""Bearer keys: one or two, so that they can be rotated.
+
+Their file is read again when it changes.
+
+Next: `service.web.request_limits`.
 """
 
 import hmac
 from pathlib import Path
 
-from service.web.errors import SettingsError, UnauthorizedError
+from service.settings import SettingsError
+from service.web.errors import UnauthorizedError
 
 MOST_KEYS = 2
 
@@ -22,6 +26,10 @@ class Keys:
     ------
     SettingsError
         When the file holds no key, or more than two.
+
+    Examples
+    --------
+    >>> Keys(None).check(None)
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -30,7 +38,18 @@ class Keys:
         self._changed = None if file is None else _change(file)
 
     def check(self, authorization: str | None) -> None:
-        """Raise UnauthorizedError unless the header carries one of the keys."""
+        """Refuse a request without one of the keys.
+
+        Parameters
+        ----------
+        authorization : str or None
+            The header, in WSGI's latin-1.
+
+        Raises
+        ------
+        UnauthorizedError
+            Unless it is ``Bearer`` with one of the keys.
+        """
         if self._file is None:
             return
         scheme, _, key = (authorization or "").partition(" ")
@@ -43,8 +62,9 @@ class Keys:
             )
 
     def _current(self, file: Path) -> list[bytes]:
-        """Read the file again if it has changed; half a file, or none, leaves the keys as they
-        were.
+        """Read the file again if it has changed.
+
+        Half a file, or none, leaves the keys as they were.
         """
         try:
             changed = _change(file)

@@ -1,6 +1,8 @@
 """Logs as one JSON object a line: gunicorn's own, the service's, and one line per request.
 
 No line holds a value of a request's rows, but for the traceback of a failure, which may quote one.
+
+Next: `service.web.metrics`.
 """
 
 import json
@@ -9,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 ACCESS = logging.getLogger("service.access")
+REQUEST_ID = "X-Request-Id"  # the header that names a request, in answers and in the log
 FIELDS = "fields"  # what a record carries beside its message
 
 
@@ -16,9 +19,7 @@ class JsonLines(logging.Formatter):
     """Writes a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return time, level, logger and message, the record's fields, and a traceback if there is
-        one.
-        """
+        """Return time, level, logger and message, the record's fields, and a traceback if any."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -33,8 +34,17 @@ class JsonLines(logging.Formatter):
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """Return the configuration of :func:`logging.config.dictConfig`, everything to standard
-    error.
+    """Return the configuration of :func:`logging.config.dictConfig`.
+
+    Parameters
+    ----------
+    level : str
+        The least important level that is written, as ``"INFO"``.
+
+    Returns
+    -------
+    dict
+        Everything goes to standard error.
     """
     handler = {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}
     return {

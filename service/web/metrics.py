@@ -1,11 +1,13 @@
 """What Prometheus is told, added up over all workers.
 
-Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as gunicorn's configuration does, the workers write their
+Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as gunicorn does for the service, the workers write their
 numbers into files of that folder and any of them answers for all.
+
+Next: `service.server`.
 """
 
-import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,12 +15,14 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.scoring.scoring_model import Scored, ScoringModel
+from service.scoring.answer import Answer
+from service.scoring.scoring_model import ScoringModel
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
-UNREADABLE = "unreadable"  # the route of requests that are no HTTP
+MALFORMED = "unreadable"  # the route of requests that are no HTTP
 SUM, COUNT, MEAN = "scoring_importance_sum", "scoring_rows_explained", "scoring_importance_mean"
+DESCRIBED_BY = ("model", "method", "output")
 
 
 class Metrics:
@@ -27,12 +31,33 @@ class Metrics:
     Parameters
     ----------
     model_name : str
+        Its name in the routes.
     model : ScoringModel or None
         Names the features; without it there is nothing to say of them.
+    folder : Path, optional
+        The one in PROMETHEUS_MULTIPROC_DIR, where several workers add up their numbers; by default
+        this process is alone.
+
+    Examples
+    --------
+    >>> metrics = Metrics("model", None)
+    >>> metrics.request("/score", 200, seconds=0.01)
+    >>> 'scoring_requests_total{code="200",route="/score"} 1.0' in metrics.text().decode()
+    True
     """
 
-    def __init__(self, model_name: str, model: ScoringModel | None) -> None:
-        self.registry = registry = CollectorRegistry()
+    def __init__(
+        self, model_name: str, model: ScoringModel | None, folder: Path | None = None
+    ) -> None:
+        self._folder = folder
+        self._registry = CollectorRegistry()
+        self._count_requests()
+        self._count_rows()
+        self._name_features(model)
+        self._describe(model_name, model)
+
+    def _count_requests(self) -> None:
+        registry = self._registry
         self._requests = Counter(
             "scoring_requests", "Requests", ["route", "code"], registry=registry
         )
@@ -43,6 +68,9 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+
+    def _count_rows(self) -> None:
+        registry = self._registry
         self._explaining = Histogram(
             "scoring_explanation_seconds",
             "Time to explain the rows of a request",
@@ -51,68 +79,70 @@ class Metrics:
         )
         self._rows = Histogram("scoring_rows", "Rows in a request", buckets=ROWS, registry=registry)
         self._explained = Counter(COUNT, "Rows explained", registry=registry)
-        self._importance = Counter(
+
+    def _name_features(self, model: ScoringModel | None) -> None:
+        importance = Counter(
             SUM,
             "Sum of |local importance| over rows, mean of the classes",
             ["feature"],
-            registry=registry,
+            registry=self._registry,
         )
-        self._missing = Counter(
-            "scoring_missing_values", "Missing values", ["feature"], registry=registry
+        missing = Counter(
+            "scoring_missing_values", "Missing values", ["feature"], registry=self._registry
         )
-        self._features = [] if model is None else model.scoring_explainer.features
-        self._columns = [] if model is None else model.schema.names
-        self._sums = [self._importance.labels(name) for name in self._features]
-        self._gaps = [self._missing.labels(name) for name in self._columns]
-        self._info = Gauge(
+        features = [] if model is None else model.scoring_explainer.features
+        columns = [] if model is None else model.schema.names
+        self._sums = [importance.labels(name) for name in features]
+        self._gaps = [missing.labels(name) for name in columns]
+
+    def _describe(self, model_name: str, model: ScoringModel | None) -> None:
+        info = Gauge(
             "scoring_model_info",
             "The model, 1",
-            ["name", "model", "method", "output"],
-            registry=registry,
+            ["name", *DESCRIBED_BY],
+            registry=self._registry,
             multiprocess_mode="max",
         )
-        described = model.scoring_explainer.to_dict() if model is not None else {}
-        self._info.labels(
-            model_name, *(str(described.get(key, "")) for key in ("model", "method", "output"))
-        ).set(1)
+        described = {} if model is None else model.scoring_explainer.to_dict()
+        info.labels(model_name, *(str(described.get(key, "")) for key in DESCRIBED_BY)).set(1)
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """Count a request that was answered."""
         self._requests.labels(route, str(code)).inc()
         self._latency.labels(route).observe(seconds)
 
-    def unreadable(self, code: int) -> None:
+    def malformed(self, code: int) -> None:
         """Count a request that was no HTTP, of which no time to answer is known."""
-        self._requests.labels(UNREADABLE, str(code)).inc()
+        self._requests.labels(MALFORMED, str(code)).inc()
 
-    def scored(self, scored: Scored) -> None:
-        """Count the rows of a request: what drove their predictions, and what was missing in
-        them.
-        """
-        self._rows.observe(len(scored.rows))
-        missing = (scored.rows != scored.rows).sum(axis=0)  # only NaN differs from itself
+    def scored(self, answer: Answer) -> None:
+        """Count the rows of a request: what drove their predictions, what was missing in them."""
+        self._rows.observe(len(answer.rows))
+        missing = (answer.rows != answer.rows).sum(axis=0)  # only NaN differs from itself
         for column in np.flatnonzero(missing):
             self._gaps[column].inc(int(missing[column]))
-        if scored.importances is None:
+        if answer.importances is None:
             return
-        self._explaining.observe(scored.seconds_explaining)
-        self._explained.inc(len(scored.rows))
-        values = np.abs(scored.importances.values)
+        self._explaining.observe(answer.seconds_explaining)
+        self._explained.inc(len(answer.rows))
+        values = np.abs(answer.importances.values)
         per_feature = (values.mean(axis=0) if values.ndim == 3 else values).sum(axis=0)
         for counter, added in zip(self._sums, per_feature.tolist(), strict=True):
             counter.inc(added)
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        return generate_latest(_with_means(self._source()))
+        registry = CollectorRegistry()
+        registry.register(_WithMeans(self._source()))
+        return generate_latest(registry)
 
     def _source(self) -> Collector:
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self.registry
-        return MultiProcessCollector(CollectorRegistry())  # type: ignore[no-untyped-call]
+        if self._folder is None:
+            return self._registry
+        return MultiProcessCollector(CollectorRegistry(), str(self._folder))  # type: ignore[no-untyped-call]
 
 
-class _Means(Collector):
+class _WithMeans(Collector):
     """Adds each feature's mean importance to what another collector says."""
 
     def __init__(self, source: Collector) -> None:
@@ -121,26 +151,20 @@ class _Means(Collector):
     def collect(self) -> Iterator[Metric]:
         metrics = list(self._source.collect())
         yield from metrics
-        yield from _means(metrics)
+        n_rows = sum(_totals(metrics, COUNT).values())
+        if not n_rows:
+            return
+        means = GaugeMetricFamily(MEAN, "Mean |local importance| of a row", labels=["feature"])
+        for feature, total in _totals(metrics, SUM).items():
+            means.add_metric([feature], total / n_rows)
+        yield means
 
 
-def _with_means(source: Collector) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(_Means(source))
-    return registry
-
-
-def _means(metrics: Iterable[Metric]) -> Iterator[Metric]:
-    by_name = {metric.name: metric for metric in metrics}
-    rows = (
-        sum(sample.value for sample in by_name[COUNT].samples if sample.name.endswith("_total"))
-        if COUNT in by_name
-        else 0
-    )
-    if not rows or SUM not in by_name:
-        return
-    means = GaugeMetricFamily(MEAN, "Mean |local importance| of a row", labels=["feature"])
-    for sample in by_name[SUM].samples:
-        if sample.name.endswith("_total"):
-            means.add_metric([sample.labels["feature"]], sample.value / rows)
-    yield means
+def _totals(metrics: Iterable[Metric], name: str) -> dict[str, float]:
+    """Return the values of a counter by feature; one without features has them under ""."""
+    totals = {}
+    for metric in metrics:
+        if metric.name == name:
+            samples = [sample for sample in metric.samples if sample.name.endswith("_total")]
+            totals.update({sample.labels.get("feature", ""): sample.value for sample in samples})
+    return totals

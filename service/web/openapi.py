@@ -1,4 +1,7 @@
-"""The OpenAPI 3.1 document of the service, made from the recorded schema and a real example."""
+"""The OpenAPI 3.1 document of the service, made from the recorded schema and a real example.
+
+Next: `service.web.error_responses`.
+"""
 
 from collections.abc import Iterable
 from typing import Any

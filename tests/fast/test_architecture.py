@@ -12,7 +12,7 @@ SERVICE = {
     "version": set(),
     "strict_json": set(),
     "container_limits": set(),
-    "settings": {"errors", "container_limits"},
+    "settings": {"container_limits"},
     "shapley": set(),
     "rows": {"errors", "strict_json"},
     "structures": {"errors", "rows", "shapley"},
@@ -20,12 +20,38 @@ SERVICE = {
     "explanations": {"errors", "rows", "engines"},
     "explainers": {"errors", "rows", "shapley", "structures", "engines", "explanations"},
     "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
-    "web": {"errors", "strict_json", "version", "settings", "container_limits", "rows", "scoring"},
-    "server": {"errors", "strict_json", "settings", "container_limits", "web"},
-    "batch": {"errors", "strict_json", "rows", "scoring"},
+    "web": {"errors", "strict_json", "version", "settings", "rows", "scoring"},
+    "server": {"settings", "web"},
+    "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
     "commands": {"errors", "settings", "scoring", "batch"},
     "__main__": {"commands"},
 }
+BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine"}
+BELOW_TARGET = BELOW_IMAGE | {"release", "serving", "steps"}
+DEPLOY = {
+    "errors": set(),
+    "contract": set(),
+    "console": set(),
+    "interrupts": {"console"},
+    "configuration": {"errors", "contract"},
+    "engine": {"errors"},
+    "client": {"errors", "contract", "configuration", "engine"},
+    "image": BELOW_IMAGE,
+    "release": BELOW_IMAGE | {"image"},
+    "render": {"contract", "configuration", "engine", "release"},
+    "serving": {"release"},
+    "steps": {"engine", "release"},
+    "target": BELOW_TARGET | {"interrupts"},
+    "host": BELOW_TARGET | {"target"},
+    "swarm": BELOW_TARGET | {"target"},
+    "verbs": BELOW_TARGET | {"client", "target"},
+    "deployment": BELOW_TARGET
+    | {"interrupts", "client", "image", "target", "host", "swarm", "verbs"},
+    "cli": BELOW_TARGET | {"client", "image", "render", "verbs", "deployment"},
+    "webservice": BELOW_TARGET | {"verbs", "deployment"},
+    "__main__": {"cli"},
+}
+ROOMS = {"service": SERVICE, "deploy": DEPLOY}
 
 
 def imported_modules(file):
@@ -46,14 +72,19 @@ def files_of(package):
     return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("file", files_of("service"), ids=lambda file: str(file.relative_to(ROOT)))
-def test_arrows_of_the_service_run_one_way(file):
+@pytest.mark.parametrize(
+    "file",
+    [*files_of("service"), *files_of("deploy")],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_arrows_run_one_way(file):
     """Every module imports only from its own room and from the rooms below it."""
-    if file == ROOT / "service" / "__init__.py":
+    package = file.relative_to(ROOT).parts[0]
+    if file == ROOT / package / "__init__.py":
         return
-    room = room_of(file, "service")
-    ours = [name for name in imported_modules(file) if name.startswith("service.")]
-    assert {name.split(".")[1] for name in ours} <= SERVICE[room] | {room}
+    room = room_of(file, package)
+    ours = [name for name in imported_modules(file) if name.startswith(f"{package}.")]
+    assert {name.split(".")[1] for name in ours} <= ROOMS[package][room] | {room}
 
 
 def test_the_two_packages_know_nothing_of_each_other():
@@ -91,6 +122,35 @@ def test_no_folder_is_crowded(package):
         assert len(modules) <= 16, folder
 
 
+def test_the_environment_is_read_in_three_places_and_written_nowhere():
+    """Settings read it, the command line hands it on, gunicorn's configuration adds to it."""
+    readers = set()
+    for file in files_of("service"):
+        tree = ast.parse(file.read_text())
+        if any(is_environment(node) for node in ast.walk(tree)):
+            readers.add(str(file.relative_to(ROOT / "service")))
+        written = [node for node in ast.walk(tree) if writes_environment(node)]
+        assert not written, file
+    assert readers == {"settings.py", "commands.py", "server/gunicorn_conf.py"}
+
+
+def is_environment(node):
+    """Whether an expression is ``os.environ``, or asks it by ``os.getenv``."""
+    is_of_os = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "os"
+    return is_of_os and node.attr in {"environ", "environb", "getenv"}
+
+
+def writes_environment(node):
+    """Whether an expression changes the environment: an item of it, or by one of its methods."""
+    if isinstance(node, ast.Subscript):
+        return is_environment(node.value) and not isinstance(node.ctx, ast.Load)
+    if not isinstance(node, ast.Attribute):
+        return False
+    changes = {"setdefault", "update", "pop", "popitem", "clear", "putenv", "unsetenv"}
+    is_os = getattr(node.value, "id", "") == "os"
+    return node.attr in changes and (is_os or is_environment(node.value))
+
+
 def test_the_mathematics_knows_only_numpy_and_scipy():
     """No pandas, no scikit-learn, no HTTP in service/shapley."""
     allowed = {*sys.stdlib_module_names, "numpy", "scipy", "service"}
@@ -105,6 +165,10 @@ def test_the_mathematics_knows_only_numpy_and_scipy():
         ("service.shapley.kernel", ["pandas", "sklearn", "flask", "shap"]),
         ("service.scoring", ["flask", "shap", "numba", "matplotlib"]),
         ("service.explainers", ["flask", "shap", "numba", "matplotlib"]),
+        ("service.settings", ["numpy", "flask", "gunicorn"]),
+        # Gunicorn imports both before it makes the environment that these libraries read.
+        ("service.server.gunicorn_conf", ["numpy", "prometheus_client"]),
+        ("service.server.worker", ["numpy", "prometheus_client"]),
     ],
 )
 def test_importing_a_room_loads_nothing_heavy(module, forbidden):

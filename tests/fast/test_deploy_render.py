@@ -20,9 +20,17 @@ with warnings.catch_warnings():
 
 ROOT = Path(__file__).parents[2]
 CONFIG = configuration(
-    {"name": "scoring", "cpu_cores": 0.5, "memory_gb": 1.5, "replicas": 3, "description": "a model",
-     "auth_enabled": True, "tags": {"owner": "me"}, "env": {"LOG": "1"}}
-)  # fmt: skip
+    {
+        "name": "scoring",
+        "cpu_cores": 0.5,
+        "memory_gb": 1.5,
+        "replicas": 3,
+        "description": "a model",
+        "auth_enabled": True,
+        "tags": {"owner": "me"},
+        "env": {"LOG": "1"},
+    }
+)
 IMAGE = "registry.example/scoring:1"
 
 

@@ -25,7 +25,8 @@ def test_init_and_run_are_called_and_the_script_is_ready_between_them(script_at)
     """A script is ready once init() has returned, and run() sees what init() made."""
     script = EntryScript(
         script_at(
-            "def init():\n    global word\n    word = 'heard'\ndef run(raw_data):\n    return [word, raw_data]\n"
+            "def init():\n    global word\n    word = 'heard'\n"
+            "def run(raw_data):\n    return [word, raw_data]\n"
         )
     )
     assert not script.ready
@@ -57,7 +58,8 @@ def test_the_script_is_a_registered_module(script_at):
 def test_two_scripts_of_one_name_do_not_meet(script_at):
     """Each script has a module of its own, also when the same file is loaded twice."""
     path = script_at(
-        "calls = []\ndef init(): pass\ndef run(raw_data):\n    calls.append(raw_data)\n    return calls\n"
+        "calls = []\ndef init(): pass\n"
+        "def run(raw_data):\n    calls.append(raw_data)\n    return calls\n"
     )
     first, second = EntryScript(path), EntryScript(path)
 
@@ -72,7 +74,8 @@ def test_the_script_imports_its_neighbours(script_at):
     script_at("answer = 42\n", "a_neighbour_of_the_script.py")
     script = EntryScript(
         script_at(
-            "from a_neighbour_of_the_script import answer\ndef init(): pass\ndef run(raw_data): return answer\n"
+            "from a_neighbour_of_the_script import answer\n"
+            "def init(): pass\ndef run(raw_data): return answer\n"
         )
     )
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.web.errors import SettingsError, UnauthorizedError
+from service.settings import SettingsError
+from service.web.errors import UnauthorizedError
 from service.web.keys import Keys
 
 

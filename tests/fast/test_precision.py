@@ -22,8 +22,9 @@ from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
 from service.shapley.products import ProductGame, ProductKernel
+from service.structures.kernel_machines import ProductStructure
 from service.structures.links import logistic
-from service.structures.margins import NetworkStructure, ProductStructure
+from service.structures.networks import NetworkStructure
 
 RNG = np.random.default_rng(0)
 N_FEATURES = 20
@@ -60,7 +61,7 @@ def network(weights, biases, background):
 
 
 def machine(support, dual, background=X[:200]):
-    structure = ProductStructure(support, np.array([[0.02]]), 2, dual, np.array([0.3]))
+    structure = ProductStructure(np.array([0.3]), support, dual, rate=np.array([[0.02]]), power=2)
     kernel = ProductKernel(structure.log_factors, structure.dual, structure.intercepts)
     return ProductGame(
         kernel, logistic, Background.uniform(background), Grouping.identity(N_FEATURES)

@@ -10,8 +10,7 @@ import pytest
 
 from service import settings as settings_module
 from service.container_limits import cpu_count, memory_limit
-from service.settings import Settings, settings_table
-from service.web.errors import SettingsError
+from service.settings import Settings, SettingsError, find_model_folder, settings_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,13 +113,13 @@ def test_the_models_are_looked_for_where_hosts_put_them(tmp_path, monkeypatch):
     folders = (str(tmp_path / "first"), str(tmp_path / "second"))
     monkeypatch.setattr(settings_module, "MODEL_FOLDERS", folders)
 
-    assert Settings().model_folder == tmp_path / "second"
+    assert Settings().model_folder == find_model_folder("") == tmp_path / "second"
     assert Settings.from_environment({"AZUREML_MODEL_DIR": "mine"}).model_folder == Path("mine")
 
 
-def test_the_readme_has_every_setting():
-    """The README's table is the one that the settings make."""
-    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_has_every_setting():
+    """The table of docs/operating.md is the one that the settings make."""
+    assert settings_table() in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     assert all(
         f"`{name}`" in settings_table()
         for field in fields(Settings)

@@ -319,7 +319,7 @@ def test_another_input_or_option_starts_anew(model, table, tmp_path, monkeypatch
         def join(*_):
             raise InterruptedError
 
-        return form.chunks, form.values, form.columns_of, form.write, join
+        return form.reader, form.columns_of, form.write, join
 
     interrupted(explain=False)
     assert score_file(model, file, output) == N_ROWS

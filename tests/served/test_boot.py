@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, save
+from service.settings import Settings, find_model_folder
 
 pytestmark = pytest.mark.alone
 
@@ -77,8 +78,8 @@ def test_a_model_that_is_not_the_explained_one_ends_the_start(mismatched_folder,
 
     assert status not in (0, None)
     assert (
-        "expected the importances of the recorded example to add up to the output of the original model"
-        in log
+        "expected the importances of the recorded example to add up to the output of "
+        "the original model" in log
     )
     assert log.count("Booting worker") <= 2
     assert "Traceback" not in log
@@ -104,7 +105,8 @@ def test_sigterm_while_models_are_loaded_is_the_end(tmp_path):
     before = metric_folders()
     script, loading = tmp_path / "slow.py", tmp_path / "loading"
     script.write_text(
-        f"import time\ndef init():\n    open({str(loading)!r}, 'w')\n    time.sleep(60)\ndef run(_): pass\n"
+        f"import time\ndef init():\n    open({str(loading)!r}, 'w')\n    time.sleep(60)\n"
+        "def run(_): pass\n"
     )
     with (tmp_path / "service.log").open("wb") as log:
         process = start_gunicorn(log, ENTRY_SCRIPT=str(script), PORT=str(free_port()))
@@ -144,12 +146,26 @@ def test_a_command_that_makes_no_sense_is_a_failure(arguments, iris_folder):
     assert "Traceback" not in wrong.stderr
 
 
+def test_entry_scripts_and_libraries_find_an_environment_made_for_them(tmp_path, monkeypatch):
+    """The folder of the models and limits on threads stand there; a limit that was set stays."""
+    names = ("AZUREML_MODEL_DIR", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MALLOC_ARENA_MAX")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    script = tmp_path / "environment.py"
+    script.write_text(
+        f"import os\ndef init(): pass\ndef run(_): return [os.environ.get(n) for n in {names}]\n"
+    )
+    with serving(tmp_path, ENTRY_SCRIPT=str(script), WORKERS="1", OMP_NUM_THREADS="3") as service:
+        found = service.score("[]").json()
+    assert found == [str(find_model_folder()), str(Settings(workers=1).processors_each), "3", "1"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("serve", "--http_port", "{port}", "--workers=1", "--model_dir", "{folder}", "--model_name", "iris", "--x"),
-        ("--unknown", "value", "--http-port={port}", "--work", "7", "--workers", "1", "--model-dir={folder}",
-         "--model-name=iris"),
+        ("serve", "--http_port", "{port}", "--workers=1", "--model_dir", "{folder}",
+         "--model_name", "iris", "--x"),
+        ("--unknown", "value", "--http-port={port}", "--work", "7", "--workers", "1",
+         "--model-dir={folder}", "--model-name=iris"),
     ],
     ids=["serve", "no command"],
 )  # fmt: skip

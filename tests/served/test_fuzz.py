@@ -21,13 +21,15 @@ from serving import JSON, ROOT, strict
 from sklearn.datasets import load_iris
 from variations import EDITS, csv_variations, json_variations
 
+from service.rows.csv_rows import rows_of_csv
 from service.rows.json_rows import WRAPPERS, parse
 from service.rows.schema import Schema
+from service.rows.tensors import rows_of_tensors
 from service.scoring import PayloadError
 from service.scoring.request import OPTIONS, ScoringRequest, options_of
 from service.settings import Settings
 from service.web.app import create_app
-from service.web.bodies import json_object, rows_of_csv, rows_of_tensors
+from service.web.bodies import json_object
 from service.web.errors import BodyError
 
 BODIES = int(os.environ.get("FUZZ_BODIES", "4000"))

@@ -35,8 +35,18 @@ SCORING_ROUTES = (
     "/v1/models/model:explain",
     "/v2/models/model/infer",
 )
-HEALTH_ROUTES = ("/", "/ping", "/health", "/version", "/v1/models", "/v1/models/model", "/v2", "/v2/health/live",
-                 "/v2/health/ready", "/v2/models/model/ready")  # fmt: skip
+HEALTH_ROUTES = (
+    "/",
+    "/ping",
+    "/health",
+    "/version",
+    "/v1/models",
+    "/v1/models/model",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/models/model/ready",
+)
 MARKER = 4711.25
 
 
@@ -309,8 +319,9 @@ def test_https_with_a_certificate(gaps_folder, tmp_path, rows):
     """
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", key, "-out", certificate],
         check=True, capture_output=True,
     )  # fmt: skip
     settings = {

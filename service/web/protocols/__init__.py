@@ -1,5 +1,5 @@
 """The protocols that clients speak: thin adapters, each a blueprint around the one door of
-`service.web.scoring`.
+`service.web.guarded_script`.
 
 ``plain``           Azure ML and people: ``/``, ``/score``
 ``sagemaker``       SageMaker and MLflow: ``/ping``, ``/health``, ``/version``, ``/invocations``
@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 from flask import Blueprint
 
+from service.web.guarded_script import GuardedScript
 from service.web.protocols import documents, kserve_v1, open_inference, plain, sagemaker
-from service.web.scoring import Scoring
 
-PROTOCOLS: Sequence[Callable[[Scoring], Blueprint]] = (
+PROTOCOLS: Sequence[Callable[[GuardedScript], Blueprint]] = (
     plain.routes,
     sagemaker.routes,
     kserve_v1.routes,

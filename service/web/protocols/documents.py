@@ -3,23 +3,23 @@
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.strict_json import json_response
+from service.web.guarded_script import GuardedScript
+from service.web.json_response import json_response
 from service.web.openapi import openapi_document
-from service.web.scoring import Scoring
 
 
-def routes(scoring: Scoring) -> Blueprint:
+def routes(script: GuardedScript) -> Blueprint:
     """Make ``/swagger.json`` and ``/metrics``."""
     blueprint = Blueprint("documents", __name__)
 
     @blueprint.get("/swagger.json")
     def swagger() -> Response:
-        scoring.check_key()
-        return json_response(openapi_document(scoring.script.model, scoring.settings))
+        script.check_key()
+        return json_response(openapi_document(script.entry_script.model, script.settings))
 
     @blueprint.get("/metrics")
     def metrics() -> Response:
-        scoring.check_key()
-        return Response(scoring.metrics.text(), content_type=CONTENT_TYPE_LATEST)
+        script.check_key()
+        return Response(script.metrics.text(), content_type=CONTENT_TYPE_LATEST)
 
     return blueprint

@@ -5,8 +5,8 @@ from typing import Any
 from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
 
-from service.strict_json import json_response
-from service.web.scoring import Scoring
+from service.web.guarded_script import GuardedScript
+from service.web.json_response import json_response
 
 
 class _ModelName(BaseConverter):
@@ -18,7 +18,7 @@ class _ModelName(BaseConverter):
     part_isolating = True
 
 
-def routes(scoring: Scoring) -> Blueprint:
+def routes(script: GuardedScript) -> Blueprint:
     """Make the list of models, the model's readiness, and its two verbs; Werkzeug has decoded a
     ``%3A`` by then.
     """
@@ -27,13 +27,13 @@ def routes(scoring: Scoring) -> Blueprint:
 
     @blueprint.get("")
     def models() -> Response:
-        return json_response({"models": [scoring.settings.model_name]})
+        return json_response({"models": [script.settings.model_name]})
 
     @blueprint.get("/<model:name>")
     def model(name: str) -> Response:
-        scoring.check_name(name)
+        script.check_name(name)
         return json_response(
-            {"name": name, "ready": scoring.is_ready}, 200 if scoring.is_ready else 503
+            {"name": name, "ready": script.is_ready}, 200 if script.is_ready else 503
         )
 
     @blueprint.post("/<model:name>:predict")
@@ -45,8 +45,8 @@ def routes(scoring: Scoring) -> Blueprint:
         return json_response(_answer(name, explain=True))
 
     def _answer(name: str, *, explain: bool) -> Any:
-        text = scoring.read_body()
-        scoring.check_name(name)
-        return scoring.run(text, scoring.query(), explain=explain)
+        text = script.read_body()
+        script.check_name(name)
+        return script.run(text, script.query(), explain=explain)
 
     return blueprint

@@ -10,22 +10,25 @@ from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
 from service.rows.columns import shown
+from service.rows.tensors import rows_of_tensors
+from service.scoring.answer import Answer
 from service.scoring.request import OPTIONS
-from service.strict_json import json_response
 from service.version import VERSION
-from service.web.bodies import json_object, rows_of_tensors
+from service.web.bodies import json_object
 from service.web.errors import BodyError
-from service.web.scoring import Scoring
+from service.web.guarded_script import GuardedScript
+from service.web.json_response import json_response
 
 BINARY = (
     "Inference-Header-Content-Length"  # the header of bodies with binary tensors behind the JSON
 )
 IMPORTANCES = "local_importance_values"
+_KINDS = "biufSU"  # of arrays that are tensors: numbers and text
 _DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64"}
 _OF_KIND = {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}
 
 
-def routes(scoring: Scoring) -> Blueprint:
+def routes(script: GuardedScript) -> Blueprint:
     """Make liveness, readiness, metadata and ``infer``."""
     blueprint = Blueprint("open_inference", __name__, url_prefix="/v2")
 
@@ -39,50 +42,50 @@ def routes(scoring: Scoring) -> Blueprint:
 
     @blueprint.get("/health/ready")
     def ready() -> Response:
-        return json_response({"ready": scoring.is_ready}, 200 if scoring.is_ready else 503)
+        return json_response({"ready": script.is_ready}, 200 if script.is_ready else 503)
 
     @blueprint.get("/models/<name>/ready")
     @blueprint.get("/models/<name>/versions/<version>/ready")
     def model_ready(name: str, version: str = "") -> Response:
-        scoring.check_name(name)
+        script.check_name(name)
         return json_response(
-            {"name": name, "ready": scoring.is_ready}, 200 if scoring.is_ready else 503
+            {"name": name, "ready": script.is_ready}, 200 if script.is_ready else 503
         )
 
     @blueprint.get("/models/<name>")
     @blueprint.get("/models/<name>/versions/<version>")
     def metadata(name: str, version: str = "") -> Response:
-        scoring.check_key()
-        scoring.check_name(name)
-        return json_response(_metadata(scoring))
+        script.check_key()
+        script.check_name(name)
+        return json_response(_metadata(script))
 
     @blueprint.post("/models/<name>/infer")
     @blueprint.post("/models/<name>/versions/<version>/infer")
     def infer(name: str, version: str = "") -> Response:
-        scoring.check_key()
+        script.check_key()
         if BINARY in request.headers:
             raise BodyError(
                 "Body: expected tensors as JSON, got binary ones; tritonclient sends JSON by binary_data=False."
             )
-        text = scoring.read_body()
-        scoring.check_name(name)
+        text = script.read_body()
+        script.check_name(name)
         body = json_object(text)
         _check_id(body)
         wanted = _wanted(body)
-        answer = scoring.run(
-            rows_of_tensors(body.get("inputs"), scoring.schema),
+        answer = script.run(
+            rows_of_tensors(body.get("inputs"), script.schema),
             _options(body),
             explain=IMPORTANCES in wanted,
         )
-        return json_response(_response(scoring, body, answer, wanted))
+        return json_response(_response(script, body, answer, wanted))
 
     return blueprint
 
 
-def _metadata(scoring: Scoring) -> dict[str, Any]:
-    columns = [] if scoring.schema is None else scoring.schema.columns
+def _metadata(script: GuardedScript) -> dict[str, Any]:
+    columns = [] if script.schema is None else script.schema.columns
     return {
-        "name": scoring.settings.model_name,
+        "name": script.settings.model_name,
         "versions": [VERSION],
         "platform": "scikit-learn",
         "inputs": [
@@ -99,11 +102,13 @@ def _metadata(scoring: Scoring) -> dict[str, Any]:
 def _wanted(body: Mapping[str, Any]) -> list[str]:
     """Return the names of the outputs that a request lists; none means all that were computed."""
     listed = body.get("outputs") or []
-    if not isinstance(listed, list) or not all(
-        isinstance(one, dict) and isinstance(one.get("name"), str) for one in listed
-    ):
+    if not isinstance(listed, list) or not all(map(_has_name, listed)):
         raise BodyError("Body: expected a list of objects with a name under 'outputs'.")
-    return [one["name"] for one in listed]
+    return [output["name"] for output in listed]
+
+
+def _has_name(output: Any) -> bool:
+    return isinstance(output, dict) and isinstance(output.get("name"), str)
 
 
 def _check_id(body: Mapping[str, Any]) -> None:
@@ -120,26 +125,44 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _response(
-    scoring: Scoring, body: Mapping[str, Any], answer: Any, wanted: list[str]
+    script: GuardedScript, body: Mapping[str, Any], answer: Any, wanted: list[str]
 ) -> dict[str, Any]:
-    if not isinstance(answer, dict):
+    if not isinstance(answer, Mapping):
         raise TypeError(
-            f"run() returned {type(answer).__name__}; the Open Inference Protocol needs a dict of outputs"
+            f"run() returned {type(answer).__name__}; the Open Inference Protocol needs a dict of "
+            "outputs"
         )
-    unknown = [name for name in wanted if name not in answer]
-    if unknown:
-        raise BodyError(f"Output {shown(unknown[0])}: expected one of {', '.join(answer)}.")
-    named = {
-        name: np.asarray(values) for name, values in answer.items() if not wanted or name in wanted
-    }
+    _check_outputs(wanted, answer)
+    outputs = []
+    for name in answer:
+        if not wanted or name in wanted:
+            values = _array(answer, name)
+            if values.dtype.kind in _KINDS:
+                outputs.append(_tensor(name, values))
     response = {
-        "model_name": scoring.settings.model_name,
+        "model_name": script.settings.model_name,
         "model_version": VERSION,
-        "outputs": [
-            _tensor(name, values) for name, values in named.items() if values.dtype.kind in "biufSU"
-        ],
+        "outputs": outputs,
     }
     return response if body.get("id") is None else {**response, "id": body["id"]}
+
+
+def _check_outputs(wanted: list[str], answer: Mapping[str, Any]) -> None:
+    for name in wanted:
+        if name not in answer:
+            raise BodyError(f"Output {shown(name)}: expected one of {', '.join(answer)}.")
+
+
+def _array(answer: Mapping[str, Any], name: str) -> NDArray[Any]:
+    """Return what is answered under a name as an array, which an answer of ours has already.
+
+    An array of objects becomes one of text or numbers where it holds nothing else: what a
+    classifier predicts whose labels are words.
+    """
+    if not isinstance(answer, Answer):
+        return np.asarray(answer[name])
+    values = np.asarray(answer.arrays[name])
+    return np.asarray(values.tolist()) if values.dtype == object else values
 
 
 def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:

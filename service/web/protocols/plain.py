@@ -2,11 +2,11 @@
 
 from flask import Blueprint, Response
 
-from service.strict_json import json_response
-from service.web.scoring import Scoring
+from service.web.guarded_script import GuardedScript
+from service.web.json_response import json_response
 
 
-def routes(scoring: Scoring) -> Blueprint:
+def routes(script: GuardedScript) -> Blueprint:
     """Make ``GET /`` and ``POST /score``; options of an answer are in the query."""
     blueprint = Blueprint("plain", __name__)
 
@@ -16,6 +16,6 @@ def routes(scoring: Scoring) -> Blueprint:
 
     @blueprint.post("/score")
     def score() -> Response:
-        return json_response(scoring.run(scoring.read_body(), scoring.query()))
+        return json_response(script.run(script.read_body(), script.query()))
 
     return blueprint

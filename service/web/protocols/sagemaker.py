@@ -2,16 +2,17 @@
 
 from flask import Blueprint, Response, request
 
-from service.strict_json import json_response
+from service.rows.csv_rows import rows_of_csv
+from service.rows.json_rows import JsonRows
 from service.version import VERSION
-from service.web.bodies import rows_of_csv
 from service.web.errors import MediaTypeError
-from service.web.scoring import Scoring
+from service.web.guarded_script import GuardedScript
+from service.web.json_response import json_response
 
 CSV = ("text/csv", "application/csv")
 
 
-def routes(scoring: Scoring) -> Blueprint:
+def routes(script: GuardedScript) -> Blueprint:
     """Make the readiness routes, the version, and ``POST /invocations``: JSON, or CSV where it is
     declared.
     """
@@ -20,7 +21,7 @@ def routes(scoring: Scoring) -> Blueprint:
     @blueprint.get("/ping")
     @blueprint.get("/health")
     def readiness() -> Response:
-        if scoring.is_ready:
+        if script.is_ready:
             return json_response({"status": "ready"})
         return json_response({"message": "Not ready: starting, or about to stop."}, 503)
 
@@ -30,17 +31,17 @@ def routes(scoring: Scoring) -> Blueprint:
 
     @blueprint.post("/invocations")
     def invocations() -> Response:
-        return json_response(scoring.run(_rows(scoring), scoring.query(), explain=False))
+        return json_response(script.run(_rows(script), script.query(), explain=False))
 
     return blueprint
 
 
-def _rows(scoring: Scoring) -> str:
-    text = scoring.read_body()
+def _rows(script: GuardedScript) -> JsonRows:
+    text = script.read_body()
     if request.mimetype not in CSV:
         return text
-    if scoring.schema is None:
+    if script.schema is None:
         raise MediaTypeError(
             "CSV: expected JSON, since this entry script has not told its columns."
         )
-    return rows_of_csv(text, scoring.schema)
+    return rows_of_csv(text, script.schema)

@@ -1,7 +1,9 @@
 """Clients that send their request a byte at a time must not keep a thread each for ever.
 
-Whoever reads from a client says so here; the worker's main loop hangs up on those that have taken
-too long.
+Whoever reads from a client says so here: the server its headers, the application its body. The
+worker's main loop hangs up on those that have taken too long.
+
+Next: `service.web.guarded_script`.
 """
 
 import socket
@@ -46,11 +48,24 @@ _readings: dict[int, Reading] = {}  # by thread
 
 @contextmanager
 def reading(connection: Callable[[], socket.socket], seconds: float) -> Iterator[Reading]:
-    """Say that this thread reads from a client, and for how long it may."""
-    one = Reading(connection, time.monotonic() + seconds)
-    _readings[threading.get_ident()] = one
+    """Say that this thread reads from a client, and for how long it may.
+
+    Parameters
+    ----------
+    connection : callable
+        Answers the client's socket.
+    seconds : float
+        After which the client is hung up on.
+
+    Yields
+    ------
+    Reading
+        Tells whether that has happened.
+    """
+    present = Reading(connection, time.monotonic() + seconds)
+    _readings[threading.get_ident()] = present
     try:
-        yield one
+        yield present
     finally:
         finished()
 
@@ -63,14 +78,15 @@ def finished() -> None:
 def hang_up_on_slow_clients() -> None:
     """Cut off every reading that should be through."""
     now = time.monotonic()
-    for one in list(_readings.values()):
-        if now > one.end and not one.is_cut:
-            one.cut()
+    for present in list(_readings.values()):
+        if now > present.end and not present.is_cut:
+            present.cut()
 
 
 def let_go(connection: socket.socket) -> None:
-    """Say that nothing more will come, and wait a little for the client to go: it may still be
-    taking the answer.
+    """Say that nothing more will come, and wait a little for the client to go.
+
+    It may still be taking the answer.
     """
     with suppress(OSError), reading(lambda: connection, SECONDS_TO_GO) as rest:
         connection.shutdown(socket.SHUT_WR)

@@ -1,4 +1,7 @@
-"""The gate and the deadline, in this process; tests/served/test_faults.py has them behind a server."""
+"""The gate and the deadline, in this process.
+
+tests/served/test_faults.py has them behind a server.
+"""
 
 import math
 import threading
@@ -8,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from service.web.errors import BusyError, DeadlineError, StoppingError
-from service.web.limits import Deadline, Gate
+from service.web.request_limits import Deadline, Gate
 
 
 def test_a_deadline_passes_once_its_time_is_over():

@@ -1,4 +1,7 @@
-"""The one door to the entry script: every scoring route of every protocol goes through it."""
+"""The entry script behind what guards it: keys, bounds on work, deadlines and metrics.
+
+Every scoring route of every protocol goes through here. Next: :mod:`service.web.bodies`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,38 +10,52 @@ from typing import Any
 from flask import g, request
 
 from service.rows.columns import shown
+from service.rows.json_rows import JsonRows
 from service.rows.schema import Schema
+from service.scoring.answer import Answer
 from service.scoring.request import ScoringRequest, options_of
-from service.scoring.scoring_model import Scored
-from service.server.drain import draining
 from service.settings import Settings
 from service.web.bodies import read_text
 from service.web.entry_script import EntryScript
 from service.web.errors import BodyError, NoModelError
 from service.web.keys import Keys
-from service.web.limits import Gate
+from service.web.lifecycle import Lifecycle
 from service.web.metrics import Metrics
+from service.web.request_limits import Gate
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """The entry script behind keys, bounds and metrics."""
+class GuardedScript:
+    """The entry script behind keys, bounds and metrics.
 
-    script: EntryScript
+    Attributes
+    ----------
+    entry_script : EntryScript
+    settings : Settings
+    gate : Gate
+        Bounds how many requests are in flight, and how many compute.
+    keys : Keys
+    metrics : Metrics
+    lifecycle : Lifecycle
+        Knows whether this process is about to stop.
+    """
+
+    entry_script: EntryScript
     settings: Settings
     gate: Gate
     keys: Keys
     metrics: Metrics
+    lifecycle: Lifecycle
 
     @property
     def is_ready(self) -> bool:
         """Whether new requests should be sent here."""
-        return self.script.ready and not draining
+        return self.entry_script.ready and not self.lifecycle.is_draining
 
     @property
     def schema(self) -> Schema | None:
         """The columns of the rows, where the script has told its model."""
-        return None if self.script.model is None else self.script.model.schema
+        return None if self.entry_script.model is None else self.entry_script.model.schema
 
     def read_body(self) -> str:
         """Check the key and read the text of the present request's body."""
@@ -63,13 +80,13 @@ class Scoring:
             raise BodyError(f"Option {repeated[:60]!r}: expected it once.")
         return request.args.to_dict()
 
-    def run(self, raw_data: str, options: Mapping[str, Any], *, explain: bool = True) -> Any:
+    def run(self, rows: JsonRows, options: Mapping[str, Any], *, explain: bool = True) -> Any:
         """Hand a body to the entry script and return what it answers.
 
         Parameters
         ----------
-        raw_data : str
-            Rows as JSON.
+        rows : str, dict or list
+            Rows as JSON text, or what such a text would hold, where they came in another form.
         options : mapping
             What the client asked for; see :func:`service.scoring.request.options_of`.
         explain : bool, default True
@@ -82,21 +99,23 @@ class Scoring:
         PayloadError
             When an option cannot be used.
         """
-        if options and not self.script.takes_request:
+        if options and not self.entry_script.takes_request:
             raise BodyError(
-                f"Options: expected none, since run() of {self.script.path.name} takes the body alone."
+                f"Options: expected none, since run() of {self.entry_script.path.name} takes the "
+                "body alone."
             )
         asked = ScoringRequest(
             **{"explain": explain, **options_of(options)},
             max_rows=self.settings.max_rows,
             check=g.deadline.check,
-            observe=self._observe,
         )
         with self.gate.entered(g.deadline):
-            answer = self.script.run(raw_data, asked)
+            answer = self.entry_script.run(rows, asked)
+            if isinstance(answer, Answer):
+                self._count(answer)
         g.deadline.check()
         return answer
 
-    def _observe(self, scored: Scored) -> None:
-        g.rows = len(scored.rows)
-        self.metrics.scored(scored)
+    def _count(self, answer: Answer) -> None:
+        g.rows = len(answer.rows)
+        self.metrics.scored(answer)

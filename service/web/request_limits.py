@@ -1,5 +1,6 @@
-"""Bounds on work: how many requests are in flight, how many are computed at once, and how long one
-may take.
+"""Bounds on work: how many requests are in flight or computed at once, and how long one may take.
+
+Next: `service.web.slow_clients`.
 """
 
 import math
@@ -25,6 +26,12 @@ class Deadline:
     last_answer : callable, optional
         Tells the time of the monotonic clock after which this process can answer nobody; by default
         that never comes.
+
+    Examples
+    --------
+    >>> Deadline(60).check()
+    >>> Deadline(0).left
+    0.0
     """
 
     def __init__(self, seconds: float, last_answer: Callable[[], float] = lambda: math.inf) -> None:
@@ -38,8 +45,14 @@ class Deadline:
         return max(0.0, min(self._end, self._last_answer()) - time.monotonic())
 
     def check(self) -> None:
-        """Raise an error once the time is over: the work goes no further, and its thread is
-        free.
+        """Raise an error once the time is over: the work ends, and its thread is free.
+
+        Raises
+        ------
+        DeadlineError
+            When the answer would come too late.
+        StoppingError
+            When the process will have ended by then.
         """
         if not self.left:
             self.give_up(
@@ -47,8 +60,9 @@ class Deadline:
             )
 
     def give_up(self, message: str) -> NoReturn:
-        """Raise DeadlineError with a message, or StoppingError where it is the process that has no
-        more time.
+        """Raise DeadlineError with a message.
+
+        It is StoppingError where the process has no more time, and not the request.
         """
         if self._last_answer() < self._end:
             raise StoppingError("The service is stopping; send the rows again.")
@@ -56,8 +70,9 @@ class Deadline:
 
 
 class Gate:
-    """Lets a bounded number of requests in, and a smaller number of them compute at once, first
-    come, first served.
+    """Lets a bounded number of requests in, and a smaller number of them compute at once.
+
+    Those who wait take their turn in the order in which they came.
 
     Parameters
     ----------
@@ -65,6 +80,13 @@ class Gate:
         How many may be inside; one more is turned away at once.
     slots : int
         How many of them compute; the others wait until their deadline.
+
+    Examples
+    --------
+    >>> gate = Gate(in_flight=2, slots=1)
+    >>> with gate.entered(Deadline(60)):
+    ...     print("computed")
+    computed
     """
 
     def __init__(self, in_flight: int, slots: int) -> None:
@@ -75,7 +97,15 @@ class Gate:
 
     @contextmanager
     def entered(self, deadline: Deadline) -> Iterator[None]:
-        """Hold a place and a slot for as long as the block runs."""
+        """Hold a place and a slot for as long as the block runs.
+
+        Raises
+        ------
+        BusyError
+            When every place is taken.
+        DeadlineError, StoppingError
+            When no slot became free in time.
+        """
         if not self._places.acquire(blocking=False):
             raise BusyError("Too many requests are being answered; try again in a second.")
         try:

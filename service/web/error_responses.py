@@ -1,5 +1,4 @@
-"""What a client hears when something goes wrong: JSON with a message, and the status that this
-table gives.
+"""What a client hears when something goes wrong: JSON with a message, and a status.
 
 =====================  ======  ==================================================
 exception              status  message
@@ -13,6 +12,8 @@ anything else          500     an id; the log has the traceback under the same i
 
 An entry script of the user's own answers 400 by raising `service.scoring.PayloadError`. The form of
 the body is that of the protocol whose route was asked.
+
+Next: `service.web.errors`.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.errors import PayloadError, TooManyRowsError
-from service.strict_json import json_response
 from service.web.errors import (
     BodyError,
     BusyError,
@@ -33,6 +33,7 @@ from service.web.errors import (
     StoppingError,
     UnauthorizedError,
 )
+from service.web.json_response import json_response
 
 STATUS_OF: dict[type[Exception], int] = {
     PayloadError: 400,
@@ -68,7 +69,7 @@ _MLFLOW_CODES = {
 }
 
 
-def register_refusals(app: Flask) -> None:
+def register_error_handlers(app: Flask) -> None:
     """Let an application answer every exception as the table says."""
     for kind, status in STATUS_OF.items():
         app.register_error_handler(kind, _refuse_with(status))

@@ -1,0 +1,22 @@
+"""The application that gunicorn serves.
+
+Gunicorn imports this module after it has made the environment of the libraries.
+
+Next: `service.server.worker`.
+"""
+
+from flask import Flask
+
+from service.server.process import lifecycle, metrics_folder, settings
+from service.web.app import create_app_or_exit
+
+
+def application() -> Flask:
+    """Make the application, or end the process with one sentence on what is wrong.
+
+    Returns
+    -------
+    Flask
+        What :func:`service.web.app.create_app` makes, which knows of the end of this service.
+    """
+    return create_app_or_exit(settings, lifecycle, metrics_folder.path)

@@ -1,0 +1,27 @@
+"""Answers in JSON: what a route returns to Flask.
+
+Next: `service.web.openapi`.
+"""
+
+from typing import Any
+
+from flask import Response
+
+from service.strict_json import strict_json
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """Answer with a value as strict JSON, one line with its end.
+
+    Parameters
+    ----------
+    value : Any
+        What :func:`service.strict_json.strict_json` takes.
+    status : int, default 200
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the value holds something that JSON cannot express.
+    """
+    return Response(strict_json(value) + "\n", status, mimetype="application/json")

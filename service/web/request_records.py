@@ -1,0 +1,94 @@
+"""What is kept of every request: its id, a line in the log and a count in the metrics.
+
+Next: `service.web.logs`.
+"""
+
+import time
+import uuid
+
+from flask import Flask, Response, g, request
+
+from service.web.lifecycle import Lifecycle
+from service.web.logs import ACCESS, FIELDS, REQUEST_ID
+from service.web.metrics import MALFORMED, Metrics
+from service.web.request_limits import Deadline
+
+LONGEST_ID = 100
+
+
+def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Lifecycle) -> None:
+    """Let an application name, time, count and log every request.
+
+    Parameters
+    ----------
+    app : Flask
+    metrics : Metrics
+        Where requests are counted.
+    deadline : float
+        Seconds that each request has.
+    lifecycle : Lifecycle
+        Knows the last time at which this process can answer.
+    """
+
+    @app.before_request
+    def begin() -> None:
+        g.started = time.perf_counter()
+        g.deadline = Deadline(deadline, lifecycle.last_answer)
+        g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
+        g.rows = None
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        seconds = time.perf_counter() - g.started
+        route = request.url_rule.rule if request.url_rule is not None else "unmatched"
+        response.headers[REQUEST_ID] = g.request_id
+        metrics.request(route, response.status_code, seconds)
+        fields = {
+            "request_id": g.request_id,
+            "method": request.method,
+            "route": route,
+            "status": response.status_code,
+            "milliseconds": round(seconds * 1000, 2),
+            "rows": g.rows,
+            "client": request.remote_addr,
+        }
+        ACCESS.info("request", extra={FIELDS: fields})
+        return response
+
+
+def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> str:
+    """Name, count and log a request that is no HTTP and reaches no route.
+
+    Parameters
+    ----------
+    metrics : Metrics
+        Where it is counted.
+    status : int
+        With which it was answered.
+    client : str
+        The address that it came from.
+    kind : str
+        What is wrong with it, in one word.
+
+    Returns
+    -------
+    str
+        The id that it was given.
+    """
+    metrics.malformed(status)
+    request_id = _request_id("")
+    fields = {
+        "request_id": request_id,
+        "route": MALFORMED,
+        "status": status,
+        "client": client,
+        "kind": kind,
+    }
+    ACCESS.info("request", extra={FIELDS: fields})
+    return request_id
+
+
+def _request_id(sent: str) -> str:
+    """Take the client's id where it is short and printable, else make one."""
+    is_usable = 0 < len(sent) <= LONGEST_ID and sent.isascii() and sent.isprintable()
+    return sent if is_usable else uuid.uuid4().hex
