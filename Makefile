@@ -17,6 +17,8 @@ CLIENTS := $(CLIENTS_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
 PICKLED := rows shapley structures engines explainers scoring
 
+# Each with one thread for linear algebra, on the two processors that there are at least.
+TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 PIP_INSTALL := python -m pip install --quiet
 # One version per package, good for every Python from 3.11 on. UPGRADE=--upgrade moves the pins forward.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
@@ -32,7 +34,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients train train-regression serve test test-fast test-swarm fuzz lint format audit \
+.PHONY: help setup setup-dev setup-clients train train-regression serve test test-fast test-swarm fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -52,8 +54,13 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
 
-test: $(DEV) $(CLIENTS) ## run the tests
-	$(BIN)/python -m pytest
+test: test-fast $(CLIENTS) ## run the tests; the last lines say what was left out, and why
+	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients
+	$(BIN)/python -m pytest -m alone tests/served
+	$(BIN)/python -m pytest tests/docker
+
+test-fast: $(DEV) ## run the tests that need no server and no engine
+	$(TWO_PROCESSES) tests/fast
 
 # It needs root, for network namespaces.
 test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they start
@@ -71,6 +78,10 @@ lint: $(DEV) ## check style, formatting and types
 format: $(DEV) ## format the code and apply the safe fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: $(DEV) ## build the documentation into docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 audit: $(DEV) ## ask for known vulnerabilities of what is deployed (needs PyPI's own JSON API)
 	@$(BIN)/python tools/audit.py requirements.lock
@@ -107,7 +118,7 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,--group clients,tests/clients/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) artifacts artifacts-diabetes build *.egg-info \
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) artifacts artifacts-diabetes build docs/_build docs/tutorials *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,23 +1,29 @@
-"""The tool behind ``make deploy``: from saved models to a running, limited, health-checked
-container.
+"""The tool behind ``make deploy``: from saved models to a running, health-checked container.
 
-It never imports ``service``: it sends files to a Docker Engine and looks at what answers. Plans are
-data (the ``specs`` of each room), one room talks to the engine, the rest is the order in which
-things are asked of it.
+It never imports ``service``: it sends files to a Docker Engine and looks at what answers. What is
+to be done is data (a plan of steps, and the bodies of the engine's requests); one room talks to the
+engine, and a target performs a plan.
 
-``cli``            the command line; ``webservice`` the same from Python
-``deployment``     the verbs
+``deployment``     what is deployed under one name, and the verbs
+``steps``          what is done to it, as values
+``serving``        what is found of it
+``target``         where it runs, and how a plan is performed there
 ``configuration``  what to deploy: deploy.yml, checked
 ``contract``       what is known of the service that is deployed
-``target``         what differs between one host and more of them; ``serving`` what they say about what runs
 ``client``         asks what is deployed to score
+``cli``            the command line
+``webservice``     the same from Python
 ``render``         writes manifests for clusters
-``console``        what a person sees meanwhile; ``interrupts`` what Ctrl-C must wait for
+``console``        what a person sees meanwhile
+``interrupts``     what Ctrl-C must wait for
 ``errors``         what can go wrong
 
-Rooms: ``engine`` (the one that talks to Docker), ``image`` (from files to an image), ``release``
-(an image with its configuration, proven and kept), ``host`` and ``swarm`` (where it runs),
-``verbs`` (what the verbs use).
+``engine``         the room that talks to Docker
+``image``          from files to an image
+``release``        an image with its configuration: proven and kept
+``host``           where replicas share a port
+``swarm``          where they are spread over hosts
+``verbs``          what the verbs use
 
 Start with :mod:`deploy.deployment`.
 """

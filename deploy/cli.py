@@ -1,4 +1,7 @@
-"""The command line, thin over `deploy.deployment`: `python -m deploy VERB`."""
+"""The command line, thin over `deploy.deployment`: ``python -m deploy VERB``.
+
+Next: `deploy.webservice`.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,28 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from deploy import deployment, render
-from deploy.client import curl, score_at, scoring_uri, seen_from_here
+from deploy import render
+from deploy.client import curl, scoring_uri
 from deploy.configuration import Configuration, configuration, read
 from deploy.console import Console
-from deploy.engine.docker_engine import Engine, address_from
-from deploy.engine.tunnel import tunnel
+from deploy.deployment import Deployment, nothing, opened
+from deploy.engine.docker_engine import address_from
 from deploy.errors import ConfigurationError, DeployError
 from deploy.image.context import dockerfile
-from deploy.release import credentials
+from deploy.release.credentials import no_keys
 from deploy.release.release import Release
-from deploy.release.releases import build_release
 from deploy.render import FORMS
-from deploy.target import target_of
+from deploy.steps import Step
 from deploy.verbs import mutex
-from deploy.verbs.status import as_text, status
+from deploy.verbs.status import as_text
 
 DESCRIPTION = """\
-Deploys saved models to a container host: builds an image, proves it with one scored example under its real limits, and
-swaps it in without losing a request. Everything goes through the Docker Engine's API; nothing else is needed."""
+Deploys saved models to a container host: builds an image, proves it with one scored example under
+its real limits, and swaps it in without losing a request. Everything goes through the Docker
+Engine's API; nothing else is needed."""
 
 EPILOG = """\
 examples:
@@ -39,8 +43,10 @@ examples:
   python -m deploy up --set timeouts.ready=120      any key of deploy.yml
   python -m deploy score artifacts/examples.json    ask the service
   python -m deploy rollback                         back to the release that served before
+  python -m deploy up --dry-run                     print the steps, and change nothing
 
-Exit codes: 0 done, 1 refused or failed (what serves was not touched), 2 wrong usage, 130 interrupted."""
+Exit codes: 0 done, 1 refused or failed (what serves was not touched), 2 wrong usage,
+130 interrupted."""
 
 Verb = Callable[["Session", argparse.Namespace], int]
 
@@ -65,11 +71,10 @@ class Session:
         self.console = Console(quiet=arguments.quiet)
         self.name = self.config.name
 
-    def engine(self) -> Engine:
+    def open(self) -> Deployment:
         """Connect to the engine that the configuration names, through ssh if it says so."""
-        engine = Engine(self._opened.enter_context(tunnel(self.address)))
-        self._opened.callback(engine.close)
-        return engine
+        found = opened(self.address, self.name, self.root, self.console)
+        return self._opened.enter_context(found)
 
     @property
     def address(self) -> str:
@@ -81,16 +86,12 @@ class Session:
         """Says on which host loopback is meant, when it is that of a host behind ssh."""
         return f" on {urlsplit(self.address).hostname}" if self.address.startswith("ssh://") else ""
 
-    def seen(self, engine: Engine, config: Configuration) -> Configuration:
-        """Return a configuration with the address at which it is asked from here."""
-        return seen_from_here(self.address, deployment.asked(engine, config))
-
-    def score(self, engine: Engine, config: Configuration, body: bytes) -> bytes:
-        """Ask the service, with its key, wherever it is."""
-        keys = credentials.read_keys(engine, config.name) if config.auth_enabled else None
-        return score_at(
-            self.address, deployment.asked(engine, config), body, keys[0] if keys else "", self.root
-        )
+    def preview(self, command: str, steps: list[Step]) -> int:
+        """Print what would be done."""
+        print(f"{self.name}: `{command}` would do this; nothing was changed")
+        for step in steps:
+            print(f"  {step.text}")
+        return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,77 +117,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--file", default="deploy.yml", metavar="FILE", help="the configuration (default: deploy.yml, "
-                        "else deploy.example.yml)")  # fmt: skip
-    common.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable"
-    )
-    common.add_argument("--quiet", action="store_true", help="print no steps")
     top = argparse.ArgumentParser(
-        "python -m deploy", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw
+        "python -m deploy",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = top.add_subparsers(title="verbs", dest="command", required=True, metavar="VERB")
-
-    def verb(name: str, run: Verb, text: str, more: str = "") -> argparse.ArgumentParser:
-        added = verbs.add_parser(
-            name, parents=[common], help=text, description=f"{text}. {more}".strip()
-        )
+    for name, (run, text, more, arguments) in VERBS.items():
+        added = verbs.add_parser(name, help=text, description=f"{text}. {more}".strip())
+        for argument, options in {**COMMON, **arguments}.items():
+            added.add_argument(argument, **options)
         added.set_defaults(verb=run)
-        return added
-
-    one = verb("build", _build, "build the image and record the release", "Nothing is started.")
-    one.add_argument("--no-cache", action="store_true", help="build every step anew")
-    one.add_argument("--print-dockerfile", action="store_true", help="print the recipe and stop")
-    one = verb(
-        "up", _up, "build, prove and roll out", "The old release serves until the new one is ready."
-    )
-    one.add_argument("--no-cache", action="store_true", help="build every step anew")
-    one = verb("status", _status, "show the release, its replicas, memory and out-of-memory kills",
-               "Exit code 0 when healthy.")  # fmt: skip
-    one.add_argument("--json", action="store_true", help="for programs")
-    one.add_argument(
-        "--heal",
-        action="store_true",
-        help="first mend what a killed deployment, engine or host has left",
-    )
-    one = verb("logs", _logs, "show the log of every replica")
-    one.add_argument(
-        "--lines", type=int, default=50, metavar="N", help="from the end of each (default 50)"
-    )
-    one = verb("score", _score, "POST a file to the service and print the answer")
-    one.add_argument(
-        "rows", metavar="FILE", help="JSON, as the service takes it; - for standard input"
-    )
-    verb("releases", _releases, "list the releases that are kept")
-    one = verb("rollback", _rollback, "go back to the release that served before, or to RELEASE",
-               "The same proof and the same swap as a deploy.")  # fmt: skip
-    one.add_argument(
-        "release", nargs="?", default="", metavar="RELEASE", help="an id, or its first digits"
-    )
-    one = verb(
-        "keys",
-        _keys,
-        "show the keys, or make a new one",
-        "`rotate`: a new primary; the old one is secondary.",
-    )
-    one.add_argument("action", choices=["show", "rotate"])
-    one = verb("scale", _scale, "change the number of replicas")
-    one.add_argument("replicas", type=int, metavar="N")
-    verb("prune", _prune, "forget old releases beyond `retain` and free their images")
-    verb("down", _down, "remove containers, releases, keys and images", "Safe to repeat.")
-    one = verb(
-        "render",
-        _render,
-        "print manifests for a cluster",
-        "Nothing is applied, and no cluster is asked.",
-    )
-    one.add_argument("form", choices=sorted(FORMS))
-    one.add_argument(
-        "--image", metavar="IMAGE", help="as the cluster's nodes can pull it (default: NAME:latest)"
-    )
-    verb("unlock", _unlock, "take the lock from a deployment that will not come back")
     return top
 
 
@@ -194,114 +136,107 @@ def _build(session: Session, arguments: argparse.Namespace) -> int:
     if arguments.print_dockerfile:
         print(dockerfile(session.config.dockerfile), end="")
         return 0
-    engine = session.engine()
-    with deployment.working(engine, session.name, session.root, "build", session.console):
-        release = build_release(
-            engine, session.config, session.root, session.console, arguments.no_cache
-        )
+    release = session.open().build(session.config, arguments.no_cache)
     session.console.say(f"Release {release.id}: content {release.content[:16]}, `up` deploys it")
     return 0
 
 
 def _up(session: Session, arguments: argparse.Namespace) -> int:
-    engine = session.engine()
-    release = deployment.up(
-        engine, session.config, session.root, session.console, arguments.no_cache
-    )
-    _show_it_works(session, engine, release)
+    deployment = session.open()
+    if arguments.dry_run:
+        return session.preview("up", deployment.steps_up(session.config))
+    release = deployment.up(session.config, arguments.no_cache)
+    _show_it_works(session, deployment, release)
     return 0
 
 
-def _show_it_works(session: Session, engine: Engine, release: Release) -> None:
+def _show_it_works(session: Session, deployment: Deployment, release: Release) -> None:
     config, say = release.config, session.console.say
-    seen = session.seen(engine, config)
+    seen = deployment.seen(config)
     say(f"\nRelease {release.id} serves at {scoring_uri(seen)}{session.elsewhere}")
     if config.example:
-        answer = session.score(engine, config, (session.root / config.example).read_bytes())
+        answer = deployment.score(config, (session.root / config.example).read_bytes())
         say(f"  {curl(seen, config.example)}\n  {answer.decode().strip()[:140]}")
 
 
 def _status(session: Session, arguments: argparse.Namespace) -> int:
-    engine = session.engine()
+    deployment = session.open()
     if arguments.heal:
-        with deployment.working(engine, session.name, session.root, "heal", session.console):
-            pass  # `working` heals
-    found = status(engine, session.name)
+        deployment.heal()
+    found = deployment.status()
     print(json.dumps(found.to_dict(), indent=2) if arguments.json else as_text(found))
     return 0 if found.state == "Healthy" else 1
 
 
 def _logs(session: Session, arguments: argparse.Namespace) -> int:
-    engine = session.engine()
-    found = target_of(engine, session.name).logs(engine, session.name, arguments.lines)
+    found = session.open().logs(arguments.lines)
     if not found:
-        raise deployment.nothing(session.name)
+        raise nothing(session.name)
     for replica, lines in found.items():
         print(f"--- {replica}", *lines, sep="\n")
     return 0
 
 
 def _score(session: Session, arguments: argparse.Namespace) -> int:
-    engine = session.engine()
+    deployment = session.open()
     body = sys.stdin.buffer.read() if arguments.rows == "-" else _file(arguments.rows)
-    config = deployment.serving(engine, session.name).config
-    sys.stdout.buffer.write(session.score(engine, config, body))
+    sys.stdout.buffer.write(deployment.score(deployment.serving().config, body))
     return 0
 
 
 def _releases(session: Session, arguments: argparse.Namespace) -> int:
-    found = status(session.engine(), session.name)
+    found = session.open().status()
     if not found.releases:
-        raise deployment.nothing(session.name)
-    for one in found.releases:
-        mark = {found.release: "serves", found.previous: "previous"}.get(one["id"], "")
-        print(f"{one['id']}  content {one['content'][:16]}  {mark}".rstrip())
+        raise nothing(session.name)
+    for release in found.releases:
+        mark = found.mark(release["id"], "serves", "previous")
+        print(f"{release['id']}  content {release['content'][:16]}  {mark}".rstrip())
     return 0
 
 
 def _rollback(session: Session, arguments: argparse.Namespace) -> int:
-    engine = session.engine()
-    release = deployment.rollback(
-        engine, session.name, session.root, session.console, arguments.release
-    )
-    uri = scoring_uri(session.seen(engine, release.config))
+    deployment = session.open()
+    if arguments.dry_run:
+        return session.preview("rollback", deployment.steps_rollback(arguments.release))
+    release = deployment.rollback(arguments.release)
+    uri = deployment.scoring_uri(release.config)
     session.console.say(f"Release {release.id} serves again at {uri}{session.elsewhere}")
     return 0
 
 
 def _keys(session: Session, arguments: argparse.Namespace) -> int:
-    engine = session.engine()
+    deployment = session.open()
     if arguments.action == "rotate":
-        deployment.rotate_keys(engine, session.name, session.root, session.console)
+        deployment.rotate_keys()
         return 0
-    keys = credentials.read_keys(engine, session.name)
+    keys = deployment.keys()
     if keys is None:
-        raise credentials.no_keys(session.name)
+        raise no_keys(session.name)
     for name, key in zip(("primary", "secondary"), keys, strict=True):
         print(f"{name} {key}")
     return 0
 
 
 def _scale(session: Session, arguments: argparse.Namespace) -> int:
-    replicas = configuration(
-        {"name": session.name, "replicas": arguments.replicas}, source="scale"
-    ).replicas
-    deployment.change(
-        session.engine(), session.name, session.root, session.console, "scale", replicas=replicas
-    )
+    checked = configuration({"name": session.name, "replicas": arguments.replicas}, source="scale")
+    deployment = session.open()
+    if arguments.dry_run:
+        return session.preview("scale", deployment.steps_scale(checked.replicas))
+    deployment.scale(checked.replicas)
     return 0
 
 
 def _prune(session: Session, arguments: argparse.Namespace) -> int:
-    engine = session.engine()
-    with deployment.working(engine, session.name, session.root, "prune", session.console):
-        forgotten = deployment.forget_old(engine, session.name, session.config.retain)
+    forgotten = session.open().prune(session.config.retain)
     session.console.say(f"Forgot {', '.join(forgotten) or 'nothing'}")
     return 0
 
 
 def _down(session: Session, arguments: argparse.Namespace) -> int:
-    deployment.down(session.engine(), session.name, session.root, session.console)
+    deployment = session.open()
+    if arguments.dry_run:
+        return session.preview("down", deployment.steps_down())
+    deployment.down()
     return 0
 
 
@@ -312,7 +247,7 @@ def _render(session: Session, arguments: argparse.Namespace) -> int:
 
 
 def _unlock(session: Session, arguments: argparse.Namespace) -> int:
-    held = mutex.unlock(session.engine(), session.name)
+    held = mutex.unlock(session.open().engine, session.name)
     session.console.say(f"{session.name}: {'unlocked' if held else 'was not locked'}")
     return 0
 
@@ -332,3 +267,128 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
             raise ConfigurationError(f"--set {text}: expected KEY=VALUE")
         pairs[key] = value
     return pairs
+
+
+Arguments = dict[str, dict[str, Any]]
+
+COMMON: Arguments = {
+    "--file": {
+        "default": "deploy.yml",
+        "metavar": "FILE",
+        "help": "the configuration (default: deploy.yml, else deploy.example.yml)",
+    },
+    "--set": {
+        "action": "append",
+        "default": [],
+        "metavar": "KEY=VALUE",
+        "help": "override a key; repeatable",
+    },
+    "--quiet": {"action": "store_true", "help": "print no steps"},
+}
+NO_CACHE: Arguments = {
+    "--no-cache": {"action": "store_true", "help": "build every step anew"},
+}
+DRY_RUN: Arguments = {
+    "--dry-run": {"action": "store_true", "help": "print the steps, and change nothing"},
+}
+# By its name: what runs it, what it does, what else is to be said, its own arguments.
+VERBS: dict[str, tuple[Verb, str, str, Arguments]] = {
+    "build": (
+        _build,
+        "build the image and record the release",
+        "Nothing is started.",
+        {
+            **NO_CACHE,
+            "--print-dockerfile": {"action": "store_true", "help": "print the recipe and stop"},
+        },
+    ),
+    "up": (
+        _up,
+        "build, prove and roll out",
+        "The old release serves until the new one is ready.",
+        {**NO_CACHE, **DRY_RUN},
+    ),
+    "status": (
+        _status,
+        "show the release, its replicas, memory and out-of-memory kills",
+        "Exit code 0 when healthy.",
+        {
+            "--json": {"action": "store_true", "help": "for programs"},
+            "--heal": {
+                "action": "store_true",
+                "help": "first mend what a killed deployment, engine or host has left",
+            },
+        },
+    ),
+    "logs": (
+        _logs,
+        "show the log of every replica",
+        "",
+        {
+            "--lines": {
+                "type": int,
+                "default": 50,
+                "metavar": "N",
+                "help": "from the end of each (default 50)",
+            },
+        },
+    ),
+    "score": (
+        _score,
+        "POST a file to the service and print the answer",
+        "",
+        {
+            "rows": {
+                "metavar": "FILE",
+                "help": "JSON, as the service takes it; - for standard input",
+            },
+        },
+    ),
+    "releases": (_releases, "list the releases that are kept", "", {}),
+    "rollback": (
+        _rollback,
+        "go back to the release that served before, or to RELEASE",
+        "The same proof and the same swap as a deploy.",
+        {
+            "release": {
+                "nargs": "?",
+                "default": "",
+                "metavar": "RELEASE",
+                "help": "an id, or its first digits",
+            },
+            **DRY_RUN,
+        },
+    ),
+    "keys": (
+        _keys,
+        "show the keys, or make a new one",
+        "`rotate`: a new primary; the old one is secondary.",
+        {"action": {"choices": ["show", "rotate"]}},
+    ),
+    "scale": (
+        _scale,
+        "change the number of replicas",
+        "",
+        {"replicas": {"type": int, "metavar": "N"}, **DRY_RUN},
+    ),
+    "prune": (_prune, "forget old releases beyond `retain` and free their images", "", {}),
+    "down": (
+        _down,
+        "remove containers, releases, keys and images",
+        "Safe to repeat.",
+        DRY_RUN,
+    ),
+    "render": (
+        _render,
+        "print manifests for a cluster",
+        "Nothing is applied, and no cluster is asked.",
+        {
+            "form": {"choices": sorted(FORMS)},
+            "--image": {
+                "metavar": "IMAGE",
+                "help": "as the cluster's nodes can pull it (default: NAME:latest)",
+            },
+        },
+    ),
+    "unlock": (_unlock, "take the lock from a deployment that will not come back", "", {}),
+}

@@ -1,4 +1,7 @@
-"""Asking a deployed service to score, as any client would."""
+"""Asking a deployed service to score, as any client would.
+
+Next: `deploy.cli`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.configuration import Configuration
+from deploy.contract import SCORE_ROUTE
 from deploy.engine.tunnel import forwarded_port
-from deploy.errors import ScoringError
+from deploy.errors import RequestFailedError
 
 ANYWHERE = {
     "0.0.0.0": "127.0.0.1",
@@ -24,7 +28,7 @@ LOOPBACK = ("127.0.0.1", "::1")
 def scoring_uri(config: Configuration) -> str:
     """Say where a deployment scores, seen from the engine's host."""
     host = ANYWHERE.get(config.bind, f"[{config.bind}]" if ":" in config.bind else config.bind)
-    return f"{config.scheme}://{host}:{config.port}/score"
+    return f"{config.scheme}://{host}:{config.port}{SCORE_ROUTE}"
 
 
 def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()) -> bytes:
@@ -32,7 +36,7 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
 
     Raises
     ------
-    ScoringError
+    RequestFailedError
         When nothing answers, or the answer is not 200.
     """
     uri = scoring_uri(config)
@@ -56,11 +60,11 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
         ) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
-        raise ScoringError(
+        raise RequestFailedError(
             f"POST {uri}: answered {error.code}: {error.read().decode(errors='replace')}"
         ) from error
     except OSError as error:
-        raise ScoringError(
+        raise RequestFailedError(
             f"POST {uri}: {error}; see `python -m deploy status` and `logs`"
         ) from error
 
@@ -68,12 +72,13 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
 def score_at(
     address: str, config: Configuration, body: bytes, key: str = "", root: Path = Path()
 ) -> bytes:
-    """POST a body to a deployment on the engine at an address: here, at the end of a tunnel, or on
-    the engine's host.
+    """POST a body to a deployment on the engine at an address.
+
+    That is here, at the end of a tunnel, or on the engine's host.
 
     Raises
     ------
-    ScoringError
+    RequestFailedError
         As `score` does.
     """
     with forwarded_port(address, config.port) as port:
@@ -82,8 +87,9 @@ def score_at(
 
 
 def seen_from_here(address: str, config: Configuration) -> Configuration:
-    """Name the engine's host in place of all addresses and of loopback, which would be this
-    machine's own.
+    """Name the engine's host in place of all addresses and of loopback.
+
+    Those would be this machine's own.
     """
     host = urlsplit(address).hostname if address.startswith("tcp://") else None
     return replace(config, bind=host) if host and config.bind in {*ANYWHERE, *LOOPBACK} else config

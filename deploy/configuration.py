@@ -2,7 +2,7 @@
 
 A key that is missing takes its default, a value that cannot be used is refused with the key's path,
 and a key that does not exist is refused too: a misspelt limit is no limit. `deploy.example.yml`
-explains every key. Next: `deploy.image.context`.
+explains every key. Next: `deploy.contract`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 
 import yaml
 
-from deploy.contract import RESERVED
+from deploy.contract import FEWEST_THREADS, MOST_DRAIN_SECONDS, MOST_WORKERS, VARIABLES
 from deploy.errors import ConfigurationError
 
 Check = Callable[[str, Any], Any]
 
 REPOSITORY = r"|[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"
 NAME = r"[a-z]([-a-z0-9]{1,30}[a-z0-9])"
+VARIABLE = r"[-._a-zA-Z][-._a-zA-Z0-9]*"  # what Docker, a swarm and Kubernetes all take
 # Scalars that are tried out often; the whole of the rest is `--set key=value`.
 FROM_ENVIRONMENT = (
     "cpu_cores",
@@ -34,7 +35,10 @@ FROM_ENVIRONMENT = (
     "port",
     "base_image",
 )
-BUILD_TOOLS = "RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*"
+BUILD_TOOLS = (
+    "RUN apt-get update && apt-get install -y --no-install-recommends g++"
+    " && rm -rf /var/lib/apt/lists/*"
+)
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,12 @@ class Timeouts:
 
 @dataclass(frozen=True)
 class Keys:
-    """Where the two bearer keys come from: ``env:NAME`` or ``file:PATH``; an empty one is
-    generated.
+    """Where the two bearer keys come from.
+
+    Parameters
+    ----------
+    primary, secondary : str
+        ``env:NAME`` or ``file:PATH``; an empty one is generated.
     """
 
     primary: str = ""
@@ -72,8 +80,14 @@ class Keys:
 
 @dataclass(frozen=True)
 class Tls:
-    """The files of the certificate (PEM, with its chain) and its private key; both empty for plain
-    HTTP.
+    """The files for HTTPS; both empty for plain HTTP.
+
+    Parameters
+    ----------
+    certificate : str
+        The certificate with its chain, PEM.
+    key : str
+        Its private key, PEM.
     """
 
     certificate: str = ""
@@ -82,7 +96,13 @@ class Tls:
 
 @dataclass(frozen=True)
 class Configuration:
-    """One deployment, as `deploy.yml` describes it; `deploy.example.yml` documents each key."""
+    """One deployment, as `deploy.yml` describes it; `deploy.example.yml` documents each key.
+
+    Examples
+    --------
+    >>> Configuration("scoring", cpu_cores=2.0).memory_gb
+    1.0
+    """
 
     name: str
     models: tuple[str, ...] = ("artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl")
@@ -130,8 +150,9 @@ class Configuration:
 
     @classmethod
     def from_json(cls, text: str) -> Configuration:
-        """Read what `to_json` wrote; a key that another version of this package wrote has no
-        effect.
+        """Read what `to_json` wrote.
+
+        A key that another version of this package wrote has no effect.
         """
         values = json.loads(text)
         known = {key: value for key, value in values.items() if key in CHECKS}
@@ -152,6 +173,15 @@ def configuration(values: Mapping[str, Any], source: str = "deploy.yml") -> Conf
     ------
     ConfigurationError
         For a missing name, an unknown key, or a value that cannot be used.
+
+    Examples
+    --------
+    >>> configuration({"name": "scoring", "timeouts": {"ready": 90}}).timeouts.ready
+    90
+    >>> configuration({"name": "scoring", "auth_enabled": 1})
+    Traceback (most recent call last):
+        ...
+    deploy.errors.ConfigurationError: deploy.yml: auth_enabled: expected true or false, got 1
     """
     try:
         checked = _known(CHECKS)("", values)
@@ -193,11 +223,11 @@ def read(
         if environ.get(key.upper()):
             values[key] = _yaml_value(key.upper(), environ[key.upper()])
     for dotted, text in (settings or {}).items():
-        _set(values, dotted, _yaml_value(f"--set {dotted}", text))
+        _set_dotted(values, dotted, _yaml_value(f"--set {dotted}", text))
     return configuration(values, source=path.name)
 
 
-class _Once(yaml.SafeLoader):
+class _UniqueKeysLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, where YAML's loader would take the last one."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -212,7 +242,7 @@ class _Once(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+def _set_dotted(values: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})
@@ -234,7 +264,7 @@ def _yaml_value(source: str, text: str) -> Any:
 
 def _yaml_file(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Once)
+        values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeysLoader)
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path}: no such file; copy deploy.example.yml to it and edit it"
@@ -251,19 +281,15 @@ def _yaml_file(path: Path) -> dict[str, Any]:
 def _fit_together(config: Configuration) -> None:
     if bool(config.tls.certificate) != bool(config.tls.key):
         raise ConfigurationError("tls: expected a certificate and its key, got one of them")
-    if config.timeouts.drain > 20:
+    if config.timeouts.drain > MOST_DRAIN_SECONDS:
         raise ConfigurationError(
-            f"timeouts.drain: expected at most 20 seconds, got {config.timeouts.drain}"
+            f"timeouts.drain: expected at most {MOST_DRAIN_SECONDS} seconds, "
+            f"got {config.timeouts.drain}"
         )
     if config.target == "swarm" and config.bind != "0.0.0.0":
         raise ConfigurationError(
-            f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a port on all "
-            "addresses of its managers"
-        )
-    reserved = sorted(RESERVED & set(config.env))
-    if reserved:
-        raise ConfigurationError(
-            f"env.{reserved[0]}: set by the deployment itself; use its own key of deploy.yml"
+            f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a "
+            "port on all addresses of its managers"
         )
 
 
@@ -307,11 +333,16 @@ def _texts(path: str, value: Any) -> tuple[str, ...]:
     raise _refusal(path, "a list of paths", value)
 
 
+def _pairs(path: str, value: Any) -> Mapping[Any, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise _refusal(path, "`key: value` lines", value)
+
+
 def _labels(path: str, value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise _refusal(path, "`key: value` lines", value)
-    for key, item in value.items():
-        if not isinstance(key, str) or isinstance(item, list | dict):
+    for key, item in _pairs(path, value).items():
+        is_text = item is not None and not isinstance(item, list | dict | set | bytes)
+        if not isinstance(key, str) or not is_text:
             raise _refusal(f"{path}.{key}", "text", item)
     return {key: _plain(item) for key, item in value.items()}
 
@@ -321,12 +352,27 @@ def _plain(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
+def _variables(path: str, value: Any) -> dict[str, str]:
+    for name in _pairs(path, value):
+        _check_variable(path, name)
+    return _labels(path, value)
+
+
+def _check_variable(path: str, name: Any) -> None:
+    if not isinstance(name, str) or not re.fullmatch(VARIABLE, name):
+        raise _refusal(path, "names of letters, digits, _, . and -, no digit first", name)
+    own = name.upper()  # in another case it would be without effect, and be taken for the setting
+    if own in VARIABLES:
+        subject = "" if name == own else f"{own} is "
+        key = VARIABLES[own]
+        advice = f"use `{key}` of deploy.yml" if key else "leave it out, there is no key for it"
+        raise ConfigurationError(f"{path}.{name}: {subject}set by the deployment itself; {advice}")
+
+
 def _known(checks: Mapping[str, Check]) -> Check:
     def check(path: str, value: Any) -> dict[str, Any]:
         prefix = f"{path}." if path else ""
-        if not isinstance(value, Mapping):
-            raise _refusal(path, "`key: value` lines", value)
-        for key in value:
+        for key in _pairs(path, value):
             if key not in checks:
                 raise ConfigurationError(
                     f"{prefix}{key}: no such key; there are {', '.join(checks)}"
@@ -360,8 +406,8 @@ CHECKS: dict[str, Check] = {
     "cpu_cores": _number(float, 0.1, 1024),
     "memory_gb": _number(float, 0.1, 16384),
     "replicas": _number(int, 1, 100),
-    "workers": _number(int, 0, 512),
-    "threads": _zero_or(_number(int, 4, 1024)),
+    "workers": _number(int, 0, MOST_WORKERS),
+    "threads": _zero_or(_number(int, FEWEST_THREADS, 1024)),
     "port": _number(int, 1, 65535),
     "bind": _text(r"[0-9a-fA-F:.]+", "an IP address"),
     "engine": _text(r"|(unix|tcp|ssh)://\S+", "unix://, tcp:// or ssh:// and an address"),
@@ -373,7 +419,7 @@ CHECKS: dict[str, Check] = {
     "description": _text(),
     "tags": _labels,
     "properties": _labels,
-    "env": _labels,
+    "env": _variables,
     "auth_enabled": _flag,
     "keys": _nested(Keys, _reference),
     "tls": _nested(Tls, _path_or_none),

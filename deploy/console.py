@@ -1,4 +1,7 @@
-"""What a person sees while a deployment runs: one line for each step, with its time."""
+"""What a person sees while a deployment runs: one line for each step, with its time.
+
+Next: `deploy.interrupts`.
+"""
 
 from __future__ import annotations
 

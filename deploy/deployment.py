@@ -1,228 +1,446 @@
-"""The verbs: each takes the lock, heals what an interrupted one left, does its work and writes the
-audit.
+"""One deployment and what can be done to it: the verbs.
 
-`deploy.cli` and `deploy.webservice` are two thin ways to call them.
+Each verb takes the mutex, heals what an interrupted one left, does its work and writes the audit.
+`deploy.cli` and `deploy.webservice` are two thin ways to call them. What is done is a plan of steps
+(`deploy.steps`), so it can be shown instead of performed. Next: `deploy.steps`.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from deploy.client import score_at, scoring_uri, seen_from_here
 from deploy.configuration import Configuration
 from deploy.console import Console
 from deploy.engine.docker_engine import Engine
-from deploy.engine.labels import IMAGE, LOCK, STAGE
+from deploy.engine.tunnel import tunnel
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
+from deploy.host.target import HostTarget
 from deploy.interrupts import uninterrupted
 from deploy.release import credentials
-from deploy.release import specs as release_specs
-from deploy.release.preflight import Proof, preflight
+from deploy.release.assembly import foresee_image, make_release
+from deploy.release.inventory import Inventory, take_inventory
 from deploy.release.release import Release, release_id
-from deploy.release.releases import build_release, forget, kept, prune, record, releases
+from deploy.release.releases import previous_to, record, remove_unused_images
 from deploy.serving import Serving
-from deploy.target import target_for, target_of
+from deploy.steps import Build, Note, Prove, Record, RemoveAll, Step, after, pruning
+from deploy.swarm.api import Swarm
+from deploy.swarm.target import SwarmTarget
+from deploy.target import Target
 from deploy.verbs.audit import audited
 from deploy.verbs.mutex import locked
+from deploy.verbs.status import Status, describe
 
 
-@contextmanager
-def working(
-    engine: Engine, name: str, root: Path, doing: str, console: Console
-) -> Iterator[dict[str, Any]]:
-    """Hold the lock, write the audit, begin from a sound state and leave one behind."""
-    with audited(root, name, doing) as facts, locked(engine, name, doing):
-        target_of(engine, name).heal(engine, name, console)
-        try:
-            yield facts
-        except BaseException:
-            # Whatever was interrupted wherever: one whole generation stays, and nothing beside it.
-            with uninterrupted("tidying up", console), suppress(DeployError):
-                target_of(engine, name).heal(engine, name, console)
-            raise
+@dataclass(frozen=True)
+class Sight:
+    """What a look has found: on which target a deployment runs, and what runs there.
+
+    Parameters
+    ----------
+    target : Target
+        One host when nothing is deployed.
+    state : Serving
+    facts : dict
+        What goes into the audit.
+    """
+
+    target: Target[Any]
+    state: Any
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def inventory(self) -> Inventory:
+        """The containers of the deployment."""
+        found: Inventory = self.state.inventory
+        return found
 
 
-def up(
-    engine: Engine, config: Configuration, root: Path, console: Console, fresh: bool = False
-) -> Release:
-    """Build, prove and roll out; what serves is touched last.
+class Deployment:
+    """What is deployed under one name on one engine.
 
     Parameters
     ----------
     engine : Engine
-    config : Configuration
+    name : str
     root : Path
-        The folder of deploy.yml.
+        The folder of deploy.yml: paths start from it, and the audit is written below it.
     console : Console
-    fresh : bool, default False
-        Whether to build without the engine's cache.
-
-    Returns
-    -------
-    Release
-        The one that serves now.
-
-    Raises
-    ------
-    DeployError
+    address : str, default ""
+        The engine's address, as the configuration or DOCKER_HOST names it; empty for this machine.
     """
-    with working(engine, config.name, root, "up", console) as facts:
-        target_for(engine, config)
-        check_properties(engine, config)
-        release = build_release(engine, config, root, console, fresh)
-        facts["release"] = release.id
-        credentials.prepare(engine, config, root)
-        replace_by(engine, release, console)
-        facts["pruned"] = forget_old(engine, config.name, config.retain)
-    return release
 
+    def __init__(
+        self, engine: Engine, name: str, root: Path, console: Console, address: str = ""
+    ) -> None:
+        self.engine, self.name, self.root, self.console = engine, name, root, console
+        self.address = address
 
-def replace_by(engine: Engine, release: Release, console: Console) -> None:
-    """Prove a release and let it replace what serves."""
-    try:
-        prove(engine, release, console)
-        target_for(engine, release.config).roll_out(engine, release, console)
-    except BaseException:
-        # A release that never served is nothing to go back to.
-        state = look(engine, release.config.name)
-        if release.id not in (state.release, state.previous):
-            forget(engine, release.config.name, release.id)
-        raise
+    def told_to(self, console: Console) -> Deployment:
+        """Return the same deployment, whose steps are written to another console."""
+        return Deployment(self.engine, self.name, self.root, console, self.address)
 
+    # --- looking ---
 
-def prove(engine: Engine, release: Release, console: Console) -> Proof:
-    """Run the preflight and say what it found."""
-    config = release.config
-    with console.step(
-        f"Proving release {release.id} with {config.cpu_cores:g} CPU and {config.memory_gb:g} GB"
-    ) as found:
-        proof = preflight(engine, release)
-        found.append(f"ready after {proof.seconds:.1f} s, {proof.memory / 2**20:.0f} MB")
-        found.append(
-            "the example is answered as recorded" if proof.answer else "no example to answer"
-        )
-    return proof
+    def look(self) -> Sight:
+        """Find out what runs; the containers are listed once."""
+        inventory = take_inventory(self.engine, self.name)
+        in_swarm = self.engine.info["Swarm"].get("ControlAvailable")
+        kind = "swarm" if in_swarm and Swarm(self.engine, self.name).networks() else "host"
+        target = self._target(kind)
+        return Sight(target, target.look(inventory))
 
+    def serving(self) -> Release:
+        """Return the release that serves.
 
-def rollback(engine: Engine, name: str, root: Path, console: Console, to: str = "") -> Release:
-    """Go back to the release that served before, or to any that is kept.
+        Raises
+        ------
+        NotDeployedError
+            When none does.
+        """
+        return self._serving(self.look().state)
 
-    Raises
-    ------
-    NotDeployedError
-        When there is none.
-    """
-    with working(engine, name, root, "rollback", console) as facts:
-        wanted = to or look(engine, name).previous
+    def status(self) -> Status:
+        """Say what it is doing."""
+        seen = self.look()
+        return describe(seen.target, seen.state)
+
+    def logs(self, lines: int | str) -> dict[str, list[str]]:
+        """Read the last lines of every replica's log, by its name."""
+        seen = self.look()
+        return seen.target.logs(seen.state, lines)
+
+    def keys(self) -> tuple[str, str] | None:
+        """Return the primary and the secondary key; None when it has none."""
+        return credentials.read_keys(self.engine, self.name)
+
+    def seen(self, config: Configuration) -> Configuration:
+        """Return a configuration with the address at which it is asked from here."""
+        return seen_from_here(self.address, self._target(config.target).reached(config))
+
+    def scoring_uri(self, config: Configuration) -> str:
+        """Say where rows are POSTed to; behind ssh it is the engine's host that loopback means."""
+        return scoring_uri(self.seen(config))
+
+    def score(self, config: Configuration, body: bytes) -> bytes:
+        """Ask the service, with its key, wherever it is.
+
+        Raises
+        ------
+        RequestFailedError
+            When it refuses, or does not answer.
+        """
+        keys = self.keys() if config.auth_enabled else None
+        there = self._target(config.target).reached(config)
+        return score_at(self.address, there, body, keys[0] if keys else "", self.root)
+
+    # --- changing ---
+
+    @contextmanager
+    def working(self, doing: str) -> Iterator[Sight]:
+        """Hold the mutex, write the audit, begin from a sound state and leave one behind.
+
+        Yields
+        ------
+        Sight
+            What runs, now that it is sound.
+        """
+        with (
+            audited(self.root, self.name, doing) as facts,
+            locked(self.engine, self.name, doing),
+        ):
+            sound = self._mend()
+            try:
+                yield Sight(sound.target, sound.state, facts)
+            except BaseException:
+                # Whatever was interrupted wherever: one whole generation stays, nothing beside it.
+                with uninterrupted("tidying up", self.console), suppress(DeployError):
+                    self._mend()
+                raise
+
+    def heal(self) -> None:
+        """Mend what a killed deployment, engine or host has left."""
+        with self.working("heal"):
+            pass  # `working` heals
+
+    def build(self, config: Configuration, fresh: bool = False) -> Release:
+        """Build the image and record the release; nothing is started.
+
+        Parameters
+        ----------
+        config : Configuration
+        fresh : bool, default False
+            Whether to build without the engine's cache.
+
+        Raises
+        ------
+        ConfigurationError, BuildError, EngineError
+        """
+        with self.working("build"):
+            return record(self.engine, self._make_release(config, fresh))
+
+    def up(self, config: Configuration, fresh: bool = False) -> Release:
+        """Build, prove and roll out; what serves is touched last.
+
+        Parameters
+        ----------
+        config : Configuration
+        fresh : bool, default False
+            Whether to build without the engine's cache.
+
+        Returns
+        -------
+        Release
+            The one that serves now.
+
+        Raises
+        ------
+        DeployError
+        """
+        with self.working("up") as sound:
+            self._admit(config, sound)
+            check_properties(config, sound.inventory)
+            release = self._make_release(config, fresh)
+            self._replace_by(release, sound)
+            sound.facts["pruned"] = self._prune(config.retain)
+        return release
+
+    def rollback(self, to: str = "") -> Release:
+        """Go back to the release that served before, or to any that is kept.
+
+        Raises
+        ------
+        NotDeployedError
+            When there is none.
+        """
+        with self.working("rollback") as sound:
+            release = self._to_go_back_to(sound.state, to)
+            sound.facts["release"] = release.id
+            target = self._admit(release.config, sound)
+            target.perform(going_back(target, sound.state, release))
+        return release
+
+    def change(self, doing: str, **changes: Any) -> Release:
+        """Roll the serving image out again with some of its configuration changed."""
+        with self.working(doing) as sound:
+            release = self._changed(sound.state, changes)
+            self._admit(release.config, sound)
+            self._replace_by(release, sound)
+            self._prune(release.config.retain)
+        return release
+
+    def scale(self, replicas: int) -> Release:
+        """Change the number of replicas."""
+        return self.change("scale", replicas=replicas)
+
+    def rotate_keys(self) -> None:
+        """Make a new primary key and keep the old one as the secondary.
+
+        Clients move over, then rotate once more. On one host the service reads the file again by
+        itself; in a swarm, where a secret cannot be changed, the replicas are replaced one by one.
+
+        Raises
+        ------
+        NotDeployedError
+            When the deployment has no keys.
+        """
+        with self.working("keys rotate") as sound:
+            now = self._serving(sound.state)
+            known = self.keys() if now.config.auth_enabled else None
+            if known is None:
+                raise credentials.no_keys(self.name)
+            credentials.write_keys(self.engine, self.name, (credentials.new_key(), known[0]))
+            try:
+                sound.target.perform(sound.target.renewal(sound.state, now))
+            except BaseException:
+                # Those that the replicas still have.
+                credentials.write_keys(self.engine, self.name, known)
+                raise
+
+    def prune(self, retain: int) -> list[str]:
+        """Forget old releases beyond `retain` and free their images; return their ids."""
+        with self.working("prune"):
+            return self._prune(retain)
+
+    def down(self) -> None:
+        """Remove everything that is deployed under the name; twice is as good as once."""
+        with audited(self.root, self.name, "down"), locked(self.engine, self.name, "down"):
+            seen = self.look()
+            seen.target.perform(self._undeployment(seen))
+        self.console.say(f"{self.name}: nothing is deployed")
+
+    # --- saying what would be done ---
+
+    def steps_up(self, config: Configuration) -> list[Step]:
+        """Plan what `up` would do; nothing is changed.
+
+        The files are gathered and the entry script is asked for the example's answer, as `up` does:
+        so it is known whether the image is built already.
+
+        Raises
+        ------
+        DeployError
+            Where `up` would refuse at once.
+        """
+        plan, sound = self._mended()
+        target = self._admit(config, sound)
+        check_properties(config, sound.inventory)
+        tag, image = foresee_image(self.engine, config, self.root)
+        if not tag:
+            plan.append(Note(f"Pulling {config.base_image}"))
+        plan.append(Build(tag or self.name, built=bool(image)))
+        release = Release(release_id(image, config), image, config, "", time.time())
+        state = sound.state if target is sound.target else target.look(sound.inventory)
+        plan += replacement(target, state, release)
+        return plan + self._steps_prune(sound, plan, release)
+
+    def steps_rollback(self, to: str = "") -> list[Step]:
+        """Plan what `rollback` would do; nothing is changed.
+
+        Raises
+        ------
+        NotDeployedError
+            When there is nothing to go back to.
+        """
+        plan, sound = self._mended()
+        release = self._to_go_back_to(sound.state, to)
+        target = self._admit(release.config, sound)
+        return plan + going_back(target, sound.state, release)
+
+    def steps_scale(self, replicas: int) -> list[Step]:
+        """Plan what `scale` would do; nothing is changed.
+
+        Raises
+        ------
+        NotDeployedError
+            When nothing serves.
+        """
+        plan, sound = self._mended()
+        release = self._changed(sound.state, {"replicas": replicas})
+        target = self._admit(release.config, sound)
+        plan += replacement(target, sound.state, release)
+        return plan + self._steps_prune(sound, plan, release)
+
+    def steps_down(self) -> list[Step]:
+        """Plan what `down` would do; nothing is changed."""
+        return self._undeployment(self.look())
+
+    # --- parts of the verbs ---
+
+    def _make_release(self, config: Configuration, fresh: bool) -> Release:
+        return make_release(self.engine, config, self.root, self.console, fresh)
+
+    def _target(self, kind: str) -> Target[Any]:
+        kinds: dict[str, type[Target[Any]]] = {"host": HostTarget, "swarm": SwarmTarget}
+        return kinds[kind](self.engine, self.name, self.console)
+
+    def _mend(self) -> Sight:
+        seen = self.look()
+        return self.look() if seen.target.heal(seen.state) else seen
+
+    def _mended(self) -> tuple[list[Step], Sight]:
+        seen = self.look()
+        plan, state = seen.target.mended(seen.state)
+        return plan, Sight(seen.target, state)
+
+    def _admit(self, config: Configuration, sound: Sight) -> Target[Any]:
+        """Return the target that a configuration names, if it can be deployed there."""
+        present = sound.target.kind
+        if sound.state.release and present != config.target:
+            raise ConfigurationError(
+                f"target: {self.name} is deployed with `target: {present}`, got "
+                f"{config.target!r}; `python -m deploy down` removes it, then `up` deploys it "
+                "there (or choose another name)"
+            )
+        target = sound.target if present == config.target else self._target(config.target)
+        target.check(config)
+        return target
+
+    def _replace_by(self, release: Release, sound: Sight) -> None:
+        sound.facts["release"] = release.id
+        credentials.prepare(self.engine, release.config, self.root)
+        target = self._target(release.config.target)
+        state = target.look(take_inventory(self.engine, self.name))
+        target.perform(replacement(target, state, release))
+
+    def _prune(self, retain: int) -> list[str]:
+        seen = self.look()
+        plan = pruning(seen.inventory, retain, {seen.state.release, seen.state.previous})
+        seen.target.perform(plan)
+        pruned = [step.release.id for step in plan]
+        left = [each for each in seen.inventory.containers if each.label("release") not in pruned]
+        remove_unused_images(self.engine, self.name, {container.image for container in left})
+        return pruned
+
+    def _steps_prune(self, sound: Sight, plan: list[Step], release: Release) -> list[Step]:
+        previous = previous_to(release, sound.state.release, sound.state.previous)
+        inventory = after(sound.inventory, plan)
+        return [*pruning(inventory, release.config.retain, {release.id, previous})]
+
+    def _serving(self, state: Serving) -> Release:
+        if not state.release:
+            raise nothing(self.name)
+        return state.inventory.kept(state.release)
+
+    def _to_go_back_to(self, state: Serving, to: str) -> Release:
+        wanted = to or state.previous
         if not wanted:
             raise NotDeployedError(
-                f"{name}: no release served before this one; `python -m deploy releases` lists all"
+                f"{self.name}: no release served before this one; `python -m deploy releases` "
+                "lists all"
             )
-        release = kept(engine, name, _complete(engine, name, wanted))
-        facts["release"] = release.id
-        prove(engine, release, console)
-        target_for(engine, release.config).roll_out(engine, release, console)
-    return release
+        return state.inventory.kept(wanted)
 
-
-def serving(engine: Engine, name: str) -> Release:
-    """Return the release that serves.
-
-    Raises
-    ------
-    NotDeployedError
-        When none does.
-    """
-    release = look(engine, name).release
-    if not release:
-        raise nothing(name)
-    return kept(engine, name, release)
-
-
-def nothing(name: str) -> NotDeployedError:
-    """Say that nothing is deployed under a name."""
-    return NotDeployedError(f"{name}: nothing is deployed; `make deploy` deploys it")
-
-
-def change(
-    engine: Engine, name: str, root: Path, console: Console, doing: str, **changes: Any
-) -> Release:
-    """Roll the serving image out again with some of its configuration changed."""
-    with working(engine, name, root, doing, console) as facts:
-        now = serving(engine, name)
+    def _changed(self, state: Serving, changes: dict[str, Any]) -> Release:
+        now = self._serving(state)
         config = replace(now.config, **changes)
-        changed = replace(now, id=release_id(now.image, config), config=config)
-        facts["release"] = record(engine, changed).id
-        credentials.prepare(engine, config, root)
-        replace_by(engine, changed, console)
-        forget_old(engine, name, config.retain)
-    return changed
+        return replace(now, id=release_id(now.image, config), config=config)
+
+    def _undeployment(self, seen: Sight) -> list[Step]:
+        return [*seen.target.removal(seen.state), RemoveAll(self.name)]
 
 
-def rotate_keys(engine: Engine, name: str, root: Path, console: Console) -> None:
-    """Make a new primary key and keep the old one as the secondary: clients move over, then rotate
-    once more.
+@contextmanager
+def opened(address: str, name: str, root: Path, console: Console) -> Iterator[Deployment]:
+    """Connect to an engine, through ssh if its address says so, until the block ends.
 
-    On one host the service reads the file again by itself; in a swarm, where a secret cannot be
-    changed, the replicas are replaced one by one.
+    Parameters
+    ----------
+    address : str
+        The engine's; empty for this machine's socket.
+    name : str
+        The deployment's.
+    root : Path
+    console : Console
 
     Raises
     ------
-    NotDeployedError
-        When the deployment has no keys.
+    UnreachableError
+        When no engine answers.
     """
-    with working(engine, name, root, "keys rotate", console):
-        now = serving(engine, name)
-        known = credentials.read_keys(engine, name) if now.config.auth_enabled else None
-        if known is None:
-            raise credentials.no_keys(name)
-        credentials.write_keys(engine, name, (credentials.new_key(), known[0]))
-        try:
-            target_of(engine, name).renew(engine, now, console)
-        except BaseException:
-            credentials.write_keys(engine, name, known)  # those that the replicas still have
-            raise
+    with tunnel(address) as local, closing(Engine(local)) as engine:
+        yield Deployment(engine, name, root, console, address)
 
 
-def down(engine: Engine, name: str, root: Path, console: Console) -> None:
-    """Remove everything that is deployed under a name: containers, releases, keys, images. Twice is
-    as good as once.
-    """
-    with audited(root, name, "down"), locked(engine, name, "down"):
-        target_of(engine, name).remove(engine, name, console)
-        for container in engine.containers(name):
-            if container.label("role") != LOCK:
-                engine.remove(container.id)
-        engine.remove_volume(release_specs.secrets_volume(name))
-        for image in [*engine.images(name, IMAGE), *engine.images(name, STAGE)]:
-            engine.remove_image(image["Id"])
-    console.say(f"{name}: nothing is deployed")
+def replacement(target: Target[Any], state: Any, release: Release) -> list[Step]:
+    """Plan how a new release is recorded, proven, and replaces what serves."""
+    passing = release.id not in (state.release, state.previous)
+    return [Record(release, passing), *going_back(target, state, release)]
 
 
-def asked(engine: Engine, config: Configuration) -> Configuration:
-    """Return a configuration with the address at which its deployment is asked."""
-    return target_of(engine, config.name).asked(engine, config)
+def going_back(target: Target[Any], state: Any, release: Release) -> list[Step]:
+    """Plan how a release that is kept is proven, and replaces what serves."""
+    return [Prove(release), *target.steps(state, release)]
 
 
-def look(engine: Engine, name: str) -> Serving:
-    """Say what serves under a name."""
-    return target_of(engine, name).look(engine, name)
-
-
-def forget_old(engine: Engine, name: str, retain: int) -> list[str]:
-    """Forget the oldest releases beyond `retain`, but not the one that serves nor the one before;
-    return their ids.
-    """
-    state = look(engine, name)
-    return prune(engine, name, retain, {state.release, state.previous})
-
-
-def check_properties(engine: Engine, config: Configuration) -> None:
+def check_properties(config: Configuration, inventory: Inventory) -> None:
     """Refuse other properties than those that the deployment began with."""
-    known = releases(engine, config.name)
+    known = inventory.releases
     if known and dict(known[-1].config.properties) != dict(config.properties):
         raise ConfigurationError(
             f"properties: fixed with the first deploy as {dict(known[-1].config.properties)}, got "
@@ -230,7 +448,6 @@ def check_properties(engine: Engine, config: Configuration) -> None:
         )
 
 
-def _complete(engine: Engine, name: str, start: str) -> str:
-    # The first digits of an id will do, as long as they name one release.
-    found = [release.id for release in releases(engine, name) if release.id.startswith(start)]
-    return found[0] if len(found) == 1 else start
+def nothing(name: str) -> NotDeployedError:
+    """Say that nothing is deployed under a name."""
+    return NotDeployedError(f"{name}: nothing is deployed; `make deploy` deploys it")

@@ -3,8 +3,8 @@
 ::
 
     DeployError
-    ├── ConfigurationError       a key of deploy.yml has a value that cannot be used; the message has the key's path
-    ├── EngineError              the Docker Engine refused or failed; the message says what was asked of it
+    ├── ConfigurationError       a key of deploy.yml cannot be used; the message has its path
+    ├── EngineError              the Docker Engine refused; the message says what was asked
     │   ├── UnreachableError     no engine answers
     │   ├── NotFoundError        it has no such container, image or volume
     │   └── ConflictError        the name is taken
@@ -12,7 +12,7 @@
     ├── RefusedError             a release did not prove itself; the one that serves was not touched
     ├── LockedError              somebody else is deploying under the same name
     ├── NotDeployedError         nothing serves under the name, or there is no such release
-    └── ScoringError             the service refused or failed to score
+    └── RequestFailedError       the service refused or failed to score
 
 Every message says what was being done, what came back, and what to do next.
 """
@@ -58,5 +58,5 @@ class NotDeployedError(DeployError):
     """Nothing serves under the name, or there is no such release."""
 
 
-class ScoringError(DeployError):
+class RequestFailedError(DeployError):
     """The service refused or failed to score."""

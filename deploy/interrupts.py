@@ -1,4 +1,7 @@
-"""Finishing what must not be left half done when somebody presses Ctrl-C."""
+"""Finishing what must not be left half done when somebody presses Ctrl-C.
+
+Next: `deploy.errors`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from deploy.console import Console
-from deploy.release.release import Release
-
-
-@contextmanager
-def accepted(release: Release, console: Console) -> Iterator[None]:
-    """Finish what must not be left half done: the release serves already."""
-    with uninterrupted(f"release {release.id} serves already; finishing", console):
-        yield
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""The same deployment for a cluster: manifests for Kubernetes and for KServe, printed and never
-applied.
+"""The same deployment for a cluster: manifests for Kubernetes and for KServe.
 
+They are printed and never applied.
 Limits, hardening, probes and secrets are those of one host; the cluster brings its own rollout and
 its own balancer, so replicas share no port and are told to stop by readiness first. No cluster is
-asked: they are checked against the published schemas only.
+asked: they are checked against the published schemas only. Next: `deploy.console`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ from typing import Any
 import yaml
 
 from deploy.configuration import Configuration
-from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
-from deploy.engine.hardening import USER
+from deploy.contract import (
+    BALANCED_DRAIN_SECONDS,
+    LIVE_ROUTE,
+    READY_ROUTE,
+    SECRETS_FOLDER,
+    SERVICE_PORT,
+    STOP_SECONDS,
+)
+from deploy.engine.hardening import HARDENING
 from deploy.release import specs as release_specs
 
 Manifest = dict[str, Any]
-
-DRAIN_SECONDS = 5  # readiness is 503 for that long before nothing more is accepted: the balancer must have seen it
 
 
 def kubernetes(config: Configuration, image: str) -> list[Manifest]:
@@ -31,6 +36,12 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
     config : Configuration
     image : str
         The image as the cluster's nodes can pull it.
+
+    Examples
+    --------
+    >>> manifests = kubernetes(Configuration("scoring"), "registry.example/scoring:1")
+    >>> [manifest["kind"] for manifest in manifests]
+    ['Deployment', 'Service', 'PodDisruptionBudget']
     """
     selector = {"app.kubernetes.io/name": config.name}
     pod = {"metadata": {"labels": selector}, "spec": pod_spec(config, image)}
@@ -63,10 +74,22 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
 
 
 def kserve(config: Configuration, image: str) -> list[Manifest]:
-    """Describe an InferenceService whose predictor is the image itself, in KServe's mode without
-    Knative.
+    """Describe an InferenceService whose predictor is the image itself.
 
-    Knative allows neither a grace period of one's own nor most names of ports.
+    It is for KServe's mode without Knative, which allows neither a grace period of one's own nor
+    most names of ports.
+
+    Parameters
+    ----------
+    config : Configuration
+    image : str
+        The image as the cluster's nodes can pull it.
+
+    Examples
+    --------
+    >>> (manifest,) = kserve(Configuration("scoring"), "registry.example/scoring:1")
+    >>> manifest["apiVersion"], manifest["kind"]
+    ('serving.kserve.io/v1beta1', 'InferenceService')
     """
     spec = pod_spec(config, image)
     head = _head("serving.kserve.io/v1beta1", "InferenceService", config)
@@ -83,19 +106,19 @@ def kserve(config: Configuration, image: str) -> list[Manifest]:
 
 def pod_spec(config: Configuration, image: str) -> Manifest:
     """Describe a pod as the restricted security standard wants it."""
+    scratch = {"medium": "Memory", "sizeLimit": f"{HARDENING.scratch_mib}Mi"}
     spec: Manifest = {
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": HARDENING.platform_credentials,
         "terminationGracePeriodSeconds": STOP_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
+            "runAsUser": HARDENING.user,
+            "runAsGroup": HARDENING.user,
+            "fsGroup": HARDENING.user,
+            "seccompProfile": {"type": HARDENING.system_calls},
         },
         "containers": [_container(config, image)],
-        # In memory, and counted as such: the root is read-only.
-        "volumes": [{"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+        "volumes": [{"name": "tmp", "emptyDir": scratch}],
     }
     if config.has_secrets:
         secret = {"secretName": release_specs.secrets_volume(config.name), "defaultMode": 0o440}
@@ -104,11 +127,17 @@ def pod_spec(config: Configuration, image: str) -> Manifest:
 
 
 def as_yaml(manifests: list[Manifest]) -> str:
-    """Write manifests for ``kubectl apply -f -``."""
-    return yaml.dump_all(manifests, Dumper=_Plain, sort_keys=False)
+    """Write manifests for ``kubectl apply -f -``.
+
+    Examples
+    --------
+    >>> print(as_yaml([{"kind": "Service"}]), end="")
+    kind: Service
+    """
+    return yaml.dump_all(manifests, Dumper=_WithoutAliases, sort_keys=False)
 
 
-class _Plain(yaml.SafeDumper):
+class _WithoutAliases(yaml.SafeDumper):
     """Writes a value that stands twice in full, twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -121,9 +150,9 @@ def _container(config: Configuration, image: str) -> Manifest:
         "cpu": f"{round(config.cpu_cores * 1000)}m",
         "memory": f"{round(config.memory_gb * 1024)}Mi",
     }
-    mounts = [{"name": "tmp", "mountPath": "/tmp"}]
+    mounts: list[Manifest] = [{"name": "tmp", "mountPath": HARDENING.scratch_folder}]
     if config.has_secrets:
-        mounts.append({"name": "secrets", "mountPath": SECRETS_FOLDER, "readOnly": True})  # type: ignore[dict-item]
+        mounts.append({"name": "secrets", "mountPath": SECRETS_FOLDER, "readOnly": True})
     return {
         "name": "scoring",
         "image": image,
@@ -131,25 +160,32 @@ def _container(config: Configuration, image: str) -> Manifest:
         "env": [{"name": key, "value": value} for key, value in _environment(config).items()],
         "resources": {"limits": limits, "requests": limits},
         "startupProbe": {
-            **_probe(config, "/ping"),
+            **_probe(config, READY_ROUTE),
             "periodSeconds": 1,
             "failureThreshold": config.timeouts.ready,
         },
-        "readinessProbe": {**_probe(config, "/ping"), "periodSeconds": 1, "failureThreshold": 2},
-        "livenessProbe": {**_probe(config, "/"), "periodSeconds": 10, "timeoutSeconds": 5},
+        "readinessProbe": {
+            **_probe(config, READY_ROUTE),
+            "periodSeconds": 1,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {**_probe(config, LIVE_ROUTE), "periodSeconds": 10, "timeoutSeconds": 5},
         "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+            "privileged": HARDENING.privileged,
+            "allowPrivilegeEscalation": HARDENING.new_privileges,
+            "readOnlyRootFilesystem": HARDENING.read_only_root,
+            "capabilities": {"drop": list(HARDENING.dropped_capabilities)},
         },
         "volumeMounts": mounts,
     }
 
 
 def _environment(config: Configuration) -> dict[str, str]:
-    own = release_specs.environment(config, probe_port=0)
-    alone = {key: value for key, value in own.items() if key not in ("PROBE_PORT", "REUSE_PORT")}
-    return {**alone, "DRAIN_SECONDS": str(max(DRAIN_SECONDS, config.timeouts.drain))}
+    # A pod has its address for itself, and is asked on its public port.
+    found = release_specs.environment(config, probe_port=0)
+    del found["PROBE_PORT"], found["REUSE_PORT"]
+    found["DRAIN_SECONDS"] = str(max(BALANCED_DRAIN_SECONDS, config.timeouts.drain))
+    return found
 
 
 def _probe(config: Configuration, path: str) -> Manifest:

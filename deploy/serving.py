@@ -1,6 +1,6 @@
 """What serves under a name and how its replicas are, whatever it runs on.
 
-Next: `deploy.host.rollout`.
+Next: `deploy.target`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from deploy.release.inventory import Inventory
+
 
 class Serving(Protocol):
     """What serves under a name."""
+
+    @property
+    def inventory(self) -> Inventory:
+        """The containers of the deployment on the engine that was asked."""
 
     @property
     def release(self) -> str:

@@ -1,115 +1,190 @@
-"""Where a deployment runs, behind the same few functions: what differs between targets, and nothing
-else.
+"""Where a deployment runs: what every target can do, and how a plan is performed on it.
+
+`deploy.host.target` is one host, `deploy.swarm.target` several. Next: `deploy.client`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from deploy.configuration import Configuration
 from deploy.console import Console
 from deploy.engine.docker_engine import Engine
-from deploy.engine.labels import ANCHOR, REPLICA
-from deploy.errors import ConfigurationError
-from deploy.host import replicas, rollout, state
+from deploy.engine.labels import LOCK
+from deploy.interrupts import uninterrupted
+from deploy.release.inventory import Inventory
+from deploy.release.preflight import preflight
 from deploy.release.release import Release
+from deploy.release.releases import forget, record, remove_images
+from deploy.release.specs import secrets_volume
 from deploy.serving import ReplicaStatus, Serving, Troubles
-from deploy.swarm import replicas as swarm_replicas
-from deploy.swarm import rollout as swarm_rollout
-from deploy.swarm import state as swarm_state
-from deploy.swarm.api import Swarm
+from deploy.steps import (
+    Forget,
+    Note,
+    Prove,
+    Record,
+    Remove,
+    RemoveAll,
+    Step,
+    parted,
+)
+
+S = TypeVar("S", bound=Serving)
+Performer = Callable[[Any], None]
 
 
-@dataclass(frozen=True)
-class Target:
-    """What the verbs need of a target; each function begins with the engine.
+class Target(ABC, Generic[S]):
+    """Where the deployment of a name runs.
 
     Parameters
     ----------
-    check : function of a configuration
-        Refuses an engine that cannot be the target, before anything is built.
-    asked : function of a configuration
-        The same with the address, as `bind`, at which the deployment is asked.
-    look, replicas, troubles, logs : function of the deployment's name
-        What serves; how its replicas are; what else is amiss or failed before; the last lines of
-        each.
-    roll_out : function of a release and a console
-        Replaces what serves, without losing a request.
-    renew : function of a release and a console
-        Has the replicas take the present keys.
-    heal, remove : function of the deployment's name and a console
-        Brings what runs to what should, and says whether anything was amiss; takes everything that
-        runs away.
+    engine : Engine
+    name : str
+        The deployment's.
+    console : Console
+
+    Attributes
+    ----------
+    kind : str
+        As `target` of deploy.yml names it.
     """
 
-    check: Callable[[Engine, Configuration], None]
-    asked: Callable[[Engine, Configuration], Configuration]
-    look: Callable[[Engine, str], Serving]
-    replicas: Callable[[Engine, str], list[ReplicaStatus]]
-    troubles: Callable[[Engine, str], Troubles]
-    logs: Callable[[Engine, str, int | str], dict[str, list[str]]]
-    roll_out: Callable[[Engine, Release, Console], None]
-    renew: Callable[[Engine, Release, Console], None]
-    heal: Callable[[Engine, str, Console], bool]
-    remove: Callable[[Engine, str, Console], None]
+    kind: str
 
+    def __init__(self, engine: Engine, name: str, console: Console) -> None:
+        self.engine, self.name, self.console = engine, name, console
+        self.begun: list[Callable[[], None]] = []  # how to take back what was done so far
+        self.performers: dict[type[Step], Performer] = {
+            Note: self._say,
+            Record: self._record,
+            Prove: self._prove,
+            Remove: self._remove,
+            Forget: self._forget,
+            RemoveAll: self._remove_all,
+        }
 
-HOST = Target(
-    check=lambda engine, config: rollout.check_kernel(engine),
-    asked=lambda engine, config: config,
-    look=state.look,
-    replicas=replicas.replicas,
-    troubles=lambda engine, name: Troubles(),
-    logs=replicas.logs,
-    roll_out=rollout.roll_out,
-    renew=lambda engine, release, console: None,  # the service reads a changed file again by itself
-    heal=rollout.heal,
-    remove=rollout.remove,
-)
-SWARM = Target(
-    check=swarm_rollout.check,
-    asked=swarm_rollout.asked,
-    look=swarm_state.look,
-    replicas=swarm_replicas.replicas,
-    troubles=swarm_replicas.troubles,
-    logs=swarm_replicas.logs,
-    roll_out=swarm_rollout.roll_out,
-    renew=swarm_rollout.roll_out,
-    heal=swarm_rollout.heal,
-    remove=swarm_rollout.remove,
-)
-TARGETS = {"host": HOST, "swarm": SWARM}
+    # --- what it is ---
 
+    @abstractmethod
+    def check(self, config: Configuration) -> None:
+        """Refuse an engine that cannot be the target, before anything is built.
 
-def target_of(engine: Engine, name: str) -> Target:
-    """Return the target on which something is deployed; one host when nothing is."""
-    return TARGETS[_deployed_on(engine, name) or "host"]
+        Raises
+        ------
+        ConfigurationError, EngineError, RefusedError
+        """
 
+    def reached(self, config: Configuration) -> Configuration:
+        """Return a configuration with the address, as `bind`, at which its deployment is asked."""
+        return config
 
-def target_for(engine: Engine, config: Configuration) -> Target:
-    """Return the target that a configuration names.
+    # --- what runs ---
 
-    Raises
-    ------
-    ConfigurationError
-        When the same name is deployed on the other.
-    EngineError
-        When the engine cannot be the target.
-    """
-    present = _deployed_on(engine, config.name)
-    if present and present != config.target:
-        raise ConfigurationError(
-            f"target: {config.name} is deployed with `target: {present}`, got {config.target!r}; "
-            "`python -m deploy down` removes it, then `up` deploys it there (or choose another name)"
-        )
-    target = TARGETS[config.target]
-    target.check(engine, config)
-    return target
+    @abstractmethod
+    def look(self, inventory: Inventory) -> S:
+        """Find out what runs."""
 
+    @abstractmethod
+    def replicas(self, state: S) -> list[ReplicaStatus]:
+        """Say how every replica is."""
 
-def _deployed_on(engine: Engine, name: str) -> str:
-    if engine.info["Swarm"].get("ControlAvailable") and Swarm(engine, name).networks():
-        return "swarm"
-    roles = {container.label("role") for container in engine.containers(name)}
-    return "host" if roles & {ANCHOR, REPLICA} else ""
+    def troubles(self, state: S) -> Troubles:
+        """Say what is amiss beside the replicas, and what failed before."""
+        return Troubles()
+
+    @abstractmethod
+    def logs(self, state: S, lines: int | str) -> dict[str, list[str]]:
+        """Read the last lines of every replica's log, by its name."""
+
+    # --- what is to be done ---
+
+    @abstractmethod
+    def steps(self, state: S, wanted: Release) -> list[Step]:
+        """Plan how a release replaces what runs, without losing a request."""
+
+    @abstractmethod
+    def mended(self, state: S) -> tuple[list[Step], S]:
+        """Plan how what runs becomes what should, and say what will run then."""
+
+    @abstractmethod
+    def removal(self, state: S) -> list[Step]:
+        """Plan how everything that runs is taken away."""
+
+    def renewal(self, state: S, release: Release) -> list[Step]:
+        """Plan how the replicas take the present keys: they read a changed file by themselves."""
+        return []
+
+    # --- doing it ---
+
+    def heal(self, state: S) -> bool:
+        """Bring what runs to what should; return whether anything was done.
+
+        For whatever a killed deployment, a killed engine or a reboot has left.
+        """
+        plan, _ = self.mended(state)
+        self.perform(plan)
+        return bool(plan)
+
+    def perform(self, plan: Sequence[Step]) -> None:
+        """Perform a plan.
+
+        What fails before the release is accepted, Ctrl-C too, is taken back: what served before
+        serves on. From then on Ctrl-C only makes it say that it is finishing.
+
+        Raises
+        ------
+        RefusedError
+            When the release does not prove itself or does not become ready.
+        EngineError
+        """
+        revocable, accepted, rest = parted(plan)
+        self.begun = []
+        try:
+            self._do_all(revocable)
+        except BaseException:
+            with uninterrupted("taking back what was begun"):
+                for undo in reversed(self.begun):
+                    undo()
+            raise
+        if accepted is not None:
+            doing = f"release {accepted.release.id} serves already; finishing"
+            with uninterrupted(doing, self.console):
+                self._do_all(rest)
+
+    def _do_all(self, plan: Sequence[Step]) -> None:
+        for step in plan:
+            self.performers[type(step)](step)
+
+    def _say(self, step: Note) -> None:
+        self.console.say(step.text)
+
+    def _record(self, step: Record) -> None:
+        record(self.engine, step.release)
+        if step.passing:
+            self.begun.append(partial(forget, self.engine, step.release))
+
+    def _prove(self, step: Prove) -> None:
+        with self.console.step(step.text) as found:
+            proof = preflight(self.engine, step.release)
+            found.append(f"ready after {proof.seconds:.1f} s, {proof.memory / 2**20:.0f} MB")
+            found.append(
+                "the example is answered as recorded" if proof.answer else "no example to answer"
+            )
+
+    def _remove(self, step: Remove) -> None:
+        if step.why:
+            self.console.say(step.text)
+        self.engine.remove(step.container.id)
+
+    def _forget(self, step: Forget) -> None:
+        forget(self.engine, step.release)
+
+    def _remove_all(self, step: RemoveAll) -> None:
+        for container in self.engine.containers(step.name):
+            if container.label("role") != LOCK:
+                self.engine.remove(container.id)
+        self.engine.remove_volume(secrets_volume(step.name))
+        remove_images(self.engine, step.name)

@@ -2,33 +2,32 @@
 
 ::
 
-from deploy import deploy, deploy_configuration
+    from deploy import deploy, deploy_configuration
 
-service = deploy("scoring", ["original_model.pkl", "scoring_explainer.pkl"],
-deploy_configuration(cpu_cores=2)) service.wait_for_deployment(show_output=True)
-service.run(rows.to_json())
+    models = ["artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl"]
+    service = deploy("scoring", models, deploy_configuration(cpu_cores=2))
+    service.wait_for_deployment(show_output=True)
+    service.run(rows.to_json())
+
+Next: `deploy.configuration`.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy import deployment
-from deploy.client import score_at, scoring_uri, seen_from_here
 from deploy.configuration import Configuration, configuration
 from deploy.console import Console
-from deploy.engine.docker_engine import Engine, address_from
-from deploy.engine.tunnel import tunnel
+from deploy.deployment import Deployment, opened
+from deploy.engine.docker_engine import address_from
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
-from deploy.release import credentials
-from deploy.target import target_of
-from deploy.verbs.status import Status, status
+from deploy.verbs.status import Status
 
 
 def deploy_configuration(
@@ -60,6 +59,17 @@ def deploy_configuration(
     ------
     ConfigurationError
         When a value cannot be used.
+
+    Examples
+    --------
+    >>> from deploy import deploy_configuration
+    >>> wanted = deploy_configuration(cpu_cores=2, tags={"owner": "me"}, replicas=2)
+    >>> wanted["cpu_cores"], wanted["replicas"]
+    (2, 2)
+    >>> deploy_configuration(cpu_cores=-1)
+    Traceback (most recent call last):
+        ...
+    deploy.errors.ConfigurationError: ...cpu_cores: expected a number from 0.1 to 1024, got -1
     """
     values = {
         "cpu_cores": cpu_cores,
@@ -102,7 +112,7 @@ def deploy(
         {**values, "name": name, "models": [str(path) for path in models]}, source="deploy"
     )
     service = Webservice(name, Path(root).resolve(), checked.engine)
-    service._begin(lambda console: deployment.up(service._engine, checked, service._root, console))
+    service._begin(lambda deployment: deployment.up(checked))
     return service
 
 
@@ -122,8 +132,8 @@ class Webservice:
         self.name = name
         self._root = Path(root)
         self._opened = ExitStack()
-        self._address = address_from(engine)
-        self._engine = Engine(self._opened.enter_context(tunnel(self._address)))
+        address, quiet = address_from(engine), Console(quiet=True)
+        self._deployment = self._opened.enter_context(opened(address, name, self._root, quiet))
         self._work: threading.Thread | None = None
         self._error: BaseException | None = None
         self._console = _Recorder()
@@ -168,11 +178,11 @@ class Webservice:
     @property
     def scoring_uri(self) -> str:
         """Where rows are POSTed to; behind ssh it is the engine's host that loopback means."""
-        return scoring_uri(seen_from_here(self._address, self._asked()))
+        return self._deployment.scoring_uri(self._config())
 
     def status(self) -> Status:
         """Return everything that is known about it."""
-        return status(self._engine, self.name)
+        return self._deployment.status()
 
     def run(self, data: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Any:
         """Score rows.
@@ -189,18 +199,16 @@ class Webservice:
 
         Raises
         ------
-        ScoringError
+        RequestFailedError
             When the service refuses, or does not answer.
         """
         body = data if isinstance(data, str | bytes) else json.dumps(data)
-        config = self._asked()
-        keys = self.get_keys() if config.auth_enabled else ("", "")
         rows = body.encode() if isinstance(body, str) else body
-        return json.loads(score_at(self._address, config, rows, keys[0], self._root))
+        return json.loads(self._deployment.score(self._config(), rows))
 
     def get_logs(self, num_lines: int = 5000) -> str:
         """Return the last lines of every replica's log."""
-        found = target_of(self._engine, self.name).logs(self._engine, self.name, num_lines)
+        found = self._deployment.logs(num_lines)
         return "\n".join(line for lines in found.values() for line in lines)
 
     def get_keys(self) -> tuple[str, str]:
@@ -211,14 +219,13 @@ class Webservice:
         NotDeployedError
             When it has none.
         """
-        keys = credentials.read_keys(self._engine, self.name)
+        keys = self._deployment.keys()
         if keys is None:
             raise NotDeployedError(f"{self.name}: has no keys; deploy it with auth_enabled=True")
         return keys
 
     def update(self, models: Sequence[str | Path] | None = None, **changes: Any) -> None:
-        """Begin to replace what serves: with other keys of deploy.yml, and with other models if
-        given.
+        """Begin to replace what serves by the same with other keys of deploy.yml, or other models.
 
         Parameters
         ----------
@@ -227,51 +234,39 @@ class Webservice:
         **changes
             ``cpu_cores``, ``memory_gb``, ``replicas``, ``tags``, ...
         """
-        now = self._config()
-        given = {entry.name: getattr(now, entry.name) for entry in fields(Configuration)}
-        asked = {
-            "name": self.name,
-            **changes,
-            **({"models": [str(path) for path in models]} if models else {}),
-        }
-        checked = configuration(asked, source="update")
-        new = Configuration(**{**given, **{key: getattr(checked, key) for key in asked}})
+        given: dict[str, Any] = {"name": self.name, **changes}
+        if models:
+            given["models"] = [str(path) for path in models]
+        checked = configuration(given, source="update")
+        wanted = {key: getattr(checked, key) for key in given}
         if models or REBUILT & set(changes):
-            self._begin(lambda console: deployment.up(self._engine, new, self._root, console))
+            new = replace(self._config(), **wanted)
+            self._begin(lambda deployment: deployment.up(new))
         else:
-            wanted = {key: getattr(checked, key) for key in changes}
-            self._begin(
-                lambda console: deployment.change(
-                    self._engine, self.name, self._root, console, "update", **wanted
-                )
-            )
+            self._begin(lambda deployment: deployment.change("update", **wanted))
 
     def rollback(self, release: str = "") -> None:
         """Go back to the release that served before, or to any that is kept."""
-        deployment.rollback(self._engine, self.name, self._root, Console(quiet=True), release)
+        self._deployment.rollback(release)
 
     def delete(self) -> None:
         """Remove the containers, releases, keys and images; once more does nothing."""
-        deployment.down(self._engine, self.name, self._root, Console(quiet=True))
+        self._deployment.down()
 
     def close(self) -> None:
         """Close the connection to the engine; the service goes on."""
-        self._engine.close()
         self._opened.close()
 
     def _config(self) -> Configuration:
-        return deployment.serving(self._engine, self.name).config
+        return self._deployment.serving().config
 
-    def _asked(self) -> Configuration:
-        return deployment.asked(self._engine, self._config())
-
-    def _begin(self, work: Any) -> None:
+    def _begin(self, work: Callable[[Deployment], object]) -> None:
         if self._work is not None and self._work.is_alive():
             raise DeployError(f"{self.name}: still deploying; wait_for_deployment() first")
 
         def run() -> None:
             try:
-                work(self._console)
+                work(self._deployment.told_to(self._console))
             except BaseException as error:  # raised anew where somebody waits
                 self._error = error
 

@@ -30,10 +30,20 @@ def strict_json(value: Any) -> str:
     -------
     str
         The JSON text, ASCII only, without NaN or Infinity tokens.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the value holds something that JSON cannot express.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> strict_json({"predictions": np.array([1.5, np.nan])})
+    '{"predictions":[1.5,null]}'
     """
     try:
-        # An answer is thousands of floats and nearly never has a NaN: let the C encoder look for
-        # one.
+        # An answer is thousands of floats and nearly never has a NaN: the C encoder looks for one.
         return _encode(value)
     except (TypeError, ValueError):
         return _encode(_cleaned(value))
@@ -46,14 +56,18 @@ def _encode(value: Any) -> str:
 def _cleaned(value: Any) -> Any:
     """Copy a value with null for NaN and the infinities, and plain keys."""
     if isinstance(value, dict):
-        return {_plain_key(key): _cleaned(item) for key, item in value.items()}
+        return _cleaned_dict(value)
     if isinstance(value, list | tuple):
-        return [_cleaned(item) for item in value]
+        return list(map(_cleaned, value))
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
+    if isinstance(value, str | int | None):
         return value
     return _cleaned(_plain(value))
+
+
+def _cleaned_dict(value: dict[Any, Any]) -> dict[Any, Any]:
+    return {_plain_key(key): _cleaned(item) for key, item in value.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -66,12 +80,12 @@ def _plain(value: Any) -> Any:
         return value.to_dict(orient="records")
     if isinstance(value, _LISTS):
         return _in_microseconds(value).tolist()
-    if isinstance(
-        value, datetime.date | datetime.time
-    ):  # datetime and pandas' Timestamp among them
+    # Python's datetime and pandas' Timestamp are dates too.
+    if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     raise TypeError(
-        f"run() returned a value of type {type(value).__name__}, which JSON cannot express; return lists and numbers"
+        f"run() returned a value of type {type(value).__name__}, which JSON cannot express; "
+        "return lists and numbers"
     )
 
 

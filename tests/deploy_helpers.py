@@ -78,7 +78,8 @@ def connect():
             engine.pull(BASE, lambda line: None)
         except DeployError:
             missing(
-                f"there is no image {BASE}: run dockerfiles/base.sh, and set BASE_IMAGE=scoring-base:bookworm"
+                f"there is no image {BASE}: run dockerfiles/base.sh, and set "
+                "BASE_IMAGE=scoring-base:bookworm"
             )
     return engine
 
@@ -118,43 +119,44 @@ def config_of(name, port, **more):
     return configuration({"name": name, "port": port, "base_image": BASE, **more}, source="test")
 
 
-class Deployment:
-    """One deployment of a test: its verbs, on the real engine."""
+class Deployment(deployment.Deployment):
+    """One deployment of a test, on the real engine: its verbs, with the settings of the test."""
 
     def __init__(self, engine, root, name, **settings):
-        self.engine, self.root, self.name = engine, root, name
+        super().__init__(engine, name, root, Console(quiet=True))
         self.settings = {"port": free_port(), **settings}
-        self.printed = []
 
     def config(self, **more):
         return config_of(self.name, **{**self.settings, **more})
 
     def up(self, fresh=False, **more):
-        return deployment.up(self.engine, self.config(**more), self.root, self, fresh)
+        return super().up(self.config(**more), fresh)
 
-    def rollback(self, to=""):
-        return deployment.rollback(self.engine, self.name, self.root, self, to)
+    def stop_serving(self):
+        """Take away what runs, and keep releases and images."""
+        seen = self.look()
+        seen.target.perform(seen.target.removal(seen.state))
 
-    def down(self):
-        deployment.down(self.engine, self.name, self.root, self)
+    def lines(self):
+        audit = (self.root / ".deploy" / "audit.jsonl").read_text()
+        return [json.loads(line) for line in audit.splitlines()]
 
-    def lines(self, *arguments):
-        return [
-            json.loads(line)
-            for line in (self.root / ".deploy" / "audit.jsonl").read_text().splitlines()
-        ]
 
-    # The console's seam.
-    def say(self, text):
-        self.printed.append(text)
+def of_name(engine, name):
+    return deployment.Deployment(engine, name, Path(), Console(quiet=True))
 
-    def detail(self, text):
-        pass
 
-    def step(self, text):
-        return Console.step(self, text)
+def look(engine, name):
+    """Return what runs under a name."""
+    return of_name(engine, name).look().state
 
-    _last = 0.0
+
+def leftovers(engine, name):
+    return look(engine, name).inventory.leftovers
+
+
+def status(engine, name):
+    return of_name(engine, name).status()
 
 
 def clean(engine, name):

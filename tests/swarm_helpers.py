@@ -85,8 +85,8 @@ class Host:
         """Make the namespace, with one cable to the switch."""
         run("ip", "netns", "add", self.space)
         run("ip", "-n", self.space, "link", "set", "lo", "up")
-        run("ip", "-n", self.space, "link", "add", "eth0", "type", "veth", "peer", "name", self.space[:15],
-            "netns", switch)  # fmt: skip
+        cable = ["type", "veth", "peer", "name", self.space[:15], "netns", switch]
+        run("ip", "-n", self.space, "link", "add", "eth0", *cable)
         run("ip", "-n", switch, "link", "set", self.space[:15], "master", "bridge", "up")
         run("ip", "-n", self.space, "addr", "add", f"{self.address}/24", "dev", "eth0")
         run("ip", "-n", self.space, "link", "set", "eth0", "up")
@@ -216,7 +216,8 @@ def _registry(folder):
     with socket.create_server((f"{SUBNET}.254", 0)) as server:
         port = server.getsockname()[1]
     (folder / "registry.yml").write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"
+        "version: 0.1\nlog: {level: error}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"
         f"http: {{addr: '{SUBNET}.254:{port}'}}\n"
     )
     quiet = subprocess.DEVNULL

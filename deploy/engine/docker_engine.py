@@ -1,7 +1,7 @@
-"""The one module that talks to the Docker Engine, through the `docker` package's client of its API.
+"""The one module that talks to the Docker Engine, with the client of the ``docker`` package.
 
-A thin seam: bodies come ready from `deploy.host.specs`, exceptions leave as those of `deploy.errors`,
-nothing is decided here.
+Bodies of requests come ready-made from the ``specs`` modules, exceptions leave as those of
+`deploy.errors`, and nothing is decided here. Next: `deploy.engine.labels`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ Body = dict[str, Any]
 SECOND = 10**9  # the API counts in nanoseconds
 # An image with nothing in it, for containers that are never started.
 EMPTY_IMAGE = "scoring-deploy-empty:1"
-START_IT = "is Docker Engine installed and started, and may you use it (`docker info`)? On Debian: apt-get install docker.io"
+START_IT = (
+    "is Docker Engine installed and started, and may you use it (`docker info`)? "
+    "On Debian: apt-get install docker.io"
+)
 CERTIFICATES = (
-    "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to a folder with ca.pem, of the authority that signed the engine's "
-    "certificate, and cert.pem and key.pem, by which the engine knows you"
+    "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to a folder with ca.pem, of the authority that "
+    "signed the engine's certificate, and cert.pem and key.pem, by which the engine knows you"
 )
 
 
@@ -43,6 +46,7 @@ class Container:
     state: str
     image: str
     labels: Mapping[str, str]
+    network: str = ""
 
     def label(self, key: str) -> str:
         """Read one of this package's labels."""
@@ -59,28 +63,52 @@ def translated(doing: str) -> Iterator[None]:
     """Map the exceptions of the `docker` package, and say what was asked of the engine."""
     try:
         yield
-    except docker.errors.NotFound as error:
-        raise NotFoundError(f"{doing}: {error.explanation}") from error
-    except docker.errors.APIError as error:
-        kind = ConflictError if error.status_code == 409 else EngineError
-        said = str(error.explanation).rstrip(".")
-        hint = f"; {CERTIFICATES}" if "HTTP request to an HTTPS server" in said else ""
-        raise kind(f"{doing}: the engine answered {error.status_code}: {said}{hint}") from error
-    except docker.errors.TLSParameterError as error:
-        folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
-        raise UnreachableError(f"{doing}: no certificates in {folder}; {CERTIFICATES}") from error
-    except requests.exceptions.SSLError as error:
-        raise UnreachableError(
-            f"{doing}: no trusted connection ({_innermost(error)}); {CERTIFICATES}"
-        ) from error
-    except (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
-        raise UnreachableError(
-            f"{doing}: the engine did not answer in time; see its log, and try again"
-        ) from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
-        raise UnreachableError(
-            f"{doing}: no Docker Engine answers ({_innermost(error)}); {START_IT}"
-        ) from error
+    except tuple(TRANSLATIONS) as error:
+        fitting = (kind for kind in TRANSLATIONS if isinstance(error, kind))
+        raise TRANSLATIONS[next(fitting)](doing, error) from error
+
+
+def _missing(doing: str, error: Any) -> EngineError:
+    return NotFoundError(f"{doing}: {error.explanation}")
+
+
+def _refused(doing: str, error: Any) -> EngineError:
+    kind = ConflictError if error.status_code == 409 else EngineError
+    said = str(error.explanation).rstrip(".")
+    hint = f"; {CERTIFICATES}" if "HTTP request to an HTTPS server" in said else ""
+    return kind(f"{doing}: the engine answered {error.status_code}: {said}{hint}")
+
+
+def _without_certificates(doing: str, error: Any) -> EngineError:
+    folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
+    return UnreachableError(f"{doing}: no certificates in {folder}; {CERTIFICATES}")
+
+
+def _untrusted(doing: str, error: Any) -> EngineError:
+    return UnreachableError(f"{doing}: no trusted connection ({_innermost(error)}); {CERTIFICATES}")
+
+
+def _late(doing: str, error: Any) -> EngineError:
+    return UnreachableError(
+        f"{doing}: the engine did not answer in time; see its log, and try again"
+    )
+
+
+def _unreachable(doing: str, error: Any) -> EngineError:
+    return UnreachableError(f"{doing}: no Docker Engine answers ({_innermost(error)}); {START_IT}")
+
+
+# What the client raises, and the function that makes an error of ours of it; the first that fits.
+TRANSLATIONS: dict[type[Exception], Callable[[str, Any], EngineError]] = {
+    docker.errors.NotFound: _missing,
+    docker.errors.APIError: _refused,
+    docker.errors.TLSParameterError: _without_certificates,
+    requests.exceptions.SSLError: _untrusted,
+    requests.exceptions.Timeout: _late,
+    urllib3.exceptions.ReadTimeoutError: _late,
+    docker.errors.DockerException: _unreachable,
+    OSError: _unreachable,  # the base of what else `requests` raises, too
+}
 
 
 class Engine:
@@ -133,15 +161,17 @@ class Engine:
             self.api.start(container)
 
     def rename(self, container: str, name: str) -> None:
-        """Give a container another name: the one thing of it that can be changed and seen by
-        everybody.
+        """Give a container another name.
+
+        It is the one thing of a container that can be changed and that everybody sees.
         """
         with translated(f"renaming a container to {name}"):
             self.api.rename(container, name)
 
     def stop(self, container: str, seconds: int) -> None:
-        """Ask a container to end (SIGTERM), and end it after so many seconds; one that is gone is
-        fine.
+        """Ask a container to end (SIGTERM), and end it after so many seconds.
+
+        One that is gone is fine.
         """
         try:
             with translated(f"stopping container {container[:12]}"):
@@ -170,6 +200,7 @@ class Engine:
                 entry["State"],
                 entry["ImageID"],
                 entry["Labels"],
+                entry["HostConfig"]["NetworkMode"],
             )
             for entry in listed
             if entry["Names"]
@@ -299,22 +330,36 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def follow(events: Iterable[Mapping[str, Any]], on_line: Callable[[str], None]) -> None:
-    """Hand on what the engine says while it works, to the end even after an error, which closes the
-    connection.
+    """Hand on what the engine says while it works.
+
+    Its events are read to the end even after an error: that closes the connection.
+
+    Raises
+    ------
+    BuildError
+        With the last error among them.
     """
     error = ""
     for event in events:
         error = str(event.get("error", error))
-        for line in str(event.get("stream") or event.get("status") or "").splitlines():
-            if line.strip():
-                on_line(line)
+        for line in _lines(event):
+            on_line(line)
     if error:
         raise BuildError(error)
 
 
+def _lines(event: Mapping[str, Any]) -> list[str]:
+    said = str(event.get("stream") or event.get("status") or "")
+    return [line for line in said.splitlines() if line.strip()]
+
+
 def address_from(configured: str, environ: Mapping[str, str] | None = None) -> str:
-    """Choose the engine's address: the configuration's, else DOCKER_HOST's, else "" for this
-    machine's socket.
+    """Choose the engine's address: the configuration's, else DOCKER_HOST's.
+
+    Returns
+    -------
+    str
+        Empty for this machine's socket.
     """
     environ = os.environ if environ is None else environ
     return configured or environ.get("DOCKER_HOST", "")

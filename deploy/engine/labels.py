@@ -1,4 +1,4 @@
-"""The labels by which this package knows its own containers, images and services again.
+"""The labels that tell which containers, images and services are this package's own.
 
 Next: `deploy.engine.hardening`.
 """
@@ -18,8 +18,16 @@ IMAGE, STAGE = "image", "stage"  # what runs, and what it was built in
 
 
 def labels(name: str, role: str, **more: object) -> dict[str, str]:
-    """Say whose a container is, and which part it plays; everything else about it is in further
-    labels.
+    """Say whose a container is, which part it plays, and whatever else there is to know of it.
+
+    Parameters
+    ----------
+    name : str
+        The deployment's.
+    role : str
+        One of the parts above, or one of `deploy.swarm.specs`.
+    **more
+        Further labels, written as text.
     """
     return {
         f"{LABEL}name": name,

@@ -1,9 +1,9 @@
-"""A Docker Engine on another host, through ssh: a socket here that ends at the engine's socket
-there.
+"""A Docker Engine on another host, through ssh.
 
+A socket here ends at the engine's socket there.
 The user's own ssh does it, so their configuration, keys and known hosts count, and only the
 `docker` package is needed. The same connection forwards the port that is scored on, since it is
-published on the other host's loopback.
+published on the other host's loopback. Next: `deploy.image.context`.
 """
 
 from __future__ import annotations
@@ -21,37 +21,33 @@ from urllib.parse import urlsplit
 from deploy.errors import UnreachableError
 
 REMOTE_SOCKET = "/var/run/docker.sock"
-SECONDS = 30
+SECONDS = 30  # that ssh may take to connect
+OPTIONS = ("-oBatchMode=yes", "-oExitOnForwardFailure=yes", "-oServerAliveInterval=15")
 
 
 def ssh_command(address: str, forwards: list[str]) -> list[str]:
-    """Write the command for ``ssh://[user@]host[:port]``.
+    """Write the command that forwards something to an engine's host.
 
     Parameters
     ----------
     address : str
+        ``ssh://[user@]host[:port]``.
     forwards : list of str
         What ssh takes after ``-L``.
+
+    Examples
+    --------
+    >>> command = ssh_command("ssh://me@host:2222", ["/tmp/s:/var/run/docker.sock"])
+    >>> command[-5:]
+    ['-p', '2222', '-L', '/tmp/s:/var/run/docker.sock', 'me@host']
     """
     parts = urlsplit(address)
     host = f"{parts.username}@{parts.hostname}" if parts.username else str(parts.hostname)
     port = ["-p", str(parts.port)] if parts.port else []
-    options = [
-        "-nNT",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "ExitOnForwardFailure=yes",
-        "-o",
-        "ServerAliveInterval=15",
-    ]
-    return [
-        "ssh",
-        *options,
-        *port,
-        *(word for forward in forwards for word in ("-L", forward)),
-        host,
-    ]
+    command = ["ssh", "-nNT", *OPTIONS, *port]
+    for forward in forwards:
+        command += ["-L", forward]
+    return [*command, host]
 
 
 @contextmanager
@@ -81,8 +77,12 @@ def tunnel(address: str) -> Iterator[str]:
 
 @contextmanager
 def forwarded_port(address: str, port: int) -> Iterator[int]:
-    """Forward a port of the engine's host to a free one here; for an engine of this machine it is
-    the port itself.
+    """Forward a port of the engine's host to a free one here.
+
+    Yields
+    ------
+    int
+        The port to ask; that of the host itself when the engine is on this machine.
     """
     if not address.startswith("ssh://"):
         yield port
@@ -95,24 +95,34 @@ def forwarded_port(address: str, port: int) -> Iterator[int]:
 
 @contextmanager
 def forwarding(address: str, forwards: list[str], local: Path | int) -> Iterator[None]:
-    """Run ssh until the block ends; begin it when the local end listens."""
+    """Run ssh until the block ends; begin it when the local end listens.
+
+    Raises
+    ------
+    UnreachableError
+        When ssh ends, or nothing listens in time.
+    """
     process = subprocess.Popen(ssh_command(address, forwards), stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + SECONDS
-        while not _listens(local):
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.terminate()
-                said = process.stderr.read().strip() if process.stderr else ""
-                raise UnreachableError(
-                    f"{address}: ssh opened no tunnel: {said or 'no word'}; try it by hand"
-                )
-            time.sleep(0.05)
+        _wait_until_it_listens(process, address, local)
         yield
     finally:
         process.terminate()
         process.wait()
         if process.stderr:
             process.stderr.close()
+
+
+def _wait_until_it_listens(process: subprocess.Popen[str], address: str, local: Path | int) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not _listens(local):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.terminate()
+            said = process.stderr.read().strip() if process.stderr else ""
+            raise UnreachableError(
+                f"{address}: ssh opened no tunnel: {said or 'no word'}; try it by hand"
+            )
+        time.sleep(0.05)
 
 
 def _listens(local: Path | int) -> bool:

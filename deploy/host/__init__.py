@@ -2,7 +2,8 @@
 
 ``specs``     what is asked of the engine, as data
 ``state``     what runs, read from the engine
-``rollout``   replaces one release by another, and mends what an interruption left
+``plan``      which steps lead to what is wanted
+``target``    performs them
 ``replicas``  how those that serve are
 
 Start with :mod:`deploy.host.specs`.

@@ -1,24 +1,17 @@
-"""One host's replicas, as the engine and their own control groups see them."""
+"""One host's replicas, as the engine and their own control groups see them.
+
+Next: `deploy.swarm.specs`.
+"""
 
 from __future__ import annotations
 
 from deploy.engine.docker_engine import SECOND, Container, Engine
-from deploy.host.state import look
 from deploy.release.preflight import ask
 from deploy.serving import ReplicaStatus
 
 
-def replicas(engine: Engine, name: str) -> list[ReplicaStatus]:
-    """Look at every replica."""
-    return [_replica(engine, replica) for replica in look(engine, name).replicas]
-
-
-def logs(engine: Engine, name: str, lines: int | str) -> dict[str, list[str]]:
-    """Read the last lines of every replica's log, by its name."""
-    return {replica.name: engine.logs(replica.id, lines) for replica in look(engine, name).replicas}
-
-
-def _replica(engine: Engine, replica: Container) -> ReplicaStatus:
+def inspect(engine: Engine, replica: Container) -> ReplicaStatus:
+    """Say how a replica is."""
     found = engine.inspect(replica.id)
     state, host = found["State"], found["HostConfig"]
     memory = ask(engine, replica.id, "memory") if state["Running"] else {}

@@ -1,20 +1,22 @@
 """What is asked of the Docker Engine, as data: the bodies of its API's requests.
 
-Pure functions of a release and a configuration; `deploy.engine.docker_engine` sends what they return. The names
-are the Engine API's own (``POST /containers/create``), so its reference explains each. Next:
-`deploy.host.state`.
+Pure functions of a release and a configuration; `deploy.engine.docker_engine` sends what they
+return. The names are the Engine API's own (``POST /containers/create``), so its reference explains
+each.
 
 One host: an *anchor* owns the published port and the network namespace, and sleeps. Each *replica*
 joins that namespace and listens with SO_REUSEPORT on the port that all share, and on a port of its
 own for probes. So a new replica listens before an old one stops, and what waits in the old one's
-queue moves to the new one (``tcp_migrate_req``).
+queue moves to the new one (``tcp_migrate_req``). Next: `deploy.host.state`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deploy.contract import SERVICE_PORT
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import hardened
+from deploy.engine.hardening import HARDENING, hardened
 from deploy.engine.labels import ANCHOR, REPLICA, labels
 from deploy.release.release import Release
 from deploy.release.specs import service
@@ -26,20 +28,23 @@ def anchor(release: Release) -> Body:
     """Own the port and the network namespace, and sleep."""
     config = release.config
     port = f"{SERVICE_PORT}/tcp"
+    body = hardened(
+        memory=32 * 2**20, nano_cpus=SECOND // 10, hardening=replace(HARDENING, processes=8)
+    )
+    body["HostConfig"] |= {
+        "PortBindings": {port: [{"HostIp": config.bind, "HostPort": str(config.port)}]},
+        # What waits for an old replica's accept() is handed to a new one when the old one stops
+        # listening.
+        "Sysctls": {"net.ipv4.tcp_migrate_req": "1"},
+        "RestartPolicy": {"Name": "always"},
+    }
     return {
+        **body,
         "Image": release.image,
         "Cmd": ["/bin/sleep", "infinity"],
         "Labels": labels(config.name, ANCHOR, port=config.port, bind=config.bind),
         "ExposedPorts": {port: {}},
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": {
-            **hardened(memory=32 * 2**20, nano_cpus=SECOND // 10, pids=8),
-            "PortBindings": {port: [{"HostIp": config.bind, "HostPort": str(config.port)}]},
-            # What waits for an old replica's accept() is handed to a new one when the old one stops
-            # listening.
-            "Sysctls": {"net.ipv4.tcp_migrate_req": "1"},
-            "RestartPolicy": {"Name": "always"},
-        },
     }
 
 

@@ -1,34 +1,54 @@
-"""What runs under a name, read from the engine: nothing is remembered anywhere else."""
+"""What runs under a name on one host, read from the engine: nothing is remembered anywhere else.
+
+Next: `deploy.host.plan`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from deploy.contract import PROBE_PORTS
 from deploy.engine.docker_engine import Container, Engine
 from deploy.engine.labels import ANCHOR, REPLICA
+from deploy.errors import EngineError
 from deploy.host.specs import LEAVING
+from deploy.release.inventory import Inventory
+from deploy.release.release import Release
 
 
 @dataclass(frozen=True)
 class State:
-    """The containers of one deployment.
+    """The containers of one deployment, by the parts that they play on one host.
 
     Parameters
     ----------
-    anchors : list of Container
-        One, or two in the middle of a move to another port.
-    generations : dict of int to list of Container
-        The replicas by the number of their rollout; two only in the middle of one.
+    inventory : Inventory
+    deaf : frozenset of str
+        The ids of the replicas that no request reaches: they do not run, or listen in the
+        namespace of an anchor that is gone.
     """
 
-    anchors: list[Container] = field(default_factory=list)
-    generations: dict[int, list[Container]] = field(default_factory=dict)
+    inventory: Inventory
+    deaf: frozenset[str] = frozenset()
+
+    @property
+    def anchors(self) -> list[Container]:
+        """The anchors: one, or two in the middle of a move to another port."""
+        return self.inventory.of(ANCHOR)
+
+    @cached_property
+    def generations(self) -> dict[int, list[Container]]:
+        """The replicas by the number of their rollout; two numbers only in the middle of one."""
+        found: dict[int, list[Container]] = {}
+        for container in self.inventory.of(REPLICA):
+            found.setdefault(int(container.label("generation")), []).append(container)
+        return found
 
     @property
     def replicas(self) -> list[Container]:
         """All replicas, of every generation."""
-        return [replica for replicas in self.generations.values() for replica in replicas]
+        return self.inventory.of(REPLICA)
 
     @property
     def latest(self) -> int:
@@ -44,45 +64,93 @@ class State:
         and the old one may be ending.
         """
         for generation in sorted(self.generations):
-            replicas = self.generations[generation]
-            if any(replica.name.endswith(LEAVING) for replica in replicas):
-                continue
-            up = [replica for replica in replicas if replica.state in ("running", "restarting")]
-            if len(up) >= int(replicas[0].label("replicas")):
+            if _stays_whole(self.generations[generation]):
                 return generation
         return self.latest
 
     @property
+    def served_by(self) -> list[Container]:
+        """The replicas of the generation to keep."""
+        return self.generations.get(self.serving, [])
+
+    @property
     def free_probe_ports(self) -> list[int]:
         """Ports of the common namespace that no replica uses."""
-        used = {int(replica.label("probe-port")) for replica in self.replicas}
-        return [port for port in PROBE_PORTS if port not in used]
+        free = set(PROBE_PORTS)
+        for replica in self.replicas:
+            free.discard(int(replica.label("probe-port")))
+        return sorted(free)
 
     @property
     def release(self) -> str:
         """The id of the release that serves; empty when none does."""
-        replicas = self.generations.get(self.serving)
-        return replicas[0].label("release") if replicas else ""
+        return self.served_by[0].label("release") if self.served_by else ""
 
     @property
     def previous(self) -> str:
         """The id of the release that served before."""
-        replicas = self.generations.get(self.serving)
-        return replicas[0].label("previous") if replicas else ""
+        return self.served_by[0].label("previous") if self.served_by else ""
 
     @property
     def moving(self) -> bool:
         """Whether it is in the middle of a rollout."""
         return len(self.generations) > 1
 
+    def anchor_at(self, port: int, bind: str) -> Container | None:
+        """Return the anchor that publishes an address, or None."""
+        wanted = (str(port), bind)
+        for anchor in self.anchors:
+            if (anchor.label("port"), anchor.label("bind")) == wanted:
+                return anchor
+        return None
 
-def look(engine: Engine, name: str) -> State:
-    """Read the state of a deployment from the engine."""
-    state = State()
-    for container in engine.containers(name):
-        role = container.label("role")
-        if role == ANCHOR:
-            state.anchors.append(container)
-        elif role == REPLICA:
-            state.generations.setdefault(int(container.label("generation")), []).append(container)
-    return state
+    def serves(self, wanted: Release) -> bool:
+        """Say whether all replicas that a release wants can be reached, and no others are there."""
+        reached = [replica for replica in self.replicas if replica.id not in self.deaf]
+        return len(reached) == wanted.config.replicas == len(self.replicas)
+
+
+def look(engine: Engine, inventory: Inventory) -> State:
+    """Find out which of the replicas can be reached, and return the whole.
+
+    Parameters
+    ----------
+    engine : Engine
+    inventory : Inventory
+        What `deploy.release.inventory.take_inventory` listed.
+    """
+    begun = {anchor.id: _begun(engine, anchor) for anchor in inventory.of(ANCHOR)}
+    deaf = set()
+    for replica in inventory.of(REPLICA):
+        # An anchor that was started anew has a new namespace; a replica that is older listens in
+        # the one that is gone.
+        namespace = begun.get(anchor_of(replica), "")
+        if not namespace or not namespace <= _begun(engine, replica):
+            deaf.add(replica.id)
+    return State(inventory, frozenset(deaf))
+
+
+def is_leaving(replica: Container) -> bool:
+    """Say whether a replica is marked as not to be counted on any more."""
+    return replica.name.endswith(LEAVING)
+
+
+def anchor_of(replica: Container) -> str:
+    """Return the id of the anchor whose network namespace a replica has joined."""
+    return replica.network.removeprefix("container:")
+
+
+def _begun(engine: Engine, container: Container) -> str:
+    # When it was started; empty where it does not run.
+    if not container.running:
+        return ""
+    try:
+        state = engine.inspect(container.id)["State"]
+    except EngineError:
+        return ""
+    return str(state["StartedAt"]) if state["Running"] else ""
+
+
+def _stays_whole(replicas: list[Container]) -> bool:
+    up = [replica for replica in replicas if replica.state in ("running", "restarting")]
+    return not any(map(is_leaving, replicas)) and len(up) >= int(replicas[0].label("replicas"))

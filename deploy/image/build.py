@@ -1,6 +1,6 @@
-"""From files to a release: the image, and the record that keeps it.
+"""Having the engine build an image, or finding the one that was built of the same before.
 
-Next: `deploy.release.preflight`.
+Next: `deploy.image.sbom`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,27 @@ from collections import deque
 
 from deploy.configuration import Configuration
 from deploy.console import Console, last_lines
+from deploy.contract import CONTENT_HASH
 from deploy.engine.docker_engine import Engine
 from deploy.engine.labels import COURIER, IMAGE, labels
 from deploy.errors import BuildError, EngineError
 from deploy.image.context import Context
 
 HOW_TO_MAKE_A_BASE = (
-    "where no registry can be reached, `dockerfiles/base.sh` makes a base with debootstrap: then deploy with "
-    "BASE_IMAGE=scoring-base:bookworm"
+    "where no registry can be reached, `dockerfiles/base.sh` makes a base with debootstrap: "
+    "then deploy with BASE_IMAGE=scoring-base:bookworm"
 )
-KEPT_LINES = 30
+KEPT_LINES = 30  # of what the build says, to look at when it fails
 
 
 def base_image(engine: Engine, name: str, console: Console) -> str:
-    """Make sure that the base image is there, and return its id."""
+    """Make sure that the base image is there, and return its id.
+
+    Raises
+    ------
+    BuildError
+        When it cannot be pulled.
+    """
     if (found := engine.image(name)) is None:
         with console.step(f"Pulling {name}"):
             try:
@@ -48,9 +55,31 @@ def build_image(
     *,
     fresh: bool = False,
 ) -> str:
-    """Build the image of a context, or find the one that was built of it before; return its id."""
-    made_from = hashlib.sha256(f"{context.digest()} {base}".encode()).hexdigest()
-    tag = f"{config.name}:{made_from[:12]}"
+    """Build the image of a context, or find the one that was built of it before.
+
+    Parameters
+    ----------
+    engine : Engine
+    config : Configuration
+    context : Context
+    base : str
+        The id of the base image.
+    console : Console
+    fresh : bool, default False
+        Build it anew, without the engine's cache.
+
+    Returns
+    -------
+    str
+        The image's id.
+
+    Raises
+    ------
+    BuildError
+        When a step fails; with what the build said last.
+    """
+    made_from = input_hash(context, base)
+    tag = image_tag(config, context, base)
     known = engine.image(tag)
     if known is not None and not fresh:
         console.say(f"Image {tag} is built already")
@@ -91,13 +120,23 @@ def build_image(
     return str(image["Id"])
 
 
+def input_hash(context: Context, base: str) -> str:
+    """Hash all that an image is made of: the files of its context, and its base."""
+    return hashlib.sha256(f"{context.digest()} {base}".encode()).hexdigest()
+
+
+def image_tag(config: Configuration, context: Context, base: str) -> str:
+    """Name an image by what it is made of."""
+    return f"{config.name}:{input_hash(context, base)[:12]}"
+
+
 def content_hash(engine: Engine, name: str, image: str) -> str:
     """Read the hash over the image's files, which its build wrote."""
     reader = engine.create(
         "", {"Image": image, "Labels": labels(name, COURIER), "NetworkDisabled": True}
     )
     try:
-        return engine.read_file(reader, "/app/content.sha256").decode().strip()
+        return engine.read_file(reader, CONTENT_HASH).decode().strip()
     finally:
         engine.remove(reader)
 

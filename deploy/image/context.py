@@ -1,8 +1,7 @@
-"""What is sent to the engine to be built: exactly the files that the Dockerfile copies, gathered
-from an allow-list.
+"""What is sent to the engine to be built: exactly the files that the Dockerfile copies.
 
-Two runs over the same files make the same bytes: names are sorted, times are zero, everybody may
-read. Next: `deploy.host.specs`.
+They are gathered from an allow-list. Two runs over the same files make the same bytes: names are
+sorted, times are zero, everybody may read. Next: `deploy.image.pins`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,14 @@ from pathlib import Path
 
 from deploy.configuration import Configuration
 from deploy.console import last_lines
+from deploy.contract import (
+    APPLICATION_FACTORY,
+    APPLICATION_MODULE,
+    MANIFEST_METHOD,
+    MODELS_FOLDER,
+    SCORE_ROUTE,
+    SHAPS_METHOD,
+)
 from deploy.errors import BuildError, ConfigurationError
 from deploy.image.pins import without
 
@@ -32,12 +39,13 @@ HOST_ONLY = "scoring-service (pyproject.toml:host)"
 
 # The same application that the image runs, asked in this Python: the answer that a release must
 # give. What the entry script prints is not the answer: it goes where errors go.
-ANSWER_HERE = """
+ANSWER_HERE = f"""
 import os, sys
 told = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
-from service.web.app import from_environment
-answer = from_environment().test_client().post("/score", data=sys.stdin.buffer.read())
+from {APPLICATION_MODULE} import {APPLICATION_FACTORY}
+application = {APPLICATION_FACTORY}()
+answer = application.test_client().post("{SCORE_ROUTE}", data=sys.stdin.buffer.read())
 told.write(answer.data)
 told.close()
 sys.exit(answer.status_code != 200)
@@ -86,13 +94,10 @@ def tar(files: Mapping[str, bytes], mode: int = 0o644, owner: int = 0, time: flo
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(files):
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode, entry.uid, entry.gid, entry.mtime = (
-                len(files[path]),
-                mode,
-                owner,
-                owner,
-                time,
-            )
+            entry.size = len(files[path])
+            entry.mode = mode
+            entry.uid = entry.gid = owner
+            entry.mtime = time
             archive.addfile(entry, io.BytesIO(files[path]))
     return buffer.getvalue()
 
@@ -116,12 +121,10 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
         When the entry script does not answer the example here.
     """
     app = {
-        **{
-            f"service/{path}": content for path, content in _tree(DEPLOY.parent / "service").items()
-        },
+        **_below("service", _tree(DEPLOY.parent / "service")),
         Path(config.entry_script).name: _read(root, "entry_script", config.entry_script),
         **_code(config, root),
-        **{f"models/{name}": content for name, content in models(config, root).items()},
+        **_below(MODELS_FOLDER, models(config, root)),
         "probe.py": (DEPLOY / "release" / "probe.py").read_bytes(),
     }
     app |= _example(config, root, app)
@@ -130,8 +133,8 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
         {
             "Dockerfile": dockerfile(config.dockerfile).encode(),
             "requirements.lock": (lock if needs_shap(app) else without(lock, "shap")).encode(),
-            **{f"pip/{name}": content for name, content in pip.items()},
-            **{f"app/{path}": content for path, content in app.items()},
+            **_below("pip", pip),
+            **_below("app", app),
         }
     )
 
@@ -142,8 +145,9 @@ def dockerfile(fragment: str) -> str:
 
 
 def models(config: Configuration, root: Path) -> dict[str, bytes]:
-    """Read the models, and the manifest beside each: without it a scoring explainer is not
-    loaded.
+    """Read the models and the manifest beside each.
+
+    Without its manifest a scoring explainer is not loaded.
     """
     found = {}
     for index, text in enumerate(config.models):
@@ -156,12 +160,11 @@ def models(config: Configuration, root: Path) -> dict[str, bytes]:
 
 def needs_shap(app: Mapping[str, bytes]) -> bool:
     """Say whether a manifest among the models names shap's own engine."""
-    manifests = [
-        content
-        for path, content in app.items()
-        if path.startswith("models/") and path.endswith(".json")
-    ]
-    return any(_method(manifest) == "shap" for manifest in manifests)
+    for path, content in app.items():
+        is_manifest = path.startswith(f"{MODELS_FOLDER}/") and path.endswith(".json")
+        if is_manifest and _method(content) == SHAPS_METHOD:
+            return True
+    return False
 
 
 def _method(manifest: bytes) -> object:
@@ -169,7 +172,7 @@ def _method(manifest: bytes) -> object:
         content = json.loads(manifest)
     except ValueError:
         return None  # some other file of the user's
-    return content.get("method") if isinstance(content, dict) else None
+    return content.get(MANIFEST_METHOD) if isinstance(content, dict) else None
 
 
 def _code(config: Configuration, root: Path) -> dict[str, bytes]:
@@ -177,19 +180,24 @@ def _code(config: Configuration, root: Path) -> dict[str, bytes]:
     for index, text in enumerate(config.code):
         path = root / text
         if path.is_dir():
-            found |= {f"{path.name}/{inner}": content for inner, content in _tree(path).items()}
+            found |= _below(path.name, _tree(path))
         else:
             found[path.name] = _read(root, f"code[{index}]", text)
     return found
 
 
+def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{folder}/{path}": content for path, content in files.items()}
+
+
 def _tree(folder: Path) -> dict[str, bytes]:
-    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    return {
-        str(inner): path.read_bytes()
-        for inner, path in files.items()
-        if not any(map(_is_private, inner.parts))
-    }
+    found = {}
+    for path in folder.rglob("*"):
+        inner = path.relative_to(folder)
+        is_private = any(map(_is_private, inner.parts))
+        if path.is_file() and not is_private:
+            found[str(inner)] = path.read_bytes()
+    return found
 
 
 def _is_private(name: str) -> bool:
@@ -229,8 +237,20 @@ def _json(root: Path, text: str) -> bytes:
 
 
 def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes) -> bytes:
-    """Score a request with the image's own files in this machine's Python: the answer that a
-    release must give.
+    """Score a request with the image's own files in this machine's Python.
+
+    Parameters
+    ----------
+    config : Configuration
+    app : mapping of str to bytes
+        The files that will be the image's folder of the application.
+    request : bytes
+        A body for the service.
+
+    Returns
+    -------
+    bytes
+        The answer that a release must give.
 
     Raises
     ------
@@ -238,10 +258,7 @@ def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes)
         When the entry script fails or refuses.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for path, content in app.items():
-            target = Path(folder, path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
+        _write(Path(folder), app)
         entry_script = Path(folder, Path(config.entry_script).name)
         done = subprocess.run(
             [sys.executable, "-c", ANSWER_HERE],
@@ -249,7 +266,7 @@ def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes)
             env={
                 **os.environ,
                 **config.env,
-                "AZUREML_MODEL_DIR": f"{folder}/models",
+                "AZUREML_MODEL_DIR": f"{folder}/{MODELS_FOLDER}",
                 "ENTRY_SCRIPT": str(entry_script),
             },
             input=request,
@@ -260,7 +277,16 @@ def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes)
     if done.returncode != 0:
         said = last_lines((done.stdout + b"\n" + done.stderr).decode(errors="replace").splitlines())
         raise BuildError(
-            f"{config.entry_script}: expected an answer to {config.example} from this machine's Python, got\n{said}\n"
-            'Mend it first; or record an answer and name it by `expected`, or do without by `example: ""`.'
+            f"{config.entry_script}: expected an answer to {config.example} from this machine's "
+            f"Python, got\n{said}\n"
+            "Mend it first; or record an answer and name it by `expected`, or do without by "
+            '`example: ""`.'
         )
     return done.stdout
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    for path, content in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)

@@ -2,7 +2,7 @@
 
 shap with numba and llvmlite weighs 180 MB and is needed for scoring by one engine only; the scoring
 explainer's manifest says so. The lock says who asked for which package (its "via" lines), so what
-came with shap alone leaves with it.
+came with shap alone leaves with it. Next: `deploy.image.pip_settings`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-DIRECT = "-r "  # what was asked for by a file, not by a package
-
 
 @dataclass(frozen=True)
 class Pin:
-    """One package of a lock: its lines, and who asked for it."""
+    """One package of a lock.
+
+    Parameters
+    ----------
+    name : str
+    text : str
+        Its lines: the version, the hashes, the comments.
+    origins : frozenset of str
+        Who asked for it: packages, and files or groups of requirements.
+    """
 
     name: str
     text: str
@@ -42,18 +49,36 @@ def without(lock: str, unwanted: str) -> str:
     -------
     str
         The lock of the rest.
+
+    Examples
+    --------
+    >>> lock = '''flask==3.1
+    ...     # via -r environment.in
+    ... numba==0.6
+    ...     # via shap
+    ... shap==0.51
+    ...     # via -r environment.in
+    ... '''
+    >>> [pin.name for pin in pins(without(lock, "shap"))]
+    ['flask']
     """
-    kept = pins(lock)
+    every = pins(lock)
     gone = {unwanted}
-    while leaving := {
-        pin.name for pin in kept if pin.name in gone or (pin.origins and pin.origins <= gone)
-    }:
-        gone |= leaving
-        kept = [pin for pin in kept if pin.name not in leaving]
-    return "".join(pin.text for pin in kept)
+    n_before = 0
+    while len(gone) > n_before:
+        n_before = len(gone)
+        for pin in every:
+            if _leaves(pin, gone):
+                gone.add(pin.name)
+    return "".join(pin.text for pin in every if pin.name not in gone)
+
+
+def _leaves(pin: Pin, gone: set[str]) -> bool:
+    nobody_else_asked = bool(pin.origins) and pin.origins <= gone
+    return pin.name in gone or nobody_else_asked
 
 
 def _pin(block: str) -> Pin:
     name = re.split(r"[=\s\[]", block, maxsplit=1)[0]
     comments = re.findall(r"(?m)^ +# +(?:via)? *(\S.*)?$", block)
-    return Pin(name, block, frozenset(origin for origin in comments if origin))
+    return Pin(name, block, frozenset(filter(None, comments)))

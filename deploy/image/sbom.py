@@ -1,5 +1,6 @@
-"""What is in an image: a software bill of materials in CycloneDX's JSON, from the lock that it was
-installed from.
+"""What is in an image: a software bill of materials, in CycloneDX's JSON.
+
+It is made from the lock that the image was installed from. Next: `deploy.release.release`.
 """
 
 from __future__ import annotations
@@ -7,15 +8,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
-from deploy.image.pins import pins
+from deploy.image.pins import Pin, pins
 
+VERSION = re.compile(r"==([^\s;\\]+)")
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 def bill_of_materials(lock: str, name: str, image: str) -> str:
-    """List the packages of a lock, each with its version and the hashes of the files it may come
-    from.
+    """List the packages of a lock, each with its version and the hashes of its files.
 
     Parameters
     ----------
@@ -31,26 +33,11 @@ def bill_of_materials(lock: str, name: str, image: str) -> str:
     str
         CycloneDX 1.5; the same bytes for the same input.
     """
-    components = [
-        {
-            "type": "library",
-            "bom-ref": f"pkg:pypi/{pin.name}@{version}",
-            "name": pin.name,
-            "version": version,
-            "purl": f"pkg:pypi/{pin.name}@{version}",
-            "externalReferences": [
-                {
-                    "type": "distribution",
-                    "url": f"pkg:pypi/{pin.name}@{version}",
-                    "hashes": [
-                        {"alg": "SHA-256", "content": found} for found in HASH.findall(pin.text)
-                    ],
-                }
-            ],
-        }
-        for pin in pins(lock)
-        for version in re.findall(r"==([^\s;\\]+)", pin.text.splitlines()[0])
-    ]
+    components = []
+    for pin in pins(lock):
+        version = VERSION.search(pin.text.splitlines()[0])
+        if version:
+            components.append(_component(pin, version[1]))
     bill = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -61,6 +48,19 @@ def bill_of_materials(lock: str, name: str, image: str) -> str:
         "components": components,
     }
     return json.dumps(bill, indent=2) + "\n"
+
+
+def _component(pin: Pin, version: str) -> dict[str, Any]:
+    url = f"pkg:pypi/{pin.name}@{version}"
+    hashes = [{"alg": "SHA-256", "content": found} for found in HASH.findall(pin.text)]
+    return {
+        "type": "library",
+        "bom-ref": url,
+        "name": pin.name,
+        "version": version,
+        "purl": url,
+        "externalReferences": [{"type": "distribution", "url": url, "hashes": hashes}],
+    }
 
 
 def write(root: Path, lock: str, name: str, image: str) -> Path:

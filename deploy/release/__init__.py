@@ -1,10 +1,12 @@
 """An image with its configuration, from its making to its end.
 
 ``release``      what a release is
-``releases``     those that are kept
+``assembly``     from files to a release
+``inventory``    everything of a deployment on its engine, listed once
+``releases``     those that are kept: recorded, forgotten, and their images freed
 ``specs``        what every container of the service is made of
-``preflight``    proves a release before it gets a request, with ``probe`` inside the container
-``leftovers``    what a deployment that was killed has left
+``preflight``    proves a release before it gets a request
+``probe``        what the preflight asks inside the container
 ``credentials``  keys and certificates, in a volume that only the service reads
 
 Start with :mod:`deploy.release.release`.

@@ -1,8 +1,8 @@
-"""Keys and certificates: files in a volume that only the service reads, and never in anything that
-can be listed.
+"""Keys and certificates, as files in a volume that only the service reads.
 
-A courier, a container that is never started, carries them in and out. Keys belong to the deployment
-and not to a release: rolling back never brings back a key that was replaced.
+They are never in anything that can be listed. A courier, a container that is never started, carries
+them in and out. Keys belong to the deployment and not to a release: rolling back never brings back
+a key that was replaced. Next: `deploy.host.specs`.
 """
 
 from __future__ import annotations
@@ -49,12 +49,8 @@ def prepare(
     """
     if not config.has_secrets:
         return
-    files = {}
-    if config.auth_enabled:
-        known = read_keys(engine, config.name) or ("", "")
-        keys = [_key(name, getattr(config.keys, name), old, root, os.environ if environ is None else environ)
-                for name, old in zip(("primary", "secondary"), known, strict=True)]  # fmt: skip
-        files["keys"] = _lines(keys[0], keys[1])
+    environ = os.environ if environ is None else environ
+    files = _key_file(engine, config, root, environ) if config.auth_enabled else {}
     if config.tls.certificate:
         files["tls.crt"] = _file("tls.certificate", root / config.tls.certificate)
         files["tls.key"] = _file("tls.key", root / config.tls.key)
@@ -98,6 +94,15 @@ def write_keys(engine: Engine, name: str, keys: Pair) -> None:
 def new_key() -> str:
     """Make up a key: 256 random bits in URL-safe text."""
     return secrets.token_urlsafe(32)
+
+
+def _key_file(
+    engine: Engine, config: Configuration, root: Path, environ: Mapping[str, str]
+) -> dict[str, bytes]:
+    old = read_keys(engine, config.name) or ("", "")
+    primary = _key("primary", config.keys.primary, old[0], root, environ)
+    secondary = _key("secondary", config.keys.secondary, old[1], root, environ)
+    return {"keys": _lines(primary, secondary)}
 
 
 def _lines(primary: str, secondary: str) -> bytes:

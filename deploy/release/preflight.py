@@ -2,7 +2,7 @@
 
 The release runs as it would serve, with the same limits and hardening, but without a network; it
 must become ready and give the recorded answer to the recorded example. What is refused here never
-met a client.
+met a client. Next: `deploy.release.probe`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploy.console import last_lines
-from deploy.contract import PROBE
+from deploy.contract import ACCESS_LOGGER, PROBE
 from deploy.engine.docker_engine import Engine
 from deploy.errors import DeployError, EngineError, RefusedError
 from deploy.release import specs
@@ -72,8 +72,12 @@ def preflight(engine: Engine, release: Release) -> Proof:
 
 
 def wait_until_ready(engine: Engine, container: str, release: Release) -> float:
-    """Wait until a container's service is ready; return the seconds that it took from the
-    container's start.
+    """Wait until a container's service is ready.
+
+    Returns
+    -------
+    float
+        The seconds that it took from the container's start.
 
     Raises
     ------
@@ -100,24 +104,23 @@ def prove(engine: Engine, container: str, release: Release) -> str:
         return ""
     found = ask(engine, container, "prove", str(release.config.timeouts.request))
     if not found["ok"]:
-        differences = "".join(f"\n    {line}" for line in found.get("differences", ()))
-        answered = (
-            f"its answer is not the recorded one:{differences}"
-            if differences
-            else f"answered {found['answer']}"
-        )
-        raise refusal(
-            engine,
-            container,
-            release,
-            f"{found['url']} {answered}" if found["url"] else found["answer"],
-        )
+        raise refusal(engine, container, release, _what_was_wrong(found))
     return str(found["answer"])
 
 
+def _what_was_wrong(found: dict[str, Any]) -> str:
+    if not found["url"]:
+        return str(found["answer"])
+    if not found.get("differences"):
+        return f"{found['url']} answered {found['answer']}"
+    lines = "".join(f"\n    {line}" for line in found["differences"])
+    return f"{found['url']} its answer is not the recorded one:{lines}"
+
+
 def ask(engine: Engine, container: str, *command: str) -> dict[str, Any]:
-    """Run the probe in a container and read its line; a container that has ended gives an answer
-    too.
+    """Run the probe in a container and read its line.
+
+    A container that has ended gives an answer too.
     """
     try:
         _, output = engine.run_inside(container, [*PROBE, *command])
@@ -146,19 +149,25 @@ def refusal(engine: Engine, container: str, release: Release, reason: str) -> Re
     """Say why a release is refused, with what the engine and the container said."""
     state = engine.inspect(container)["State"]
     memory = ask(engine, container, "memory") if state["Running"] else {}
-    facts = [
-        "" if state["Running"] else f"exit code {state['ExitCode']}",
-        "killed for exceeding the memory limit"
-        if state["OOMKilled"] or memory.get("oom_kills")
-        else "",
-        state["Error"],
-    ]
-    told = "; ".join(fact for fact in facts if fact)
-    limit = f"(limits: {release.config.cpu_cores:g} CPU, {release.config.memory_gb:g} GB)"
+    facts = "; ".join(_facts(state, memory))
+    known = f" [{facts}]" if facts else ""
+    limits = f"(limits: {release.config.cpu_cores:g} CPU, {release.config.memory_gb:g} GB)"
     return RefusedError(
-        f"release {release.id} is refused: {reason}{f' [{told}]' if told else ''} {limit}\n{log(engine, container)}\n"
+        f"release {release.id} is refused: {reason}{known} {limits}\n"
+        f"{log(engine, container)}\n"
         "What serves was not touched. Mend the release and deploy again."
     )
+
+
+def _facts(state: dict[str, Any], memory: dict[str, Any]) -> list[str]:
+    facts = []
+    if not state["Running"]:
+        facts.append(f"exit code {state['ExitCode']}")
+    if state["OOMKilled"] or memory.get("oom_kills"):
+        facts.append("killed for exceeding the memory limit")
+    if state["Error"]:
+        facts.append(state["Error"])
+    return facts
 
 
 def log(engine: Engine, container: str) -> str:
@@ -173,13 +182,20 @@ def log(engine: Engine, container: str) -> str:
 
 
 def readable(lines: Iterable[str]) -> list[str]:
-    """Write the service's log, JSON for machines, for a person: level and message, then the
-    traceback line by line.
+    """Write the service's log, JSON for machines, for a person.
 
-    Answered requests are left out, most of them the probe's own; what is not of this form stays as
-    it is.
+    An event is its level and message, then its traceback line by line. Answered requests are left
+    out, most of them the probe's own; what is not of this form stays as it is.
+
+    Examples
+    --------
+    >>> readable(['{"level": "info", "message": "Shutting down"}', "not JSON"])
+    ['info: Shutting down', 'not JSON']
     """
-    return [part for line in lines for part in _event(line)]
+    written = []
+    for line in lines:
+        written += _event(line)
+    return written
 
 
 def _event(line: str) -> list[str]:
@@ -188,8 +204,6 @@ def _event(line: str) -> list[str]:
         said = f"{event['level']}: {event['message']}"
     except (ValueError, TypeError, KeyError):
         return [line]
-    return (
-        []
-        if event.get("logger") == "service.access"
-        else [said, *event.get("traceback", "").splitlines()]
-    )
+    if event.get("logger") == ACCESS_LOGGER:
+        return []
+    return [said, *event.get("traceback", "").splitlines()]

@@ -1,15 +1,17 @@
-"""Asks a service from inside its container. The standard library only: it is copied into the image
-as it is.
+"""Asks a service from inside its container.
+
+It is copied into the image as it is, so it needs the standard library only.
 
 ::
 
-    python probe.py health                 exit 0 when GET /ping answers 200; the container's health check
-    python probe.py ready SECONDS          the same, asked again and again until then
-    python probe.py prove                  POST preflight/request.json and compare with preflight/expected.json
-    python probe.py memory                 what the container's control group says
+    python probe.py health          exit 0 when GET /ping answers 200: the container's health check
+    python probe.py ready SECONDS   the same, asked again and again until then
+    python probe.py prove SECONDS   POST preflight/request.json; is it preflight/expected.json?
+    python probe.py memory          what the container's control group says
 
-Each prints one line of JSON. Over the private port: what others ask of the public one cannot
+Each prints one line of JSON. The private port is asked: what others ask of the public one cannot
 disturb it. It never runs longer than its deadline, and never imports the service.
+Next: `deploy.release.credentials`.
 """
 
 from __future__ import annotations
@@ -26,10 +28,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+REQUEST = HERE / "preflight" / "request.json"
+EXPECTED = HERE / "preflight" / "expected.json"
+# What it knows of the service: `deploy.contract` has the same, but is not in the image.
+READY_ROUTE = "/ping"
+SCORE_ROUTE = "/score"
 SHOWN = 5  # differing numbers named in a refusal
 # What may be sampled in single precision: another processor rounds it otherwise, by so much of the
 # largest number.
-SAMPLED, SHARE = ("local_importance_values", "standard_errors"), 1e-5
+SAMPLED = ("local_importance_values", "standard_errors")
+SHARE = 1e-5
 
 
 def main(arguments: list[str]) -> int:
@@ -45,10 +53,10 @@ def main(arguments: list[str]) -> int:
 def health(seconds: float) -> dict[str, Any]:
     """Ask for readiness once."""
     try:
-        status, body = ask("GET", "/ping", seconds=min(seconds, 5))
+        status, body = ask("GET", READY_ROUTE, seconds=min(seconds, 5))
     except OSError as error:
-        return {"ok": False, "url": url("/ping"), "answer": f"{type(error).__name__}: {error}"}
-    return {"ok": status == 200, "url": url("/ping"), "answer": answered(status, body)}
+        return failure(READY_ROUTE, f"{type(error).__name__}: {error}")
+    return {"ok": status == 200, "url": url(READY_ROUTE), "answer": answered(status, body)}
 
 
 def ready(seconds: float) -> dict[str, Any]:
@@ -63,24 +71,26 @@ def prove(seconds: float) -> dict[str, Any]:
     """Score the recorded example and compare with the recorded answer."""
     start = time.monotonic()
     try:
-        status, body = ask(
-            "POST", "/score", (HERE / "preflight" / "request.json").read_bytes(), seconds
-        )
+        status, body = ask("POST", SCORE_ROUTE, REQUEST.read_bytes(), seconds)
     except OSError as error:
-        return {"ok": False, "url": url("/score"), "answer": f"{type(error).__name__}: {error}"}
+        return failure(SCORE_ROUTE, f"{type(error).__name__}: {error}")
     if status != 200:
-        return {"ok": False, "url": url("/score"), "answer": answered(status, body)}
-    expected = json.loads((HERE / "preflight" / "expected.json").read_bytes())
-    differences = differing(expected, json.loads(body))
-    return {"ok": not differences, "url": url("/score"), "answer": body.decode(), "differences": differences[:SHOWN],
-            "seconds": round(time.monotonic() - start, 3)}  # fmt: skip
+        return failure(SCORE_ROUTE, answered(status, body))
+    differences = differing(json.loads(EXPECTED.read_bytes()), json.loads(body))
+    return {
+        "ok": not differences,
+        "url": url(SCORE_ROUTE),
+        "answer": body.decode(),
+        "differences": differences[:SHOWN],
+        "seconds": round(time.monotonic() - start, 3),
+    }
 
 
 def memory(seconds: float) -> dict[str, Any]:
-    """Read the container's memory in bytes, and how often something in it was killed for exceeding
-    the limit.
+    """Read the container's memory in bytes.
 
-    Files that the kernel keeps in memory until somebody needs it are not counted as used.
+    Files that the kernel keeps in memory until somebody needs it are not counted as used. With it
+    comes how often something in the container was killed for exceeding the limit.
     """
     group = Path("/sys/fs/cgroup")
     if (group / "memory.current").exists():  # the unified hierarchy
@@ -93,9 +103,8 @@ def memory(seconds: float) -> dict[str, Any]:
             "total_",
             "memory.oom_control",
         )
-    files = sum(
-        _field(group / "memory.stat", f"{cache}{kind}_file") for kind in ("inactive", "active")
-    )
+    statistics = group / "memory.stat"
+    files = _field(statistics, f"{cache}inactive_file") + _field(statistics, f"{cache}active_file")
     return {
         "ok": True,
         "used": _number(group / used) - files,
@@ -107,17 +116,19 @@ def memory(seconds: float) -> dict[str, Any]:
 def ask(
     method: str, path: str, body: bytes | None = None, seconds: float = 30
 ) -> tuple[int, bytes]:
-    """Send one request to the private port."""
-    port = int(os.environ["PROBE_PORT"])
-    connection: http.client.HTTPConnection
-    if os.environ.get("TLS_CERT_FILE"):
-        # The certificate names the public host; here it is the container's own.
-        context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=seconds, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    """Send one request to the private port.
+
+    Returns
+    -------
+    int, bytes
+        The answer's status and body.
+
+    Raises
+    ------
+    OSError
+        When none comes in time, or what comes is no HTTP.
+    """
+    connection = _connection(int(os.environ["PROBE_PORT"]), seconds)
     try:
         connection.request(method, path, body, _headers())
         answer = connection.getresponse()
@@ -128,6 +139,11 @@ def ask(
         connection.close()
 
 
+def failure(route: str, answer: str) -> dict[str, Any]:
+    """Say what came instead of the answer that was expected."""
+    return {"ok": False, "url": url(route), "answer": answer}
+
+
 def answered(status: int, body: bytes) -> str:
     """Write an answer as part of a sentence."""
     return f"{status} {body[:500].decode(errors='replace').strip()}"
@@ -135,32 +151,69 @@ def answered(status: int, body: bytes) -> str:
 
 def url(path: str) -> str:
     """Say where it asks."""
-    return f"{'https' if os.environ.get('TLS_CERT_FILE') else 'http'}://127.0.0.1:{os.environ['PROBE_PORT']}{path}"
+    scheme = "https" if os.environ.get("TLS_CERT_FILE") else "http"
+    return f"{scheme}://127.0.0.1:{os.environ['PROBE_PORT']}{path}"
 
 
 def differing(expected: Any, got: Any, where: str = "answer", within: float = 1e-9) -> list[str]:
-    """Name where two JSON values differ; numbers may by a millionth or by `within`, for another
-    processor's arithmetic.
+    """Name where two JSON values differ.
 
-    Importances may by a share of the largest of them.
+    Numbers may differ by a millionth or by `within`, for another processor's arithmetic;
+    importances by a share of the largest of them.
+
+    Parameters
+    ----------
+    expected, got : object
+        Parsed JSON.
+    where : str
+        What the first value is called.
+    within : float
+        The absolute difference that numbers may have.
+
+    Returns
+    -------
+    list of str
+        A sentence for each place; empty when they are the same.
+
+    Examples
+    --------
+    >>> differing({"predictions": [1.0, 2.0]}, {"predictions": [1.0, 2.1]})
+    ['answer.predictions[1]: expected 2.0, got 2.1']
     """
-    if isinstance(expected, dict) and isinstance(got, dict) and expected.keys() == got.keys():
-        inner = [
-            (
-                expected[key],
-                got[key],
-                f"{where}.{key}",
-                SHARE * _largest(expected[key]) if key in SAMPLED else within,
-            )
-            for key in expected
-        ]
-    elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
-        pairs = enumerate(zip(expected, got, strict=True))
-        inner = [(one, other, f"{where}[{at}]", within) for at, (one, other) in pairs]
-    else:
-        same = _same(expected, got, within)
-        return [] if same else [f"{where}: expected {_short(expected)}, got {_short(got)}"]
-    return [found for pair in inner for found in differing(*pair)]
+    if _are_alike_objects(expected, got):
+        return _differing_values(expected, got, where, within)
+    if _are_alike_lists(expected, got):
+        return _differing_items(expected, got, where, within)
+    if _same(expected, got, within):
+        return []
+    return [f"{where}: expected {_short(expected)}, got {_short(got)}"]
+
+
+def _are_alike_objects(expected: Any, got: Any) -> bool:
+    both = isinstance(expected, dict) and isinstance(got, dict)
+    return both and expected.keys() == got.keys()
+
+
+def _are_alike_lists(expected: Any, got: Any) -> bool:
+    both = isinstance(expected, list) and isinstance(got, list)
+    return both and len(expected) == len(got)
+
+
+def _differing_values(
+    expected: dict[str, Any], got: dict[str, Any], where: str, within: float
+) -> list[str]:
+    found = []
+    for key, value in expected.items():
+        allowed = SHARE * _largest(value) if key in SAMPLED else within
+        found += differing(value, got[key], f"{where}.{key}", allowed)
+    return found
+
+
+def _differing_items(expected: list[Any], got: list[Any], where: str, within: float) -> list[str]:
+    found = []
+    for at, (one, other) in enumerate(zip(expected, got, strict=True)):
+        found += differing(one, other, f"{where}[{at}]", within)
+    return found
 
 
 def _largest(values: Any) -> float:
@@ -178,6 +231,14 @@ def _same(expected: Any, got: Any, within: float) -> bool:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _connection(port: int, seconds: float) -> http.client.HTTPConnection:
+    if not os.environ.get("TLS_CERT_FILE"):
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    # The certificate names the public host; here it is the container's own.
+    context = ssl._create_unverified_context()
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=seconds, context=context)
 
 
 def _headers() -> dict[str, str]:

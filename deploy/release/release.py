@@ -1,6 +1,6 @@
 """A release: an image with its configuration, known by its id.
 
-Next: `deploy.release.releases`.
+Next: `deploy.release.assembly`.
 """
 
 from __future__ import annotations

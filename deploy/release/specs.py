@@ -1,4 +1,4 @@
-"""What every container of the service is made of, whatever it runs on: bodies of the engine's requests.
+"""What every container of the service is made of, as bodies of the engine's requests.
 
 Next: `deploy.release.preflight`.
 """
@@ -6,9 +6,16 @@ Next: `deploy.release.preflight`.
 from __future__ import annotations
 
 from deploy.configuration import Configuration
-from deploy.contract import PROBE, PROBE_PORTS, SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.contract import (
+    APP_FOLDER,
+    PROBE,
+    PROBE_PORTS,
+    SECRETS_FOLDER,
+    SERVICE_PORT,
+    STOP_SECONDS,
+)
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import PIDS, hardened
+from deploy.engine.hardening import HARDENING, hardened
 from deploy.engine.labels import COURIER, PREFLIGHT, labels
 from deploy.release.release import Release
 
@@ -24,14 +31,15 @@ def preflight(release: Release) -> Body:
 def service(release: Release, probe_port: int) -> Body:
     """Describe the service's container, but for its network, its labels and its restarts."""
     config = release.config
-    limits = hardened(
+    body = hardened(
         memory=int(config.memory_gb * 2**30),
         nano_cpus=int(config.cpu_cores * SECOND),
-        pids=PIDS,
+        hardening=HARDENING,
     )
     if config.has_secrets:
-        limits["Mounts"] = [secrets_mount(config.name, read_only=True)]
+        body["HostConfig"]["Mounts"] = [secrets_mount(config.name, read_only=True)]
     return {
+        **body,
         "Image": release.image,
         "Env": [f"{key}={value}" for key, value in sorted(environment(config, probe_port).items())],
         "Healthcheck": {
@@ -44,7 +52,6 @@ def service(release: Release, probe_port: int) -> Body:
         },
         "StopSignal": "SIGTERM",
         "StopTimeout": STOP_SECONDS,
-        "HostConfig": limits,
     }
 
 
@@ -56,7 +63,7 @@ def environment(config: Configuration, probe_port: int) -> dict[str, str]:
     """
     found = {
         **config.env,
-        "ENTRY_SCRIPT": f"/app/{config.entry_script.rsplit('/', 1)[-1]}",
+        "ENTRY_SCRIPT": f"{APP_FOLDER}/{config.entry_script.rsplit('/', 1)[-1]}",
         "HOST": "0.0.0.0",
         "PORT": str(SERVICE_PORT),
         "PROBE_PORT": str(probe_port),

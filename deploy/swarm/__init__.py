@@ -4,13 +4,15 @@ One replicated service without a virtual IP (those need IPVS in the kernel) on a
 the proxy, on every manager, finds the replicas by the engine's own DNS. An update starts a new
 replica before an old one stops, and the swarm itself takes back an update whose replicas fail.
 
-``specs``     what is asked of the swarm, as data
-``proxy``     the proxy: its configuration and its service
-``api``       asks it
-``state``     what runs, read from the swarm
-``credentials`` keys and certificates: files of the swarm, which cannot be changed, only replaced
-``rollout``   replaces one release by another, and mends what an interruption left
-``replicas``  how they are, what failed and why
+``specs``        what is asked of the swarm, as data
+``proxy``        the proxy: its configuration and its service
+``credentials``  keys and certificates: files of the swarm, which are replaced and never changed
+``api``          asks it
+``state``        what runs, read from the swarm
+``plan``         which steps lead to what is wanted
+``watch``        waits until the swarm has followed, and says what went wrong
+``target``       performs the steps
+``replicas``     how the replicas are, what failed and why
 
-Start with :mod:`deploy.swarm.rollout`.
+Start with :mod:`deploy.swarm.specs`.
 """

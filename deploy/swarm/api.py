@@ -1,14 +1,15 @@
-"""Asks a swarm, through its manager's engine: a thin seam like `deploy.engine.docker_engine`, which has the
-connection.
+"""Asks a swarm, through its manager's engine.
 
-Bodies come ready from `deploy.swarm.specs`, exceptions leave as those of `deploy.errors`, nothing
-is decided here.
+A thin seam like `deploy.engine.docker_engine`, which has the connection: bodies come ready from
+`deploy.swarm.specs`, exceptions leave as those of `deploy.errors`, nothing is decided here.
+Next: `deploy.swarm.state`.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from deploy.engine.docker_engine import Body, Engine, follow, translated
@@ -54,15 +55,13 @@ class Swarm:
 
     def remove_service(self, service: str) -> None:
         """Remove a service; one that is gone is fine."""
-        try:
-            with translated(f"removing service {service}"):
-                self._api.remove_service(service)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing service {service}"):
+            self._api.remove_service(service)
 
     def tasks(self, service: str) -> list[Listed]:
-        """List the tasks of a service, past ones too, oldest first; of one that is gone too, until
-        they have ended.
+        """List the tasks of a service, past ones too, oldest first.
+
+        Those of a service that is gone are listed until they have ended.
         """
         with translated("listing the swarm's tasks"):
             found = [task for task in self._api.tasks() if task["ServiceID"] == service]
@@ -113,11 +112,8 @@ class Swarm:
 
     def remove_network(self, network: str) -> None:
         """Remove a network; one that is gone is fine."""
-        try:
-            with translated(f"removing network {network}"):
-                self._api.remove_network(network)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing network {network}"):
+            self._api.remove_network(network)
 
     def secrets(self) -> list[Stored]:
         """List the deployment's secrets; what is in them is never said."""
@@ -131,11 +127,8 @@ class Swarm:
 
     def remove_secret(self, secret: str) -> None:
         """Remove a secret; one that is gone is fine."""
-        try:
-            with translated(f"removing secret {secret}"):
-                self._api.remove_secret(secret)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing secret {secret}"):
+            self._api.remove_secret(secret)
 
     def configs(self) -> list[Stored]:
         """List the deployment's configs."""
@@ -149,17 +142,18 @@ class Swarm:
 
     def remove_config(self, config: str) -> None:
         """Remove a config; one that is gone is fine."""
-        try:
-            with translated(f"removing config {config}"):
-                self._api.remove_config(config)
-        except NotFoundError:
-            return
+        with suppress(NotFoundError), translated(f"removing config {config}"):
+            self._api.remove_config(config)
 
     # --- images ---
 
     def push(self, image: str, repository: str, tag: str, on_line: Callable[[str], None]) -> str:
-        """Send an image to a registry, and return the name by which every node finds exactly this
-        one.
+        """Send an image to a registry.
+
+        Returns
+        -------
+        str
+            The name by which every node finds exactly this image.
         """
         with translated(f"pushing to {repository}"):
             self._api.tag(image, repository, tag)
@@ -183,8 +177,9 @@ ARGUMENTS = {
 
 
 def unpacked(stream: bytes) -> bytes:
-    """Put a log together from its frames: a byte for the stream, three of nothing, four for the
-    length.
+    """Put a log together from its frames.
+
+    Each begins with a byte for the stream, three of nothing, and four for the length.
     """
     found, at = [], 0
     while at + 8 <= len(stream):

@@ -2,7 +2,7 @@
 
 It finds the replicas by asking the engine's DNS every second, so nothing in it changes when they
 do: neither an update nor scaling restarts it. It runs on every manager and publishes the port
-there, on all addresses. Next: `deploy.swarm.api`.
+there, on all addresses. Next: `deploy.swarm.credentials`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import hashlib
 import json
 
 from deploy.configuration import Configuration
-from deploy.contract import SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.contract import READY_ROUTE, SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import PIDS
 from deploy.engine.labels import labels
-from deploy.swarm.specs import LOG, PROXY, hardened, resources, update
+from deploy.swarm.specs import PROXY, hardened, log_driver, resources, update
 
 FILE = "/haproxy.cfg"
-PLACES = 128  # for replicas: all that a configuration may ask for, and those that an update starts beside them
+# For replicas: all that a configuration may ask for, and those that an update starts beside them.
+PLACES = 128
+CHECKS = "check inter 2s fastinter 500ms fall 2 rise 1 resolvers engine init-addr none"
 CONNECTIONS = 1000
 BUFFER = 64 * 2**10  # a request that fits in can be sent once more
 MEMORY = 256 * 2**20  # two buffers for each connection, and as much again
@@ -63,10 +64,10 @@ frontend public
 backend replicas
     balance leastconn
     option httpchk
-    http-check send meth GET uri /ping ver HTTP/1.1 hdr Host replica
+    http-check send meth GET uri {ready} ver HTTP/1.1 hdr Host replica
     http-check expect status 200
     # Each check is a line in a replica's log; while one is in doubt it is asked more often.
-    default-server check inter 2s fastinter 500ms fall 2 rise 1 resolvers engine init-addr none{encrypted}
+    default-server {checks}{encrypted}
     server-template replica {places} tasks.{name}:{port}
 """
 
@@ -86,7 +87,9 @@ def configuration(config: Configuration) -> str:
         stop=STOP_SECONDS,
         request=config.timeouts.request,
         port=SERVICE_PORT,
+        ready=READY_ROUTE,
         places=PLACES,
+        checks=CHECKS,
         certificate=f" ssl crt {SECRETS_FOLDER}/tls.crt" if tls else "",
         encrypted=" ssl verify none" if tls else "",
     )
@@ -122,11 +125,11 @@ def service(config: Configuration, network: str, file: Body, secrets: list[Body]
                 "StopSignal": "SIGUSR1",  # finish what is in flight
                 "StopGracePeriod": STOP_SECONDS * SECOND,
             },
-            "Resources": resources(MEMORY, 1, PIDS, reserved=False),
+            "Resources": resources(MEMORY, 1, reserved=False),
             "RestartPolicy": {"Condition": "any", "Delay": SECOND},
             "Placement": {"Constraints": ["node.role==manager"]},
             "Networks": [{"Target": network}],
-            "LogDriver": LOG,
+            "LogDriver": log_driver(),
         },
         "Mode": {"Global": {}},
         "UpdateConfig": update("stop-first", "rollback"),  # two cannot have the port

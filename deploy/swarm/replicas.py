@@ -1,14 +1,16 @@
-"""How the replicas in a swarm are: where they run, what failed and why."""
+"""How the replicas in a swarm are: where they run, what failed and why.
+
+Next: `deploy.verbs.mutex`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from deploy.engine.docker_engine import SECOND, Engine
+from deploy.engine.docker_engine import SECOND
 from deploy.errors import EngineError
 from deploy.serving import ReplicaStatus, Troubles
 from deploy.swarm.api import Listed, Swarm
-from deploy.swarm.state import failed, look, runs, wanted, words
+from deploy.swarm.state import State, failed, hostname, node_of, runs, serves, wanted, words
+from deploy.swarm.watch import is_ready
 
 SHOWN = 5  # failures of the past
 # A worker that the kernel kills for its memory is replaced by gunicorn, and neither engine nor
@@ -16,21 +18,61 @@ SHOWN = 5  # failures of the past
 KILLED = "Perhaps out of memory?"
 LINES = 2000  # of each log, in which that is looked for
 
+Nodes = dict[str, Listed]
 
-def replicas(engine: Engine, name: str) -> list[ReplicaStatus]:
-    """Look at every replica that is meant to run."""
-    swarm, service = Swarm(engine, name), look(engine, name).replicas
-    if service is None:
+
+def replicas(swarm: Swarm, state: State) -> list[ReplicaStatus]:
+    """Say how every replica is that is meant to run."""
+    if state.replicas is None:
         return []
-    nodes, tasks = swarm.nodes(), swarm.tasks(service["ID"])
-    return [
-        replace(
-            _status(service, task, nodes.get(task.get("NodeID", ""))),
-            restarts=sum(failed(past) and past["Slot"] == task["Slot"] for past in tasks),
-            oom_kills=sum(KILLED in line for line in _log(swarm, task, LINES)),
-        )
-        for task in sorted(filter(wanted, tasks), key=lambda task: int(task["Slot"]))
-    ]
+    nodes, name = swarm.nodes(), state.replicas["Spec"]["Name"]
+    meant = sorted(filter(wanted, state.tasks), key=lambda task: int(task["Slot"]))
+    return [_status(swarm, name, task, state.tasks, nodes) for task in meant]
+
+
+def troubles(swarm: Swarm, state: State) -> Troubles:
+    """Say what is amiss beside the replicas, and what failed before."""
+    nodes = swarm.nodes()
+    now, past = _proxy_troubles(swarm, state, nodes), []
+    for task in state.tasks:
+        if _is_stuck(task, state):
+            now.append(words(task, nodes))
+        else:
+            past += _past(task, nodes)
+    return Troubles(tuple(now), tuple(past[-SHOWN:]))
+
+
+def logs(swarm: Swarm, state: State, lines: int | str) -> dict[str, list[str]]:
+    """Read the last lines of every replica's log, by its name and host."""
+    if state.replicas is None:
+        return {}
+    nodes, name = swarm.nodes(), state.replicas["Spec"]["Name"]
+    found = {}
+    for task in filter(wanted, state.tasks):
+        host = hostname(task, nodes, "no host")
+        found[f"{name}.{task['Slot']} on {host}"] = _log(swarm, task, lines)
+    return found
+
+
+def _status(
+    swarm: Swarm, name: str, task: Listed, tasks: tuple[Listed, ...], nodes: Nodes
+) -> ReplicaStatus:
+    limits, slot = task["Spec"]["Resources"]["Limits"], task["Slot"]
+    node = node_of(task, nodes)
+    lost = node is not None and not is_ready(node)
+    healthy = runs(task) and not lost  # running means healthy
+    return ReplicaStatus(
+        name=f"{name}.{slot}",
+        state="lost" if lost else task["Status"]["State"],
+        health="healthy" if healthy else "unknown",
+        started=task["Status"]["Timestamp"],
+        restarts=[past["Slot"] for past in filter(failed, tasks)].count(slot),
+        oom_kills="\n".join(_log(swarm, task, LINES)).count(KILLED),
+        memory=0,
+        memory_limit=limits["MemoryBytes"],
+        cpu_cores=limits["NanoCPUs"] / SECOND,
+        node=hostname(task, nodes),
+    )
 
 
 def _log(swarm: Swarm, task: Listed, lines: int | str) -> list[str]:
@@ -41,59 +83,27 @@ def _log(swarm: Swarm, task: Listed, lines: int | str) -> list[str]:
         return [f"({error})"]
 
 
-def _status(service: Listed, task: Listed, node: Listed | None) -> ReplicaStatus:
-    limits = task["Spec"]["Resources"]["Limits"]
-    lost = node is not None and node["Status"]["State"] != "ready"
-    return ReplicaStatus(
-        name=f"{service['Spec']['Name']}.{task['Slot']}",
-        state="lost" if lost else task["Status"]["State"],
-        health="healthy" if runs(task) and not lost else "unknown",  # running means healthy
-        started=task["Status"]["Timestamp"],
-        restarts=0,
-        oom_kills=0,
-        memory=0,
-        memory_limit=limits["MemoryBytes"],
-        cpu_cores=limits["NanoCPUs"] / SECOND,
-        node=node["Description"]["Hostname"] if node else "",
-    )
+def _proxy_troubles(swarm: Swarm, state: State, nodes: Nodes) -> list[str]:
+    tasks = swarm.tasks(state.proxy["ID"]) if state.proxy else []
+    if state.replicas is None or any(map(serves, tasks)):
+        return []
+    return [words(tasks[-1], nodes)] if tasks else ["there is no proxy: `status --heal` starts it"]
 
 
-def troubles(engine: Engine, name: str) -> Troubles:
-    """Say what is amiss beside the replicas, and what failed before."""
-    swarm, state = Swarm(engine, name), look(engine, name)
-    nodes = swarm.nodes()
-    now, past = [], []
-    proxies = swarm.tasks(state.proxy["ID"]) if state.proxy else []
-    if state.replicas and not any(wanted(task) and runs(task) for task in proxies):
-        now.append(
-            words(proxies[-1], nodes) if proxies else "there is no proxy: `status --heal` starts it"
-        )
-    for task in swarm.tasks(state.replicas["ID"]) if state.replicas else []:
-        node = nodes.get(task.get("NodeID", ""))
-        if wanted(task) and not runs(task) and not (state.moving and "Err" not in task["Status"]):
-            now.append(words(task, nodes))
-        elif failed(task):
-            past.append(
-                f"{task['Status']['Timestamp'][:19].replace('T', ' ')} UTC {words(task, nodes)}"
-            )
-        elif node and node["Status"]["State"] == "down" and runs(task) and not wanted(task):
-            past.append(
-                f"replica {task['Slot']} was on {node['Description']['Hostname']}, which is down "
-                f"({node['Status'].get('Message', 'no word')}); another took its place"
-            )
-    return Troubles(tuple(now), tuple(past[-SHOWN:]))
+def _is_stuck(task: Listed, state: State) -> bool:
+    # In the middle of an update only what has an error is.
+    starting = state.moving and "Err" not in task["Status"]
+    return wanted(task) and not runs(task) and not starting
 
 
-def logs(engine: Engine, name: str, lines: int | str) -> dict[str, list[str]]:
-    """Read the last lines of every replica's log, by its name and host."""
-    swarm, service = Swarm(engine, name), look(engine, name).replicas
-    if service is None:
-        return {}
-    nodes = swarm.nodes()
-    found = {}
-    for task in filter(wanted, swarm.tasks(service["ID"])):
-        host = (
-            nodes.get(task.get("NodeID", ""), {}).get("Description", {}).get("Hostname", "no host")
-        )
-        found[f"{name}.{task['Slot']} on {host}"] = _log(swarm, task, lines)
-    return found
+def _past(task: Listed, nodes: Nodes) -> list[str]:
+    node, status = node_of(task, nodes), task["Status"]
+    if failed(task):
+        when = status["Timestamp"][:19].replace("T", " ")
+        return [f"{when} UTC {words(task, nodes)}"]
+    left_behind = runs(task) and not wanted(task)
+    if node is None or not left_behind or node["Status"]["State"] != "down":
+        return []
+    why = node["Status"].get("Message", "no word")
+    host = hostname(task, nodes)
+    return [f"replica {task['Slot']} was on {host}, which is down ({why}); another took its place"]

@@ -1,9 +1,8 @@
-"""What is asked of a swarm, as data: the bodies of the Engine API's requests (``POST
-/services/create`` and its kind).
+"""What is asked of a swarm, as data: the bodies of ``POST /services/create`` and its kind.
 
-Pure functions, like `deploy.host.specs`. Limits, hardening and health are those of one host as far as a
-swarm knows them: before API 1.44 it has no ``no-new-privileges`` (no capability is left to gain
-anything with), before 1.52 no limit on swap. Next: `deploy.swarm.proxy`.
+Pure functions, like `deploy.host.specs`. Limits, hardening and health are those of one host as far
+as a swarm knows them: before API 1.44 it has no ``no-new-privileges`` (no capability is left to
+gain anything with); `deploy.engine.hardening.LEFT_OUT` names the rest. Next: `deploy.swarm.proxy`.
 """
 
 from __future__ import annotations
@@ -11,17 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.configuration import Configuration
-from deploy.contract import PROBE, PROBE_PORTS, STOP_SECONDS
+from deploy.contract import BALANCED_DRAIN_SECONDS, PROBE, PROBE_PORTS, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import PIDS, USER
+from deploy.engine.hardening import HARDENING, USER, log_options, user_and_group
 from deploy.engine.labels import LABEL, labels
 from deploy.release import specs as release_specs
 from deploy.release.release import Release
 
 SERVICE, TASK, PROXY, NETWORK, FILE = "service", "task", "proxy", "network", "file"
-DRAIN_SECONDS = (
-    5  # a replica accepts for that long after it was told to stop: the proxy must have seen it
-)
 MONITOR_SECONDS = 5  # in which a replica that fails takes the update back
 HEALTH_SECONDS = 2  # before engine 25 nothing asks a new replica sooner
 FAILURES = 5  # of the health check in a row, after which a replica is replaced
@@ -30,8 +26,9 @@ Stored = dict[str, Any]  # a secret or a config, as the engine lists it
 
 
 def network(config: Configuration) -> Body:
-    """Describe the network that the proxy and the replicas share; it is the first thing made and
-    the last removed.
+    """Describe the network that the proxy and the replicas share.
+
+    It is the first thing made and the last removed.
     """
     return {
         "Name": f"{config.name}-network",
@@ -105,10 +102,10 @@ def service(
         "Labels": labels(config.name, SERVICE, release=release.id, previous=previous),
         "TaskTemplate": {
             "ContainerSpec": {**container(release, image), "Secrets": secrets},
-            "Resources": resources(config.memory_gb * 2**30, config.cpu_cores, PIDS, reserved=True),
+            "Resources": resources(config.memory_gb * 2**30, config.cpu_cores, reserved=True),
             "RestartPolicy": {"Condition": "any", "Delay": 2 * SECOND},
             "Networks": [{"Target": network}],
-            "LogDriver": LOG,
+            "LogDriver": log_driver(),
             "ForceUpdate": times,
         },
         "Mode": {"Replicated": {"Replicas": config.replicas}},
@@ -123,7 +120,7 @@ def container(release: Release, image: str) -> Body:
     config = release.config
     environment = release_specs.environment(config, PROBE_PORTS[0])
     del environment["REUSE_PORT"]  # each replica has its own address
-    environment["DRAIN_SECONDS"] = str(max(DRAIN_SECONDS, config.timeouts.drain))
+    environment["DRAIN_SECONDS"] = str(max(BALANCED_DRAIN_SECONDS, config.timeouts.drain))
     return {
         **hardened(image, labels(config.name, TASK, release=release.id)),
         "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
@@ -136,13 +133,7 @@ def container(release: Release, image: str) -> Body:
         },
         "StopSignal": "SIGTERM",
         "StopGracePeriod": STOP_SECONDS * SECOND,
-        "Mounts": [
-            {
-                "Type": "tmpfs",
-                "Target": "/tmp",
-                "TmpfsOptions": {"SizeBytes": 64 * 2**20, "Mode": 0o1777},
-            }
-        ],
+        "Mounts": [scratch()],
     }
 
 
@@ -151,18 +142,36 @@ def hardened(image: str, labels: dict[str, str]) -> Body:
     return {
         "Image": image,
         "Labels": labels,
-        "User": f"{USER}:{USER}",
-        "ReadOnly": True,
-        "CapabilityDrop": ["ALL"],
-        "Privileges": {"NoNewPrivileges": True},
-        "Init": True,
+        "User": user_and_group(HARDENING),
+        "ReadOnly": HARDENING.read_only_root,
+        "CapabilityDrop": list(HARDENING.dropped_capabilities),
+        "Privileges": {"NoNewPrivileges": not HARDENING.new_privileges},
+        "Init": HARDENING.init,
     }
 
 
-def resources(memory: float, cores: float, pids: int, reserved: bool) -> Body:
+def scratch() -> Body:
+    """Mount the one folder that a replica can write."""
+    return {
+        "Type": "tmpfs",
+        "Target": HARDENING.scratch_folder,
+        "TmpfsOptions": {
+            "SizeBytes": HARDENING.scratch_mib * 2**20,
+            "Mode": HARDENING.scratch_mode,
+        },
+    }
+
+
+def log_driver() -> Body:
+    """Limit the log of a container."""
+    return {"Name": "json-file", "Options": log_options(HARDENING)}
+
+
+def resources(memory: float, cores: float, reserved: bool) -> Body:
     """Limit what a replica may use, and keep as much free for it where it is placed."""
     most = {"MemoryBytes": int(memory), "NanoCPUs": int(cores * SECOND)}
-    return {"Limits": {**most, "Pids": pids}, **({"Reservations": most} if reserved else {})}
+    limits = {"Limits": {**most, "Pids": HARDENING.processes}}
+    return {**limits, "Reservations": most} if reserved else limits
 
 
 def update(order: str, on_failure: str) -> Body:
@@ -176,9 +185,11 @@ def update(order: str, on_failure: str) -> Body:
     }
 
 
+def by_name(listed: list[Stored]) -> dict[str, Stored]:
+    """Return secrets or configs by their names."""
+    return {stored["Spec"]["Name"]: stored for stored in listed}
+
+
 def label(spec: Body, key: str) -> str:
     """Read one of this package's labels."""
     return str((spec.get("Labels") or {}).get(LABEL + key, ""))
-
-
-LOG = {"Name": "json-file", "Options": {"max-size": "10m", "max-file": "3"}}

@@ -1,5 +1,6 @@
-"""What was done to a deployment, by whom and with what outcome: one line of JSON each, beside
-deploy.yml.
+"""What was done to a deployment, by whom and with what outcome.
+
+One line of JSON each, beside deploy.yml. Next: `deploy.verbs.status`.
 """
 
 from __future__ import annotations

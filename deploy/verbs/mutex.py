@@ -1,8 +1,9 @@
-"""One deployment at a time under a name: a container of a fixed name, which the engine gives to one
-caller only.
+"""One deployment at a time under a name.
 
-It says who holds it and since when. A holder on this machine whose process has ended is taken over
-from; of one on another machine nothing can be known, so `python -m deploy unlock` is for a person.
+The mutex is a container of a fixed name, which the engine gives to one caller only. It says who
+holds it and since when. A holder on this machine whose process has ended is taken over from; of one
+on another machine nothing can be known, so `python -m deploy unlock` is for a person.
+Next: `deploy.verbs.audit`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,12 @@ def locked(engine: Engine, name: str, doing: str) -> Iterator[None]:
 def holder(engine: Engine, name: str) -> dict[str, Any] | None:
     """Say who holds the name: who, where, doing what, since when; None when nobody does."""
     found = _lock(engine, name)
-    return json.loads(found.label("holder")) if found else None
+    return read(found) if found else None
+
+
+def read(lock: Container) -> dict[str, Any]:
+    """Say who holds a lock: who, where, doing what, since when."""
+    return dict(json.loads(lock.label("holder")))
 
 
 def unlock(engine: Engine, name: str) -> bool:
@@ -69,8 +75,8 @@ def _take(engine: Engine, name: str, doing: str) -> str:
             return engine.create(f"{name}-lock", body)
         except ConflictError:
             found = _lock(engine, name)
-            if found and not _ended(json.loads(found.label("holder"))):
-                raise LockedError(_sentence(name, json.loads(found.label("holder")))) from None
+            if found and not _ended(read(found)):
+                raise LockedError(_sentence(name, read(found))) from None
             if found:
                 engine.remove(found.id)  # by its id: never the lock of one who was quicker
     raise LockedError(f"{name}: others take the lock again and again; try later")
@@ -82,8 +88,8 @@ def _lock(engine: Engine, name: str) -> Container | None:
 
 def _sentence(name: str, held: dict[str, Any]) -> str:
     return (
-        f"{name}: {held['who']} is deploying ({held['doing']}, process {held['pid']}) since {held['since']}; wait, "
-        "or if that is no longer so: python -m deploy unlock"
+        f"{name}: {held['who']} is deploying ({held['doing']}, process {held['pid']}) since "
+        f"{held['since']}; wait, or if that is no longer so: python -m deploy unlock"
     )
 
 

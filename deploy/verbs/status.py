@@ -1,18 +1,21 @@
-"""What a deployment is doing: its release, its replicas and their health, memory and out-of-memory
-kills.
+"""What a deployment is doing: its release, and its replicas with their health and memory.
+
+Next: `deploy.render`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from deploy.client import scoring_uri
-from deploy.engine.docker_engine import Engine
-from deploy.release.releases import releases
-from deploy.serving import ReplicaStatus, Troubles
-from deploy.target import target_of
+from deploy.configuration import Configuration
+from deploy.engine.labels import LOCK
+from deploy.release.release import Release
+from deploy.serving import ReplicaStatus, Serving, Troubles
+from deploy.target import Target
 from deploy.verbs import mutex
 
 
@@ -37,29 +40,45 @@ class Status:
         """Return it as plain data, for JSON."""
         return asdict(self)
 
+    def mark(self, release: str, serves: str, previous: str) -> str:
+        """Return one word for the release that serves, another for the one before, none else."""
+        return {self.release: serves, self.previous: previous}.get(release, "")
 
-def status(engine: Engine, name: str) -> Status:
-    """Look at a deployment."""
-    target = target_of(engine, name)
-    state = target.look(engine, name)
-    known = releases(engine, name)
-    config = next((release.config for release in known if release.id == state.release), None)
-    replicas, troubles = target.replicas(engine, name), target.troubles(engine, name)
+    def release_line(self, release: dict[str, Any]) -> str:
+        """Write one of the releases for people."""
+        mark = self.mark(release["id"], "serves", "`rollback` goes there")
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release["created"]))
+        return f"  release {release['id']} of {when}  {mark}".rstrip()
+
+
+def describe(target: Target[Any], state: Serving) -> Status:
+    """Say how what was found is.
+
+    Parameters
+    ----------
+    target : Target
+        On which it runs.
+    state : Serving
+        What the target's `look` found.
+    """
+    inventory = state.inventory
+    release = inventory.find(state.release)
+    config = release.config if release else Configuration(target.name)
+    replicas, troubles = target.replicas(state), target.troubles(state)
+    holders = inventory.of(LOCK)
     return Status(
-        name=name,
-        state=_verdict(
-            replicas, state.moving, bool(troubles.now), config.replicas if config else 0
-        ),
+        name=target.name,
+        state=_verdict(state, replicas, troubles, config.replicas if release else 0),
         release=state.release,
         previous=state.previous,
-        description=config.description if config else "",
-        tags=dict(config.tags) if config else {},
-        properties=dict(config.properties) if config else {},
-        scoring_uri=scoring_uri(target.asked(engine, config)) if config else "",
+        description=config.description,
+        tags=dict(config.tags),
+        properties=dict(config.properties),
+        scoring_uri=scoring_uri(target.reached(config)) if release else "",
         replicas=replicas,
         troubles=troubles,
-        releases=[{"id": one.id, "created": one.created, "content": one.content} for one in known],
-        locked_by=mutex.holder(engine, name),
+        releases=list(map(_release, inventory.releases)),
+        locked_by=mutex.read(holders[0]) if holders else None,
     )
 
 
@@ -67,45 +86,52 @@ def as_text(found: Status) -> str:
     """Write a status for people."""
     if found.state == "Absent":
         return f"{found.name}: nothing is deployed; `make deploy` deploys it"
-    head = f"{found.name}: {found.state}, release {found.release} at {found.scoring_uri}"
-    lines = [head, *([f"  {found.description}"] if found.description else [])]
-    lines += [_line(replica) for replica in found.replicas]
-    lines += [f"  killed for exceeding the memory limit: {replica.oom_kills} x in {replica.name}; raise memory_gb, or "
-              "send fewer rows at once" for replica in found.replicas if replica.oom_kills]  # fmt: skip
-    lines += [f"  amiss: {trouble}" for trouble in found.troubles.now]
-    lines += [f"  before: {trouble}" for trouble in found.troubles.past]
-    for one in found.releases:
-        mark = {found.release: "serves", found.previous: "`rollback` goes there"}.get(one["id"], "")
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one["created"]))
-        lines.append(f"  release {one['id']} of {when}  {mark}".rstrip())
+    lines = [f"{found.name}: {found.state}, release {found.release} at {found.scoring_uri}"]
+    if found.description:
+        lines.append(f"  {found.description}")
+    lines += map(_replica_line, found.replicas)
+    lines += _kills(found.replicas)
+    lines += map("  amiss: {}".format, found.troubles.now)
+    lines += map("  before: {}".format, found.troubles.past)
+    lines += map(found.release_line, found.releases)
     if found.locked_by:
-        lines.append(
-            f"  locked by {found.locked_by['who']} ({found.locked_by['doing']}) since {found.locked_by['since']}"
-        )
+        held = found.locked_by
+        lines.append(f"  locked by {held['who']} ({held['doing']}) since {held['since']}")
     return "\n".join(lines)
 
 
-def _line(replica: ReplicaStatus) -> str:
-    facts = [
-        replica.state,
-        replica.health,
-        *([f"{replica.restarts} restarts"] if replica.restarts else []),
-        f"{f'{replica.memory / 2**20:.0f} of ' if replica.memory else 'at most '}{replica.memory_limit / 2**20:.0f} MB",
-        f"{replica.cpu_cores:g} CPU",
-        f"since {replica.started[:19].replace('T', ' ')} UTC",
-    ]
-    return f"  {replica.name}{f' on {replica.node}' if replica.node else ''}: {', '.join(facts)}"
+def _release(release: Release) -> dict[str, Any]:
+    return {"id": release.id, "created": release.created, "content": release.content}
 
 
-def _verdict(replicas: list[ReplicaStatus], moving: bool, troubled: bool, wanted: int) -> str:
+def _replica_line(replica: ReplicaStatus) -> str:
+    facts = [replica.state, replica.health]
+    if replica.restarts:
+        facts.append(f"{replica.restarts} restarts")
+    used = f"{replica.memory / 2**20:.0f} of " if replica.memory else "at most "
+    facts.append(f"{used}{replica.memory_limit / 2**20:.0f} MB")
+    facts.append(f"{replica.cpu_cores:g} CPU")
+    facts.append(f"since {replica.started[:19].replace('T', ' ')} UTC")
+    where = f" on {replica.node}" if replica.node else ""
+    return f"  {replica.name}{where}: {', '.join(facts)}"
+
+
+def _kills(replicas: Iterable[ReplicaStatus]) -> list[str]:
+    lines = []
+    for replica in replicas:
+        if replica.oom_kills:
+            lines.append(
+                f"  killed for exceeding the memory limit: {replica.oom_kills} x in "
+                f"{replica.name}; raise memory_gb, or send fewer rows at once"
+            )
+    return lines
+
+
+def _verdict(state: Serving, replicas: list[ReplicaStatus], troubles: Troubles, wanted: int) -> str:
     if not replicas:
         return "Absent"
-    if moving:
+    if state.moving:
         return "Transitioning"
-    if troubled:
-        return "Unhealthy"
-    return (
-        "Healthy"
-        if len(replicas) == wanted and all(replica.fine for replica in replicas)
-        else "Unhealthy"
-    )
+    fine = sum(replica.fine for replica in replicas)
+    as_wanted = fine == len(replicas) == wanted
+    return "Healthy" if as_wanted and not troubles.now else "Unhealthy"

@@ -19,7 +19,7 @@ from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
 from service.shapley.games import Link
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan
+from service.shapley.plan import Plan, Precision
 from service.shapley.trees import TreeGame
 
 CHUNK = 2**18  # leaves of hybrid rows at once: what stays in the processor's cache
@@ -37,6 +37,8 @@ class LinkedTreeGame:
     background : Background
     grouping : Grouping
     """
+
+    precision: Precision = np.float64
 
     def __init__(
         self, margins: TreeGame, link: Link, background: Background, grouping: Grouping
@@ -67,6 +69,9 @@ class LinkedTreeGame:
         """Restore all but the tables."""
         self.__dict__.update(state)
         self._forget()
+
+    def in_single_precision(self) -> None:
+        """Return nothing: patterns are whole numbers, and leaves are added up in double."""
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""

@@ -1,36 +1,38 @@
-"""Look through preprocessing in which every encoded column depends on one raw column.
+"""Encoders: preprocessing in which every encoded column depends on one raw column.
 
 A structured engine works in the encoded space of the final estimator, and the players stay the raw
 columns: the columns of a one-hot group belong to one feature. Which step gives which columns is one
 explicit table of scikit-learn's own classes; a subclass may do anything, so it is not in the table.
-Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.engines.compiled_encoding`.
+Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.structures.links`.
 
-| step                                                                 | owners of its columns                        |
-|----------------------------------------------------------------------|----------------------------------------------|
-| scalers, quantiles, powers, ordinal codes, "passthrough" and None    | column by column                             |
-| FunctionTransformer without a function                               | column by column                             |
-| SimpleImputer                                                        | the columns kept, then those with indicators |
-| OneHotEncoder, KBinsDiscretizer                                      | each column as often as it has categories    |
-| feature selection                                                    | the columns kept                             |
-| Pipeline, ColumnTransformer, in each other too                       | those of the steps inside                    |
-| everything else: PCA, polynomials, custom transformers, subclasses   | unknown, the model is not looked through     |
+| step                                                      | owners of its columns                |
+|-----------------------------------------------------------|--------------------------------------|
+| scalers, quantiles, powers, ordinal codes, "passthrough"  | column by column                     |
+| and None                                                  |                                      |
+| FunctionTransformer without a function                    | column by column                     |
+| SimpleImputer                                             | the columns kept, then those with    |
+|                                                           | indicators                           |
+| OneHotEncoder, KBinsDiscretizer                           | each column as often as it has       |
+|                                                           | categories                           |
+| feature selection                                         | the columns kept                     |
+| Pipeline, ColumnTransformer, in each other too            | those of the steps inside            |
+| everything else: PCA, polynomials, custom transformers,   | unknown, the model is not looked     |
+| subclasses                                                | through                              |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils import check_array
 
-if (
-    TYPE_CHECKING
-):  # imported where they are needed: when a model is split, and where no step could be compiled
-    import pandas as pd
-
-from service.structures.model_kinds import unwrapped
+from service.structures.class_names import sklearn_name
+from service.structures.searches import look_through
 
 Owner = NDArray[np.intp]
 
@@ -85,19 +87,24 @@ class Encoder:
         ValueError
             When an encoded value is not a number: a text column that no step encodes.
         """
-        from sklearn.utils import check_array
-
-        encoded: Any = rows.copy() if self.steps else rows
+        encoded: Any = rows
+        if self.steps:
+            encoded = rows.copy()
         for step in self.steps:
             encoded = step.transform(encoded)
-        dense = encoded.toarray() if hasattr(encoded, "toarray") else encoded
+        if hasattr(encoded, "toarray"):
+            encoded = encoded.toarray()
         return check_array(
-            dense,
+            encoded,
             dtype=np.float64,
             ensure_all_finite=False,
             ensure_min_samples=0,
             ensure_min_features=0,
         )
+
+    def followed_by(self, inner: Encoder) -> Encoder:
+        """Return this encoder and then another one, which takes the columns that this one gives."""
+        return Encoder((*self.steps, *inner.steps), self.owner[inner.owner])
 
 
 def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encoder, Any] | None:
@@ -117,43 +124,73 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     -------
     (Encoder, object) or None
         The identity encoder for an estimator without preprocessing; None when a step mixes columns
-        or is not in the table.
+        or is not in the table, and for a model that is None.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> model = make_pipeline(OneHotEncoder(), Ridge()).fit([[1, 7], [2, 7], [3, 7]], [1, 2, 3])
+    >>> encoder, estimator = split_model(model, 2, ["size", "shape"])
+    >>> encoder.owner.tolist(), estimator
+    ([0, 0, 0, 1], Ridge())
     """
     flat = list(steps_of(model))
-    if len(flat) <= 1:
-        return (Encoder((), np.arange(n_columns)), flat[0]) if flat else None
+    if not flat:
+        return None
     *steps, estimator = flat
+    if not steps:
+        return Encoder((), np.arange(n_columns)), estimator
     raw = raw_columns(steps[0], n_columns, names)
     owner = _through(steps, len(raw))
-    if owner is None or not _fits(estimator, len(owner)) or np.any(raw[owner] < 0):
+    if owner is None or not _fits(estimator, len(owner)):
         return None
-    return Encoder(tuple(steps), raw[owner]), estimator
+    raw_owner = raw[owner]
+    if np.any(raw_owner < 0):
+        return None
+    return Encoder(tuple(steps), raw_owner), estimator
 
 
 def last_step(model: Any) -> Any:
-    """Return what a model ends in: the last step of its Pipelines, inside searches too, or the
-    model itself.
+    """Return what a model ends in: the last step of its Pipelines, or the model itself.
+
+    Searches and thresholds on the way are looked through.
     """
-    return ([model, *steps_of(model)])[-1]
+    return [model, *steps_of(model)][-1]
 
 
 def steps_of(step: Any) -> Iterator[Any]:
-    """Walk through nested Pipelines and wrappers, past the steps that do nothing."""
-    step = unwrapped(step)
-    if table_name(step) == "Pipeline":
-        for _, inner in step.steps:
-            yield from steps_of(inner)
-    elif not is_word(step, "passthrough") and step is not None:
+    """Walk through nested Pipelines and searches, past the steps that do nothing."""
+    step = look_through(step)
+    if step is None or is_word(step, "passthrough"):
+        return
+    if sklearn_name(step) != "Pipeline":
         yield step
+        return
+    for _, inner in step.steps:
+        yield from steps_of(inner)
 
 
 def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
-    """Find the columns on which the first step was fitted among the raw ones; −1 for one that is
-    not there.
+    """Find the columns on which the first step was fitted among the raw ones.
+
+    Parameters
+    ----------
+    first : object
+        A fitted transformer.
+    n_columns : int
+    names : sequence of str
+        The raw columns in the order of the rows.
+
+    Returns
+    -------
+    ndarray of int
+        Positions; −1 for a column that is not there.
     """
     if not hasattr(first, "feature_names_in_"):
         return np.arange(n_columns)
-    position = {name: column for column, name in enumerate(names)}
+    position = dict(zip(names, range(len(names)), strict=True))
     return np.array([position.get(name, -1) for name in first.feature_names_in_], dtype=np.intp)
 
 
@@ -161,17 +198,19 @@ def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
     """Return which input column owns each column that comes out of the last of several steps."""
     owner = np.arange(n_inputs)
     for step in steps:
-        rule = _RULES.get(table_name(step))
-        of_step = rule(step, len(owner)) if rule and _fits(step, len(owner)) else None
+        of_step = _through_one(step, len(owner))
         if of_step is None:
             return None
         owner = owner[of_step]
     return owner
 
 
-def table_name(step: Any) -> str:
-    """Return the class name of scikit-learn's own classes, "" for every other."""
-    return type(step).__name__ if type(step).__module__.split(".")[0] == "sklearn" else ""
+def _through_one(step: Any, n_inputs: int) -> Owner | None:
+    """Return which input column owns each column that comes out of a step, None if unknown."""
+    find_owners = _RULES.get(sklearn_name(step))
+    if find_owners is None or not _fits(step, n_inputs):
+        return None
+    return find_owners(step, n_inputs)
 
 
 def _fits(step: Any, n_inputs: int) -> bool:
@@ -181,7 +220,9 @@ def _fits(step: Any, n_inputs: int) -> bool:
 
 def is_word(step: Any, word: str) -> bool:
     """Tell whether a step is this word, in place of a transformer."""
-    return isinstance(step, str) and step == word
+    if not isinstance(step, str):
+        return False
+    return step == word
 
 
 # One rule for each kind of step: (fitted step, n_inputs) -> the input column of each output column,
@@ -193,36 +234,37 @@ def _one_to_one(_: Any, n_inputs: int) -> Owner:
 
 
 def _function(transformer: Any, n_inputs: int) -> Owner | None:
-    return np.arange(n_inputs) if transformer.func is None else None
+    if transformer.func is not None:
+        return None
+    return np.arange(n_inputs)
 
 
 def _imputer(imputer: Any, n_inputs: int) -> Owner:
-    """Columns without a statistic, those that were empty, are dropped; indicators come after the
-    values.
-    """
-    import pandas as pd
-
+    """Drop columns without a statistic, those that were empty; indicators come after the values."""
     kept = np.arange(n_inputs)
     if not imputer.keep_empty_features:
         kept = kept[~pd.isna(imputer.statistics_)]
-    return np.concatenate([kept, imputer.indicator_.features_]) if imputer.add_indicator else kept
+    if not imputer.add_indicator:
+        return kept
+    return np.concatenate([kept, imputer.indicator_.features_])
 
 
 def _one_hot(encoder: Any, n_inputs: int) -> Owner:
     """Count the categories; the infrequent ones share one column, and a dropped one has none."""
-    none = [None] * n_inputs
-    infrequent = getattr(encoder, "infrequent_categories_", none)
-    dropped = none if encoder.drop_idx_ is None else encoder.drop_idx_
-    counts = [
-        len(categories) - (0 if rare is None else len(rare) - 1) - (drop is not None)
-        for categories, rare, drop in zip(encoder.categories_, infrequent, dropped, strict=True)
-    ]
+    counts = np.array(list(map(len, encoder.categories_)))
+    infrequent = getattr(encoder, "infrequent_categories_", [])
+    for column, categories in enumerate(infrequent):
+        if categories is not None:
+            counts[column] -= len(categories) - 1
+    if encoder.drop_idx_ is not None:
+        counts -= pd.notna(encoder.drop_idx_)
     return np.repeat(np.arange(n_inputs), counts)
 
 
 def _bins(discretizer: Any, n_inputs: int) -> Owner:
-    counts = 1 if discretizer.encode == "ordinal" else discretizer.n_bins_
-    return np.repeat(np.arange(n_inputs), counts)
+    if discretizer.encode == "ordinal":
+        return np.arange(n_inputs)
+    return np.repeat(np.arange(n_inputs), discretizer.n_bins_)
 
 
 def _selection(selector: Any, _: int) -> Owner:
@@ -230,9 +272,7 @@ def _selection(selector: Any, _: int) -> Owner:
 
 
 def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
-    """Put the blocks next to each other; ``transformers_`` has them in the order of the output, the
-    rest last.
-    """
+    """Put the blocks next to each other; ``transformers_`` has them in the order of the output."""
     names = getattr(transformer, "feature_names_in_", np.arange(n_inputs))
     blocks = [np.arange(0)]
     for _, inner, selected in transformer.transformers_:
@@ -248,18 +288,15 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
 
 def column_positions(selected: Any, names: NDArray[Any]) -> Owner:
     """Turn a selection of columns (names, positions, a slice of either, a mask) into positions."""
-    import pandas as pd
-
-    parts = (
-        [selected.start, selected.stop]
-        if isinstance(selected, slice)
-        else np.atleast_1d(selected).tolist()
-    )
-    key = selected if isinstance(selected, slice) else parts
+    if isinstance(selected, slice):
+        key: Any = selected
+        parts = [selected.start, selected.stop]
+    else:
+        key = parts = np.atleast_1d(selected).tolist()
+    is_by_name = any(isinstance(part, str) for part in parts)
     table = pd.Series(np.arange(len(names)), index=names)
-    return (
-        table.loc[key] if any(isinstance(part, str) for part in parts) else table.iloc[key]
-    ).to_numpy()
+    chosen = table.loc[key] if is_by_name else table.iloc[key]
+    return chosen.to_numpy()
 
 
 _RULES: dict[str, Callable[[Any, int], Owner | None]] = {

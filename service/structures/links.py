@@ -1,59 +1,83 @@
-"""From margins to outputs: the functions that stand behind a linear model or a kernel machine.
+"""Links: functions from margins to outputs.
 
-Each takes margins of shape (n, n_margins) and returns outputs of shape (n, n_outputs); all are
-picklable.
+Each takes margins of shape (n, n_margins) and returns outputs of shape (n, n_outputs), for all rows
+alike. All can be pickled. (Statistics calls these functions inverse links.) Next:
+:mod:`service.structures.structure`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
+from sklearn.utils.multiclass import _ovr_decision_function
 
-Margins = NDArray[np.float64]
-Link = Callable[[Margins], Margins]
+Floats = NDArray[np.float64]
+Link = Callable[[Floats], Floats]
 
 
-def logistic(margins: Margins) -> Margins:
-    """Turn one margin into the probabilities of two classes."""
+def logistic(margins: Floats) -> Floats:
+    """Turn one margin into the probabilities of two classes.
+
+    >>> logistic(np.array([[0.0], [np.log(3)]])).round(9).tolist()
+    [[0.5, 0.5], [0.25, 0.75]]
+    """
     positive = expit(margins)
     return np.hstack([1 - positive, positive])
 
 
-def multinomial(margins: Margins) -> Margins:
-    """Turn one margin per class into probabilities by softmax."""
+def multinomial(margins: Floats) -> Floats:
+    """Turn one margin per class into probabilities by softmax.
+
+    >>> multinomial(np.array([[0.0, 0.0, np.log(2)]])).round(9).tolist()
+    [[0.25, 0.25, 0.5]]
+    """
     return softmax(margins, axis=1)
+
+
+def binary_or_multinomial(n_margins: int) -> Link:
+    """Return the usual link of classifiers: logistic for one margin, softmax for more."""
+    if n_margins == 1:
+        return logistic
+    return multinomial
 
 
 @dataclass(frozen=True)
 class OneVersusRest:
-    """Votes and confidences of one-versus-one margins, as ``SVC(decision_function_shape="ovr")``
-    counts them.
+    """Votes and confidences of one-versus-one margins.
+
+    ``SVC(decision_function_shape="ovr")`` counts them so.
+
+    Attributes
+    ----------
+    n_classes : int
     """
 
     n_classes: int
 
-    def __call__(self, margins: Margins) -> Margins:
+    def __call__(self, margins: Floats) -> Floats:
         """Return one decision value per class."""
-        from sklearn.utils.multiclass import (
-            _ovr_decision_function,
-        )  # only this link needs scikit-learn
-
         return _ovr_decision_function(margins < 0, -margins, self.n_classes)
 
 
 @dataclass(frozen=True)
 class Shifted:
-    """A link of margins that come without their intercepts."""
+    """A link of margins that come without their intercepts.
+
+    Attributes
+    ----------
+    intercepts : ndarray of shape (n_margins,)
+    link : callable
+    """
 
     intercepts: NDArray[np.float64]
     link: Link
 
-    def __call__(self, margins: Margins) -> Margins:
+    def __call__(self, margins: Floats) -> Floats:
         """Return what the link makes of margins plus intercepts."""
         return self.link(margins + self.intercepts)
 
@@ -65,52 +89,56 @@ class Chained:
     first: Link
     second: Link
 
-    def __call__(self, margins: Margins) -> Margins:
+    def __call__(self, margins: Floats) -> Floats:
         """Return what the second makes of the first's outputs."""
         return self.second(self.first(margins))
 
 
 def chained(first: Link | None, second: Link) -> Link:
     """Return one link after another, where there is a first one."""
-    return second if first is None else Chained(first, second)
+    if first is None:
+        return second
+    return Chained(first, second)
 
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """A calibration by Platt's sigmoid, in place of scikit-learn's own, so that scoring needs none
-    of it.
+    """A calibration by Platt's sigmoid, in place of scikit-learn's own.
+
+    Attributes
+    ----------
+    slope, offset : float
+        The probability of the class is 1 / (1 + exp(slope · margin + offset)).
     """
 
     slope: float
     offset: float
 
-    def predict(self, margin: Margins) -> Margins:
+    def predict(self, margin: Floats) -> Floats:
         """Return the probability of the class."""
         return expit(-(self.slope * margin + self.offset))
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Calibrated probabilities, as ``CalibratedClassifierCV`` computes them from one fitted
-    classifier.
+    """Calibrated probabilities of one classifier, as ``CalibratedClassifierCV`` computes them.
 
     Attributes
     ----------
     calibrators : tuple
-        One for two classes, one per class for more.
+        One for two classes, one per class for more; their ``predict`` turns margins (n,) into
+        probabilities (n,).
     """
 
     calibrators: tuple[Any, ...]
 
-    def __call__(self, margins: Margins) -> Margins:
+    def __call__(self, margins: Floats) -> Floats:
         """Return probabilities."""
         columns = zip(self.calibrators, margins.T, strict=True)
         positive = np.stack([calibrator.predict(margin) for calibrator, margin in columns], axis=1)
-        return (
-            np.hstack([1 - positive, positive])
-            if len(self.calibrators) == 1
-            else _shares(positive, 1.0)
-        )
+        if len(self.calibrators) == 1:
+            return np.hstack([1 - positive, positive])
+        return _shares(positive, total_of_none=1.0)
 
 
 @dataclass(frozen=True)
@@ -119,30 +147,37 @@ class Averaged:
 
     links: tuple[Link, ...]
 
-    def __call__(self, margins: Margins) -> Margins:
+    def __call__(self, margins: Floats) -> Floats:
         """Return the mean of what each link makes of its own margins."""
-        groups = np.split(margins, len(self.links), axis=1)
-        return np.mean(
-            [link(group) for link, group in zip(self.links, groups, strict=True)], axis=0
-        )
+        return np.mean(_apply_each(self.links, margins), axis=0)
+
+
+def averaged(links: Sequence[Link]) -> Link:
+    """Return the mean of the outputs of several links, or the only link itself."""
+    if len(links) == 1:
+        return links[0]
+    return Averaged(tuple(links))
 
 
 @dataclass(frozen=True)
 class OnePerClass:
-    """Probabilities of ``OneVsRestClassifier``: those of one binary model per class, scaled to sum
-    1.
-    """
+    """Probabilities of ``OneVsRestClassifier``: of one binary model per class, scaled to sum 1."""
 
     links: tuple[Link, ...]
 
-    def __call__(self, margins: Margins) -> Margins:
+    def __call__(self, margins: Floats) -> Floats:
         """Return probabilities; the models have equally many margins, side by side."""
-        groups = np.split(margins, len(self.links), axis=1)
-        positive = [link(group)[:, 1] for link, group in zip(self.links, groups, strict=True)]
-        return _shares(np.stack(positive, axis=1), 0.0)
+        positive = [outputs[:, 1] for outputs in _apply_each(self.links, margins)]
+        return _shares(np.stack(positive, axis=1), total_of_none=0.0)
 
 
-def _shares(positive: Margins, total_of_none: float) -> Margins:
+def _apply_each(links: Sequence[Link], margins: Floats) -> list[Floats]:
+    """Return what each link makes of its own margins; they are equally many, side by side."""
+    groups = np.split(margins, len(links), axis=1)
+    return [link(group) for link, group in zip(links, groups, strict=True)]
+
+
+def _shares(positive: Floats, total_of_none: float) -> Floats:
     """Scale rows to sum 1; rows of zeros get equal shares of `total_of_none`."""
     total = positive.sum(axis=1, keepdims=True)
     shares = np.full_like(positive, total_of_none / positive.shape[1])
@@ -170,7 +205,7 @@ class PairwisePlatt:
     offsets: NDArray[np.float64]
     n_classes: int
 
-    def __call__(self, margins: Margins) -> Margins:
+    def __call__(self, margins: Floats) -> Floats:
         """Return probabilities from one-versus-one margins."""
         first = np.clip(expit(-(margins * self.slopes + self.offsets)), 1e-7, 1 - 1e-7)
         pairwise = np.zeros((len(margins), self.n_classes, self.n_classes))
@@ -180,9 +215,8 @@ class PairwisePlatt:
         return _coupled(pairwise)
 
 
-def _coupled(pairwise: NDArray[np.float64]) -> Margins:
-    """Find the distributions p that minimise Σ (r_ji p_i − r_ij p_j)², row by row, as far as libsvm
-    goes.
+def _coupled(pairwise: NDArray[np.float64]) -> Floats:
+    """Find the distributions p that minimise Σ (r_ji p_i − r_ij p_j)², as far as libsvm goes.
 
     Parameters
     ----------
@@ -209,10 +243,11 @@ def _coupled(pairwise: NDArray[np.float64]) -> Margins:
 
 
 def _one_round(
-    form: NDArray[np.float64], probabilities: Margins, gradient: Margins, value: NDArray[np.float64]
-) -> Margins:
-    """Adjust each probability in turn to its optimum given the others, and rescale; overwrites its
-    arguments.
+    form: NDArray[np.float64], probabilities: Floats, gradient: Floats, value: NDArray[np.float64]
+) -> Floats:
+    """Adjust each probability in turn to its optimum given the others, and rescale.
+
+    Overwrites its arguments.
     """
     for t in range(probabilities.shape[1]):
         step = (value - gradient[:, t]) / form[:, t, t]

@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+import yaml
 from deploy_helpers import (
     BASE,
     ROOT,
@@ -27,13 +28,15 @@ from deploy_helpers import (
     config_of,
     connect,
     free_port,
+    leftovers,
+    look,
     make_project,
     missing,
+    status,
 )
 from load import Load
 
 from deploy import Webservice, deploy, deploy_configuration
-from deploy import deployment as verbs
 from deploy.client import score, scoring_uri
 from deploy.engine.docker_engine import Engine
 from deploy.engine.hardening import USER
@@ -44,17 +47,15 @@ from deploy.errors import (
     LockedError,
     NotDeployedError,
     RefusedError,
-    ScoringError,
+    RequestFailedError,
     UnreachableError,
 )
-from deploy.host.state import look
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
 from deploy.release import credentials
-from deploy.release.leftovers import leftovers
-from deploy.release.releases import build_release
+from deploy.release.assembly import make_release
 from deploy.verbs import mutex
-from deploy.verbs.status import as_text, status
+from deploy.verbs.status import as_text
 
 pytestmark = pytest.mark.engine
 
@@ -88,9 +89,15 @@ def example_project(tmp_path_factory, breast_cancer):
 def deployment(engine, project):
     """A deployment that is taken away afterwards."""
     made = Deployment(
-        engine, project, f"test-{os.getpid()}", entry_script="faulty.py", code=["score.py"], threads=64, dockerfile="",
-        expected="expected.json"
-    )  # fmt: skip
+        engine,
+        project,
+        f"test-{os.getpid()}",
+        entry_script="faulty.py",
+        code=["score.py"],
+        threads=64,
+        dockerfile="",
+        expected="expected.json",
+    )
     clean(engine, made.name)
     yield made
     clean(engine, made.name)
@@ -146,7 +153,7 @@ def test_the_whole_way_on_the_documents_example(engine, example_project):
         made.down()
         assert engine.containers(made.name) == []
         assert status(engine, made.name).state == "Absent"
-        with pytest.raises(ScoringError, match="status"):
+        with pytest.raises(RequestFailedError, match="status"):
             score(first.config, body)
     finally:
         clean(engine, made.name)
@@ -202,11 +209,13 @@ def test_redeploys_and_rollbacks_lose_nothing(deployment):
     [
         (
             "crash",
-            r"the container has ended \[exit code 1\] .*\n(.*\n)* +RuntimeError: cannot be imported",
+            r"the container has ended \[exit code 1\] .*\n"
+            r"(.*\n)* +RuntimeError: cannot be imported",
         ),
         (
             "unwell",
-            r"http://127\.0\.0\.1:9001/ping answered 500 \{.*\}, expected 200 within 15 s .*\n(.*\n)* +AttributeError",
+            r"http://127\.0\.0\.1:9001/ping answered 500 \{.*\}, expected 200 within 15 s .*\n"
+            r"(.*\n)* +AttributeError",
         ),
         (
             "check",
@@ -264,7 +273,7 @@ def test_limits_hold(deployment):
     libraries = "from service.server.gunicorn_conf import raw_env; print(*raw_env)"
     assert "OMP_NUM_THREADS=1" in inside(deployment, "python", "-c", libraries).split()
 
-    with pytest.raises(ScoringError):
+    with pytest.raises(RequestFailedError):
         score(deployment.config(), b'"hog"')
     deadline = time.monotonic() + 30
     while (
@@ -307,7 +316,10 @@ def test_the_image_holds_nothing_that_is_not_needed(deployment):
     shap without need.
     """
     release = deployment.up()
-    absent = "command -v pip gcc g++ cc make; python -c 'import pip'; python -c 'import ensurepip'; python -c 'import shap'"
+    absent = (
+        "command -v pip gcc g++ cc make; python -c 'import pip'; python -c 'import ensurepip'; "
+        "python -c 'import shap'"
+    )
     said = inside(deployment, "sh", "-c", f"({absent}) 2>&1; ls /build /root/.cache /app")
     assert "/pip" not in said
     assert "gcc" not in said
@@ -341,7 +353,7 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     primary, secondary = credentials.read_keys(deployment.engine, deployment.name)
     assert primary == "a-key-of-the-user-0123456789"
     assert get(deployment.settings["port"], "/ping")[0] == 200
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         score(release.config, one)
     for key in (primary, secondary):
         assert json.loads(score(release.config, one, key))["predictions"]
@@ -363,21 +375,20 @@ def test_keys_are_asked_for_and_stay_secret(deployment, monkeypatch):
     assert primary not in shown
     assert secondary not in shown
 
-    verbs.rotate_keys(deployment.engine, deployment.name, deployment.root, deployment)
+    deployment.rotate_keys()
     fresh, old = credentials.read_keys(deployment.engine, deployment.name)
     assert old == primary
     assert json.loads(score(release.config, one, fresh))["predictions"]
     assert json.loads(score(release.config, one, old))["predictions"]
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         score(release.config, one, secondary)
 
 
 def test_https_with_a_certificate_of_ones_own(deployment, tmp_path):
     """Certificate and key reach the service as files; the probes and the preflight follow."""
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"], check=True, capture_output=True
-    )  # fmt: skip
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    files = ["-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"]
+    subprocess.run([*request.split(), *files], check=True, capture_output=True)
     release = deployment.up(
         tls={"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
     )
@@ -408,9 +419,15 @@ def twice_built(engine, project):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("" if name.endswith(".py") else PRIVATE)
     made = Deployment(
-        engine, project, f"twice-{os.getpid()}", entry_script="faulty.py", code=["score.py", "extras"], dockerfile="",
-        auth_enabled=True, expected="expected.json"
-    )  # fmt: skip
+        engine,
+        project,
+        f"twice-{os.getpid()}",
+        entry_script="faulty.py",
+        code=["score.py", "extras"],
+        dockerfile="",
+        auth_enabled=True,
+        expected="expected.json",
+    )
     clean(engine, made.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIP_FIND_LINKS", f"http://me:{PIP_PASSWORD}@127.0.0.1:9/wheels")
@@ -418,7 +435,7 @@ def twice_built(engine, project):
         yield (
             made,
             made.up(fresh=True),
-            build_release(engine, made.config(), project, made, fresh=True),
+            make_release(engine, made.config(), project, made.console, fresh=True),
         )
     clean(engine, made.name)
 
@@ -516,9 +533,7 @@ def test_a_port_that_is_taken_is_said_so(deployment):
 def test_replicas_scale_and_the_port_moves(deployment):
     """Two replicas on one port; then another port, and the old one is closed."""
     deployment.up()
-    verbs.change(
-        deployment.engine, deployment.name, deployment.root, deployment, "scale", replicas=2
-    )
+    deployment.scale(2)
     assert len(look(deployment.engine, deployment.name).replicas) == 2
     old, new = deployment.settings["port"], free_port()
     deployment.up(port=new)
@@ -566,16 +581,68 @@ def test_without_a_deployment_there_is_nothing_to_go_back_to(deployment):
     with pytest.raises(NotDeployedError, match="no release served before"):
         deployment.rollback()
     with pytest.raises(NotDeployedError, match="nothing is deployed"):
-        verbs.serving(deployment.engine, deployment.name)
+        deployment.serving()
     for verb, sentence in (
         ("logs", "nothing is deployed"),
         ("releases", "nothing is deployed"),
-        ("keys", "no keys"),
+        ("keys show", "no keys"),
     ):
-        command = [sys.executable, "-m", "deploy", verb, *(["show"] if verb == "keys" else [])]
-        done = subprocess.run([*command, "--set", f"name={deployment.name}"], cwd=ROOT, capture_output=True, text=True,
-                              check=False)  # fmt: skip
+        done = command_line(*verb.split(), "--set", f"name={deployment.name}")
         assert (done.returncode, sentence in done.stderr, done.stdout) == (1, True, "")
+
+
+def command_line(*arguments):
+    command = [sys.executable, "-m", "deploy", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_dry_run_prints_the_steps_and_changes_nothing(deployment):
+    """Of `up`, `rollback`, `scale` and `down`: what is then done is what was printed."""
+    engine, name = deployment.engine, deployment.name
+
+    def dry(*arguments):
+        settings = {**deployment.settings, "name": name, "base_image": BASE}
+        (deployment.root / "deploy.yml").write_text(yaml.safe_dump(settings))
+        before = engine.containers(name)
+        done = command_line(*arguments, "--dry-run", "--file", str(deployment.root / "deploy.yml"))
+        assert done.returncode == 0, done.stderr
+        assert engine.containers(name) == before
+        first, *steps = done.stdout.splitlines()
+        assert first == f"{name}: `{arguments[0]}` would do this; nothing was changed"
+        return [step.strip() for step in steps]
+
+    build = dry("up")[0]
+    assert build.startswith(f"Building image {name}:")
+    old = deployment.up(description="old")
+    build, record, prove, start, serves, mark, retire = dry("up")
+    assert build.endswith("is built already")
+    new = deployment.up()
+    assert record == f"Recording release {new.id}"
+    assert prove == f"Proving release {new.id} with 1 CPU and 1 GB"
+    assert start == f"Starting 1 x release {new.id} beside what serves"
+    assert (serves, mark) == (f"Release {new.id} serves", f"Marking {name}-1-0 as leaving")
+    assert retire == f"Retiring {name}-1-0 (release {old.id})"
+    assert dry("rollback")[:2] == [
+        f"Proving release {old.id} with 1 CPU and 1 GB",
+        f"Starting 1 x release {old.id} beside what serves",
+    ]
+    assert dry("scale", "2")[2].startswith("Starting 2 x release ")
+    assert dry("down")[-1] == f"Removing the releases, keys and images of {name}"
+
+
+def test_a_redeploy_looks_three_times(deployment, monkeypatch):
+    """Before it begins, before it replaces, and before it forgets: what is seen is handed on."""
+    deployment.up()
+    looks = []
+    listed = Engine.containers
+
+    def counted(engine, *arguments):
+        looks.append(arguments)
+        return listed(engine, *arguments)
+
+    monkeypatch.setattr(Engine, "containers", counted)
+    deployment.up(description="another")
+    assert looks == [(deployment.name,)] * 3
 
 
 @pytest.mark.parametrize("victim", ["worker", "replica", "anchor"])
@@ -585,17 +652,15 @@ def test_what_is_killed_comes_back(deployment, victim):
     engine, name = deployment.engine, deployment.name
     state = look(engine, name)
     if victim == "worker":
-        workers = [int(line.split()[1]) for line in engine.api.top(state.replicas[0].id)["Processes"] and
-                   map(" ".join, engine.api.top(state.replicas[0].id)["Processes"])]  # fmt: skip
-        os.kill(max(workers), signal.SIGKILL)
+        processes = engine.api.top(state.replicas[0].id)["Processes"]
+        os.kill(max(int(fields[1]) for fields in processes), signal.SIGKILL)
     else:
         target = state.replicas[0] if victim == "replica" else state.anchors[0]
         process = engine.inspect(target.id)["State"]["Pid"]
         assert process > 1  # 0 where it does not run, and that would be this process's own group
         os.kill(process, signal.SIGKILL)
     time.sleep(1)
-    with verbs.working(engine, name, deployment.root, "heal", deployment):
-        pass
+    deployment.heal()
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     answered(deployment, one)
     assert len(look(engine, name).replicas) == len(look(engine, name).anchors) == 1
@@ -606,7 +671,7 @@ def answered(deployment, body):
     while True:
         try:
             return score(deployment.config(), body)
-        except ScoringError:
+        except RequestFailedError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
@@ -629,8 +694,7 @@ def test_a_deployment_that_is_killed_is_mended_by_the_next(deployment, moment):
         process.kill()
         process.wait()
         process.stdout.close()
-        with verbs.working(engine, name, deployment.root, "heal", deployment):
-            pass
+        deployment.heal()
         time.sleep(1)
     assert load.failed == {}
     state = look(engine, name)
@@ -671,8 +735,6 @@ def test_ctrl_c_leaves_one_release_serving_and_nothing_behind(deployment, moment
 
 def start_up(deployment, **more):
     """Run `up` in a process of its own, as the command line does."""
-    import yaml
-
     config = {**deployment.settings, "name": deployment.name, "base_image": BASE, **more}
     (deployment.root / "deploy.yml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "deploy", "up", "--file", str(deployment.root / "deploy.yml")]
@@ -696,17 +758,26 @@ def remote(tmp_path, monkeypatch):
         )
     port = free_port()
     (tmp_path / "config").write_text(
-        f"Host *\n  IdentityFile {tmp_path}/user\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n"
+        f"Host *\n  IdentityFile {tmp_path}/user\n  IdentitiesOnly yes\n"
+        "  StrictHostKeyChecking no\n"
         f"  UserKnownHostsFile {tmp_path}/known\n  LogLevel ERROR\n"
     )
     (tmp_path / "ssh").write_text(
-        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\nexec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n'
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n'
+        f'exec {shutil.which("ssh")} -F {tmp_path}/config "$@"\n'
     )
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     Path("/run/sshd").mkdir(exist_ok=True)
-    options = {"ListenAddress": "127.0.0.1", "Port": port, "HostKey": tmp_path / "host", "PidFile": "none",
-               "AuthorizedKeysFile": tmp_path / "user.pub", "StrictModes": "no", "UsePAM": "no"}  # fmt: skip
+    options = {
+        "ListenAddress": "127.0.0.1",
+        "Port": port,
+        "HostKey": tmp_path / "host",
+        "PidFile": "none",
+        "AuthorizedKeysFile": tmp_path / "user.pub",
+        "StrictModes": "no",
+        "UsePAM": "no",
+    }
     command = [
         sshd,
         "-D",
@@ -746,9 +817,15 @@ def test_an_engine_behind_ssh(deployment, remote, tmp_path):
 def test_from_python(deployment):
     """The reference's shape: deploy, wait, score, update, keys, logs, delete."""
     wanted = deploy_configuration(
-        cpu_cores=0.5, memory_gb=0.5, tags={"a": "1"}, description="from Python", port=deployment.settings["port"],
-        base_image=BASE, dockerfile="", auth_enabled=True
-    )  # fmt: skip
+        cpu_cores=0.5,
+        memory_gb=0.5,
+        tags={"a": "1"},
+        description="from Python",
+        port=deployment.settings["port"],
+        base_image=BASE,
+        dockerfile="",
+        auth_enabled=True,
+    )
     models = ["artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl"]
     service = deploy(deployment.name, models, wanted, root=deployment.root)
     service.wait_for_deployment(show_output=True, timeout=600)
@@ -792,8 +869,7 @@ def test_an_engine_that_is_killed_finds_its_service_again(deployment):
     expected = score(deployment.config(), one)
     os.kill(int(Path("/var/run/docker.pid").read_text()), signal.SIGKILL)
     with closing(engine_again()) as deployment.engine:
-        with verbs.working(deployment.engine, deployment.name, deployment.root, "heal", deployment):
-            pass
+        deployment.heal()
         assert answered(deployment, one) == expected
         state = look(deployment.engine, deployment.name)
     assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1

@@ -12,24 +12,21 @@ from contextlib import closing
 
 import pytest
 import yaml
-from deploy_helpers import BASE, ROOT, Deployment, connect, make_project
+from deploy_helpers import BASE, ROOT, Deployment, connect, leftovers, look, make_project, status
 from load import Load
 from swarm_helpers import cluster, run, unsupported
 
-from deploy import deployment as verbs
 from deploy.client import score
 from deploy.engine.docker_engine import Engine
-from deploy.errors import ConfigurationError, EngineError, RefusedError, ScoringError
+from deploy.errors import ConfigurationError, EngineError, RefusedError, RequestFailedError
 from deploy.image import build
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
 from deploy.release import credentials
-from deploy.release.leftovers import leftovers
 from deploy.swarm.api import Swarm
-from deploy.swarm.state import look, runs, wanted
-from deploy.target import target_of
+from deploy.swarm.state import runs, wanted
 from deploy.verbs import mutex
-from deploy.verbs.status import as_text, status
+from deploy.verbs.status import as_text
 
 pytestmark = [
     pytest.mark.engine,
@@ -84,7 +81,7 @@ def hosts(project):
             made.config(),
             gather(made.config(), project, pip_files()),
             here.image(BASE)["Id"],
-            made,
+            made.console,
         )
         try:
             with cluster() as found:
@@ -102,10 +99,24 @@ def hosts(project):
 
 def deployment_on(engine, project, registry):
     return Deployment(
-        engine, project, NAME, target="swarm", bind="0.0.0.0", port=PORT, replicas=2, cpu_cores=0.5, memory_gb=0.5,
-        workers=1, threads=64, entry_script="faulty.py", code=["score.py"], dockerfile="", proxy_image=PROXY,
-        registry=registry, timeouts={"ready": 30},
-    )  # fmt: skip
+        engine,
+        project,
+        NAME,
+        target="swarm",
+        bind="0.0.0.0",
+        port=PORT,
+        replicas=2,
+        cpu_cores=0.5,
+        memory_gb=0.5,
+        workers=1,
+        threads=64,
+        entry_script="faulty.py",
+        code=["score.py"],
+        dockerfile="",
+        proxy_image=PROXY,
+        registry=registry,
+        timeouts={"ready": 30},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +137,7 @@ def deployment(engine, project, hosts):
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_stays(engine, project):
     yield
-    verbs.down(engine, NAME, project, deployment_on(engine, project, ""))
+    deployment_on(engine, project, "").down()
 
 
 @pytest.fixture
@@ -155,12 +166,15 @@ def loaded(deployment, body, hosts, clients=16, key=""):
 
 
 def ask(deployment, body, key=""):
-    return score(verbs.asked(deployment.engine, deployment.config()), body, key)
+    return score(deployment.seen(deployment.config()), body, key)
 
 
 def told(load, what, start):
-    print(f"\n{what}: {load.succeeded} requests in {time.monotonic() - start:.0f} s, slowest {load.slowest:.2f} s, "
-          f"failed: {load.failed}")  # fmt: skip
+    seconds = time.monotonic() - start
+    print(
+        f"\n{what}: {load.succeeded} requests in {seconds:.0f} s, slowest {load.slowest:.2f} s, "
+        f"failed: {load.failed}"
+    )
 
 
 def start_up(deployment, **more):
@@ -181,16 +195,17 @@ def start_up(deployment, **more):
 
 
 def heal(deployment):
-    with verbs.working(deployment.engine, NAME, deployment.root, "heal", deployment):
-        pass
+    deployment.heal()
 
 
 def stands_alone(deployment):
     """One release serves, the swarm is at rest, and nothing is kept that nobody uses."""
     engine, swarm = deployment.engine, Swarm(deployment.engine, NAME)
     state = look(engine, NAME)
-    used = {one["SecretID"] for service in (state.replicas, state.proxy)
-            for one in service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Secrets") or []}  # fmt: skip
+    used = set()
+    for service in (state.replicas, state.proxy):
+        container = service["Spec"]["TaskTemplate"]["ContainerSpec"]
+        used |= {secret["SecretID"] for secret in container.get("Secrets") or []}
     assert not state.moving
     assert {secret["ID"] for secret in swarm.secrets()} == used
     assert len(swarm.configs()) == len(swarm.networks()) == 1
@@ -205,7 +220,7 @@ def test_one_host_needs_no_registry(engine, project, one):
     alone.up(replicas=1)
     assert json.loads(ask(alone, one))["predictions"]
     stands_alone(alone)
-    target_of(engine, NAME).remove(engine, NAME, alone)
+    alone.stop_serving()
 
 
 def test_a_swarm_with_several_nodes_needs_a_registry(deployment):
@@ -255,7 +270,7 @@ def test_releases_roll_over_both_hosts_without_a_lost_request(deployment, hosts,
     assert [replica.memory_limit for replica in found.replicas] == [2**29] * 3
     assert "at most 512 MB, 0.5 CPU" in as_text(found)
     assert first.image == back.image
-    logs = target_of(deployment.engine, NAME).logs(deployment.engine, NAME, "all")
+    logs = deployment.logs("all")
     assert len(logs) == 3
     assert all(any("Listening" in line for line in lines) for lines in logs.values())
     stands_alone(deployment)
@@ -319,7 +334,7 @@ def test_replicas_are_limited_and_hardened(deployment, engine):
 def test_a_worker_that_is_killed_for_its_memory_is_in_the_status(deployment, one):
     """On whichever host it was."""
     deployment.up()
-    with pytest.raises(ScoringError):
+    with pytest.raises(RequestFailedError):
         ask(deployment, b'"hog"')
     deadline = time.monotonic() + 30
     while not any(replica.oom_kills for replica in status(deployment.engine, NAME).replicas):
@@ -336,9 +351,7 @@ def test_scaling_loses_nothing_and_leaves_the_proxy_alone(deployment, hosts, one
     start = time.monotonic()
     with loaded(deployment, one, hosts) as load:
         for replicas in (3, 2):
-            verbs.change(
-                deployment.engine, NAME, deployment.root, deployment, "scale", replicas=replicas
-            )
+            deployment.scale(replicas)
             assert len(tasks(deployment)) == replicas
     told(load, "scaled to 3 and 2", start)
     assert load.failed == {}
@@ -352,20 +365,20 @@ def test_keys_rotate(deployment, hosts, one):
     """
     deployment.up(auth_enabled=True)
     primary, secondary = credentials.read_keys(deployment.engine, NAME)
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         ask(deployment, one)
-    verbs.rotate_keys(deployment.engine, NAME, deployment.root, deployment)
+    deployment.rotate_keys()
     fresh, old = credentials.read_keys(deployment.engine, NAME)
     assert old == primary
     for key in (fresh, old):
         assert json.loads(ask(deployment, one, key))["predictions"]
-    with pytest.raises(ScoringError, match="401"):
+    with pytest.raises(RequestFailedError, match="401"):
         ask(deployment, one, secondary)
     swarm = Swarm(deployment.engine, NAME)
     shown = json.dumps(
         [swarm.services(), swarm.secrets(), swarm.configs(), list(tasks(deployment).values())]
     )
-    shown += json.dumps(target_of(deployment.engine, NAME).logs(deployment.engine, NAME, "all"))
+    shown += json.dumps(deployment.logs("all"))
     assert not [key for key in (primary, secondary, fresh) if key in shown]
     stands_alone(deployment)
 
@@ -411,8 +424,12 @@ def test_a_deployment_that_is_interrupted_leaves_one_release(
 
 def set_apart(deployment, old):
     """The replicas of another release than the old one."""
-    return [task for task in tasks(deployment).values()
-            if task["Spec"]["ContainerSpec"]["Labels"]["scoring.deploy.release"] != old.id]  # fmt: skip
+    label = "scoring.deploy.release"
+    return [
+        task
+        for task in tasks(deployment).values()
+        if task["Spec"]["ContainerSpec"]["Labels"][label] != old.id
+    ]
 
 
 def test_a_host_that_is_lost_costs_no_request(deployment, hosts, one):
@@ -450,11 +467,9 @@ def test_https_and_the_other_target(deployment, hosts, one, tmp_path):
     """The proxy answers with the user's certificate; what serves there is neither moved to one host
     nor to http.
     """
-    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-        "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt")  # fmt: skip
-    target_of(deployment.engine, NAME).remove(
-        deployment.engine, NAME, deployment
-    )  # and not its image
+    request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    run(*request.split(), "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt")
+    deployment.stop_serving()  # and not its image
     deployment.settings |= {
         "tls": {"certificate": str(tmp_path / "tls.crt"), "key": str(tmp_path / "tls.key")}
     }

@@ -20,6 +20,8 @@ from deploy.errors import EngineError, UnreachableError
 
 pytestmark = pytest.mark.engine
 
+AUTHORITY = "req -x509 -newkey rsa:2048 -nodes -days 2"
+HOLDER = "req -newkey rsa:2048 -nodes"
 AUTHORITIES = ("ours", "other")
 HOLDERS = {"engine": "subjectAltName=IP:127.0.0.1", "user": "extendedKeyUsage=clientAuth"}
 
@@ -29,13 +31,15 @@ def folder():
     """Certificates of two authorities; a short path, since an engine makes sockets in it."""
     with tempfile.TemporaryDirectory(prefix="tls-", ignore_cleanup_errors=True) as name:
         for authority in AUTHORITIES:
-            openssl(name, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={authority}",
-                    "-keyout", f"{authority}.key", "-out", f"{authority}.pem")  # fmt: skip
+            files = ["-keyout", f"{authority}.key", "-out", f"{authority}.pem"]
+            openssl(name, *AUTHORITY.split(), "-subj", f"/CN={authority}", *files)
         for holder, extension in HOLDERS.items():
-            openssl(name, "req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={holder}", "-addext", extension,
-                    "-keyout", f"{holder}.key", "-out", f"{holder}.csr")  # fmt: skip
-            openssl(name, "x509", "-req", "-in", f"{holder}.csr", "-CA", "ours.pem", "-CAkey", "ours.key",
-                    "-CAcreateserial", "-days", "2", "-copy_extensions", "copy", "-out", f"{holder}.pem")  # fmt: skip
+            asked = ["-subj", f"/CN={holder}", "-addext", extension]
+            files = ["-keyout", f"{holder}.key", "-out", f"{holder}.csr"]
+            openssl(name, *HOLDER.split(), *asked, *files)
+            signed = "-CA ours.pem -CAkey ours.key -CAcreateserial -days 2 -copy_extensions copy"
+            files = ["-in", f"{holder}.csr", "-out", f"{holder}.pem"]
+            openssl(name, "x509", "-req", *signed.split(), *files)
         yield Path(name)
 
 

@@ -26,6 +26,32 @@ SERVICE = {
     "commands": {"errors", "settings", "scoring", "batch"},
     "__main__": {"commands"},
 }
+BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine"}
+BELOW_TARGET = BELOW_IMAGE | {"release", "serving", "steps"}
+DEPLOY = {
+    "errors": set(),
+    "contract": set(),
+    "console": set(),
+    "interrupts": {"console"},
+    "configuration": {"errors", "contract"},
+    "engine": {"errors"},
+    "client": {"errors", "contract", "configuration", "engine"},
+    "image": BELOW_IMAGE,
+    "release": BELOW_IMAGE | {"image"},
+    "render": {"contract", "configuration", "engine", "release"},
+    "serving": {"release"},
+    "steps": {"engine", "release"},
+    "target": BELOW_TARGET | {"interrupts"},
+    "host": BELOW_TARGET | {"target"},
+    "swarm": BELOW_TARGET | {"target"},
+    "verbs": BELOW_TARGET | {"client", "target"},
+    "deployment": BELOW_TARGET
+    | {"interrupts", "client", "image", "target", "host", "swarm", "verbs"},
+    "cli": BELOW_TARGET | {"client", "image", "render", "verbs", "deployment"},
+    "webservice": BELOW_TARGET | {"verbs", "deployment"},
+    "__main__": {"cli"},
+}
+ROOMS = {"service": SERVICE, "deploy": DEPLOY}
 
 
 def imported_modules(file):
@@ -46,14 +72,19 @@ def files_of(package):
     return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("file", files_of("service"), ids=lambda file: str(file.relative_to(ROOT)))
-def test_arrows_of_the_service_run_one_way(file):
+@pytest.mark.parametrize(
+    "file",
+    [*files_of("service"), *files_of("deploy")],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_arrows_run_one_way(file):
     """Every module imports only from its own room and from the rooms below it."""
-    if file == ROOT / "service" / "__init__.py":
+    package = file.relative_to(ROOT).parts[0]
+    if file == ROOT / package / "__init__.py":
         return
-    room = room_of(file, "service")
-    ours = [name for name in imported_modules(file) if name.startswith("service.")]
-    assert {name.split(".")[1] for name in ours} <= SERVICE[room] | {room}
+    room = room_of(file, package)
+    ours = [name for name in imported_modules(file) if name.startswith(f"{package}.")]
+    assert {name.split(".")[1] for name in ours} <= ROOMS[package][room] | {room}
 
 
 def test_the_two_packages_know_nothing_of_each_other():

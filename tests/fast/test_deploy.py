@@ -20,11 +20,9 @@ from deploy.client import curl, scoring_uri, seen_from_here
 from deploy.configuration import CHECKS, Configuration, configuration, read
 from deploy.console import Console
 from deploy.contract import PROBE_PORTS
-from deploy.engine.docker_engine import Container, Engine
-from deploy.engine.labels import LABEL
+from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, UnreachableError
 from deploy.host import specs
-from deploy.host.state import State
 from deploy.image import context, pins, pip_settings
 from deploy.image.context import DOCKERFILE, FRAGMENT_MARK
 from deploy.release import specs as release_specs
@@ -94,6 +92,17 @@ def test_every_key_of_the_example_is_explained():
         ),
         ({"name": "scoring", "tags": ["a"]}, "tags: expected `key: value` lines"),
         ({"name": "scoring", "env": {"PORT": 1}}, "env.PORT: set by the deployment itself"),
+        ({"name": "scoring", "env": ["A=1"]}, "env: expected `key: value` lines, got ['A=1']"),
+        ({"name": "scoring", "env": {"A B": "1"}}, "env: expected names of letters, digits"),
+        ({"name": "scoring", "env": {"A=B": "1"}}, "env: expected names of letters, digits"),
+        ({"name": "scoring", "env": {" PORT": "1"}}, "env: expected names of letters, digits"),
+        ({"name": "scoring", "env": {"": "1"}}, "env: expected names of letters, digits"),
+        ({"name": "scoring", "env": {"1A": "1"}}, "env: expected names of letters, digits"),
+        ({"name": "scoring", "env": {True: "1"}}, "env: expected names of letters, digits"),
+        ({"name": "scoring", "env": {"A": None}}, "env.A: expected text, got None"),
+        ({"name": "scoring", "env": {"A": ["1"]}}, "env.A: expected text, got ['1']"),
+        ({"name": "scoring", "env": {"A": {"b": "1"}}}, "env.A: expected text, got {'b': '1'}"),
+        ({"name": "scoring", "tags": {"a": None}}, "tags.a: expected text, got None"),
         ({"name": "scoring", "models": "a.pkl"}, "models: expected a list of paths"),
         ({"name": "scoring", "engine": "moon"}, "engine: expected unix://, tcp:// or ssh://"),
         ({"name": "scoring", "bind": "everywhere"}, "bind: expected an IP address"),
@@ -115,6 +124,14 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_p
     environ = {"CPU_CORES": "2", "REPLICAS": "2", "MEMORY_GB": ""}
     found = read(file, environ=environ, settings={"replicas": "3", "timeouts.ready": "90"})
     assert (found.cpu_cores, found.memory_gb, found.replicas, found.timeouts.ready) == (2, 4, 3, 90)
+
+
+def test_a_variable_is_text_whatever_yaml_makes_of_it(tmp_path):
+    """A number and a flag too; the text may hold anything, and the name a dot."""
+    file = tmp_path / "deploy.yml"
+    file.write_text("name: scoring\nenv:\n  N: 1.5\n  FLAG: yes\n  a.b-c: x=y z\n  EMPTY: ''\n")
+    expected = {"N": "1.5", "FLAG": "true", "a.b-c": "x=y z", "EMPTY": ""}
+    assert read(file, environ={}).env == expected
 
 
 @pytest.mark.parametrize("text", ["name: [", "just text", "- a\n- list\n", ""])
@@ -205,8 +222,14 @@ def test_the_preflight_runs_what_will_serve():
 
 def test_secrets_are_files_and_never_values():
     """The environment has their paths, labels their references."""
-    config = configuration({"name": "scoring", "auth_enabled": True, "keys": {"primary": "env:MY_KEY"},
-                            "tls": {"certificate": "c.pem", "key": "k.pem"}})  # fmt: skip
+    config = configuration(
+        {
+            "name": "scoring",
+            "auth_enabled": True,
+            "keys": {"primary": "env:MY_KEY"},
+            "tls": {"certificate": "c.pem", "key": "k.pem"},
+        }
+    )
     body = specs.replica(Release("1", "i", config, "c", 1.0), "a", 1, 9001)
     assert "AUTH_KEYS_FILE=/run/secrets/keys" in body["Env"]
     assert "TLS_KEY_FILE=/run/secrets/tls.key" in body["Env"]
@@ -221,37 +244,6 @@ def test_the_anchor_hands_waiting_connections_over():
     host = specs.anchor(RELEASE)["HostConfig"]
     assert host["Sysctls"] == {"net.ipv4.tcp_migrate_req": "1"}
     assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
-
-
-def replica(generation, state="running", wanted=2, release="new"):
-    labels = {"generation": generation, "replicas": wanted, "release": release, "probe-port": 9001}
-    return Container(
-        "id", "name", state, "image", {LABEL + key: str(value) for key, value in labels.items()}
-    )
-
-
-@pytest.mark.parametrize(
-    ("generations", "serving"),
-    [
-        ({}, 0),
-        ({3: [replica(3), replica(3)]}, 3),
-        ({3: [replica(3), replica(3)], 4: [replica(4)]}, 3),
-        ({3: [replica(3), replica(3)], 4: [replica(4), replica(4)]}, 3),
-        ({3: [replica(3)], 4: [replica(4), replica(4)]}, 4),
-        ({3: [replica(3), replica(3, "exited")], 4: [replica(4), replica(4)]}, 4),
-        ({3: [replica(3, "exited"), replica(3, "exited")]}, 3),
-    ],
-)
-def test_an_interrupted_rollout_goes_back_while_the_old_is_whole_and_on_once_it_is_not(
-    generations, serving
-):
-    """Nothing is retired before every new replica is ready."""
-    assert State(generations=generations).serving == serving
-
-
-def test_probe_ports_are_not_shared():
-    """Each replica of the common namespace has its own."""
-    assert State(generations={1: [replica(1)]}).free_probe_ports[0] == 9002
 
 
 LOCK = """\
@@ -295,8 +287,11 @@ def test_the_projects_own_lock_without_shap_is_what_scoring_needs():
 @pytest.mark.parametrize(("method", "needed"), [("shap", True), ("kernel/product", False)])
 def test_shap_is_installed_when_the_manifest_names_its_engine(method, needed):
     """Other JSON files among the models do not matter."""
-    app = {"models/scoring_explainer.json": json.dumps({"method": method}).encode(), "models/x.json": b"not JSON",
-           "models/y.json": b"[1]"}  # fmt: skip
+    app = {
+        "models/scoring_explainer.json": json.dumps({"method": method}).encode(),
+        "models/x.json": b"not JSON",
+        "models/y.json": b"[1]",
+    }
     assert context.needs_shap(app) == needed
 
 
@@ -377,8 +372,14 @@ def test_the_recipe_is_clean(tmp_path):
     hadolint = Path(sys.executable).with_name("hadolint")
 
     def checked(recipe):  # by hadolint's own rules, and not by what this user has set
-        return subprocess.run([hadolint, "--no-color", recipe], cwd=tmp_path, env={"HOME": str(tmp_path)},
-                              capture_output=True, text=True, check=False)  # fmt: skip
+        return subprocess.run(
+            [hadolint, "--no-color", recipe],
+            cwd=tmp_path,
+            env={"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     filled_in = tmp_path / "Dockerfile"
     filled_in.write_text(context.dockerfile(Configuration("scoring").dockerfile))
@@ -486,8 +487,13 @@ def test_the_probe_waits_then_compares(tmp_path):
         }
 
         def probe(*command):
-            done = subprocess.run([sys.executable, "-I", tmp_path / "probe.py", *command], env=environment,
-                                  capture_output=True, text=True, check=False)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-I", tmp_path / "probe.py", *command],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             return done.returncode, json.loads(done.stdout)
 
         code, found = probe("health")
@@ -561,9 +567,14 @@ def test_only_one_module_knows_the_docker_package():
     imported = {
         name.split(".")[0]
         for node in ast.walk(ast.parse((ROOT / "deploy" / "release" / "probe.py").read_text()))
-        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else
-                     [node.module] if isinstance(node, ast.ImportFrom) else [])
-    }  # fmt: skip
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
     assert imported <= sys.stdlib_module_names
 
 
@@ -586,8 +597,13 @@ def test_every_verb_has_help(arguments):
 def test_no_engine_is_one_sentence(tmp_path):
     """What to do about it, exit code 1, no traceback."""
     (tmp_path / "deploy.yml").write_text("name: scoring\nengine: unix:///nowhere/docker.sock\n")
-    done = subprocess.run([sys.executable, "-m", "deploy", "status", "--file", tmp_path / "deploy.yml"], cwd=ROOT,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy", "status", "--file", tmp_path / "deploy.yml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert (
         "at unix:///nowhere/docker.sock: no Docker Engine answers ([Errno 2] No such file"
@@ -600,10 +616,14 @@ def test_no_engine_is_one_sentence(tmp_path):
 def test_an_engine_that_hangs_up_is_one_sentence(tmp_path):
     """It listens while it starts, and may yet end."""
     address = str(tmp_path / "engine.sock")
+
+    def hang_up():
+        server.accept()[0].close()
+
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
-        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread = threading.Thread(target=hang_up)
         thread.start()
         with pytest.raises(UnreachableError, match="no Docker Engine answers"):
             Engine(f"unix://{address}")

@@ -19,9 +19,9 @@ from deploy.release.release import Release
 from deploy.swarm import credentials, proxy, specs
 from deploy.swarm.api import unpacked
 from deploy.swarm.proxy import FILE
-from deploy.swarm.rollout import Patience, takes_tasks
 from deploy.swarm.specs import SERVICE, label
 from deploy.swarm.state import State, current, failed, runs, wanted, words
+from deploy.swarm.watch import Patience, takes_tasks
 
 CONFIG = configuration(
     {
@@ -137,7 +137,7 @@ def test_secrets_are_files_of_the_services_user_with_a_version_in_their_names():
         "SecretName": "scoring-keys-v1",
         "File": {"Name": "keys", "UID": "10001", "GID": "10001", "Mode": 0o400},
     }
-    assert credentials.wanted(CONFIG) == {}
+    assert credentials.wanted(CONFIG) == []
 
 
 def test_the_proxy_is_the_same_whatever_the_replicas_are():
@@ -207,7 +207,8 @@ def test_what_a_failed_replica_says():
         "failed", "shutdown", Err="task: non-zero exit (137)", ContainerStatus={"ExitCode": 137}
     )
     assert words(out, nodes) == (
-        "replica 2 on host2: failed: task: non-zero exit (137); killed, as for exceeding the memory limit"
+        "replica 2 on host2: failed: task: non-zero exit (137); "
+        "killed, as for exceeding the memory limit"
     )
     waiting = task(
         "pending",

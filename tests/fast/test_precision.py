@@ -13,8 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 
-from service.engines.engines import Effort, KernelEngine, unchanged
+from service.engines.engine import unchanged
 from service.engines.precision import NEGLIGIBLE, in_good_precision
+from service.engines.sampled_engines import Effort, KernelEngine
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
 from service.shapley.additive import AdditiveGame
@@ -22,8 +23,9 @@ from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
 from service.shapley.products import ProductGame, ProductKernel
+from service.structures.kernel_machines import ProductStructure
 from service.structures.links import logistic
-from service.structures.margins import NetworkStructure, ProductStructure
+from service.structures.networks import NetworkStructure
 
 RNG = np.random.default_rng(0)
 N_FEATURES = 20
@@ -60,7 +62,7 @@ def network(weights, biases, background):
 
 
 def machine(support, dual, background=X[:200]):
-    structure = ProductStructure(support, np.array([[0.02]]), 2, dual, np.array([0.3]))
+    structure = ProductStructure(np.array([0.3]), support, dual, rate=np.array([[0.02]]), power=2)
     kernel = ProductKernel(structure.log_factors, structure.dual, structure.intercepts)
     return ProductGame(
         kernel, logistic, Background.uniform(background), Grouping.identity(N_FEATURES)

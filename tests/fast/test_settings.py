@@ -117,9 +117,9 @@ def test_the_models_are_looked_for_where_hosts_put_them(tmp_path, monkeypatch):
     assert Settings.from_environment({"AZUREML_MODEL_DIR": "mine"}).model_folder == Path("mine")
 
 
-def test_the_readme_has_every_setting():
-    """The README's table is the one that the settings make."""
-    assert settings_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_has_every_setting():
+    """The table of docs/operating.md is the one that the settings make."""
+    assert settings_table() in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     assert all(
         f"`{name}`" in settings_table()
         for field in fields(Settings)

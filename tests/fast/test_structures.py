@@ -4,9 +4,11 @@ consistent, but right.
 
 import pickle
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from shapley_by_definition import shapley_by_definition
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -22,10 +24,12 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC, NuSVC, NuSVR, OneClassSVM
+from sklearn.utils import all_estimators
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
 from service.shapley.products import product_shapley
+from service.structures.reading import FAMILIES, family_of, read_model
 
 N_FEATURES, N_BACKGROUND = 6, 25
 X_REGRESSION, Y_REGRESSION = make_regression(120, N_FEATURES, random_state=0)
@@ -236,7 +240,7 @@ def test_pipelines_are_looked_through_with_raw_columns_as_features(estimator, me
     model = make_pipeline(columns, estimator).fit(frame, y)
     explainer = KernelScoringExplainer(TabularExplainer(model, frame[:N_BACKGROUND]))
     assert explainer.method == method
-    predict = lambda rows: model.predict(
+    predict = lambda rows: model.predict(  # noqa: E731
         pd.DataFrame(rows, columns=frame.columns).astype(frame.dtypes)
     )
     background = frame[:N_BACKGROUND].to_numpy(dtype=object)
@@ -401,3 +405,30 @@ def test_examples_that_do_not_fit_the_model_are_refused_in_its_own_words(model, 
         TabularExplainer(model.fit(fitted, y), X[columns])
     with pytest.raises(ValueError, match=f"X has {len(columns)} features, but .* is expecting 5"):
         TabularExplainer(model.fit(fitted.to_numpy(), y), X[columns].to_numpy())
+
+
+def test_every_class_of_the_tables_exists_and_is_of_one_family():
+    """A name that is misspelt would never be found, and of two families only the first would."""
+    existing = {
+        "sklearn": dict(all_estimators()).keys(),
+        "lightgbm": vars(lightgbm).keys(),
+        "xgboost": vars(xgboost).keys(),
+    }
+    seen = set()
+    for family in FAMILIES:
+        names = {(family.library, name) for name in family.readers}
+        assert not seen & names
+        assert family.readers.keys() <= existing[family.library]
+        seen |= names
+
+
+def test_a_class_of_somebody_else_is_not_read_by_its_name_or_its_parent():
+    """It may predict anything: the model is called."""
+
+    class Ridge(LinearRegression):
+        pass
+
+    model = Ridge().fit(X_REGRESSION, Y_REGRESSION)
+    names = [f"x{i}" for i in range(N_FEATURES)]
+    assert (family_of(model), read_model(model, "prediction", names)) == (None, None)
+    assert TabularExplainer(model, X_REGRESSION[:N_BACKGROUND]).method == "kernel"

@@ -43,7 +43,7 @@ def named(models):
 
 def check_against_definition(explainer, function, rows, background):
     """Compare two rows with the definition, after making sure that the numbers say something."""
-    last_output = lambda x: function(x).reshape(len(x), -1)[:, -1]
+    last_output = lambda x: function(x).reshape(len(x), -1)[:, -1]  # noqa: E731
     assert any(
         abs(third_order_interaction(last_output, rows[0], other, triple)) > 1e-3
         for other in background

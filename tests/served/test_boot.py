@@ -18,6 +18,8 @@ from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, save
 from service.settings import Settings, find_model_folder
 
+pytestmark = pytest.mark.alone
+
 MEMORY = Path("/dev/shm")
 
 

@@ -4,9 +4,12 @@ import http.client
 import json
 from collections import Counter
 
+import pytest
 from serving import serving
 
 from service.server.connection_balance import NOBODY, SharedCounts
+
+pytestmark = pytest.mark.alone
 
 
 def test_kept_connections_are_spread_over_the_workers(iris_folder, four_rows, tmp_path):

@@ -32,14 +32,26 @@ def run_example(module, folder):
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    ("module", "artifacts"),
-    [("examples.breast_cancer", "artifacts"), ("examples.diabetes_svr", "artifacts-diabetes")],
-)
-def test_each_example_trains_and_saves_what_the_service_needs(module, artifacts, tmp_path):
+@pytest.fixture(scope="module")
+def breast_cancer_artifacts(tmp_path_factory):
+    """What the example of the documents saves."""
+    folder = tmp_path_factory.mktemp("breast_cancer")
+    run_example("examples.breast_cancer", folder)
+    return folder / "artifacts"
+
+
+@pytest.fixture(scope="module")
+def diabetes_artifacts(tmp_path_factory):
+    """What the example of a regression saves."""
+    folder = tmp_path_factory.mktemp("diabetes")
+    run_example("examples.diabetes_svr", folder)
+    return folder / "artifacts-diabetes"
+
+
+@pytest.mark.parametrize("example", ["breast_cancer", "diabetes"])
+def test_each_example_trains_and_saves_what_the_service_needs(example, request):
     """It runs without a warning, and what it saved explains the rows that it saved."""
-    run_example(module, tmp_path)
-    folder = tmp_path / artifacts
+    folder = request.getfixturevalue(f"{example}_artifacts")
     assert {path.name for path in folder.iterdir()} == {
         "examples.json",
         "original_model.pkl",
@@ -52,12 +64,12 @@ def test_each_example_trains_and_saves_what_the_service_needs(module, artifacts,
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(breast_cancer_artifacts, tmp_path):
     """The parts of the repository that serving needs, with trained artifacts."""
     for name in ("service", "examples", "score.py"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
-    run_example("examples.breast_cancer", tmp_path)
+    shutil.copytree(breast_cancer_artifacts, tmp_path / "artifacts")
     return tmp_path
 
 

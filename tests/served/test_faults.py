@@ -15,6 +15,8 @@ import psutil
 import pytest
 from serving import serving, strict
 
+pytestmark = pytest.mark.alone
+
 SCRIPT = Path(__file__).parents[1] / "faulty_script.py"
 THREADS = 8
 HEAD = b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"

@@ -25,6 +25,8 @@ from sklearn.pipeline import make_pipeline
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, load, save
 
+pytestmark = pytest.mark.alone
+
 FIRST, SECOND, THIRD = "first-key-of-two", "second-key-of-two", "third-key-after-them"
 SCORING_ROUTES = (
     "/score",

@@ -1,0 +1,126 @@
+"""Linear models: margins that add up over columns.
+
+Linear regressors and classifiers; support vector machines and kernel ridge with a linear kernel
+become one too (:mod:`service.structures.kernel_machines`). Next:
+:mod:`service.structures.kernel_machines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.additive import AdditiveModel
+from service.shapley.plan import Numbers
+from service.structures.family import Family
+from service.structures.links import Floats, binary_or_multinomial
+from service.structures.structure import Combinable, as_floats, joined_intercepts, placed_columns
+
+
+@dataclass(frozen=True)
+class LinearStructure(Combinable):
+    """Margins that are linear in the columns, behind an optional link.
+
+    Attributes
+    ----------
+    intercepts : ndarray of shape (n_margins,)
+    coefficients : ndarray of shape (n_margins, n_columns)
+    link : callable or None
+    """
+
+    coefficients: Floats
+
+    def contributions(self, rows: Floats) -> Floats:
+        """Return what each column adds to each margin, shape (n_rows, n_columns, n_margins)."""
+        return rows[:, :, None] * self.coefficients.T
+
+    @property
+    def additive(self) -> AdditiveModel:
+        """The parts of the model: its hidden units are the margins."""
+        return AdditiveModel(self.contributions, self.intercepts, unchanged, self.link)
+
+    def mapped(self, matrix: Floats, shift: Floats | float = 0.0) -> LinearStructure:
+        """Return the margins matrix · margins + shift."""
+        return replace(
+            self,
+            coefficients=matrix @ self.coefficients,
+            intercepts=matrix @ self.intercepts + shift,
+        )
+
+    def spread(self, columns: NDArray[np.intp], n_columns: int) -> LinearStructure:
+        """Return the same margins of rows that have more columns."""
+        return replace(self, coefficients=placed_columns(self.coefficients, columns, n_columns))
+
+    @classmethod
+    def _joined(cls, parts: Sequence[Self]) -> Self:
+        coefficients = np.concatenate([part.coefficients for part in parts])
+        return cls(joined_intercepts(parts), coefficients)
+
+
+def unchanged(margins: Numbers) -> Numbers:
+    """Return margins as they are: nothing follows on the first layer of a linear model."""
+    return margins
+
+
+def read_linear(estimator: Any, scale: str) -> LinearStructure | None:
+    """Read a linear model that has no probabilities, or none that its margins give."""
+    if scale == "probability":
+        return None
+    return _margins(estimator)
+
+
+def read_logistic(estimator: Any, scale: str) -> LinearStructure:
+    """Read a linear classifier whose probabilities are the softmax of its margins."""
+    margins = _margins(estimator)
+    if scale != "probability":
+        return margins
+    return replace(margins, link=binary_or_multinomial(len(margins.intercepts)))
+
+
+def _margins(estimator: Any) -> LinearStructure:
+    coefficients = np.atleast_2d(as_floats(estimator.coef_))
+    intercepts = np.broadcast_to(as_floats(estimator.intercept_), len(coefficients))
+    return LinearStructure(intercepts.copy(), coefficients)
+
+
+FAMILY = Family(
+    library="sklearn",
+    prefers_margin=True,
+    readers={
+        "ARDRegression": read_linear,
+        "BayesianRidge": read_linear,
+        "ElasticNet": read_linear,
+        "ElasticNetCV": read_linear,
+        "HuberRegressor": read_linear,
+        "Lars": read_linear,
+        "LarsCV": read_linear,
+        "Lasso": read_linear,
+        "LassoCV": read_linear,
+        "LassoLars": read_linear,
+        "LassoLarsCV": read_linear,
+        "LassoLarsIC": read_linear,
+        "LinearDiscriminantAnalysis": read_logistic,
+        "LinearRegression": read_linear,
+        "LinearSVC": read_linear,
+        "LinearSVR": read_linear,
+        "LogisticRegression": read_logistic,
+        "LogisticRegressionCV": read_logistic,
+        "OrthogonalMatchingPursuit": read_linear,
+        "OrthogonalMatchingPursuitCV": read_linear,
+        "PassiveAggressiveClassifier": read_linear,
+        "PassiveAggressiveRegressor": read_linear,
+        "Perceptron": read_linear,
+        "QuantileRegressor": read_linear,
+        "Ridge": read_linear,
+        "RidgeCV": read_linear,
+        "RidgeClassifier": read_linear,
+        "RidgeClassifierCV": read_linear,
+        "SGDClassifier": read_linear,
+        "SGDRegressor": read_linear,
+        "TheilSenRegressor": read_linear,
+    },
+)

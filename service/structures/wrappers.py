@@ -1,0 +1,276 @@
+"""Wrappers: models that make their answer of the answers of fitted models inside.
+
+| wrapper                    | what it makes of the models inside                                  |
+|----------------------------|---------------------------------------------------------------------|
+| CalibratedClassifierCV     | calibrated probabilities of the margin, their mean over the folds   |
+| OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
+| VotingRegressor            | a weighted mean                                                     |
+| BaggingRegressor           | a mean, of models that may see some of the columns each             |
+| TransformedTargetRegressor | its predictions scaled back, where the target's transformer is      |
+|                            | affine                                                              |
+
+The models inside must be of one class of structure that can be joined: linear models, or kernel
+machines with one kind of kernel. A pipeline that stands alone inside a calibration or under a
+scaled target is taken apart, so that its preprocessing comes first (:func:`open_wrapper`). Models
+that hand everything on are in :mod:`service.structures.searches`. Next:
+:mod:`service.structures.reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from service.structures.class_names import sklearn_name
+from service.structures.encoders import Encoder, split_model
+from service.structures.family import Family
+from service.structures.links import (
+    Calibrated,
+    Floats,
+    Link,
+    OnePerClass,
+    Sigmoid,
+    averaged,
+    chained,
+)
+from service.structures.searches import look_through
+from service.structures.structure import Combinable, Structure, join
+
+# How a model inside is read: takes the model, and the scale of the output that is read.
+Read = Callable[[Any, str], Structure | None]
+
+
+class WrapperReader(Protocol):
+    """What reads a wrapper, with what reads the models inside."""
+
+    def __call__(self, estimator: Any, scale: str, read: Read) -> Structure | None:
+        """Return the structure of an output, None where it has none that is known."""
+
+
+# Transformers of a target whose inverses are affine.
+AFFINE_TRANSFORMERS = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
+
+
+def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Put the calibration behind the margins of the classifiers inside, of one or one a fold."""
+    fitted = estimator.calibrated_classifiers_
+    if scale != "probability" or not all(map(_is_calibrated_margin, fitted)):
+        return None
+    classifiers = [calibrated.estimator for calibrated in fitted]
+    parts = _read_each(classifiers, "margin", read)
+    margins = join(parts)
+    if margins is None:
+        return None
+    links = []
+    for part, calibrated in zip(parts, fitted, strict=True):
+        links.append(chained(part.link, _read_calibration(calibrated)))
+    return replace(margins, link=averaged(links))
+
+
+def _is_calibrated_margin(calibrated: Any) -> bool:
+    """Tell whether each class (or the second of two) has a calibrator of its decision function."""
+    classifier = calibrated.estimator
+    if not hasattr(classifier, "decision_function"):
+        return False
+    if calibrated.method not in ("sigmoid", "isotonic"):
+        return False
+    return len(classifier.classes_) == len(calibrated.classes)
+
+
+def _read_calibration(calibrated: Any) -> Calibrated:
+    return Calibrated(tuple(map(_read_calibrator, calibrated.calibrators)))
+
+
+def _read_calibrator(fitted: Any) -> Any:
+    """Read a sigmoid; an isotonic calibration is taken as it is."""
+    if not hasattr(fitted, "a_"):
+        return fitted
+    return Sigmoid(fitted.a_, fitted.b_)
+
+
+def _read_each(models: Sequence[Any], scale: str, read: Read) -> list[Structure]:
+    """Read the models inside; none of them when there is one that cannot be read."""
+    parts = []
+    for model in models:
+        part = read(model, scale)
+        if part is None:
+            return []
+        parts.append(part)
+    return parts
+
+
+def read_one_versus_rest(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Put the binary models of OneVsRestClassifier side by side; for two classes it has one."""
+    if estimator.multilabel_:
+        return None
+    parts = _read_each(estimator.estimators_, scale, read)
+    if len(parts) == 1:
+        return parts[0]
+    margins = join(parts)
+    if margins is None or scale == "margin":
+        return margins
+    links = _links_of_equals(parts)
+    if links is None:
+        return None
+    return replace(margins, link=OnePerClass(links))
+
+
+def _links_of_equals(parts: Sequence[Structure]) -> tuple[Link, ...] | None:
+    """Return the links of models with equally many margins each; None when one has no link."""
+    links = []
+    numbers_of_margins = set()
+    for part in parts:
+        if not isinstance(part, Combinable) or part.link is None:
+            return None
+        links.append(part.link)
+        numbers_of_margins.add(len(part.intercepts))
+    if len(numbers_of_margins) > 1:
+        return None
+    return tuple(links)
+
+
+def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Average the predictions of VotingRegressor's models, with its weights."""
+    parts = _read_each(estimator.estimators_, scale, read)
+    weights = estimator._weights_not_none
+    if weights is None:
+        weights = np.ones(len(parts))
+    return _mean(parts, np.array(weights))
+
+
+def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Average the predictions of BaggingRegressor's models.
+
+    They may see some of the columns each, but none of them twice.
+    """
+    chosen = estimator.estimators_features_
+    if any(map(_has_duplicates, chosen)):
+        return None
+    parts = []
+    for model, columns in zip(estimator.estimators_, chosen, strict=True):
+        part = read(model, scale)
+        if not isinstance(part, Combinable):
+            return None
+        parts.append(part.spread(columns, estimator.n_features_in_))
+    return _mean(parts, np.ones(len(parts)))
+
+
+def _has_duplicates(columns: Sequence[int]) -> bool:
+    return len(np.unique(columns)) < len(columns)
+
+
+def _mean(parts: Sequence[Structure], weights: Floats) -> Structure | None:
+    """Average predictions; None unless all are linear, or all kernel machines of one kind."""
+    margins = join(parts)
+    if not isinstance(margins, Combinable):
+        return None
+    n_targets = len(margins.intercepts) // len(parts)
+    return margins.mapped(np.kron(weights / weights.sum(), np.eye(n_targets)))
+
+
+def read_transformed_target(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Scale the predictions back, where the target's transformer is affine."""
+    part = read(estimator.regressor_, scale)
+    transformer = look_through(estimator.transformer_)
+    if not isinstance(part, Combinable) or not _is_affine(transformer):
+        return None
+    ends = np.repeat([[0.0], [1.0]], len(part.intercepts), axis=1)
+    shift, at_one = transformer.inverse_transform(ends)
+    return part.mapped(np.diag(at_one - shift), shift)
+
+
+def _is_affine(transformer: Any) -> bool:
+    name = type(transformer).__name__
+    if name == "FunctionTransformer":
+        return transformer.inverse_func is None
+    return name in AFFINE_TRANSFORMERS
+
+
+def open_wrapper(wrapper: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:
+    """Take the preprocessing of a single pipeline out of its wrapper.
+
+    Parameters
+    ----------
+    wrapper : object
+        Any estimator.
+    names : sequence of str
+        The columns that it is given.
+
+    Returns
+    -------
+    (Encoder, object) or None
+        The pipeline's preprocessing, and the wrapper around its last step alone, as a copy. None
+        when the estimator is no such wrapper, or holds no preprocessing that can be looked through.
+    """
+    parts = _SINGLE_MODELS.get(sklearn_name(wrapper))
+    if parts is None:
+        return None
+    get_model, put_model = parts
+    split = split_model(get_model(wrapper), len(names), names)
+    if split is None:
+        return None
+    preprocessing, last = split
+    if not preprocessing.steps:
+        return None
+    return preprocessing, put_model(wrapper, last)
+
+
+def _get_regressor(wrapper: Any) -> Any:
+    return wrapper.regressor_
+
+
+def _put_regressor(wrapper: Any, regressor: Any) -> Any:
+    """Return a copy of a TransformedTargetRegressor with another regressor."""
+    other = copy(wrapper)
+    other.regressor_ = regressor
+    return other
+
+
+def _get_classifier(wrapper: Any) -> Any | None:
+    """Return the only classifier of a calibration, None where there is one for each fold."""
+    if len(wrapper.calibrated_classifiers_) > 1:
+        return None
+    return wrapper.calibrated_classifiers_[0].estimator
+
+
+def _put_classifier(wrapper: Any, classifier: Any) -> Any:
+    """Return a copy of a CalibratedClassifierCV with another classifier."""
+    other = copy(wrapper)
+    (fitted,) = wrapper.calibrated_classifiers_
+    other.calibrated_classifiers_ = [
+        type(fitted)(classifier, fitted.calibrators, classes=fitted.classes, method=fitted.method)
+    ]
+    return other
+
+
+# By class name of the wrapper: what returns the model inside, None where there are several, and
+# what returns the wrapper with another one in its place.
+_SINGLE_MODELS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "CalibratedClassifierCV": (_get_classifier, _put_classifier),
+    "TransformedTargetRegressor": (_get_regressor, _put_regressor),
+}
+
+_READERS: dict[str, WrapperReader] = {
+    "BaggingRegressor": read_bagging,
+    "CalibratedClassifierCV": read_calibrated,
+    "OneVsRestClassifier": read_one_versus_rest,
+    "TransformedTargetRegressor": read_transformed_target,
+    "VotingRegressor": read_voting,
+}
+
+
+def family(read: Read) -> Family:
+    """Return the family of all wrappers.
+
+    Parameters
+    ----------
+    read : callable
+        How the models inside are read, wrappers among them.
+    """
+    readers = {name: partial(reader, read=read) for name, reader in _READERS.items()}
+    return Family(library="sklearn", readers=readers, open_estimator=open_wrapper)

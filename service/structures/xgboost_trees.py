@@ -1,0 +1,134 @@
+"""The trees of XGBoost, out of its JSON; the library is not imported.
+
+What is read and what is not stands in the table of :mod:`service.structures.trees`. Next:
+:mod:`service.structures.wrappers`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from service.errors import UnsupportedStructureError
+from service.shapley.trees import Tree
+from service.structures.family import Family
+from service.structures.links import Floats, Link
+from service.structures.trees import TreeStructure, behind_objective
+
+# XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of
+# the largest.
+FLOAT32_ROUNDING = 1e-6
+
+# The links of the objectives of regression.
+_LINKS: dict[str, Link | None] = {
+    "reg:squarederror": None,
+    "reg:squaredlogerror": None,
+    "reg:absoluteerror": None,
+    "reg:pseudohubererror": None,
+    "reg:quantileerror": None,
+    "reg:logistic": expit,
+    "count:poisson": np.exp,
+    "reg:gamma": np.exp,
+    "reg:tweedie": np.exp,
+}
+
+
+def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
+    """Read XGBClassifier and XGBRegressor.
+
+    Returns
+    -------
+    TreeStructure or None
+        None for probabilities that are no logistic function or softmax of the margins.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When the trees cannot be read, or it is not known how the objective predicts.
+    """
+    _check_missing(estimator)
+    booster = estimator.get_booster()
+    learner = json.loads(booster.save_raw("json"))["learner"]
+    margins = _read_margins(learner, _n_iterations(estimator, booster))
+    objective = learner["objective"]["name"]
+    if scale == "margin":
+        return margins
+    if scale == "prediction":
+        return behind_objective(margins, objective, _LINKS)
+    if objective not in ("binary:logistic", "multi:softprob", "multi:softmax"):
+        return None
+    if int(learner["learner_model_param"]["num_target"]) > 1:
+        return replace(margins, link=expit)  # several labels at once, each by itself
+    return margins.as_probabilities()
+
+
+def _check_missing(estimator: Any) -> None:
+    """Refuse another marker of missing values than NaN."""
+    if not pd.isna(estimator.missing):
+        raise UnsupportedStructureError(
+            f"XGBoost: missing={estimator.missing} is not read, only NaN."
+        )
+
+
+def _n_iterations(estimator: Any, booster: Any) -> int:
+    """Count the iterations that predict uses: up to the best one after early stopping."""
+    best = getattr(estimator, "best_iteration", None)
+    if best is None:
+        return int(booster.num_boosted_rounds())
+    return int(best + 1)
+
+
+def _read_margins(learner: Mapping[str, Any], n_iterations: int) -> TreeStructure:
+    """Read the sum of the trees of the first iterations, on top of the base score."""
+    booster, parameters = learner["gradient_booster"], learner["learner_model_param"]
+    if booster["name"] != "gbtree":
+        raise UnsupportedStructureError(f"XGBoost: booster {booster['name']!r} is not read.")
+    n_outputs = max(1, int(parameters["num_class"]), int(parameters["num_target"]))
+    outputs = np.eye(n_outputs)
+    model = booster["model"]
+    trees = []
+    for i in range(model["iteration_indptr"][n_iterations]):
+        trees.append(_read_tree(model["trees"][i], outputs[model["tree_info"][i]]))
+    offset = _offset(parameters["base_score"], learner["objective"]["name"], n_outputs)
+    return TreeStructure(trees, offset, np.float32, rounding=FLOAT32_ROUNDING)
+
+
+def _offset(base_score: str, objective: str, n_outputs: int) -> Floats:
+    """Turn the base score, one number or one for each output, into margins."""
+    scores = np.array(json.loads(base_score), dtype=np.float32).astype(np.float64)
+    if objective in ("binary:logistic", "reg:logistic"):
+        scores = logit(scores)
+    elif _LINKS.get(objective) is np.exp:
+        scores = np.log(scores)
+    return np.broadcast_to(scores, n_outputs).copy()
+
+
+def _read_tree(tree: Mapping[str, Any], output: Floats) -> Tree:
+    if tree["categories"] or int(tree["tree_param"]["size_leaf_vector"]) > 1:
+        raise UnsupportedStructureError(
+            "XGBoost: splits by category, and leaves of several targets, are not read."
+        )
+    conditions = np.array(tree["split_conditions"], dtype=np.float32)
+    return Tree(
+        left=np.array(tree["left_children"]),
+        right=np.array(tree["right_children"]),
+        missing_left=np.array(tree["default_left"], dtype=bool),
+        feature=np.array(tree["split_indices"]),
+        # Less than a threshold is at most the number below it.
+        threshold=np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64),
+        value=conditions.astype(np.float64)[:, None] * output,  # at a leaf, its value
+    )
+
+
+FAMILY = Family(
+    library="xgboost",
+    prefers_margin=True,
+    margin_option="output_margin",
+    readers={"XGBClassifier": read_xgboost, "XGBRegressor": read_xgboost},
+)

@@ -1,0 +1,60 @@
+"""The rendered InferenceService against KServe's own models, in the clients' environment."""
+
+import json
+import subprocess
+
+import pytest
+from serving import ROOT
+
+from deploy import render
+from deploy.configuration import configuration
+
+CONFIG = configuration(
+    {
+        "name": "scoring",
+        "cpu_cores": 0.5,
+        "replicas": 3,
+        "description": "a model",
+        "auth_enabled": True,
+        "tags": {"owner": "me"},
+        "env": {"LOG": "1"},
+    }
+)
+
+
+def break_predictor(manifest):
+    manifest["spec"]["predictor"]["minReplica"] = 3
+
+
+def break_type(manifest):
+    manifest["spec"]["predictor"]["minReplicas"] = "3"
+
+
+def break_container(manifest):
+    manifest["spec"]["predictor"]["containers"][0]["readinessProbe"]["httpGet"]["pth"] = "/"
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (lambda manifest: None, "fits"),
+        (break_predictor, "service.spec.predictor.minReplica: no such field"),
+        (break_type, "service.spec.predictor.minReplicas: expected int, got '3'"),
+        (
+            break_container,
+            "service.spec.predictor.containers[0].readinessProbe.httpGet.pth: "
+            "Extra inputs are not permitted",
+        ),
+    ],
+)
+def test_an_inference_service_fits_the_models_of_kserve(tmp_path, change, verdict):
+    """Strictly: a misspelt field fails, KServe's own or a container's."""
+    python = ROOT / ".venv-clients" / "bin" / "python"
+    assert python.exists(), "the foreign clients are not installed: run `make setup-clients`"
+    (manifest,) = render.kserve(CONFIG, "registry.example/scoring:1")
+    change(manifest)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    command = [python, ROOT / "tests" / "clients" / "check_kserve.py", tmp_path / "manifest.json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == verdict

@@ -1,0 +1,212 @@
+"""The plans of one host, without an engine: what is done, in which order, and that being killed
+anywhere does no harm.
+"""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.configuration import configuration
+from deploy.engine.docker_engine import Container
+from deploy.engine.labels import LABEL, PREFLIGHT, REPLICA, labels
+from deploy.errors import NotDeployedError
+from deploy.host import plan
+from deploy.host.plan import MakeAnchor, MarkLeaving, Retire, StartAnchor, StartReplicas
+from deploy.host.specs import LEAVING
+from deploy.host.state import State, anchor_of
+from deploy.release.inventory import Inventory
+from deploy.release.release import Release
+from deploy.steps import Accept, Forget, Note, Record, Remove, after, pruning
+
+NOTHING = State(Inventory("scoring"))
+
+
+def release(name, replicas=1, port=8080, created=1.0):
+    config = configuration({"name": "scoring", "replicas": replicas, "port": port})
+    return Release(name, f"sha256:{name}", config, "c" * 64, created)
+
+
+OLD, NEW = release("old"), release("new", replicas=2)
+
+
+def up(*releases):
+    """What runs when releases were rolled out one after the other."""
+    state = NOTHING
+    for each in releases:
+        state = plan.after(state, [Record(each, passing=True)])
+        state = plan.after(state, plan.steps(state, each, afresh=True))
+    return state
+
+
+def kinds(steps):
+    return [type(step) for step in steps]
+
+
+def replica(generation, state="running", wanted=2, release="new"):
+    found = {"generation": generation, "replicas": wanted, "release": release, "probe-port": 9001}
+    texts = {LABEL + key: str(value) for key, value in found.items()}
+    return Container("id", "name", state, "image", {**texts, **labels("scoring", REPLICA)})
+
+
+@pytest.mark.parametrize(
+    ("replicas", "serving"),
+    [
+        ([], 0),
+        ([replica(3), replica(3)], 3),
+        ([replica(3), replica(3), replica(4)], 3),
+        ([replica(3), replica(3), replica(4), replica(4)], 3),
+        ([replica(3), replica(4), replica(4)], 4),
+        ([replica(3), replica(3, "exited"), replica(4), replica(4)], 4),
+        ([replica(3, "exited"), replica(3, "exited")], 3),
+    ],
+)
+def test_an_interrupted_rollout_goes_back_while_the_old_is_whole_and_on_once_it_is_not(
+    replicas, serving
+):
+    """Nothing is retired before every new replica is ready."""
+    assert State(Inventory("scoring", tuple(replicas))).serving == serving
+
+
+def test_probe_ports_are_not_shared():
+    """Each replica of the common namespace has its own."""
+    assert State(Inventory("scoring", (replica(1),))).free_probe_ports[0] == 9002
+
+
+def test_the_first_release_publishes_the_port_and_retires_nobody():
+    """It has nobody before it."""
+    steps = plan.steps(NOTHING, NEW, afresh=True)
+    assert kinds(steps) == [MakeAnchor, StartReplicas, Accept]
+    assert steps[1].names == ["scoring-1-0", "scoring-1-1"]
+    assert steps[1].ports == (9001, 9002)
+    assert steps[1].previous == ""
+
+
+def test_a_rollout_starts_the_new_beside_the_old_and_retires_the_old_last():
+    """The anchor stays; what is old is marked before it is stopped, and remembered."""
+    steps = plan.steps(up(OLD), NEW, afresh=True)
+    assert kinds(steps) == [StartReplicas, Accept, MarkLeaving, Retire]
+    assert steps[0].previous == "old"
+    assert steps[-1].text == "Retiring scoring-1-0 (release old)"
+    state = plan.after(up(OLD), steps)
+    assert (state.release, state.previous, len(state.replicas)) == ("new", "old", 2)
+
+
+def test_the_same_release_once_more_is_a_rollout_that_keeps_the_one_before():
+    """So rolling back means the same afterwards."""
+    state = up(OLD, NEW, NEW)
+    assert (state.release, state.previous, state.latest) == ("new", "old", 3)
+
+
+def test_rolling_back_and_scaling_are_the_same_plan():
+    """Of another release, or of the same image with another number of replicas."""
+    back = plan.steps(up(OLD, NEW), OLD, afresh=True)
+    more = plan.steps(up(OLD), release("more", replicas=3), afresh=True)
+    assert kinds(back) == [StartReplicas, Accept, MarkLeaving, Retire, Retire]
+    assert kinds(more) == [StartReplicas, Accept, MarkLeaving, Retire]
+    assert len(more[0].names) == 3
+
+
+def test_a_move_to_another_port_closes_the_old_one_last():
+    """A second anchor, and afterwards only that."""
+    steps = plan.steps(up(OLD), release("moved", port=81), afresh=True)
+    assert kinds(steps) == [MakeAnchor, StartReplicas, Accept, MarkLeaving, Retire, Remove]
+    (anchor,) = plan.after(up(OLD), steps).anchors
+    assert anchor.label("port") == "81"
+
+
+def test_what_is_sound_is_left_alone():
+    """Healing has no step then."""
+    assert plan.steps(up(OLD, NEW), NEW, afresh=False) == []
+
+
+def test_leftovers_are_removed():
+    """A preflight that nobody ended."""
+    left = Container("x", "scoring-preflight-x", "running", "i", labels("scoring", PREFLIGHT))
+    state = up(OLD)
+    inventory = replace(state.inventory, containers=(*state.inventory.containers, left))
+    steps = plan.steps(State(inventory), OLD, afresh=False)
+    assert [step.text for step in steps] == [
+        "Removing scoring-preflight-x, left by a deployment that was interrupted"
+    ]
+
+
+def test_replicas_that_nobody_reaches_are_replaced():
+    """An anchor that was started anew has another namespace: it stays, its replicas do not."""
+    state = up(NEW)
+    deaf = State(state.inventory, frozenset({state.replicas[0].id}))
+    steps = plan.steps(deaf, NEW, afresh=False)
+    assert kinds(steps) == [Note, StartReplicas, Accept, MarkLeaving, Retire, Retire]
+    assert steps[-1].replica.id in deaf.deaf  # who still answers ends first
+    assert plan.steps(plan.after(deaf, steps), NEW, afresh=False) == []
+
+
+def test_an_anchor_that_has_ended_is_started():
+    """And its replicas are replaced."""
+    state = up(OLD)
+    ended = tuple(
+        replace(each, state="exited") if each in state.anchors else each
+        for each in state.inventory.containers
+    )
+    names = frozenset(each.id for each in state.replicas)
+    steps = plan.steps(State(Inventory("scoring", ended), names), OLD, afresh=False)
+    assert kinds(steps)[:3] == [Note, StartAnchor, StartReplicas]
+
+
+def test_removal_lets_requests_end_before_the_port_is_closed():
+    """Replicas first, the anchor last."""
+    steps = plan.removal(up(OLD, NEW))
+    assert kinds(steps) == [MarkLeaving, Retire, Retire, Remove]
+    assert plan.after(up(OLD, NEW), steps).replicas == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.sampled_from([80, 81])), min_size=1, max_size=4),
+    st.integers(0, 30),
+)
+def test_killed_at_any_step_one_whole_generation_is_left_to_answer(rollouts, cut):
+    """And the next command heals it in one go: one generation, on one anchor, nothing beside it."""
+    wanted = [
+        release(f"r{at}", replicas, port, created=at)
+        for at, (replicas, port) in enumerate(rollouts)
+    ]
+    state = up(*wanted[:-1])
+    state = plan.after(state, [Record(wanted[-1], passing=True)])
+    steps = plan.steps(state, wanted[-1], afresh=True)
+    killed = plan.after(state, steps[:cut])
+    whole = [
+        replicas
+        for replicas in killed.generations.values()
+        if len(replicas) >= int(replicas[0].label("replicas"))
+    ]
+    assert whole or not state.replicas
+    if not killed.release:
+        assert plan.after(killed, plan.mending(killed)).anchors == []
+        return
+    serving = killed.inventory.kept(killed.release)
+    healed = plan.after(killed, plan.steps(killed, serving, afresh=False))
+    assert len(healed.generations) == len(healed.anchors) == 1
+    assert healed.serves(serving)
+    assert {anchor_of(each) for each in healed.replicas} == {healed.anchors[0].id}
+    assert not [each for each in healed.replicas if each.name.endswith(LEAVING)]
+    assert plan.steps(healed, serving, afresh=False) == []
+
+
+def test_releases_beyond_retain_are_forgotten_oldest_first():
+    """But never one that is needed."""
+    known = [release(f"r{at}", created=at) for at in range(5)]
+    inventory = after(Inventory("scoring"), [Record(each, passing=True) for each in known])
+    assert inventory.releases == known
+    assert pruning(inventory, 3, {"r0", "r4"}) == [Forget(known[1]), Forget(known[2])]
+    assert pruning(inventory, 9, set()) == []
+
+
+def test_a_release_is_found_by_its_first_digits():
+    """As long as they name one; else the message lists those that are kept."""
+    known = [release("abc1"), release("abd2")]
+    inventory = after(Inventory("scoring"), [Record(each, passing=True) for each in known])
+    assert inventory.kept("abc") == known[0]
+    for ambiguous in ("ab", "x", ""):
+        with pytest.raises(NotDeployedError, match=r"that is kept \(abc1, abd2\), got"):
+            inventory.kept(ambiguous)
