@@ -4,6 +4,7 @@
 |--------------------------------|------|------------------------------------------------------|
 | linear                         | none | "linear": closed form, exact                         |
 | trees                          | none | "tree": exact                                        |
+| trees too large for that       | none | "tree/sampled": on a sample, with standard errors    |
 | trees                          | any  | "kernel/tree": sampled around the exact margin       |
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |

@@ -14,7 +14,7 @@ from service.shapley.trees import (
     Tree,
     TreeGame,
 )
-from service.shapley.trees.sampled import sampled_background
+from service.shapley.trees.sampled import draw_sample
 from service.shapley.trees.shapley_weights import shapley_weights
 from service.shapley.trees.traversal import sum_of_leaves
 
@@ -167,7 +167,7 @@ def sampled_forest():
 
 def sampled(sampled_forest, n_rows, seed):
     X, model, forest, _, _ = sampled_forest
-    sample, _ = sampled_background(Background.uniform(X), n_rows, seed)
+    sample = draw_sample(len(X), n_rows, seed)
     population = Population(X, model.predict(X)[:, None])
     grouping = Grouping(np.arange(6), 6)
     return SampledTreeGame(

@@ -181,15 +181,17 @@ def test_a_feature_that_does_not_vary_gets_exactly_nothing(monkeypatch, most):
     assert engine.importances(constant[203:204]).values[:, 0].tobytes() == values[:, 3].tobytes()
 
 
-def test_a_path_with_too_many_features_is_left_to_the_model():
-    """Sixty-four features one after another: the model is called, and the note says why."""
+def test_a_path_of_more_features_than_a_number_has_bits_is_exact():
+    """Sixty-four features one after another, of which the first that is set decides."""
     X = np.vstack([np.eye(64), np.zeros((1, 64))])
     y = np.append(np.arange(64.0), -1.0)
     model = DecisionTreeRegressor(random_state=0).fit(X, y)
     assert model.get_depth() > forest.MOST_BITS
     original = TabularExplainer(model, X[:10])
-    assert original.method == "kernel"
-    assert "at most 62 features on a path" in original.row_explainer.note
+    assert (original.method, original.row_explainer.note) == ("tree", "")
+    local = original.explain_local(X[20:23])
+    sums = local.expected_values + np.sum(local.local_importance_values, axis=1)
+    np.testing.assert_allclose(sums, model.predict(X[20:23]), rtol=0, atol=1e-10)
 
 
 def test_trees_of_a_single_leaf_have_nothing_to_explain():

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
@@ -127,29 +126,10 @@ class SampledTreeGame:
         return values, variances
 
 
-def sampled_background(
-    background: Background, n_rows: int, seed: int
-) -> tuple[NDArray[np.intp], Background]:
-    """Draw rows of a background of equal weights, without repetition.
-
-    Parameters
-    ----------
-    background : Background
-        All examples.
-    n_rows : int
-    seed : int
-
-    Returns
-    -------
-    sample : ndarray of int, shape (n_rows,)
-        Their positions, in rising order.
-    background : Background
-        The rows alone.
-    """
+def draw_sample(n_examples: int, n_rows: int, seed: int) -> NDArray[np.intp]:
+    """Draw positions of examples without repetition, in rising order; all if there are no more."""
     rng = np.random.default_rng(seed)
-    sample = np.sort(rng.choice(len(background.rows), n_rows, replace=False))
-    rows = background.rows[sample]
-    return sample, Background.uniform(rows, "sample", background.n_examples)
+    return np.sort(rng.choice(n_examples, min(n_rows, n_examples), replace=False))
 
 
 def _distances_from_mean(
