@@ -14,6 +14,8 @@ ScoringError
     └── VersionError        it was saved with other library versions
 
 There are no HTTP statuses here: :mod:`service.web` maps these errors to them.
+
+Next: `service.batch`.
 """
 
 

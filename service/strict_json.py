@@ -4,6 +4,8 @@ NumPy and pandas objects become lists, numbers and records; NaN and the infiniti
 which is all that JSON has for them. A ``str`` is a JSON string like any other value, so a script
 that returns ``json.dumps(...)`` is answered with a string holding JSON, as Azure ML's inference
 server does: return the object itself instead.
+
+Next: `service.version`.
 """
 
 import datetime
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+_MISSING = (type(pd.NA), type(pd.NaT))
 _LISTS = (np.ndarray, np.generic, pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 
 
@@ -72,7 +75,7 @@ def _cleaned_dict(value: dict[Any, Any]) -> dict[Any, Any]:
 
 def _plain(value: Any) -> Any:
     """Turn one object that `json` does not know into one that it does, or that is nearer to it."""
-    if value is pd.NA or value is pd.NaT:
+    if isinstance(value, _MISSING):
         return None
     if isinstance(value, Mapping):  # no dict: a scoring model's answer, for one
         return dict(value)

@@ -1,3 +1,6 @@
-"""The version of the service, the one that pyproject.toml has."""
+"""The version of the service, the one that pyproject.toml has.
+
+Next: `service.errors`.
+"""
 
 VERSION = "0.1.0"
