@@ -3,9 +3,7 @@
 The file is read in chunks. Each scored chunk becomes a file in ``OUTPUT.parts``, under its name
 only once it is whole; at the end they are put together and renamed to the output, which is
 therefore never half written. What was interrupted goes on where it stopped, unless input, model or
-options have changed.
-
-Next: `service.rows`.
+options have changed. Next: :mod:`service.rows`.
 """
 
 from __future__ import annotations

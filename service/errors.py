@@ -13,9 +13,8 @@ ScoringError
     ├── DigestError         the file is not the one that the manifest describes
     └── VersionError        it was saved with other library versions
 
-There are no HTTP statuses here: :mod:`service.web` maps these errors to them.
-
-Next: `service.batch`.
+There are no HTTP statuses here: :mod:`service.web` maps these errors to them. Next:
+:mod:`service.version`.
 """
 
 

@@ -1,6 +1,6 @@
 """The version of the service, the one that pyproject.toml has.
 
-Next: `service.errors`.
+Next: :mod:`service.batch`.
 """
 
 VERSION = "0.1.0"

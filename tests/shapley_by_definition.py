@@ -13,14 +13,14 @@ def shapley_by_definition(function, row, rows, weights):
     n_features).
     """
     n = len(row)
-    weights = np.asarray(weights) / np.sum(weights)
-
-    def value(coalition):
-        hybrid = rows.copy()
+    coalitions = [c for size in range(n + 1) for c in combinations(range(n), size)]
+    hybrids = np.repeat(rows[None], len(coalitions), axis=0)  # (n_coalitions, n_rows, n)
+    for hybrid, coalition in zip(hybrids, coalitions, strict=True):
         hybrid[:, list(coalition)] = row[list(coalition)]
-        return weights @ np.atleast_2d(function(hybrid).T).T
-
-    values = {c: value(c) for size in range(n + 1) for c in combinations(range(n), size)}
+    # In one call, since a model is slow to call and quick to evaluate.
+    outputs = np.atleast_2d(function(hybrids.reshape(-1, n)).T).T
+    means = np.average(outputs.reshape(*hybrids.shape[:2], -1), axis=1, weights=weights)
+    values = dict(zip(coalitions, means, strict=True))
     importances = np.zeros((len(values[()]), n))
     for j in range(n):
         others = [i for i in range(n) if i != j]

@@ -25,17 +25,32 @@ from service.engines.exact_engines import (
 )
 from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput
-from service.engines.sampled_engines import Effort, KernelEngine, ShapEngine
+from service.engines.sampled_engines import (
+    Effort,
+    KernelEngine,
+    SampledTreeEngine,
+    ShapEngine,
+)
 from service.engines.surrogate import with_surrogate
 from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveGame, AdditiveModel
-from service.shapley.background import Background
+from service.shapley.background import Background, spread_out
 from service.shapley.games import BlackBoxGame, Game
 from service.shapley.grouping import Grouping
-from service.shapley.linked_trees import LinkedTreeGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
-from service.shapley.trees import Forest, TreeGame, affordable_rows
+from service.shapley.trees import (
+    Forest,
+    LinkedTreeGame,
+    Population,
+    SampledTreeGame,
+    TraversedTreeGame,
+    TreeGame,
+    affordable_rows,
+)
+from service.shapley.trees.forest import MOST_BITS
+from service.shapley.trees.sampled import draw_sample
+from service.shapley.trees.traversal import TreeTraversal
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import LinearStructure
 from service.structures.links import Link, Shifted
@@ -49,6 +64,11 @@ AFFORDABLE_FACTORS = 200_000_000
 AFFORDABLE_TABLE = 4_000_000
 # Bytes of the patterns of trees behind a link: of the background, and of coalitions.
 AFFORDABLE_PATTERNS = 128 * 2**20
+# Steps through trees for an explained row: some 0.15 µs each.
+AFFORDABLE_STEPS = 2_000_000
+# Background rows that are met where all would take more steps.
+N_SAMPLED_ROWS = 64
+N_TRIAL_ROWS = 4
 # Three operations on each for a hybrid row: beyond, the model itself is faster.
 MOST_LINKED_LEAVES = 20_000
 # Hybrid rows for each coalition of nsamples, where background rows are drawn.
@@ -186,12 +206,27 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
     """Take the exact values of a sum of trees, or sample around it behind a link."""
     if structure.link is not None:
         return _build_linked_trees(subject, structure, structure.link)
-    forest = _make_forest(subject, structure)
-    background = subject.background(affordable=affordable_rows(forest))
+    forest = Forest.of(structure.trees, subject.grouping)
     value, offset = subject.per_class(forest.value.T, structure.offset)
     forest = replace(forest, value=np.ascontiguousarray(value.T))
-    game = TreeGame(forest, offset, background, structure.input_dtype, subject.grouping.n_features)
-    return TreeEngine(subject.encode, game, background.summary)
+    background = subject.background(affordable=len(subject.examples))
+    dtype, n_features = structure.input_dtype, subject.grouping.n_features
+    if forest.has_narrow_paths and len(background.rows) <= affordable_rows(forest):
+        merged = TreeGame(forest, offset, background, dtype, n_features)
+        return TreeEngine(subject.encode, merged, background.summary)
+    is_chosen = subject.given is not None or subject.options.background != "auto"
+    if is_chosen or _count_steps(forest, background, structure) <= AFFORDABLE_STEPS:
+        followed = TraversedTreeGame(forest, offset, background, dtype, n_features)
+        return TreeEngine(subject.encode, followed, background.summary)
+    sampled = SampledTreeGame(
+        forest,
+        offset,
+        population=Population(background.rows, subject.function(subject.examples)),
+        sample=draw_sample(len(background.rows), N_SAMPLED_ROWS, subject.options.random_state),
+        input_dtype=dtype,
+        grouping=subject.grouping,
+    )
+    return SampledTreeEngine(subject.encode, sampled, background.summary)
 
 
 def build_product(subject: Subject, structure: ProductStructure) -> Engine:
@@ -251,14 +286,19 @@ def _build_additive(
 
 
 def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> KernelEngine:
-    forest = _make_forest(subject, structure)
+    forest = Forest.of(structure.trees, subject.grouping)
+    if not forest.has_narrow_paths:
+        most = int(forest.n_slots.max())
+        raise UnsupportedStructureError(
+            f"Trees behind a link: expected at most {MOST_BITS} features on a path, got {most}."
+        )
     n_leaves = len(forest.value)
     if n_leaves > MOST_LINKED_LEAVES:
         raise UnsupportedStructureError(
             f"Trees with {n_leaves} leaves behind a link: beyond {MOST_LINKED_LEAVES} the model is "
             "faster."
         )
-    row_bytes = n_leaves * forest.pattern_dtype.itemsize  # the patterns of one row
+    row_bytes = n_leaves * forest.bits[0].dtype.itemsize  # the patterns of one row
     affordable = min(affordable_rows(forest), AFFORDABLE_PATTERNS // row_bytes)
     background = subject.background(affordable)
     margins = TreeGame(
@@ -271,11 +311,12 @@ def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) 
     return subject.kernel_engine(game, "kernel/tree", effort)
 
 
-def _make_forest(subject: Subject, structure: TreeStructure) -> Forest:
-    try:
-        return Forest.of(structure.trees, subject.grouping)
-    except ValueError as too_deep:
-        raise UnsupportedStructureError(str(too_deep)) from too_deep
+def _count_steps(forest: Forest, background: Background, structure: TreeStructure) -> float:
+    """Estimate how many steps through the trees a row takes, from a few rows."""
+    few = spread_out(background.rows, N_TRIAL_ROWS)
+    traversal = TreeTraversal(forest, few, structure.input_dtype, background.rows.shape[1])
+    steps = [traversal.count_steps(row) for row in few]
+    return float(np.mean(steps)) / len(few) * len(background.rows)
 
 
 def _count_affordable_rows(structure: ProductStructure, n_features: int) -> int:

@@ -4,6 +4,7 @@
 |--------------------------------|------|------------------------------------------------------|
 | linear                         | none | "linear": closed form, exact                         |
 | trees                          | none | "tree": exact                                        |
+| trees too large for that       | none | "tree/sampled": on a sample, with standard errors    |
 | trees                          | any  | "kernel/tree": sampled around the exact margin       |
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |
@@ -58,8 +59,8 @@ from service.structures.reading import read_model
 from service.structures.structure import Structure
 from service.structures.trees import TreeStructure
 
-AGREEMENT = 1e-9
-N_CHECKED_ROWS = 64  # hybrid rows
+LARGEST_DIFFERENCE = 1e-9  # from the model, relative to its largest output
+N_HYBRID_ROWS = 64
 
 BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     LinearStructure: build_linear,
@@ -125,7 +126,7 @@ def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
             engine, build = structured
             return engine, note, build
     begin("what the model answers, and a surrogate for it")
-    return build_called(subject), note, _builds_on(subject, build_called)
+    return build_called(subject), note, _make_build(subject, build_called)
 
 
 def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | None:
@@ -157,15 +158,15 @@ def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | 
     engine = build(subject)
     begin("whether the engine reproduces the model")
     off = _measure_disagreement(engine, function, examples)
-    if off > max(AGREEMENT, structure.rounding):
+    if off > max(LARGEST_DIFFERENCE, structure.rounding):
         raise UnsupportedStructureError(
             f"The {engine.method} engine differs from {function.name} by {off:.2g}; the model is "
             "called instead."
         )
-    return engine, _builds_on(subject, build)
+    return engine, _make_build(subject, build)
 
 
-def _builds_on(subject: Subject, build: Callable[[Subject], Engine]) -> Build:
+def _make_build(subject: Subject, build: Callable[[Subject], Engine]) -> Build:
     """Return what builds the engine of a subject on another background."""
     return lambda background: build(replace(subject, given=background))
 
@@ -177,7 +178,7 @@ def _measure_disagreement(engine: Engine, function: ModelOutput, examples: NDArr
     relative to the model's largest output.
     """
     rng = np.random.default_rng(0)
-    rows, others = examples[rng.integers(len(examples), size=(2, N_CHECKED_ROWS))]
+    rows, others = examples[rng.integers(len(examples), size=(2, N_HYBRID_ROWS))]
     hybrids = np.where(rng.random(rows.shape) < 0.5, rows, others)
     outputs = function(hybrids)  # (n_rows, n_outputs)
     importances = engine.importances(hybrids[: engine.n_checked_rows]).values
@@ -186,11 +187,11 @@ def _measure_disagreement(engine: Engine, function: ModelOutput, examples: NDArr
         return np.inf
     evaluated = engine.game_values(hybrids)
     difference = max(
-        _largest_difference(explained, outputs), _largest_difference(evaluated, outputs)
+        _find_largest_difference(explained, outputs), _find_largest_difference(evaluated, outputs)
     )
     return float(difference / max(1.0, np.abs(outputs).max()))
 
 
-def _largest_difference(found: NDArray[np.float64], outputs: NDArray[np.float64]) -> float:
+def _find_largest_difference(found: NDArray[np.float64], outputs: NDArray[np.float64]) -> float:
     """Compare what was found for the first rows; 0 where nothing was."""
     return float(np.abs(found - outputs[: len(found)]).max(initial=0.0))

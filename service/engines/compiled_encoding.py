@@ -43,7 +43,7 @@ from service.structures.encoders import (
 )
 
 N_COMPARED_ROWS = 4_000
-AGREEMENT = 1e-12  # relative to the largest encoded value of the column
+LARGEST_DIFFERENCE = 1e-12  # relative to the largest encoded value of the column
 Step = Callable[[NDArray[Any]], NDArray[Any]]
 Floats = NDArray[np.float64]
 # What compares and hashes alike in Python and in numpy.
@@ -52,7 +52,7 @@ PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
 
 @dataclass(frozen=True)
 class FittedEncoding:
-    """The fitted steps themselves, from the schema's matrix to a model's last columns."""
+    """The fitted steps themselves, from the schema's matrix to what a model's last step sees."""
 
     schema: Schema
     encoder: Encoder
@@ -165,7 +165,7 @@ class LookedUp:
         """
         encoded = []
         for values, table, codes in zip(rows.T.tolist(), self.tables, self.codes, strict=True):
-            positions = [table.get(_key(value), len(table)) for value in values]
+            positions = [table.get(_make_key(value), len(table)) for value in values]
             if self.refuses and len(table) in positions:
                 value = values[positions.index(len(table))]
                 raise ValueError(f"Unknown category {value!r}: the model's encoder refuses it.")
@@ -255,7 +255,9 @@ def _agree(compiled: Floats, fitted: Floats) -> bool:
     if compiled.shape != fitted.shape or not np.array_equal(np.isnan(compiled), np.isnan(fitted)):
         return False
     difference = np.abs(np.nan_to_num(compiled - fitted)).max(axis=0)
-    return bool((difference <= AGREEMENT * np.abs(np.nan_to_num(fitted)).max(axis=0)).all())
+    return bool(
+        (difference <= LARGEST_DIFFERENCE * np.abs(np.nan_to_num(fitted)).max(axis=0)).all()
+    )
 
 
 def _compile_steps(steps: Sequence[Any]) -> tuple[Step, ...] | None:
@@ -321,9 +323,9 @@ def _is_missing(value: Any) -> Any:
     return value != value  # noqa: PLR0124
 
 
-def _key(value: Any) -> Any:
+def _make_key(value: Any) -> Any:
     """Return a category as it stands in a table: None for a missing value."""
-    return None if _is_missing(value) else value
+    return None if value != value else value  # noqa: PLR0124
 
 
 def _compile_categories(encoder: Any) -> Step | None:
@@ -336,7 +338,7 @@ def _compile_categories(encoder: Any) -> Step | None:
     other = _take_first if refuses else _make_unknown
     asked = [[*categories, other(categories)] for categories in known]
     codes = _ask_encoder(encoder, asked)
-    return LookedUp(tuple(map(_number, known)), tuple(codes), refuses)
+    return LookedUp(tuple(map(_number_categories, known)), tuple(codes), refuses)
 
 
 def _take_first(categories: Sequence[Any]) -> Any:
@@ -347,8 +349,8 @@ def _are_plain(categories: Sequence[Any]) -> bool:
     return all(isinstance(value, PLAIN) for value in categories)
 
 
-def _number(categories: Sequence[Any]) -> dict[Any, int]:
-    return {_key(value): position for position, value in enumerate(categories)}
+def _number_categories(categories: Sequence[Any]) -> dict[Any, int]:
+    return {_make_key(value): position for position, value in enumerate(categories)}
 
 
 def _make_unknown(categories: Sequence[Any]) -> Any:

@@ -18,7 +18,7 @@ from service.shapley.grouping import Grouping
 from service.shapley.linear import linear_shapley
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
-from service.shapley.trees import TreeGame
+from service.shapley.trees import TraversedTreeGame, TreeGame
 
 
 class LinearEngine(Engine):
@@ -66,13 +66,15 @@ class TreeEngine(Engine):
     ----------
     encode : callable
         From the schema's matrix to encoded rows.
-    game : TreeGame
+    game : TreeGame or TraversedTreeGame
     background : BackgroundSummary
     """
 
     method = "tree"
 
-    def __init__(self, encode: Encoding, game: TreeGame, background: BackgroundSummary) -> None:
+    def __init__(
+        self, encode: Encoding, game: TreeGame | TraversedTreeGame, background: BackgroundSummary
+    ) -> None:
         self.encode = encode
         self.game = game
         self.background = background

@@ -1,7 +1,8 @@
-"""The engines that estimate: Kernel SHAP on any game, and shap's own.
+"""The engines that estimate: Kernel SHAP on any game, trees on a sample, and shap's own.
 
 ``KernelEngine`` samples coalitions around whatever evaluates them: the model itself, or what is
-known of its inside. ``ShapEngine`` hands everything over to the shap library. Next:
+known of its inside. ``SampledTreeEngine`` samples background rows only. ``ShapEngine`` hands
+everything over to the shap library. Next:
 :mod:`service.engines.precision`.
 """
 
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from service.engines.blas_threads import one_blas_thread
 from service.engines.engine import Encoding, Engine, Importances
 from service.engines.progress import Progress, no_progress
-from service.shapley.background import Background, spread_out
+from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import Function, Game
 from service.shapley.kernel import Estimate, Sampling, Stopping, refined_shapley
+from service.shapley.trees import SampledTreeGame
 
 N_TRIAL_ROWS = 4
 # Coalitions × features of a design: some 8 bytes each, a few times over.
@@ -196,6 +198,59 @@ class KernelEngine(Engine):
 
     def _estimate(self, row: NDArray[Any]) -> Estimate:
         return refined_shapley(self.game, row, self.sampling, self.stopping)
+
+
+class SampledTreeEngine(Engine):
+    """Sums of trees on all examples, estimated from a sample of them with standard errors.
+
+    Importances against each sampled row are exact; what is estimated is their mean over all
+    examples. The expected values are those of all examples. The sample is drawn when the engine is
+    built, so another number of coalitions or another seed changes nothing.
+
+    Parameters
+    ----------
+    encode : callable
+        From the schema's matrix to encoded rows.
+    game : SampledTreeGame
+    background : BackgroundSummary
+        Of all examples.
+    """
+
+    method = "tree/sampled"
+    is_sampled = True
+    n_checked_rows = 4
+
+    def __init__(
+        self, encode: Encoding, game: SampledTreeGame, background: BackgroundSummary
+    ) -> None:
+        self.encode = encode
+        self.game = game
+        self.background = background
+        self.expected_values = game.empty_value
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Estimate the local importances row by row, with their standard errors."""
+        values, errors = [], []
+        for row in progress(self.encode(rows)):
+            of_row, error_of_row = self.game.estimate(row)
+            values.append(of_row)
+            errors.append(error_of_row)
+        return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
+
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Add up the trees, shape (n_rows, n_outputs)."""
+        return np.array([self.game.full_value(row) for row in self.encode(rows)])
+
+    @one_blas_thread()
+    def relative_standard_error(self) -> float:
+        """Return the mean standard error over a few sampled rows, relative to their importances."""
+        sizes, errors = [], []
+        for row in spread_out(self.game.traversal.rows, N_TRIAL_ROWS):
+            values, standard_errors = self.game.estimate(row)
+            sizes.append(np.abs(values).mean())
+            errors.append(standard_errors.mean())
+        size = np.mean(sizes)
+        return float(np.mean(errors) / size) if size else 0.0
 
 
 class ShapEngine(Engine):

@@ -83,6 +83,11 @@ class Schema:
         """The column names, in the model's order."""
         return list(map(_NAME, self.columns))
 
+    @property
+    def is_of_floats(self) -> bool:
+        """True when every column was float64 in the examples."""
+        return {column.dtype for column in self.columns} == {"float64"}
+
     @cached_property
     def is_numeric(self) -> bool:
         """True when every column is a number, so that the matrix is float64."""
@@ -145,7 +150,7 @@ class Schema:
         if not self.as_frame:
             return matrix
         frame = pd.DataFrame(matrix, columns=list(self.model_names))
-        if all(column.dtype == "float64" for column in self.columns):
+        if self.is_of_floats:
             return frame
         by_label = zip(self.model_names, self.columns, strict=True)
         return pd.DataFrame({label: column.for_model(frame[label]) for label, column in by_label})

@@ -94,7 +94,7 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
             raise PayloadError(f"Option {shown(name)}: expected one of {', '.join(OPTIONS)}.")
     options: dict[str, Any] = {}
     for name, value in given.items():
-        options[name] = _count(name, value) if name == "top_k" else _flag(name, value)
+        options[name] = _READERS[name](name, value)
     return options
 
 
@@ -119,3 +119,12 @@ def _count(name: str, value: Any) -> int:
 def _text(value: Any) -> str:
     """Write what can be an option's value as a query has it, nothing for lists and the like."""
     return str(value) if isinstance(value, str | int) else ""
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "explain": _flag,
+    "top_k": _count,
+    "standard_errors": _flag,
+    "expected_values": _flag,
+    "probabilities": _flag,
+}

@@ -321,7 +321,7 @@ def _takes_arrays(model: Any, schema: Schema) -> bool:
     It does where columns are read by position: by all of scikit-learn's own estimators, but for
     those that choose columns by name or hand the DataFrame on.
     """
-    is_of_floats = schema.as_frame and all(column.dtype == "float64" for column in schema.columns)
+    is_of_floats = schema.as_frame and schema.is_of_floats
     if not is_of_floats or not hasattr(model, "get_params"):
         return False
     parts = [model, *filter(_is_estimator, model.get_params(deep=True).values())]

@@ -1,7 +1,7 @@
 """The value function v(S) = Σ_i w_i · f(x on S, b_i elsewhere) of a model that can only be called.
 
 Games with more structure need fewer calls or none: :mod:`service.shapley.additive`,
-:mod:`service.shapley.products`, :mod:`service.shapley.trees`, :mod:`service.shapley.linked_trees`,
+:mod:`service.shapley.products`, :mod:`service.shapley.trees`, :mod:`service.shapley.trees.linked`,
 :mod:`service.shapley.linear`.
 
 Next: :mod:`service.shapley.kernel`.
