@@ -198,8 +198,8 @@ class _Together:
         self._done: dict[int, Any] = {}
         self._ways: dict[str | None, Callable[[Any], Any]] = {
             None: self._dictionary,
-            "dictionary": lambda parts: self._dictionary(parts["items"]),
-            "method": lambda parts: getattr(self.whole(parts["of"]), parts["name"]),
+            "dictionary": self._items,
+            "method": self._method,
             "partial": self._partial,
         }
 
@@ -210,7 +210,8 @@ class _Together:
             return type(parts)([self.whole(one) for one in parts])
         if type(parts) is not dict:
             return parts
-        return self._ways.get(parts.get("kind"), self._object)(parts)
+        way: Callable[[Any], Any] = self._ways.get(parts.get("kind"), self._object)
+        return way(parts)
 
     def _dictionary(self, parts: dict[Any, Any]) -> dict[Any, Any]:
         if id(parts) in self._done:
@@ -220,6 +221,12 @@ class _Together:
         for key, value in parts.items():
             whole[key] = self.whole(value)
         return whole
+
+    def _items(self, parts: dict[str, Any]) -> dict[Any, Any]:
+        return self._dictionary(parts["items"])
+
+    def _method(self, parts: dict[str, Any]) -> Any:
+        return getattr(self.whole(parts["of"]), parts["name"])
 
     def _partial(self, parts: dict[str, Any]) -> Any:
         function, arguments, keywords = self.whole(parts["given"])
