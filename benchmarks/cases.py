@@ -29,7 +29,8 @@ from benchmarks import truth
 from benchmarks.truth import Background
 
 WHOLE = "auto"  # the option that our explainer is given where it uses every example
-N_SAMPLE = 100  # rows of the sample that peers get where all examples are too many, as shap's own notebooks do
+# Rows of the sample that peers get where all examples are too many, as shap's own notebooks do.
+N_SAMPLE = 100
 
 
 def unchanged(X):

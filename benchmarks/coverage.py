@@ -105,9 +105,11 @@ def describe(measured):
     if "missing" in measured:
         return f"no standard errors ({measured['missing']})"
     return (
-        f"{measured['share']:.1%} of the truths within 1.96 standard errors ({measured['seeds']} seeds; lowest feature "
-        f"{measured['lowest_feature']:.1%}); stated over real spread {measured['stated_over_real']:.2f}, "
-        f"bias over spread {measured['bias_over_error']:.2f}, error {measured['relative_error']:.3f}"
+        f"{measured['share']:.1%} of the truths within 1.96 standard errors "
+        f"({measured['seeds']} seeds; lowest feature {measured['lowest_feature']:.1%}); "
+        f"stated over real spread {measured['stated_over_real']:.2f}, "
+        f"bias over spread {measured['bias_over_error']:.2f}, "
+        f"error {measured['relative_error']:.3f}"
     )
 
 

@@ -1,14 +1,15 @@
 """The tools: each is built once for a case, and then explains rows. Next: :mod:`benchmarks.run`.
 
-| tool              | what it is                                                                                    |
-|-------------------|-----------------------------------------------------------------------------------------------|
-| ours              | ``KernelScoringExplainer`` as it comes; "ours/8", "ours*4" … with that part of the coalitions   |
-| shap              | ``shap.KernelExplainer`` as it comes: keeps ten features                                        |
-| shap-l1off        | the same with ``l1_reg=False``                                                                  |
-| lightshap         | ``lightshap.explain_any`` as it comes, with its own stopping rule                               |
-| lightshap-budget  | the same, stopped at about as many coalitions as shap's 2M + 2048                               |
-| shapiq            | ``shapiq.TabularExplainer(index="SV")`` with as many coalitions; knows no background weights,    |
-|                   | and one output at a time                                                                        |
+| tool              | what it is                                                             |
+|-------------------|------------------------------------------------------------------------|
+| ours              | ``KernelScoringExplainer`` as it comes; "ours/8", "ours*4" … with that |
+|                   | part of the coalitions                                                 |
+| shap              | ``shap.KernelExplainer`` as it comes: keeps ten features               |
+| shap-l1off        | the same with ``l1_reg=False``                                         |
+| lightshap         | ``lightshap.explain_any`` as it comes, with its own stopping rule      |
+| lightshap-budget  | the same, stopped at about as many coalitions as shap's 2M + 2048      |
+| shapiq            | ``shapiq.TabularExplainer(index="SV")`` with as many coalitions; knows |
+|                   | no background weights, and one output at a time                        |
 """
 
 import logging

@@ -1,7 +1,8 @@
 """Results as JSON, as tables and as a plot; the short tables also go between the markers of
 ``benchmarks/README.md``.
 
-``python -m benchmarks.report`` writes them anew from results.json. Next: :mod:`benchmarks.coverage`.
+``python -m benchmarks.report`` writes them anew from results.json.
+Next: :mod:`benchmarks.coverage`.
 """
 
 import json
@@ -26,7 +27,8 @@ HEADER = (
     "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"
 )
 RATIO_HEADER = (
-    "| case | against | 1 row | 32 rows | 1,000 rows | model rows | equal error: time | equal error: model rows |\n"
+    "| case | against | 1 row | 32 rows | 1,000 rows | model rows "
+    "| equal error: time | equal error: model rows |\n"
     "|---|---|--:|--:|--:|--:|--:|--:|"
 )
 
@@ -133,7 +135,8 @@ def _line(cell):
     times = " | ".join(_time(cell, n) for n in ("1", "32", "1000"))
     errors = f"{_error(cell['error_full'])} | {_error(cell['error_own'])}"
     sums = f"{cell['additivity']:.0e} | {cell.get('base_off', np.nan):.0e}"
-    return f"| {cell['tool']} | {times} | {cell['model_rows']:,.0f} | {errors} | {sums} | {cell['method']} |"
+    model_rows = f"{cell['model_rows']:,.0f}"
+    return f"| {cell['tool']} | {times} | {model_rows} | {errors} | {sums} | {cell['method']} |"
 
 
 def _time(cell, n):

@@ -76,7 +76,7 @@ def _names(known):
 
 def assert_one_thread():
     """Make sure that no library computes on two cores."""
-    import shap
+    import shap  # noqa: F401
 
     pools = {
         f"{pool['internal_api']} {pool['filepath']}": pool["num_threads"]

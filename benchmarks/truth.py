@@ -1,13 +1,13 @@
 """Reference importances by routes that share no code and no estimator with the engines under test.
 
-| route          | for                              | how                                                       |
-|----------------|----------------------------------|-----------------------------------------------------------|
-| `additive`     | linear margins                   | one column swapped at a time: φ_j = v({j}) − v(∅)          |
-| `enumerated`   | 12 features and fewer            | every coalition, Shapley's own weights                    |
-| `terms`        | sums of functions of few columns | every coalition of each term, added up                    |
-| `rbf_sum`      | RBF machines                     | Π(q + p·z) multiplied out: one coefficient a coalition size |
-| `leaves`       | trees, forests, boosting         | each leaf's closed form, in double precision              |
-| `permutations` | everything else                  | antithetic permutations over every background row         |
+| route          | for                              | how                                          |
+|----------------|----------------------------------|----------------------------------------------|
+| `additive`     | linear margins                   | one column swapped at a time: v({j}) − v(∅)  |
+| `enumerated`   | 12 features and fewer            | every coalition, Shapley's own weights       |
+| `terms`        | sums of functions of few columns | every coalition of each term, added up       |
+| `rbf_sum`      | RBF machines                     | Π(q + p·z) multiplied out, by coalition size |
+| `leaves`       | trees, forests, boosting         | each leaf's closed form, in double precision |
+| `permutations` | everything else                  | antithetic permutations of every row         |
 
 All are exact but the last, which comes with its standard error. Results are kept in
 ``benchmarks/.cache``; the file's name is a digest of all that goes in. Next:

@@ -25,7 +25,7 @@ engine, and a target performs a plan.
 ``swarm``          where they are spread over hosts
 ``verbs``          what the verbs use
 
-Start with :mod:`deploy.deployment`.
+Next: `deploy.deployment`.
 """
 
 from deploy.configuration import Configuration

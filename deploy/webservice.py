@@ -14,6 +14,7 @@ Next: `deploy.configuration`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -209,7 +210,7 @@ class Webservice:
     def get_logs(self, num_lines: int = 5000) -> str:
         """Return the last lines of every replica's log."""
         found = self._deployment.logs(num_lines)
-        return "\n".join(line for lines in found.values() for line in lines)
+        return "\n".join(itertools.chain.from_iterable(found.values()))
 
     def get_keys(self) -> tuple[str, str]:
         """Return the primary and the secondary key.

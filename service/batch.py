@@ -3,7 +3,7 @@
 The file is read in chunks. Each scored chunk becomes a file in ``OUTPUT.parts``, under its name
 only once it is whole; at the end they are put together and renamed to the output, which is
 therefore never half written. What was interrupted goes on where it stopped, unless input, model or
-options have changed.
+options have changed. Next: :mod:`service.rows`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ import csv
 import fcntl
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import joblib
-import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.engines import no_progress, progress_bar
 from service.engines.local_importances import LocalImportances
-from service.errors import PayloadError, ScoringError
+from service.engines.progress import no_progress, progress_bar
+from service.errors import BatchError, PayloadError
 from service.rows.chunks import Table
 from service.rows.files import READERS, FileReader
 from service.rows.parquet_rows import pyarrow_parquet
@@ -35,10 +34,6 @@ from service.strict_json import strict_json
 
 ROWS_IN_A_CHUNK = 256
 ABOUT = "about.json"  # what the finished parts are of; held by the run that adds to them
-
-
-class BatchError(ScoringError):
-    """A file that cannot be scored."""
 
 
 @dataclass(frozen=True)
@@ -97,24 +92,40 @@ def score_file(
     BatchError
         When the kind of file is not known, a row does not fit the model, or another run writes the
         same output; what was scored before is kept.
+    MissingPackageError
+        When the file is Parquet and pyarrow is not installed.
     OSError
         When a file cannot be read or written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.linear_model import Ridge
+    >>> from service.explainers import TabularExplainer
+    >>> from service.scoring import KernelScoringExplainer
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> fitted = Ridge().fit(X, y)
+    >>> model = ScoringModel(fitted, KernelScoringExplainer(TabularExplainer(fitted, X)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     X[:3].to_csv(Path(folder) / "rows.csv", index=False)
+    ...     score_file(model, Path(folder) / "rows.csv", Path(folder) / "scored.csv")
+    3
     """
     form = _format(file, output)
     request = ScoringRequest(explain=explain)
+    progress = progress_bar if show_progress else no_progress
     done: list[Path] = []
     n_rows = 0
     with _parts_folder(model, file, output, explain) as parts:
-        chunks = enumerate(_chunks(form, file))
-        for number, table in (progress_bar if show_progress else no_progress)(chunks):
+        for number, table in progress(enumerate(_chunks(form, file))):
             part = parts / f"{number:08d}"
             if not part.is_file():
                 try:
                     scored = _scored(form, model, table, request)
                 except PayloadError as error:
-                    raise BatchError(
-                        f"{file}, {_first_refused(form, model, table, n_rows) or error}"
-                    ) from error
+                    refused = _first_refused(form, model, table, n_rows) or error
+                    raise BatchError(f"{file}, {refused}") from error
                 _put(form, part, scored, is_first=number == 0)
             done.append(part)
             n_rows += _n_rows(table)
@@ -146,9 +157,7 @@ def _scored(form: Format, model: ScoringModel, table: Table, request: ScoringReq
 
 
 def _first_refused(form: Format, model: ScoringModel, table: Table, start: int) -> str | None:
-    """Say which row of a chunk does not fit, counted from 0 in the whole file; None when each does
-    by itself.
-    """
+    """Say which row of a chunk does not fit, counted from 0 in the file; None when each does."""
     for row in range(_n_rows(table)):
         alone = {name: values[row : row + 1] for name, values in table.items()}
         try:
@@ -173,7 +182,8 @@ def _format(file: Path, output: Path) -> Format:
     kind = file.suffix.lower()
     if kind not in _FORMATS or output.suffix.lower() != kind:
         raise BatchError(
-            f"{file.name}, {output.name}: expected two files of one kind, {', '.join(_FORMATS)}; convert or rename."
+            f"{file.name}, {output.name}: expected two files of one kind, {', '.join(_FORMATS)}; "
+            "convert or rename."
         )
     if file.resolve() == output.resolve():
         raise BatchError(f"{output}: expected another file than the input.")
@@ -182,9 +192,7 @@ def _format(file: Path, output: Path) -> Format:
 
 @contextmanager
 def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) -> Iterator[Path]:
-    """Hold the folder of finished parts; it is empty unless they are of the same input, model and
-    options.
-    """
+    """Hold the folder of finished parts, those of the same input, model and options alone."""
     status = file.stat()
     about = json.dumps(
         [status.st_size, status.st_mtime_ns, explain, ROWS_IN_A_CHUNK, _fingerprint(model)]
@@ -195,18 +203,21 @@ def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) 
         _lock(marker, output)
         marker.seek(0)
         if marker.read() != about:
-            for left_over in (path for path in folder.iterdir() if path.name != ABOUT):
-                left_over.unlink()
+            _empty(folder)
             marker.truncate(0)
             marker.write(about)
             marker.flush()
         yield folder
 
 
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != ABOUT:
+            path.unlink()
+
+
 def _lock(marker: TextIO, output: Path) -> None:
-    """Keep other runs out, which would write into the same files, until the marker is closed or
-    this process ends.
-    """
+    """Keep other runs from the same files until the marker is closed or this process ends."""
     try:
         fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

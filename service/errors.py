@@ -1,18 +1,20 @@
 """What can go wrong in scoring.
 
 ScoringError
-├── PayloadError (also a ValueError)   the rows do not fit the model; the message is safe to show to a client
-│   └── TooManyRowsError               there are more of them than a request may have
-├── ModelOutputError                   the model answered something that cannot be explained
-├── UnsupportedStructureError          a model's inside cannot be read; stays inside: Kernel SHAP takes over
-├── MissingPackageError                what was asked for needs a package that is not installed
-├── SelfCheckError                     model and scoring explainer do not belong together
-└── ArtifactError                      a saved scoring explainer cannot be written or loaded
-    ├── ManifestError                  its manifest is missing or unreadable
-    ├── DigestError                    the file is not the one that the manifest describes
-    └── VersionError                   it was saved with other library versions
+├── PayloadError            the rows do not fit the model; for clients to see; a ValueError too
+│   └── TooManyRowsError    there are more of them than a request may have
+├── ModelOutputError        the model answered something that cannot be explained
+├── UnsupportedStructureError  a model's inside cannot be read; stays inside, Kernel SHAP takes over
+├── MissingPackageError     what was asked for needs a package that is not installed
+├── BatchError              a file cannot be scored
+├── SelfCheckError          model and scoring explainer do not belong together
+└── ArtifactError           a saved scoring explainer cannot be written or loaded
+    ├── ManifestError       its manifest is missing or unreadable
+    ├── DigestError         the file is not the one that the manifest describes
+    └── VersionError        it was saved with other library versions
 
-There are no HTTP statuses here: :mod:`service.web` maps these errors to them.
+There are no HTTP statuses here: :mod:`service.web` maps these errors to them. Next:
+:mod:`service.version`.
 """
 
 
@@ -21,9 +23,7 @@ class ScoringError(Exception):
 
 
 class PayloadError(ScoringError, ValueError):
-    """Rows that do not fit the model; says which column and row, what was expected and what
-    came.
-    """
+    """Rows that do not fit; says which column and row, what was expected and what came."""
 
 
 class TooManyRowsError(PayloadError):
@@ -40,6 +40,10 @@ class UnsupportedStructureError(ScoringError):
 
 class MissingPackageError(ScoringError):
     """What was asked for needs a package that is not installed."""
+
+
+class BatchError(ScoringError):
+    """A file that cannot be scored."""
 
 
 class SelfCheckError(ScoringError):

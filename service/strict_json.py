@@ -3,19 +3,19 @@
 NumPy and pandas objects become lists, numbers and records; NaN and the infinities become null,
 which is all that JSON has for them. A ``str`` is a JSON string like any other value, so a script
 that returns ``json.dumps(...)`` is answered with a string holding JSON, as Azure ML's inference
-server does: return the object itself instead.
+server does: return the object itself instead. Next: :mod:`service.errors`.
 """
 
 import datetime
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import pandas as pd
-
-_LISTS = (np.ndarray, np.generic, pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 
 
 def strict_json(value: Any) -> str:
@@ -30,10 +30,20 @@ def strict_json(value: Any) -> str:
     -------
     str
         The JSON text, ASCII only, without NaN or Infinity tokens.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the value holds something that JSON cannot express.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> strict_json({"predictions": np.array([1.5, np.nan])})
+    '{"predictions":[1.5,null]}'
     """
     try:
-        # An answer is thousands of floats and nearly never has a NaN: let the C encoder look for
-        # one.
+        # An answer is thousands of floats and nearly never has a NaN: the C encoder looks for one.
         return _encode(value)
     except (TypeError, ValueError):
         return _encode(_cleaned(value))
@@ -43,42 +53,79 @@ def _encode(value: Any) -> str:
     return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
+@singledispatch
 def _cleaned(value: Any) -> Any:
     """Copy a value with null for NaN and the infinities, and plain keys."""
-    if isinstance(value, dict):
-        return {_plain_key(key): _cleaned(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
     return _cleaned(_plain(value))
 
 
+@_cleaned.register(dict)
+def _(value: dict[Any, Any]) -> dict[Any, Any]:
+    return {_plain_key(key): _cleaned(item) for key, item in value.items()}
+
+
+@_cleaned.register(list)
+@_cleaned.register(tuple)
+def _(value: Iterable[Any]) -> list[Any]:
+    return list(map(_cleaned, value))
+
+
+@_cleaned.register
+def _(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@_cleaned.register(str)
+@_cleaned.register(int)
+@_cleaned.register(NoneType)
+def _(value: Any) -> Any:
+    return value
+
+
+@singledispatch
 def _plain(value: Any) -> Any:
     """Turn one object that `json` does not know into one that it does, or that is nearer to it."""
-    if value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, Mapping):  # no dict: a scoring model's answer, for one
-        return dict(value)
-    if isinstance(value, pd.DataFrame):
-        return value.to_dict(orient="records")
-    if isinstance(value, _LISTS):
-        return _in_microseconds(value).tolist()
-    if isinstance(
-        value, datetime.date | datetime.time
-    ):  # datetime and pandas' Timestamp among them
-        return value.isoformat()
     raise TypeError(
-        f"run() returned a value of type {type(value).__name__}, which JSON cannot express; return lists and numbers"
+        f"run() returned a value of type {type(value).__name__}, which JSON cannot express; "
+        "return lists and numbers"
     )
 
 
-def _in_microseconds(value: Any) -> Any:
+@_plain.register(type(pd.NA))
+@_plain.register(type(pd.NaT))
+def _(value: Any) -> None:
+    return None
+
+
+@_plain.register
+def _(value: Mapping) -> dict[Any, Any]:  # type: ignore[type-arg]
+    return dict(value)  # a scoring model's answer, for one
+
+
+@_plain.register
+def _(value: pd.DataFrame) -> list[Any]:
+    return value.to_dict(orient="records")
+
+
+@_plain.register(np.ndarray)
+@_plain.register(np.generic)
+def _(value: Any) -> Any:
     # NumPy turns nanoseconds into bare integers, and microseconds into datetimes.
-    is_time = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "mM"
-    return value.astype(f"{value.dtype.kind}8[us]") if is_time else value
+    is_time = value.dtype.kind in "mM"
+    return (value.astype(f"{value.dtype.kind}8[us]") if is_time else value).tolist()
+
+
+@_plain.register(pd.Series)
+@_plain.register(pd.Index)
+@_plain.register(pd.api.extensions.ExtensionArray)
+def _(value: Any) -> list[Any]:
+    return value.tolist()
+
+
+@_plain.register(datetime.date)
+@_plain.register(datetime.time)
+def _(value: Any) -> str:
+    return value.isoformat()  # datetime and pandas' Timestamp are dates too
 
 
 def _plain_key(key: Any) -> Any:

@@ -1,3 +1,6 @@
-"""The version of the service, the one that pyproject.toml has."""
+"""The version of the service, the one that pyproject.toml has.
+
+Next: :mod:`service.batch`.
+"""
 
 VERSION = "0.1.0"

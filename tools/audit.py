@@ -24,15 +24,20 @@ def verdict(answer: str) -> list[str]:
     unknown = [package["name"] for package in packages if "skip_reason" in package]
     if unknown or not packages:
         return [
-            f"no vulnerability data for {len(unknown)} of {len(packages)} packages ({', '.join(unknown[:3])} ...), so "
-            "nothing is known about them: run `make audit` where PyPI itself can be reached, not only a mirror of it"
+            f"no vulnerability data for {len(unknown)} of {len(packages)} packages "
+            f"({', '.join(unknown[:3])} ...), so nothing is known about them: "
+            "run `make audit` where PyPI itself can be reached, not only a mirror of it"
         ]
-    return [
-        f"{package['name']} {package['version']}: {found['id']}, fixed in {found['fix_versions'] or 'none'}"
-        "; `make lock UPGRADE=--upgrade`, or except it by --ignore-vuln in tools/audit.py, with the reason"
-        for package in packages
-        for found in package["vulns"]
-    ]
+    vulnerable = []
+    for package in packages:
+        for found in package["vulns"]:
+            fixed = found["fix_versions"] or "none"
+            vulnerable.append(
+                f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}; "
+                "`make lock UPGRADE=--upgrade`, or except it by --ignore-vuln in tools/audit.py, "
+                "with the reason"
+            )
+    return vulnerable
 
 
 def main(locks: list[str]) -> int:

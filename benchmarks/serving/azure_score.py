@@ -11,7 +11,7 @@ import pandas as pd
 
 
 def init():
-    global original_model
+    global original_model  # noqa: PLW0603
     original_model = joblib.load(Path(os.environ["AZUREML_MODEL_DIR"]) / "original_model.pkl")
 
 

@@ -34,7 +34,8 @@ def main():
     given = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit(
-            "make bench-service: expected the load generator wrk, found none; on Debian: apt-get install wrk"
+            "make bench-service: expected the load generator wrk, found none; "
+            "on Debian: apt-get install wrk"
         )
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:

@@ -5,5 +5,5 @@
 ``hardening``      what a container may use, and what is taken from it
 ``tunnel``         reaches the engine of another host through ssh
 
-Start with :mod:`deploy.engine.docker_engine`.
+Next: `deploy.engine.docker_engine`.
 """

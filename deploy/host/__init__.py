@@ -6,5 +6,5 @@
 ``target``    performs them
 ``replicas``  how those that serve are
 
-Start with :mod:`deploy.host.specs`.
+Next: `deploy.host.specs`.
 """

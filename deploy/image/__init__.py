@@ -6,5 +6,5 @@
 ``build``         has the engine build it
 ``sbom``          lists what is in it
 
-Start with :mod:`deploy.image.context`.
+Next: `deploy.image.context`.
 """

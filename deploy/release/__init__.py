@@ -9,5 +9,5 @@
 ``probe``        what the preflight asks inside the container
 ``credentials``  keys and certificates, in a volume that only the service reads
 
-Start with :mod:`deploy.release.release`.
+Next: `deploy.release.release`.
 """

@@ -14,5 +14,5 @@ replica before an old one stops, and the swarm itself takes back an update whose
 ``target``       performs the steps
 ``replicas``     how the replicas are, what failed and why
 
-Start with :mod:`deploy.swarm.specs`.
+Next: `deploy.swarm.specs`.
 """

@@ -4,5 +4,5 @@
 ``audit``   what was done, by whom and with what outcome
 ``status``  what a deployment is doing
 
-Start with :mod:`deploy.verbs.mutex`.
+Next: `deploy.verbs.mutex`.
 """

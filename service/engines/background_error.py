@@ -5,7 +5,7 @@ the next. A summary by k-means centres has an error of its own kind: it is compa
 part of the examples, and the noise of that part is taken off. Both need importances of a few rows
 against small disjoint parts of the examples, from engines built like the one in use; where those
 sample, they take the same coalitions on every part, so that what varies is the background. Next:
-:mod:`service.engines.choice`.
+:mod:`service.engines.compiled_encoding`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.engines import Engine, KernelEngine
+from service.engines.engine import Engine
 from service.shapley.background import Background, spread_out
+
+Build = Callable[[Background], Engine]
 
 N_EXPLAINED_ROWS = 4
 N_PARTS = 8
 ROWS_EACH = 16  # of a part
 ROWS_EACH_CALLED = 8  # where every evaluation calls the model: about 65,000 rows in all
 COALITIONS_CALLED = 256
-COALITIONS = (
-    1024  # elsewhere: with fewer, the noise of a summary's importances passes for its error
-)
+# Elsewhere: with fewer, the noise of a summary's importances passes for its error.
+COALITIONS = 1024
 MOST_SAMPLED_FEATURES = COALITIONS_CALLED // 4  # more of them need more coalitions: not affordable
 
 
-def background_error(
-    build: Callable[[Background], Engine], engine: Engine, examples: NDArray[Any], seed: int
+def estimate_background_error(
+    build: Build, engine: Engine, examples: NDArray[Any], seed: int
 ) -> float | None:
     """Estimate the error of an engine's background on a few rows.
 
@@ -54,50 +55,57 @@ def background_error(
         estimated to some 20 %; that of a summary cannot be told from 0 where it is far below a
         tenth of the spread between single background rows.
     """
-    background = engine.background
-    if background.kind == "whole":
+    if engine.background.kind == "whole":
         return 0.0
-    is_sampled = isinstance(engine, KernelEngine)
-    too_wide = is_sampled and examples.shape[1] > MOST_SAMPLED_FEATURES
-    if background.kind == "given" or len(examples) < N_PARTS or too_wide:
+    if not _can_be_estimated(engine, examples):
         return None
     rows = spread_out(examples, N_EXPLAINED_ROWS)
     parts = _parts(engine, len(examples), seed)
-    values = np.stack(
-        [_importances(build(Background.uniform(examples[part], "given")), rows) for part in parts]
-    )
+    values = _explain_on_parts(build, examples, parts, rows)
     mean = values.mean(axis=0)
-    of_one_row = (
-        parts.shape[1] * values.var(axis=0, ddof=1).mean()
-    )  # variance between single background rows
-    if background.kind == "sample":
-        squared = of_one_row * (1 / background.n_rows - 1 / len(examples))
+    typical = np.abs(mean).mean()
+    if not typical:
+        return 0.0
+    # The variance between single background rows.
+    of_one_row = parts.shape[1] * values.var(axis=0, ddof=1).mean()
+    if engine.background.kind == "sample":
+        squared = of_one_row * (1 / engine.background.n_rows - 1 / len(examples))
     else:
         noise = of_one_row * (1 / parts.size - 1 / len(examples))
-        squared = max(0.0, np.square(_importances(engine, rows) - mean).mean() - noise)
-    typical = np.abs(mean).mean()
-    return float(np.sqrt(squared) / typical) if typical else 0.0
+        squared = max(0.0, np.square(_explain(engine, rows) - mean).mean() - noise)
+    return float(np.sqrt(squared) / typical)
+
+
+def _explain_on_parts(
+    build: Build, examples: NDArray[Any], parts: NDArray[np.intp], rows: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Explain rows against each part, shape (n_parts, n_outputs, n_rows, n_features)."""
+    values = []
+    for part in parts:
+        engine = build(Background.uniform(examples[part], "given"))
+        values.append(_explain(engine, rows))
+    return np.stack(values)
+
+
+def _can_be_estimated(engine: Engine, examples: NDArray[Any]) -> bool:
+    too_wide = engine.is_sampled and examples.shape[1] > MOST_SAMPLED_FEATURES
+    return engine.background.kind != "given" and len(examples) >= N_PARTS and not too_wide
 
 
 def _parts(engine: Engine, n_examples: int, seed: int) -> NDArray[np.intp]:
-    """Draw disjoint parts of the examples, of a size that the engine can afford, (N_PARTS,
-    n_rows).
+    """Draw disjoint parts of the examples, shape (N_PARTS, n_rows).
+
+    They are of a size that the engine can afford.
     """
-    is_cut = (
-        engine.background.kind == "sample"
-    )  # to what is affordable for a row, or to what was asked for
+    # A sample was cut to what is affordable for a row, or to what was asked for.
+    is_cut = engine.background.kind == "sample"
     affordable = (engine.background.n_rows if is_cut else n_examples) // N_PARTS
-    size = min(ROWS_EACH_CALLED if engine.method == "kernel" else ROWS_EACH, max(1, affordable))
+    size = min(ROWS_EACH_CALLED if engine.calls_model else ROWS_EACH, max(1, affordable))
     drawn = np.random.default_rng(seed).permutation(n_examples)[: N_PARTS * size]
     return drawn.reshape(N_PARTS, size)
 
 
-def _importances(engine: Engine, rows: NDArray[Any]) -> NDArray[np.float64]:
-    """Explain rows, where values are sampled with few coalitions that are the same for every
-    background.
-    """
-    if isinstance(engine, KernelEngine):
-        engine = engine.on_whole_background(
-            COALITIONS_CALLED if engine.method == "kernel" else COALITIONS
-        )
-    return engine.importances(rows).values
+def _explain(engine: Engine, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Explain rows; where values are sampled, with few coalitions, the same on every background."""
+    coalitions = COALITIONS_CALLED if engine.calls_model else COALITIONS
+    return engine.on_whole_background(coalitions).importances(rows).values

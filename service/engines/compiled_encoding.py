@@ -1,22 +1,22 @@
-"""Fitted preprocessing as plain arrays: what a single row costs is otherwise mostly a DataFrame and
-its checks.
+"""Fitted preprocessing as plain arrays, which makes a single row quick.
 
-A compiled encoder takes the schema's matrix to the columns that a model's last step sees, without
-pandas and scikit-learn. Which steps have a compiled form is one explicit table. The result is
-compared with the fitted steps on the examples and on hybrid rows of them
-(:func:`compiled_encoder`); what differs, or is not in the table, keeps the fitted steps. Next:
-:mod:`service.engines.choice`.
+What a row costs is otherwise mostly a DataFrame and its checks. A compiled encoder takes the
+schema's matrix to the columns that a model's last step sees, without pandas and scikit-learn. Which
+steps have a compiled form is one explicit table. The result is compared with the fitted steps on
+the examples and on hybrid rows of them (:func:`compile_encoder`); what differs, or is not in the
+table, keeps the fitted steps (:class:`FittedEncoding`). Next: :mod:`service.engines.builders`.
 
-| step                                            | compiled form                                                   |
-|-------------------------------------------------|-----------------------------------------------------------------|
-| StandardScaler, RobustScaler, MaxAbsScaler      | a difference and a quotient                                     |
-| MinMaxScaler                                    | a product, a sum, and the limits where it clips                 |
-| SimpleImputer                                   | what to put in, and which columns have indicators               |
-| OneHotEncoder, OrdinalEncoder                   | a dictionary for each column, asked of the encoder itself       |
-| KBinsDiscretizer                                | the edges, then codes or ones                                   |
-| feature selection                               | the columns kept                                                |
-| ColumnTransformer, Pipeline                     | the blocks next to each other, the steps one after another      |
-| everything else: power and quantile transforms  | none                                                            |
+| step                                       | compiled form                                       |
+|--------------------------------------------|-----------------------------------------------------|
+| StandardScaler, RobustScaler, MaxAbsScaler | a difference and a quotient                         |
+| MinMaxScaler                               | a product, a sum, and the limits where it clips     |
+| SimpleImputer                              | what to put in, and which columns have indicators   |
+| OneHotEncoder, OrdinalEncoder              | a dictionary for each column, asked of the encoder  |
+| KBinsDiscretizer                           | the edges, then codes or ones                       |
+| feature selection                          | the columns kept                                    |
+| ColumnTransformer, Pipeline                | the blocks next to each other, the steps in turn    |
+| everything else, as power and quantile     | none                                                |
+| transforms                                 |                                                     |
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.rows.schema import Schema
@@ -42,9 +43,23 @@ from service.structures.encoders import (
 )
 
 N_COMPARED_ROWS = 4_000
-AGREEMENT = 1e-12  # relative to the largest encoded value of the column
+LARGEST_DIFFERENCE = 1e-12  # relative to the largest encoded value of the column
 Step = Callable[[NDArray[Any]], NDArray[Any]]
 Floats = NDArray[np.float64]
+# What compares and hashes alike in Python and in numpy.
+PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
+
+
+@dataclass(frozen=True)
+class FittedEncoding:
+    """The fitted steps themselves, from the schema's matrix to what a model's last step sees."""
+
+    schema: Schema
+    encoder: Encoder
+
+    def __call__(self, rows: NDArray[Any]) -> Floats:
+        """Encode rows, (n_rows, n_features) to (n_rows, n_columns)."""
+        return self.encoder(self.schema.model_rows(rows))
 
 
 @dataclass(frozen=True)
@@ -114,9 +129,11 @@ class Imputed:
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Put something in where a value is missing."""
         rows = np.asarray(rows, dtype=self.statistics.dtype)
-        missing = rows != rows
+        missing = _is_missing(rows)
         filled = np.where(missing, self.statistics, rows)[:, self.kept]
-        return np.hstack([filled, missing[:, self.indicators]]) if len(self.indicators) else filled
+        if not len(self.indicators):
+            return filled
+        return np.hstack([filled, missing[:, self.indicators]])
 
 
 @dataclass(frozen=True)
@@ -126,7 +143,7 @@ class LookedUp:
     Attributes
     ----------
     tables : tuple of dict
-        For each column, the position of each category in its codes; a missing value has the key
+        For each column, the position of each category in its codes. A missing value has the key
         None.
     codes : tuple of ndarray of shape (n_categories + 1, n_codes)
         What each category becomes. The last is for one that is not in the table.
@@ -146,44 +163,39 @@ class LookedUp:
         ValueError
             When a category is unknown, and the encoder was fitted to refuse those.
         """
-        by_column = zip(rows.T.tolist(), self.tables, self.codes, strict=True)
-        return np.hstack(
-            [codes[self._positions(values, table)] for values, table, codes in by_column]
-        )
-
-    def _positions(self, values: list[Any], table: dict[Any, int]) -> list[int]:
-        unknown = len(table)
-        found = [table.get(value if value == value else None, unknown) for value in values]
-        if self.refuses and unknown in found:
-            raise ValueError(
-                f"Unknown category {values[found.index(unknown)]!r}: the model's encoder refuses it."
-            )
-        return found
+        encoded = []
+        for values, table, codes in zip(rows.T.tolist(), self.tables, self.codes, strict=True):
+            positions = [table.get(_make_key(value), len(table)) for value in values]
+            if self.refuses and len(table) in positions:
+                value = values[positions.index(len(table))]
+                raise ValueError(f"Unknown category {value!r}: the model's encoder refuses it.")
+            encoded.append(codes[positions])
+        return np.hstack(encoded)
 
 
 @dataclass(frozen=True)
 class Binned:
-    """Numbers replaced by the bin in which they lie.
+    """Numbers replaced by the codes of the bin in which they lie.
 
     Attributes
     ----------
     edges : tuple of ndarray
         Between the bins of each column.
-    one_hot : bool
+    codes : tuple of ndarray of shape (n_bins, n_codes)
+        What each bin of a column becomes.
     """
 
     edges: tuple[Floats, ...]
-    one_hot: bool
+    codes: tuple[Floats, ...]
 
     def __call__(self, rows: NDArray[Any]) -> Floats:
         """Find the bins."""
-        columns = zip(np.asarray(rows, dtype=np.float64).T, self.edges, strict=True)
-        bins = [np.searchsorted(edges, values, side="right") for values, edges in columns]
-        if not self.one_hot:
-            return np.stack(bins, axis=1).astype(np.float64)
-        return np.hstack(
-            [np.eye(len(edges) + 1)[found] for found, edges in zip(bins, self.edges, strict=True)]
-        )
+        columns = np.asarray(rows, dtype=np.float64).T
+        encoded = []
+        for values, edges, codes in zip(columns, self.edges, self.codes, strict=True):
+            bins = np.searchsorted(edges, values, side="right")
+            encoded.append(codes[bins])
+        return np.hstack(encoded)
 
 
 @dataclass(frozen=True)
@@ -197,7 +209,7 @@ class Blocks:
         return np.hstack([block(rows) for block in self.blocks])
 
 
-def compiled_encoder(
+def compile_encoder(
     encoder: Encoder, names: Sequence[str], schema: Schema, examples: NDArray[Any]
 ) -> CompiledEncoder | None:
     """Compile an encoder, and compare it with the fitted steps.
@@ -218,17 +230,19 @@ def compiled_encoder(
     """
     if not encoder.steps:
         return CompiledEncoder(())
-    raw = raw_columns(encoder.steps[0], len(names), names)
-    steps = _compiled(encoder.steps)
+    steps = _compile_steps(encoder.steps)
     if steps is None:
         return None
-    is_same = np.array_equal(raw, np.arange(len(names)))
-    compiled = CompiledEncoder(steps if is_same else (Selected(raw), *steps))
-    rows = _compared_rows(schema, spread_out(examples, N_COMPARED_ROWS))
-    return compiled if _agree(compiled(rows), encoder(schema.model_rows(rows))) else None
+    raw = raw_columns(encoder.steps[0], len(names), names)
+    if not np.array_equal(raw, np.arange(len(names))):
+        steps = (Selected(raw), *steps)
+    compiled = CompiledEncoder(steps)
+    rows = _rows_to_compare(schema, spread_out(examples, N_COMPARED_ROWS))
+    is_same = _agree(compiled(rows), encoder(schema.model_rows(rows)))
+    return compiled if is_same else None
 
 
-def _compared_rows(schema: Schema, examples: NDArray[Any]) -> NDArray[Any]:
+def _rows_to_compare(schema: Schema, examples: NDArray[Any]) -> NDArray[Any]:
     """Return the examples, and hybrid rows of them with values missing where they may."""
     rng = np.random.default_rng(0)
     hybrids = rng.permuted(examples, axis=0)
@@ -241,112 +255,147 @@ def _agree(compiled: Floats, fitted: Floats) -> bool:
     if compiled.shape != fitted.shape or not np.array_equal(np.isnan(compiled), np.isnan(fitted)):
         return False
     difference = np.abs(np.nan_to_num(compiled - fitted)).max(axis=0)
-    return bool((difference <= AGREEMENT * np.abs(np.nan_to_num(fitted)).max(axis=0)).all())
+    return bool(
+        (difference <= LARGEST_DIFFERENCE * np.abs(np.nan_to_num(fitted)).max(axis=0)).all()
+    )
 
 
-def _compiled(steps: Sequence[Any]) -> tuple[Step, ...] | None:
+def _compile_steps(steps: Sequence[Any]) -> tuple[Step, ...] | None:
     """Compile several steps; None when one of them has no compiled form."""
     found = []
     for step in steps:
-        compile_step = _FORMS.get(sklearn_name(step))
-        of_step = compile_step(step) if compile_step else None
-        if of_step is None:
+        compile_step = FORMS.get(sklearn_name(step), _compile_nothing)
+        compiled = compile_step(step)
+        if compiled is None:
             return None
-        found.append(of_step)
+        found.append(compiled)
     return tuple(found)
+
+
+def _compile_nothing(step: Any) -> None:
+    """Compile nothing: the step is not in the table."""
 
 
 # One function for each kind of step: fitted step -> its compiled form, None if there is none.
 
 
-def _centred(scaler: Any) -> Step:
-    centre = getattr(scaler, "mean_", None) if getattr(scaler, "with_mean", True) else None
-    centre = getattr(scaler, "center_", centre)
-    scale = scaler.scale_
-    return Scaled(
-        np.zeros(scaler.n_features_in_) if centre is None else np.asarray(centre, dtype=np.float64),
-        np.ones(scaler.n_features_in_) if scale is None else np.asarray(scale, dtype=np.float64),
-    )
+def _compile_scaler(scaler: Any) -> Step:
+    centre = getattr(scaler, "center_", None)
+    if getattr(scaler, "with_mean", False):
+        centre = scaler.mean_
+    n_columns = scaler.n_features_in_
+    return Scaled(_fill(centre, 0.0, n_columns), _fill(scaler.scale_, 1.0, n_columns))
 
 
-def _stretched(scaler: Any) -> Step:
+def _fill(values: Any, constant: float, n_columns: int) -> Floats:
+    """Return one number for each column, the constant where there are no values."""
+    return np.full(n_columns, constant if values is None else values, dtype=np.float64)
+
+
+def _compile_min_max(scaler: Any) -> Step:
     limits = scaler.feature_range if scaler.clip else (-np.inf, np.inf)
     return Stretched(np.asarray(scaler.scale_), np.asarray(scaler.min_), limits)
 
 
-def _function(transformer: Any) -> Step | None:
+def _compile_function(transformer: Any) -> Step | None:
     return Selected(slice(None)) if transformer.func is None else None
 
 
-def _imputer(imputer: Any) -> Step | None:
-    marker, statistics = imputer.missing_values, imputer.statistics_
-    if not (isinstance(marker, float) and np.isnan(marker)) or statistics.dtype.kind not in "fO":
+def _compile_imputer(imputer: Any) -> Step | None:
+    statistics = imputer.statistics_
+    if not _is_nan(imputer.missing_values) or statistics.dtype.kind not in "fO":
         return None
-    is_there = np.array([value == value for value in statistics])
-    kept = np.arange(len(statistics)) if imputer.keep_empty_features else np.flatnonzero(is_there)
-    indicators = imputer.indicator_.features_ if imputer.add_indicator else np.arange(0)
+    kept = np.arange(len(statistics))
+    if not imputer.keep_empty_features:
+        kept = kept[~_is_missing(statistics)]
+    indicators = np.arange(0)
+    if imputer.add_indicator:
+        indicators = imputer.indicator_.features_
     return Imputed(statistics, kept, indicators)
 
 
-def _categories(encoder: Any) -> Step | None:
-    """Ask the encoder what each of its categories becomes, and what one that it does not know
-    becomes.
-    """
-    known = [list(categories) for categories in encoder.categories_]
-    if not all(isinstance(value, _PLAIN) for categories in known for value in categories):
+def _is_nan(marker: Any) -> bool:
+    return isinstance(marker, float) and bool(np.isnan(marker))
+
+
+def _is_missing(value: Any) -> Any:
+    """Tell whether a value, or each of an array, is NaN: what is missing differs from itself."""
+    return value != value  # noqa: PLR0124
+
+
+def _make_key(value: Any) -> Any:
+    """Return a category as it stands in a table: None for a missing value."""
+    return None if value != value else value  # noqa: PLR0124
+
+
+def _compile_categories(encoder: Any) -> Step | None:
+    """Ask the encoder what each of its categories becomes, and what an unknown one becomes."""
+    known = list(map(list, encoder.categories_))
+    if not all(map(_are_plain, known)):
         return None
     refuses = encoder.handle_unknown == "error"
-    asked = [categories if refuses else [*categories, _unknown(categories)] for categories in known]
-    answers = _answers(encoder, asked)
-    tables = tuple(
-        {(value if value == value else None): position for position, value in enumerate(categories)}
-        for categories in known
-    )
-    empty = [np.zeros((int(refuses), answer.shape[1])) for answer in answers]
-    return LookedUp(
-        tables, tuple(np.vstack(pair) for pair in zip(answers, empty, strict=True)), refuses
-    )
+    # Where unknown ones are refused, their code is never looked up: a known one stands in.
+    other = _take_first if refuses else _make_unknown
+    asked = [[*categories, other(categories)] for categories in known]
+    codes = _ask_encoder(encoder, asked)
+    return LookedUp(tuple(map(_number_categories, known)), tuple(codes), refuses)
 
 
-def _unknown(categories: Sequence[Any]) -> Any:
+def _take_first(categories: Sequence[Any]) -> Any:
+    return categories[0]
+
+
+def _are_plain(categories: Sequence[Any]) -> bool:
+    return all(isinstance(value, PLAIN) for value in categories)
+
+
+def _number_categories(categories: Sequence[Any]) -> dict[Any, int]:
+    return {_make_key(value): position for position, value in enumerate(categories)}
+
+
+def _make_unknown(categories: Sequence[Any]) -> Any:
     """Return a value of the categories' type that is none of them."""
     if any(isinstance(value, str) for value in categories):
-        return "".join(str(value) for value in categories) + "?"
-    return max((value for value in categories if value == value), default=0) + 1
+        return "".join(map(str, categories)) + "?"
+    numbers = [value for value in categories if not _is_missing(value)]
+    return max(numbers, default=0) + 1
 
 
-def _answers(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:
+def _ask_encoder(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:
     """Encode columns of different lengths; one array of codes for each."""
-    import pandas as pd  # needed when an explainer is built, never when one scores
-
-    longest = max(len(values) for values in asked)
-    # Shorter columns are filled up with their first category, and the answers cut again.
-    filled = [[*values, *[values[0]] * (longest - len(values))] for values in asked]
-    frame = pd.DataFrame({column: pd.Series(values) for column, values in enumerate(filled)})
+    longest = max(map(len, asked))
+    columns = {}
+    for column, values in enumerate(asked):
+        # Shorter columns are filled up with their first category, and the answers cut again.
+        filling = [values[0]] * (longest - len(values))
+        columns[column] = pd.Series([*values, *filling])
+    frame = pd.DataFrame(columns)
     frame = frame.set_axis(getattr(encoder, "feature_names_in_", frame.columns), axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are unknown categories
         encoded = encoder.transform(frame)
-    dense = np.asarray(
-        encoded.toarray() if hasattr(encoded, "toarray") else encoded, dtype=np.float64
-    )
-    ends = np.cumsum(getattr(encoder, "_n_features_outs", np.ones(len(asked), dtype=int)))[:-1]
-    return [
-        block[: len(values)]
-        for block, values in zip(np.split(dense, ends, axis=1), asked, strict=True)
-    ]
+    dense = encoded.toarray() if hasattr(encoded, "toarray") else encoded
+    widths = getattr(encoder, "_n_features_outs", np.ones(len(asked), dtype=int))
+    blocks = np.split(np.asarray(dense, dtype=np.float64), np.cumsum(widths)[:-1], axis=1)
+    return [block[: len(values)] for block, values in zip(blocks, asked, strict=True)]
 
 
-def _bins(discretizer: Any) -> Step:
-    edges = tuple(np.asarray(edges[1:-1], dtype=np.float64) for edges in discretizer.bin_edges_)
-    return Binned(edges, discretizer.encode != "ordinal")
+def _compile_bins(discretizer: Any) -> Step:
+    is_ordinal = discretizer.encode == "ordinal"
+    edges, codes = [], []
+    for all_edges in discretizer.bin_edges_:
+        inner = np.asarray(all_edges[1:-1], dtype=np.float64)
+        n_bins = len(inner) + 1
+        edges.append(inner)
+        codes.append(np.arange(n_bins, dtype=np.float64)[:, None] if is_ordinal else np.eye(n_bins))
+    return Binned(tuple(edges), tuple(codes))
 
 
-def _selection(selector: Any) -> Step:
+def _compile_selection(selector: Any) -> Step:
     return Selected(selector.get_support(indices=True))
 
 
-def _column_transformer(transformer: Any) -> Step | None:
+def _compile_columns(transformer: Any) -> Step | None:
     if transformer.transformer_weights:
         return None
     names = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_))
@@ -355,31 +404,23 @@ def _column_transformer(transformer: Any) -> Step | None:
         columns = column_positions(selected, names)
         if is_word(inner, "drop") or len(columns) == 0:
             continue
-        steps = _compiled(list(steps_of(inner)))
+        steps = _compile_steps(list(steps_of(inner)))
         if steps is None:
             return None
         blocks.append(CompiledEncoder((Selected(columns), *steps)))
     return Blocks(tuple(blocks))
 
 
-_PLAIN = (
-    str,
-    int,
-    float,
-    np.integer,
-    np.floating,
-    np.bool_,
-)  # what compares and hashes alike in Python and in numpy
-_FORMS: dict[str, Callable[[Any], Step | None]] = {
-    "MaxAbsScaler": _centred,
-    "MinMaxScaler": _stretched,
-    "RobustScaler": _centred,
-    "StandardScaler": _centred,
-    "FunctionTransformer": _function,
-    "SimpleImputer": _imputer,
-    "OneHotEncoder": _categories,
-    "OrdinalEncoder": _categories,
-    "KBinsDiscretizer": _bins,
-    **dict.fromkeys(SELECTIONS, _selection),
-    "ColumnTransformer": _column_transformer,
+FORMS: dict[str, Callable[[Any], Step | None]] = {
+    "MaxAbsScaler": _compile_scaler,
+    "MinMaxScaler": _compile_min_max,
+    "RobustScaler": _compile_scaler,
+    "StandardScaler": _compile_scaler,
+    "FunctionTransformer": _compile_function,
+    "SimpleImputer": _compile_imputer,
+    "OneHotEncoder": _compile_categories,
+    "OrdinalEncoder": _compile_categories,
+    "KBinsDiscretizer": _compile_bins,
+    **dict.fromkeys(SELECTIONS, _compile_selection),
+    "ColumnTransformer": _compile_columns,
 }

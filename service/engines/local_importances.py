@@ -1,4 +1,7 @@
-"""Local importances with what is needed to read them."""
+"""Local importances with what is needed to read them: what an explainer answers, as arrays.
+
+Next: :mod:`service.engines.row_explainer`.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,15 @@ class LocalImportances:
     classes : list or None
         Names along a classifier's first axis; None for regressors.
     method : str
-        "linear", "tree", "product" and "polynomial" are exact; "kernel" is Kernel SHAP by calling
-        the model, and "kernel/linear", "kernel/product", "kernel/polynomial", "kernel/network"
-        evaluate it without a call of the model.
+        The engine. "linear", "tree", "product" and "polynomial" are exact. "kernel" is Kernel SHAP
+        by calling the model; "kernel/linear", "kernel/tree", "kernel/product", "kernel/polynomial"
+        and "kernel/network" are Kernel SHAP without a call of the model. "shap" is
+        ``shap.KernelExplainer``.
     output : {"probability", "margin", "prediction"}
         The scale on which the importances add up.
     standard_errors : ndarray of the shape of `values`, or None
         One standard error of each importance, 0 where nothing was sampled; None from the exact
-        methods.
+        methods and from "shap".
 
     Examples
     --------
@@ -43,10 +47,11 @@ class LocalImportances:
     >>> from service.scoring import KernelScoringExplainer
     >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
     >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
-    >>> result = KernelScoringExplainer(TabularExplainer(model, rows)).explain_rows(rows)
-    >>> result.values.shape, result.features, result.output
+    >>> explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+    >>> importances = explainer.explain_rows(rows)
+    >>> importances.values.shape, importances.features, importances.output
     ((4, 2), ['size', 'age'], 'prediction')
-    >>> (result.expected_values + result.values.sum(axis=-1)).round(3).tolist()
+    >>> (importances.expected_values + importances.values.sum(axis=-1)).round(3).tolist()
     [0.0, 2.0, -1.0, 1.0]
     """
 
@@ -59,9 +64,12 @@ class LocalImportances:
     standard_errors: NDArray[np.float64] | None = None
 
     def to_lists(self) -> list[Any]:
-        """Return the values as nested lists: ``[class][row][feature]``, or ``[row][feature]`` for
-        regressors.
+        """Return the values as nested lists.
 
-        Regressors with several targets have ``[target][row][feature]``.
+        Returns
+        -------
+        list
+            ``[class][row][feature]`` for classifiers, ``[row][feature]`` for regressors,
+            ``[target][row][feature]`` for regressors with several targets.
         """
         return self.values.tolist()

@@ -1,17 +1,16 @@
-"""Which output of a model is explained: one function from rows to numbers, with its scale and its
-classes.
+"""Which output of a model is explained: a function from rows to numbers, its scale and classes.
 
-| model                          | output "auto" stands for                                          |
-|--------------------------------|-------------------------------------------------------------------|
-| regressor                      | "prediction": ``predict``                                         |
-| linear or boosted classifier   | "margin": ``decision_function``, where the model is a plain sum   |
-| any other classifier           | "probability": ``predict_proba``; "margin" where it has none      |
-| LightGBM, XGBoost classifier   | "margin": ``predict`` with the option that asks for it            |
-| outlier detector               | "margin": ``decision_function``, one number; low is an outlier    |
-| plain function                 | "prediction": whatever it returns; several columns are classes    |
+| model                        | output "auto" stands for                                        |
+|------------------------------|-----------------------------------------------------------------|
+| regressor                    | "prediction": ``predict``                                       |
+| linear or boosted classifier | "margin": ``decision_function``, where the model is a plain sum |
+| any other classifier         | "probability": ``predict_proba``; "margin" where it has none    |
+| LightGBM, XGBoost classifier | "margin": ``predict`` with the option that asks for it          |
+| outlier detector             | "margin": ``decision_function``, one number; low is an outlier  |
+| plain function               | "prediction": whatever it returns; several columns are classes  |
 
 A binary margin is given for both classes, −m and m, so that every classifier has one output per
-class.
+class. Next: :mod:`service.engines.options`.
 """
 
 from __future__ import annotations
@@ -23,10 +22,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
+from service.engines.options import check_choice
 from service.errors import ModelOutputError
 from service.rows.schema import Schema
-from service.structures.reading import margin_option
+from service.structures.reading import margin_option, prefers_margin
 
 OUTPUTS = ("probability", "margin", "prediction")
 TASKS = ("classification", "regression")
@@ -35,8 +39,15 @@ _METHODS = {"probability": "predict_proba", "margin": "decision_function", "pred
 
 @dataclass(frozen=True)
 class ModelName:
-    """What is kept of a model that is not asked any more: its name in messages, its type and its
-    labels.
+    """What is kept of a model that is not asked any more.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    type_name : str
+    labels : array or None
+        What a classifier predicts for each of its classes.
     """
 
     name: str
@@ -79,53 +90,63 @@ class ModelOutput:
             When the model answers something else than one finite number per row and output.
         """
         answer = self._method(self.schema.model_rows(matrix))
+        outputs = self._checked(answer, len(matrix))
+        if (self.task, self.scale, outputs.shape[1]) == ("classification", "margin", 1):
+            return np.hstack([-outputs, outputs])
+        return outputs
+
+    def _checked(self, answer: Any, n_rows: int) -> NDArray[np.float64]:
+        """Refuse an answer that cannot be explained, and give it a column for each output."""
         if isinstance(answer, list):
             raise ModelOutputError(
-                f"{self.name}: expected one array of outputs, got a list; models with several targets at once "
-                "cannot be explained."
+                f"{self.name}: expected one array of outputs, got a list; models with several "
+                "targets at once cannot be explained."
             )
         outputs = np.asarray(answer, dtype=np.float64)
-        outputs = outputs[:, None] if outputs.ndim == 1 else outputs
-        if outputs.ndim != 2 or len(outputs) != len(matrix):
+        if outputs.ndim == 1:
+            outputs = outputs[:, None]
+        if outputs.ndim != 2 or len(outputs) != n_rows:
             raise ModelOutputError(
-                f"{self.name}: expected shape ({len(matrix)}, n_outputs), got {outputs.shape}."
+                f"{self.name}: expected shape ({n_rows}, n_outputs), got {outputs.shape}."
             )
         if not np.isfinite(outputs).all():
             raise ModelOutputError(
-                f"{self.name}: expected finite numbers, got NaN or infinity; it cannot be explained."
+                f"{self.name}: expected finite numbers, got NaN or infinity; it cannot be "
+                "explained."
             )
-        return np.hstack([-outputs, outputs]) if self._is_binary_margin(outputs) else outputs
+        return outputs
 
     @property
     def name(self) -> str:
         """The model and method in words, for messages."""
-        if isinstance(self.model, ModelName):
-            return self.model.name
-        if self._is_function:
-            return getattr(self.model, "__qualname__", type(self.model).__name__)
-        return f"{type(self.model).__name__}.{_method_name(self.model, self.scale)}"
+        return self._model_name.name
 
     @property
     def type_name(self) -> str:
         """The model's type with its module."""
-        if isinstance(self.model, ModelName):
-            return self.model.type_name
-        return f"{type(self.model).__module__}.{type(self.model).__qualname__}"
+        return self._model_name.type_name
 
     @property
     def labels(self) -> Any:
-        """What a classifier predicts for each of its classes (``classes_``), None where the model
-        does not say.
-        """
-        return (
-            self.model.labels
-            if isinstance(self.model, ModelName)
-            else getattr(self.model, "classes_", None)
-        )
+        """What a classifier predicts for each of its classes; None where the model does not say."""
+        return self._model_name.labels
 
     def without_model(self) -> ModelOutput:
         """Return the same output by name only."""
-        return replace(self, model=ModelName(self.name, self.type_name, self.labels))
+        return replace(self, model=self._model_name)
+
+    @property
+    def _model_name(self) -> ModelName:
+        model = self.model
+        if isinstance(model, ModelName):
+            return model
+        kind = type(model)
+        if self._is_function:
+            name = getattr(model, "__qualname__", kind.__name__)
+        else:
+            name = f"{kind.__name__}.{_method_name(model, self.scale)}"
+        type_name = f"{kind.__module__}.{kind.__qualname__}"
+        return ModelName(name, type_name, getattr(model, "classes_", None))
 
     @property
     def _is_function(self) -> bool:
@@ -135,19 +156,14 @@ class ModelOutput:
     def _method(self) -> Callable[[Any], Any]:
         if self._is_function:
             return self.model
-        option = margin_option(self.model) if self.scale == "margin" else None
-        return (
-            getattr(self.model, _METHODS[self.scale])
-            if option is None
-            else partial(self.model.predict, **{option: True})
-        )
-
-    def _is_binary_margin(self, outputs: NDArray[np.float64]) -> bool:
-        return self.task == "classification" and self.scale == "margin" and outputs.shape[1] == 1
+        option = _margin_option(self.model, self.scale)
+        if option is not None:
+            return partial(self.model.predict, **{option: True})
+        return getattr(self.model, _METHODS[self.scale])
 
 
-def model_output(
-    model: Any, schema: Schema, probe: NDArray[Any], *, output: str, task: str, prefers_margin: bool
+def choose_output(
+    model: Any, schema: Schema, probe: NDArray[Any], *, output: str, task: str
 ) -> ModelOutput:
     """Decide which output of `model` is explained.
 
@@ -162,77 +178,87 @@ def model_output(
     output : {"auto", "probability", "margin", "prediction"}
     task : {"unknown", "classification", "regression"}
         "unknown" asks the model.
-    prefers_margin : bool
-        True for model kinds that have a closed form on the margin.
 
     Raises
     ------
     TypeError, ValueError
         When the model is no model, or has no such output.
     """
-    _check_choice("output", output, ("auto", *OUTPUTS))
-    _check_choice("model_task", task, ("unknown", *TASKS))
+    check_choice("output", output, ("auto", *OUTPUTS))
+    check_choice("model_task", task, ("unknown", *TASKS))
     if not hasattr(model, "predict"):
-        return _function_output(model, schema, probe, output, task)
+        return _choose_function_output(model, schema, probe, output, task)
     _check_fitted(model)
-    found = task if task != "unknown" else task_of(model)
-    known = _scales(model, found, prefers_margin)
-    available = [
-        scale for scale in known if hasattr(model, _method_name(model, scale).split("(")[0])
-    ]
-    if not available or output not in ("auto", *available):
-        raise ValueError(
-            f"{type(model).__name__}: expected a {found} model with "
-            f"{' or '.join(_method_name(model, scale) for scale in known)}"
-            f"{'' if output == 'auto' else f' and output one of {available}'}, got output={output!r}."
-        )
-    return ModelOutput(model, available[0] if output == "auto" else output, found, schema)
+    return _choose_estimator_output(model, schema, output, task)
+
+
+def _choose_estimator_output(model: Any, schema: Schema, output: str, task: str) -> ModelOutput:
+    """Take the output that was asked for, or the first that the model has."""
+    if task == "unknown":
+        task = task_of(model)
+    known = _scales(model, task)
+    for scale in known:
+        if output in ("auto", scale) and _has_output(model, scale):
+            return ModelOutput(model, scale, task, schema)
+    raise ValueError(_refusal(model, output, task, known))
+
+
+def _refusal(model: Any, output: str, task: str, known: Sequence[str]) -> str:
+    methods = " or ".join(_method_name(model, scale) for scale in known)
+    choices = ""
+    if output != "auto":
+        available = [scale for scale in known if _has_output(model, scale)]
+        choices = f" and output one of {available}"
+    return (
+        f"{type(model).__name__}: expected a {task} model with {methods}{choices}, got "
+        f"output={output!r}."
+    )
 
 
 def task_of(model: Any) -> str:
-    """Tell whether a model with ``predict`` is for "classification" or "regression", like outlier
-    detectors.
+    """Tell what a model with ``predict`` is for, "classification" or "regression".
+
+    An outlier detector counts as a regression.
     """
-    from sklearn.base import (
-        is_classifier,
-    )  # asked when an explainer is built, never when one scores
-
-    is_one = hasattr(model, "predict_proba") or (_has_tags(model) and is_classifier(model))
-    return "classification" if is_one else "regression"
+    if hasattr(model, "predict_proba") or _is_known_as(is_classifier, model):
+        return "classification"
+    return "regression"
 
 
-def _scales(model: Any, task: str, prefers_margin: bool) -> Sequence[str]:
+def _scales(model: Any, task: str) -> Sequence[str]:
     """List the outputs that a task knows, the default first."""
-    from sklearn.base import is_outlier_detector
+    if task == "classification":
+        return ("margin", "probability") if prefers_margin(model) else ("probability", "margin")
+    if _is_known_as(is_outlier_detector, model):
+        return ("margin", "prediction")
+    return ("prediction",)
 
-    if task == "regression":
-        return (
-            ("margin", "prediction")
-            if _has_tags(model) and is_outlier_detector(model)
-            else ("prediction",)
-        )
-    return ("margin", "probability") if prefers_margin else ("probability", "margin")
+
+def _has_output(model: Any, scale: str) -> bool:
+    return _margin_option(model, scale) is not None or hasattr(model, _METHODS[scale])
 
 
 def _method_name(model: Any, scale: str) -> str:
     """Name the method that answers on a scale."""
-    option = margin_option(model) if scale == "margin" else None
+    option = _margin_option(model, scale)
     return _METHODS[scale] if option is None else f"predict({option}=True)"
 
 
-def _has_tags(model: Any) -> bool:
-    """Tell whether scikit-learn can be asked about the model; it fails on models that it does not
-    know.
+def _margin_option(model: Any, scale: str) -> str | None:
+    """Return the option of ``predict`` that asks for the scale, None where a method answers."""
+    return margin_option(model) if scale == "margin" else None
+
+
+def _is_known_as(kind: Callable[[Any], bool], model: Any) -> bool:
+    """Ask scikit-learn about a model.
+
+    It fails on models that it does not know: they are nothing to it.
     """
-    return hasattr(model, "__sklearn_tags__")
+    return hasattr(model, "__sklearn_tags__") and kind(model)
 
 
 def _check_fitted(model: Any) -> None:
     """Refuse an unfitted model of scikit-learn's own; of other models nothing is known."""
-    from sklearn.exceptions import NotFittedError
-    from sklearn.pipeline import Pipeline
-    from sklearn.utils.validation import check_is_fitted
-
     last = model
     while isinstance(last, Pipeline):  # it is fitted when its last step is
         last = last.steps[-1][1]
@@ -246,24 +272,22 @@ def _check_fitted(model: Any) -> None:
         ) from None
 
 
-def _function_output(
+def _choose_function_output(
     model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str
 ) -> ModelOutput:
     if not callable(model):
         raise TypeError(
-            f"model: expected an estimator with predict, or a function of rows, got {type(model).__name__}."
+            "model: expected an estimator with predict, or a function of rows, got "
+            f"{type(model).__name__}."
         )
     if output not in ("auto", "prediction"):
         raise ValueError(f"output: a plain function has only its own 'prediction', got {output!r}.")
     n_outputs = ModelOutput(model, "prediction", "regression", schema)(probe[:1]).shape[1]
-    if task == "classification" and n_outputs == 1:
+    if task == "unknown":
+        task = "classification" if n_outputs > 1 else "regression"
+    elif (task, n_outputs) == ("classification", 1):
         raise ValueError(
-            "model: expected a classification function to return one column per class, got one column."
+            "model: expected a classification function to return one column per class, got one "
+            "column."
         )
-    found = task if task != "unknown" else ("classification" if n_outputs > 1 else "regression")
-    return ModelOutput(model, "prediction", found, schema)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}.")
+    return ModelOutput(model, "prediction", task, schema)

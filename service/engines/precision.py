@@ -5,7 +5,7 @@ units and kernels in single precision add a millionth to that and take half of t
 large outputs that hardly vary, or dual coefficients that cancel, leave little of seven digits. So
 both precisions are tried on the same coalitions when an engine is built. What is known exactly
 stays in double precision: f(x), the expected value, controls' Shapley values, the least squares,
-and every plan that samples nothing. Next: :mod:`service.engines.engines`.
+and every plan that samples nothing. Next: :mod:`service.engines.surrogate`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.engines import Engine, KernelEngine
-from service.shapley.additive import AdditiveGame
+from service.engines.engine import Engine
 from service.shapley.background import spread_out
-from service.shapley.products import ProductGame
 
 N_TRIAL_ROWS = 4
 NEGLIGIBLE = 0.001  # of the standard error: a tenth of it where a hundred times as much is sampled
@@ -37,19 +35,15 @@ def in_good_precision(engine: Engine, examples: NDArray[Any]) -> Engine:
     -------
     Engine
     """
-    if not isinstance(engine, KernelEngine) or not isinstance(
-        engine.game, AdditiveGame | ProductGame
-    ):
+    single = engine.in_single_precision()
+    if single is None:
         return engine
-    single = engine.with_game(engine.game.in_single_precision())
-    few = spread_out(
-        examples, N_TRIAL_ROWS
-    )  # in one round: more would take longer and be no other comparison
-    with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the difference
-        exact, rounded = (
-            engine.in_one_round().importances(few),
-            single.in_one_round().importances(few),
-        )
+    few = spread_out(examples, N_TRIAL_ROWS)
+    # An overflow shows in the difference. One round is enough: more would take longer and be no
+    # other comparison.
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = engine.in_one_round().importances(few)
+        rounded = single.in_one_round().importances(few)
     assert exact.standard_errors is not None
     off, noise = _size(rounded.values - exact.values), _size(exact.standard_errors)
     return single if (noise > 0).any() and (off <= NEGLIGIBLE * noise).all() else engine

@@ -1,33 +1,25 @@
-"""The core that both explainers share: a model output, its engine, and the names of what comes
-out.
+"""The core that both explainers share: a model output, its engine, and the names of what comes out.
+
+:class:`service.explainers.TabularExplainer` builds it, and
+:class:`service.scoring.KernelScoringExplainer` takes it along to where rows are scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.choice import EngineOptions, choose_engine
-from service.engines.engines import (
-    Engine,
-    KernelEngine,
-    Progress,
-    ShapEngine,
-    importances_of,
-    in_parallel,
-    no_progress,
-)
+from service.engines.choice import choose_engine
+from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
-from service.engines.outputs import ModelOutput, model_output
+from service.engines.options import EngineOptions, is_whole
+from service.engines.outputs import ModelOutput, choose_output
+from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
-from service.shapley.coalitions import smallest_budget
-from service.shapley.kernel import Stopping
-from service.structures.reading import prefers_margin
 
 
 @dataclass(frozen=True)
@@ -58,21 +50,6 @@ class RowExplainer:
     subset: tuple[int, ...] | None = None
     note: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse a number of coalitions with which a row whose features all vary could not be
-        explained.
-        """
-        n_features, nsamples = len(self.schema.columns), self.options.nsamples
-        needed = smallest_budget(n_features)
-        if (
-            isinstance(self.engine, KernelEngine)
-            and not isinstance(nsamples, str)
-            and nsamples < needed
-        ):
-            raise ValueError(
-                f"nsamples: expected at least {needed} coalitions for {n_features} features, got {nsamples}."
-            )
-
     @classmethod
     def build(
         cls,
@@ -93,22 +70,18 @@ class RowExplainer:
         ValueError
             When an option is out of range.
         """
-        options = _checked(options)
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
-        function = model_output(
-            model, schema, matrix, output=output, task=task, prefers_margin=prefers_margin(model)
-        )
+        function = choose_output(model, schema, matrix, output=output, task=task)
         engine, note = choose_engine(function, matrix, options)
-        names = class_names(function, classes, len(engine.expected_values))
         return cls(
             function,
             engine,
             options,
-            matrix[:1].copy(),
-            names,
-            _positions(subset, schema.names),
-            note,
+            example=matrix[:1].copy(),
+            classes=class_names(function, classes, len(engine.expected_values)),
+            subset=_find_columns(subset, schema.names),
+            note=note,
         )
 
     @property
@@ -120,23 +93,31 @@ class RowExplainer:
     def features(self) -> list[str]:
         """The names of the features whose importances are reported."""
         names = self.schema.names
-        return names if self.subset is None else [names[i] for i in self.subset]
+        if self.subset is None:
+            return names
+        return [names[i] for i in self.subset]
 
     @property
     def labels(self) -> list[Any] | None:
-        """What a classifier predicts for each of its classes; None for regressors and plain
-        functions.
-        """
+        """What a classifier predicts for each of its classes; None for regressors and functions."""
         labels = self.function.labels
-        return None if labels is None or self.classes is None else plain_values(labels)
+        if labels is None or self.classes is None:
+            return None
+        return plain_values(labels)
 
     def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
-        """Return the same explainer with another number of coalitions and seed; None keeps what it
-        has.
+        """Return the same explainer with another number of coalitions and seed.
+
+        None keeps what it has.
+
+        Raises
+        ------
+        ValueError
+            When a number is out of range.
         """
         options = self._options(nsamples, random_state)
-        if options == self.options or not isinstance(self.engine, KernelEngine | ShapEngine):
-            return replace(self, options=options)
+        if options == self.options:
+            return self
         engine = self.engine.with_sampling(options.nsamples, options.random_state)
         return replace(self, options=options, engine=engine)
 
@@ -153,13 +134,12 @@ class RowExplainer:
         return replace(self, function=self.function.without_model())
 
     def _options(self, nsamples: str | int | None, random_state: int | None) -> EngineOptions:
-        return _checked(
-            replace(
-                self.options,
-                nsamples=self.options.nsamples if nsamples is None else nsamples,
-                random_state=self.options.random_state if random_state is None else random_state,
-            )
-        )
+        options = self.options
+        if nsamples is not None:
+            options = replace(options, nsamples=nsamples)
+        if random_state is not None:
+            options = replace(options, random_state=random_state)
+        return options
 
     def explain(
         self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None
@@ -172,25 +152,25 @@ class RowExplainer:
     ) -> LocalImportances:
         """Explain rows that the schema has checked already."""
         if n_jobs in (None, 1):
-            importances = importances_of(self.engine, matrix, progress)
+            importances = explain_rows(self.engine, matrix, progress)
         else:
-            importances = in_parallel(self.engine, matrix, progress, n_jobs)
+            importances = explain_in_parallel(self.engine, matrix, progress, n_jobs)
+        errors = importances.standard_errors
         return LocalImportances(
-            values=self._shaped(importances.values),
+            values=self._shape(importances.values),
             expected_values=self.expected_values,
             features=self.features,
             classes=self.classes,
             method=self.engine.method,
             output=self.function.scale,
-            standard_errors=None
-            if importances.standard_errors is None
-            else self._shaped(importances.standard_errors),
+            standard_errors=None if errors is None else self._shape(errors),
         )
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background, shape (n_classes,) or (), as in
-        :class:`LocalImportances`.
+        """The model's mean output over the background, shape (n_classes,) or ().
+
+        As in :class:`LocalImportances`.
         """
         expected = self.engine.expected_values
         return expected[0] if self._has_no_class_axis else expected
@@ -199,17 +179,19 @@ class RowExplainer:
     def _has_no_class_axis(self) -> bool:
         return self.function.task == "regression" and len(self.engine.expected_values) == 1
 
-    def _shaped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _shape(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Keep the explained features; a regressor with one target has no class axis."""
-        values = values if self.subset is None else values[:, :, list(self.subset)]
+        if self.subset is not None:
+            values = values[:, :, list(self.subset)]
         return values[0] if self._has_no_class_axis else values
 
 
 def class_names(
     function: ModelOutput, classes: Sequence[Any] | None, n_outputs: int
 ) -> list[Any] | None:
-    """Return one name per output of a classifier: those given, else the model's own labels, else 0,
-    1, ….
+    """Return one name per output of a classifier, None for a regression.
+
+    They are those given, else the model's own labels, else 0, 1, ….
 
     Raises
     ------
@@ -226,65 +208,41 @@ def class_names(
     names = plain_values(labels if classes is None else classes)
     if len(names) != n_outputs:
         raise ValueError(
-            f"classes: expected {n_outputs} names, one for each output of {function.name}, got {len(names)}."
+            f"classes: expected {n_outputs} names, one for each output of {function.name}, got "
+            f"{len(names)}."
         )
     return names
 
 
 def plain_values(values: Iterable[Any]) -> list[Any]:
     """Return a list without numpy scalars, which JSON does not know."""
-    return [value.item() if isinstance(value, np.generic) else value for value in values]
+    return list(map(_plain_value, values))
 
 
-def _checked(options: EngineOptions) -> EngineOptions:
-    """Refuse options out of range, for every engine; return plain integers."""
-    _check_stopping(options.stopping)
-    if options.background_size is not None and not _is_whole(options.background_size, at_least=1):
-        raise ValueError(
-            f"background_size: expected a positive number of rows, got {options.background_size!r}."
-        )
-    if options.background_size is not None and options.background in ("auto", "whole"):
-        raise ValueError(
-            "background_size: expected with background='sample' or 'kmeans' only, got it with "
-            f"background={options.background!r}."
-        )
-    if not isinstance(options.surrogate, bool):
-        raise ValueError(f"surrogate: expected True or False, got {options.surrogate!r}.")
-    nsamples, seed = options.nsamples, options.random_state
-    if nsamples != "auto" and not _is_whole(nsamples, at_least=2):
-        raise ValueError(
-            f"nsamples: expected 'auto' or a number of coalitions of at least 2, got {nsamples!r}."
-        )
-    if not _is_whole(seed, at_least=0):
-        raise ValueError(f"random_state: expected a whole number of at least 0, got {seed!r}.")
-    return replace(
-        options, nsamples="auto" if nsamples == "auto" else int(nsamples), random_state=int(seed)
-    )
+def _plain_value(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def _check_stopping(stopping: Stopping) -> None:
-    for name, value in (("tolerance", stopping.tolerance), ("time_budget", stopping.time_budget)):
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
-        if value is not None and not (is_number and 0 < float(value) < np.inf):
-            raise ValueError(f"{name}: expected a positive number, got {value!r}.")
-
-
-def _is_whole(value: Any, at_least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
-
-
-def _positions(subset: Sequence[int | str] | None, names: Sequence[str]) -> tuple[int, ...] | None:
+def _find_columns(
+    subset: Sequence[int | str] | None, names: Sequence[str]
+) -> tuple[int, ...] | None:
+    """Find the columns of a subset, given by name or position."""
     if subset is None:
         return None
-    wanted: Iterable[Any] = (
-        [] if isinstance(subset, str) else subset
-    )  # a bare name is no list of letters
-    positions = [names.index(name) if name in names else name for name in wanted]
-    is_valid = all(
-        _is_whole(position, at_least=0) and position < len(names) for position in positions
-    )
-    if not is_valid or not positions or len(set(positions)) != len(positions):
+    # A bare name is no list of letters.
+    wanted: Iterable[Any] = [] if isinstance(subset, str) else subset
+    positions = tuple(_find_column(column, names) for column in wanted)
+    if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
         raise ValueError(
-            f"explain_subset: expected different column names or positions from 0 to {len(names) - 1}, got {subset!r}."
+            "explain_subset: expected different column names or positions from 0 to "
+            f"{len(names) - 1}, got {subset!r}."
         )
-    return tuple(int(position) for position in positions)
+    return positions
+
+
+def _find_column(wanted: Any, names: Sequence[str]) -> int:
+    """Return where a column is, −1 when there is no such name or position."""
+    if wanted in names:
+        return names.index(wanted)
+    is_position = is_whole(wanted, at_least=0) and wanted < len(names)
+    return int(wanted) if is_position else -1

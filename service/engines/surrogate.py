@@ -1,10 +1,12 @@
-"""A small boosted-tree model of an opaque model, fitted when an explainer is built, as a control
-variate.
+"""A surrogate: a small boosted-tree model of a model that can only be called.
 
+It is fitted when an explainer is built, and serves as a control variate.
 Its Shapley values on the same background are exact (:mod:`service.shapley.trees`), so only what it
 misses is sampled: the estimate aims at the same values, however good or bad it is, and its error
-shrinks with the residual. It is kept only where that pays. Source of the idea: Witter et al.,
-"Regression-adjusted Monte Carlo Estimators for Shapley Values and Probabilistic Values" (2025).
+shrinks with the residual. It is kept only where that pays.
+
+Source of the idea: Witter et al., "Regression-adjusted Monte Carlo Estimators for Shapley Values
+and Probabilistic Values" (2025). Next: :mod:`service.engines.background_error`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from service.shapley.background import Background, spread_out
 from service.shapley.games import BlackBoxGame, Function
@@ -24,7 +27,8 @@ from service.structures.sklearn_trees import read_histogram_boosting
 
 N_FITTED_ROWS = 8_000
 MOST_FEATURES = 200  # beyond, fitting takes longer than a data scientist waits
-MOST_OUTPUTS = 3  # each output costs a model of its own; beyond, the surrogate would be slower than what it saves
+# Each output costs a model of its own; beyond, the surrogate would be slower than what it saves.
+MOST_OUTPUTS = 3
 PAYS_BELOW = 0.6  # of the standard error without it
 N_TRIAL_ROWS = 4
 TRIAL = Sampling(evaluations=4_000)
@@ -32,8 +36,9 @@ TRIAL = Sampling(evaluations=4_000)
 
 @dataclass(frozen=True)
 class TreeControl:
-    """Boosted trees, one model per output, with their exact Shapley values; see
-    :class:`BlackBoxGame`.
+    """Boosted trees, one model per output, with their exact Shapley values.
+
+    See :class:`service.shapley.games.BlackBoxGame` for how a control is used.
 
     Attributes
     ----------
@@ -54,8 +59,7 @@ class TreeControl:
 
 
 def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int) -> BlackBoxGame:
-    """Fit a surrogate and return the game with it, or the game itself where a surrogate does not
-    pay.
+    """Return the game with a surrogate, or the game itself where a surrogate does not pay.
 
     Parameters
     ----------
@@ -63,52 +67,56 @@ def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int
     examples : ndarray of shape (n_examples, n_features)
         Only numbers can be fitted; with other columns the game is returned as it is.
     random_state : int
+
+    Returns
+    -------
+    BlackBoxGame
     """
-    if examples.dtype == object or len(game.empty_value) > MOST_OUTPUTS:
-        return game
-    if not 2 <= examples.shape[1] <= MOST_FEATURES:
+    is_out_of_range = not 2 <= examples.shape[1] <= MOST_FEATURES
+    if examples.dtype == object or is_out_of_range or len(game.empty_value) > MOST_OUTPUTS:
         return game
     control = _fit(game.function, examples, game.background, random_state)
     if control is None:
         return game
     controlled = BlackBoxGame(game.function, game.background, game.call_bytes, control)
-    return (
-        controlled if _error(controlled, examples) < PAYS_BELOW * _error(game, examples) else game
-    )
+    pays = _error(controlled, examples) < PAYS_BELOW * _error(game, examples)
+    return controlled if pays else game
 
 
 def _fit(
     function: Function, examples: NDArray[Any], background: Background, random_state: int
 ) -> TreeControl | None:
-    """Fit the model's output on hybrid rows, the rows on which the game evaluates it."""
-    from sklearn.ensemble import HistGradientBoostingRegressor  # needed when an explainer is built
-
-    rng = np.random.default_rng(random_state)
-    rows = examples[rng.integers(len(examples), size=N_FITTED_ROWS)]
-    others = background.rows[
-        rng.choice(len(background.rows), size=N_FITTED_ROWS, p=background.weights)
-    ]
-    taken = (
-        rng.random(rows.shape) < rng.random(len(rows))[:, None]
-    )  # every coalition size about equally often
-    hybrids = np.where(taken, rows, others)
-    outputs = function(hybrids)
-    # Outputs that sum to a constant carry one control less.
-    free = (
-        outputs[:, 1:] if outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) < 1e-9 else outputs
-    )
-    models = tuple(
-        HistGradientBoostingRegressor(
+    """Fit the model's outputs; None where the trees are too large to be explained exactly."""
+    hybrids = _hybrid_rows(examples, background, random_state)
+    models, games = [], []
+    for output in _free_outputs(function(hybrids)).T:
+        model = HistGradientBoostingRegressor(
             max_iter=60, learning_rate=0.2, early_stopping=False, random_state=random_state
         ).fit(hybrids, output)
-        for output in free.T
-    )
-    games = [_tree_game(model, background) for model in models]
-    return (
-        None
-        if None in games
-        else TreeControl(models, tuple(game for game in games if game is not None))
-    )
+        game = _tree_game(model, background)
+        if game is None:
+            return None
+        models.append(model)
+        games.append(game)
+    return TreeControl(tuple(models), tuple(games))
+
+
+def _hybrid_rows(
+    examples: NDArray[Any], background: Background, random_state: int
+) -> NDArray[np.float64]:
+    """Mix examples with background rows: the rows on which the game evaluates the model."""
+    rng = np.random.default_rng(random_state)
+    rows = examples[rng.integers(len(examples), size=N_FITTED_ROWS)]
+    drawn = rng.choice(len(background.rows), size=N_FITTED_ROWS, p=background.weights)
+    # Every coalition size about equally often.
+    taken = rng.random(rows.shape) < rng.random(len(rows))[:, None]
+    return np.where(taken, rows, background.rows[drawn])
+
+
+def _free_outputs(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave one output out where they sum to a constant: it says nothing more."""
+    sums_to_constant = outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) < 1e-9
+    return outputs[:, 1:] if sums_to_constant else outputs
 
 
 def _tree_game(model: Any, background: Background) -> TreeGame | None:
@@ -123,4 +131,5 @@ def _tree_game(model: Any, background: Background) -> TreeGame | None:
 def _error(game: BlackBoxGame, examples: NDArray[Any]) -> float:
     """Return the mean standard error over a few examples at a small budget."""
     few = spread_out(examples, N_TRIAL_ROWS)
-    return float(np.mean([kernel_shapley(game, row, TRIAL).standard_errors.mean() for row in few]))
+    errors = [kernel_shapley(game, row, TRIAL).standard_errors.mean() for row in few]
+    return float(np.mean(errors))

@@ -1,13 +1,13 @@
-"""The training side: a full explainer in the notebook, and the explanations it gives.
+"""The training side: full explainers, for the notebook in which a model is fitted.
 
-``tabular``      TabularExplainer: explains a fitted model on tabular data, locally and globally
-``explanation``  the objects it answers with: ranked names and values, per class and overall
+``tabular``  TabularExplainer: explains a fitted model on tabular data, locally and globally
 
+What they answer is in :mod:`service.explanations`; its classes can be imported from here as well.
 Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer` takes what it needs
 along. Next: :mod:`service.explainers.tabular`.
 """
 
 from service.explainers.tabular import TabularExplainer
-from service.explanations.explanation import GlobalExplanation, LocalExplanation
+from service.explanations import GlobalExplanation, LocalExplanation
 
 __all__ = ["GlobalExplanation", "LocalExplanation", "TabularExplainer"]

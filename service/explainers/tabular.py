@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.engines.choice import EngineOptions
-from service.engines.engines import progress_bar
+from service.engines.options import EngineOptions
+from service.engines.progress import progress_bar
 from service.engines.row_explainer import RowExplainer
-from service.explanations.explanation import GlobalExplanation, LocalExplanation
+from service.explanations import GlobalExplanation, LocalExplanation
 from service.shapley.kernel import Stopping
 
 
@@ -37,14 +37,14 @@ class TabularExplainer:
     classes : sequence, optional
         Class names in ``predict_proba`` column order; by default the model's ``classes_``.
     transformations : optional
-        Not supported yet: raises NotImplementedError. Put the transformations into the model with a scikit-learn
-        ``Pipeline``, and importances are given for the raw features.
+        Not supported yet: raises NotImplementedError. Put the transformations into the model with a
+        scikit-learn ``Pipeline``, and importances are given for the raw features.
     model_task : {"unknown", "classification", "regression"}, default "unknown"
         "unknown" asks the model.
     output : {"auto", "probability", "margin", "prediction"}, default "auto"
         The scale of the importances. "auto" is "prediction" for regressors and functions, "margin"
-        (``decision_function``) for linear and boosted classifiers, and "probability" for every other classifier with
-        ``predict_proba``.
+        (``decision_function``) for linear and boosted classifiers and for outlier detectors, and
+        "probability" for every other classifier with ``predict_proba``.
     engine : {"auto", "kernel", "shap"}, default "auto"
         "auto" looks into the model: exact for linear models, trees, forests, boosting and kernel
         machines (RBF, polynomial); sampled without a call of the model behind a link and for neural
@@ -57,12 +57,14 @@ class TabularExplainer:
         model is called; elsewhere it is "auto" without the cut. "kmeans" takes weighted centres:
         fast, and far from the truth.
     background_size : int, optional
-        Number of centres (default 10) or of sampled rows (default 100) with "kmeans" and "sample".
+        Number of centres (default 10) or of sampled rows (default 100) with "kmeans" and "sample";
+        with no other background.
     nsamples : "auto" or int, default "auto"
         The work for a row where values are sampled, counted in coalitions; "auto" is 2 · n_features
         + 2048. A coalition counts for all rows of a background chosen by name, or for 12 where
         background rows are drawn; the same work is spread over more coalitions where that tells
-        more. Exact when all coalitions meet the whole background.
+        more. Exact when all coalitions meet the whole background. From five features on at
+        least 4 · n_features.
     tolerance : float, optional
         Sample in further rounds until the mean standard error is this share of the mean absolute
         importance.
@@ -86,9 +88,10 @@ class TabularExplainer:
 
     Notes
     -----
-    The target is the interventional Shapley value, as in ``shap.KernelExplainer`` (Lundberg and Lee
-    2017): expected value + Σ importances = the model's output, for every class. Binary classifiers
-    have two classes in every engine.
+    The target is the interventional Shapley value, as in ``shap.KernelExplainer`` (Lundberg and
+    Lee, "A Unified Approach to Interpreting Model Predictions", 2017): expected value +
+    Σ importances = the model's output, for every class. Binary classifiers have two classes in
+    every engine.
 
     Examples
     --------
@@ -97,9 +100,12 @@ class TabularExplainer:
     >>> from service.explainers import TabularExplainer
     >>> rows, species = load_iris(return_X_y=True, as_frame=True)
     >>> model = RandomForestClassifier(n_estimators=20, random_state=0).fit(rows, species)
-    >>> explainer = TabularExplainer(model, rows)
+    >>> explainer = TabularExplainer(model, rows, classes=["setosa", "versicolor", "virginica"])
     >>> explainer.method, explainer.output
     ('tree', 'probability')
+    >>> local = explainer.explain_local(rows[:1])
+    >>> dict(zip(local.classes, local.get_ranked_local_names(top_k=1), strict=True))["setosa"]
+    [['petal width (cm)']]
     >>> explainer.explain_global(rows).get_ranked_global_names(top_k=2)
     ['petal width (cm)', 'petal length (cm)']
     """
@@ -126,8 +132,8 @@ class TabularExplainer:
     ) -> None:
         if transformations is not None:
             raise NotImplementedError(
-                "TabularExplainer: transformations are not supported yet; put them into the model with a "
-                "sklearn.pipeline.Pipeline, and importances are given for the raw features."
+                "TabularExplainer: transformations are not supported yet; put them into the model "
+                "with a sklearn.pipeline.Pipeline, and importances are given for the raw features."
             )
         self.row_explainer = RowExplainer.build(
             model,
@@ -160,9 +166,7 @@ class TabularExplainer:
 
     @property
     def method(self) -> str:
-        """The engine chosen: "linear", "tree", "product", "polynomial" (exact), "kernel/…",
-        "kernel" or "shap".
-        """
+        """The engine chosen; see :class:`service.scoring.LocalImportances`."""
         return self.row_explainer.engine.method
 
     @property
@@ -177,7 +181,8 @@ class TabularExplainer:
 
         Parameters
         ----------
-        evaluation_examples : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
+        evaluation_examples : DataFrame, array, list of records or list of lists
+            Rows of `n_features` columns. A DataFrame and records are matched by column name.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
@@ -189,6 +194,8 @@ class TabularExplainer:
         ------
         service.scoring.PayloadError
             When the rows do not fit the columns of the initialization examples.
+        service.scoring.ModelOutputError
+            When the model answers NaN or infinity.
         """
         return LocalExplanation(
             self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs)
@@ -197,11 +204,12 @@ class TabularExplainer:
     def explain_global(
         self, evaluation_examples: Any, *, n_jobs: int | None = None
     ) -> GlobalExplanation:
-        """Explain the model as a whole by the mean absolute local importance of some rows.
+        """Explain the model as a whole, by the mean absolute local importance of some rows.
 
         Parameters
         ----------
-        evaluation_examples : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
+        evaluation_examples : DataFrame, array, list of records or list of lists
+            Rows of `n_features` columns. A DataFrame and records are matched by column name.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
@@ -213,6 +221,8 @@ class TabularExplainer:
         ------
         service.scoring.PayloadError
             When the rows do not fit the columns of the initialization examples.
+        service.scoring.ModelOutputError
+            When the model answers NaN or infinity.
         """
         return GlobalExplanation(
             self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs)

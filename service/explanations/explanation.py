@@ -1,9 +1,9 @@
 """What an explainer answers: local and global explanations, with ranked names and values.
 
 Everything comes as plain nested lists. Axis order: classifiers have the class first,
-``[class][row][feature]``, in ``predict_proba`` column order; regressors ``[row][feature]``. Ranks
-go from the highest value to the lowest: in a local ranking what pushes the output up comes first
-and what pushes it down comes last.
+``[class][row][feature]``, in ``predict_proba`` column order; regressors ``[row][feature]``, and
+``[target][row][feature]`` with several targets. Ranks go from the highest value to the lowest: in a
+local ranking what pushes the output up comes first and what pushes it down comes last.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ from service.engines.local_importances import LocalImportances
 class LocalExplanation:
     """Local importances of evaluation rows.
 
+    :meth:`service.explainers.TabularExplainer.explain_local` makes one.
+
     Parameters
     ----------
     importances : LocalImportances
+        The same as arrays.
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> import numpy as np
     >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import TabularExplainer
-    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
-    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
-    >>> explanation = TabularExplainer(model, rows).explain_local(rows[3:])
-    >>> explanation.get_ranked_local_names()
-    [['size', 'age']]
-    >>> [round(value, 3) for value in explanation.get_ranked_local_values()[0]]
-    [1.0, -0.5]
-    >>> round(explanation.expected_values, 3)
-    0.5
+    >>> X, y = [[0, 0], [2, 0], [0, 4], [2, 4]], [0, 2, 8, 10]
+    >>> model = LinearRegression().fit(X, y)
+    >>> explainer = TabularExplainer(model, X, features=["rooms", "floor"])
+    >>> local = explainer.explain_local([[2, 1], [0, 4]])
+    >>> np.round(local.local_importance_values, 6).tolist()
+    [[1.0, -2.0], [-1.0, 4.0]]
+    >>> local.get_ranked_local_names()
+    [['rooms', 'floor'], ['floor', 'rooms']]
+    >>> local.num_examples, local.num_features, local.num_classes, local.method
+    (2, 2, 1, 'linear')
     """
 
     importances: LocalImportances
@@ -52,7 +56,8 @@ class LocalExplanation:
     def expected_values(self) -> Any:
         """The model's mean output over the background.
 
-        One number per class, or one number for regressors.
+        One number per class or per target, or one number for a regressor with one target. With the
+        importances of a row it adds up to the model's output for it.
         """
         return self.importances.expected_values.tolist()
 
@@ -103,40 +108,70 @@ class LocalExplanation:
         Parameters
         ----------
         top_k : int, optional
-            Keep only the first `top_k`.
+            Keep only the first `top_k`; all of them by default.
+
+        Returns
+        -------
+        list
+            ``[class][row][rank]``, or ``[row][rank]`` for regressors.
+
+        Raises
+        ------
+        ValueError
+            When `top_k` is not positive.
         """
-        return np.array(self.features, dtype=object)[
-            _ranks(self.importances.values, top_k)
-        ].tolist()
+        names = np.array(self.features, dtype=object)
+        return names[_ranks(self.importances.values, top_k)].tolist()
 
     def get_ranked_local_values(self, top_k: int | None = None) -> list[Any]:
-        """Return the importances in the order of :meth:`get_ranked_local_names`."""
+        """Return the importances in the order of :meth:`get_ranked_local_names`.
+
+        Parameters
+        ----------
+        top_k : int, optional
+            Keep only the first `top_k`; all of them by default.
+
+        Returns
+        -------
+        list
+            ``[class][row][rank]``, or ``[row][rank]`` for regressors.
+
+        Raises
+        ------
+        ValueError
+            When `top_k` is not positive.
+        """
         values = self.importances.values
         return np.take_along_axis(values, _ranks(values, top_k), axis=-1).tolist()
 
 
 @dataclass(frozen=True)
 class GlobalExplanation(LocalExplanation):
-    """Global importances: mean absolute local importances, per class and then over classes.
+    """Global importances: the mean absolute local importance of the evaluation rows.
 
-    The local importances of the evaluation rows that were averaged are there as well.
+    The mean is taken per class, and then over classes. The local importances that were averaged are
+    there as well. :meth:`service.explainers.TabularExplainer.explain_global` makes one.
 
     Parameters
     ----------
     importances : LocalImportances
+        Of the evaluation rows.
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> import numpy as np
     >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import TabularExplainer
-    >>> rows = pd.DataFrame({"size": [0.0, 1.0, 0.0, 1.0], "age": [0.0, 0.0, 1.0, 1.0]})
-    >>> model = LinearRegression().fit(rows, 2 * rows["size"] - rows["age"])
-    >>> explanation = TabularExplainer(model, rows).explain_global(rows)
-    >>> explanation.get_ranked_global_names()
-    ['size', 'age']
-    >>> {name: round(value, 3) for name, value in explanation.get_feature_importance_dict().items()}
-    {'size': 1.0, 'age': 0.5}
+    >>> X, y = [[0, 0], [2, 0], [0, 4], [2, 4]], [0, 2, 8, 10]
+    >>> model = LinearRegression().fit(X, y)
+    >>> explainer = TabularExplainer(model, X, features=["rooms", "floor"])
+    >>> overall = explainer.explain_global([[2, 1], [0, 4]])
+    >>> overall.get_ranked_global_names()
+    ['floor', 'rooms']
+    >>> np.round(overall.get_ranked_global_values(), 6).tolist()
+    [3.0, 1.0]
+    >>> list(overall.get_feature_importance_dict(top_k=1))
+    ['floor']
     """
 
     @property
@@ -155,31 +190,86 @@ class GlobalExplanation(LocalExplanation):
         Parameters
         ----------
         top_k : int, optional
-            Keep only the first `top_k`.
+            Keep only the first `top_k`; all of them by default.
+
+        Raises
+        ------
+        ValueError
+            When `top_k` is not positive.
         """
         return [self.features[i] for i in _ranks(self._overall, top_k)]
 
     def get_ranked_global_values(self, top_k: int | None = None) -> list[float]:
-        """Return the global importances in the order of :meth:`get_ranked_global_names`."""
+        """Return the global importances in the order of :meth:`get_ranked_global_names`.
+
+        Parameters
+        ----------
+        top_k : int, optional
+            Keep only the first `top_k`; all of them by default.
+
+        Raises
+        ------
+        ValueError
+            When `top_k` is not positive.
+        """
         return self._overall[_ranks(self._overall, top_k)].tolist()
 
     def get_ranked_per_class_names(self, top_k: int | None = None) -> list[list[str]]:
-        """Return feature names by falling importance, for each class."""
-        return [[self.features[i] for i in ranks] for ranks in _ranks(self._per_class, top_k)]
+        """Return feature names by falling importance, for each class.
+
+        Parameters
+        ----------
+        top_k : int, optional
+            Keep only the first `top_k`; all of them by default.
+
+        Returns
+        -------
+        list of list of str
+            ``[class][rank]``.
+
+        Raises
+        ------
+        ValueError
+            When `top_k` is not positive.
+        """
+        names = np.array(self.features, dtype=object)
+        return names[_ranks(self._per_class, top_k)].tolist()
 
     def get_ranked_per_class_values(self, top_k: int | None = None) -> list[list[float]]:
-        """Return the importances in the order of :meth:`get_ranked_per_class_names`."""
+        """Return the importances in the order of :meth:`get_ranked_per_class_names`.
+
+        Parameters
+        ----------
+        top_k : int, optional
+            Keep only the first `top_k`; all of them by default.
+
+        Returns
+        -------
+        list of list of float
+            ``[class][rank]``.
+
+        Raises
+        ------
+        ValueError
+            When `top_k` is not positive.
+        """
         return np.take_along_axis(self._per_class, _ranks(self._per_class, top_k), axis=-1).tolist()
 
     def get_feature_importance_dict(self, top_k: int | None = None) -> dict[str, float]:
-        """Return {feature name: global importance}, highest first."""
-        return dict(
-            zip(
-                self.get_ranked_global_names(top_k),
-                self.get_ranked_global_values(top_k),
-                strict=True,
-            )
-        )
+        """Return global importances by feature name, highest first.
+
+        Parameters
+        ----------
+        top_k : int, optional
+            Keep only the first `top_k`; all of them by default.
+
+        Raises
+        ------
+        ValueError
+            When `top_k` is not positive.
+        """
+        names, values = self.get_ranked_global_names(top_k), self.get_ranked_global_values(top_k)
+        return dict(zip(names, values, strict=True))
 
     @property
     def _per_class(self) -> NDArray[np.float64]:

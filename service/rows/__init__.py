@@ -1,1 +1,15 @@
-"""To be written."""
+"""What a row is, and one reader for each format that rows come in.
+
+``values``        one value, by the kind of its column
+``columns``       one column, and the check of all its values
+``schema``        the columns of the examples, and the check of every row against them
+``json_rows``     rows as JSON, in any of the shapes that clients send
+``tensors``       rows as tensors in JSON, for the Open Inference Protocol
+``chunks``        rows of a file some at a time
+``csv_rows``      rows as CSV, of a request or a file
+``json_lines``    rows as JSON Lines
+``parquet_rows``  rows of Parquet files
+``files``         which kind of file is read how
+
+Next: :mod:`service.rows.values`.
+"""

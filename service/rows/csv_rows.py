@@ -20,7 +20,7 @@ from service.rows.schema import Schema
 
 
 def rows_of_csv(text: str, schema: Schema) -> dict[str, Any]:
-    """Read the CSV of a request's body into what its JSON would hold.
+    r"""Read the CSV of a request's body into what its JSON would hold.
 
     The first line may hold the column names, in any order; without it the columns are in the
     model's order. An empty cell is a missing value, and so is one that says "nan" or "inf" in a
@@ -45,20 +45,26 @@ def rows_of_csv(text: str, schema: Schema) -> dict[str, Any]:
     --------
     >>> import pandas as pd
     >>> schema = Schema.of(pd.DataFrame({"age": [49, 30], "zip": ["02139", "94105"]}), None, None)
-    >>> rows_of_csv("zip,age\\n10001,72\\n", schema)
+    >>> rows_of_csv("zip,age\n10001,72\n", schema)
     {'columns': ['zip', 'age'], 'data': [['10001', 72]]}
     """
-    lines = [line for line in csv_lines(io.StringIO(text), "Body") if line]
-    has_header = bool(lines) and set(lines[0]) == set(schema.names)
-    names = lines.pop(0) if has_header else schema.names
-    by_name = {column.name: column for column in schema.columns}
-    columns = [by_name[name] for name in names]
+    lines = list(filter(None, csv_lines(io.StringIO(text), "Body")))
+    names = lines.pop(0) if _are_names(lines[:1], schema) else schema.names
+    by_name = dict(zip(schema.names, schema.columns, strict=True))
+    columns = list(map(by_name.__getitem__, names))
     data = []
     for row, line in enumerate(lines):
         _check_width(line, len(columns), f"Row {row}")
-        cells = zip(columns, line, strict=True)
-        data.append([without_infinity(column.of_text(cell)) for column, cell in cells])
+        data.append(list(map(_value_of_cell, columns, line)))
     return {"columns": names, "data": data}
+
+
+def _are_names(first_lines: list[list[str]], schema: Schema) -> bool:
+    return any(set(line) == set(schema.names) for line in first_lines)
+
+
+def _value_of_cell(column: Column, cell: str) -> Any:
+    return without_infinity(column.of_text(cell))
 
 
 def csv_tables(file: Path, size: int) -> Iterator[Table]:
@@ -83,7 +89,7 @@ def csv_tables(file: Path, size: int) -> Iterator[Table]:
 
 def values_of_cells(column: Column, cells: Sequence[Any]) -> list[Any]:
     """Read the cells of one column of a CSV file."""
-    return [column.of_text(cell) for cell in cells]
+    return list(map(column.of_text, cells))
 
 
 def csv_lines(stream: Iterable[str], place: str | None = None) -> Iterator[list[str]]:

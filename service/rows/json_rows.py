@@ -3,7 +3,7 @@
 Accepted: ``df.to_json()`` ({column: {index: value}}), {column: [values]}, records, split
 ({"columns": …, "data": …}), a list of lists, and any of these under exactly one wrapper. Never
 :func:`pandas.read_json`: it guesses dtypes ("02139" becomes 2139) and opens paths and URLs that it
-finds in the body. Next: :mod:`service.scoring.explainer`.
+finds in the body. Next: :mod:`service.rows.tensors`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
 from service.errors import PayloadError
-from service.rows.columns import shown
 from service.rows.schema import Schema
+from service.rows.values import shown
 
 JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 """Rows as JSON text, or as what such a text holds."""
 
-WRAPPERS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
+WRAPPER_KEYS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
 
 
 def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
@@ -44,19 +44,29 @@ def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
     ------
     PayloadError
         When the text is not JSON, has none of the accepted shapes, or does not fit the schema.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> examples = pd.DataFrame({"age": [49, 30], "income": [1234.5, 99.0]})
+    >>> schema = Schema.of(examples, None, model=None)
+    >>> parse(examples.to_json(), schema)
+    array([[  49. , 1234.5],
+           [  30. ,   99. ]])
+    >>> parse('{"instances": [[72, 1e3]]}', schema)
+    array([[  72., 1000.]])
     """
     body = decode(raw_data) if isinstance(raw_data, str | bytes) else raw_data
     return _rows(_unwrapped(body, schema), schema)
 
 
 def decode(text: str | bytes) -> Any:
-    """Decode JSON; refuse duplicate keys, read the tokens NaN and Infinity, which some clients
-    send, as missing.
+    """Decode JSON; the tokens NaN and Infinity, which some clients send, are missing values.
 
     Raises
     ------
     PayloadError
-        When the text is not JSON in UTF-8.
+        When the text is not JSON in UTF-8, or a key comes twice in one object.
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
@@ -90,22 +100,27 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unwrapped(body: Any, schema: Schema) -> Any:
-    """Take off one wrapper. Keys that are the model's own feature names are columns, whatever they
-    are called.
-    """
+    """Take off one wrapper; keys that are the model's own feature names are columns, not one."""
     if not isinstance(body, Mapping) or _is_split(body) or set(body) & set(schema.names):
         return body
-    wrappers = [key for key in body if key in WRAPPERS]
+    wrappers = list(filter(WRAPPER_KEYS.__contains__, body))
+    if wrappers:
+        _check_alone(wrappers, body)
+        return body[wrappers[0]]
+    return body
+
+
+def _check_alone(wrappers: Sequence[str], body: Mapping[str, Any]) -> None:
     if len(wrappers) > 1:
         raise PayloadError(
-            f"Body: expected one of {', '.join(WRAPPERS)}, got {' and '.join(wrappers)} together."
+            f"Body: expected one of {', '.join(WRAPPER_KEYS)}, got {' and '.join(wrappers)} "
+            "together."
         )
-    if wrappers and len(body) > 1:
-        beside = next(key for key in body if key not in wrappers)
-        raise PayloadError(
-            f"Body: expected {wrappers[0]!r} alone, got key {shown(beside)} beside it."
-        )
-    return body[wrappers[0]] if wrappers else body
+    for key in body:
+        if key not in wrappers:
+            raise PayloadError(
+                f"Body: expected {wrappers[0]!r} alone, got key {shown(key)} beside it."
+            )
 
 
 def _is_split(body: Mapping[str, Any]) -> bool:
@@ -117,52 +132,56 @@ def _rows(body: Any, schema: Schema) -> NDArray[Any]:
         return _split(body, schema) if _is_split(body) else _columns(body, schema)
     if not isinstance(body, list):
         raise PayloadError(
-            f"Body: expected rows as a JSON object of columns, as records or as a list of lists, got {shown(body)}."
+            "Body: expected rows as a JSON object of columns, as records or as a list of lists, "
+            f"got {shown(body)}."
         )
     return schema.matrix(body)
 
 
 def _split(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
-    """Read {"columns": [names], "data": [[values]]}; an "index" is allowed and carries no
-    meaning.
-    """
+    """Read {"columns": [names], "data": [[values]]}; an "index" is allowed and means nothing."""
     names, data = body["columns"], body["data"]
     if not isinstance(names, list) or not isinstance(data, list):
         raise PayloadError("Body: expected lists under 'columns' and 'data'.")
     if not all(isinstance(name, str | int | float) for name in names):
         raise PayloadError("Body: expected names under 'columns'.")
+    _check_widths(data, len(names))
+    columns = list(zip(*data, strict=True)) if data else [()] * len(names)
+    return schema.from_named(list(map(str, names)), columns)
+
+
+def _check_widths(data: Sequence[Any], n_columns: int) -> None:
     for row, values in enumerate(data):
-        if not isinstance(values, list) or len(values) != len(names):
+        if not isinstance(values, list) or len(values) != n_columns:
             raise PayloadError(
-                f"Row {row}: expected a list of {len(names)} values, as many as there are columns."
+                f"Row {row}: expected a list of {n_columns} values, as many as there are columns."
             )
-    by_column = list(zip(*data, strict=True)) if data else [()] * len(names)
-    return schema.from_named([str(name) for name in names], by_column)
 
 
 def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
-    """Read {column: {index: value}} or {column: [values]}; the first column gives the order of the
-    rows.
+    """Read {column: {index: value}} or {column: [values]}.
+
+    The first column gives the order of the rows.
     """
-    return schema.from_named(list(body), _aligned(body))
-
-
-def _aligned(body: Mapping[str, Any]) -> list[list[Any]]:
     first_name, first = next(iter(body.items()), ("", []))
-    keys = (
-        list(first)
-        if isinstance(first, Mapping)
-        else range(len(first))
-        if isinstance(first, list)
-        else None
-    )
     for name, values in body.items():
-        if keys is None or type(values) is not type(first):
+        if type(values) is not type(first) or not isinstance(values, Mapping | list):
             raise PayloadError(
-                f"Column {shown(name)}: expected a list of values, or an object of them by row index."
+                f"Column {shown(name)}: expected a list of values, or an object of them by row "
+                "index."
             )
-        if len(values) != len(keys) or (isinstance(values, Mapping) and values.keys() != set(keys)):
+        if not _are_of_same_rows(values, first):
             raise PayloadError(
                 f"Column {shown(name)}: expected the same rows as column {shown(first_name)}."
             )
-    return [[values[key] for key in keys or ()] for values in body.values()]
+    return schema.from_named(list(body), [_in_order(values, first) for values in body.values()])
+
+
+def _are_of_same_rows(values: Any, first: Any) -> bool:
+    if isinstance(first, Mapping):
+        return values.keys() == first.keys()
+    return len(values) == len(first)
+
+
+def _in_order(values: Any, first: Any) -> list[Any]:
+    return [values[index] for index in first] if isinstance(first, Mapping) else values

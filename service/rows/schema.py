@@ -1,5 +1,4 @@
-"""What a row looks like: the columns recorded from the examples, and the check of every row against
-them.
+"""What a row looks like: the columns of the examples, and the check of every row against them.
 
 Inside, rows are one matrix: float64 when every column is a number, an integer or a boolean, object
 otherwise. The schema turns what callers bring (a DataFrame, an array, lists, columns by name) into
@@ -10,21 +9,19 @@ that matrix, and the matrix back into the form in which the model was fitted. Ne
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter, itemgetter
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.errors import PayloadError
-from service.rows.columns import NUMERIC_KINDS, Column, is_frame, shown
-
-if (
-    TYPE_CHECKING
-):  # pandas is imported where a DataFrame is made, so that scoring of plain rows never loads it
-    import pandas as pd
+from service.rows.columns import NUMERIC_KINDS, Column
+from service.rows.values import shown
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,16 @@ class Schema:
         matrix.
     model_names : tuple
         What the model itself calls its columns: the labels of the DataFrame that it takes.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> examples = pd.DataFrame({"age": [49, 30], "zip": ["02139", "94105"]})
+    >>> schema = Schema.of(examples, None, model=None)
+    >>> schema.names, schema.is_numeric
+    (['age', 'zip'], False)
+    >>> schema.matrix([{"zip": "10001", "age": 72}])
+    array([[72.0, '10001']], dtype=object)
     """
 
     columns: tuple[Column, ...]
@@ -64,7 +71,7 @@ class Schema:
         ValueError
             When `examples` is not a non-empty table, or the names do not fit it.
         """
-        came_as_frame = is_frame(examples)
+        came_as_frame = isinstance(examples, pd.DataFrame)
         table = _table(examples)
         labels = tuple(table.columns) if came_as_frame else _labels_of_array(table, names, model)
         chosen = _chosen_names(names, labels, table.shape[1])
@@ -74,7 +81,12 @@ class Schema:
     @property
     def names(self) -> list[str]:
         """The column names, in the model's order."""
-        return [column.name for column in self.columns]
+        return list(map(_NAME, self.columns))
+
+    @property
+    def is_of_floats(self) -> bool:
+        """True when every column was float64 in the examples."""
+        return {column.dtype for column in self.columns} == {"float64"}
 
     @cached_property
     def is_numeric(self) -> bool:
@@ -99,22 +111,15 @@ class Schema:
         PayloadError
             When the rows do not fit the schema.
         """
-        if is_frame(rows):
+        if isinstance(rows, pd.DataFrame):
             return self.from_named(self._translated(rows.columns), _columns(rows))
-        if (
-            isinstance(rows, Sequence)
-            and not isinstance(rows, str)
-            and rows
-            and isinstance(rows[0], Mapping)
-        ):
-            return self.from_records(rows)
-        return self.from_positions(rows)
+        return self.from_records(rows) if _are_records(rows) else self.from_positions(rows)
 
     def from_records(self, records: Sequence[Any]) -> NDArray[Any]:
-        """Check a list of {column: value} records, each with the same columns."""
+        """Check a list of {column: value} records, each with all columns, in any order."""
         names = set(self.names)
         checked = [self._record(record, names, row) for row, record in enumerate(records)]
-        return self._read([[record[column.name] for record in checked] for column in self.columns])
+        return self._read([list(map(itemgetter(name), checked)) for name in self.names])
 
     def from_named(
         self, names: Sequence[str], columns: Sequence[Sequence[Any] | NDArray[Any]]
@@ -125,34 +130,38 @@ class Schema:
         return self._read([by_name[column.name] for column in self.columns])
 
     def from_positions(self, rows: Any) -> NDArray[Any]:
-        """Check rows whose columns are in the model's order: an array, a list of lists, a DataFrame
-        of any names.
-        """
+        """Check rows in the model's order: an array, lists, or a DataFrame of any names."""
         return self._read(self._cut(rows))
 
     def model_rows(self, matrix: NDArray[Any]) -> pd.DataFrame | NDArray[Any]:
-        """Turn the matrix into what the model was fitted on: a DataFrame with its names and dtypes,
-        or the matrix.
+        """Turn a matrix into what the model was fitted on.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_rows, n_features)
+            What :meth:`matrix` returned.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_rows, n_features)
+            A DataFrame with the model's names and dtypes where it was fitted on one, else the
+            matrix itself.
         """
         if not self.as_frame:
             return matrix
-        import pandas as pd
-
         frame = pd.DataFrame(matrix, columns=list(self.model_names))
-        if all(column.dtype == "float64" for column in self.columns):
+        if self.is_of_floats:
             return frame
         by_label = zip(self.model_names, self.columns, strict=True)
         return pd.DataFrame({label: column.for_model(frame[label]) for label, column in by_label})
 
     def records(self, matrix: NDArray[Any]) -> list[dict[str, Any]]:
         """Write a matrix as JSON records, which :meth:`from_records` reads back."""
-        return [
-            {
-                column.name: column.plain(value)
-                for column, value in zip(self.columns, row, strict=True)
-            }
-            for row in matrix
-        ]
+        records = []
+        for row in matrix:
+            cells = zip(self.columns, row, strict=True)
+            records.append({column.name: column.plain(value) for column, value in cells})
+        return records
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
@@ -160,17 +169,17 @@ class Schema:
 
     def _cut(self, rows: Any) -> Sequence[Any]:
         """Cut rows into columns, when each row has as many values as there are columns."""
-        n_columns = len(self.columns)
-        if isinstance(rows, np.ndarray) or is_frame(rows):
-            if rows.ndim != 2 or rows.shape[1] != n_columns:
-                raise PayloadError(
-                    f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}."
-                )
-            return _columns(rows) if is_frame(rows) else list(rows.T)
+        if isinstance(rows, np.ndarray | pd.DataFrame):
+            return self._cut_array(rows)
         if not isinstance(rows, Sequence) or isinstance(rows, str):
             raise PayloadError(
-                f"Rows: expected a DataFrame, an array, records or a list of lists, got {shown(rows)}."
+                "Rows: expected a DataFrame, an array, records or a list of lists, got "
+                f"{shown(rows)}."
             )
+        return self._cut_lists(rows)
+
+    def _cut_lists(self, rows: Sequence[Any]) -> Sequence[Any]:
+        n_columns = len(self.columns)
         for row, values in enumerate(rows):
             if not isinstance(values, list | tuple | np.ndarray) or len(values) != n_columns:
                 raise PayloadError(
@@ -178,36 +187,43 @@ class Schema:
                 )
         return list(zip(*rows, strict=True)) if len(rows) else [()] * n_columns
 
+    def _cut_array(self, rows: NDArray[Any] | pd.DataFrame) -> Sequence[Any]:
+        n_columns = len(self.columns)
+        if rows.ndim != 2 or rows.shape[1] != n_columns:
+            raise PayloadError(
+                f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}."
+            )
+        return _columns(rows) if isinstance(rows, pd.DataFrame) else list(rows.T)
+
     def _read(self, columns: Sequence[Any]) -> NDArray[Any]:
-        """Check the values of each column, in the model's order, and put them next to each
-        other.
-        """
+        """Check the values of all columns, in the model's order, and make one matrix of them."""
         if not columns or len(columns[0]) == 0:
             raise PayloadError("Rows: expected at least one row, got none.")
         at_once = self._take_any_number
         numbers = self._plain_numbers([columns[i] for i in at_once])
-        if numbers is not None and len(at_once) == len(columns):
+        if numbers is None:
+            return self._read_singly(columns, range(len(columns)))
+        if len(at_once) == len(columns):
             return numbers
-        read = np.empty(
-            (len(columns[0]), len(columns)), dtype=np.float64 if self.is_numeric else object
-        )
-        if numbers is not None:
-            read[:, at_once] = numbers
-        for i in range(len(columns)) if numbers is None else self._take_some_values:
+        read = self._read_singly(columns, self._take_some_values)
+        read[:, at_once] = numbers
+        return read
+
+    def _read_singly(self, columns: Sequence[Any], positions: Iterable[int]) -> NDArray[Any]:
+        """Read some of the columns one by one; the others of the matrix stay empty."""
+        dtype = np.float64 if self.is_numeric else object
+        read = np.empty((len(columns[0]), len(columns)), dtype=dtype)
+        for i in positions:
             read[:, i] = self.columns[i].read(columns[i])
         return read
 
     def _plain_numbers(self, columns: Sequence[Any]) -> NDArray[np.float64] | None:
-        """Read nothing but finite numbers at once: what most requests send, in columns that take
-        any of them.
-        """
+        """Read columns of nothing but finite numbers at once, which is what most requests send."""
         if not columns or not all(map(_holds_numbers, columns)):
             return None
         try:
             read = np.array(columns, dtype=np.float64).T
-        except (
-            OverflowError
-        ):  # an integer of more than 308 digits; read singly it is refused with its place
+        except OverflowError:  # an integer of more than 308 digits; by itself it is refused
             return None
         return np.ascontiguousarray(read) if np.isfinite(read).all() else None
 
@@ -220,9 +236,7 @@ class Schema:
         return [i for i, column in enumerate(self.columns) if not column.takes_any_number]
 
     def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
-        """Turn a DataFrame's labels into column names, from the model's own names where it has
-        those.
-        """
+        """Turn a DataFrame's labels into column names; they may be the model's own names."""
         names = [str(label) for label in labels]
         by_model = dict(zip(map(str, self.model_names), self.names, strict=True))
         return [by_model[name] for name in names] if set(names) == set(by_model) else names
@@ -237,12 +251,12 @@ class Schema:
 
     def _check_names(self, names: Sequence[str], where: str = "") -> None:
         own, came = set(self.names), set(names)
-        missing = [name for name in self.names if name not in came]
-        unknown = [name for name in names if name not in own]
-        if missing or unknown:
-            wrong = [f"missing {_named(missing)}"] * bool(missing) + [
-                f"unknown {_named(unknown)}"
-            ] * bool(unknown)
+        wrong = []
+        if missing := _others(self.names, came):
+            wrong.append(f"missing {_named(missing)}")
+        if unknown := _others(names, own):
+            wrong.append(f"unknown {_named(unknown)}")
+        if wrong:
             raise PayloadError(
                 f"{where}Expected the model's own columns, but {' and '.join(wrong)}."
             )
@@ -253,6 +267,7 @@ class Schema:
             )
 
 
+_NAME = attrgetter("name")
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
 
 
@@ -262,8 +277,17 @@ def _holds_numbers(values: Any) -> bool:
     return isinstance(values, list | tuple) and _NUMBERS.issuperset(map(type, values))
 
 
+def _are_records(rows: Any) -> bool:
+    is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
+    return is_list and len(rows) > 0 and isinstance(rows[0], Mapping)
+
+
+def _others(names: Iterable[str], than: Collection[str]) -> list[str]:
+    return [name for name in names if name not in than]
+
+
 def _table(examples: Any) -> pd.DataFrame:
-    table = examples if is_frame(examples) else _frame(examples)
+    table = examples if isinstance(examples, pd.DataFrame) else _frame(examples)
     if 0 in table.shape:
         raise ValueError(
             f"initialization_examples: expected at least one row and column, got {table.shape}."
@@ -272,8 +296,6 @@ def _table(examples: Any) -> pd.DataFrame:
 
 
 def _frame(examples: Any) -> pd.DataFrame:
-    import pandas as pd
-
     try:
         array = np.asarray(examples)
     except ValueError:
@@ -282,7 +304,8 @@ def _frame(examples: Any) -> pd.DataFrame:
         ) from None
     if array.ndim != 2:
         raise ValueError(
-            f"initialization_examples: expected a DataFrame or a 2-D array, got shape {array.shape}."
+            "initialization_examples: expected a DataFrame or a 2-D array, got shape "
+            f"{array.shape}."
         )
     # An array of numbers and text has become text all over; pandas keeps the type of each column of
     # a list.
@@ -293,16 +316,14 @@ def _frame(examples: Any) -> pd.DataFrame:
 def _labels_of_array(
     table: pd.DataFrame, names: Sequence[str] | None, model: Any
 ) -> tuple[Hashable, ...]:
-    """Find what the model calls the columns of an array: what it was fitted on, else the names
-    given, else 0, 1, ….
-    """
+    """Return what the model was fitted on, for an array; else the names given, else 0, 1, …."""
     fitted_on = getattr(model, "feature_names_in_", None)
     if fitted_on is None:
         return tuple(names if names is not None else table.columns)
     if len(fitted_on) != table.shape[1]:
         raise ValueError(
-            f"initialization_examples: expected the {len(fitted_on)} columns that {type(model).__name__} was fitted "
-            f"on, got {table.shape[1]}."
+            f"initialization_examples: expected the {len(fitted_on)} columns that "
+            f"{type(model).__name__} was fitted on, got {table.shape[1]}."
         )
     return tuple(fitted_on)
 
@@ -310,29 +331,25 @@ def _labels_of_array(
 def _chosen_names(
     names: Sequence[str] | None, labels: Sequence[Hashable], n_columns: int
 ) -> list[str]:
-    own = [str(label) for label in labels]
-    chosen = own if names is None else [str(name) for name in names]
+    own = list(map(str, labels))
+    chosen = own if names is None else list(map(str, names))
     if len(chosen) != n_columns or len(set(chosen)) != len(chosen):
         raise ValueError(
             f"features: expected {n_columns} different names, one for each column of the examples, "
             f"got {len(set(chosen))} different ones in {len(chosen)}."
         )
-    taken = next(
-        (pair for pair in zip(chosen, own, strict=True) if pair[0] != pair[1] and pair[0] in own),
-        None,
-    )
-    if taken is not None:  # which column would a DataFrame mean?
-        raise ValueError(
-            f"features: expected new names, or the model's own in their places, got {taken[0]!r} for the column that "
-            f"the model calls {taken[1]!r}; reorder the columns of the examples instead."
-        )
+    for name, label in zip(chosen, own, strict=True):
+        if name != label and name in own:  # which column would a DataFrame mean?
+            raise ValueError(
+                "features: expected new names, or the model's own in their places, got "
+                f"{name!r} for the column that the model calls {label!r}; reorder the columns of "
+                "the examples instead."
+            )
     return chosen
 
 
 def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column]) -> bool:
-    """Ask a scikit-learn model what it was fitted on; of other models believe what the examples
-    look like.
-    """
+    """Ask a scikit-learn model what it was fitted on; of others believe the examples' form."""
     if getattr(model, "feature_names_in_", None) is not None:
         return True
     numeric = all(column.kind in NUMERIC_KINDS for column in columns)
@@ -340,25 +357,33 @@ def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column
 
 
 def _named(names: Sequence[str]) -> str:
-    listed = ", ".join(map(shown, names[:10])) + (
-        f" and {len(names) - 10} more" if len(names) > 10 else ""
-    )
-    return f"column{'s' if len(names) > 1 else ''} {listed}"
+    plural = "s" if len(names) > 1 else ""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"column{plural} {', '.join(map(shown, names[:10]))}{more}"
 
 
 def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
-    """Cut a DataFrame into arrays, floats as float64 and everything else as objects; all at once,
-    the quickest way.
+    """Cut a DataFrame into arrays, floats as float64 and everything else as objects.
+
+    All at once is the quickest way. One row of several types is taken value by value: a common type
+    of its numbers might round some.
     """
-    row = frame.iloc[0] if len(frame) == 1 else None
-    if (
-        row is not None and row.dtype == object
-    ):  # every value as it is; a common type of numbers might round some
-        return [
-            [float(value) if isinstance(value, np.floating) else value] for value in row.to_numpy()
-        ]
-    are_floats = [isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in frame.dtypes]
+    if len(frame) == 1:
+        row = frame.iloc[0]
+        if row.dtype == object:
+            return [[_python_float(value)] for value in row.to_numpy()]
+    are_floats = list(map(_is_float, frame.dtypes))
     if all(are_floats):
         return list(frame.to_numpy(dtype=np.float64).T)
-    columns = zip(frame.to_numpy(dtype=object).T, are_floats, strict=True)
-    return [values.astype(np.float64) if is_float else values for values, is_float in columns]
+    columns = list(frame.to_numpy(dtype=object).T)
+    for i in np.flatnonzero(are_floats):
+        columns[i] = columns[i].astype(np.float64)
+    return columns
+
+
+def _python_float(value: Any) -> Any:
+    return float(value) if isinstance(value, np.floating) else value
+
+
+def _is_float(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind == "f"

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeGuard
 
 from service.errors import PayloadError
-from service.rows.columns import shown
 from service.rows.json_rows import without_infinity
 from service.rows.schema import Schema
+from service.rows.values import shown
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,17 @@ def rows_of_tensors(tensors: Any, schema: Schema | None) -> dict[str, Any] | lis
 
 
 def _are_objects(tensors: Any) -> bool:
-    is_list = isinstance(tensors, list) and bool(tensors)
+    is_list = isinstance(tensors, list) and len(tensors) > 0
     return is_list and all(isinstance(tensor, dict) for tensor in tensors)
 
 
 def _is_matrix(tensors: Sequence[Tensor], schema: Schema | None) -> bool:
     """Tell whether the rows are one tensor; one of the only column's name is that column."""
-    first = tensors[0]
-    is_single = len(tensors) == 1 and len(first.shape) == 2
+    if len(tensors) > 1 or len(tensors[0].shape) == 1:
+        return False
     names = [] if schema is None else schema.names
-    is_column = is_single and first.shape[1] == 1 and names == [first.name]
-    return is_single and not is_column
+    is_column = tensors[0].shape[1] == 1 and names == [tensors[0].name]
+    return not is_column
 
 
 def _rows_of_matrix(tensor: Tensor) -> list[Any]:
@@ -96,15 +97,18 @@ def _rows_of_matrix(tensor: Tensor) -> list[Any]:
 
 
 def _rows_of_columns(tensors: Sequence[Tensor]) -> dict[str, Any]:
-    if any(tensor.shape[1:] not in ([], [1]) for tensor in tensors):
-        raise PayloadError(
-            "Body: expected one tensor of shape [rows, columns], or one of shape [rows] for each "
-            "column."
-        )
-    if len({len(tensor.values) for tensor in tensors}) > 1:
+    names, columns = [], []
+    for tensor in tensors:
+        if tensor.shape[1:] not in ([], [1]):
+            raise PayloadError(
+                "Body: expected one tensor of shape [rows, columns], or one of shape [rows] for "
+                "each column."
+            )
+        names.append(tensor.name)
+        columns.append(tensor.values)
+    if len(set(map(len, columns))) > 1:
         raise PayloadError("Body: expected tensors of the same number of rows.")
-    rows = zip(*(tensor.values for tensor in tensors), strict=True)
-    return {"columns": [tensor.name for tensor in tensors], "data": list(map(list, rows))}
+    return {"columns": names, "data": list(map(list, zip(*columns, strict=True)))}
 
 
 def _read(tensor: dict[str, Any]) -> Tensor:
@@ -145,6 +149,10 @@ def _is_shape(shape: Any) -> TypeGuard[list[int]]:
 
 
 def _flat(data: list[Any]) -> list[Any]:
-    while data and all(isinstance(item, list) for item in data):
-        data = [value for item in data for value in item]
+    while data and all(map(_is_list, data)):
+        data = list(chain.from_iterable(data))
     return data
+
+
+def _is_list(item: Any) -> bool:
+    return isinstance(item, list)

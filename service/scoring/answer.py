@@ -104,7 +104,7 @@ class Answer(Mapping[str, Any]):
 
 def in_order(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Put what is answered into the order in which clients see it."""
-    return {name: arrays[name] for name in NAMES if name in arrays}
+    return {name: arrays[name] for name in filter(arrays.__contains__, NAMES)}
 
 
 def plain(value: Any) -> Any:

@@ -1,33 +1,31 @@
-"""Saving and loading a scoring explainer and its original model: joblib files and a readable
-manifest beside them.
+"""Saving and loading a scoring explainer and its original model, as joblib files with a manifest.
 
 Loading a pickle executes it. So the file's SHA-256 is compared with the manifest's before a byte of
 it is unpickled, and the library versions with those it was saved with. The digest tells a damaged
-or swapped file, not a forged pair: load only folders that you trust. Next: ``service/web/app.py``.
+or swapped file, not a forged pair: load only folders that you trust. Next:
+:mod:`service.scoring.manifest`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import platform
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
 import joblib
 
-from service.errors import ArtifactError, DigestError, ManifestError, VersionError
+from service.errors import ArtifactError, DigestError
+from service.scoring.answer import plain
 from service.scoring.explainer import KernelScoringExplainer
+from service.scoring.manifest import check_library_versions, heading, read_manifest, to_text
 
 ARTIFACT_NAME = "scoring_explainer.pkl"
+MANIFEST_NAME = "scoring_explainer.json"
 ORIGINAL_NAME = "original_model.pkl"
-MANIFEST_FORMAT = 2
-LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 def save(
@@ -37,8 +35,7 @@ def save(
     *,
     original_model: Any = None,
 ) -> Path:
-    """Write ``scoring_explainer.pkl`` and its manifest ``scoring_explainer.json``, and the original
-    model beside them.
+    """Write ``scoring_explainer.pkl`` with its manifest, and the original model beside them.
 
     Parameters
     ----------
@@ -80,45 +77,25 @@ def save(
     >>> save(scoring_explainer, "my-models", original_model=model).name
     'scoring_explainer.pkl'
     """
-    if not isinstance(scoring_explainer, KernelScoringExplainer):
-        raise TypeError(
-            f"save: expected a KernelScoringExplainer, got {type(scoring_explainer).__name__}; make one with "
-            "KernelScoringExplainer(explainer)."
-        )
     folder = Path(directory)
-    if folder.is_file():
-        raise NotADirectoryError(
-            f"save: expected a directory, but {folder} is a file; name another one."
-        )
-    if folder.exists() and not exist_ok:
-        raise FileExistsError(
-            f"save: expected a new directory, but {folder} exists; pass exist_ok=True to write into it."
-        )
+    _check_arguments(scoring_explainer, folder, exist_ok)
     content = _pickled(scoring_explainer)
-    original = None if original_model is None else _pickled(original_model)
     manifest = {
-        "format": MANIFEST_FORMAT,
-        "artifact": ARTIFACT_NAME,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
+        **heading(ARTIFACT_NAME, _digest(content)),
         **scoring_explainer.to_dict(),
         "example": {"rows": [scoring_explainer.example]},
     }
-    if original is not None:
-        manifest["original_model"] = {
-            "artifact": ORIGINAL_NAME,
-            "sha256": hashlib.sha256(original).hexdigest(),
-        }
+    files = {ARTIFACT_NAME: content}
+    if original_model is not None:
+        original = _pickled(original_model)
+        manifest["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": _digest(original)}
         manifest["example"]["predictions"] = _predicted(original_model, scoring_explainer)
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+        files = {ORIGINAL_NAME: original, ARTIFACT_NAME: content}
+    files[MANIFEST_NAME] = to_text(manifest).encode()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ARTIFACT_NAME
-    if original is not None:
-        _replace(folder / ORIGINAL_NAME, original)
-    _replace(path, content)
-    _replace(path.with_suffix(".json"), f"{text}\n".encode())
-    return path
+    for name, written in files.items():
+        _replace(folder / name, written)
+    return folder / ARTIFACT_NAME
 
 
 def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExplainer:
@@ -158,10 +135,10 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     (4, 2)
     """
     file = _artifact_file(Path(path))
-    manifest = _read_manifest(file)
+    manifest = read_manifest(file, MANIFEST_NAME)
     content = _checked_bytes(file, manifest.get("sha256"))
     if check_versions:
-        _check_versions(file, manifest["libraries"])
+        check_library_versions(file, manifest["libraries"])
     explainer = _unpickled(file, content)
     if not isinstance(explainer, KernelScoringExplainer):
         raise ArtifactError(
@@ -171,10 +148,20 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
 
 
 def load_original_model(folder: str | Path) -> Any:
-    """Load ``original_model.pkl`` from a folder, after checking it against the manifest where that
-    has its digest.
+    """Load ``original_model.pkl`` from a folder, after checking it against the manifest.
 
-    A model that was put there by ``joblib.dump``, and not by :func:`save`, has none.
+    The manifest has its digest when :func:`save` wrote it. A model that was put there by
+    ``joblib.dump`` has none, and only the library versions are compared.
+
+    Parameters
+    ----------
+    folder : path
+        Where the scoring explainer and its manifest are too.
+
+    Returns
+    -------
+    object
+        The model as it was saved.
 
     Raises
     ------
@@ -199,34 +186,52 @@ def load_original_model(folder: str | Path) -> Any:
     file = Path(folder) / ORIGINAL_NAME
     if not file.is_file():
         raise ArtifactError(
-            f"expected {ORIGINAL_NAME} and {ARTIFACT_NAME} in {folder}, found no {ORIGINAL_NAME}; run `make train`, or "
-            "set AZUREML_MODEL_DIR to the folder that holds your models"
+            f"expected {ORIGINAL_NAME} and {ARTIFACT_NAME} in {folder}, found no {ORIGINAL_NAME}; "
+            "run `make train`, or set AZUREML_MODEL_DIR to the folder that holds your models"
         )
-    manifest = _read_manifest(file.with_name(ARTIFACT_NAME))
+    manifest = read_manifest(file.with_name(ARTIFACT_NAME), MANIFEST_NAME)
     recorded = manifest.get("original_model", {}).get("sha256")
     content = file.read_bytes() if recorded is None else _checked_bytes(file, recorded)
-    _check_versions(file, manifest["libraries"])
+    check_library_versions(file, manifest["libraries"])
     return _unpickled(file, content)
 
 
+def _check_arguments(scoring_explainer: Any, folder: Path, exist_ok: bool) -> None:
+    if not isinstance(scoring_explainer, KernelScoringExplainer):
+        raise TypeError(
+            f"save: expected a KernelScoringExplainer, got {type(scoring_explainer).__name__}; "
+            "make one with KernelScoringExplainer(explainer)."
+        )
+    if folder.is_file():
+        raise NotADirectoryError(
+            f"save: expected a directory, but {folder} is a file; name another one."
+        )
+    if folder.exists() and not exist_ok:
+        raise FileExistsError(
+            f"save: expected a new directory, but {folder} exists; pass exist_ok=True to write "
+            "into it."
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _checked_bytes(file: Path, recorded: str | None) -> bytes:
-    """Read a file whose digest is the recorded one; what is unpickled are these bytes, not the file
-    a second time.
-    """
+    """Read a file whose digest is the recorded one; these bytes are unpickled, no later ones."""
     content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != recorded:
+    if _digest(content) != recorded:
         raise DigestError(
-            f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save it again."
+            f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save "
+            "it again."
         )
     return content
 
 
 def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -> list[Any]:
     schema = scoring_explainer.schema
-    answer = original_model.predict(
-        schema.model_rows(schema.from_records([scoring_explainer.example]))
-    )
-    return answer.tolist() if hasattr(answer, "tolist") else list(answer)
+    rows = schema.model_rows(schema.from_records([scoring_explainer.example]))
+    return list(plain(original_model.predict(rows)))
 
 
 def _pickled(model: Any) -> bytes:
@@ -245,8 +250,8 @@ def _unpickled(file: Path, content: bytes) -> Any:
         return joblib.load(io.BytesIO(content))
     except (ImportError, AttributeError) as error:
         raise ArtifactError(
-            f"{file}: cannot be loaded here ({error}); the model needs the modules that it was saved with, so put them "
-            "on the Python path."
+            f"{file}: cannot be loaded here ({error}); the model needs the modules that it was "
+            "saved with, so put them on the Python path."
         ) from error
 
 
@@ -267,48 +272,7 @@ def _artifact_file(path: Path) -> Path:
     file = path / ARTIFACT_NAME if path.is_dir() else path
     if not file.is_file():
         raise ArtifactError(
-            f"{path}: expected a saved scoring explainer, found none; write one with service.scoring.save."
+            f"{path}: expected a saved scoring explainer, found none; write one with "
+            "service.scoring.save."
         )
     return file
-
-
-def _read_manifest(file: Path) -> dict[str, Any]:
-    beside = [file.with_suffix(".json"), file.with_name(ARTIFACT_NAME).with_suffix(".json")]
-    manifest = next((candidate for candidate in beside if candidate.is_file()), None)
-    if manifest is None:
-        raise ManifestError(
-            f"{file}: expected its manifest {beside[-1].name} beside it, found none; copy it along."
-        )
-    try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ManifestError(f"{manifest}: expected a JSON manifest, but {error}.") from error
-    if not isinstance(content, dict) or content.get("format") != MANIFEST_FORMAT:
-        raise ManifestError(
-            f"{manifest}: expected a manifest of format {MANIFEST_FORMAT}; save the explainer again."
-        )
-    if not isinstance(content.get("libraries"), dict):
-        raise ManifestError(
-            f"{manifest}: expected the library versions under 'libraries'; save the explainer again."
-        )
-    return content
-
-
-def _check_versions(file: Path, recorded: dict[str, str]) -> None:
-    here = {name: _version_here(name) for name in recorded}
-    differing = [
-        f"{name} {saved} ({here[name]})"
-        for name, saved in recorded.items()
-        if here[name] != f"here {saved}"
-    ]
-    if differing:
-        raise VersionError(
-            f"{file}: saved with {', '.join(differing)}; install those versions, or save it again with these."
-        )
-
-
-def _version_here(name: str) -> str:
-    try:
-        return f"here {version(name)}"
-    except PackageNotFoundError:
-        return "not installed here"

@@ -1,27 +1,27 @@
-"""The scoring explainer: what is saved next to the model and served with it. Next:
-:mod:`service.scoring.artifact`.
+"""The scoring explainer: what is saved next to the model and served with it.
+
+Next: :mod:`service.scoring.artifact`.
 """
 
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from sklearn.utils import Tags, TargetTags
 
-from service.engines.choice import EngineOptions, choose_engine
-from service.engines.engines import KernelEngine, no_progress, progress_bar
+from service.engines.choice import choose_engine
 from service.engines.local_importances import LocalImportances
+from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput, task_of
+from service.engines.progress import no_progress, progress_bar
 from service.engines.row_explainer import RowExplainer, class_names
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
 from service.shapley.background import Background
-
-if TYPE_CHECKING:  # an explainer that needs neither loads neither
-    import pandas as pd
-    from sklearn.utils import Tags
 
 
 class KernelScoringExplainer:
@@ -102,8 +102,9 @@ class KernelScoringExplainer:
 
     @property
     def expected_values(self) -> Any:
-        """The model's mean output over the background: one number for a regressor, a list per class
-        or target else.
+        """The model's mean output over the background.
+
+        One number for a regressor, a list of one for each class or target else.
         """
         return self._explainer.expected_values.tolist()
 
@@ -143,6 +144,17 @@ class KernelScoringExplainer:
         ------
         PayloadError
             When the body does not fit; the message says where, and is safe to show to a client.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.linear_model import LinearRegression
+        >>> from service.explainers import TabularExplainer
+        >>> from service.scoring import KernelScoringExplainer
+        >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+        >>> original = TabularExplainer(LinearRegression().fit(X, X[:, 0]), X, features=["a", "b"])
+        >>> KernelScoringExplainer(original).read_rows('[{"b": 3, "a": 2}]')
+        array([[2., 3.]])
         """
         return self.schema.model_rows(parse(raw_data, self.schema))
 
@@ -173,8 +185,7 @@ class KernelScoringExplainer:
     def explain_rows(
         self, rows: Any, *, n_jobs: int | None = None, show_progress: bool = False
     ) -> LocalImportances:
-        """Compute local importances as arrays, with standard errors, expected values, names, method
-        and scale.
+        """Compute local importances as arrays, with what is needed to read them.
 
         Parameters
         ----------
@@ -207,8 +218,6 @@ class KernelScoringExplainer:
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that there is nothing to fit."""
-        from sklearn.utils import Tags, TargetTags  # who asks has imported it
-
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), requires_fit=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -236,27 +245,27 @@ class KernelScoringExplainer:
                 "relative_error": background.relative_error,
             },
             "nsamples": explainer.options.nsamples,
-            "relative_standard_error": engine.relative_error()
-            if isinstance(engine, KernelEngine)
-            else None,
-            "precision": engine.precision if isinstance(engine, KernelEngine) else None,
+            "relative_standard_error": engine.relative_standard_error(),
+            "precision": engine.precision,
             "random_state": explainer.options.random_state,
         }
 
 
 def _row_explainer(original: Any) -> RowExplainer:
-    found = getattr(original, "row_explainer", None)
-    if isinstance(found, RowExplainer):
-        return found
-    if any(
-        cls.__module__.startswith("shap.") and cls.__name__ == "KernelExplainer"
-        for cls in type(original).__mro__
-    ):
+    """Take an explainer of the training side as it is, and read one of shap's."""
+    row_explainer = getattr(original, "row_explainer", None)
+    if isinstance(row_explainer, RowExplainer):
+        return row_explainer
+    if any(map(_is_shaps_kernel_explainer, type(original).__mro__)):
         return _from_shap(original)
     raise TypeError(
-        "KernelScoringExplainer: expected a service.explainers.TabularExplainer or a shap.KernelExplainer, "
-        f"got {type(original).__name__}."
+        "KernelScoringExplainer: expected a service.explainers.TabularExplainer or a "
+        f"shap.KernelExplainer, got {type(original).__name__}."
     )
+
+
+def _is_shaps_kernel_explainer(cls: type) -> bool:
+    return cls.__module__.startswith("shap.") and cls.__name__ == "KernelExplainer"
 
 
 def _from_shap(original: Any) -> RowExplainer:
@@ -279,20 +288,22 @@ def _check_shap(original: Any) -> None:
     link = type(original.link).__name__ + getattr(original.link, "__name__", "")
     if "identity" not in link.lower():
         raise ValueError(
-            "KernelScoringExplainer: expected a shap.KernelExplainer with link='identity', got another link."
+            "KernelScoringExplainer: expected a shap.KernelExplainer with link='identity', got "
+            "another link."
         )
     if original.keep_index:
         raise ValueError(
-            "KernelScoringExplainer: expected a shap.KernelExplainer with keep_index=False, got keep_index=True; rows "
-            "have no index when they are served."
+            "KernelScoringExplainer: expected a shap.KernelExplainer with keep_index=False, got "
+            "keep_index=True; rows have no index when they are served."
         )
 
 
 def _explained(original: Any) -> tuple[Any, str, str]:
     """Find model, scale and task of a ``shap.KernelExplainer``.
 
-    Of ``model.predict_proba`` and its like the model itself is kept, and not only its method. A classifier's
-    ``predict`` stays a plain function: labels are no output that this package explains.
+    Of ``model.predict_proba`` and its like the model itself is kept, and not only its method. A
+    classifier's ``predict`` stays a plain function: labels are no output that this package
+    explains.
     """
     function = original.model.f
     task = "classification" if original.vector_out else "regression"
@@ -300,15 +311,15 @@ def _explained(original: Any) -> tuple[Any, str, str]:
     if method not in _SCALES or not hasattr(model, "predict"):
         return function, "prediction", task
     model = _with_its_names(model, original)
-    if method == "predict" and task_of(model) == "classification":
+    if method != "predict":
+        return model, _SCALES[method], task
+    if task_of(model) == "classification":
         return model.predict, "prediction", task
-    return model, _SCALES[method], "regression" if method == "predict" else task
+    return model, "prediction", "regression"
 
 
 def _with_its_names(model: Any, original: Any) -> Any:
-    """Give the names back to a model that shap has copied and taken them from
-    (``feature_names_in_`` is None).
-    """
+    """Give ``feature_names_in_`` back to a model that shap has copied, with None in its place."""
     if getattr(model, "feature_names_in_", original) is not None:
         return model
     names: Any = list(original.data.group_names)

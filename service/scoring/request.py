@@ -5,12 +5,13 @@ Next: :mod:`service.scoring.scoring_model`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from service.errors import PayloadError
-from service.rows.columns import shown
+from service.rows.values import shown
 
 
 def _always() -> None:
@@ -33,6 +34,18 @@ class ScoringRequest:
         The most rows that are taken.
     check : callable
         Called between pieces of the work; raises when nobody waits for the answer any more.
+
+    Raises
+    ------
+    PayloadError
+        When an option of explanations is asked for without one.
+
+    Examples
+    --------
+    >>> ScoringRequest(top_k=3).explain
+    True
+    >>> ScoringRequest(explain=False, probabilities=True).top_k is None
+    True
     """
 
     explain: bool = True
@@ -45,14 +58,15 @@ class ScoringRequest:
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
-        wanted = [name for name in _OF_EXPLANATIONS if getattr(self, name)]
-        if wanted and not self.explain:
-            raise PayloadError(
-                f"{wanted[0]}: expected with an explanation only, got it with explain=false."
-            )
+        for name in _OF_EXPLANATIONS:
+            if getattr(self, name) and not self.explain:
+                raise PayloadError(
+                    f"{name}: expected with an explanation only, got it with explain=false."
+                )
 
 
 _OF_EXPLANATIONS = ("top_k", "standard_errors")
+_COUNT = re.compile("[0-9]{1,9}")
 OPTIONS = ("explain", "top_k", "standard_errors", "expected_values", "probabilities")
 
 
@@ -75,13 +89,13 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     PayloadError
         When an option is unknown or its value cannot be used.
     """
-    unknown = [name for name in given if name not in OPTIONS]
-    if unknown:
-        raise PayloadError(f"Option {shown(unknown[0])}: expected one of {', '.join(OPTIONS)}.")
-    return {
-        name: _count(name, value) if name == "top_k" else _flag(name, value)
-        for name, value in given.items()
-    }
+    for name in given:
+        if name not in OPTIONS:
+            raise PayloadError(f"Option {shown(name)}: expected one of {', '.join(OPTIONS)}.")
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        options[name] = _READERS[name](name, value)
+    return options
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -93,10 +107,9 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _count(name: str, value: Any) -> int:
-    text = _text(value)
-    if isinstance(value, bool) or not (
-        text.isascii() and text.isdecimal() and 1 <= len(text) <= 9 and int(text) > 0
-    ):
+    text = "" if isinstance(value, bool) else _text(value)
+    is_count = _COUNT.fullmatch(text) is not None and int(text) > 0
+    if not is_count:
         raise PayloadError(
             f"Option {name!r}: expected a whole number of at least 1, got {shown(value)}."
         )
@@ -106,3 +119,12 @@ def _count(name: str, value: Any) -> int:
 def _text(value: Any) -> str:
     """Write what can be an option's value as a query has it, nothing for lists and the like."""
     return str(value) if isinstance(value, str | int) else ""
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "explain": _flag,
+    "top_k": _count,
+    "standard_errors": _flag,
+    "expected_values": _flag,
+    "probabilities": _flag,
+}

@@ -1,5 +1,4 @@
-"""The core of a scoring service: an original model with its scoring explainer; rows in, predictions
-and reasons out.
+"""The core of a scoring service: rows in, predictions and the reasons for them out.
 
 It knows no HTTP. ``score.py`` holds one; the web adapters of every protocol end here. Next:
 ``score.py``.
@@ -20,8 +19,8 @@ from numpy.typing import NDArray
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError, SelfCheckError, TooManyRowsError
 from service.rows.json_rows import JsonRows, parse
-from service.rows.columns import shown
 from service.rows.schema import Schema
+from service.rows.values import shown
 from service.scoring import artifact
 from service.scoring.answer import Answer, array_of, in_order
 from service.scoring.explainer import KernelScoringExplainer
@@ -110,6 +109,10 @@ class ScoringModel:
         ------
         PayloadError
             When the body does not fit the model; the message is safe to show to a client.
+        TooManyRowsError
+            When there are more rows than the request may have.
+        ModelOutputError
+            When the model answers NaN or infinity.
         """
         rows = parse(raw_data, self.schema)
         return self.predict_and_explain(rows, request or ScoringRequest())
@@ -206,9 +209,7 @@ class ScoringModel:
             )
 
     def _ask(self, method: str, rows: NDArray[Any]) -> Any:
-        """Ask the original model; a value that it cannot hold is the client's to mend, and
-        named.
-        """
+        """Ask the original model; a value that it cannot hold is the client's, and named."""
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 return getattr(self.original_model, method)(
@@ -240,7 +241,8 @@ class ScoringModel:
             importances = self.scoring_explainer.row_explainer.explain_matrix(rows)
         if not np.isfinite(importances.values).all():
             raise PayloadError(
-                "Rows: expected values that the model can explain, got some that are too large for it."
+                "Rows: expected values that the model can explain, got some that are too large for "
+                "it."
             )
         return importances
 
@@ -250,8 +252,9 @@ class ScoringModel:
                 beyond = np.flatnonzero(np.abs(values.astype(np.float64)) > LARGEST_FLOAT32)
                 if len(beyond):
                     raise PayloadError(
-                        f"Column {column.name!r}, row {beyond[0]}: expected a number that the model's single precision "
-                        f"holds, got {shown(float(values[beyond[0]]))}."
+                        f"Column {column.name!r}, row {beyond[0]}: expected a number that the "
+                        "model's single precision holds, got "
+                        f"{shown(float(values[beyond[0]]))}."
                     ) from None
 
     def _largest(
@@ -283,15 +286,15 @@ _METHODS = {"probability": "predict_proba", "margin": "decision_function", "pred
 
 def joined(parts: Sequence[LocalImportances]) -> LocalImportances:
     """Put the importances of several pieces of rows behind each other."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    errors = [part.standard_errors for part in parts if part.standard_errors is not None]
-    return replace(
-        first,
-        values=np.concatenate([part.values for part in parts], axis=-2),
-        standard_errors=np.concatenate(errors, axis=-2) if errors else None,
-    )
+    values = [part.values for part in parts]
+    errors = [part.standard_errors for part in parts]
+    return replace(parts[0], values=_stacked(values), standard_errors=_stacked(errors))
+
+
+def _stacked(arrays: Sequence[Any]) -> Any:
+    """Put arrays behind each other along their rows; None, of exact methods, stays None."""
+    is_single = len(arrays) == 1
+    return arrays[0] if is_single or arrays[0] is None else np.concatenate(arrays, axis=-2)
 
 
 def named_largest(
@@ -313,38 +316,40 @@ def _check_count(rows: NDArray[Any], request: ScoringRequest) -> None:
 
 
 def _takes_arrays(model: Any, schema: Schema) -> bool:
-    """Tell whether a model that was fitted on a DataFrame reads its columns by position, so that an
-    array will do.
+    """Tell whether an array will do for a model that was fitted on a DataFrame.
 
-    All of scikit-learn's own estimators do, but for those that choose columns by name or hand the
-    DataFrame on.
+    It does where columns are read by position: by all of scikit-learn's own estimators, but for
+    those that choose columns by name or hand the DataFrame on.
     """
-    is_of_floats = schema.as_frame and all(column.dtype == "float64" for column in schema.columns)
+    is_of_floats = schema.as_frame and schema.is_of_floats
     if not is_of_floats or not hasattr(model, "get_params"):
         return False
-    parts = [
-        model,
-        *(part for part in model.get_params(deep=True).values() if hasattr(part, "fit")),
-    ]
-    return all(
-        type(part).__module__.startswith("sklearn.") and type(part).__name__ not in _BY_NAME
-        for part in parts
-    )
+    parts = [model, *filter(_is_estimator, model.get_params(deep=True).values())]
+    return all(map(_reads_by_position, parts))
+
+
+def _is_estimator(part: Any) -> bool:
+    return hasattr(part, "fit")
+
+
+def _reads_by_position(part: Any) -> bool:
+    is_of_sklearn = type(part).__module__.startswith("sklearn.")
+    return is_of_sklearn and type(part).__name__ not in _BY_NAME
 
 
 def _pieces(rows: NDArray[Any], request: ScoringRequest) -> Iterator[NDArray[Any]]:
-    """Cut rows into pieces of about the same time, and ask between them whether the answer is still
-    wanted.
-    """
+    """Cut rows into pieces of about the same time; stop between them when nobody waits any more."""
     start, size = 0, 1
     while start < len(rows):
         request.check()
         began = time.perf_counter()
         yield rows[start : start + size]
         start += size
-        took = time.perf_counter() - began
-        size = (
-            size * 2
-            if took < SECONDS_A_PIECE
-            else max(1, size // 2 if took > 2 * SECONDS_A_PIECE else size)
-        )
+        size = _next_size(size, time.perf_counter() - began)
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """Double the size of a piece that took little time, halve that of one that took much."""
+    if seconds < SECONDS_A_PIECE:
+        return size * 2
+    return max(1, size // 2) if seconds > 2 * SECONDS_A_PIECE else size

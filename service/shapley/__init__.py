@@ -14,7 +14,6 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``cache``             what was made for a plan, within a bounded memory
 ``linear``            the closed form of linear models
 ``trees``             the closed form of a sum of decision trees
-``linked_trees``      trees behind a link, as in boosted probabilities; the model is not called
 ``products``          kernel machines with a product kernel: closed form, and the game behind a link
 ``polynomials``       the closed form of kernel machines with a polynomial kernel
 ``quadrature``        Gauss–Legendre nodes for the integrals of `products` and `polynomials`

@@ -1,7 +1,7 @@
 """The value function v(S) = Σ_i w_i · f(x on S, b_i elsewhere) of a model that can only be called.
 
 Games with more structure need fewer calls or none: :mod:`service.shapley.additive`,
-:mod:`service.shapley.products`, :mod:`service.shapley.trees`, :mod:`service.shapley.linked_trees`,
+:mod:`service.shapley.products`, :mod:`service.shapley.trees`, :mod:`service.shapley.trees.linked`,
 :mod:`service.shapley.linear`.
 
 Next: :mod:`service.shapley.kernel`.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Numbers, Plan
+from service.shapley.plan import Numbers, Plan, Precision
 
 DEFAULT_CALL_BYTES = 64 * 2**20
 # From rows (n, n_features) to outputs (n, n_outputs).
@@ -44,6 +44,8 @@ class Game(Protocol):
         v(∅), the mean output over the background.
     draw_marks : DrawMarks
         What is known of every background row.
+    precision : type
+        In what it is evaluated where something is sampled: ``numpy.float64`` or ``numpy.float32``.
     """
 
     background: Background
@@ -51,6 +53,10 @@ class Game(Protocol):
     grouping: Grouping
     empty_value: NDArray[np.float64]
     draw_marks: DrawMarks
+    precision: Precision
+
+    def in_single_precision(self) -> Game | None:
+        """Return the same game evaluated in single precision, None where it has no such form."""
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` can change the game, shape (n_features,)."""
@@ -104,6 +110,8 @@ class BlackBoxGame:
         Evaluated on the same hybrid rows.
     """
 
+    precision: Precision = np.float64
+
     def __init__(
         self,
         function: Function,
@@ -120,6 +128,9 @@ class BlackBoxGame:
         outputs = function(background.rows)  # (n_background, n_outputs)
         self.empty_value = background.weights @ outputs
         self.draw_marks = DrawMarks(background, self.grouping, outputs)
+
+    def in_single_precision(self) -> None:
+        """Return nothing: the model answers in its own precision."""
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""

@@ -10,8 +10,8 @@ from flask import Request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service.rows.columns import shown
 from service.rows.json_rows import decode
+from service.rows.values import shown
 from service.web.errors import BodyError, SlowBodyError
 from service.web.slow_clients import reading
 
@@ -30,9 +30,8 @@ def read_text(request: Request, seconds: float) -> str:
     """
     body = _received(request, seconds)
     try:
-        text = body.decode(
-            "utf-8-sig"
-        )  # with or without the byte order mark that Windows tools put first
+        # With or without the byte order mark that Windows tools put first.
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BodyError(
             f"Body: expected JSON encoded as UTF-8, but byte {error.start} is not UTF-8."
@@ -52,7 +51,8 @@ def _received(request: Request, seconds: float) -> bytes:
         except BodyError as error:
             if progress.is_cut:
                 raise SlowBodyError(
-                    f"Body: expected it whole within {seconds:g} seconds; send it faster, or fewer rows."
+                    f"Body: expected it whole within {seconds:g} seconds; send it faster, or fewer "
+                    "rows."
                 ) from error
             raise
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import g, request
 
-from service.rows.columns import shown
 from service.rows.json_rows import JsonRows
 from service.rows.schema import Schema
+from service.rows.values import shown
 from service.scoring.answer import Answer
 from service.scoring.request import ScoringRequest, options_of
 from service.settings import Settings

@@ -7,14 +7,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.rows.columns import Column
-from service.rows.json_rows import WRAPPERS
+from service.rows.json_rows import WRAPPER_KEYS
 from service.scoring.scoring_model import ScoringModel
 from service.settings import Settings
 from service.version import VERSION
 
 Json = dict[str, Any]
 
-_TYPES = {"number": "number", "integer": "integer", "boolean": "boolean"}
+_TYPES = {
+    "number": ["number"],
+    "integer": ["integer"],
+    "boolean": ["boolean"],
+    "datetime": ["string", "integer"],
+}
 _REASONS = {
     400: "The body, or an option, does not fit; the message says where.",
     401: "A key is needed.",
@@ -30,8 +35,8 @@ _REASONS = {
 }
 _SCORING_REFUSALS = (400, 401, 405, 408, 413, 429, 500, 503, 504)
 _AXES = (
-    "Local importances: [class][row][feature] for a classifier, classes in predict_proba's column order; "
-    "[row][feature] for a regressor; [target][row][feature] for one with several targets."
+    "Local importances: [class][row][feature] for a classifier, classes in predict_proba's column "
+    "order; [row][feature] for a regressor; [target][row][feature] for one with several targets."
 )
 _NULLABLE_NUMBER: Json = {"type": ["number", "null"]}
 _TENSOR: Json = {
@@ -76,8 +81,18 @@ def openapi_document(model: ScoringModel | None, settings: Settings) -> Json:
     return document
 
 
-_OPEN_PATHS = ("/", "/ping", "/health", "/version", "/v2", "/v2/health/live", "/v2/health/ready", "/v1/models",
-               "/v1/models/{name}", "/v2/models/{name}/ready")  # fmt: skip
+_OPEN_PATHS = (
+    "/",
+    "/ping",
+    "/health",
+    "/version",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v1/models",
+    "/v1/models/{name}",
+    "/v2/models/{name}/ready",
+)
 
 
 def _described(model: ScoringModel | None) -> str:
@@ -252,7 +267,9 @@ _ANSWERS: Json = {
             "expected_values": {"type": ["array", "number"]},
             "top_importances": {
                 "type": "array",
-                "description": "For each row the largest importances by name: those of the predicted class",
+                "description": (
+                    "For each row the largest importances by name: those of the predicted class"
+                ),
             },
         },
     },
@@ -391,19 +408,13 @@ def _wrapped_tables() -> list[Json]:
             "properties": {key: table},
             "additionalProperties": False,
         }
-        for key in WRAPPERS
+        for key in WRAPPER_KEYS
     ]
 
 
 def _cell(column: Column) -> Json:
+    missing: list[Any] = [None] if column.nullable else []
     if column.kind == "category":
-        return {
-            "enum": [
-                *(column.plain(value) for value in column.categories or ()),
-                *([None] if column.nullable else []),
-            ]
-        }
-    kinds = (
-        ["string", "integer"] if column.kind == "datetime" else [_TYPES.get(column.kind, "string")]
-    )
-    return {"type": [*kinds, "null"] if column.nullable else kinds}
+        return {"enum": [*map(column.plain, column.categories or ()), *missing]}
+    types = _TYPES.get(column.kind, ["string"])
+    return {"type": [*types, "null"] if column.nullable else types}

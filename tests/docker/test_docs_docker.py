@@ -52,11 +52,12 @@ def test_the_verbs_print_what_the_pages_show(project):
 
 
 def run(line, folder):
-    """Run `[NAME=value] make verb` as the Makefile does."""
-    settings, verb = re.fullmatch(r"((?:\w+=\S+ )*)make ([a-z]+)", line).groups()
+    """Run `[NAME=value] make verb [ARGS=...]` as the Makefile does."""
+    form = r"((?:\w+=\S+ )*)make ([a-z]+)(?: ARGS=(\S+))?"
+    settings, verb, arguments = re.fullmatch(form, line).groups(default="")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     recipe = re.search(rf"^{verb}:.*\n\t@\$\(BIN\)/python (-m deploy .*)$", makefile, re.M)[1]
-    words = recipe.replace("$(ROWS)", "artifacts/examples.json").replace("$(ARGS)", "")
+    words = recipe.replace("$(ROWS)", "artifacts/examples.json").replace("$(ARGS)", arguments)
     done = subprocess.run(
         ["bash", "-c", f"{settings}{sys.executable} {words}"],
         cwd=folder,

@@ -4,13 +4,16 @@ import shap
 from sklearn.datasets import load_breast_cancer
 
 from service.engines.backgrounds import choose_background
+from service.engines.options import EngineOptions
 from service.shapley.background import Background
 
 X = load_breast_cancer().data
 
 
 def choose(examples=X, kind="auto", size=None, affordable=1000):
-    return choose_background(examples, kind, size, affordable=affordable, random_state=0)
+    return choose_background(
+        examples, EngineOptions(background=kind, background_size=size), affordable
+    )
 
 
 def test_the_whole_background_is_the_default_up_to_what_the_engine_can_afford():

@@ -6,7 +6,7 @@ import pytest
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 from test_encoders import CASES, FRAME, FULL, TEXTS, empty_columns_are_named, fit, usual
 
-from service.engines.compiled_encoding import compiled_encoder
+from service.engines.compiled_encoding import compile_encoder
 from service.rows.schema import Schema
 from service.structures.encoders import split_model
 
@@ -21,7 +21,7 @@ def both(steps, rows):
     matrix = schema.from_positions(rows)
     names = [str(name) for name in schema.model_names]
     encoder, _ = split_model(model, len(names), names)
-    compiled = compiled_encoder(encoder, names, schema, matrix)
+    compiled = compile_encoder(encoder, names, schema, matrix)
     return compiled, lambda some: encoder(schema.model_rows(some)), matrix
 
 
@@ -87,5 +87,5 @@ def test_columns_are_found_by_name_in_rows_of_another_order():
     schema = Schema.of(rows, None, model)
     names, matrix = list(rows.columns), schema.from_positions(rows)
     encoder, _ = split_model(model, len(names), names)
-    compiled = compiled_encoder(encoder, names, schema, matrix)
+    compiled = compile_encoder(encoder, names, schema, matrix)
     np.testing.assert_array_equal(compiled(matrix), model[:-1].transform(FRAME))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from service.rows.json_rows import WRAPPERS, parse
+from service.rows.json_rows import WRAPPER_KEYS, parse
 from service.rows.schema import Schema
 from service.scoring import PayloadError
 
@@ -35,7 +35,7 @@ def test_every_orient_of_pandas_gives_the_same_rows(orient):
     assert same(parse(FRAME.to_json(orient=orient, date_format="iso"), SCHEMA))
 
 
-@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("wrapper", WRAPPER_KEYS)
 @pytest.mark.parametrize("orient", ["columns", "records", "split", "values"])
 def test_every_wrapper_is_taken_off(wrapper, orient):
     """{"data": rows}, {"instances": rows} and the others mean the rows."""

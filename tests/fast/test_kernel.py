@@ -115,7 +115,7 @@ def test_games_of_hardly_any_players_are_solved_too(n_varying):
 def test_text_columns_are_players_like_any_other():
     """Hybrid rows may hold strings: the game only swaps values."""
     rows = np.array([["red", 1.0], ["blue", 2.0]], dtype=object)
-    model = lambda x: ((x[:, 0] == "red") * x[:, 1].astype(float))[:, None]
+    model = lambda x: ((x[:, 0] == "red") * x[:, 1].astype(float))[:, None]  # noqa: E731
     game = BlackBoxGame(model, Background.uniform(rows))
     importances = explain(game, np.array(["red", 5.0], dtype=object))
     assert importances.sum() == pytest.approx(5.0 - 0.5)

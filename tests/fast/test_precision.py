@@ -13,8 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 
-from service.engines.engines import Effort, KernelEngine, unchanged
+from service.engines.engine import unchanged
 from service.engines.precision import NEGLIGIBLE, in_good_precision
+from service.engines.sampled_engines import Effort, KernelEngine
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
 from service.shapley.additive import AdditiveGame

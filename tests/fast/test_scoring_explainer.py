@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from tqdm import tqdm
 
-from service.engines import engines
+from service.engines import progress
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, PayloadError, save
 
@@ -45,7 +45,10 @@ def test_enumerated_importances_are_those_of_the_definition(diabetes):
         TabularExplainer(diabetes.model, background, engine="kernel")
     )
     assert explainer.method == "kernel"
-    predict = lambda x: diabetes.model.predict(pd.DataFrame(x, columns=diabetes.rows.columns))
+
+    def predict(x):
+        return diabetes.model.predict(pd.DataFrame(x, columns=diabetes.rows.columns))
+
     result = explainer.explain_rows(diabetes.rows)
     assert (result.standard_errors == 0).all()
     for row, importances in zip(diabetes.rows.to_numpy(), result.values, strict=True):
@@ -357,7 +360,7 @@ def test_a_bar_is_shown_only_when_asked_for_and_only_on_a_terminal(
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(
-        engines, "tqdm", lambda parts, **options: tqdm(parts, **{**options, "delay": 0})
+        progress, "tqdm", lambda parts, **options: tqdm(parts, **{**options, "delay": 0})
     )
     breast_cancer.scoring.explain_rows(breast_cancer.rows)
     assert capsys.readouterr().err == ""
@@ -410,7 +413,8 @@ def test_the_number_of_blas_threads_changes_no_byte(breast_cancer, tmp_path):
         "from service.scoring import load\n"
         f"explainer = load({str(path)!r})\n"
         f"result = explainer.explain_rows(explainer.read_rows(open({str(rows)!r}).read()))\n"
-        "threads = {pool['num_threads'] for pool in threadpoolctl.threadpool_info() if pool['user_api'] == 'blas'}\n"
+        "pools = threadpoolctl.threadpool_info()\n"
+        "threads = {pool['num_threads'] for pool in pools if pool['user_api'] == 'blas'}\n"
         "print(hashlib.sha256(result.values.tobytes()).hexdigest(), threads)\n"
     )
     answers = {

@@ -240,7 +240,7 @@ def test_pipelines_are_looked_through_with_raw_columns_as_features(estimator, me
     model = make_pipeline(columns, estimator).fit(frame, y)
     explainer = KernelScoringExplainer(TabularExplainer(model, frame[:N_BACKGROUND]))
     assert explainer.method == method
-    predict = lambda rows: model.predict(
+    predict = lambda rows: model.predict(  # noqa: E731
         pd.DataFrame(rows, columns=frame.columns).astype(frame.dtypes)
     )
     background = frame[:N_BACKGROUND].to_numpy(dtype=object)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
+from service.engines.options import EngineOptions
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, ModelOutputError
 
@@ -229,6 +232,14 @@ def test_options_out_of_range_are_refused_when_the_explainer_is_built(options, r
     model, X = fitted(LogisticRegression(), 2)
     with pytest.raises(ValueError, match=reason):
         TabularExplainer(model, X, **options)
+
+
+def test_options_check_themselves_whenever_they_are_changed():
+    """A changed copy is refused like a new one; numpy's integers become Python's own."""
+    options = EngineOptions(nsamples=np.int64(300), random_state=np.int32(7))
+    assert (type(options.nsamples), type(options.random_state)) == (int, int)
+    with pytest.raises(ValueError, match="nsamples: expected 'auto' or a number of coalitions"):
+        replace(options, nsamples=1)
 
 
 class Halves:

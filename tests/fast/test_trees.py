@@ -18,7 +18,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
-from service.shapley import trees
+from service.shapley.trees import forest, patterns
 
 REGRESSORS = [
     DecisionTreeRegressor(max_depth=5),
@@ -43,7 +43,7 @@ def named(models):
 
 def check_against_definition(explainer, function, rows, background):
     """Compare two rows with the definition, after making sure that the numbers say something."""
-    last_output = lambda x: function(x).reshape(len(x), -1)[:, -1]
+    last_output = lambda x: function(x).reshape(len(x), -1)[:, -1]  # noqa: E731
     assert any(
         abs(third_order_interaction(last_output, rows[0], other, triple)) > 1e-3
         for other in background
@@ -151,11 +151,11 @@ def test_both_kinds_of_leaves_give_the_same_importances(monkeypatch, background)
     model = RandomForestClassifier(10, random_state=0).fit(X, y)
     found = []
     for most, kinds in (
-        (trees.MAX_TABLE, ["TabulatedLeaves"]),
+        (patterns.MAX_TABLE, ["TabulatedLeaves"]),
         (300, ["TabulatedLeaves", "MergedLeaves"]),
         (0, ["MergedLeaves"]),
     ):
-        monkeypatch.setattr(trees, "MAX_TABLE", most)
+        monkeypatch.setattr(patterns, "MAX_TABLE", most)
         engine = TabularExplainer(model, X[:200], background=background).row_explainer.engine
         assert [type(leaves).__name__ for leaves in engine.game.leaves if len(leaves.leaf)] == kinds
         found.append(engine.importances(X[200:220]).values)
@@ -163,12 +163,12 @@ def test_both_kinds_of_leaves_give_the_same_importances(monkeypatch, background)
     np.testing.assert_allclose(found[2], found[0], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("most", [trees.MAX_TABLE, 100])
+@pytest.mark.parametrize("most", [patterns.MAX_TABLE, 100])
 def test_a_feature_that_does_not_vary_gets_exactly_nothing(monkeypatch, most):
     """Not only nearly nothing, in both kinds of leaves; and a row gets the same bytes alone and
     among others.
     """
-    monkeypatch.setattr(trees, "MAX_TABLE", most)
+    monkeypatch.setattr(patterns, "MAX_TABLE", most)
     X, y = make_classification(300, 8, n_informative=6, random_state=0)
     model = RandomForestClassifier(20, random_state=0).fit(X, y)
     constant = X.copy()
@@ -181,15 +181,17 @@ def test_a_feature_that_does_not_vary_gets_exactly_nothing(monkeypatch, most):
     assert engine.importances(constant[203:204]).values[:, 0].tobytes() == values[:, 3].tobytes()
 
 
-def test_a_path_with_too_many_features_is_left_to_the_model():
-    """Sixty-four features one after another: the model is called, and the note says why."""
+def test_a_path_of_more_features_than_a_number_has_bits_is_exact():
+    """Sixty-four features one after another, of which the first that is set decides."""
     X = np.vstack([np.eye(64), np.zeros((1, 64))])
     y = np.append(np.arange(64.0), -1.0)
     model = DecisionTreeRegressor(random_state=0).fit(X, y)
-    assert model.get_depth() > trees.MAX_PATH_FEATURES
+    assert model.get_depth() > forest.MOST_BITS
     original = TabularExplainer(model, X[:10])
-    assert original.method == "kernel"
-    assert "at most 62 features on a path" in original.row_explainer.note
+    assert (original.method, original.row_explainer.note) == ("tree", "")
+    local = original.explain_local(X[20:23])
+    sums = local.expected_values + np.sum(local.local_importance_values, axis=1)
+    np.testing.assert_allclose(sums, model.predict(X[20:23]), rtol=0, atol=1e-10)
 
 
 def test_trees_of_a_single_leaf_have_nothing_to_explain():

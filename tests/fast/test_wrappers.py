@@ -10,7 +10,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import BaggingRegressor, RandomForestRegressor, VotingRegressor
-from sklearn.experimental import enable_halving_search_cv
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.frozen import FrozenEstimator
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.kernel_ridge import KernelRidge
@@ -113,7 +113,7 @@ def test_a_search_around_a_pipeline_of_named_columns_is_looked_through():
     model = GridSearchCV(make_pipeline(StandardScaler(), SVR()), PIPED_GRID, cv=2).fit(frame, Y)
     explainer = KernelScoringExplainer(TabularExplainer(model, frame[:N_BACKGROUND]))
     assert explainer.features == NAMES
-    predict = lambda rows: model.predict(pd.DataFrame(rows, columns=NAMES))
+    predict = lambda rows: model.predict(pd.DataFrame(rows, columns=NAMES))  # noqa: E731
     check(explainer, predict, X[60:62], X[:N_BACKGROUND], "product")
 
 

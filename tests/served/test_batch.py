@@ -186,7 +186,7 @@ def test_a_regression_without_importances(tmp_path):
         "list",
     ],
 )
-def test_a_bad_row_is_named_and_no_output_is_left(kind, spoil, named, model, table, tmp_path):
+def test_a_bad_row_is_named_and_no_output_is_left(kind, spoil, named, model, table, tmp_path):  # noqa: PLR0917
     """The sentence has the file and the row, counted from 0 in the file; mended, the file is
     scored.
     """

@@ -22,7 +22,7 @@ from sklearn.datasets import load_iris
 from variations import EDITS, csv_variations, json_variations
 
 from service.rows.csv_rows import rows_of_csv
-from service.rows.json_rows import WRAPPERS, parse
+from service.rows.json_rows import WRAPPER_KEYS, parse
 from service.rows.schema import Schema
 from service.rows.tensors import rows_of_tensors
 from service.scoring import PayloadError
@@ -94,7 +94,7 @@ def bodies_of(frame):
             {k: list(v.values()) for k, v in json.loads(part.to_json(date_format="iso")).items()}
         )
     )
-    wrapped = st.tuples(st.sampled_from(WRAPPERS), forms).map(
+    wrapped = st.tuples(st.sampled_from(WRAPPER_KEYS), forms).map(
         lambda drawn: f'{{"{drawn[0]}":{drawn[1]}}}'
     )
     return forms | lists | wrapped
@@ -110,7 +110,7 @@ def csv_of(frame):
 def tensors_of(frame):
     """A tensor for each column of a row."""
     records = json.loads(frame[:8].to_json(orient="records", date_format="iso"))
-    as_tensors = lambda record: [
+    as_tensors = lambda record: [  # noqa: E731
         {
             "name": name,
             "shape": [1],

@@ -49,7 +49,11 @@ def numbers():
     return {"array": np.arange(4.0).reshape(2, 2), "scalar": np.float32(0.5), "count": np.int64(7)}
 
 def not_numbers():
-    return {"array": np.array([1.0, np.nan, np.inf]), "list": [-np.inf, None], "scalar": np.float64("nan")}
+    return {
+        "array": np.array([1.0, np.nan, np.inf]),
+        "list": [-np.inf, None],
+        "scalar": np.float64("nan"),
+    }
 
 def text():
     return json.dumps({"a": 1})

@@ -1,11 +1,12 @@
-"""The protocols that clients speak: thin adapters, each a blueprint around the one door of
-`service.web.guarded_script`.
+"""The protocols that clients speak: thin adapters, each a blueprint around the guarded script.
 
 ``plain``           Azure ML and people: ``/``, ``/score``
 ``sagemaker``       SageMaker and MLflow: ``/ping``, ``/health``, ``/version``, ``/invocations``
 ``kserve_v1``       KServe's first protocol: ``/v1/models/{name}:predict``, ``:explain``
 ``open_inference``  the Open Inference Protocol (KServe V2, Triton): ``/v2/models/{name}/infer``
 ``documents``       ``/swagger.json`` and ``/metrics``
+
+Next: :mod:`service.web.protocols.plain`.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""What describes the service: its OpenAPI document and its metrics."""
+"""What describes the service: its OpenAPI document and its metrics.
+
+Next: :mod:`service.web.json_response`.
+"""
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST

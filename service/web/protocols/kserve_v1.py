@@ -1,4 +1,7 @@
-"""KServe's first protocol: ``{"instances": [...]}`` in, ``{"predictions": [...]}`` out."""
+"""KServe's first protocol: ``{"instances": [...]}`` in, ``{"predictions": [...]}`` out.
+
+Next: :mod:`service.web.protocols.open_inference`.
+"""
 
 from typing import Any
 
@@ -10,18 +13,14 @@ from service.web.json_response import json_response
 
 
 class _ModelName(BaseConverter):
-    """A name up to the colon of a verb: GET on a verb is a wrong method, and no model of that
-    name.
-    """
+    """A name up to the colon of a verb: GET on a verb is a wrong method, not another model."""
 
     regex = "[^/:]+"
     part_isolating = True
 
 
 def routes(script: GuardedScript) -> Blueprint:
-    """Make the list of models, the model's readiness, and its two verbs; Werkzeug has decoded a
-    ``%3A`` by then.
-    """
+    """Make the list of models, the model's readiness, and its verbs, with ``:`` or ``%3A``."""
     blueprint = Blueprint("kserve_v1", __name__, url_prefix="/v1/models")
     blueprint.record(lambda state: state.app.url_map.converters.update(model=_ModelName))
 

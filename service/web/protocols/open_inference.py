@@ -1,5 +1,6 @@
-"""The Open Inference Protocol, version 2, with JSON tensors: what KServe and Triton clients
-speak.
+"""The Open Inference Protocol, version 2, with JSON tensors: for clients of KServe and Triton.
+
+Next: :mod:`service.web.protocols.documents`.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,8 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
-from service.rows.columns import shown
 from service.rows.tensors import rows_of_tensors
+from service.rows.values import shown
 from service.scoring.answer import Answer
 from service.scoring.request import OPTIONS
 from service.version import VERSION
@@ -19,9 +20,8 @@ from service.web.errors import BodyError
 from service.web.guarded_script import GuardedScript
 from service.web.json_response import json_response
 
-BINARY = (
-    "Inference-Header-Content-Length"  # the header of bodies with binary tensors behind the JSON
-)
+# The header of bodies with binary tensors behind the JSON.
+BINARY = "Inference-Header-Content-Length"
 IMPORTANCES = "local_importance_values"
 _KINDS = "biufSU"  # of arrays that are tensors: numbers and text
 _DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64"}
@@ -65,7 +65,8 @@ def routes(script: GuardedScript) -> Blueprint:
         script.check_key()
         if BINARY in request.headers:
             raise BodyError(
-                "Body: expected tensors as JSON, got binary ones; tritonclient sends JSON by binary_data=False."
+                "Body: expected tensors as JSON, got binary ones; tritonclient sends JSON by "
+                "binary_data=False."
             )
         text = script.read_body()
         script.check_name(name)

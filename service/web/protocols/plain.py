@@ -1,4 +1,7 @@
-"""Azure ML's routes, which people use too: liveness and scores."""
+"""Azure ML's routes, which people use too: liveness and scores.
+
+Next: :mod:`service.web.protocols.sagemaker`.
+"""
 
 from flask import Blueprint, Response
 

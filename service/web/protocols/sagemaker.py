@@ -1,4 +1,7 @@
-"""The routes of SageMaker's containers and of MLflow's scoring server."""
+"""The routes of SageMaker's containers and of MLflow's scoring server.
+
+Next: :mod:`service.web.protocols.kserve_v1`.
+"""
 
 from flask import Blueprint, Response, request
 
@@ -13,9 +16,7 @@ CSV = ("text/csv", "application/csv")
 
 
 def routes(script: GuardedScript) -> Blueprint:
-    """Make the readiness routes, the version, and ``POST /invocations``: JSON, or CSV where it is
-    declared.
-    """
+    """Make the routes of readiness and version, and ``POST /invocations``, which takes CSV too."""
     blueprint = Blueprint("sagemaker", __name__)
 
     @blueprint.get("/ping")

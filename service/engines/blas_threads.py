@@ -1,9 +1,9 @@
-"""One BLAS thread while engines are built and rows explained: the last bits of a product depend on
-their number.
+"""One BLAS thread while engines are built and rows explained.
 
-So a row gets the same bytes whatever the machine's cores, the environment's settings and the joblib
-backend. Rows are what is worth doing in parallel (``n_jobs``, or the server's workers), not the
-small products of one row.
+The last bits of a product depend on the number of threads. So a row gets the same bytes whatever
+the machine's cores, the environment's settings and the joblib backend. Rows are what is worth doing
+in parallel (``n_jobs``, or the server's workers), not the small products of one row. Next:
+:mod:`service.engines.engine`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class _Keeper:
 
     def enter(self) -> None:
         with self.lock:
-            if (
-                self.count == 0
-            ):  # where there is one thread anyway, the way to the other thread is saved
+            if self.count == 0:
+                # Where there is one thread anyway, the way to the other thread is saved.
                 self.limit = None if _is_single() else self.thread.submit(_limited).result()
             self.count += 1
 
@@ -71,8 +70,9 @@ os.register_at_fork(after_in_child=lambda: _keepers.__setitem__(0, _Keeper()))
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread in this process, as a context or a decorator; several threads may be
-    inside at once.
+    """Limit BLAS to one thread in this process, as a context or a decorator.
+
+    Several threads may be inside at once.
     """
     keeper = _keepers[0]
     keeper.enter()

@@ -2,7 +2,7 @@
 
 A hybrid row reaches a leaf when neither the explained row breaks a feature of its path that is in
 the coalition, nor the background row one that is not: three operations on patterns
-(:mod:`service.shapley.trees`) for each leaf, and no call of the model.
+(:mod:`service.shapley.trees.patterns`) for each leaf, and no call of the model.
 
 Next: :mod:`service.shapley.products`.
 """
@@ -19,8 +19,8 @@ from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
 from service.shapley.games import Link
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Plan
-from service.shapley.trees import TreeGame
+from service.shapley.plan import Plan, Precision
+from service.shapley.trees.patterns import TreeGame, patterns_of
 
 CHUNK = 2**18  # leaves of hybrid rows at once: what stays in the processor's cache
 
@@ -37,6 +37,8 @@ class LinkedTreeGame:
     background : Background
     grouping : Grouping
     """
+
+    precision: Precision = np.float64
 
     def __init__(
         self, margins: TreeGame, link: Link, background: Background, grouping: Grouping
@@ -67,6 +69,9 @@ class LinkedTreeGame:
         """Restore all but the tables."""
         self.__dict__.update(state)
         self._forget()
+
+    def in_single_precision(self) -> None:
+        """Return nothing: patterns are whole numbers, and leaves are added up in double."""
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
@@ -121,7 +126,7 @@ class LinkedTreeGame:
     def _patterns_of(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return patterns as (n_rows, n_leaves), a row's next to each other."""
         return np.ascontiguousarray(
-            self.margins.forest.patterns(rows.astype(self.margins.input_dtype)).T
+            patterns_of(self.margins.forest, rows.astype(self.margins.input_dtype)).T
         )
 
     def _margins(self, patterns: NDArray[Any]) -> NDArray[np.float64]:
@@ -157,7 +162,7 @@ class LinkedTreeGame:
     def _masks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[Any]:
         """Return the bits that stand for a pair's coalition at each leaf, (n_pairs, n_leaves)."""
         forest, members = self.margins.forest, plan.pairs.members
-        masks = np.zeros((len(members), len(forest.features)), dtype=forest.pattern_dtype)
+        masks = np.zeros((len(members), len(forest.features)), dtype=forest.bits[0].dtype)
         for position, player in enumerate(players):
             leaf, slot = np.nonzero(forest.features == player)
             bits = np.ones(len(leaf), dtype=masks.dtype) << slot.astype(masks.dtype)

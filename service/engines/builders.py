@@ -1,0 +1,344 @@
+"""From what is known of a model to its engine: one function for each kind of structure.
+
+Each decides how large a background its engine can afford, and how much is evaluated for a row where
+values are sampled. Which function belongs to which structure stands in the table of
+:mod:`service.engines.choice`. Next: :mod:`service.engines.choice`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engines.backgrounds import choose_background
+from service.engines.engine import Encoding, Engine, unchanged
+from service.engines.exact_engines import (
+    LinearEngine,
+    PolynomialEngine,
+    ProductEngine,
+    TreeEngine,
+)
+from service.engines.options import EngineOptions
+from service.engines.outputs import ModelOutput
+from service.engines.sampled_engines import (
+    Effort,
+    KernelEngine,
+    SampledTreeEngine,
+    ShapEngine,
+)
+from service.engines.surrogate import with_surrogate
+from service.errors import UnsupportedStructureError
+from service.shapley.additive import AdditiveGame, AdditiveModel
+from service.shapley.background import Background, spread_out
+from service.shapley.games import BlackBoxGame, Game
+from service.shapley.grouping import Grouping
+from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
+from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
+from service.shapley.trees import (
+    Forest,
+    LinkedTreeGame,
+    Population,
+    SampledTreeGame,
+    TraversedTreeGame,
+    TreeGame,
+    affordable_rows,
+)
+from service.shapley.trees.forest import MOST_BITS
+from service.shapley.trees.sampled import draw_sample
+from service.shapley.trees.traversal import TreeTraversal
+from service.structures.kernel_machines import PolynomialStructure, ProductStructure
+from service.structures.linear import LinearStructure
+from service.structures.links import Link, Shifted
+from service.structures.networks import NetworkStructure
+from service.structures.trees import TreeStructure
+
+# What an exact engine takes whole; more examples are sampled down to it. Background rows × support
+# vectors × features × quadrature nodes: ~2 ns each a row.
+AFFORDABLE_FACTORS = 200_000_000
+# Pairs × draws × hidden units of a structured game: 16 bytes each.
+AFFORDABLE_TABLE = 4_000_000
+# Bytes of the patterns of trees behind a link: of the background, and of coalitions.
+AFFORDABLE_PATTERNS = 128 * 2**20
+# Steps through trees for an explained row: some 0.15 µs each.
+AFFORDABLE_STEPS = 2_000_000
+# Background rows that are met where all would take more steps.
+N_SAMPLED_ROWS = 64
+N_TRIAL_ROWS = 4
+# Three operations on each for a hybrid row: beyond, the model itself is faster.
+MOST_LINKED_LEAVES = 20_000
+# Hybrid rows for each coalition of nsamples, where background rows are drawn.
+EVALUATIONS_EACH = 12
+# The same where another coalition costs hardly more than another background row: as many as two
+# rows each leave room for tell the most.
+ADDITIVE_EVALUATIONS_EACH = 5
+# Coalitions × support vectors of an enumerated kernel machine: 8 bytes each, also saved.
+AFFORDABLE_MEANS = 1_000_000
+# The same × background rows, when it is built: a few seconds.
+AFFORDABLE_EXPONENTIALS = 500_000_000
+LARGEST_SHAP_BACKGROUND = 100
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Contributions of columns, added up by feature."""
+
+    of_columns: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    grouping: Grouping
+
+    def __call__(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return contributions of shape (n_rows, n_features, n_hidden)."""
+        return self.grouping.add_up(self.of_columns(rows))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything an engine is built from.
+
+    Attributes
+    ----------
+    function : ModelOutput
+    examples : ndarray of shape (n_examples, n_features)
+        The schema's matrix.
+    options : EngineOptions
+    given : Background or None
+        A background that was brought along; it is used as it is.
+    grouping : Grouping
+        Which feature each column of the structure belongs to.
+    encode : callable
+        From the schema's matrix to the columns of the structure.
+    """
+
+    function: ModelOutput
+    examples: NDArray[Any]
+    options: EngineOptions
+    given: Background | None
+    grouping: Grouping
+    encode: Encoding = unchanged
+
+    def background(self, affordable: int) -> Background:
+        """Choose the background, in encoded columns."""
+        if self.given is not None:
+            return replace(self.given, rows=self.encode(self.given.rows))
+        return choose_background(self.encode(self.examples), self.options, affordable)
+
+    def per_class(
+        self, per_output: NDArray[np.float64], offset: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give a binary margin to both classes, −m and m; the first axis counts outputs."""
+        if self.function.task == "classification" and len(per_output) == 1:
+            return np.concatenate([-per_output, per_output]), np.concatenate([-offset, offset])
+        return per_output, offset
+
+    def kernel_engine(self, game: Game, method: str, effort: Effort) -> KernelEngine:
+        """Sample a game."""
+        return KernelEngine(
+            self.encode,
+            game,
+            effort=effort,
+            nsamples=self.options.nsamples,
+            random_state=self.options.random_state,
+            stopping=self.options.stopping,
+            method=method,
+        )
+
+
+def build_called(subject: Subject) -> Engine:
+    """Build the engine that calls the model, with a surrogate where one pays."""
+    options, examples = subject.options, subject.examples
+    game = BlackBoxGame(subject.function, subject.background(affordable=len(examples)))
+    if subject.given is not None or options.background != "auto":
+        return subject.kernel_engine(game, "kernel", Effort(None))
+    if options.surrogate:
+        game = with_surrogate(game, examples, options.random_state)
+    effort = Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2)
+    return subject.kernel_engine(game, "kernel", effort)
+
+
+def build_shap(subject: Subject) -> Engine:
+    """Take the original with the reference's background.
+
+    That is all rows up to 100, k-means centres beyond.
+
+    Raises
+    ------
+    ValueError
+        When a column holds something else than numbers.
+    """
+    options, examples = subject.options, subject.examples
+    if examples.dtype == object:
+        raise ValueError(
+            "engine='shap': expected numbers only in the columns, got others; leave engine='auto'."
+        )
+    if options.background == "auto" and len(examples) > LARGEST_SHAP_BACKGROUND:
+        subject = replace(subject, options=replace(options, background="kmeans"))
+    background = subject.background(affordable=len(examples))
+    return ShapEngine(subject.function, background, options.nsamples)
+
+
+def build_linear(subject: Subject, structure: LinearStructure) -> Engine:
+    """Take the closed form, or sample around the exact margins of a link."""
+    background = subject.background(affordable=len(subject.examples))
+    if structure.link is not None:
+        return _build_additive(subject, structure, background, "kernel/linear")
+    coefficients, intercepts = subject.per_class(structure.coefficients, structure.intercepts)
+    return LinearEngine(subject.encode, subject.grouping, coefficients, intercepts, background)
+
+
+def build_network(subject: Subject, structure: NetworkStructure) -> Engine:
+    """Sample, with the first layer computed on coalitions."""
+    if structure.link is None and structure.output_activation == "identity":
+        weights, biases = subject.per_class(structure.weights[-1].T, structure.biases[-1])
+        structure = replace(
+            structure,
+            weights=[*structure.weights[:-1], weights.T],
+            biases=[*structure.biases[:-1], biases],
+        )
+    background = subject.background(affordable=len(subject.examples))
+    return _build_additive(subject, structure, background, "kernel/network")
+
+
+def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
+    """Take the exact values of a sum of trees, or sample around it behind a link."""
+    if structure.link is not None:
+        return _build_linked_trees(subject, structure, structure.link)
+    forest = Forest.of(structure.trees, subject.grouping)
+    value, offset = subject.per_class(forest.value.T, structure.offset)
+    forest = replace(forest, value=np.ascontiguousarray(value.T))
+    background = subject.background(affordable=len(subject.examples))
+    dtype, n_features = structure.input_dtype, subject.grouping.n_features
+    if forest.has_narrow_paths and len(background.rows) <= affordable_rows(forest):
+        merged = TreeGame(forest, offset, background, dtype, n_features)
+        return TreeEngine(subject.encode, merged, background.summary)
+    is_chosen = subject.given is not None or subject.options.background != "auto"
+    if is_chosen or _count_steps(forest, background, structure) <= AFFORDABLE_STEPS:
+        followed = TraversedTreeGame(forest, offset, background, dtype, n_features)
+        return TreeEngine(subject.encode, followed, background.summary)
+    sampled = SampledTreeGame(
+        forest,
+        offset,
+        population=Population(background.rows, subject.function(subject.examples)),
+        sample=draw_sample(len(background.rows), N_SAMPLED_ROWS, subject.options.random_state),
+        input_dtype=dtype,
+        grouping=subject.grouping,
+    )
+    return SampledTreeEngine(subject.encode, sampled, background.summary)
+
+
+def build_product(subject: Subject, structure: ProductStructure) -> Engine:
+    """Take the exact values of a product kernel, or sample around it behind a link."""
+    n_features = subject.grouping.n_features
+    background = subject.background(affordable=_count_affordable_rows(structure, n_features))
+    log_factors = Grouped(structure.log_factors, subject.grouping)
+    kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
+    if structure.link is None:
+        dual, intercepts = subject.per_class(structure.dual, structure.intercepts)
+        kernel = replace(kernel, dual=dual, intercept=intercepts)
+        enumerated = _enumerate(kernel, background, n_features)
+        return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
+    game = ProductGame(kernel, structure.link, background, subject.grouping)
+    most_evaluations = 2 * AFFORDABLE_TABLE // len(structure.support)
+    effort = Effort(EVALUATIONS_EACH, most_evaluations=most_evaluations)
+    return subject.kernel_engine(game, "kernel/product", effort)
+
+
+def build_polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
+    """Take the exact values of a polynomial kernel, or sample around it behind a link."""
+    n_support, n_features = len(structure.support), subject.grouping.n_features
+    affordable = max(10, AFFORDABLE_FACTORS // (n_support * n_features * structure.degree))
+    background = subject.background(affordable)
+    dual, intercepts = structure.dual, structure.intercepts
+    if structure.link is None:
+        dual, intercepts = subject.per_class(dual, intercepts)
+    kernel = PolynomialKernel(
+        structure.support, structure.offset, structure.degree, dual, intercepts, subject.grouping
+    )
+    if structure.link is None:
+        return PolynomialEngine(subject.encode, kernel, background)
+    model = AdditiveModel(
+        kernel.contributions,
+        np.full(n_support, kernel.offset),
+        kernel.readout,
+        Shifted(intercepts, structure.link),
+    )
+    game = AdditiveGame(model, background, subject.grouping, partial(polynomial_shapley, kernel))
+    effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, 2 * AFFORDABLE_TABLE // n_support)
+    return subject.kernel_engine(game, "kernel/polynomial", effort)
+
+
+def _build_additive(
+    subject: Subject,
+    structure: LinearStructure | NetworkStructure,
+    background: Background,
+    method: str,
+) -> KernelEngine:
+    """Sample a model whose hidden units are sums over features."""
+    model = structure.additive
+    model = replace(model, contributions=Grouped(model.contributions, subject.grouping))
+    game = AdditiveGame(model, background, subject.grouping)
+    most_evaluations = 2 * AFFORDABLE_TABLE // len(model.bias)
+    effort = Effort(ADDITIVE_EVALUATIONS_EACH, spread=3, most_evaluations=most_evaluations)
+    return subject.kernel_engine(game, method, effort)
+
+
+def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> KernelEngine:
+    forest = Forest.of(structure.trees, subject.grouping)
+    if not forest.has_narrow_paths:
+        most = int(forest.n_slots.max())
+        raise UnsupportedStructureError(
+            f"Trees behind a link: expected at most {MOST_BITS} features on a path, got {most}."
+        )
+    n_leaves = len(forest.value)
+    if n_leaves > MOST_LINKED_LEAVES:
+        raise UnsupportedStructureError(
+            f"Trees with {n_leaves} leaves behind a link: beyond {MOST_LINKED_LEAVES} the model is "
+            "faster."
+        )
+    row_bytes = n_leaves * forest.bits[0].dtype.itemsize  # the patterns of one row
+    affordable = min(affordable_rows(forest), AFFORDABLE_PATTERNS // row_bytes)
+    background = subject.background(affordable)
+    margins = TreeGame(
+        forest, structure.offset, background, structure.input_dtype, subject.grouping.n_features
+    )
+    game = LinkedTreeGame(margins, link, background, subject.grouping)
+    # Two for each of a pair's coalitions.
+    most_evaluations = 4 * AFFORDABLE_PATTERNS // row_bytes
+    effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, most_evaluations)
+    return subject.kernel_engine(game, "kernel/tree", effort)
+
+
+def _count_steps(forest: Forest, background: Background, structure: TreeStructure) -> float:
+    """Estimate how many steps through the trees a row takes, from a few rows."""
+    few = spread_out(background.rows, N_TRIAL_ROWS)
+    traversal = TreeTraversal(forest, few, structure.input_dtype, background.rows.shape[1])
+    steps = [traversal.count_steps(row) for row in few]
+    return float(np.mean(steps)) / len(few) * len(background.rows)
+
+
+def _count_affordable_rows(structure: ProductStructure, n_features: int) -> int:
+    """Return how many background rows the exact margin takes, by enumeration or by quadrature."""
+    n_support = len(structure.support)
+    entries = _count_entries(n_support, n_features)
+    if structure.link is None and entries is not None:
+        return AFFORDABLE_EXPONENTIALS // entries
+    n_nodes = -(-n_features // 2)
+    return max(10, AFFORDABLE_FACTORS // (n_support * n_features * n_nodes))
+
+
+def _count_entries(n_support: int, n_features: int) -> int | None:
+    """Return the size of the table of an enumerated kernel machine, None when it is too large."""
+    entries = 2**n_features * n_support
+    return entries if n_features > 1 and entries <= AFFORDABLE_MEANS else None
+
+
+def _enumerate(
+    kernel: ProductKernel, background: Background, n_features: int
+) -> EnumeratedProducts | None:
+    entries = _count_entries(kernel.dual.shape[1], n_features)
+    if entries is None or entries * len(background.rows) > AFFORDABLE_EXPONENTIALS:
+        return None
+    return EnumeratedProducts(kernel, background, n_features)

@@ -1,0 +1,145 @@
+"""The engine: a way from rows to importances, and what callers may ask of any of them.
+
+An engine is made once (:mod:`service.engines.choice`) and read-only from then on, so all threads
+share it. The defaults below are those of an engine that is exact; one that samples says otherwise.
+No caller asks for an engine's class. Next: :mod:`service.engines.exact_engines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import NDArray
+
+from service.engines.blas_threads import one_blas_thread
+from service.engines.progress import Progress, no_progress
+from service.shapley.background import BackgroundSummary
+
+# Enough for a bar and an even load; few, because a process makes its tables anew for each.
+CHUNKS_PER_JOB = 4
+# From the schema's matrix to the rows that an engine works on, all rows at once.
+Encoding = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Importances:
+    """What an engine answers.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_outputs, n_rows, n_features)
+    standard_errors : ndarray of the same shape, or None
+        None from engines that sample nothing.
+    """
+
+    values: NDArray[np.float64]
+    standard_errors: NDArray[np.float64] | None = None
+
+
+class Engine:
+    """What every engine offers.
+
+    Attributes
+    ----------
+    method : str
+        Its name, as in :class:`service.scoring.LocalImportances`.
+    background : BackgroundSummary
+    expected_values : ndarray of shape (n_outputs,)
+        The model's mean output over the background.
+    encode : callable
+        From the schema's matrix to the rows that the engine works on.
+    is_sampled : bool
+        Whether importances are estimated.
+    n_checked_rows : int
+        How many rows it explains when it is compared with the model.
+    """
+
+    method: str
+    background: BackgroundSummary
+    expected_values: NDArray[np.float64]
+    encode: Encoding
+    is_sampled: ClassVar[bool] = False
+    n_checked_rows: ClassVar[int] = 16
+
+    @property
+    def calls_model(self) -> bool:
+        """Whether the model is called for every row that is explained."""
+        return False
+
+    @property
+    def precision(self) -> str | None:
+        """In what the sampled part is computed, "single" or "double"; None without such a part."""
+        return None
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Compute the local importances of the rows of a matrix, (n_rows, n_features)."""
+        values = [self.row_importances(row) for row in progress(self.encode(rows))]
+        return Importances(np.stack(values, axis=1))
+
+    def row_importances(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Compute the local importances of one encoded row, shape (n_outputs, n_features)."""
+        raise NotImplementedError
+
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the game of all features together, shape (n_rows, n_outputs).
+
+        It is what the engine takes the model's outputs to be. Empty from engines that play no game:
+        expected value + Σ importances says it as well.
+        """
+        return np.zeros((0, len(self.expected_values)))
+
+    def relative_standard_error(self) -> float | None:
+        """Return the mean standard error over a few rows, as a share of the mean |importance|."""
+        return None
+
+    def with_sampling(self, nsamples: str | int, random_state: int) -> Engine:
+        """Return the same engine with another number of coalitions and seed."""
+        return self
+
+    def on_whole_background(self, coalitions: int) -> Engine:
+        """Return the same engine with so many coalitions, each on the whole background."""
+        return self
+
+    def in_one_round(self) -> Engine:
+        """Return the same engine without a stopping rule."""
+        return self
+
+    def in_single_precision(self) -> Engine | None:
+        """Return the same engine in single precision, None where there is no such form."""
+        return None
+
+
+def unchanged(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return rows as they are: the encoding of a model that is only called."""
+    return rows
+
+
+@one_blas_thread()
+def explain_rows(
+    engine: Engine, rows: NDArray[Any], progress: Progress = no_progress
+) -> Importances:
+    """Compute importances, the same bytes whatever number of BLAS threads is set."""
+    return engine.importances(rows, progress)
+
+
+def explain_in_parallel(
+    engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None
+) -> Importances:
+    """Compute importances in joblib jobs, on whatever backend is configured.
+
+    The numbers are those of :func:`explain_rows`.
+    """
+    n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
+    chunks = np.array_split(rows, n_chunks)
+    parts = Parallel(n_jobs=n_jobs)(
+        delayed(explain_rows)(engine, chunk) for chunk in progress(chunks)
+    )
+    errors = [part.standard_errors for part in parts if part.standard_errors is not None]
+    return Importances(
+        np.concatenate([part.values for part in parts], axis=1),
+        np.concatenate(errors, axis=1) if errors else None,
+    )

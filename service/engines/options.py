@@ -1,0 +1,118 @@
+"""How an engine is to be built. The options check themselves, here and nowhere else.
+
+The one thing that they cannot know is whether `nsamples` is enough for the features of a model:
+that is refused where the two meet (:class:`service.engines.sampled_engines.Effort`). Next:
+:mod:`service.engines.backgrounds`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from service.shapley.kernel import Stopping
+
+ENGINES = ("auto", "kernel", "shap")
+BACKGROUNDS = ("auto", "whole", "sample", "kmeans")
+SIZED_BACKGROUNDS = ("sample", "kmeans")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine is to be built.
+
+    :class:`service.explainers.TabularExplainer` says what each option means.
+
+    Attributes
+    ----------
+    engine : {"auto", "kernel", "shap"}, default "auto"
+    background : {"auto", "whole", "sample", "kmeans"}, default "auto"
+    background_size : int or None
+    nsamples : "auto" or int, default "auto"
+    random_state : int, default 0
+    surrogate : bool, default True
+    stopping : Stopping
+        Tolerance and time budget.
+
+    Raises
+    ------
+    ValueError
+        When an option is unknown or out of range.
+    """
+
+    engine: str = "auto"
+    background: str = "auto"
+    background_size: int | None = None
+    nsamples: str | int = "auto"
+    random_state: int = 0
+    surrogate: bool = True
+    stopping: Stopping = field(default_factory=Stopping)
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range, and keep numpy's integers as Python's own."""
+        check_choice("engine", self.engine, ENGINES)
+        check_choice("background", self.background, BACKGROUNDS)
+        _check_background_size(self.background_size, self.background)
+        _check_positive("tolerance", self.stopping.tolerance)
+        _check_positive("time_budget", self.stopping.time_budget)
+        _check("surrogate", self.surrogate, isinstance(self.surrogate, bool), "True or False")
+        object.__setattr__(self, "nsamples", _checked_nsamples(self.nsamples))
+        object.__setattr__(self, "random_state", _checked_seed(self.random_state))
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises
+    ------
+    ValueError
+        The message names the option and lists the choices.
+    """
+    _check(name, value, value in choices, f"one of {', '.join(choices)}")
+
+
+def is_whole(value: Any, at_least: int) -> bool:
+    """Tell whether a value is a whole number, numpy's included, and no bool."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
+
+
+def _check(name: str, value: Any, is_valid: bool, expected: str) -> None:
+    if not is_valid:
+        raise ValueError(f"{name}: expected {expected}, got {value!r}.")
+
+
+def _check_background_size(size: Any, background: str) -> None:
+    if size is None:
+        return
+    _check("background_size", size, is_whole(size, at_least=1), "a positive number of rows")
+    if background not in SIZED_BACKGROUNDS:
+        raise ValueError(
+            "background_size: expected with background='sample' or 'kmeans' only, got it with "
+            f"background={background!r}."
+        )
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if value is None:
+        return
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    is_positive = is_number and 0 < float(value) < np.inf
+    _check(name, value, is_positive, "a positive number")
+
+
+def _checked_nsamples(nsamples: Any) -> str | int:
+    if nsamples == "auto":
+        return "auto"
+    is_valid = is_whole(nsamples, at_least=2)
+    _check("nsamples", nsamples, is_valid, "'auto' or a number of coalitions of at least 2")
+    return int(nsamples)
+
+
+def _checked_seed(seed: Any) -> int:
+    is_valid = is_whole(seed, at_least=0)
+    _check("random_state", seed, is_valid, "a whole number of at least 0")
+    return int(seed)

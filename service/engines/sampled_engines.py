@@ -1,0 +1,303 @@
+"""The engines that estimate: Kernel SHAP on any game, trees on a sample, and shap's own.
+
+``KernelEngine`` samples coalitions around whatever evaluates them: the model itself, or what is
+known of its inside. ``SampledTreeEngine`` samples background rows only. ``ShapEngine`` hands
+everything over to the shap library. Next:
+:mod:`service.engines.precision`.
+"""
+
+from __future__ import annotations
+
+import sys
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engines.blas_threads import one_blas_thread
+from service.engines.engine import Encoding, Engine, Importances
+from service.engines.progress import Progress, no_progress
+from service.shapley.background import Background, BackgroundSummary, spread_out
+from service.shapley.coalitions import default_budget, smallest_budget
+from service.shapley.games import Function, Game
+from service.shapley.kernel import Estimate, Sampling, Stopping, refined_shapley
+from service.shapley.trees import SampledTreeGame
+
+N_TRIAL_ROWS = 4
+# Coalitions × features of a design: some 8 bytes each, a few times over.
+AFFORDABLE_DESIGN = 10_000_000
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How `nsamples`, the work for a row counted in coalitions, becomes a sampling.
+
+    Attributes
+    ----------
+    evaluations_each : int or None
+        Hybrid rows evaluated for each coalition of `nsamples`; None where each coalition meets the
+        whole background.
+    spread : int, default 1
+        How many coalitions share these evaluations: more of them with fewer background rows each
+        tell more, where another coalition costs little.
+    most_evaluations : int, by default no limit
+        What the game's tables can hold.
+    """
+
+    evaluations_each: int | None
+    spread: int = 1
+    most_evaluations: int = sys.maxsize
+
+    def sampling(self, nsamples: str | int, n_features: int, seed: int) -> Sampling:
+        """Return what is evaluated for a row; "auto" is 2 · n_features + 2048, as in shap.
+
+        Raises
+        ------
+        ValueError
+            When a row whose features all vary could not be explained with so few coalitions.
+        """
+        count = default_budget(n_features) if isinstance(nsamples, str) else nsamples
+        needed = smallest_budget(n_features)
+        if count < needed:
+            raise ValueError(
+                f"nsamples: expected at least {needed} coalitions for {n_features} features, got "
+                f"{count}."
+            )
+        if self.evaluations_each is None:
+            return Sampling(count, None, seed)
+        evaluations = min(count * self.evaluations_each, self.most_evaluations)
+        coalitions = min(
+            count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features)
+        )
+        return Sampling(max(coalitions, needed), evaluations, seed)
+
+
+class KernelEngine(Engine):
+    """Kernel SHAP on any game.
+
+    It is exact where every coalition meets every background row, and estimated with standard errors
+    otherwise.
+
+    Parameters
+    ----------
+    encode : callable
+        From the schema's matrix to the rows of the game.
+    game : Game
+    effort : Effort
+    nsamples : "auto" or int
+    random_state : int
+    stopping : Stopping
+    method : str
+        "kernel" where the model is called; "kernel/…" where a structured evaluator takes its place.
+
+    Raises
+    ------
+    ValueError
+        When `nsamples` is too small for the number of features.
+    """
+
+    is_sampled = True
+    n_checked_rows = 4
+
+    def __init__(
+        self,
+        encode: Encoding,
+        game: Game,
+        *,
+        effort: Effort,
+        nsamples: str | int,
+        random_state: int,
+        stopping: Stopping,
+        method: str,
+    ) -> None:
+        self.encode = encode
+        self.game = game
+        self.effort = effort
+        self.sampling = effort.sampling(nsamples, game.n_features, random_state)
+        self.stopping = stopping
+        self.method = method
+        self.background = game.background.summary
+        self.expected_values = game.empty_value
+
+    @property
+    def calls_model(self) -> bool:
+        """Whether the game is the model itself."""
+        return self.method == "kernel"
+
+    @property
+    def precision(self) -> str:
+        """In what the sampled part is computed; see :mod:`service.engines.precision`."""
+        return "single" if self.game.precision == np.float32 else "double"
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Compute the local importances row by row, with their standard errors."""
+        values, errors = [], []
+        for row in progress(self.encode(rows)):
+            estimate = self._estimate(row)
+            values.append(estimate.values)
+            errors.append(estimate.standard_errors)
+        return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
+
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the game of all features together, shape (n_rows, n_outputs)."""
+        return np.array([self.game.full_value(row) for row in self.encode(rows)])
+
+    @one_blas_thread()
+    def relative_standard_error(self) -> float:
+        """Return the mean standard error over a few rows, as a share of the mean |importance|.
+
+        The rows are of the background. 0 where nothing is sampled, or where all importances are 0.
+        """
+        sizes, errors = [], []
+        for row in spread_out(self.game.background.rows, N_TRIAL_ROWS):
+            estimate = self._estimate(row)
+            sizes.append(np.abs(estimate.values).mean())
+            errors.append(estimate.standard_errors.mean())
+        size = np.mean(sizes)
+        return float(np.mean(errors) / size) if size else 0.0
+
+    def with_sampling(self, nsamples: str | int, random_state: int) -> KernelEngine:
+        """Return the same engine with another number of coalitions and seed.
+
+        Raises
+        ------
+        ValueError
+            When `nsamples` is too small for the number of features.
+        """
+        sampling = self.effort.sampling(nsamples, self.game.n_features, random_state)
+        return self._with(sampling, self.stopping)
+
+    def on_whole_background(self, coalitions: int) -> KernelEngine:
+        """Return the same engine with so many coalitions, each on the whole background."""
+        return self._with(Sampling(coalitions, None, self.sampling.seed), Stopping())
+
+    def in_one_round(self) -> KernelEngine:
+        """Return the same engine without a stopping rule.
+
+        What it does for a row then depends on no clock.
+        """
+        return self._with(self.sampling, Stopping())
+
+    def in_single_precision(self) -> KernelEngine | None:
+        """Return the same engine in single precision, None where its game has no such form."""
+        game = self.game.in_single_precision()
+        return None if game is None else self.with_game(game)
+
+    def with_game(self, game: Game) -> KernelEngine:
+        """Return the same engine on another form of its game."""
+        other = copy(self)
+        other.game = game
+        return other
+
+    def _with(self, sampling: Sampling, stopping: Stopping) -> KernelEngine:
+        other = copy(self)
+        other.sampling, other.stopping = sampling, stopping
+        return other
+
+    def _estimate(self, row: NDArray[Any]) -> Estimate:
+        return refined_shapley(self.game, row, self.sampling, self.stopping)
+
+
+class SampledTreeEngine(Engine):
+    """Sums of trees on all examples, estimated from a sample of them with standard errors.
+
+    Importances against each sampled row are exact; what is estimated is their mean over all
+    examples. The expected values are those of all examples. The sample is drawn when the engine is
+    built, so another number of coalitions or another seed changes nothing.
+
+    Parameters
+    ----------
+    encode : callable
+        From the schema's matrix to encoded rows.
+    game : SampledTreeGame
+    background : BackgroundSummary
+        Of all examples.
+    """
+
+    method = "tree/sampled"
+    is_sampled = True
+    n_checked_rows = 4
+
+    def __init__(
+        self, encode: Encoding, game: SampledTreeGame, background: BackgroundSummary
+    ) -> None:
+        self.encode = encode
+        self.game = game
+        self.background = background
+        self.expected_values = game.empty_value
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Estimate the local importances row by row, with their standard errors."""
+        values, errors = [], []
+        for row in progress(self.encode(rows)):
+            of_row, error_of_row = self.game.estimate(row)
+            values.append(of_row)
+            errors.append(error_of_row)
+        return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
+
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Add up the trees, shape (n_rows, n_outputs)."""
+        return np.array([self.game.full_value(row) for row in self.encode(rows)])
+
+    @one_blas_thread()
+    def relative_standard_error(self) -> float:
+        """Return the mean standard error over a few sampled rows, relative to their importances."""
+        sizes, errors = [], []
+        for row in spread_out(self.game.traversal.rows, N_TRIAL_ROWS):
+            values, standard_errors = self.game.estimate(row)
+            sizes.append(np.abs(values).mean())
+            errors.append(standard_errors.mean())
+        size = np.mean(sizes)
+        return float(np.mean(errors) / size) if size else 0.0
+
+
+class ShapEngine(Engine):
+    """``shap.KernelExplainer`` as it is, for those who want the original.
+
+    Scoring with it needs shap. It samples with numpy's global generator, so its numbers change from
+    call to call where it cannot enumerate, and it cannot be shared by threads: each call makes its
+    own.
+
+    Parameters
+    ----------
+    function : callable
+        The model's output, from rows (n_rows, n_features) to (n_rows, n_outputs).
+    background : Background
+    nsamples : "auto" or int
+        Passed on as it is.
+    """
+
+    method = "shap"
+    is_sampled = True
+
+    def __init__(self, function: Function, background: Background, nsamples: str | int) -> None:
+        self.function = function
+        self.rows = background
+        self.nsamples = nsamples
+        self.background = background.summary
+        self.expected_values = background.weights @ function(background.rows)
+
+    @property
+    def calls_model(self) -> bool:
+        """Whether the model is called: always."""
+        return True
+
+    def with_sampling(self, nsamples: str | int, random_state: int) -> ShapEngine:
+        """Return the same engine with another number of coalitions."""
+        return ShapEngine(self.function, self.rows, nsamples)
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Compute the local importances row by row."""
+        import shap  # heavy, and needed by this engine alone
+
+        names = [str(i) for i in range(rows.shape[1])]
+        data = shap.utils._legacy.DenseData(self.rows.rows, names, None, self.rows.weights)
+        explainer = shap.KernelExplainer(self.function, data)
+        values = [
+            explainer.shap_values(row, nsamples=self.nsamples, silent=True)
+            for row in progress(rows)
+        ]
+        # From (n_rows, n_features, n_outputs).
+        return Importances(np.moveaxis(np.stack(values), 2, 0))

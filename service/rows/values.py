@@ -1,0 +1,175 @@
+"""One value of a row: what is read of it, by the kind of its column.
+
+Nothing is guessed and nothing is rounded: "02139" stays text, 30.7 never becomes 30, "10/11/2024"
+is no date. The readers answer None for a value that does not fit; :mod:`service.rows.columns`
+refuses it with its place. Next: :mod:`service.rows.columns`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+LARGEST_EXACT_INTEGER = 2**53
+
+
+def shown(value: Any) -> str:
+    """Show a value in a message, cut to a readable length.
+
+    Examples
+    --------
+    >>> shown("much"), shown([1, 2, 3]), shown({"a": 1})
+    ("'much'", 'a list of 3', 'a record of 1')
+    """
+    if isinstance(value, Mapping):
+        return f"a record of {len(value)}"
+    if isinstance(value, list | tuple | np.ndarray):
+        return f"a list of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def is_missing(value: Any) -> bool:
+    """Tell whether a value is None, NaN, or one of pandas' own for what is missing."""
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return value is None or is_nan or value is pd.NA or value is pd.NaT
+
+
+def without_numpy(value: Any) -> Any:
+    """Return a Python value; a numpy date as a Timestamp, since its own item can be an integer."""
+    if isinstance(value, np.datetime64):
+        return pd.Timestamp(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def read_number(value: Any) -> float | None:
+    """Read a finite number; true is none, and neither is text."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_integer(value: Any) -> float | None:
+    """Read a whole number; one that float64 cannot hold exactly is refused, not rounded."""
+    number = read_number(value)
+    if number is None or not number.is_integer():
+        return None
+    is_exact = number == value and abs(number) <= LARGEST_EXACT_INTEGER
+    return number if is_exact else None
+
+
+def read_boolean(value: Any) -> float | None:
+    """Read a truth value, or 0 or 1."""
+    return float(value) if isinstance(value, bool) or value in (0, 1) else None
+
+
+def read_string(value: Any) -> str | None:
+    """Read text that can be written as UTF-8; JSON can also spell halves of characters."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value
+
+
+def read_category(value: Any, categories: Sequence[Any]) -> Any:
+    """Return the category that equals a value; true is not 1 here."""
+    is_flag = isinstance(value, bool)
+    for category in categories:
+        if category == value and isinstance(category, bool) == is_flag:
+            return category
+    return None
+
+
+def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
+    """Read a date and time for a column of a dtype.
+
+    It is ISO 8601 text, a date, or milliseconds since 1970, which pandas' ``to_json`` writes. Text
+    and dates must have a time zone where the column has one, and none where it has none. What the
+    column's resolution cannot hold is refused, not rounded, and so is a year that ISO 8601 text
+    cannot.
+    """
+    zone = getattr(dtype, "tz", None)
+    try:
+        read = _timestamp(value, zone)
+        if read is None or (read.tzinfo is None) != (zone is None):
+            return None
+        local = read if zone is None else read.tz_convert(zone)
+        return _in_resolution(local, dtype) if MINYEAR <= local.year <= MAXYEAR else None
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
+    if isinstance(value, str):
+        datetime.fromisoformat(value)  # pandas alone also reads "now", "12:00" and "10/11/2024"
+    return pd.Timestamp(value) if isinstance(value, str | date) else None
+
+
+def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:
+    if dtype == np.dtype(object):
+        return read
+    unit: Any = dtype.unit if hasattr(dtype, "unit") else np.datetime_data(dtype)[0]
+    return read.as_unit(unit, round_ok=False)
+
+
+def boolean_of_text(text: str) -> Any:
+    """Read the cell of a column of booleans; text that is neither true nor false stays text."""
+    known = {"true": True, "false": False, "1": True, "0": False}
+    return known.get(text.strip().lower(), text)
+
+
+def category_of_text(text: str, categories: Sequence[Any]) -> Any:
+    """Return the category that is written like a cell; other text stays text."""
+    for category in categories:
+        if str(category) == text:
+            return category
+    return text
+
+
+def _number_of_text(number: type, text: str) -> Any:
+    """Read a cell as a number; int() and float() would read "1_000" and Arabic digits too."""
+    if not text.isascii() or "_" in text:
+        return text
+    try:
+        return number(text)
+    except ValueError:
+        return text
+
+
+def _range(width: str) -> tuple[float, float]:
+    info: Any = np.finfo(width) if width.startswith("float") else np.iinfo(width)
+    return float(info.min), float(info.max)
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "number": read_number,
+    "integer": read_integer,
+    "boolean": read_boolean,
+    "string": read_string,
+}
+
+OF_TEXT: dict[str, Callable[[str], Any]] = {
+    "number": partial(_number_of_text, float),
+    "integer": partial(_number_of_text, int),
+    "boolean": boolean_of_text,
+}
+
+# The numbers that a dtype can hold, for what is not refused already: beyond float64, or 2^53 for
+# integers.
+NARROW = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64", "float16", "float32")
+RANGES = {width: _range(width) for width in (*NARROW, "float64")}

@@ -1,0 +1,288 @@
+"""All trees of a model side by side, level by level, and the features that their paths test.
+
+A path tests its features in some order; the place of a feature in that order, counted without
+repetition, is its *slot*. What a row decides at every split of a level is one array operation.
+
+Next: :mod:`service.shapley.trees.shapley_weights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.grouping import Grouping
+
+MOST_BITS = 62  # of a whole number that stands for a set of slots
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One decision tree: a row goes left where its value is at most the threshold.
+
+    Attributes
+    ----------
+    left, right : ndarray of int, shape (n_nodes,)
+        Children; negative at a leaf.
+    missing_left : ndarray of bool, shape (n_nodes,)
+        Where a missing value goes left.
+    feature : ndarray of int, shape (n_nodes,)
+    threshold : ndarray of shape (n_nodes,)
+    value : ndarray of shape (n_nodes, n_outputs)
+    categories : ndarray of bool, shape (n_nodes, n_codes), or None
+        At a node that splits by category, where the threshold is NaN, the codes 0, 1, … that go
+        left; every other value is as if missing. All False at other nodes; None when there is no
+        such node.
+    """
+
+    left: NDArray[np.int_]
+    right: NDArray[np.int_]
+    missing_left: NDArray[np.bool_]
+    feature: NDArray[np.int_]
+    threshold: NDArray[np.float64]
+    value: NDArray[np.float64]
+    categories: NDArray[np.bool_] | None = None
+
+    @property
+    def code_table(self) -> NDArray[np.bool_]:
+        """The codes that go left, shape (n_nodes, n_codes); no columns without categories."""
+        none = np.zeros((len(self.left), 0), dtype=bool)
+        return none if self.categories is None else self.categories
+
+
+@dataclass(frozen=True)
+class Level:
+    """The nodes of one depth, of all trees; children come as all left ones, then all right ones.
+
+    Attributes
+    ----------
+    leaves, inner : ndarray of int
+        The positions of leaves and of other nodes on the level.
+    splits : slice
+        The level's inner nodes among those of all levels.
+    slot : ndarray of int, shape (n_inner,)
+        The place of each inner node's feature on the paths through it.
+    """
+
+    leaves: NDArray[np.int32]
+    inner: NDArray[np.int32]
+    splits: slice
+    slot: NDArray[np.int16]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """All trees side by side.
+
+    Attributes
+    ----------
+    column : ndarray of int, shape (n_splits,)
+        The encoded column that each inner node looks at.
+    feature : ndarray of int, shape (n_splits,)
+        The feature that this column belongs to.
+    threshold : ndarray of shape (n_splits, 1)
+    missing_left : ndarray of bool, shape (n_splits, 1)
+    categorical : ndarray of int, shape (n_categorical,)
+        The splits by category among them.
+    code_goes_left : ndarray of bool, shape (n_categorical, n_codes + 1)
+        Where each code goes, and after the codes a missing one.
+    n_trees : int
+    levels : list of Level
+    value : ndarray of shape (n_leaves, n_outputs)
+    """
+
+    column: NDArray[np.int32]
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    missing_left: NDArray[np.bool_]
+    categorical: NDArray[np.intp]
+    code_goes_left: NDArray[np.bool_]
+    n_trees: int
+    levels: list[Level]
+    value: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, trees: list[Tree], grouping: Grouping) -> Forest:
+        """Put trees side by side."""
+        all_nodes = _joined(trees)
+        sizes = np.array([len(tree.left) for tree in trees])
+        layers = list(_layers(all_nodes, np.cumsum(sizes) - sizes, grouping))
+        splits = np.concatenate([layer.nodes[layer.inner] for layer in layers])
+        leaves = np.concatenate([layer.nodes[layer.leaves] for layer in layers])
+        levels: list[Level] = []
+        n_splits = 0
+        for layer in layers:
+            of_level = slice(n_splits, n_splits + len(layer.inner))
+            levels.append(Level(layer.leaves, layer.inner, of_level, layer.slot))
+            n_splits = of_level.stop
+        missing_left = all_nodes.missing_left[splits, None]
+        codes = all_nodes.code_table[splits]
+        categorical = np.flatnonzero(codes.any(axis=1))
+        column = all_nodes.feature[splits]
+        return cls(
+            column=column.astype(np.int32),
+            feature=grouping.owner[column].astype(np.int32),
+            threshold=all_nodes.threshold[splits, None],
+            missing_left=missing_left,
+            categorical=categorical,
+            code_goes_left=np.hstack([codes, missing_left])[categorical],
+            n_trees=len(trees),
+            levels=levels,
+            value=all_nodes.value[leaves],
+        )
+
+    def goes_left(self, columns: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Decide every split for some rows; (n_columns, n_rows) to (n_splits, n_rows)."""
+        x = columns[self.column]
+        goes_left = (x <= self.threshold) | (self.missing_left & np.isnan(x))
+        if len(self.categorical):
+            code = self._code(x[self.categorical])
+            of_category = np.take_along_axis(self.code_goes_left, code, axis=1)
+            goes_left[self.categorical] = of_category
+        return goes_left
+
+    def goes_left_at(self, splits: NDArray[np.intp], x: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Decide some splits, each for a value of its own; both of shape (n,)."""
+        goes_left = x <= self.threshold[splits, 0]
+        is_missing = np.isnan(x)
+        if is_missing.any():
+            goes_left[is_missing] = self.missing_left[splits[is_missing], 0]
+        if len(self.categorical):
+            place = self._categorical_place[splits]
+            by_code = np.flatnonzero(place >= 0)
+            code = self._code(x[by_code])
+            goes_left[by_code] = self.code_goes_left[place[by_code], code]
+        return goes_left
+
+    def _code(self, x: NDArray[np.floating]) -> NDArray[np.intp]:
+        """Return the place of values among the codes; what is no code has that of a missing one."""
+        missing = self.code_goes_left.shape[1] - 1
+        is_code = (x >= 0) & (x < missing) & (x == np.floor(x))
+        return np.where(is_code, x, missing).astype(np.intp)
+
+    @cached_property
+    def _categorical_place(self) -> NDArray[np.intp]:
+        """Where each split is among those by category, −1 for the others; shape (n_splits,)."""
+        place = np.full(len(self.column), -1)
+        place[self.categorical] = np.arange(len(self.categorical))
+        return place
+
+    @property
+    def has_narrow_paths(self) -> bool:
+        """Whether no path tests more features than a whole number has bits."""
+        return bool(self.n_slots.max() <= MOST_BITS)
+
+    @cached_property
+    def bits(self) -> list[NDArray[Any]]:
+        """The slots of each level as bits, (n_inner, 1), where paths are narrow.
+
+        They have the smallest type of whole numbers that holds all bits of a path.
+        """
+        most = int(self.n_slots.max())
+        # Next to other numbers, numpy turns 64 bits without a sign into floats.
+        dtype = np.min_scalar_type((1 << most) - 1) if most <= 32 else np.dtype(np.int64)
+        return [(1 << level.slot[:, None].astype(np.int64)).astype(dtype) for level in self.levels]
+
+    @cached_property
+    def places(self) -> list[NDArray[np.int32]]:
+        """What each node of a level is: its place among the inner nodes, or −1 − that of a leaf."""
+        places = []
+        for level in self.levels:
+            place = np.empty(len(level.inner) + len(level.leaves), dtype=np.int32)
+            place[level.inner] = np.arange(len(level.inner))
+            place[level.leaves] = -1 - np.arange(len(level.leaves))
+            places.append(place)
+        return places
+
+    @cached_property
+    def n_slots(self) -> NDArray[np.int16]:
+        """The number of features that each leaf's path tests; shape (n_leaves,)."""
+        here, at_leaves = np.zeros(self.n_trees, dtype=np.int16), []
+        for level in self.levels:
+            at_leaves.append(here[level.leaves])
+            below = np.maximum(here[level.inner], level.slot + 1)
+            here = np.concatenate([below, below])
+        return np.concatenate(at_leaves)
+
+    @cached_property
+    def features(self) -> NDArray[np.int32]:
+        """The features that each leaf's path tests, by slot; −1 beyond the last.
+
+        The result has shape (n_leaves, largest number of slots).
+        """
+        here = np.full((self.n_trees, int(self.n_slots.max())), -1, dtype=np.int32)
+        at_leaves = []
+        for level in self.levels:
+            at_leaves.append(here[level.leaves])
+            below = here[level.inner]
+            below[np.arange(len(below)), level.slot] = self.feature[level.splits]
+            here = np.concatenate([below, below])
+        return np.concatenate(at_leaves)
+
+
+class _Layer(NamedTuple):
+    """A level in the making: its nodes, and the slot of the feature of each inner node."""
+
+    nodes: NDArray[np.intp]
+    leaves: NDArray[np.int32]
+    inner: NDArray[np.int32]
+    slot: NDArray[np.int16]
+
+
+def _joined(trees: list[Tree]) -> Tree:
+    """Make one list of the nodes of all trees."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(tree, name) for tree in trees])
+
+    sizes = [len(tree.left) for tree in trees]
+    first = np.repeat(np.cumsum([0, *sizes[:-1]]), sizes)  # where the tree of each node begins
+    left, right = joined("left"), joined("right")
+    return Tree(
+        left=np.where(left < 0, -1, first + left),
+        right=np.where(left < 0, -1, first + right),
+        missing_left=joined("missing_left"),
+        feature=joined("feature"),
+        threshold=joined("threshold"),
+        value=joined("value"),
+        categories=_joined_categories(trees),
+    )
+
+
+def _joined_categories(trees: list[Tree]) -> NDArray[np.bool_]:
+    """Make one table of the codes that go left, as wide as the widest of the trees."""
+    tables = [tree.code_table for tree in trees]
+    n_codes = max(table.shape[1] for table in tables)
+    return np.concatenate(
+        [np.pad(table, ((0, 0), (0, n_codes - table.shape[1]))) for table in tables]
+    )
+
+
+def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterator[_Layer]:
+    """Walk down from the roots, all trees at once."""
+    path = np.full((len(nodes), 0), -1, dtype=np.int32)  # the features so far, by slot
+    while len(nodes):
+        is_leaf = every.left[nodes] < 0
+        leaves, inner = np.flatnonzero(is_leaf), np.flatnonzero(~is_leaf)
+        below, slot = _extended(path[inner], grouping.owner[every.feature[nodes[inner]]])
+        yield _Layer(nodes, leaves.astype(np.int32), inner.astype(np.int32), slot.astype(np.int16))
+        nodes = np.concatenate([every.left[nodes[inner]], every.right[nodes[inner]]])
+        path = np.concatenate([below, below])
+
+
+def _extended(
+    path: NDArray[np.int32], feature: NDArray[np.intp]
+) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Add a feature to each path where it is not on it.
+
+    Return the paths and the feature's slot on each.
+    """
+    path = np.pad(path, ((0, 0), (0, 1)), constant_values=-1)  # so that there is a free slot
+    slot = ((path == feature[:, None]) | (path < 0)).argmax(axis=1)
+    path[np.arange(len(path)), slot] = feature
+    return path[:, : int((path >= 0).any(axis=0).sum())], slot
