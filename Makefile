@@ -15,7 +15,7 @@ BENCH := $(BENCH_VENV)/.installed
 CLIENTS_VENV := .venv-clients
 CLIENTS := $(CLIENTS_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
-PICKLED := rows shapley structures engines explainers scoring
+PICKLED := rows shapley shapley/trees structures engines explainers scoring
 
 # Each with one thread for linear algebra, on the two processors that there are at least.
 TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal

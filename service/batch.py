@@ -124,8 +124,8 @@ def score_file(
                 try:
                     scored = _scored(form, model, table, request)
                 except PayloadError as error:
-                    refused = _first_refused(form, model, table, n_rows) or error
-                    raise BatchError(f"{file}, {refused}") from error
+                    reason = _reason(form, model, table, n_rows, error)
+                    raise BatchError(f"{file}, {reason}") from error
                 _put(form, part, scored, is_first=number == 0)
             done.append(part)
             n_rows += _n_rows(table)
@@ -156,15 +156,20 @@ def _scored(form: Format, model: ScoringModel, table: Table, request: ScoringReq
     return {**table, **columns}
 
 
-def _first_refused(form: Format, model: ScoringModel, table: Table, start: int) -> str | None:
-    """Say which row of a chunk does not fit, counted from 0 in the file; None when each does."""
+def _reason(
+    form: Format, model: ScoringModel, table: Table, start: int, error: PayloadError
+) -> str:
+    """Say which row of a chunk does not fit, counted from 0 in the file.
+
+    Where each fits by itself, the error of the whole chunk says what is wrong.
+    """
     for row in range(_n_rows(table)):
         alone = {name: values[row : row + 1] for name, values in table.items()}
         try:
             form.reader.matrix(alone, model.schema)
-        except PayloadError as error:
-            return f"row {start + row}: {str(error).replace(', row 0:', ':', 1)}"
-    return None
+        except PayloadError as refusal:
+            return f"row {start + row}: {str(refusal).replace(', row 0:', ':', 1)}"
+    return str(error)
 
 
 def _put(form: Format, part: Path, table: Table, is_first: bool) -> None:
@@ -211,9 +216,8 @@ def _parts_folder(model: ScoringModel, file: Path, output: Path, explain: bool) 
 
 
 def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name != ABOUT:
-            path.unlink()
+    for path in {*folder.iterdir()} - {folder / ABOUT}:
+        path.unlink()
 
 
 def _lock(marker: TextIO, output: Path) -> None:
@@ -259,13 +263,18 @@ def _prediction_columns(predictions: NDArray[Any]) -> Iterator[tuple[str, list[A
 def _importance_columns(importances: LocalImportances) -> Iterator[tuple[str, list[float]]]:
     values, features = importances.values, importances.features
     if values.ndim == 2:
-        for feature, of_feature in zip(features, values.T, strict=True):
-            yield f"importance:{feature}", of_feature.tolist()
+        yield from _feature_columns("importance", features, values)
         return
     names = range(len(values)) if importances.classes is None else importances.classes
     for name, of_class in zip(names, values, strict=True):
-        for feature, of_feature in zip(features, of_class.T, strict=True):
-            yield f"importance:{name}:{feature}", of_feature.tolist()
+        yield from _feature_columns(f"importance:{name}", features, of_class)
+
+
+def _feature_columns(
+    prefix: str, features: Sequence[str], values: NDArray[Any]
+) -> Iterator[tuple[str, list[float]]]:
+    for feature, of_feature in zip(features, values.T, strict=True):
+        yield f"{prefix}:{feature}", of_feature.tolist()
 
 
 # JSON lines
@@ -306,9 +315,8 @@ def _join_parquet(parts: Sequence[Path], whole: Path) -> None:
     import pyarrow
 
     parquet = pyarrow_parquet()
-    schema = pyarrow.unify_schemas(
-        [parquet.read_schema(part) for part in parts], promote_options="permissive"
-    )
+    schemas = list(map(parquet.read_schema, parts))
+    schema = pyarrow.unify_schemas(schemas, promote_options="permissive")
     with parquet.ParquetWriter(whole, schema) as writer:
         for part in parts:
             writer.write_table(parquet.read_table(part).cast(schema))

@@ -106,13 +106,13 @@ def _with_models(known: argparse.Namespace, settings: Settings) -> int:
     from service.errors import ScoringError
 
     try:
-        return _check(settings) if known.command == "check" else _score(known, settings)
+        return MODEL_COMMANDS[known.command](known, settings)
     except ScoringError as error:
         logging.error("python -m service %s: %s", known.command, error)
         return 1
 
 
-def _check(settings: Settings) -> int:
+def _check(known: argparse.Namespace, settings: Settings) -> int:
     """Load both models and score the recorded example."""
     from service.scoring import ScoringModel
 
@@ -140,6 +140,9 @@ def _score(known: argparse.Namespace, settings: Settings) -> int:
     )
     logging.info("%s: %d rows", output, written)
     return 0
+
+
+MODEL_COMMANDS = {"check": _check, "score": _score}
 
 
 def _with_command(arguments: Sequence[str]) -> list[str]:

@@ -65,8 +65,8 @@ def _quota(cgroup: Path) -> tuple[int, int] | None:
     second = _numbers(cgroup / "cpu.max")
     first = _numbers(cgroup / "cpu" / "cpu.cfs_quota_us")
     first += _numbers(cgroup / "cpu" / "cpu.cfs_period_us")
-    found = second or first
-    if len(found) != 2 or found[0] <= 0:
+    found = second + first
+    if len(found) < 2 or found[0] <= 0:
         return None
     return found[0], found[1]
 

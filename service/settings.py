@@ -251,7 +251,10 @@ class Settings:
     def binds(self) -> list[str]:
         """Addresses and ports as gunicorn takes them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return [f"{host}:{port}" for port in (self.port, self.probe_port) if port is not None]
+        addresses = [f"{host}:{self.port}"]
+        if self.probe_port is not None:
+            addresses.append(f"{host}:{self.probe_port}")
+        return addresses
 
     @property
     def n_workers(self) -> int:
@@ -259,7 +262,9 @@ class Settings:
         if self.workers is not None:
             return self.workers
         limit = memory_limit()
-        fitting = cpu_count() if limit is None else 1 + (limit - BASE_MEMORY) // WORKER_MEMORY
+        if limit is None:
+            return cpu_count()
+        fitting = 1 + (limit - BASE_MEMORY) // WORKER_MEMORY
         return max(1, min(cpu_count(), fitting))
 
     @property

@@ -35,7 +35,7 @@ from service.engines.surrogate import with_surrogate
 from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, spread_out
-from service.shapley.games import BlackBoxGame, Game
+from service.shapley.games import BlackBoxGame, Game, Link
 from service.shapley.grouping import Grouping
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
@@ -53,7 +53,7 @@ from service.shapley.trees.sampled import draw_sample
 from service.shapley.trees.traversal import TreeTraversal
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import LinearStructure
-from service.structures.links import Link, Shifted
+from service.structures.links import Shifted
 from service.structures.networks import NetworkStructure
 from service.structures.trees import TreeStructure
 

@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
+from service.shapley.games import Link
 from service.structures.family import Family
 from service.structures.linear import LinearStructure
-from service.structures.links import Floats, Link, OneVersusRest, PairwisePlatt
+from service.structures.links import Floats, OneVersusRest, PairwisePlatt
 from service.structures.networks import NetworkStructure
 from service.structures.structure import (
     Combinable,

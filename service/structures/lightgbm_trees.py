@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import UnsupportedStructureError
+from service.shapley.games import Link
 from service.shapley.trees import Tree
 from service.structures.family import Family
-from service.structures.links import Floats, Link
+from service.structures.links import Floats
 from service.structures.trees import MOST_CODES, TreeStructure, behind_objective
 
 Node = dict[str, Any]

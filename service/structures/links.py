@@ -7,7 +7,7 @@ alike. All can be pickled. (Statistics calls these functions inverse links.) Nex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.utils.multiclass import _ovr_decision_function
 
+from service.shapley.games import Link
+
 Floats = NDArray[np.float64]
-Link = Callable[[Floats], Floats]
 
 
 def logistic(margins: Floats) -> Floats:

@@ -16,7 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from service.structures.links import Floats, Link
+from service.shapley.games import Link
+from service.structures.links import Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from service.errors import UnsupportedStructureError
+from service.shapley.games import Link
 from service.shapley.trees import Tree
-from service.structures.links import Floats, Link, binary_or_multinomial
+from service.structures.links import Floats, binary_or_multinomial
 from service.structures.structure import Structure
 
 # Categories of a column that splits can tell apart; histogram boosting knows no more.

@@ -26,18 +26,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
 from service.structures.encoders import Encoder, split_model
 from service.structures.family import Family
-from service.structures.links import (
-    Calibrated,
-    Floats,
-    Link,
-    OnePerClass,
-    Sigmoid,
-    averaged,
-    chained,
-)
+from service.structures.links import Calibrated, Floats, OnePerClass, Sigmoid, averaged, chained
 from service.structures.searches import look_through
 from service.structures.structure import Combinable, Structure, join
 

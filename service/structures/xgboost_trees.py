@@ -16,9 +16,10 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from service.errors import UnsupportedStructureError
+from service.shapley.games import Link
 from service.shapley.trees import Tree
 from service.structures.family import Family
-from service.structures.links import Floats, Link
+from service.structures.links import Floats
 from service.structures.trees import TreeStructure, behind_objective
 
 # XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of

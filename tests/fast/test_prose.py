@@ -76,7 +76,20 @@ def resolves(name):
         attributes.insert(0, last)
         if not module:
             return False
-    return set(attributes) <= names_in(parsed(module).body)
+    if not attributes or attributes[0] not in imports_of(module):
+        return set(attributes) <= names_in(parsed(module).body)
+    origin = imports_of(module)[attributes[0]]
+    return resolves(".".join([origin, *attributes[1:]]))
+
+
+def imports_of(module):
+    """Return where the names come from that a module imports from others of ours."""
+    origins = {}
+    for node in parsed(module).body:
+        if isinstance(node, ast.ImportFrom) and node.module in MODULES:
+            for alias in node.names:
+                origins[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return origins
 
 
 def target_of(module):
