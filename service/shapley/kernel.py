@@ -129,8 +129,12 @@ class Stopping:
         is_one_round_enough = self.tolerance is None and self.time_budget is None
         if is_one_round_enough or not estimate.standard_errors.any():
             return True
-        if self.time_budget is not None and seconds >= self.time_budget:
-            return True
+        return self._is_out_of_time(seconds) or self._is_precise(estimate)
+
+    def _is_out_of_time(self, seconds: float) -> bool:
+        return self.time_budget is not None and seconds >= self.time_budget
+
+    def _is_precise(self, estimate: Estimate) -> bool:
         if self.tolerance is None:
             return False
         allowed = self.tolerance * np.abs(estimate.values).mean()
