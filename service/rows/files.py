@@ -47,11 +47,12 @@ class FileReader:
         PayloadError
             When a column is missing or a value does not fit.
         """
-        known = [column for column in schema.columns if column.name in table]
-        names = [column.name for column in known]
-        return schema.from_named(
-            names, [self.values(column, table[column.name]) for column in known]
-        )
+        names, values = [], []
+        for column in schema.columns:
+            if column.name in table:
+                names.append(column.name)
+                values.append(self.values(column, table[column.name]))
+        return schema.from_named(names, values)
 
 
 def _as_they_are(_: Column, values: Sequence[Any]) -> Sequence[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def json_tables(file: Path, size: int) -> Iterator[Table]:
     """
     with file.open("rb") as stream:
         for records in in_chunks(_records(filter(bytes.strip, stream)), size):
-            yield {name: [record[name] for record in records] for name in records[0]}
+            yield {name: list(map(itemgetter(name), records)) for name in records[0]}
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def without_infinity(value: Any) -> Any:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        twice = Counter(map(itemgetter(0), pairs)).most_common(1)[0][0]
         raise PayloadError(f"Body: key {shown(twice)} came twice in one object.")
     return record
 

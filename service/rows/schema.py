@@ -86,12 +86,12 @@ class Schema:
     @property
     def is_of_floats(self) -> bool:
         """True when every column was float64 in the examples."""
-        return {column.dtype for column in self.columns} == {"float64"}
+        return set(map(_DTYPE, self.columns)) == {"float64"}
 
     @cached_property
     def is_numeric(self) -> bool:
         """True when every column is a number, so that the matrix is float64."""
-        return all(column.kind in NUMERIC_KINDS for column in self.columns)
+        return _are_numeric(self.columns)
 
     def matrix(self, rows: Any) -> NDArray[Any]:
         """Check rows and return them as one matrix.
@@ -127,7 +127,7 @@ class Schema:
         """Check columns that come with their names, in any order."""
         self._check_names(names)
         by_name = dict(zip(names, columns, strict=True))
-        return self._read([by_name[column.name] for column in self.columns])
+        return self._read(list(map(by_name.__getitem__, self.names)))
 
     def from_positions(self, rows: Any) -> NDArray[Any]:
         """Check rows in the model's order: an array, lists, or a DataFrame of any names."""
@@ -165,7 +165,7 @@ class Schema:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
-        return [asdict(column) for column in self.columns]
+        return list(map(asdict, self.columns))
 
     def _cut(self, rows: Any) -> Sequence[Any]:
         """Cut rows into columns, when each row has as many values as there are columns."""
@@ -237,17 +237,20 @@ class Schema:
 
     def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
         """Turn a DataFrame's labels into column names; they may be the model's own names."""
-        names = [str(label) for label in labels]
+        names = list(map(str, labels))
         by_model = dict(zip(map(str, self.model_names), self.names, strict=True))
-        return [by_model[name] for name in names] if set(names) == set(by_model) else names
+        if set(names) != set(by_model):
+            return names
+        return list(map(by_model.__getitem__, names))
 
     def _record(self, record: Any, names: set[str], row: int) -> Mapping[str, Any]:
         if not isinstance(record, Mapping):
             raise PayloadError(f"Row {row}: expected a record like row 0, got {shown(record)}.")
         if record.keys() == names:  # the common case: nothing to list
             return record
-        self._check_names([str(name) for name in record], where=f"Row {row}: ")
-        return {str(name): value for name, value in record.items()}
+        came = list(map(str, record))
+        self._check_names(came, where=f"Row {row}: ")
+        return dict(zip(came, record.values(), strict=True))
 
     def _check_names(self, names: Sequence[str], where: str = "") -> None:
         own, came = set(self.names), set(names)
@@ -267,14 +270,18 @@ class Schema:
             )
 
 
-_NAME = attrgetter("name")
+_NAME, _KIND, _DTYPE = attrgetter("name"), attrgetter("kind"), attrgetter("dtype")
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
 
 
 def _holds_numbers(values: Any) -> bool:
     if isinstance(values, np.ndarray):
-        return values.dtype.kind == "f"
+        return _is_float(values.dtype)
     return isinstance(values, list | tuple) and _NUMBERS.issuperset(map(type, values))
+
+
+def _are_numeric(columns: Iterable[Column]) -> bool:
+    return set(map(_KIND, columns)) <= set(NUMERIC_KINDS)
 
 
 def _are_records(rows: Any) -> bool:
@@ -352,8 +359,8 @@ def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column
     """Ask a scikit-learn model what it was fitted on; of others believe the examples' form."""
     if getattr(model, "feature_names_in_", None) is not None:
         return True
-    numeric = all(column.kind in NUMERIC_KINDS for column in columns)
-    return examples_are_frame and not (numeric and hasattr(model, "n_features_in_"))
+    takes_numbers = _are_numeric(columns) and hasattr(model, "n_features_in_")
+    return examples_are_frame and not takes_numbers
 
 
 def _named(names: Sequence[str]) -> str:

@@ -37,8 +37,9 @@ def shown(value: Any) -> str:
 
 def is_missing(value: Any) -> bool:
     """Tell whether a value is None, NaN, or one of pandas' own for what is missing."""
-    is_nan = isinstance(value, float) and math.isnan(value)
-    return value is None or is_nan or value is pd.NA or value is pd.NaT
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or value is pd.NA or value is pd.NaT
 
 
 def without_numpy(value: Any) -> Any:
@@ -64,8 +65,9 @@ def read_integer(value: Any) -> float | None:
     number = read_number(value)
     if number is None or not number.is_integer():
         return None
-    is_exact = number == value and abs(number) <= LARGEST_EXACT_INTEGER
-    return number if is_exact else None
+    if number != value or abs(number) > LARGEST_EXACT_INTEGER:
+        return None
+    return number
 
 
 def read_boolean(value: Any) -> float | None:
@@ -107,17 +109,24 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
         if read is None or (read.tzinfo is None) != (zone is None):
             return None
         local = read if zone is None else read.tz_convert(zone)
-        return _in_resolution(local, dtype) if MINYEAR <= local.year <= MAXYEAR else None
+        if not MINYEAR <= local.year <= MAXYEAR:
+            return None
+        return _in_resolution(local, dtype)
     except (ValueError, TypeError, OverflowError):
         return None
 
 
 def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
         return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
+    if isinstance(value, date):
+        return pd.Timestamp(value)
     if isinstance(value, str):
         datetime.fromisoformat(value)  # pandas alone also reads "now", "12:00" and "10/11/2024"
-    return pd.Timestamp(value) if isinstance(value, str | date) else None
+        return pd.Timestamp(value)
+    return None
 
 
 def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:

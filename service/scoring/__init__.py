@@ -4,6 +4,7 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 
 ``answer``         what is answered for the rows of a request: arrays, and lists for those who read
 ``explainer``      KernelScoringExplainer, what a user holds
+``stored_form``    the plain dictionaries and arrays that a saved explainer consists of
 ``artifact``       save and load, with digests and versions
 ``manifest``       the readable file beside what was saved
 ``request``        what one request asks for

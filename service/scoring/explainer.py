@@ -1,12 +1,12 @@
 """The scoring explainer: what is saved next to the model and served with it.
 
-Next: :mod:`service.scoring.artifact`.
+Next: :mod:`service.scoring.stored_form`.
 """
 
 from __future__ import annotations
 
 from copy import copy
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from service.engines.progress import no_progress, progress_bar
 from service.engines.row_explainer import RowExplainer, class_names
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
+from service.scoring.stored_form import rebuild, take_apart
 from service.shapley.background import Background
 
 
@@ -215,6 +216,12 @@ class KernelScoringExplainer:
     def fit(self, X: Any, y: Any = None) -> KernelScoringExplainer:
         """Do nothing, as the pipeline interface asks; everything was learned at construction."""
         return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Pickle in plain parts that name no module but that of the function that joins them."""
+        if type(self) is not KernelScoringExplainer:
+            return super().__reduce_ex__(protocol)
+        return rebuild, ({"kind": "KernelScoringExplainer", "state": take_apart(self.__dict__)},)
 
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that there is nothing to fit."""

@@ -126,15 +126,17 @@ class Stopping:
 
     def is_met(self, estimate: Estimate, seconds: float) -> bool:
         """Tell whether to stop; without a tolerance or a time budget, always."""
-        is_one_round_enough = self.tolerance is None and self.time_budget is None
-        if is_one_round_enough or not estimate.standard_errors.any():
+        if not self.asks_for_more or not estimate.standard_errors.any():
             return True
-        return self._is_out_of_time(seconds) or self._is_precise(estimate)
+        is_over = self.time_budget is not None and seconds >= self.time_budget
+        return is_over or self._is_close_enough(estimate)
 
-    def _is_out_of_time(self, seconds: float) -> bool:
-        return self.time_budget is not None and seconds >= self.time_budget
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether there is a tolerance or a time budget, so that one round may not be enough."""
+        return self.tolerance is not None or self.time_budget is not None
 
-    def _is_precise(self, estimate: Estimate) -> bool:
+    def _is_close_enough(self, estimate: Estimate) -> bool:
         if self.tolerance is None:
             return False
         allowed = self.tolerance * np.abs(estimate.values).mean()

@@ -162,9 +162,9 @@ def test_a_directory_without_a_manifest_or_with_a_broken_one_is_refused(saved):
     text = manifest.read_text()
     for broken, reason in [
         ("{", "expected a JSON manifest"),
-        ("[]", "format 2"),
-        ('{"format": 99}', "format 2"),
-        ('{"format": 2, "libraries": null}', "expected the library versions under 'libraries'"),
+        ("[]", "format 3"),
+        ('{"format": 99}', "format 3"),
+        ('{"format": 3, "libraries": null}', "expected the library versions under 'libraries'"),
     ]:
         manifest.write_text(broken)
         with pytest.raises(ManifestError, match=reason):

@@ -33,6 +33,22 @@ X, Y = make_classification(400, N_FEATURES, n_informative=8, n_classes=3, random
 ROWS = X[200:206]
 
 
+@pytest.fixture(autouse=True)
+def same_draws():
+    """Let every test draw the same numbers, whichever ran before it."""
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
+@pytest.fixture(scope="module")
+def fitted_network():
+    return MLPClassifier((30,), max_iter=2000, random_state=0).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def explained_network(fitted_network):
+    return TabularExplainer(fitted_network, X[:200])
+
+
 def in_double(engine):
     """Return the engine of the same game without single precision."""
     game = copy(engine.game)
@@ -98,10 +114,9 @@ def test_single_precision_makes_no_difference_where_it_is_used(model, n_classes)
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_a_row_gets_the_same_bytes_alone_in_a_batch_and_in_any_job(backend):
+def test_a_row_gets_the_same_bytes_alone_in_a_batch_and_in_any_job(backend, explained_network):
     """Single precision depends on a row's company no more than double does."""
-    model = MLPClassifier((30,), max_iter=2000, random_state=0).fit(X, Y)
-    explainer = KernelScoringExplainer(TabularExplainer(model, X[:200]))
+    explainer = KernelScoringExplainer(explained_network)
     assert explainer.to_dict()["precision"] == "single"
     together = explainer.explain_rows(X[200:216]).values
     alone = [explainer.explain_rows(row[None]).values[:, 0] for row in X[200:216]]
@@ -174,14 +189,13 @@ def test_dual_coefficients_that_cancel_keep_double_precision():
     assert in_good_precision(sampling(doubled), X[:200]).precision == "double"
 
 
-def test_the_choice_depends_on_no_clock():
+def test_the_choice_depends_on_no_clock(fitted_network, explained_network):
     """With a time budget or a tolerance the trial is the same single round, and so is the
     choice.
     """
-    model = MLPClassifier((30,), max_iter=2000, random_state=0).fit(X, Y)
-    expected = TabularExplainer(model, X[:200]).row_explainer.engine.importances(ROWS).values
+    expected = explained_network.row_explainer.engine.importances(ROWS).values
     for options in ({"time_budget": 1e-9}, {"time_budget": 0.1}, {"tolerance": 0.1}):
-        engine = TabularExplainer(model, X[:200], **options).row_explainer.engine
+        engine = TabularExplainer(fitted_network, X[:200], **options).row_explainer.engine
         assert (engine.precision, engine.stopping) == ("single", Stopping(**options))
         assert engine.in_one_round().importances(ROWS).values.tobytes() == expected.tobytes()
 
@@ -218,14 +232,13 @@ def test_an_engine_that_samples_nothing_has_nothing_to_round():
 
 
 @pytest.mark.parametrize("value", [1e6, 1e39, -1e150])
-def test_rows_far_beyond_the_background_are_explained_all_the_same(value):
+def test_rows_far_beyond_the_background_are_explained_all_the_same(value, explained_network):
     """Numbers that single precision could not even hold: finite, additive, the same as in double
     precision.
     """
     row = ROWS[:1].copy()
     row[0, 3] = value
-    model = MLPClassifier((30,), max_iter=2000, random_state=0).fit(X, Y)
-    engine = TabularExplainer(model, X[:200]).row_explainer.engine
+    engine = explained_network.row_explainer.engine
     assert engine.precision == "single"
     assert (
         engine.importances(row).values.tobytes()

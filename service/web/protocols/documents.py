@@ -1,6 +1,6 @@
 """What describes the service: its OpenAPI document and its metrics.
 
-Next: :mod:`service.web.json_response`.
+Next: :mod:`service.web.openapi`.
 """
 
 from flask import Blueprint, Response

@@ -1,0 +1,254 @@
+"""What a saved scoring explainer consists of: plain dictionaries, lists and arrays.
+
+A pickle names the module of every class in it, so moving a class would break all files that were
+saved before. Therefore a scoring explainer is taken apart before it is pickled: each object of this
+package becomes a dictionary with its *kind* and its attributes, and the one function that puts them
+together again, :func:`rebuild`, is all that the pickle names of this package. Where each kind
+stands today is said in the table below: who moves or renames a class changes its line, and the key
+stays.
+
+What belongs to others (numpy's arrays, a model that is called) is left as it is. Next:
+:mod:`service.scoring.artifact`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from types import FunctionType, MethodType
+from typing import Any
+
+ROOT = "service."
+_ROOMS = {
+    "rows.columns": ["Column"],
+    "rows.schema": ["Schema"],
+    "shapley.additive": ["AdditiveGame", "AdditiveModel", "Centred"],
+    "shapley.background": ["Background", "BackgroundSummary"],
+    "shapley.background_tables": ["SideTables"],
+    "shapley.cache": ["BoundedCache"],
+    "shapley.coalitions": ["Pairs"],
+    "shapley.controls": ["DrawMarks"],
+    "shapley.games": ["BlackBoxGame"],
+    "shapley.grouping": ["Grouping"],
+    "shapley.kernel": ["Sampling", "Stopping"],
+    "shapley.plan": ["Solver"],
+    "shapley.polynomials": ["PolynomialKernel", "polynomial_shapley"],
+    "shapley.products": ["EnumeratedProducts", "ProductGame", "ProductKernel"],
+    "shapley.trees.forest": ["Forest", "Level"],
+    "shapley.trees.linked": ["LinkedTreeGame"],
+    "shapley.trees.patterns": ["MergedLeaves", "TabulatedLeaves", "TreeGame"],
+    "shapley.trees.sampled": ["SampledTreeGame"],
+    "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
+    "structures.encoders": ["Encoder"],
+    "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
+    "structures.linear": ["LinearStructure"],
+    "structures.links": [
+        "Averaged",
+        "Calibrated",
+        "Chained",
+        "OnePerClass",
+        "OneVersusRest",
+        "PairwisePlatt",
+        "Shifted",
+        "Sigmoid",
+        "logistic",
+        "multinomial",
+    ],
+    "structures.networks": ["NetworkStructure"],
+    "engines.builders": ["Grouped"],
+    "engines.compiled_encoding": [
+        "Binned",
+        "Blocks",
+        "CompiledEncoder",
+        "FittedEncoding",
+        "Imputed",
+        "LookedUp",
+        "Scaled",
+        "Selected",
+        "Stretched",
+    ],
+    "engines.exact_engines": ["LinearEngine", "PolynomialEngine", "ProductEngine", "TreeEngine"],
+    "engines.options": ["EngineOptions"],
+    "engines.outputs": ["ModelName", "ModelOutput"],
+    "engines.row_explainer": ["RowExplainer"],
+    "engines.sampled_engines": ["Effort", "KernelEngine", "SampledTreeEngine", "ShapEngine"],
+    "engines.surrogate": ["TreeControl"],
+    "scoring.explainer": ["KernelScoringExplainer"],
+}
+# Names that stand in more than one module have the module's last part before them.
+_TWICE = {"unchanged": ["engines.engine", "structures.linear"]}
+
+
+def _table() -> dict[str, str]:
+    """Return where each kind stands, "module:name"."""
+    table = {}
+    for module, names in _ROOMS.items():
+        for name in names:
+            table[name] = f"{ROOT}{module}:{name}"
+    for name, modules in _TWICE.items():
+        for module in modules:
+            table[f"{module.rsplit('.')[-1]}.{name}"] = f"{ROOT}{module}:{name}"
+    return table
+
+
+KINDS = _table()
+_KIND_OF = {place: kind for kind, place in KINDS.items()}
+
+
+def take_apart(whole: Any) -> Any:
+    """Turn objects of this package into plain dictionaries, at any depth.
+
+    An object that stands in several places is taken apart once, and stands as one dictionary in all
+    of them.
+
+    Parameters
+    ----------
+    whole : object
+
+    Returns
+    -------
+    object
+        Dictionaries, lists, tuples and whatever belongs to others. A kind that the table does not
+        have is left as it is.
+    """
+    return _Apart().part(whole)
+
+
+def rebuild(parts: Any) -> Any:
+    """Put together again what :func:`take_apart` has made.
+
+    Parameters
+    ----------
+    parts : object
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    KeyError
+        When a kind is unknown: a newer version of this package has saved it.
+    """
+    return _Together().whole(parts)
+
+
+class _Apart:
+    """One taking apart: what was taken apart before is not taken apart again."""
+
+    def __init__(self) -> None:
+        # By identity; the objects are kept as well, so that no identity is given out twice.
+        self._done: dict[int, tuple[Any, Any]] = {}
+        self._ways: dict[type, Callable[[Any], Any]] = {
+            dict: self._dictionary,
+            list: self._sequence,
+            tuple: self._sequence,
+            FunctionType: self._function,
+            MethodType: self._method,
+            partial: self._partial,
+        }
+
+    def part(self, whole: Any) -> Any:
+        if id(whole) in self._done:
+            return self._done[id(whole)][1]
+        way = self._ways.get(type(whole))
+        if way is not None:
+            return way(whole)
+        return self._object(whole) if _kind(type(whole)) else whole
+
+    def _dictionary(self, whole: dict[Any, Any]) -> dict[Any, Any]:
+        items: dict[Any, Any] = {}
+        # A dictionary that has a "kind" itself is not taken for an object.
+        parts = {"kind": "dictionary", "items": items} if "kind" in whole else items
+        self._done[id(whole)] = whole, parts
+        for key, value in whole.items():
+            items[key] = self.part(value)
+        return parts
+
+    def _sequence(self, whole: Any) -> Any:
+        return type(whole)([self.part(one) for one in whole])
+
+    def _function(self, whole: FunctionType) -> Any:
+        return {"kind": _kind(whole)} if _kind(whole) else whole
+
+    def _method(self, whole: MethodType) -> Any:
+        if not _kind(type(whole.__self__)):
+            return whole
+        return {"kind": "method", "name": whole.__name__, "of": self.part(whole.__self__)}
+
+    def _partial(self, whole: Any) -> dict[str, Any]:
+        given = [whole.func, whole.args, whole.keywords]
+        return {"kind": "partial", "given": self.part(given)}
+
+    def _object(self, whole: Any) -> dict[str, Any]:
+        parts: dict[str, Any] = {"kind": _kind(type(whole))}
+        self._done[id(whole)] = whole, parts
+        # How an object wants to be pickled says which attributes are to be kept.
+        reduced = whole.__reduce_ex__(2)
+        state = reduced[2] if len(reduced) > 2 else None
+        parts["state"] = self.part(state or {})
+        return parts
+
+
+class _Together:
+    """One putting together."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, Any] = {}
+        self._ways: dict[str | None, Callable[[Any], Any]] = {
+            None: self._dictionary,
+            "dictionary": self._items,
+            "method": self._method,
+            "partial": self._partial,
+        }
+
+    def whole(self, parts: Any) -> Any:
+        if id(parts) in self._done:
+            return self._done[id(parts)]
+        if type(parts) in (list, tuple):
+            return type(parts)([self.whole(one) for one in parts])
+        if type(parts) is not dict:
+            return parts
+        way: Callable[[Any], Any] = self._ways.get(parts.get("kind"), self._object)
+        return way(parts)
+
+    def _dictionary(self, parts: dict[Any, Any]) -> dict[Any, Any]:
+        if id(parts) in self._done:
+            return self._done[id(parts)]
+        whole: dict[Any, Any] = {}
+        self._done[id(parts)] = whole
+        for key, value in parts.items():
+            whole[key] = self.whole(value)
+        return whole
+
+    def _items(self, parts: dict[str, Any]) -> dict[Any, Any]:
+        return self._dictionary(parts["items"])
+
+    def _method(self, parts: dict[str, Any]) -> Any:
+        return getattr(self.whole(parts["of"]), parts["name"])
+
+    def _partial(self, parts: dict[str, Any]) -> Any:
+        function, arguments, keywords = self.whole(parts["given"])
+        return partial(function, *arguments, **keywords)
+
+    def _object(self, parts: dict[str, Any]) -> Any:
+        module, name = KINDS[parts["kind"]].split(":")
+        found = getattr(import_module(module), name)
+        if "state" not in parts:  # a function
+            return found
+        if not parts["state"]:
+            return found()
+        whole: Any = object.__new__(found)
+        self._done[id(parts)] = whole
+        state = self.whole(parts["state"])
+        if hasattr(whole, "__setstate__"):
+            whole.__setstate__(state)
+        else:
+            whole.__dict__.update(state)
+        return whole
+
+
+def _kind(thing: Any) -> str:
+    """Return the kind of a class or function of this package, "" for all others."""
+    return _KIND_OF.get(f"{thing.__module__}:{thing.__qualname__}", "")
