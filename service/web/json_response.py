@@ -1,6 +1,6 @@
 """Answers in JSON: what a route returns to Flask.
 
-Next: `service.web.errors`.
+Next: `service.web.openapi`.
 """
 
 from typing import Any
