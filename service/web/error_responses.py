@@ -13,7 +13,7 @@ anything else          500     an id; the log has the traceback under the same i
 An entry script of the user's own answers 400 by raising `service.scoring.PayloadError`. The form of
 the body is that of the protocol whose route was asked.
 
-Next: `service.web.errors`.
+Next: `service.web.json_response`.
 """
 
 from collections.abc import Callable

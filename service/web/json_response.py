@@ -1,6 +1,6 @@
 """Answers in JSON: what a route returns to Flask.
 
-Next: `service.web.openapi`.
+Next: `service.web.errors`.
 """
 
 from typing import Any
