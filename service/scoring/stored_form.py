@@ -42,7 +42,7 @@ _ROOMS = {
     "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
     "structures.encoders": ["Encoder"],
     "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
-    "structures.linear": ["LinearStructure"],
+    "structures.linear": ["LinearStructure", "identity_readout"],
     "structures.links": [
         "Averaged",
         "Calibrated",
@@ -57,6 +57,7 @@ _ROOMS = {
     ],
     "structures.networks": ["NetworkStructure"],
     "engines.builders": ["Grouped"],
+    "engines.engine": ["unchanged"],
     "engines.compiled_encoding": [
         "Binned",
         "Blocks",
@@ -76,19 +77,13 @@ _ROOMS = {
     "engines.surrogate": ["TreeControl"],
     "scoring.explainer": ["KernelScoringExplainer"],
 }
-# Names that stand in more than one module have the module's last part before them.
-_TWICE = {"unchanged": ["engines.engine", "structures.linear"]}
 
 
 def _table() -> dict[str, str]:
     """Return where each kind stands, "module:name"."""
     table = {}
     for module, names in _ROOMS.items():
-        for name in names:
-            table[name] = f"{ROOT}{module}:{name}"
-    for name, modules in _TWICE.items():
-        for module in modules:
-            table[f"{module.rsplit('.')[-1]}.{name}"] = f"{ROOT}{module}:{name}"
+        table.update({name: f"{ROOT}{module}:{name}" for name in names})
     return table
 
 

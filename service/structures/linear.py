@@ -41,7 +41,7 @@ class LinearStructure(Combinable):
     @property
     def additive(self) -> AdditiveModel:
         """The parts of the model: its hidden units are the margins."""
-        return AdditiveModel(self.contributions, self.intercepts, unchanged, self.link)
+        return AdditiveModel(self.contributions, self.intercepts, identity_readout, self.link)
 
     def mapped(self, matrix: Floats, shift: Floats | float = 0.0) -> LinearStructure:
         """Return the margins matrix · margins + shift."""
@@ -61,7 +61,7 @@ class LinearStructure(Combinable):
         return cls(joined_intercepts(parts), coefficients)
 
 
-def unchanged(margins: Numbers) -> Numbers:
+def identity_readout(margins: Numbers) -> Numbers:
     """Return margins as they are: nothing follows on the first layer of a linear model."""
     return margins
 
