@@ -165,7 +165,7 @@ class _Apart:
         return type(whole)([self.part(one) for one in whole])
 
     def _function(self, whole: FunctionType) -> Any:
-        return {"kind": _kind(whole)} if _kind(whole) else whole
+        return {"kind": "function", "name": _kind(whole)} if _kind(whole) else whole
 
     def _method(self, whole: MethodType) -> Any:
         if not _kind(type(whole.__self__)):
@@ -194,6 +194,7 @@ class _Together:
         self._ways: dict[str | None, Callable[[Any], Any]] = {
             None: self._dictionary,
             "dictionary": self._items,
+            "function": self._function,
             "method": self._method,
             "partial": self._partial,
         }
@@ -220,6 +221,9 @@ class _Together:
     def _items(self, parts: dict[str, Any]) -> dict[Any, Any]:
         return self._dictionary(parts["items"])
 
+    def _function(self, parts: dict[str, Any]) -> Any:
+        return _found(parts["name"])
+
     def _method(self, parts: dict[str, Any]) -> Any:
         return getattr(self.whole(parts["of"]), parts["name"])
 
@@ -228,20 +232,20 @@ class _Together:
         return partial(function, *arguments, **keywords)
 
     def _object(self, parts: dict[str, Any]) -> Any:
-        module, name = KINDS[parts["kind"]].split(":")
-        found = getattr(import_module(module), name)
-        if "state" not in parts:  # a function
-            return found
+        found = _found(parts["kind"])
         if not parts["state"]:
             return found()
         whole: Any = object.__new__(found)
         self._done[id(parts)] = whole
         state = self.whole(parts["state"])
-        if hasattr(whole, "__setstate__"):
-            whole.__setstate__(state)
-        else:
-            whole.__dict__.update(state)
+        getattr(whole, "__setstate__", whole.__dict__.update)(state)
         return whole
+
+
+def _found(kind: str) -> Any:
+    """Return the class or function of a kind."""
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name)
 
 
 def _kind(thing: Any) -> str:

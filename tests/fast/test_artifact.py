@@ -255,8 +255,8 @@ def test_a_model_that_is_not_called_is_not_carried_along(tmp_path):
     X, y = make_classification(200, 5, random_state=0)
     explainer = TabularExplainer(RandomForestClassifier(5, random_state=0).fit(X, y), X)
     scoring = load(save(KernelScoringExplainer(explainer), tmp_path / "forest"))
-    assert modules_in(scoring) & {"service.scoring.explainer", "sklearn.ensemble._forest"} == {
-        "service.scoring.explainer"
+    assert modules_in(scoring) & {"service.scoring.stored_form", "sklearn.ensemble._forest"} == {
+        "service.scoring.stored_form"
     }
     assert scoring.explain(X[:3]) == explainer.explain_local(X[:3]).local_importance_values
     described = scoring.to_dict()
