@@ -1,7 +1,7 @@
 """The settings of the service: the one place that reads the environment, and nothing writes it.
 
 Each setting is a field that knows its variables, how its text is read and what it means; the table
-in the README is made from them. Only the standard library is needed.
+in docs/operating.md is made from them. Only the standard library is needed.
 
 Next: `service.container_limits`.
 """
@@ -134,7 +134,7 @@ _port = partial(_whole_number, largest=65535)
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set about the service; the README's table says what each means.
+    """Everything that can be set about the service; docs/operating.md says what each means.
 
     Raises
     ------
@@ -326,7 +326,7 @@ def _first_set(names: Sequence[str], environ: Mapping[str, str]) -> str | None:
 
 
 def settings_table() -> str:
-    """Return the settings as the README's table."""
+    """Return the settings as the table of docs/operating.md."""
     lines = ["| setting (environment) | default | meaning |", "|---|---|---|"]
     for setting in fields(Settings):
         assert setting.default is not MISSING
