@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.exceptions import NotFittedError
@@ -30,10 +31,13 @@ from sklearn.utils.validation import check_is_fitted
 from service.engines.options import check_choice
 from service.errors import ModelOutputError
 from service.rows.schema import Schema
-from service.structures.reading import margin_option, prefers_margin
+from service.shapley.background import spread_out
+from service.structures.reading import margin_option, predict_margin, prefers_margin
 
 OUTPUTS = ("probability", "margin", "prediction")
 TASKS = ("classification", "regression")
+N_COMPARED_ROWS = 64
+SAME = 1e-6  # of the spread of the outputs
 _METHODS = {"probability": "predict_proba", "margin": "decision_function", "prediction": "predict"}
 
 
@@ -89,8 +93,11 @@ class ModelOutput:
         ModelOutputError
             When the model answers something else than one finite number per row and output.
         """
-        answer = self._method(self.schema.model_rows(matrix))
-        outputs = self._checked(answer, len(matrix))
+        return self.outputs_of(self.schema.model_rows(matrix))
+
+    def outputs_of(self, rows: Any) -> NDArray[np.float64]:
+        """Evaluate the model on rows as it takes them, shape (n_rows, n_outputs)."""
+        outputs = self._checked(self._method(rows), len(rows))
         if (self.task, self.scale, outputs.shape[1]) == ("classification", "margin", 1):
             return np.hstack([-outputs, outputs])
         return outputs
@@ -158,7 +165,7 @@ class ModelOutput:
             return self.model
         option = _margin_option(self.model, self.scale)
         if option is not None:
-            return partial(self.model.predict, **{option: True})
+            return partial(predict_margin, self.model, option=option)
         return getattr(self.model, _METHODS[self.scale])
 
 
@@ -190,6 +197,48 @@ def choose_output(
         return _choose_function_output(model, schema, probe, output, task)
     _check_fitted(model)
     return _choose_estimator_output(model, schema, output, task)
+
+
+def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -> None:
+    """Hold the model's answer for examples as they came against that for the rows read from them.
+
+    What a row is read into must be the same row to the model; a mark or a type that is lost on the
+    way would go unnoticed and be explained as another row.
+
+    Parameters
+    ----------
+    function : ModelOutput
+    examples : DataFrame or array of shape (n_examples, n_features)
+    matrix : ndarray of shape (n_examples, n_features)
+        As the schema reads the examples.
+
+    Raises
+    ------
+    ValueError
+        When an answer differs by more than a millionth of the spread of all answers.
+    """
+    is_frame = isinstance(examples, pd.DataFrame)
+    if is_frame != function.schema.as_frame or not (is_frame or isinstance(examples, np.ndarray)):
+        return
+    few = spread_out(np.arange(len(matrix)), N_COMPARED_ROWS)
+    given = examples.iloc[few] if is_frame else examples[few]
+    try:
+        expected = function.outputs_of(given)
+    except Exception:  # a model that does not take them so cannot be compared
+        return
+    outputs = function(matrix[few])
+    if outputs.shape != expected.shape:
+        return
+    difference = np.abs(outputs - expected).max(axis=1)
+    spread = float(np.ptp(expected, axis=0).max())
+    allowed = SAME * (spread or max(1e-300, float(np.abs(expected).max())))
+    if difference.max() > allowed:
+        row = int(few[difference.argmax()])
+        raise ValueError(
+            f"initialization_examples: expected {function.name} to answer row {row} alike as it "
+            f"came and as it is read from JSON, but the answers differ by {difference.max():.2g}; "
+            "a column holds values that JSON has no word for, or the model answers at random."
+        )
 
 
 def _choose_estimator_output(model: Any, schema: Schema, output: str, task: str) -> ModelOutput:

@@ -17,7 +17,7 @@ from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, is_whole
-from service.engines.outputs import ModelOutput, choose_output
+from service.engines.outputs import ModelOutput, check_examples, choose_output
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
 
@@ -73,6 +73,7 @@ class RowExplainer:
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
         function = choose_output(model, schema, matrix, output=output, task=task)
+        check_examples(function, examples, matrix)
         engine, note = choose_engine(function, matrix, options)
         return cls(
             function,

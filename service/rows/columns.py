@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError
 from service.rows.values import (
+    MISSING_MARKS,
     NARROW,
     OF_TEXT,
     RANGES,
     READERS,
     category_of_text,
     is_missing,
+    mark_of,
     read_category,
     read_datetime,
     shown,
@@ -47,6 +49,9 @@ class Column:
         The known values of a "category" column.
     ordered : bool
         True when those are ordered from the lowest to the highest.
+    missing_mark : {"NaN", "None", "NaT", "NA"}
+        What marks a missing value in a column of objects. A model may tell None from NaN, as
+        scikit-learn's encoders do. Columns of other types have one mark only.
 
     Examples
     --------
@@ -67,10 +72,18 @@ class Column:
     nullable: bool = False
     categories: tuple[Any, ...] | None = None
     ordered: bool = False
+    missing_mark: str = "NaN"
 
     @classmethod
-    def of(cls, values: pd.Series, name: str) -> Column:
+    def of(cls, values: pd.Series, name: str, objects: pd.Series | None = None) -> Column:
         """Record a column of the examples.
+
+        Parameters
+        ----------
+        values : Series
+        name : str
+        objects : Series, optional
+            The same values with their own marks of what is missing, where `values` has lost them.
 
         Raises
         ------
@@ -82,7 +95,8 @@ class Column:
         if isinstance(dtype, pd.CategoricalDtype):
             categories = tuple(values.cat.categories.tolist())
             return cls(name, "category", "category", nullable, categories, bool(dtype.ordered))
-        return cls(name, _kind(values), str(dtype), nullable)
+        kind, mark = _kind(values), _missing_mark(values if objects is None else objects, name)
+        return cls(name, kind, str(dtype), nullable, missing_mark=mark)
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         """Check the values of this column.
@@ -112,10 +126,18 @@ class Column:
 
     def for_model(self, values: pd.Series) -> pd.Series:
         """Give read values the type that the model was fitted with."""
-        if self.dtype != "object" or self.kind not in _OBJECTS:
+        if self.dtype != "object":
             return values.astype(self.pandas_dtype)
-        objects = list(map(_OBJECTS[self.kind], values))
+        objects = self.objects_for_model(values.to_numpy(dtype=object))
         return type(values)(objects, index=values.index, dtype=object)
+
+    def objects_for_model(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Give read values of a column of objects their Python types and their missing mark."""
+        objects = np.empty(len(values), dtype=object)
+        mark, type_of = MISSING_MARKS[self.missing_mark], _OBJECTS.get(self.kind, without_numpy)
+        for row, value in enumerate(values):
+            objects[row] = mark if is_missing(value) else type_of(value)
+        return objects
 
     def of_text(self, text: str) -> Any:
         """Turn a cell of a CSV file into the value that JSON would have; an empty one is missing.
@@ -228,8 +250,23 @@ def _kind(values: pd.Series) -> str:
     return _KINDS[inferred]
 
 
-def _object_of(kind: type, value: Any) -> Any:
-    return value if is_missing(value) else kind(value)
+def _missing_mark(values: pd.Series, name: str) -> str:
+    """Find what marks a missing value in a column.
+
+    Raises
+    ------
+    ValueError
+        When two marks stand in one column: a row from JSON could only have one of them.
+    """
+    if values.dtype != object:
+        return "NaN"
+    marks = {mark_of(value) for value in values[values.isna()]}
+    if len(marks) > 1:
+        raise ValueError(
+            f"initialization_examples: column {name!r}: expected one mark for missing values, got "
+            f"{' and '.join(sorted(marks))}; replace one by the other before the model is fitted."
+        )
+    return marks.pop() if marks else "NaN"
 
 
 _KINDS = {
@@ -260,7 +297,4 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {"number": float, "boolean": bool, "in
 _RANGED: dict[str, Callable[[Any], Any]] = {"number": float, "integer": int}
 
 # What numbers of the matrix were in a column of dtype object.
-_OBJECTS: dict[str, Callable[[Any], Any]] = {
-    "boolean": partial(_object_of, bool),
-    "integer": partial(_object_of, int),
-}
+_OBJECTS: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}

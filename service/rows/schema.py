@@ -75,7 +75,10 @@ class Schema:
         table = _table(examples)
         labels = tuple(table.columns) if came_as_frame else _labels_of_array(table, names, model)
         chosen = _chosen_names(names, labels, table.shape[1])
-        columns = tuple(Column.of(table.iloc[:, i], name) for i, name in enumerate(chosen))
+        objects = _objects(examples, table)
+        columns = tuple(
+            Column.of(table.iloc[:, i], name, objects.iloc[:, i]) for i, name in enumerate(chosen)
+        )
         return cls(columns, _takes_frames(model, came_as_frame, columns), labels)
 
     @property
@@ -148,12 +151,21 @@ class Schema:
             matrix itself.
         """
         if not self.as_frame:
-            return matrix
+            return self._with_marks(matrix)
         frame = pd.DataFrame(matrix, columns=list(self.model_names))
         if self.is_of_floats:
             return frame
         by_label = zip(self.model_names, self.columns, strict=True)
         return pd.DataFrame({label: column.for_model(frame[label]) for label, column in by_label})
+
+    def _with_marks(self, matrix: NDArray[Any]) -> NDArray[Any]:
+        """Return a matrix of objects where columns have marks of missing values of their own."""
+        if all(column.missing_mark == "NaN" for column in self.columns):
+            return matrix
+        rows = matrix.astype(object)
+        for i, column in enumerate(self.columns):
+            rows[:, i] = column.objects_for_model(matrix[:, i])
+        return rows
 
     def records(self, matrix: NDArray[Any]) -> list[dict[str, Any]]:
         """Write a matrix as JSON records, which :meth:`from_records` reads back."""
@@ -318,6 +330,14 @@ def _frame(examples: Any) -> pd.DataFrame:
     # a list.
     is_mixed = isinstance(examples, Sequence) and array.dtype.kind in "OSU"
     return pd.DataFrame(list(examples) if is_mixed else array)
+
+
+def _objects(examples: Any, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the examples as they came; a DataFrame made of a list or array has changed marks."""
+    if isinstance(examples, pd.DataFrame):
+        return table
+    array = np.asarray(examples)
+    return pd.DataFrame(array, dtype=object) if array.dtype == object else table
 
 
 def _labels_of_array(

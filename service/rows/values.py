@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 LARGEST_EXACT_INTEGER = 2**53
+MISSING_MARKS: dict[str, Any] = {"None": None, "NA": pd.NA, "NaT": pd.NaT, "NaN": np.nan}
 
 
 def shown(value: Any) -> str:
@@ -40,6 +41,20 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, float):
         return math.isnan(value)
     return value is None or value is pd.NA or value is pd.NaT
+
+
+def mark_of(value: Any) -> str:
+    """Name what marks a missing value.
+
+    Examples
+    --------
+    >>> mark_of(None), mark_of(float("nan"))
+    ('None', 'NaN')
+    """
+    for name, mark in MISSING_MARKS.items():
+        if value is mark:
+            return name
+    return "NaN"
 
 
 def without_numpy(value: Any) -> Any:

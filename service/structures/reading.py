@@ -31,7 +31,7 @@ from service.structures import (
     wrappers,
     xgboost_trees,
 )
-from service.structures.encoders import Encoder, last_step, split_model
+from service.structures.encoders import Encoder, last_step, split_model, steps_of
 from service.structures.family import Family
 from service.structures.searches import look_through
 from service.structures.structure import Structure
@@ -163,6 +163,29 @@ def margin_option(model: Any) -> str | None:
     if family is None:
         return None
     return family.margin_option
+
+
+def predict_margin(model: Any, rows: Any, option: str) -> Any:
+    """Ask for a margin that no method gives, but an option of the last step's ``predict``.
+
+    Searches, thresholds and pipelines around it do not hand such an option on.
+
+    Parameters
+    ----------
+    model : object
+        Ends in a model with the option.
+    rows : DataFrame or array of shape (n_rows, n_features)
+    option : str
+        As :func:`margin_option` returns it.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,) or (n_rows, n_classes)
+    """
+    *preprocessing, estimator = steps_of(model)
+    for step in preprocessing:
+        rows = step.transform(rows)
+    return estimator.predict(rows, **{option: True})
 
 
 FAMILIES = (

@@ -5,6 +5,8 @@ elsewhere.
 import numpy as np
 import pandas as pd
 import pytest
+from lightgbm import LGBMClassifier
+from scipy.special import expit, softmax
 from shapley_by_definition import shapley_by_definition
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
@@ -33,6 +35,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.svm import SVC, SVR, LinearSVC
+from xgboost import XGBClassifier
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
@@ -275,3 +278,40 @@ def test_an_unfitted_search_is_refused():
     """The same sentence as for any unfitted model."""
     with pytest.raises(ValueError, match="model: expected a fitted GridSearchCV; call its fit"):
         TabularExplainer(GridSearchCV(SVR(), GRID), X)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("booster", [LGBMClassifier, XGBClassifier])
+def test_boosters_inside_searches_and_thresholds_are_explained_on_the_margin(booster, n_classes):
+    """In and around pipelines: the margin's sum gives the model's own probabilities, to 1e-5."""
+    X, y = make_classification(
+        160, 4, n_informative=3, n_redundant=0, n_classes=n_classes, random_state=0
+    )
+    X = X @ np.array([[1, 0.2, 0, 0], [0, 1, 0, 0.1], [0, 0, 1, 0], [0.3, 0, 0, 1]])
+    quiet = {"verbose": -1} if booster is LGBMClassifier else {}
+    base = booster(n_estimators=6, **quiet)
+    grid = {"max_depth": [2, 3]}
+    inside = GridSearchCV(
+        make_pipeline(StandardScaler(), base), {"standardscaler__with_mean": [True]}
+    )
+    models = [
+        GridSearchCV(base, grid, cv=2),
+        RandomizedSearchCV(base, grid, n_iter=2, cv=2, random_state=0),
+        make_pipeline(StandardScaler(), GridSearchCV(base, grid, cv=2)),
+        inside,
+    ]
+    if n_classes == 2:
+        models += [
+            FixedThresholdClassifier(base, threshold=0.3),
+            TunedThresholdClassifierCV(base, cv=2),
+            make_pipeline(StandardScaler(), FixedThresholdClassifier(GridSearchCV(base, grid))),
+        ]
+    for model in models:
+        model.fit(X, y)
+        original = TabularExplainer(model, X)
+        assert (original.method, original.output) == ("tree", "margin")
+        local = KernelScoringExplainer(original).explain_rows(X[:3])
+        margins = local.values.sum(axis=2).T + local.expected_values
+        expected = model.predict_proba(X[:3])
+        link = softmax(margins, axis=1) if n_classes > 2 else expit(margins)
+        np.testing.assert_allclose(link, expected, rtol=0, atol=1e-5)
