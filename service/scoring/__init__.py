@@ -7,6 +7,7 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 ``stored_form``    the plain dictionaries and arrays that a saved explainer consists of
 ``artifact``       save and load, with digests and versions
 ``manifest``       the readable file beside what was saved
+``predictors``     plain functions as models
 ``request``        what one request asks for
 ``scoring_model``  ScoringModel, the core of the service: a model with its explainer
 

@@ -22,6 +22,7 @@ from service.errors import ArtifactError, DigestError
 from service.scoring.answer import plain
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.manifest import check_library_versions, heading, read_manifest, to_text
+from service.scoring.predictors import with_predict
 
 ARTIFACT_NAME = "scoring_explainer.pkl"
 MANIFEST_NAME = "scoring_explainer.json"
@@ -231,7 +232,7 @@ def _checked_bytes(file: Path, recorded: str | None) -> bytes:
 def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -> list[Any]:
     schema = scoring_explainer.schema
     rows = schema.model_rows(schema.from_records([scoring_explainer.example]))
-    return list(plain(original_model.predict(rows)))
+    return list(plain(with_predict(original_model).predict(rows)))
 
 
 def _pickled(model: Any) -> bytes:

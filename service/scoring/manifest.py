@@ -2,7 +2,7 @@
 
 Its format number stands here and nowhere else; it rises when the saved file changes so that a
 version of this package before the change, or after it, could not load it. Next:
-:mod:`service.scoring.request`.
+:mod:`service.scoring.predictors`.
 """
 
 from __future__ import annotations

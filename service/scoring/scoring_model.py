@@ -24,6 +24,7 @@ from service.rows.values import shown
 from service.scoring import artifact
 from service.scoring.answer import Answer, array_of, in_order
 from service.scoring.explainer import KernelScoringExplainer
+from service.scoring.predictors import with_predict
 from service.scoring.request import ScoringRequest
 
 SECONDS_A_PIECE = 0.05  # a piece of rows doubles as long as it takes less
@@ -62,7 +63,7 @@ class ScoringModel:
     """
 
     def __init__(self, original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
-        self.original_model = original_model
+        self.original_model = with_predict(original_model)
         self.scoring_explainer = scoring_explainer
         self._takes_arrays = _takes_arrays(original_model, scoring_explainer.schema)
         if self._takes_arrays:

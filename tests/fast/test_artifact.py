@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -287,3 +288,18 @@ def test_a_model_that_cannot_be_pickled_says_so_and_leaves_nothing(tmp_path):
     with pytest.raises(ArtifactError, match="cannot be pickled"):
         save(scoring, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_plain_function_is_saved_and_served(tmp_path):
+    """Beside its scoring explainer, as an estimator would be; its answers are the predictions."""
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    row_sums = partial(np.sum, axis=1)
+    scoring = KernelScoringExplainer(TabularExplainer(row_sums, rows))
+    save(scoring, tmp_path / "function", original_model=row_sums)
+    model = ScoringModel.load(tmp_path / "function")
+    model.self_check()
+    answer = model.score(json.dumps(rows[:2].tolist()))
+    np.testing.assert_allclose(answer["predictions"], rows[:2].sum(axis=1), rtol=0, atol=1e-12)
+    with pytest.raises(TypeError, match="expected an estimator with predict, or a function"):
+        save(scoring, tmp_path / "other", original_model=3.0)
+    assert not (tmp_path / "other").exists()
