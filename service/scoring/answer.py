@@ -6,7 +6,7 @@ writes it in its own form. Next: :mod:`service.scoring.explainer`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,16 +26,17 @@ NAMES = (
 
 
 @dataclass(frozen=True, eq=False)
-class Answer(Mapping[str, Any]):
+class Answer(MutableMapping[str, Any]):
     """Predictions of some rows, with what else was asked for.
 
     As a mapping it is the JSON object that clients get: names to nested lists, made when they are
-    read. An entry script may return it as it is, take lists out of it, or add to it with
-    :meth:`with_values`.
+    read. An entry script may return it as it is, change it like a dictionary, or take a copy with
+    more values by :meth:`with_values`. A list that was read is the one that is written, so changing
+    it changes the answer. ``json.dumps`` wants :meth:`to_dict`.
 
     Attributes
     ----------
-    arrays : mapping of str to ndarray
+    arrays : dict of str to ndarray
         What is answered, in the order in which clients see it. ``predictions``, of shape (n_rows,)
         or (n_rows, n_targets), is always there; ``local_importance_values`` unless they were
         declined; the others when they were asked for: ``probabilities`` of shape
@@ -68,7 +69,7 @@ class Answer(Mapping[str, Any]):
     ['local_importance_values', 'model', 'predictions']
     """
 
-    arrays: Mapping[str, Any]
+    arrays: dict[str, Any]
     rows: NDArray[Any]
     importances: LocalImportances | None = None
     seconds_explaining: float = 0.0
@@ -76,10 +77,20 @@ class Answer(Mapping[str, Any]):
     @property
     def predictions(self) -> NDArray[Any]:
         """What the model predicts for each row."""
-        return self.arrays["predictions"]
+        return array_of(self.arrays["predictions"])
 
     def __getitem__(self, name: str) -> Any:
-        return plain(self.arrays[name])
+        self.arrays[name] = plain(self.arrays[name])
+        return self.arrays[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.arrays[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self.arrays[name]
+
+    def __or__(self, values: Mapping[str, Any]) -> Answer:
+        return self.with_values(**values)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.arrays)

@@ -172,7 +172,9 @@ class _Apart:
             return whole
         return {"kind": "method", "name": whole.__name__, "of": self.part(whole.__self__)}
 
-    def _partial(self, whole: Any) -> dict[str, Any]:
+    def _partial(self, whole: Any) -> Any:
+        if not _is_ours(whole.func):
+            return whole  # what a user's function was given is the user's
         given = [whole.func, whole.args, whole.keywords]
         return {"kind": "partial", "given": self.part(given)}
 
@@ -180,7 +182,7 @@ class _Apart:
         parts: dict[str, Any] = {"kind": _kind(type(whole))}
         self._done[id(whole)] = whole, parts
         # How an object wants to be pickled says which attributes are to be kept.
-        reduced = whole.__reduce_ex__(2)
+        reduced = object.__reduce_ex__(whole, 2)
         state = reduced[2] if len(reduced) > 2 else None
         parts["state"] = self.part(state or {})
         return parts
@@ -248,6 +250,11 @@ def _found(kind: str) -> Any:
     return getattr(import_module(module), name)
 
 
+def _is_ours(function: Any) -> bool:
+    return bool(_kind(getattr(function, "__func__", function)) or _kind(type(function)))
+
+
 def _kind(thing: Any) -> str:
     """Return the kind of a class or function of this package, "" for all others."""
-    return _KIND_OF.get(f"{thing.__module__}:{thing.__qualname__}", "")
+    module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
+    return _KIND_OF.get(f"{module}:{name}", "")

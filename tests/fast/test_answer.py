@@ -21,7 +21,7 @@ def scoring_model():
     return ScoringModel(fitted, KernelScoringExplainer(TabularExplainer(fitted, X)))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def answer(scoring_model):
     return scoring_model.score(json.dumps(X[:4].tolist()), EVERYTHING)
 
@@ -96,3 +96,17 @@ def test_every_form_of_prediction_keeps_its_values(answered, listed):
     model = ScoringModel(Model().fit(X, X[:, 0]), explainer)
     answer = model.score(X[:2].tolist(), ScoringRequest(explain=False))
     assert strict_json(answer["predictions"]) == strict_json(listed)
+
+
+def test_a_script_changes_an_answer_like_a_dictionary():
+    """What was read and changed is what is written; ``with_values`` leaves the answer as it was."""
+    answer = Answer({"predictions": np.array([1.0, 2.0])}, np.zeros((2, 1)))
+    answer["predictions"][0] = "hidden"
+    assert answer.to_dict() == {"predictions": ["hidden", 2.0]}
+    answer["extra"] = 1
+    answer.update(more=2)
+    assert answer.pop("more") == 2
+    assert (answer | {"other": 3}).to_dict() == {**answer.to_dict(), "other": 3}
+    del answer["extra"]
+    assert json.dumps(answer.to_dict()) == '{"predictions": ["hidden", 2.0]}'
+    assert answer.predictions.tolist() == ["hidden", 2.0]

@@ -1,6 +1,7 @@
 import ast
 import io
 import pickle
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -155,3 +156,20 @@ def test_a_kind_of_a_newer_version_is_refused():
     """An unknown kind is no object of ours."""
     with pytest.raises(KeyError, match="Newer"):
         rebuild({"kind": "Newer", "state": {"a": 1}})
+
+
+def test_what_a_users_function_was_given_is_left_alone(data):
+    """Even another scoring explainer, or a list that holds itself."""
+    X, y = data
+    inner = KernelScoringExplainer(TabularExplainer(LinearRegression().fit(X, y), X))
+    rounds = [1]
+    rounds.append(rounds)
+    given = partial(sum_of, given={"inner": inner, "rounds": rounds})
+    explainer = KernelScoringExplainer(TabularExplainer(given, X))
+    again = pickle.loads(pickle.dumps(explainer))
+    assert again.explain(X[:2]) == explainer.explain(X[:2])
+    assert rebuild(take_apart({"of": inner}))["of"].explain(X[:2]) == inner.explain(X[:2])
+
+
+def sum_of(rows, given):
+    return rows.sum(axis=1) + len(given["rounds"])

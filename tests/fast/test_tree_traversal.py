@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from shapley_by_definition import shapley_by_definition
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestRegressor
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestRegressor
 from sklearn.tree import DecisionTreeRegressor
 
 from service.shapley.background import Background
@@ -211,3 +213,47 @@ def test_a_sample_of_all_examples_is_exact(sampled_forest):
     values, standard_errors = sampled(sampled_forest, 1200, 0).estimate(rows[0])
     np.testing.assert_allclose(values, exact[0], rtol=0, atol=1e-12)
     assert not standard_errors.any()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e10, 1e15])
+def test_the_unit_of_the_outputs_changes_nothing(sampled_forest, scale):
+    """Estimates and standard errors scale with the outputs, to 1e-9 of the largest."""
+    X, model, forest, rows, _ = sampled_forest
+    sample = draw_sample(len(X), 64, 0)
+    estimates = []
+    for factor in (1.0, scale):
+        game = SampledTreeGame(
+            replace(forest, value=factor * forest.value),
+            np.zeros(1),
+            population=Population(X, factor * model.predict(X)[:, None]),
+            sample=sample,
+            input_dtype=np.float32,
+            grouping=Grouping(np.arange(6), 6),
+        )
+        estimates.append(np.array(game.estimate(rows[0])) / factor)
+    largest = np.abs(estimates[0]).max()
+    np.testing.assert_allclose(estimates[1], estimates[0], rtol=0, atol=1e-9 * largest)
+
+
+def test_outputs_that_do_not_vary_in_the_sample_are_no_control(sampled_forest):
+    """Three rare rows have all of the target, and the sample none of them: still unbiased."""
+    X = sampled_forest[0][:400]
+    y = np.zeros(400)
+    y[:3] = 1e5
+    model = ExtraTreesRegressor(20, random_state=0).fit(X, y)
+    forest = forest_of(model)
+    grouping = Grouping(np.arange(6), 6)
+    exact = traversed(forest, X, 6).shapley_values(X[0])
+    errors = []
+    for seed in range(30):
+        game = SampledTreeGame(
+            forest,
+            np.zeros(1),
+            population=Population(X, model.predict(X)[:, None]),
+            sample=draw_sample(400, 64, seed),
+            input_dtype=np.float32,
+            grouping=grouping,
+        )
+        values, standard_errors = game.estimate(X[0])
+        errors.append((values - exact) / np.maximum(standard_errors, 1e-9 * 1e5))
+    assert np.sqrt(np.mean(np.square(errors))) < 2

@@ -23,6 +23,7 @@ from service.shapley.grouping import Grouping
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
 
+NEGLIGIBLE = 1e-9  # of the largest singular value: columns that the others make up
 MOST_COLUMNS = 4  # of a feature, that are regressed out: each takes a degree of freedom
 
 
@@ -116,12 +117,11 @@ class SampledTreeGame:
         own = self._of_columns[:, self._columns[feature]]
         values, variances = np.zeros((2, by_row.shape[1]))
         for output, y in enumerate(by_row.T):
-            ones = np.ones((len(y), 1))
-            x = np.hstack([ones, self._of_outputs[:, output, None], own])
-            solution, _, rank, _ = np.linalg.lstsq(x, y, rcond=1e-9)
-            residual = y - x @ solution
-            freedom = max(1, len(y) - rank)
-            values[output] = solution[0]
+            x = np.hstack([self._of_outputs[:, output, None], own])
+            slope, rank = _fit_slope(x - x.mean(axis=0), y - y.mean())
+            residual = (y - y.mean()) - (x - x.mean(axis=0)) @ slope
+            freedom = max(1, len(y) - 1 - rank)
+            values[output] = y.mean() - x.mean(axis=0) @ slope
             variances[output] = self.share_unseen * (residual @ residual) / freedom / len(y)
         return values, variances
 
@@ -130,6 +130,17 @@ def draw_sample(n_examples: int, n_rows: int, seed: int) -> NDArray[np.intp]:
     """Draw positions of examples without repetition, in rising order; all if there are no more."""
     rng = np.random.default_rng(seed)
     return np.sort(rng.choice(n_examples, min(n_rows, n_examples), replace=False))
+
+
+def _fit_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Fit y by columns of x, all of them about their means; return the slope and the rank.
+
+    Columns are brought to one size first, whatever their unit; one that does not vary has no slope.
+    """
+    size = np.linalg.norm(x, axis=0)
+    unit = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
+    slope, _, rank, _ = np.linalg.lstsq(unit, y, rcond=NEGLIGIBLE)
+    return np.divide(slope, size, out=np.zeros_like(slope), where=size > 0), int(rank)
 
 
 def _distances_from_mean(

@@ -161,7 +161,8 @@ def _array(answer: Mapping[str, Any], name: str) -> NDArray[Any]:
     classifier predicts whose labels are words.
     """
     if not isinstance(answer, Answer):
-        return np.asarray(answer[name])
+        value = answer[name]
+        return np.asarray(None if isinstance(value, Mapping) else value)  # an object is no tensor
     values = np.asarray(answer.arrays[name])
     return np.asarray(values.tolist()) if values.dtype == object else values
 
