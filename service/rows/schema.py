@@ -86,7 +86,7 @@ class Schema:
         """The column names, in the model's order."""
         return list(map(_NAME, self.columns))
 
-    @property
+    @cached_property
     def is_of_floats(self) -> bool:
         """True when every column was float64 in the examples."""
         return set(map(_DTYPE, self.columns)) == {"float64"}

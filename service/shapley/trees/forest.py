@@ -69,8 +69,8 @@ class Level:
         The place of each inner node's feature on the paths through it.
     """
 
-    leaves: NDArray[np.int32]
-    inner: NDArray[np.int32]
+    leaves: NDArray[np.intp]
+    inner: NDArray[np.intp]
     splits: slice
     slot: NDArray[np.int16]
 
@@ -96,7 +96,7 @@ class Forest:
     value : ndarray of shape (n_leaves, n_outputs)
     """
 
-    column: NDArray[np.int32]
+    column: NDArray[np.intp]
     feature: NDArray[np.int32]
     threshold: NDArray[np.float64]
     missing_left: NDArray[np.bool_]
@@ -125,7 +125,7 @@ class Forest:
         categorical = np.flatnonzero(codes.any(axis=1))
         column = all_nodes.feature[splits]
         return cls(
-            column=column.astype(np.int32),
+            column=column.astype(np.intp),
             feature=grouping.owner[column].astype(np.int32),
             threshold=all_nodes.threshold[splits, None],
             missing_left=missing_left,
@@ -210,12 +210,12 @@ class Forest:
         return np.concatenate(at_leaves)
 
     @cached_property
-    def features(self) -> NDArray[np.int32]:
+    def features(self) -> NDArray[np.intp]:
         """The features that each leaf's path tests, by slot; −1 beyond the last.
 
         The result has shape (n_leaves, largest number of slots).
         """
-        here = np.full((self.n_trees, int(self.n_slots.max())), -1, dtype=np.int32)
+        here = np.full((self.n_trees, int(self.n_slots.max())), -1)
         at_leaves = []
         for level in self.levels:
             at_leaves.append(here[level.leaves])
@@ -229,8 +229,8 @@ class _Layer(NamedTuple):
     """A level in the making: its nodes, and the slot of the feature of each inner node."""
 
     nodes: NDArray[np.intp]
-    leaves: NDArray[np.int32]
-    inner: NDArray[np.int32]
+    leaves: NDArray[np.intp]
+    inner: NDArray[np.intp]
     slot: NDArray[np.int16]
 
 
@@ -270,7 +270,7 @@ def _layers(every: Tree, nodes: NDArray[np.intp], grouping: Grouping) -> Iterato
         is_leaf = every.left[nodes] < 0
         leaves, inner = np.flatnonzero(is_leaf), np.flatnonzero(~is_leaf)
         below, slot = _extended(path[inner], grouping.owner[every.feature[nodes[inner]]])
-        yield _Layer(nodes, leaves.astype(np.int32), inner.astype(np.int32), slot.astype(np.int16))
+        yield _Layer(nodes, leaves, inner, slot.astype(np.int16))
         nodes = np.concatenate([every.left[nodes[inner]], every.right[nodes[inner]]])
         path = np.concatenate([below, below])
 
