@@ -60,7 +60,7 @@ test: test-fast $(CLIENTS) ## run the tests; the last lines say what was left ou
 	$(BIN)/python -m pytest -m alone tests/served
 	$(BIN)/python -m pytest tests/docker
 
-test-fast: $(DEV) ## run the tests that need no server and no engine
+test-fast: $(DEV) ## run the tests that need no server and no engine (four minutes)
 	$(TWO_PROCESSES) tests/fast
 
 # It needs root, for network namespaces.
