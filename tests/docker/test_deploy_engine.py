@@ -599,6 +599,8 @@ def command_line(*arguments):
 def test_a_dry_run_prints_the_steps_and_changes_nothing(deployment):
     """Of `up`, `rollback`, `scale` and `down`: what is then done is what was printed."""
     engine, name = deployment.engine, deployment.name
+    # An image of its own, which no test before has built.
+    deployment.settings["dockerfile"] = "RUN echo an image of its own"
 
     def dry(*arguments):
         settings = {**deployment.settings, "name": name, "base_image": BASE}
