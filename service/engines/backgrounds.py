@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 from service.engines.options import EngineOptions
 from service.shapley.background import Background
@@ -65,6 +64,9 @@ def _find_centres(examples: NDArray[Any], n_centres: int, random_state: int) -> 
             "background='kmeans': expected numbers without missing values; use 'sample' or 'whole'."
         )
     distinct = len(np.unique(examples, axis=0))
+    # Only a build needs it: a process that serves would load a hundred modules for nothing.
+    from sklearn.cluster import KMeans
+
     clusters = KMeans(min(n_centres, distinct), random_state=random_state, n_init=10).fit(examples)
     # Column by column the example that is nearest to each centre.
     closest = [np.abs(examples - centre).argmin(axis=0) for centre in clusters.cluster_centers_]

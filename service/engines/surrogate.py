@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from service.shapley.background import Background, spread_out
 from service.shapley.games import BlackBoxGame, Function
@@ -87,6 +86,9 @@ def _fit(
     function: Function, examples: NDArray[Any], background: Background, random_state: int
 ) -> TreeControl | None:
     """Fit the model's outputs; None where the trees are too large to be explained exactly."""
+    # Only a build needs it: a process that serves would load a hundred modules for nothing.
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     hybrids = _hybrid_rows(examples, background, random_state)
     models, games = [], []
     for output in _free_outputs(function(hybrids)).T:
