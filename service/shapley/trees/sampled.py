@@ -118,10 +118,11 @@ class SampledTreeGame:
         values, variances = np.zeros((2, by_row.shape[1]))
         for output, y in enumerate(by_row.T):
             x = np.hstack([self._of_outputs[:, output, None], own])
-            slope, rank = _fit_slope(x - x.mean(axis=0), y - y.mean())
-            residual = (y - y.mean()) - (x - x.mean(axis=0)) @ slope
+            mean, x_mean = y.mean(), x.mean(axis=0)
+            slope, rank = _fit_slope(x - x_mean, y - mean)
+            residual = (y - mean) - (x - x_mean) @ slope
             freedom = max(1, len(y) - 1 - rank)
-            values[output] = y.mean() - x.mean(axis=0) @ slope
+            values[output] = mean - x_mean @ slope
             variances[output] = self.share_unseen * (residual @ residual) / freedom / len(y)
         return values, variances
 
