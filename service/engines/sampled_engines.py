@@ -9,6 +9,7 @@ everything over to the shap library. Next:
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -150,13 +151,8 @@ class KernelEngine(Engine):
 
         The rows are of the background. 0 where nothing is sampled, or where all importances are 0.
         """
-        sizes, errors = [], []
-        for row in spread_out(self.game.background.rows, N_TRIAL_ROWS):
-            estimate = self._estimate(row)
-            sizes.append(np.abs(estimate.values).mean())
-            errors.append(estimate.standard_errors.mean())
-        size = np.mean(sizes)
-        return float(np.mean(errors) / size) if size else 0.0
+        few = spread_out(self.game.background.rows, N_TRIAL_ROWS)
+        return _relative_to_importances(map(self._estimate, few))
 
     def with_sampling(self, nsamples: str | int, random_state: int) -> KernelEngine:
         """Return the same engine with another number of coalitions and seed.
@@ -198,6 +194,16 @@ class KernelEngine(Engine):
 
     def _estimate(self, row: NDArray[Any]) -> Estimate:
         return refined_shapley(self.game, row, self.sampling, self.stopping)
+
+
+def _relative_to_importances(estimates: Iterable[Estimate]) -> float:
+    """Return the mean standard error as a share of the mean |importance|; 0 where all are 0."""
+    sizes, errors = [], []
+    for estimate in estimates:
+        sizes.append(np.abs(estimate.values).mean())
+        errors.append(estimate.standard_errors.mean())
+    size = np.mean(sizes)
+    return float(np.mean(errors) / size) if size else 0.0
 
 
 class SampledTreeEngine(Engine):
@@ -244,13 +250,8 @@ class SampledTreeEngine(Engine):
     @one_blas_thread()
     def relative_standard_error(self) -> float:
         """Return the mean standard error over a few sampled rows, relative to their importances."""
-        sizes, errors = [], []
-        for row in spread_out(self.game.traversal.rows, N_TRIAL_ROWS):
-            values, standard_errors = self.game.estimate(row)
-            sizes.append(np.abs(values).mean())
-            errors.append(standard_errors.mean())
-        size = np.mean(sizes)
-        return float(np.mean(errors) / size) if size else 0.0
+        few = spread_out(self.game.traversal.rows, N_TRIAL_ROWS)
+        return _relative_to_importances(Estimate(*self.game.estimate(row)) for row in few)
 
 
 class ShapEngine(Engine):
