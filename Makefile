@@ -69,7 +69,7 @@ test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they 
 	REQUIRE_SWARM=1 BASE_IMAGE=scoring-base:bookworm $(BIN)/python -m pytest --capture=no tests/docker/test_deploy_swarm.py
 
 fuzz: $(DEV) ## run the generated bodies at length: 100,000 of them
-	FUZZ_BODIES=100000 $(BIN)/python -m pytest --capture=no tests/served/test_fuzz.py
+	FUZZ_BODIES=100000 $(TWO_PROCESSES) -rP tests/served/test_fuzz.py
 
 lint: $(DEV) ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -22,6 +22,7 @@ from service.rows.values import (
     RANGES,
     READERS,
     category_of_text,
+    datetime_as_text,
     is_missing,
     mark_of,
     read_category,
@@ -155,7 +156,7 @@ class Column:
         if is_missing(value):
             return None
         if self.kind == "datetime":
-            return pd.Timestamp(value).isoformat()
+            return datetime_as_text(value)
         return _PLAIN.get(self.kind, without_numpy)(value)
 
     @property

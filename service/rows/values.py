@@ -124,11 +124,32 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
         if read is None or (read.tzinfo is None) != (zone is None):
             return None
         local = read if zone is None else read.tz_convert(zone)
-        if not MINYEAR <= local.year <= MAXYEAR:
+        universal = local if zone is None else local.tz_convert("UTC")
+        if min(local.year, universal.year) < MINYEAR or max(local.year, universal.year) > MAXYEAR:
             return None
         return _in_resolution(local, dtype)
-    except (ValueError, TypeError, OverflowError):
-        return None
+    except (ValueError, TypeError, OverflowError, NotImplementedError):
+        return None  # the last is pandas' word for a local time beyond the years of ISO 8601
+
+
+def datetime_as_text(value: Any) -> str:
+    """Write a date and time as ISO 8601, which :func:`read_datetime` reads back.
+
+    Offsets of ISO 8601 are whole minutes. Local times before there were time zones have others:
+    those are written in UTC.
+
+    Examples
+    --------
+    >>> datetime_as_text(pd.Timestamp("2024-01-05T10:00", tz="Europe/Berlin"))
+    '2024-01-05T10:00:00+01:00'
+    >>> datetime_as_text(pd.Timestamp("1890-01-05T10:00", tz="Europe/Berlin"))
+    '1890-01-05T09:06:32+00:00'
+    """
+    written = pd.Timestamp(value)
+    offset = written.utcoffset()
+    if offset is not None and offset.total_seconds() % 60:
+        written = written.tz_convert("UTC")
+    return written.isoformat()
 
 
 def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:

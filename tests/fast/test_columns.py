@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +102,25 @@ def test_a_column_with_a_time_zone_reads_every_zone_as_its_own():
         PayloadError, match="Column 'x', row 0: expected a date and time with a time zone"
     ):
         column.read(["2024-01-01T00:00"])
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Africa/Monrovia", "UTC"])
+@pytest.mark.parametrize("moment", ["1893-03-31T23:06:31.999Z", "1850-01-01", "1971-06-01"])
+def test_a_date_before_there_were_time_zones_is_written_as_it_is_read(zone, moment):
+    """Their offsets have seconds, which ISO 8601 does not spell."""
+    column = Column.of(AWARE.dt.tz_convert(zone), "x")
+    (read,) = column.read([pd.Timestamp(moment).tz_localize(None).isoformat() + "Z"])
+    written = column.plain(read)
+    assert datetime.fromisoformat(written) == read.to_pydatetime()
+    assert column.read([written])[0] == read
+
+
+@pytest.mark.parametrize("beyond", [9_000_000_000_000_000, -62_135_596_800_001, "10000-01-01T00Z"])
+def test_a_zoned_time_beyond_the_years_of_iso_8601_is_refused(beyond):
+    """pandas cannot say what its local time is."""
+    column = Column.of(AWARE.dt.as_unit("ms"), "x")
+    with pytest.raises(PayloadError, match="Column 'x', row 0: expected a date and time with a"):
+        column.read([beyond])
 
 
 def test_ordered_categories_stay_ordered():
