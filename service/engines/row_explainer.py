@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, is_whole
-from service.engines.outputs import ModelOutput, check_examples, choose_output
+from service.engines.outputs import N_COMPARED_ROWS, ModelOutput, check_examples, choose_output
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
+from service.shapley.background import spread_out
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class RowExplainer:
         The columns whose importances are reported; None for all.
     note : str
         Why the engine is not the one the model's kind would have; usually empty.
+    example_output : ndarray of shape (1, n_outputs), or None
+        What the model answered for the example in the form in which it came; None where it has not
+        been asked so.
+    output_spread : float
+        How far apart the largest and the smallest answers for the examples are.
     """
 
     function: ModelOutput
@@ -49,6 +56,8 @@ class RowExplainer:
     classes: list[Any] | None = None
     subset: tuple[int, ...] | None = None
     note: str = ""
+    example_output: NDArray[np.float64] | None = None
+    output_spread: float = 0.0
 
     @classmethod
     def build(
@@ -83,6 +92,8 @@ class RowExplainer:
             classes=class_names(function, classes, len(engine.expected_values)),
             subset=_find_columns(subset, schema.names),
             note=note,
+            example_output=_ask_as_given(function, examples),
+            output_spread=_measure_spread(function, matrix),
         )
 
     @property
@@ -185,6 +196,22 @@ class RowExplainer:
         if self.subset is not None:
             values = values[:, :, list(self.subset)]
         return values[0] if self._has_no_class_axis else values
+
+
+def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] | None:
+    """Ask the model for the first example as it came, where that is the model's own form."""
+    is_frame = isinstance(examples, pd.DataFrame)
+    if is_frame != function.schema.as_frame or not (is_frame or isinstance(examples, np.ndarray)):
+        return None
+    try:
+        return function.outputs_of(examples[:1])
+    except Exception:  # a model that does not take it so cannot be compared
+        return None
+
+
+def _measure_spread(function: ModelOutput, matrix: NDArray[Any]) -> float:
+    """Return the largest range of the model's outputs over some of the examples."""
+    return float(np.ptp(function(spread_out(matrix, N_COMPARED_ROWS)), axis=0).max())
 
 
 def class_names(

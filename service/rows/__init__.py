@@ -1,6 +1,7 @@
 """What a row is, and one reader for each format that rows come in.
 
 ``values``        one value, by the kind of its column
+``categories``    the categories of a column, and how they are written
 ``columns``       one column, and the check of all its values
 ``schema``        the columns of the examples, and the check of every row against them
 ``json_rows``     rows as JSON, in any of the shapes that clients send

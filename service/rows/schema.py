@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -177,7 +177,7 @@ class Schema:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
-        return list(map(asdict, self.columns))
+        return list(map(Column.to_dict, self.columns))
 
     def _cut(self, rows: Any) -> Sequence[Any]:
         """Cut rows into columns, when each row has as many values as there are columns."""
