@@ -21,6 +21,11 @@ from service.engines.options import EngineOptions, is_whole
 from service.engines.outputs import N_COMPARED_ROWS, ModelOutput, check_examples, choose_output
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
+from service.rows.unusual_rows import (
+    ask_for_missing_values,
+    ask_for_new_categories,
+    name_refused_value,
+)
 from service.shapley.background import spread_out
 
 
@@ -71,6 +76,7 @@ class RowExplainer:
         output: str,
         task: str,
         options: EngineOptions,
+        nullable: bool | Sequence[str] = False,
     ) -> RowExplainer:
         """Record the schema of the examples, decide what is explained, and build the engine for it.
 
@@ -83,6 +89,7 @@ class RowExplainer:
         matrix = schema.from_positions(examples)
         function = choose_output(model, schema, matrix, output=output, task=task)
         check_examples(function, examples, matrix)
+        function = _open_columns(function, matrix[:1], nullable)
         engine, note = choose_engine(function, matrix, options)
         return cls(
             function,
@@ -156,8 +163,23 @@ class RowExplainer:
     def explain(
         self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None
     ) -> LocalImportances:
-        """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs."""
-        return self.explain_matrix(self.schema.matrix(rows), progress, n_jobs)
+        """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs.
+
+        Raises
+        ------
+        PayloadError
+            When they do not fit the schema, or the model refuses a value.
+        """
+        matrix = self.schema.matrix(rows)
+        try:
+            return self.explain_matrix(matrix, progress, n_jobs)
+        except ValueError:
+            name_refused_value(self.schema, matrix, self.example, self._ask_engine)
+            raise
+
+    def _ask_engine(self, _: Schema, rows: NDArray[Any]) -> Any:
+        values = self.engine.game_values(rows)
+        return values if len(values) else self.engine.importances(rows)
 
     def explain_matrix(
         self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
@@ -196,6 +218,19 @@ class RowExplainer:
         if self.subset is not None:
             values = values[:, :, list(self.subset)]
         return values[0] if self._has_no_class_axis else values
+
+
+def _open_columns(
+    function: ModelOutput, example: NDArray[Any], nullable: bool | Sequence[str]
+) -> ModelOutput:
+    """Let the rows have what training did not have, where the model takes it."""
+
+    def ask(schema: Schema, rows: NDArray[Any]) -> Any:
+        return replace(function, schema=schema)(rows)
+
+    schema = ask_for_new_categories(function.schema, example, ask)
+    schema = ask_for_missing_values(schema, nullable, example, ask)
+    return replace(function, schema=schema)
 
 
 def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] | None:

@@ -21,11 +21,13 @@ import pandas as pd
 from service.rows.values import (
     KINDS,
     OF_TEXT,
-    READERS,
     datetime_as_text,
     datetime_dtype,
     read_date,
     read_datetime,
+    read_integer,
+    read_number,
+    read_string,
     shown,
     without_numpy,
 )
@@ -144,10 +146,13 @@ class Vocabulary:
 
     def read_new(self, value: Any) -> Any:
         """Return a value that could be a category like the known ones, None if it could not."""
-        if self.kind == "datetime":
-            return read_datetime(value, self.dtype)
-        read: Callable[[Any], Any] = READERS.get(self.kind, _as_nothing)
-        return read(value)
+        read, _ = _NEW.get(self.kind, _NO_NEW)
+        return read(value, self.dtype)
+
+    def make_new(self) -> Any:
+        """Return a category that is not known, None where no new one can be read."""
+        _, make = _NEW.get(self.kind, _NO_NEW)
+        return make(self.categories)
 
     def of_text(self, text: str) -> Any:
         """Return the category of a cell of CSV, or what else the cell may mean to `read`."""
@@ -157,6 +162,8 @@ class Vocabulary:
         """Return the dtype of the known categories and of the new ones among some values."""
         known = set(self.categories)
         new = [value for value in dict.fromkeys(values) if value not in known]
+        if not new:
+            return dtype
         return pd.CategoricalDtype(dtype.categories.append(pd.Index(new)), dtype.ordered)
 
     @cached_property
@@ -189,7 +196,7 @@ class Vocabulary:
 
 def write_category(category: Any) -> Any:
     """Write a category as JSON has it, for :meth:`Vocabulary.read`; None where there is no way."""
-    return next(iter(spellings(category)), None)
+    return next(iter(spellings(without_numpy(category))), None)
 
 
 def _key(value: Any) -> Hashable:
@@ -207,10 +214,6 @@ def _as_it_is(value: Any, _: Any) -> Any:
     return value
 
 
-def _as_nothing(value: Any) -> None:
-    """Read nothing: there is no telling what a new category would be."""
-
-
 def _as_date(value: Any, _: Any) -> Any:
     return read_date(value)
 
@@ -226,4 +229,44 @@ _AS_OWN: dict[str, Callable[[Any, Any], Any]] = {
     "date": _as_date,
     "datetime": read_datetime,
     "number": _in_width,
+}
+
+
+def _read_text(value: Any, _: Any) -> str | None:
+    return read_string(value)
+
+
+def _read_number(value: Any, _: Any) -> float | None:
+    return read_number(value)
+
+
+def _read_integer(value: Any, _: Any) -> int | None:
+    number = read_integer(value)
+    return None if number is None else int(number)
+
+
+def _make_text(categories: tuple[str, ...]) -> str:
+    return f"other than {max(categories, key=len)}"
+
+
+def _make_number(categories: tuple[float, ...]) -> float:
+    return max(categories) + 1
+
+
+def _make_moment(categories: tuple[pd.Timestamp, ...]) -> pd.Timestamp:
+    return max(categories) + pd.Timedelta(days=1)
+
+
+def _nothing(*_: Any) -> None:
+    """Make and read nothing: there is no telling what another interval or truth value would be."""
+
+
+# By the kind of the categories: what reads one that is not known, and what makes one up.
+_New = tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]
+_NO_NEW: _New = (_nothing, _nothing)
+_NEW: dict[str, _New] = {
+    "string": (_read_text, _make_text),
+    "integer": (_read_integer, _make_number),
+    "number": (_read_number, _make_number),
+    "datetime": (read_datetime, _make_moment),
 }

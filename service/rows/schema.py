@@ -3,7 +3,7 @@
 Inside, rows are one matrix: float64 when every column is a number, an integer or a boolean, object
 otherwise. The schema turns what callers bring (a DataFrame, an array, lists, columns by name) into
 that matrix, and the matrix back into the form in which the model was fitted. Next:
-:mod:`service.rows.json_rows`.
+:mod:`service.rows.unusual_rows`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError, SelfCheckError, TooManyRowsError
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
+from service.rows.unusual_rows import name_refused_value
 from service.rows.values import shown
 from service.scoring import artifact
 from service.scoring.answer import Answer, array_of, in_order
@@ -238,14 +239,19 @@ class ScoringModel:
             )
 
     def _ask(self, method: str, rows: NDArray[Any]) -> Any:
-        """Ask the original model; a value that it cannot hold is the client's, and named."""
-        try:
+        """Ask the original model; a value that it does not take is the client's, and named."""
+
+        def ask(schema: Schema, rows: NDArray[Any]) -> Any:
+            taken = rows if self._takes_arrays else schema.model_rows(rows)
             with np.errstate(over="ignore", invalid="ignore"):
-                return getattr(self.original_model, method)(
-                    rows if self._takes_arrays else self.schema.model_rows(rows)
-                )
-        except ValueError:
+                return getattr(self.original_model, method)(taken)
+
+        try:
+            return ask(self.schema, rows)
+        except Exception:  # every library has its own
             self._refuse_beyond_float32(rows)
+            example = self.scoring_explainer.row_explainer.example
+            name_refused_value(self.schema, rows, example, ask)
             raise
 
     def _probabilities(self, rows: NDArray[Any]) -> Any:
