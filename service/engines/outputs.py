@@ -95,6 +95,10 @@ class ModelOutput:
         """
         return self.outputs_of(self.schema.model_rows(matrix))
 
+    def ask(self, schema: Schema, matrix: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the model on rows of another schema of the same columns."""
+        return replace(self, schema=schema)(matrix)
+
     def outputs_of(self, rows: Any) -> NDArray[np.float64]:
         """Evaluate the model on rows as it takes them, shape (n_rows, n_outputs)."""
         outputs = self._checked(self._method(rows), len(rows))

@@ -224,12 +224,8 @@ def _open_columns(
     function: ModelOutput, example: NDArray[Any], nullable: bool | Sequence[str]
 ) -> ModelOutput:
     """Let the rows have what training did not have, where the model takes it."""
-
-    def ask(schema: Schema, rows: NDArray[Any]) -> Any:
-        return replace(function, schema=schema)(rows)
-
-    schema = ask_for_new_categories(function.schema, example, ask)
-    schema = ask_for_missing_values(schema, nullable, example, ask)
+    schema = ask_for_new_categories(function.schema, example, function.ask)
+    schema = ask_for_missing_values(schema, nullable, example, function.ask)
     return replace(function, schema=schema)
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.errors import PayloadError
@@ -20,6 +22,8 @@ from service.rows.columns import Column
 from service.rows.schema import Schema
 from service.rows.values import shown
 
+N_UNUSUAL_ROWS = 64
+N_NUMBERS = 32  # of the examples, on which others are made up
 Ask = Callable[[Schema, NDArray[Any]], Any]
 """The model: a schema and a matrix of its rows to an answer for each; it raises what it refuses."""
 
@@ -100,6 +104,79 @@ def _wanted_names(schema: Schema, nullable: bool | Sequence[str]) -> Sequence[st
     if unknown:
         raise ValueError(f"nullable: expected names of columns or True, got {sorted(unknown)}.")
     return wanted
+
+
+def make_unusual_rows(schema: Schema, examples: NDArray[Any], ask: Ask) -> NDArray[Any]:
+    """Make rows up that clients may send and the examples lack, as far as the model takes them.
+
+    They have numbers between those of the examples and beyond them, negative ones, new categories
+    and texts, and missing values where they may come; some rows in one column, some in many.
+
+    Parameters
+    ----------
+    schema : Schema
+    examples : ndarray of shape (n_examples, n_features)
+    ask : callable
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+    """
+    rng = np.random.default_rng(0)
+    rows = examples[rng.integers(len(examples), size=N_UNUSUAL_ROWS)]
+    share = np.linspace(1 / rows.shape[1], 0.5, len(rows))[:, None]
+    is_changed = rng.random(rows.shape) < share
+    for position, column in enumerate(schema.columns):
+        values = _make_unusual_values(column, examples[:, position])
+        if len(values):
+            changed = np.flatnonzero(is_changed[:, position])
+            rows[changed, position] = values[rng.integers(len(values), size=len(changed))]
+    return rows[_are_answered(ask, schema, rows)]
+
+
+def _make_unusual_values(column: Column, examples: NDArray[Any]) -> NDArray[Any]:
+    """Make values up, as the column reads them; none where no unusual one fits."""
+    make = _MAKE.get(column.kind, _make_none)
+    known = examples[~pd.isna(examples)]
+    made = make(known) if len(known) else []
+    values: NDArray[Any] = np.empty(0, dtype=column.matrix_dtype)
+    for value in [*made, column.make_new_category(), None]:
+        with suppress(PayloadError):  # beyond its dtype, or missing where that is refused
+            values = np.concatenate([values, column.read([value])])
+    return values
+
+
+def _are_answered(ask: Ask, schema: Schema, rows: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which rows the model answers; it is asked for each where it refuses some."""
+    if _is_answered(ask, schema, rows):
+        return np.ones(len(rows), dtype=bool)
+    answered = [_is_answered(ask, schema, rows[i : i + 1]) for i in range(len(rows))]
+    return np.array(answered)
+
+
+def _make_numbers(known: NDArray[Any]) -> list[float]:
+    numbers = known[:: max(1, len(known) // N_NUMBERS)].astype(np.float64)
+    return [*(np.floor(np.unique(numbers)) + 0.5), -0.5, *_make_integers(known)]
+
+
+def _make_integers(known: NDArray[Any]) -> list[float]:
+    numbers = known.astype(np.float64)
+    return [np.floor(numbers.max()) + 1, np.ceil(numbers.min()) - 1, -1.0]
+
+
+def _make_texts(known: NDArray[Any]) -> list[str]:
+    return [f"other than {known[0]}"]
+
+
+def _make_none(_: NDArray[Any]) -> list[Any]:
+    return []
+
+
+_MAKE: dict[str, Callable[[NDArray[Any]], list[Any]]] = {
+    "number": _make_numbers,
+    "integer": _make_integers,
+    "string": _make_texts,
+}
 
 
 def name_refused_value(schema: Schema, rows: NDArray[Any], example: NDArray[Any], ask: Ask) -> None:
