@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import sparray, spmatrix
 
 from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
@@ -21,12 +22,17 @@ from service.engines.options import EngineOptions, is_whole
 from service.engines.outputs import N_COMPARED_ROWS, ModelOutput, check_examples, choose_output
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
+from service.rows.tables import examples_as_table, is_sparse
 from service.rows.unusual_rows import (
     ask_for_missing_values,
     ask_for_new_categories,
     name_refused_value,
 )
 from service.shapley.background import spread_out
+from service.structures.encoders import first_step
+from service.structures.xgboost_trees import with_rows
+
+TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
 
 
 @dataclass(frozen=True)
@@ -85,10 +91,14 @@ class RowExplainer:
         ValueError
             When an option is out of range.
         """
-        schema = Schema.of(examples, features, model)
-        matrix = schema.from_positions(examples)
+        model = asked_with_rows(model)
+        check_takes_columns(model)
+        table = examples_as_table(examples)
+        schema = Schema.of(table, features, model)
+        matrix = schema.from_positions(table)
         function = choose_output(model, schema, matrix, output=output, task=task)
-        check_examples(function, examples, matrix)
+        given = examples.tocsr() if is_sparse(examples) else table
+        check_examples(function, given, matrix)
         function = _open_columns(function, matrix[:1], nullable)
         engine, note = choose_engine(function, matrix, options)
         return cls(
@@ -99,7 +109,7 @@ class RowExplainer:
             classes=class_names(function, classes, len(engine.expected_values)),
             subset=_find_columns(subset, schema.names),
             note=note,
-            example_output=_ask_as_given(function, examples),
+            example_output=_ask_as_given(function, given),
             output_spread=_measure_spread(function, matrix),
         )
 
@@ -220,6 +230,28 @@ class RowExplainer:
         return values[0] if self._has_no_class_axis else values
 
 
+def asked_with_rows(model: Any) -> Any:
+    """Return a model that is asked with rows, the model itself or one around a bare booster."""
+    return with_rows(model)
+
+
+def check_takes_columns(model: Any) -> None:
+    """Refuse a model that takes bare texts, one after another, and no columns.
+
+    Raises
+    ------
+    ValueError
+        Saying how such a model gets a column.
+    """
+    first = type(first_step(getattr(model, "__self__", model))).__name__
+    if first in TAKE_TEXTS:
+        raise ValueError(
+            f"model: expected one that takes rows with columns, got one that begins with {first}, "
+            f"which takes bare texts; fit it on a DataFrame by make_column_transformer(({first}(), "
+            "'text')), or explain what comes after it on the counts of its words."
+        )
+
+
 def _open_columns(
     function: ModelOutput, example: NDArray[Any], nullable: bool | Sequence[str]
 ) -> ModelOutput:
@@ -231,8 +263,8 @@ def _open_columns(
 
 def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] | None:
     """Ask the model for the first example as it came, where that is the model's own form."""
-    is_frame = isinstance(examples, pd.DataFrame)
-    if is_frame != function.schema.as_frame or not (is_frame or isinstance(examples, np.ndarray)):
+    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
+    if not isinstance(examples, forms):
         return None
     try:
         return function.outputs_of(examples[:1])
