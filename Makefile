@@ -71,7 +71,7 @@ test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they 
 	.ci/swarm
 	REQUIRE_SWARM=1 BASE_IMAGE=scoring-base:bookworm $(BIN)/python -m pytest --capture=no tests/docker/test_deploy_swarm.py
 
-sweep: $(DEV) ## compare some 240 pairs of rows and models with the definition, and served with their own
+sweep: $(DEV) ## compare 232 pairs of rows and models with the definition, and served with their own
 	$(TWO_PROCESSES) tests/sweep
 
 fuzz: $(DEV) ## run the generated bodies at length: 100,000 of them
