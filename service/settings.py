@@ -205,6 +205,12 @@ class Settings:
         "time for an answer, after which 504",
         partial(_seconds, smallest=0.01),
     )
+    start: float = _setting(
+        300.0,
+        "START_SECONDS",
+        "time for a process to load the models and score the example, after which the service ends",
+        partial(_seconds, smallest=1),
+    )
     slow_client: float = _setting(
         10.0,
         "SLOW_CLIENT_SECONDS",
