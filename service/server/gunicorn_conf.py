@@ -24,7 +24,7 @@ THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def _end_at_once(*_: Any) -> None:
     metrics_folder.remove()
-    os._exit(0)
+    os._exit(FAILED if startup.has_failed else 0)
 
 
 # While models are loaded nothing is in flight; and process 1 of a container hears no signal without

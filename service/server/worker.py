@@ -28,6 +28,8 @@ YIELD_SECONDS, MOST_YIELDS = 0.001, 50
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     """The worker of this service; its methods are called by gunicorn."""
 
+    alive: bool
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.times_yielded, self.is_offered = 0, False
@@ -52,6 +54,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             self.sockets = create_sockets(self.cfg, self.log)
         self.init_signals()
         connections.tell(self.age, 0)
+        self.log.info("Worker %d is ready.", self.pid)
 
     def _show_life(self, seconds: float = 0.0) -> None:
         """Be no hanging worker for some time, as long as somebody waits for it."""
@@ -133,3 +136,11 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         """Run about once a second in the main loop."""
         super().murder_pending()
         hang_up_on_slow_clients()
+        if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
+            self.log.error(
+                "Worker %d has a computation that does not end (DEADLINE_SECONDS is long over): it "
+                "finishes its other requests, and another takes its place. It stands here:\n%s",
+                self.pid,
+                "\n".join(stuck),
+            )
+            self.alive = False

@@ -46,7 +46,8 @@ def create_app(
     Flask
         An application that is ready to score. ``app.extensions["record_malformed"]`` counts and
         logs a request that never reaches a route, see
-        :func:`service.web.request_records.record_malformed`.
+        :func:`service.web.request_records.record_malformed`. ``app.extensions["stuck"]`` returns
+        the stacks of computations that are long overdue: then the process should be replaced.
 
     Raises
     ------
@@ -77,6 +78,7 @@ def create_app(
     guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
+    app.extensions["stuck"] = guarded.computations.stuck
     app.extensions["record_malformed"] = partial(record_malformed, metrics)
     record_requests(app, metrics, settings.deadline, lifecycle)
     for routes in PROTOCOLS:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import OURS, ROOT, free_port, serving, start_gunicorn, start_in_vain, stop
+from serving import OURS, ROOT, errors_in, free_port, serving, start_gunicorn, start_in_vain, stop
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
@@ -65,7 +65,7 @@ def test_a_damaged_file_ends_the_start(name, iris_folder, tmp_path):
     status, log = start_in_vain(tmp_path, AZUREML_MODEL_DIR=str(folder))
 
     assert status not in (0, None)
-    (sentence,) = log.splitlines()
+    sentence = errors_in(log)[0]
     assert f"{folder / name}: its SHA-256 is not the one in its manifest" in sentence
 
 
