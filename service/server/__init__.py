@@ -9,8 +9,9 @@
 ``application``         the application of :mod:`service.web`, with all that
 ``worker``              gunicorn's threaded worker, hardened
 ``malformed_requests``  answers to what gunicorn cannot read
+``trial``               the service as it will run, started once
 
 :mod:`service.web` knows nothing of this room: it is handed what it needs.
 
-Next: `service.server.gunicorn_conf`.
+Next: `service.server.trial`.
 """
