@@ -17,9 +17,17 @@ from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, is_whole
-from service.engines.outputs import ModelOutput, check_examples, choose_output
+from service.engines.outputs import (
+    N_COMPARED_ROWS,
+    SAME,
+    ModelOutput,
+    check_examples,
+    choose_output,
+    plain_values,
+)
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
+from service.shapley.background import spread_out
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class RowExplainer:
         The columns whose importances are reported; None for all.
     note : str
         Why the engine is not the one the model's kind would have; usually empty.
+    tolerance : ndarray of shape (n_outputs,)
+        How far expected value + Σ importances may be from what the model answers.
     """
 
     function: ModelOutput
@@ -49,6 +59,7 @@ class RowExplainer:
     classes: list[Any] | None = None
     subset: tuple[int, ...] | None = None
     note: str = ""
+    tolerance: NDArray[np.float64] | float = SAME
 
     @classmethod
     def build(
@@ -72,7 +83,9 @@ class RowExplainer:
         """
         schema = Schema.of(examples, features, model)
         matrix = schema.from_positions(examples)
-        function = choose_output(model, schema, matrix, output=output, task=task)
+        function = choose_output(
+            model, schema, matrix, output=output, task=task, has_names=classes is not None
+        )
         check_examples(function, examples, matrix)
         engine, note = choose_engine(function, matrix, options)
         return cls(
@@ -83,6 +96,7 @@ class RowExplainer:
             classes=class_names(function, classes, len(engine.expected_values)),
             subset=_find_columns(subset, schema.names),
             note=note,
+            tolerance=find_tolerance(function, matrix, engine),
         )
 
     @property
@@ -101,10 +115,9 @@ class RowExplainer:
     @property
     def labels(self) -> list[Any] | None:
         """What a classifier predicts for each of its classes; None for regressors and functions."""
-        labels = self.function.labels
-        if labels is None or self.classes is None:
+        if self.classes is None:
             return None
-        return plain_values(labels)
+        return self.function.labels(len(self.classes))
 
     def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
         """Return the same explainer with another number of coalitions and seed.
@@ -187,12 +200,33 @@ class RowExplainer:
         return values[0] if self._has_no_class_axis else values
 
 
+def find_tolerance(
+    function: ModelOutput, matrix: NDArray[Any], engine: Engine
+) -> NDArray[np.float64]:
+    """Return how far importances may be from adding up to the model's output.
+
+    Parameters
+    ----------
+    function : ModelOutput
+    matrix : ndarray of shape (n_rows, n_features)
+        Rows that tell the spread of the outputs.
+    engine : Engine
+
+    Returns
+    -------
+    ndarray of shape (n_outputs,)
+    """
+    outputs = function(spread_out(matrix, N_COMPARED_ROWS))
+    spread = np.vstack([outputs, engine.expected_values])
+    return function.tolerance(spread, max(SAME, function.narrow_share))
+
+
 def class_names(
     function: ModelOutput, classes: Sequence[Any] | None, n_outputs: int
 ) -> list[Any] | None:
     """Return one name per output of a classifier, None for a regression.
 
-    They are those given, else the model's own labels, else 0, 1, ….
+    They are those given, else the model's own where it has as many, else 0, 1, ….
 
     Raises
     ------
@@ -205,23 +239,15 @@ def class_names(
                 f"classes: expected none for {function.name}, a regression, got {list(classes)}."
             )
         return None
-    labels = function.labels if function.labels is not None else range(n_outputs)
-    names = plain_values(labels if classes is None else classes)
+    if classes is None:
+        return function.output_names(n_outputs)
+    names = plain_values(classes)
     if len(names) != n_outputs:
         raise ValueError(
             f"classes: expected {n_outputs} names, one for each output of {function.name}, got "
             f"{len(names)}."
         )
     return names
-
-
-def plain_values(values: Iterable[Any]) -> list[Any]:
-    """Return a list without numpy scalars, which JSON does not know."""
-    return list(map(_plain_value, values))
-
-
-def _plain_value(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _find_columns(

@@ -117,7 +117,8 @@ def _hybrid_rows(
 
 def _free_outputs(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leave one output out where they sum to a constant: it says nothing more."""
-    sums_to_constant = outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) < 1e-9
+    spread = np.ptp(outputs, axis=0).max()
+    sums_to_constant = outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) <= 1e-9 * spread
     return outputs[:, 1:] if sums_to_constant else outputs
 
 

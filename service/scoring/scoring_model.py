@@ -28,7 +28,6 @@ from service.scoring.predictors import with_predict
 from service.scoring.request import ScoringRequest
 
 SECONDS_A_PIECE = 0.05  # a piece of rows doubles as long as it takes less
-SELF_CHECK_TOLERANCE = 1e-6
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -183,7 +182,7 @@ class ScoringModel:
         answer = self.predict_and_explain(explainer.example, ScoringRequest())
         self._check_arrays(answer)
         # Where a plain function was explained, the model beside it is another way to ask it.
-        has_output = hasattr(self.original_model, _METHODS[explainer.function.scale])
+        has_output = explainer.function.can_ask(self.original_model)
         if has_output and explainer.subset is None and answer.importances is not None:
             self._check_sums(answer.importances)
 
@@ -202,7 +201,8 @@ class ScoringModel:
         explainer = self.scoring_explainer.row_explainer
         explained = np.ravel(importances.expected_values + importances.values.sum(axis=-1).T)
         output = replace(explainer.function, model=self.original_model)(explainer.example).ravel()
-        if not np.allclose(explained, output, rtol=SELF_CHECK_TOLERANCE, atol=SELF_CHECK_TOLERANCE):
+        is_of_model = len(output) == len(explained)
+        if not is_of_model or (np.abs(explained - output) > explainer.tolerance).any():
             raise SelfCheckError(
                 "self-check: expected the importances of the recorded example to add up to the "
                 f"output of the original model, {output[:3]}, got {explained[:3]}; make the "
@@ -261,9 +261,13 @@ class ScoringModel:
     def _largest(
         self, predictions: NDArray[Any], importances: LocalImportances, k: int
     ) -> list[Any]:
-        """Name the k largest importances of each row: of the predicted class, or of each target."""
+        """Name the k largest importances of each row.
+
+        They are those of the predicted class, or of each target; of each class, where a classifier
+        predicts several things at once.
+        """
         values, features = importances.values, importances.features
-        if importances.classes is not None:
+        if importances.classes is not None and predictions.ndim == 1:
             classes = self._predicted_classes(predictions.tolist(), importances)
             return named_largest(values[classes, np.arange(len(classes))], features, k)
         if values.ndim == 3:
@@ -282,7 +286,6 @@ class ScoringModel:
 
 
 _BY_NAME = ("ColumnTransformer", "FunctionTransformer")
-_METHODS = {"probability": "predict_proba", "margin": "decision_function", "prediction": "predict"}
 
 
 def joined(parts: Sequence[LocalImportances]) -> LocalImportances:

@@ -268,7 +268,8 @@ _ANSWERS: Json = {
             "top_importances": {
                 "type": "array",
                 "description": (
-                    "For each row the largest importances by name: those of the predicted class"
+                    "For each row the largest importances by name: those of the predicted class; "
+                    "for each target or label where several are predicted at once"
                 ),
             },
         },
