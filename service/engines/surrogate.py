@@ -3,8 +3,8 @@
 It is fitted when an explainer is built, and serves as a control variate.
 Its Shapley values on the same background are exact (:mod:`service.shapley.trees`), so only what it
 misses is sampled: the estimate aims at the same values, however good or bad it is, and its error
-shrinks with the residual. It is kept only where that pays, and it only helps: columns that it cannot
-take are left out, and a surrogate that fails is none.
+shrinks with the residual. It is kept only where that pays, and it only helps: columns that it
+cannot take are left out, and a surrogate that fails is none.
 
 Source of the idea: Witter et al., "Regression-adjusted Monte Carlo Estimators for Shapley Values
 and Probabilistic Values" (2025). Next: :mod:`service.engines.background_error`.
