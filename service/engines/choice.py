@@ -17,9 +17,10 @@
 
 Preprocessing in which every column stems from one feature is looked through
 (:mod:`service.structures.encoders`), and so are searches and thresholds around a model
-(:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows;
-one that does not is not used: the model is called instead, and the note that goes into the manifest
-says why. Next: :mod:`service.engines.local_importances`.
+(:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows,
+and on rows with values that no example has; one that does not is not used: the model is called
+instead, and the note that goes into the manifest says why. Next:
+:mod:`service.engines.local_importances`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from service.engines.outputs import ModelOutput
 from service.engines.precision import in_good_precision
 from service.engines.progress import Begin, steps_shown
 from service.errors import UnsupportedStructureError
+from service.rows.unusual_rows import make_unusual_rows
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
@@ -178,11 +180,9 @@ def _make_build(subject: Subject, build: Callable[[Subject], Engine]) -> Build:
 def _find_disagreement(
     engine: Engine, function: ModelOutput, examples: NDArray[Any], rounding: float
 ) -> str:
-    """Compare the engine's own idea of the model with the model, on hybrid rows of the examples.
+    """Compare the engine's own idea of the model with the model, on hybrid and unusual rows.
 
-    Some rows are explained too: expected value + Σ importances must be the model's output. An
-    engine counts in double precision, and so does the model here; what it loses on columns of a
-    narrower type is its own, and may be as much as that type allows.
+    Some rows are explained too: expected value + Σ importances must be the model's output.
 
     Returns
     -------
@@ -192,9 +192,22 @@ def _find_disagreement(
     rng = np.random.default_rng(0)
     rows, others = examples[rng.integers(len(examples), size=(2, N_HYBRID_ROWS))]
     hybrids = np.where(rng.random(rows.shape) < 0.5, rows, others)
+    off = _compare(engine, function, hybrids, rounding)
+    unusual = make_unusual_rows(function.schema, examples, function.ask)
+    if off or not len(unusual):
+        return off
+    return _compare(engine, function, unusual, rounding)
+
+
+def _compare(engine: Engine, function: ModelOutput, rows: NDArray[Any], rounding: float) -> str:
+    """Say by how much an engine differs from the model on some rows.
+
+    An engine counts in double precision, and so does the model here; what it loses on columns of a
+    narrower type is its own, and may be as much as that type allows.
+    """
     precise = function.in_double_precision()
-    outputs = precise(hybrids)  # (n_rows, n_outputs)
-    importances = engine.importances(hybrids[: engine.n_checked_rows]).values
+    outputs = precise(rows)  # (n_rows, n_outputs)
+    importances = engine.importances(rows[: engine.n_checked_rows]).values
     explained = importances.sum(axis=2).T + engine.expected_values
     if explained.shape[1] != outputs.shape[1]:
         return f"{explained.shape[1]} outputs where there are {outputs.shape[1]}"
@@ -202,8 +215,8 @@ def _find_disagreement(
     narrow = function.tolerance(outputs, function.narrow_share, rounding)
     compared = [
         (explained, tolerance),
-        (engine.game_values(hybrids), tolerance),
-        (function(hybrids), np.maximum(tolerance, narrow)),
+        (engine.game_values(rows), tolerance),
+        (function(rows), np.maximum(tolerance, narrow)),
     ]
     for found, allowed in compared:
         difference = np.abs(found - outputs[: len(found)])

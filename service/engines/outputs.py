@@ -129,6 +129,10 @@ class ModelOutput:
         """
         return self.outputs_of(self.schema.model_rows(matrix))
 
+    def ask(self, schema: Schema, matrix: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the model on rows of another schema of the same columns."""
+        return replace(self, schema=schema)(matrix)
+
     def outputs_of(self, rows: Any) -> NDArray[np.float64]:
         """Evaluate the model on rows as it takes them, shape (n_rows, n_outputs)."""
         outputs = self._checked(self._formed(self._ask(rows)), len(rows))
@@ -290,7 +294,7 @@ def _widened(column: Column) -> Column:
     """Return a column in double precision where it is of a narrow type."""
     if _epsilon_of_column(column) == 0.0:
         return column
-    return replace(column, dtype="float64")
+    return replace(column, pandas_dtype=np.dtype(np.float64))
 
 
 def choose_output(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.engines.choice import choose_engine
@@ -27,6 +28,11 @@ from service.engines.outputs import (
 )
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
+from service.rows.unusual_rows import (
+    ask_for_missing_values,
+    ask_for_new_categories,
+    name_refused_value,
+)
 from service.shapley.background import spread_out
 
 
@@ -50,6 +56,9 @@ class RowExplainer:
         Why the engine is not the one the model's kind would have; usually empty.
     tolerance : ndarray of shape (n_outputs,)
         How far expected value + Σ importances may be from what the model answers.
+    example_output : ndarray of shape (1, n_outputs), or None
+        What the model answered for the example in the form in which it came; None where it has not
+        been asked so.
     """
 
     function: ModelOutput
@@ -60,6 +69,7 @@ class RowExplainer:
     subset: tuple[int, ...] | None = None
     note: str = ""
     tolerance: NDArray[np.float64] | float = SAME
+    example_output: NDArray[np.float64] | None = None
 
     @classmethod
     def build(
@@ -73,6 +83,7 @@ class RowExplainer:
         output: str,
         task: str,
         options: EngineOptions,
+        nullable: bool | Sequence[str] = False,
     ) -> RowExplainer:
         """Record the schema of the examples, decide what is explained, and build the engine for it.
 
@@ -87,6 +98,7 @@ class RowExplainer:
             model, schema, matrix, output=output, task=task, has_names=classes is not None
         )
         check_examples(function, examples, matrix)
+        function = _open_columns(function, matrix[:1], nullable)
         engine, note = choose_engine(function, matrix, options)
         return cls(
             function,
@@ -97,6 +109,7 @@ class RowExplainer:
             subset=_find_columns(subset, schema.names),
             note=note,
             tolerance=find_tolerance(function, matrix, engine),
+            example_output=_ask_as_given(function, examples),
         )
 
     @property
@@ -158,8 +171,23 @@ class RowExplainer:
     def explain(
         self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None
     ) -> LocalImportances:
-        """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs."""
-        return self.explain_matrix(self.schema.matrix(rows), progress, n_jobs)
+        """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs.
+
+        Raises
+        ------
+        PayloadError
+            When they do not fit the schema, or the model refuses a value.
+        """
+        matrix = self.schema.matrix(rows)
+        try:
+            return self.explain_matrix(matrix, progress, n_jobs)
+        except ValueError:
+            name_refused_value(self.schema, matrix, self.example, self._ask_engine)
+            raise
+
+    def _ask_engine(self, _: Schema, rows: NDArray[Any]) -> Any:
+        values = self.engine.game_values(rows)
+        return values if len(values) else self.engine.importances(rows)
 
     def explain_matrix(
         self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
@@ -219,6 +247,26 @@ def find_tolerance(
     outputs = function(spread_out(matrix, N_COMPARED_ROWS))
     spread = np.vstack([outputs, engine.expected_values])
     return function.tolerance(spread, max(SAME, function.narrow_share))
+
+
+def _open_columns(
+    function: ModelOutput, example: NDArray[Any], nullable: bool | Sequence[str]
+) -> ModelOutput:
+    """Let the rows have what training did not have, where the model takes it."""
+    schema = ask_for_new_categories(function.schema, example, function.ask)
+    schema = ask_for_missing_values(schema, nullable, example, function.ask)
+    return replace(function, schema=schema)
+
+
+def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] | None:
+    """Ask the model for the first example as it came, where that is the model's own form."""
+    is_frame = isinstance(examples, pd.DataFrame)
+    if is_frame != function.schema.as_frame or not (is_frame or isinstance(examples, np.ndarray)):
+        return None
+    try:
+        return function.outputs_of(examples[:1])
+    except Exception:  # a model that does not take it so cannot be compared
+        return None
 
 
 def class_names(

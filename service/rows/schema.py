@@ -3,14 +3,14 @@
 Inside, rows are one matrix: float64 when every column is a number, an integer or a boolean, object
 otherwise. The schema turns what callers bring (a DataFrame, an array, lists, columns by name) into
 that matrix, and the matrix back into the form in which the model was fitted. Next:
-:mod:`service.rows.json_rows`.
+:mod:`service.rows.unusual_rows`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -177,7 +177,7 @@ class Schema:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
-        return list(map(asdict, self.columns))
+        return list(map(Column.to_dict, self.columns))
 
     def _cut(self, rows: Any) -> Sequence[Any]:
         """Cut rows into columns, when each row has as many values as there are columns."""

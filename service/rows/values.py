@@ -2,13 +2,13 @@
 
 Nothing is guessed and nothing is rounded: "02139" stays text, 30.7 never becomes 30, "10/11/2024"
 is no date. The readers answer None for a value that does not fit; :mod:`service.rows.columns`
-refuses it with its place. Next: :mod:`service.rows.columns`.
+refuses it with its place. Next: :mod:`service.rows.categories`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
 from functools import partial
 from typing import Any
@@ -101,13 +101,10 @@ def read_string(value: Any) -> str | None:
     return value
 
 
-def read_category(value: Any, categories: Sequence[Any]) -> Any:
-    """Return the category that equals a value; true is not 1 here."""
-    is_flag = isinstance(value, bool)
-    for category in categories:
-        if category == value and isinstance(category, bool) == is_flag:
-            return category
-    return None
+def read_date(value: Any) -> date | None:
+    """Read a date without a time: ISO 8601 text, or the milliseconds since 1970 of its midnight."""
+    read = read_datetime(value, np.dtype(object))
+    return read.date() if read is not None and read == read.normalize() else None
 
 
 def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
@@ -124,12 +121,27 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
         if read is None or (read.tzinfo is None) != (zone is None):
             return None
         local = read if zone is None else read.tz_convert(zone)
-        universal = local if zone is None else local.tz_convert("UTC")
-        if min(local.year, universal.year) < MINYEAR or max(local.year, universal.year) > MAXYEAR:
-            return None
+        _check_years(local)
         return _in_resolution(local, dtype)
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         return None  # the last is pandas' word for a local time beyond the years of ISO 8601
+
+
+def datetime_dtype(dtype: Any) -> Any:
+    """Return the dtype of pandas' own that holds the dates of one of Arrow's; others stay.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> datetime_dtype(pd.ArrowDtype(pyarrow.timestamp("us", "UTC")))
+    datetime64[us, UTC]
+    """
+    of_arrow: Any = getattr(dtype, "pyarrow_dtype", None)
+    if not hasattr(of_arrow, "tz"):
+        return dtype
+    if of_arrow.tz is None:
+        return np.dtype(f"datetime64[{of_arrow.unit}]")
+    return pd.DatetimeTZDtype(of_arrow.unit, of_arrow.tz)
 
 
 def datetime_as_text(value: Any) -> str:
@@ -165,6 +177,14 @@ def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
     return None
 
 
+def _check_years(local: pd.Timestamp) -> None:
+    """Raise a ValueError where a year, here or in UTC, is none that ISO 8601 text can have."""
+    universal = local if local.tzinfo is None else local.tz_convert("UTC")
+    for year in (local.year, universal.year):
+        if not MINYEAR <= year <= MAXYEAR:
+            raise ValueError(year)
+
+
 def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:
     if dtype == np.dtype(object):
         return read
@@ -176,14 +196,6 @@ def boolean_of_text(text: str) -> Any:
     """Read the cell of a column of booleans; text that is neither true nor false stays text."""
     known = {"true": True, "false": False, "1": True, "0": False}
     return known.get(text.strip().lower(), text)
-
-
-def category_of_text(text: str, categories: Sequence[Any]) -> Any:
-    """Return the category that is written like a cell; other text stays text."""
-    for category in categories:
-        if str(category) == text:
-            return category
-    return text
 
 
 def _number_of_text(number: type, text: str) -> Any:
@@ -206,6 +218,19 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "integer": read_integer,
     "boolean": read_boolean,
     "string": read_string,
+    "date": read_date,
+}
+
+# The kind of a column, by what pandas infers from its values.
+KINDS = {
+    "boolean": "boolean",
+    "integer": "integer",
+    "floating": "number",
+    "mixed-integer-float": "number",
+    "string": "string",
+    "date": "date",
+    "datetime": "datetime",
+    "datetime64": "datetime",
 }
 
 OF_TEXT: dict[str, Callable[[str], Any]] = {

@@ -18,6 +18,7 @@ _TYPES = {
     "number": ["number"],
     "integer": ["integer"],
     "boolean": ["boolean"],
+    "date": ["string", "integer"],
     "datetime": ["string", "integer"],
 }
 _REASONS = {
@@ -415,7 +416,8 @@ def _wrapped_tables() -> list[Json]:
 
 def _cell(column: Column) -> Json:
     missing: list[Any] = [None] if column.nullable else []
-    if column.kind == "category":
-        return {"enum": [*map(column.plain, column.categories or ()), *missing]}
-    types = _TYPES.get(column.kind, ["string"])
+    if column.vocabulary is not None and not column.takes_new:
+        return {"enum": [*map(column.plain, column.vocabulary.categories), *missing]}
+    kind = column.kind if column.vocabulary is None else column.vocabulary.kind
+    types = _TYPES.get(kind, ["string"])
     return {"type": [*types, "null"] if column.nullable else types}

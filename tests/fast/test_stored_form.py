@@ -51,6 +51,7 @@ NEVER_SAVED = {
     "Tensor",
     "Tree",
     "TreeStructure",
+    "Vocabulary",
     "WrapperReader",
 }
 
