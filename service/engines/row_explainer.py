@@ -27,7 +27,7 @@ from service.engines.outputs import (
     plain_values,
 )
 from service.engines.progress import Progress, no_progress
-from service.rows.schema import Schema
+from service.rows.schema import Schema, row_as_table
 from service.rows.unusual_rows import (
     ask_for_missing_values,
     ask_for_new_categories,
@@ -173,12 +173,14 @@ class RowExplainer:
     ) -> LocalImportances:
         """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs.
 
+        A Series, and an array of shape (n_features,), is one row.
+
         Raises
         ------
         PayloadError
             When they do not fit the schema, or the model refuses a value.
         """
-        matrix = self.schema.matrix(rows)
+        matrix = self.schema.matrix(row_as_table(rows))
         try:
             return self.explain_matrix(matrix, progress, n_jobs)
         except ValueError:

@@ -282,6 +282,20 @@ class Schema:
             )
 
 
+def row_as_table(rows: Any) -> Any:
+    """Make a table of a single row, a Series or an array of one axis; leave everything else.
+
+    >>> row_as_table(pd.Series({"age": 49, "zip": "02139"}))
+       age    zip
+    0   49  02139
+    """
+    if isinstance(rows, pd.Series):
+        return rows.to_frame().T.infer_objects()
+    if isinstance(rows, np.ndarray) and rows.ndim == 1:
+        return rows[None]
+    return rows
+
+
 _NAME, _KIND, _DTYPE = attrgetter("name"), attrgetter("kind"), attrgetter("dtype")
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
 

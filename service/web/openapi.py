@@ -21,6 +21,7 @@ _TYPES = {
     "date": ["string", "integer"],
     "datetime": ["string", "integer"],
 }
+_OF_INFINITY: dict[bool, list[str]] = {False: [], True: ["string"]}
 _REASONS = {
     400: "The body, or an option, does not fit; the message says where.",
     401: "A key is needed.",
@@ -419,5 +420,5 @@ def _cell(column: Column) -> Json:
     if column.vocabulary is not None and not column.takes_new:
         return {"enum": [*map(column.plain, column.vocabulary.categories), *missing]}
     kind = column.kind if column.vocabulary is None else column.vocabulary.kind
-    types = _TYPES.get(kind, ["string"])
+    types = [*_TYPES.get(kind, ["string"]), *_OF_INFINITY[column.takes_infinity]]
     return {"type": [*types, "null"] if column.nullable else types}
