@@ -25,6 +25,7 @@ from service.structures.trees import TreeStructure, behind_objective
 # XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of
 # the largest.
 FLOAT32_ROUNDING = 1e-6
+SMALLEST_SCORE = 1e-6  # a probability is as far from 0 and 1, as where one class was seen
 
 # The links of the objectives of regression.
 _LINKS: dict[str, Link | None] = {
@@ -104,7 +105,7 @@ def _offset(base_score: str, objective: str, n_outputs: int) -> Floats:
     """Turn the base score, one number or one for each output, into margins."""
     scores = np.array(json.loads(base_score), dtype=np.float32).astype(np.float64)
     if objective in ("binary:logistic", "reg:logistic"):
-        scores = logit(scores)
+        scores = logit(np.clip(scores, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
     elif _LINKS.get(objective) is np.exp:
         scores = np.log(scores)
     return np.broadcast_to(scores, n_outputs).copy()
