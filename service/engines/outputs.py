@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import sparray, spmatrix
 from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
@@ -135,7 +136,7 @@ class ModelOutput:
 
     def outputs_of(self, rows: Any) -> NDArray[np.float64]:
         """Evaluate the model on rows as it takes them, shape (n_rows, n_outputs)."""
-        outputs = self._checked(self._formed(self._ask(rows)), len(rows))
+        outputs = self._checked(self._formed(self._ask(rows)), rows.shape[0])
         if (self.task, self.scale, outputs.shape[1]) == ("classification", "margin", 1):
             return np.hstack([-outputs, outputs])
         return outputs
@@ -362,8 +363,8 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
     ValueError
         When an answer differs by more than a millionth of the spread of all answers.
     """
-    is_frame = isinstance(examples, pd.DataFrame)
-    if is_frame != function.schema.as_frame or not (is_frame or isinstance(examples, np.ndarray)):
+    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
+    if not isinstance(examples, forms):
         return
     few = spread_out(np.arange(len(matrix)), N_COMPARED_ROWS)
     given = getattr(examples, "iloc", examples)[few]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import sparray, spmatrix
 
 from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
@@ -27,13 +28,18 @@ from service.engines.outputs import (
     plain_values,
 )
 from service.engines.progress import Progress, no_progress
-from service.rows.schema import Schema, row_as_table
+from service.rows.schema import Schema
+from service.rows.tables import examples_as_table, is_sparse, row_as_table
 from service.rows.unusual_rows import (
     ask_for_missing_values,
     ask_for_new_categories,
     name_refused_value,
 )
 from service.shapley.background import spread_out
+from service.structures.encoders import first_step
+from service.structures.xgboost_trees import with_rows
+
+TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,16 @@ class RowExplainer:
         ValueError
             When an option is out of range.
         """
-        schema = Schema.of(examples, features, model)
-        matrix = schema.from_positions(examples)
+        model = asked_with_rows(model)
+        check_takes_columns(model)
+        table = examples_as_table(examples)
+        schema = Schema.of(table, features, model)
+        matrix = schema.from_positions(table)
         function = choose_output(
             model, schema, matrix, output=output, task=task, has_names=classes is not None
         )
-        check_examples(function, examples, matrix)
+        given = examples.tocsr() if is_sparse(examples) else table
+        check_examples(function, given, matrix)
         function = _open_columns(function, matrix[:1], nullable)
         engine, note = choose_engine(function, matrix, options)
         return cls(
@@ -109,7 +119,7 @@ class RowExplainer:
             subset=_find_columns(subset, schema.names),
             note=note,
             tolerance=find_tolerance(function, matrix, engine),
-            example_output=_ask_as_given(function, examples),
+            example_output=_ask_as_given(function, given),
         )
 
     @property
@@ -251,6 +261,28 @@ def find_tolerance(
     return function.tolerance(spread, max(SAME, function.narrow_share))
 
 
+def asked_with_rows(model: Any) -> Any:
+    """Return a model that is asked with rows, the model itself or one around a bare booster."""
+    return with_rows(model)
+
+
+def check_takes_columns(model: Any) -> None:
+    """Refuse a model that takes bare texts, one after another, and no columns.
+
+    Raises
+    ------
+    ValueError
+        Saying how such a model gets a column.
+    """
+    first = type(first_step(getattr(model, "__self__", model))).__name__
+    if first in TAKE_TEXTS:
+        raise ValueError(
+            f"model: expected one that takes rows with columns, got one that begins with {first}, "
+            f"which takes bare texts; fit it on a DataFrame by make_column_transformer(({first}(), "
+            "'text')), or explain what comes after it on the counts of its words."
+        )
+
+
 def _open_columns(
     function: ModelOutput, example: NDArray[Any], nullable: bool | Sequence[str]
 ) -> ModelOutput:
@@ -262,8 +294,8 @@ def _open_columns(
 
 def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] | None:
     """Ask the model for the first example as it came, where that is the model's own form."""
-    is_frame = isinstance(examples, pd.DataFrame)
-    if is_frame != function.schema.as_frame or not (is_frame or isinstance(examples, np.ndarray)):
+    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
+    if not isinstance(examples, forms):
         return None
     try:
         return function.outputs_of(examples[:1])

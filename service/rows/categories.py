@@ -8,7 +8,7 @@ here, and those by which pandas itself writes it in JSON, CSV and Parquet are re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -158,11 +158,11 @@ class Vocabulary:
         """Return the category of a cell of CSV, or what else the cell may mean to `read`."""
         return self._texts.get(text, OF_TEXT.get(self.kind, str)(text))
 
-    def dtype_with(self, dtype: pd.CategoricalDtype, values: Iterable[Any]) -> Any:
+    def dtype_with(self, dtype: pd.CategoricalDtype, values: pd.Series) -> Any:
         """Return the dtype of the known categories and of the new ones among some values."""
-        known = set(self.categories)
-        new = [value for value in dict.fromkeys(values) if value not in known]
-        if not new:
+        is_known = dtype.categories.get_indexer(pd.Index(values)) >= 0
+        new = values[~is_known & values.notna()].unique()
+        if not len(new):
             return dtype
         return pd.CategoricalDtype(dtype.categories.append(pd.Index(new)), dtype.ordered)
 

@@ -211,7 +211,7 @@ class Column:
         """Return the dtype that the model was fitted with, or else one that holds the values."""
         dtype = self.pandas_dtype
         if self.takes_new and self.vocabulary is not None:
-            return self.vocabulary.dtype_with(dtype, values[values.notna()])
+            return self.vocabulary.dtype_with(dtype, values)
         # As in pandas itself, whole numbers and truth values become floats beside a missing one.
         is_narrow = isinstance(dtype, np.dtype) and dtype.kind in "iub"
         return np.float64 if is_narrow and values.isna().any() else dtype

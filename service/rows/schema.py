@@ -3,7 +3,7 @@
 Inside, rows are one matrix: float64 when every column is a number, an integer or a boolean, object
 otherwise. The schema turns what callers bring (a DataFrame, an array, lists, columns by name) into
 that matrix, and the matrix back into the form in which the model was fitted. Next:
-:mod:`service.rows.unusual_rows`.
+:mod:`service.rows.tables`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError
 from service.rows.columns import NUMERIC_KINDS, Column
+from service.rows.tables import as_table
 from service.rows.values import shown
 
 
@@ -103,7 +104,8 @@ class Schema:
         ----------
         rows : DataFrame, array of shape (n_rows, n_features), list of records, or list of lists
             A DataFrame and records are matched by column name, arrays and lists by position. A
-            DataFrame may have the model's own names too.
+            DataFrame may have the model's own names too. Also what
+            :func:`service.rows.tables.as_table` takes.
 
         Returns
         -------
@@ -114,6 +116,7 @@ class Schema:
         PayloadError
             When the rows do not fit the schema.
         """
+        rows = as_table(rows)
         if isinstance(rows, pd.DataFrame):
             return self.from_named(self._translated(rows.columns), _columns(rows))
         return self.from_records(rows) if _are_records(rows) else self.from_positions(rows)
@@ -280,20 +283,6 @@ class Schema:
             raise PayloadError(
                 f"{where}Expected each column once, but {_named(twice)} came more often."
             )
-
-
-def row_as_table(rows: Any) -> Any:
-    """Make a table of a single row, a Series or an array of one axis; leave everything else.
-
-    >>> row_as_table(pd.Series({"age": 49, "zip": "02139"}))
-       age    zip
-    0   49  02139
-    """
-    if isinstance(rows, pd.Series):
-        return rows.to_frame().T.infer_objects()
-    if isinstance(rows, np.ndarray) and rows.ndim == 1:
-        return rows[None]
-    return rows
 
 
 _NAME, _KIND, _DTYPE = attrgetter("name"), attrgetter("kind"), attrgetter("dtype")

@@ -143,7 +143,15 @@ def _make_unusual_values(column: Column, examples: NDArray[Any]) -> NDArray[Any]
     for value in [*made, column.make_new_category(), None]:
         with suppress(PayloadError):  # beyond its dtype, or missing where that is refused
             values = np.concatenate([values, column.read([value])])
-    return values
+    return _in_width(column, values)
+
+
+def _in_width(column: Column, values: NDArray[Any]) -> NDArray[Any]:
+    """Round numbers to the type of their column, so that the model gets what is asked for."""
+    if column.kind != "number":
+        return values
+    rounded = column.for_model(pd.Series(values))
+    return rounded.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _are_answered(ask: Ask, schema: Schema, rows: NDArray[Any]) -> NDArray[np.bool_]:

@@ -152,8 +152,7 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
         if read is None or (read.tzinfo is None) != (zone is None):
             return None
         local = read if zone is None else read.tz_convert(zone)
-        _check_years(local)
-        return _in_resolution(local, dtype)
+        return _in_resolution(local, dtype) if _can_be_written(local) else None
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         return None  # the last is pandas' word for a local time beyond the years of ISO 8601
 
@@ -208,12 +207,10 @@ def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
     return None
 
 
-def _check_years(local: pd.Timestamp) -> None:
-    """Raise a ValueError where a year, here or in UTC, is none that ISO 8601 text can have."""
+def _can_be_written(local: pd.Timestamp) -> bool:
+    """Tell whether the year, here and in UTC, is one of ISO 8601."""
     universal = local if local.tzinfo is None else local.tz_convert("UTC")
-    for year in (local.year, universal.year):
-        if not MINYEAR <= year <= MAXYEAR:
-            raise ValueError(year)
+    return all(MINYEAR <= moment.year <= MAXYEAR for moment in (local, universal))
 
 
 def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:

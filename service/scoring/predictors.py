@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engines.row_explainer import asked_with_rows
+
 
 @dataclass(frozen=True)
 class FunctionModel:
@@ -66,7 +68,10 @@ class ProbabilityModel:
 
 
 def with_predict(model: Any) -> Any:
-    """Return a model that has ``predict``: the model itself, or what predicts in its place.
+    """Return a model that has ``predict`` of rows: the model itself, or one around it.
+
+    A function, an object with ``predict_proba`` alone and a bare ``xgboost.Booster`` are put into a
+    model.
 
     Parameters
     ----------
@@ -83,7 +88,7 @@ def with_predict(model: Any) -> Any:
     3
     """
     if hasattr(model, "predict"):
-        return model
+        return asked_with_rows(model)
     if hasattr(model, "predict_proba"):
         return ProbabilityModel(model)
     if not callable(model):

@@ -15,6 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 from xgboost import XGBRegressor
 
+from service.batch import ROWS_IN_A_CHUNK, score_file
+from service.errors import BatchError
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, PayloadError, ScoringModel, load, save
 
@@ -122,6 +124,19 @@ def test_a_new_category_that_the_model_refuses_is_named(last):
             served.score(json.dumps(records))
         with pytest.raises(PayloadError, match=named):
             served.scoring_explainer.explain(records)
+
+
+def test_a_refused_value_in_a_file_is_named_by_its_row_there(tmp_path):
+    """Beyond the first of the chunks in which files are read."""
+    frame = frame_of("text").assign(shop=SHOPS["text"])
+    model = encoded(OneHotEncoder(), LinearRegression()).fit(frame, frame["v"])
+    served = serve(model, frame)
+    rows = pd.concat([frame] * 3, ignore_index=True)
+    rows.loc[ROWS_IN_A_CHUNK + 7, "shop"] = "opened yesterday"
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    named = rf"Column 'shop', row {ROWS_IN_A_CHUNK + 7}: .* got 'opened yesterday'"
+    with pytest.raises(BatchError, match=named):
+        score_file(served, tmp_path / "rows.csv", tmp_path / "scored.csv")
 
 
 def test_a_model_that_fails_on_every_row_is_not_the_clients_fault():
