@@ -198,6 +198,11 @@ class Column:
         return Vocabulary.of(dtype) if isinstance(dtype, pd.CategoricalDtype) else None
 
     @property
+    def value_kind(self) -> str:
+        """The kind of its values: of categories the kind that they have themselves, "" for none."""
+        return self.kind if self.vocabulary is None else self.vocabulary.kind
+
+    @property
     def takes_any_number(self) -> bool:
         """True when every finite number fits."""
         return self.kind == "number" and self._width not in NARROW

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from service.rows.schema import Schema
 from service.rows.values import shown
 
 N_UNUSUAL_ROWS = 64
+MOST_CHANGED = 500  # columns of them
 N_NUMBERS = 32  # of the examples, on which others are made up
 Ask = Callable[[Schema, NDArray[Any]], Any]
 """The model: a schema and a matrix of its rows to an answer for each; it raises what it refuses."""
@@ -76,16 +76,18 @@ def ask_for_missing_values(
     ValueError
         When there is no such column, or the model takes no missing value there.
     """
-    wanted, refused = _wanted_names(schema, nullable), []
-    for name in wanted:
-        position = schema.names.index(name)
-        nullable_column = replace(schema.columns[position], nullable=True)
-        wider = _with_column(schema, position, nullable_column)
-        rows = np.concatenate([example, _with_value(example, position, np.nan)])
-        if _is_answered(ask, wider, rows):
-            schema = wider
-        else:
-            refused.append(name)
+    wanted = [schema.names.index(name) for name in _wanted_names(schema, nullable)]
+    if not wanted:
+        return schema
+    wider = _with_missing(schema, wanted, example, ask)  # all at once, if the model takes it
+    if wider is not None:
+        return wider
+    refused = []
+    for position in wanted:
+        wider = _with_missing(schema, [position], example, ask)
+        if wider is None:
+            refused.append(schema.names[position])
+        schema = wider or schema
     most_refused = len(wanted) - 1 if nullable is True else 0
     if len(refused) > most_refused:
         raise ValueError(
@@ -94,6 +96,18 @@ def ask_for_missing_values(
             "leave them out."
         )
     return schema
+
+
+def _with_missing(
+    schema: Schema, positions: Sequence[int], example: NDArray[Any], ask: Ask
+) -> Schema | None:
+    """Return the schema with some columns nullable, None where the model refuses the values."""
+    columns = list(schema.columns)
+    for position in positions:
+        columns[position] = replace(columns[position], nullable=True)
+    wider = replace(schema, columns=tuple(columns))
+    rows = np.concatenate([example, _with_value(example, positions, np.nan)])
+    return wider if _is_answered(ask, wider, rows) else None
 
 
 def _wanted_names(schema: Schema, nullable: bool | Sequence[str]) -> Sequence[str]:
@@ -126,8 +140,8 @@ def make_unusual_rows(schema: Schema, examples: NDArray[Any], ask: Ask) -> NDArr
     rows = examples[rng.integers(len(examples), size=N_UNUSUAL_ROWS)]
     share = np.linspace(1 / rows.shape[1], 0.5, len(rows))[:, None]
     is_changed = rng.random(rows.shape) < share
-    for position, column in enumerate(schema.columns):
-        values = _make_unusual_values(column, examples[:, position])
+    for position in rng.permutation(rows.shape[1])[:MOST_CHANGED]:
+        values = _make_unusual_values(schema.columns[position], examples[:, position])
         if len(values):
             changed = np.flatnonzero(is_changed[:, position])
             rows[changed, position] = values[rng.integers(len(values), size=len(changed))]
@@ -139,16 +153,26 @@ def _make_unusual_values(column: Column, examples: NDArray[Any]) -> NDArray[Any]
     make = _MAKE.get(column.kind, _make_none)
     known = examples[~pd.isna(examples)]
     made = make(known) if len(known) else []
-    values: NDArray[Any] = np.empty(0, dtype=column.matrix_dtype)
-    for value in [*made, column.make_new_category(), None]:
-        with suppress(PayloadError):  # beyond its dtype, or missing where that is refused
-            values = np.concatenate([values, column.read([value])])
-    return _in_width(column, values)
+    new = [column.make_new_category()] * column.takes_new
+    missing = [None] * column.nullable
+    fitting = [value for value in [*made, *new, *missing] if _fits(column, value)]
+    return _in_width(column, column.read(fitting))
+
+
+def _fits(column: Column, value: Any) -> bool:
+    """Tell whether a value is within the column's type."""
+    if column.takes_any_number:
+        return True
+    try:
+        column.read([value])
+    except PayloadError:
+        return False
+    return True
 
 
 def _in_width(column: Column, values: NDArray[Any]) -> NDArray[Any]:
     """Round numbers to the type of their column, so that the model gets what is asked for."""
-    if column.kind != "number":
+    if column.kind != "number" or column.takes_any_number:
         return values
     rounded = column.for_model(pd.Series(values))
     return rounded.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -248,7 +272,7 @@ def _with_column(schema: Schema, position: int, column: Column) -> Schema:
     return replace(schema, columns=tuple(columns))
 
 
-def _with_value(row: NDArray[Any], position: int, value: Any) -> NDArray[Any]:
+def _with_value(row: NDArray[Any], position: int | Sequence[int], value: Any) -> NDArray[Any]:
     changed = row.copy()
     changed[:, position] = value
     return changed

@@ -417,8 +417,9 @@ def _wrapped_tables() -> list[Json]:
 
 def _cell(column: Column) -> Json:
     missing: list[Any] = [None] if column.nullable else []
-    if column.vocabulary is not None and not column.takes_new:
-        return {"enum": [*map(column.plain, column.vocabulary.categories), *missing]}
-    kind = column.kind if column.vocabulary is None else column.vocabulary.kind
-    types = [*_TYPES.get(kind, ["string"]), *_OF_INFINITY[column.takes_infinity]]
-    return {"type": [*types, "null"] if column.nullable else types}
+    types = [*_TYPES.get(column.value_kind, ["string"]), *_OF_INFINITY[column.takes_infinity]]
+    cell: Json = {"type": [*types, "null"] if column.nullable else types}
+    if column.vocabulary is None:
+        return cell
+    known = [*map(column.plain, column.vocabulary.categories), *missing]
+    return {**cell, "examples": known} if column.takes_new else {"enum": known}

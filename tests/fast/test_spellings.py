@@ -144,6 +144,16 @@ def test_a_row_comes_back_from_tensors(name):
     check_read(parse(rows_of_tensors(tensors, schema), schema), schema, frame)
 
 
+def test_the_kind_of_categories_is_that_of_their_values():
+    """It is the datatype of their tensor, and the type in the OpenAPI document."""
+    kinds = {name: Column.of(values, "x").value_kind for name, values in CATEGORIES.items()}
+    assert kinds["categories: integers"] == kinds["categories: own integers"] == "integer"
+    assert kinds["categories: single floats"] == "number"
+    assert kinds["categories: flags"] == "boolean"
+    assert kinds["categories: text"] == kinds["categories: text as objects"] == "string"
+    assert kinds["categories: intervals"] == kinds["categories: decimals"] == ""
+
+
 @pytest.mark.parametrize(
     ("values", "reason"),
     [

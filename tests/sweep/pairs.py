@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,6 @@ class Pair:
     def __str__(self):
         return f"{self.rows}-{self.target}-{self.model}"
 
-    @cache  # noqa: B019  a pair is a constant of this module
     def fitted(self):
         """The fitted model and its rows."""
         rows = ROWS[self.rows]()

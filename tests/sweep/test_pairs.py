@@ -4,12 +4,14 @@ is what the model says.
 
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import requests
-from pairs import EXAMPLES, PAIRS
+from pairs import EXAMPLES, PAIRS, Pair
 from serving import JSON, ROOT
 from shapley_by_definition import shapley_by_definition
 from werkzeug.serving import make_server
@@ -25,6 +27,24 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*[Cc]onvergence"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A fitted pair with its explainer."""
+
+    pair: Pair
+    model: Any
+    rows: Any
+    explainer: TabularExplainer
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=str)
+def explained(request):
+    """A pair, fitted and explained once for all tests of it."""
+    model, rows = request.param.fitted()
+    explainer = TabularExplainer(model, rows_at(rows, slice(EXAMPLES)))
+    return Explained(request.param, model, rows, explainer)
 
 
 def rows_at(rows, positions):
@@ -69,10 +89,10 @@ OUTPUTS = {
 }
 
 
-def importances_of(model, rows, output, explained):
+def importances_of(model, rows, output, place):
     """By the definition, over all coalitions and all examples; (n_outputs, n_features)."""
     examples = np.repeat(np.arange(EXAMPLES)[:, None], rows.shape[1], axis=1)
-    row = np.full(rows.shape[1], explained)
+    row = np.full(rows.shape[1], place)
 
     def function(positions):
         return np.asarray(OUTPUTS[output](model, mixed_rows(rows, positions)), dtype=float)
@@ -85,20 +105,18 @@ def precision(pair):
     return 1e-5 if "XGB" in pair.model or pair.rows == "single" else 1e-9
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=str)
-def test_the_importances_are_those_of_the_definition(pair):
+def test_the_importances_are_those_of_the_definition(explained):
     """Exact where no standard error is given, and within six of them where one is."""
-    model, rows = pair.fitted()
-    explainer = TabularExplainer(model, rows_at(rows, slice(EXAMPLES)))
+    model, rows, explainer = explained.model, explained.rows, explained.explainer
     local = explainer.explain_local(rows_at(rows, EXPLAINED)).importances
     values = local.values if local.values.ndim == 3 else local.values[None]
     errors = local.standard_errors
     errors = np.zeros_like(values) if errors is None else errors.reshape(values.shape)
     outputs = np.asarray(OUTPUTS[explainer.output](model, rows), dtype=float)
 
-    for place, explained in enumerate(EXPLAINED):
-        expected = importances_of(model, rows, explainer.output, explained)
-        allowed = precision(pair) * np.abs(outputs).max() + 6 * errors[:, place]
+    for place, row in enumerate(EXPLAINED):
+        expected = importances_of(model, rows, explainer.output, row)
+        allowed = precision(explained.pair) * np.abs(outputs).max() + 6 * errors[:, place]
         assert (np.abs(values[:, place] - expected) <= allowed).all(), (
             explainer.method,
             values[:, place],
@@ -140,11 +158,9 @@ def assert_same(answered, expected, form):
         assert answered == expected.tolist(), form
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=str)
-def test_served_predictions_are_the_models_own(pair, tmp_path, monkeypatch):
+def test_served_predictions_are_the_models_own(explained, tmp_path, monkeypatch):
     """Over HTTP, in every orient, wrapper and format."""
-    model, rows = pair.fitted()
-    explainer = TabularExplainer(model, rows_at(rows, slice(EXAMPLES)))
+    model, rows, explainer = explained.model, explained.rows, explained.explainer
     save(KernelScoringExplainer(explainer), tmp_path, exist_ok=True, original_model=model)
     monkeypatch.setenv("AZUREML_MODEL_DIR", str(tmp_path))
     sent = rows_at(rows, [*EXPLAINED, 0, 1, 2, 3, 4, 5])
