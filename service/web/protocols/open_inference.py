@@ -39,7 +39,7 @@ def routes(script: GuardedScript) -> Blueprint:
 
     @blueprint.get("/health/live")
     def live() -> Response:
-        return json_response({"live": True})
+        return json_response({"live": script.is_live}, 200 if script.is_live else 503)
 
     @blueprint.get("/health/ready")
     def ready() -> Response:
