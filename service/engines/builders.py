@@ -130,7 +130,8 @@ class Subject:
         self, per_output: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Give a binary margin to both classes, −m and m; the first axis counts outputs."""
-        if self.function.task == "classification" and len(per_output) == 1:
+        kind = self.function.task, self.function.scale, len(per_output)
+        if kind == ("classification", "margin", 1):
             return np.concatenate([-per_output, per_output]), np.concatenate([-offset, offset])
         return per_output, offset
 

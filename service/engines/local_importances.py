@@ -5,16 +5,16 @@ Next: :mod:`service.engines.row_explainer`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LocalImportances:
-    """Local importances of some rows, as arrays.
+    """Local importances of some rows, as arrays; `importances[2:5]` are those of some of them.
 
     Attributes
     ----------
@@ -51,6 +51,8 @@ class LocalImportances:
     >>> importances = explainer.explain_rows(rows)
     >>> importances.values.shape, importances.features, importances.output
     ((4, 2), ['size', 'age'], 'prediction')
+    >>> importances[1:3]
+    <LocalImportances of 2 rows, 2 features: method='linear', output='prediction'>
     >>> (importances.expected_values + importances.values.sum(axis=-1)).round(3).tolist()
     [0.0, 2.0, -1.0, 1.0]
     """
@@ -63,6 +65,44 @@ class LocalImportances:
     output: str
     standard_errors: NDArray[np.float64] | None = None
 
+    def __repr__(self) -> str:
+        """Tell in a line what they are."""
+        *outer, n_rows, n_features = self.values.shape
+        counts = [_counted(n_rows, "row"), _counted(n_features, "feature")]
+        if self.classes is not None:
+            counts.append(f"{len(self.classes)} classes")
+        elif outer:
+            counts.append(f"{outer[0]} targets")
+        made = f"method={self.method!r}, output={self.output!r}"
+        return f"<{type(self).__name__} of {', '.join(counts)}: {made}>"
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.values.shape[-2])
+
+    def __getitem__(self, rows: Any) -> LocalImportances:
+        """Take some of the rows.
+
+        Parameters
+        ----------
+        rows : int, slice, sequence of int or of bool
+            As for an array; a single number keeps the axis of the rows.
+
+        Returns
+        -------
+        LocalImportances
+
+        Raises
+        ------
+        IndexError
+            When there is no such row.
+        """
+        taken = np.atleast_1d(np.arange(len(self))[rows])
+        errors = self.standard_errors
+        if errors is not None:
+            errors = errors[..., taken, :]
+        return replace(self, values=self.values[..., taken, :], standard_errors=errors)
+
     def to_lists(self) -> list[Any]:
         """Return the values as nested lists.
 
@@ -73,3 +113,7 @@ class LocalImportances:
             ``[target][row][feature]`` for regressors with several targets.
         """
         return self.values.tolist()
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

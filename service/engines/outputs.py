@@ -7,15 +7,19 @@
 | any other classifier         | "probability": ``predict_proba``; "margin" where it has none    |
 | LightGBM, XGBoost classifier | "margin": ``predict`` with the option that asks for it          |
 | outlier detector             | "margin": ``decision_function``, one number; low is an outlier  |
+| classifier with neither      | "prediction": the share of the votes for each class where it is |
+|                              | a hard vote, else 1 for the class that is predicted             |
 | plain function               | "prediction": whatever it returns; several columns are classes  |
 
 A binary margin is given for both classes, −m and m, so that every classifier has one output per
-class. Next: :mod:`service.engines.options`.
+class. Margins of pairs of classes are turned into one per class, and the probabilities of several
+targets stand one after another (:mod:`service.structures.answer_forms`). Next:
+:mod:`service.engines.options`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,14 +35,35 @@ from sklearn.utils.validation import check_is_fitted
 
 from service.engines.options import check_choice
 from service.errors import ModelOutputError
+from service.rows.columns import Column
 from service.rows.schema import Schema
 from service.shapley.background import spread_out
+from service.structures.answer_forms import (
+    Form,
+    Indicators,
+    find_form,
+    find_votes,
+    labels_of_targets,
+    name_classes,
+)
 from service.structures.reading import margin_option, predict_margin, prefers_margin
 
 OUTPUTS = ("probability", "margin", "prediction")
 TASKS = ("classification", "regression")
 N_COMPARED_ROWS = 64
 SAME = 1e-6  # of the spread of the outputs
+# What sums of many numbers lose, in units of the precision.
+ROUNDING = 64
+EPSILON = float(np.finfo(np.float64).eps)
+NARROW_EPSILONS = {
+    "float16": float(np.finfo(np.float16).eps),
+    "halffloat[pyarrow]": float(np.finfo(np.float16).eps),
+    "float32": float(np.finfo(np.float32).eps),
+    "float[pyarrow]": float(np.finfo(np.float32).eps),
+}
+# Of the spread of the outputs, in units of the precision of narrow columns: scalers cancel digits.
+NARROW_ROUNDING = 1_000
+MOST_NARROW = 0.1
 _METHODS = {"probability": "predict_proba", "margin": "decision_function", "prediction": "predict"}
 
 
@@ -51,13 +76,13 @@ class ModelName:
     name : str
         What messages call it.
     type_name : str
-    labels : array or None
-        What a classifier predicts for each of its classes.
+    labels_of_targets : tuple of list
+        What a classifier predicts for the classes of each target; empty where it does not say.
     """
 
     name: str
     type_name: str
-    labels: Any
+    labels_of_targets: tuple[list[Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,12 +96,21 @@ class ModelOutput:
     scale : {"probability", "margin", "prediction"}
     task : {"classification", "regression"}
     schema : Schema
+    form : callable or None
+        What makes one number per row and output of an answer that is something else.
+    method : str
+        The method that is asked; by default that of the scale.
+    epsilon : float
+        The precision in which the model answers.
     """
 
     model: Any
     scale: str
     task: str
     schema: Schema
+    form: Form | None = None
+    method: str = ""
+    epsilon: float = EPSILON
 
     def __call__(self, matrix: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the model.
@@ -102,18 +136,71 @@ class ModelOutput:
 
     def outputs_of(self, rows: Any) -> NDArray[np.float64]:
         """Evaluate the model on rows as it takes them, shape (n_rows, n_outputs)."""
-        outputs = self._checked(self._method(rows), rows.shape[0])
+        outputs = self._checked(self._formed(self._ask(rows)), rows.shape[0])
         if (self.task, self.scale, outputs.shape[1]) == ("classification", "margin", 1):
             return np.hstack([-outputs, outputs])
         return outputs
 
+    def _formed(self, answer: Any) -> Any:
+        """Make one number per row and output of an answer that is something else."""
+        return answer if self.form is None else self.form(answer)
+
+    def settled(self, matrix: NDArray[Any]) -> ModelOutput:
+        """Return the same output with its form and precision, which a few rows tell.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_rows, n_features)
+        """
+        rows = self.schema.model_rows(spread_out(matrix, N_COMPARED_ROWS))
+        answer = self._ask(rows)
+        epsilon = NARROW_EPSILONS.get(str(getattr(answer, "dtype", "")), EPSILON)
+        told = replace(self, epsilon=epsilon)
+        if self.task != "classification":
+            return told
+        votes = find_votes(self.model)
+        if votes is not None:
+            return replace(told, form=votes, method="transform")
+        return replace(told, form=find_form(self.model, self.scale, rows, answer))
+
+    def tolerance(
+        self, outputs: NDArray[np.float64], share: float, rounding: float = 0.0
+    ) -> NDArray[np.float64]:
+        """Return how far numbers may be from the model's own to count as the same.
+
+        Classes have one scale, targets have each their own.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (n_rows, n_outputs)
+            What the model answers.
+        share : float
+            Of the spread of the outputs.
+        rounding : float
+            Of the largest output, where it is more than the precision of the answers.
+
+        Returns
+        -------
+        ndarray of shape (n_outputs,)
+        """
+        spread, largest = np.ptp(outputs, axis=0), np.abs(outputs).max(axis=0)
+        if self.task == "classification":
+            spread[:], largest[:] = spread.max(), largest.max()
+        return share * spread + max(rounding, ROUNDING * self.epsilon) * largest
+
+    @property
+    def narrow_share(self) -> float:
+        """What the narrowest type of the columns loses, of the spread of the outputs; or 0."""
+        epsilons = map(_epsilon_of_column, self.schema.columns)
+        return min(MOST_NARROW, NARROW_ROUNDING * max(epsilons))
+
+    def in_double_precision(self) -> ModelOutput:
+        """Return the same output of rows whose narrow columns are as wide as double precision."""
+        schema = replace(self.schema, columns=tuple(map(_widened, self.schema.columns)))
+        return replace(self, schema=schema, epsilon=EPSILON)
+
     def _checked(self, answer: Any, n_rows: int) -> NDArray[np.float64]:
         """Refuse an answer that cannot be explained, and give it a column for each output."""
-        if isinstance(answer, list):
-            raise ModelOutputError(
-                f"{self.name}: expected one array of outputs, got a list; models with several "
-                "targets at once cannot be explained."
-            )
         outputs = np.asarray(answer, dtype=np.float64)
         if outputs.ndim == 1:
             outputs = outputs[:, None]
@@ -138,10 +225,23 @@ class ModelOutput:
         """The model's type with its module."""
         return self._model_name.type_name
 
-    @property
-    def labels(self) -> Any:
-        """What a classifier predicts for each of its classes; None where the model does not say."""
-        return self._model_name.labels
+    def labels(self, n_outputs: int) -> list[Any] | None:
+        """Return what a classifier predicts for each of its outputs.
+
+        None where the model does not say, or says something else: it may have seen a single class,
+        or give several labels at once.
+        """
+        of_targets = self._model_name.labels_of_targets
+        if len(of_targets) != 1 or len(of_targets[0]) != n_outputs:
+            return None
+        return list(of_targets[0])
+
+    def output_names(self, n_outputs: int) -> list[Any]:
+        """Name the outputs of a classifier: its labels, those of each target, or 0, 1, …."""
+        names = self.labels(n_outputs) or name_classes(self._model_name.labels_of_targets)
+        if len(names) != n_outputs:
+            return list(range(n_outputs))
+        return names
 
     def without_model(self) -> ModelOutput:
         """Return the same output by name only."""
@@ -156,26 +256,56 @@ class ModelOutput:
         if self._is_function:
             name = getattr(model, "__qualname__", kind.__name__)
         else:
-            name = f"{kind.__name__}.{_method_name(model, self.scale)}"
+            asked = self.method or _method_name(model, self.scale)
+            name = f"{kind.__name__}.{asked}"
         type_name = f"{kind.__module__}.{kind.__qualname__}"
-        return ModelName(name, type_name, getattr(model, "classes_", None))
+        labels = labels_of_targets(model)
+        if isinstance(self.form, Indicators):
+            labels = self.form.labels
+        return ModelName(name, type_name, tuple(map(plain_values, labels)))
+
+    def can_ask(self, model: Any) -> bool:
+        """Tell whether another model has the method that is asked."""
+        if self.method:
+            return hasattr(model, self.method)
+        return _has_output(model, self.scale)
 
     @property
     def _is_function(self) -> bool:
-        return not hasattr(self.model, "predict")
+        return not _is_estimator(self.model)
 
     @property
-    def _method(self) -> Callable[[Any], Any]:
+    def _ask(self) -> Callable[[Any], Any]:
         if self._is_function:
             return self.model
+        if self.method:
+            return getattr(self.model, self.method)
         option = _margin_option(self.model, self.scale)
         if option is not None:
             return partial(predict_margin, self.model, option=option)
         return getattr(self.model, _METHODS[self.scale])
 
 
+def _epsilon_of_column(column: Column) -> float:
+    """Return the precision of a column of a narrow type, 0 of all others."""
+    return NARROW_EPSILONS.get(column.dtype.lower(), 0.0)
+
+
+def _widened(column: Column) -> Column:
+    """Return a column in double precision where it is of a narrow type."""
+    if _epsilon_of_column(column) == 0.0:
+        return column
+    return replace(column, pandas_dtype=np.dtype(np.float64))
+
+
 def choose_output(
-    model: Any, schema: Schema, probe: NDArray[Any], *, output: str, task: str
+    model: Any,
+    schema: Schema,
+    probe: NDArray[Any],
+    *,
+    output: str,
+    task: str,
+    has_names: bool = False,
 ) -> ModelOutput:
     """Decide which output of `model` is explained.
 
@@ -190,6 +320,9 @@ def choose_output(
     output : {"auto", "probability", "margin", "prediction"}
     task : {"unknown", "classification", "regression"}
         "unknown" asks the model.
+    has_names : bool
+        Whether the user has named the classes: a model that does not say what it is for is a
+        classifier then.
 
     Raises
     ------
@@ -198,10 +331,18 @@ def choose_output(
     """
     check_choice("output", output, ("auto", *OUTPUTS))
     check_choice("model_task", task, ("unknown", *TASKS))
-    if not hasattr(model, "predict"):
+    if not _is_estimator(model):
         return _choose_function_output(model, schema, probe, output, task)
     _check_fitted(model)
-    return _choose_estimator_output(model, schema, output, task)
+    if task == "unknown":
+        task = task_of(model)
+        if has_names and not hasattr(model, "__sklearn_tags__"):
+            task = "classification"
+    return _choose_estimator_output(model, schema, output, task).settled(probe)
+
+
+def _is_estimator(model: Any) -> bool:
+    return hasattr(model, "predict") or hasattr(model, "predict_proba")
 
 
 def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -> None:
@@ -222,12 +363,11 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
     ValueError
         When an answer differs by more than a millionth of the spread of all answers.
     """
-    is_frame = isinstance(examples, pd.DataFrame)
     forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
     if not isinstance(examples, forms):
         return
     few = spread_out(np.arange(len(matrix)), N_COMPARED_ROWS)
-    given = examples.iloc[few] if is_frame else examples[few]
+    given = getattr(examples, "iloc", examples)[few]
     try:
         expected = function.outputs_of(given)
     except Exception:  # a model that does not take them so cannot be compared
@@ -235,11 +375,9 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
     outputs = function(matrix[few])
     if outputs.shape != expected.shape:
         return
-    difference = np.abs(outputs - expected).max(axis=1)
-    spread = float(np.ptp(expected, axis=0).max())
-    allowed = SAME * (spread or max(1e-300, float(np.abs(expected).max())))
-    if difference.max() > allowed:
-        row = int(few[difference.argmax()])
+    difference = np.abs(outputs - expected)
+    if (difference > function.tolerance(expected, SAME)).any():
+        row = int(few[difference.max(axis=1).argmax()])
         raise ValueError(
             f"initialization_examples: expected {function.name} to answer row {row} alike as it "
             f"came and as it is read from JSON, but the answers differ by {difference.max():.2g}; "
@@ -249,8 +387,6 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
 
 def _choose_estimator_output(model: Any, schema: Schema, output: str, task: str) -> ModelOutput:
     """Take the output that was asked for, or the first that the model has."""
-    if task == "unknown":
-        task = task_of(model)
     known = _scales(model, task)
     for scale in known:
         if output in ("auto", scale) and _has_output(model, scale):
@@ -275,7 +411,8 @@ def task_of(model: Any) -> str:
 
     An outlier detector counts as a regression.
     """
-    if hasattr(model, "predict_proba") or _is_known_as(is_classifier, model):
+    knows_classes = hasattr(model, "predict_proba") or hasattr(model, "classes_")
+    if knows_classes or _is_known_as(is_classifier, model):
         return "classification"
     return "regression"
 
@@ -283,7 +420,11 @@ def task_of(model: Any) -> str:
 def _scales(model: Any, task: str) -> Sequence[str]:
     """List the outputs that a task knows, the default first."""
     if task == "classification":
-        return ("margin", "probability") if prefers_margin(model) else ("probability", "margin")
+        known = ("margin", "probability") if prefers_margin(model) else ("probability", "margin")
+        has_one = any(_has_output(model, scale) for scale in known)
+        if not has_one:
+            return ("prediction",)
+        return known
     if _is_known_as(is_outlier_detector, model):
         return ("margin", "prediction")
     return ("prediction",)
@@ -327,6 +468,15 @@ def _check_fitted(model: Any) -> None:
         ) from None
 
 
+def plain_values(values: Iterable[Any]) -> list[Any]:
+    """Return a list without numpy scalars, which JSON does not know."""
+    return list(map(_plain_value, values))
+
+
+def _plain_value(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _choose_function_output(
     model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str
 ) -> ModelOutput:
@@ -345,4 +495,4 @@ def _choose_function_output(
             "model: expected a classification function to return one column per class, got one "
             "column."
         )
-    return ModelOutput(model, "prediction", task, schema)
+    return ModelOutput(model, "prediction", task, schema).settled(probe)

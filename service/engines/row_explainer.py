@@ -19,10 +19,17 @@ from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, is_whole
-from service.engines.outputs import N_COMPARED_ROWS, ModelOutput, check_examples, choose_output
+from service.engines.outputs import (
+    N_COMPARED_ROWS,
+    SAME,
+    ModelOutput,
+    check_examples,
+    choose_output,
+    plain_values,
+)
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
-from service.rows.tables import examples_as_table, is_sparse
+from service.rows.tables import examples_as_table, is_sparse, row_as_table
 from service.rows.unusual_rows import (
     ask_for_missing_values,
     ask_for_new_categories,
@@ -53,11 +60,11 @@ class RowExplainer:
         The columns whose importances are reported; None for all.
     note : str
         Why the engine is not the one the model's kind would have; usually empty.
+    tolerance : ndarray of shape (n_outputs,)
+        How far expected value + Σ importances may be from what the model answers.
     example_output : ndarray of shape (1, n_outputs), or None
         What the model answered for the example in the form in which it came; None where it has not
         been asked so.
-    output_spread : float
-        How far apart the largest and the smallest answers for the examples are.
     """
 
     function: ModelOutput
@@ -67,8 +74,8 @@ class RowExplainer:
     classes: list[Any] | None = None
     subset: tuple[int, ...] | None = None
     note: str = ""
+    tolerance: NDArray[np.float64] | float = SAME
     example_output: NDArray[np.float64] | None = None
-    output_spread: float = 0.0
 
     @classmethod
     def build(
@@ -96,7 +103,9 @@ class RowExplainer:
         table = examples_as_table(examples)
         schema = Schema.of(table, features, model)
         matrix = schema.from_positions(table)
-        function = choose_output(model, schema, matrix, output=output, task=task)
+        function = choose_output(
+            model, schema, matrix, output=output, task=task, has_names=classes is not None
+        )
         given = examples.tocsr() if is_sparse(examples) else table
         check_examples(function, given, matrix)
         function = _open_columns(function, matrix[:1], nullable)
@@ -109,8 +118,8 @@ class RowExplainer:
             classes=class_names(function, classes, len(engine.expected_values)),
             subset=_find_columns(subset, schema.names),
             note=note,
+            tolerance=find_tolerance(function, matrix, engine),
             example_output=_ask_as_given(function, given),
-            output_spread=_measure_spread(function, matrix),
         )
 
     @property
@@ -129,10 +138,9 @@ class RowExplainer:
     @property
     def labels(self) -> list[Any] | None:
         """What a classifier predicts for each of its classes; None for regressors and functions."""
-        labels = self.function.labels
-        if labels is None or self.classes is None:
+        if self.classes is None:
             return None
-        return plain_values(labels)
+        return self.function.labels(len(self.classes))
 
     def with_sampling(self, nsamples: str | int | None, random_state: int | None) -> RowExplainer:
         """Return the same explainer with another number of coalitions and seed.
@@ -175,12 +183,14 @@ class RowExplainer:
     ) -> LocalImportances:
         """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs.
 
+        A Series, and an array of shape (n_features,), is one row.
+
         Raises
         ------
         PayloadError
             When they do not fit the schema, or the model refuses a value.
         """
-        matrix = self.schema.matrix(rows)
+        matrix = self.schema.matrix(row_as_table(rows))
         try:
             return self.explain_matrix(matrix, progress, n_jobs)
         except ValueError:
@@ -230,6 +240,27 @@ class RowExplainer:
         return values[0] if self._has_no_class_axis else values
 
 
+def find_tolerance(
+    function: ModelOutput, matrix: NDArray[Any], engine: Engine
+) -> NDArray[np.float64]:
+    """Return how far importances may be from adding up to the model's output.
+
+    Parameters
+    ----------
+    function : ModelOutput
+    matrix : ndarray of shape (n_rows, n_features)
+        Rows that tell the spread of the outputs.
+    engine : Engine
+
+    Returns
+    -------
+    ndarray of shape (n_outputs,)
+    """
+    outputs = function(spread_out(matrix, N_COMPARED_ROWS))
+    spread = np.vstack([outputs, engine.expected_values])
+    return function.tolerance(spread, max(SAME, function.narrow_share))
+
+
 def asked_with_rows(model: Any) -> Any:
     """Return a model that is asked with rows, the model itself or one around a bare booster."""
     return with_rows(model)
@@ -272,17 +303,12 @@ def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] |
         return None
 
 
-def _measure_spread(function: ModelOutput, matrix: NDArray[Any]) -> float:
-    """Return the largest range of the model's outputs over some of the examples."""
-    return float(np.ptp(function(spread_out(matrix, N_COMPARED_ROWS)), axis=0).max())
-
-
 def class_names(
     function: ModelOutput, classes: Sequence[Any] | None, n_outputs: int
 ) -> list[Any] | None:
     """Return one name per output of a classifier, None for a regression.
 
-    They are those given, else the model's own labels, else 0, 1, ….
+    They are those given, else the model's own where it has as many, else 0, 1, ….
 
     Raises
     ------
@@ -295,23 +321,15 @@ def class_names(
                 f"classes: expected none for {function.name}, a regression, got {list(classes)}."
             )
         return None
-    labels = function.labels if function.labels is not None else range(n_outputs)
-    names = plain_values(labels if classes is None else classes)
+    if classes is None:
+        return function.output_names(n_outputs)
+    names = plain_values(classes)
     if len(names) != n_outputs:
         raise ValueError(
             f"classes: expected {n_outputs} names, one for each output of {function.name}, got "
             f"{len(names)}."
         )
     return names
-
-
-def plain_values(values: Iterable[Any]) -> list[Any]:
-    """Return a list without numpy scalars, which JSON does not know."""
-    return list(map(_plain_value, values))
-
-
-def _plain_value(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _find_columns(

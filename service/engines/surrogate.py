@@ -3,7 +3,8 @@
 It is fitted when an explainer is built, and serves as a control variate.
 Its Shapley values on the same background are exact (:mod:`service.shapley.trees`), so only what it
 misses is sampled: the estimate aims at the same values, however good or bad it is, and its error
-shrinks with the residual. It is kept only where that pays.
+shrinks with the residual. It is kept only where that pays, and it only helps: columns that it
+cannot take are left out, and a surrogate that fails is none.
 
 Source of the idea: Witter et al., "Regression-adjusted Monte Carlo Estimators for Shapley Values
 and Probabilistic Values" (2025). Next: :mod:`service.engines.background_error`.
@@ -11,7 +12,7 @@ and Probabilistic Values" (2025). Next: :mod:`service.engines.background_error`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from service.shapley.grouping import Grouping
 from service.shapley.kernel import Sampling, kernel_shapley
 from service.shapley.trees import Forest, TreeGame, affordable_rows
 from service.structures.sklearn_trees import read_histogram_boosting
+from service.structures.structure import placed_columns
 
 N_FITTED_ROWS = 8_000
 MOST_FEATURES = 200  # beyond, fitting takes longer than a data scientist waits
@@ -43,18 +45,24 @@ class TreeControl:
     ----------
     models : tuple of HistGradientBoostingRegressor
     games : tuple of TreeGame
+    columns : ndarray of int
+        Those that it was fitted on; all others are nothing to it.
     """
 
     models: tuple[Any, ...]
     games: tuple[TreeGame, ...]
+    columns: NDArray[np.intp]
 
     def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the surrogates' outputs, shape (n_rows, n_controls)."""
-        return np.stack([model.predict(rows) for model in self.models], axis=1)
+        taken = rows[:, self.columns]
+        return np.stack([model.predict(taken) for model in self.models], axis=1)
 
     def shapley_values(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the surrogates' exact Shapley values, shape (n_controls, n_features)."""
-        return np.concatenate([game.shapley_values(row) for game in self.games])
+        taken = row[self.columns]
+        values = np.concatenate([game.shapley_values(taken) for game in self.games])
+        return placed_columns(values, self.columns, len(row))
 
 
 def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int) -> BlackBoxGame:
@@ -74,6 +82,16 @@ def with_surrogate(game: BlackBoxGame, examples: NDArray[Any], random_state: int
     is_out_of_range = not 2 <= examples.shape[1] <= MOST_FEATURES
     if examples.dtype == object or is_out_of_range or len(game.empty_value) > MOST_OUTPUTS:
         return game
+    try:
+        return _with_tried_surrogate(game, examples, random_state)
+    except Exception:  # whatever a helper cannot do, the model may be able to
+        return game
+
+
+def _with_tried_surrogate(
+    game: BlackBoxGame, examples: NDArray[Any], random_state: int
+) -> BlackBoxGame:
+    """Fit a surrogate, and keep it where it lowers the standard error of a few rows."""
     control = _fit(game.function, examples, game.background, random_state)
     if control is None:
         return game
@@ -90,17 +108,25 @@ def _fit(
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     hybrids = _hybrid_rows(examples, background, random_state)
+    columns = _find_fittable_columns(hybrids)
+    background = replace(background, rows=background.rows[:, columns])
     models, games = [], []
     for output in _free_outputs(function(hybrids)).T:
         model = HistGradientBoostingRegressor(
             max_iter=60, learning_rate=0.2, early_stopping=False, random_state=random_state
-        ).fit(hybrids, output)
+        ).fit(hybrids[:, columns], output)
         game = _tree_game(model, background)
         if game is None:
             return None
         models.append(model)
         games.append(game)
-    return TreeControl(tuple(models), tuple(games))
+    return TreeControl(tuple(models), tuple(games), columns)
+
+
+def _find_fittable_columns(rows: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Find the columns that boosted trees can take: with some number, and without infinity."""
+    is_fittable = ~np.isnan(rows).all(axis=0) & ~np.isinf(rows).any(axis=0)
+    return np.flatnonzero(is_fittable)
 
 
 def _hybrid_rows(
@@ -117,7 +143,8 @@ def _hybrid_rows(
 
 def _free_outputs(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leave one output out where they sum to a constant: it says nothing more."""
-    sums_to_constant = outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) < 1e-9
+    spread = np.ptp(outputs, axis=0).max()
+    sums_to_constant = outputs.shape[1] > 1 and np.ptp(outputs.sum(axis=1)) <= 1e-9 * spread
     return outputs[:, 1:] if sums_to_constant else outputs
 
 

@@ -189,7 +189,8 @@ class TabularExplainer:
         Parameters
         ----------
         evaluation_examples : DataFrame, array, list of records or list of lists
-            Rows of `n_features` columns. A DataFrame and records are matched by column name.
+            Rows of `n_features` columns. A DataFrame and records are matched by column name. A
+            Series, or an array of shape (n_features,), is one row.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
@@ -216,7 +217,8 @@ class TabularExplainer:
         Parameters
         ----------
         evaluation_examples : DataFrame, array, list of records or list of lists
-            Rows of `n_features` columns. A DataFrame and records are matched by column name.
+            Rows of `n_features` columns. A DataFrame and records are matched by column name. A
+            Series, or an array of shape (n_features,), is one row.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 

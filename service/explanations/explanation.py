@@ -9,7 +9,7 @@ local ranking what pushes the output up comes first and what pushes it down come
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from service.engines.local_importances import LocalImportances
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LocalExplanation:
-    """Local importances of evaluation rows.
+    """Local importances of evaluation rows; `explanation[2:5]` is that of some of them.
 
     :meth:`service.explainers.TabularExplainer.explain_local` makes one.
 
@@ -43,9 +43,34 @@ class LocalExplanation:
     [['rooms', 'floor'], ['floor', 'rooms']]
     >>> local.num_examples, local.num_features, local.num_classes, local.method
     (2, 2, 1, 'linear')
+    >>> local[1]
+    <LocalExplanation of 1 row, 2 features: method='linear', output='prediction'>
     """
 
     importances: LocalImportances
+
+    def __repr__(self) -> str:
+        """Tell in a line what it explains."""
+        return repr(self.importances).replace("LocalImportances", type(self).__name__)
+
+    def __len__(self) -> int:
+        """Return the number of evaluation rows."""
+        return len(self.importances)
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Take the explanation of some of the rows.
+
+        Parameters
+        ----------
+        rows : int, slice, sequence of int or of bool
+            As for an array; a single number gives an explanation of one row.
+
+        Raises
+        ------
+        IndexError
+            When there is no such row.
+        """
+        return type(self)(self.importances[rows])
 
     @property
     def local_importance_values(self) -> list[Any]:
@@ -145,7 +170,7 @@ class LocalExplanation:
         return np.take_along_axis(values, _ranks(values, top_k), axis=-1).tolist()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GlobalExplanation(LocalExplanation):
     """Global importances: the mean absolute local importance of the evaluation rows.
 
@@ -172,7 +197,17 @@ class GlobalExplanation(LocalExplanation):
     [3.0, 1.0]
     >>> list(overall.get_feature_importance_dict(top_k=1))
     ['floor']
+    >>> repr(overall).split("; ")[1]
+    'floor 3, rooms 1>'
     """
+
+    def __repr__(self) -> str:
+        """Tell in a line what it explains, and by which features most of all."""
+        told = super().__repr__()
+        if len(self) == 0:
+            return told
+        largest = self.get_feature_importance_dict(3).items()
+        return f"{told[:-1]}; {', '.join(f'{name} {value:.3g}' for name, value in largest)}>"
 
     @property
     def per_class_values(self) -> list[list[float]]:

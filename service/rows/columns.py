@@ -24,13 +24,16 @@ from service.rows.values import (
     OF_TEXT,
     RANGES,
     READERS,
+    InfinityWord,
     datetime_as_text,
     datetime_dtype,
     is_missing,
     mark_of,
     read_datetime,
+    read_number_or_infinity,
     shown,
     without_numpy,
+    write_number,
 )
 
 NUMERIC_KINDS = ("number", "integer", "boolean")
@@ -51,6 +54,8 @@ class Column:
         them.
     takes_new : bool
         True when the model takes categories that the examples do not know.
+    takes_infinity : bool
+        True when the examples had infinities in this column.
     missing_mark : {"NaN", "None", "NaT", "NA"}
         What marks a missing value in a column of objects. A model may tell None from NaN, as
         scikit-learn's encoders do. Columns of other types have one mark only.
@@ -73,6 +78,7 @@ class Column:
     pandas_dtype: Any
     nullable: bool = False
     takes_new: bool = False
+    takes_infinity: bool = False
     missing_mark: str = "NaN"
 
     @classmethod
@@ -94,7 +100,10 @@ class Column:
         mark = _missing_mark(values if objects is None else objects, name)
         column = cls(name, _kind(values, name), values.dtype, missing_mark=mark)
         column._check_categories()
-        return replace(column, nullable=bool(values.isna().any()))
+        known = values.dropna()
+        is_infinite = column.kind == "number" and np.isinf(known.to_numpy(dtype=np.float64)).any()
+        nullable = len(known) < len(values)
+        return replace(column, nullable=nullable, takes_infinity=bool(is_infinite))
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         """Check the values of this column.
@@ -169,6 +178,7 @@ class Column:
             "categories": None if known is None else list(map(write_category, known.categories)),
             "ordered": getattr(self.pandas_dtype, "ordered", None) is True,
             "takes_new": self.takes_new,
+            "takes_infinity": self.takes_infinity,
             "missing_mark": self.missing_mark,
         }
 
@@ -215,7 +225,8 @@ class Column:
         read_one = self._reader
         read = []
         for row, value in enumerate(map(without_numpy, values)):
-            one = np.nan if is_missing(value) else read_one(value)
+            is_word = isinstance(value, InfinityWord) and not self.takes_infinity
+            one = np.nan if is_word or is_missing(value) else read_one(value)
             if one is None:
                 raise self._refusal(row, shown(value))
             read.append(one)
@@ -228,6 +239,8 @@ class Column:
             return self._read_category
         if self.kind == "datetime":
             return partial(read_datetime, dtype=datetime_dtype(self.pandas_dtype))
+        if self.takes_infinity:
+            return read_number_or_infinity
         return READERS[self.kind]
 
     def _read_category(self, value: Any) -> Any:
@@ -250,6 +263,8 @@ class Column:
             return
         smallest, largest = RANGES.get(self._width, RANGES["float64"])
         outside = (read < smallest) | (read > largest)
+        if self.takes_infinity:
+            outside &= np.isfinite(read)
         if outside.any():
             row = int(outside.argmax())
             raise self._refusal(row, shown(_RANGED[self.kind](read[row])))
@@ -281,7 +296,7 @@ class Column:
         if self.kind == "datetime":
             zone = getattr(datetime_dtype(self.pandas_dtype), "tz", None)
             return _EXPECTED_WITHOUT_ZONE if zone is None else _EXPECTED_WITH_ZONE
-        expected = _EXPECTED[self.kind]
+        expected = f"{_EXPECTED[self.kind]}{_OR_INFINITE[self.takes_infinity]}"
         if self.kind in _RANGED and self._width in NARROW:
             smallest, largest = RANGES[self._width]
             return f"{expected} from {smallest:g} to {largest:g}"
@@ -333,6 +348,7 @@ _EXPECTED = {
     "string": "a string",
     "date": "a date as ISO 8601 text",
 }
+_OR_INFINITE = {False: "", True: ', "Infinity", "-Infinity"'}
 _OR_NEW = {False: "", True: " or a new one like them"}
 _EXPECTED_WITH_ZONE = (
     "a date and time with a time zone, as ISO 8601 text or milliseconds since 1970"
@@ -342,7 +358,7 @@ _EXPECTED_WITHOUT_ZONE = (
 )
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {
-    "number": float,
+    "number": write_number,
     "boolean": bool,
     "integer": int,
     "date": date.isoformat,

@@ -15,7 +15,7 @@ from typing import Any
 from service.errors import PayloadError
 from service.rows.chunks import Table, in_chunks
 from service.rows.columns import Column
-from service.rows.json_rows import without_infinity
+from service.rows.json_rows import infinity_as_word
 from service.rows.schema import Schema
 
 
@@ -64,7 +64,7 @@ def _are_names(first_lines: list[list[str]], schema: Schema) -> bool:
 
 
 def _value_of_cell(column: Column, cell: str) -> Any:
-    return without_infinity(column.of_text(cell))
+    return infinity_as_word(column.of_text(cell))
 
 
 def csv_tables(file: Path, size: int) -> Iterator[Table]:

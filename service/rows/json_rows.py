@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError
 from service.rows.schema import Schema
-from service.rows.values import shown
+from service.rows.values import InfinityWord, shown
 
 JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 """Rows as JSON text, or as what such a text holds."""
@@ -64,6 +64,8 @@ def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
 def decode(text: str | bytes) -> Any:
     """Decode JSON; the tokens NaN and Infinity, which some clients send, are missing values.
 
+    Infinity is one where its column takes it, which the column decides.
+
     Raises
     ------
     PayloadError
@@ -72,7 +74,7 @@ def decode(text: str | bytes) -> Any:
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
         return json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=lambda _: None
+            text, object_pairs_hook=_without_duplicates, parse_constant=_TOKENS.__getitem__
         )
     except PayloadError:
         raise
@@ -87,9 +89,17 @@ def decode(text: str | bytes) -> Any:
         ) from None
 
 
-def without_infinity(value: Any) -> Any:
-    """Read an infinity as a missing value, as :func:`decode` reads the token Infinity."""
-    return None if isinstance(value, float) and math.isinf(value) else value
+def infinity_as_word(value: Any) -> Any:
+    """Read an infinity as :func:`decode` reads the token Infinity."""
+    return InfinityWord(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+# The tokens that Python and others write for what JSON has no number for.
+_TOKENS = {
+    "NaN": None,
+    "Infinity": InfinityWord("inf"),
+    "-Infinity": InfinityWord("-inf"),
+}
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from service.rows.values import shown
@@ -43,6 +44,20 @@ def as_table(rows: Any) -> Any:
     for is_of_kind, convert in _KINDS:
         if is_of_kind(rows):
             return convert(rows)
+    return rows
+
+
+def row_as_table(rows: Any) -> Any:
+    """Make a table of a single row, a Series or an array of one axis; leave everything else.
+
+    >>> row_as_table(pd.Series({"age": 49, "zip": "02139"}))
+       age    zip
+    0   49  02139
+    """
+    if isinstance(rows, pd.Series):
+        return rows.to_frame().T.infer_objects()
+    if isinstance(rows, np.ndarray) and rows.ndim == 1:
+        return rows[None]
     return rows
 
 

@@ -17,6 +17,14 @@ import numpy as np
 import pandas as pd
 
 LARGEST_EXACT_INTEGER = 2**53
+# As JSON texts and as CSV files of NumPy's and pandas' have them.
+INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf, "inf": math.inf, "-inf": -math.inf}
+
+
+class InfinityWord(float):
+    """An infinity as a bare word, which no JSON has: missing where a column takes no infinity."""
+
+
 MISSING_MARKS: dict[str, Any] = {"None": None, "NA": pd.NA, "NaT": pd.NaT, "NaN": np.nan}
 
 
@@ -73,6 +81,29 @@ def read_number(value: Any) -> float | None:
     except OverflowError:  # an integer of more than 308 digits
         return None
     return number if math.isfinite(number) else None
+
+
+def read_number_or_infinity(value: Any) -> float | None:
+    """Read a number or an infinity, for which JSON has no number but the text "Infinity".
+
+    >>> read_number_or_infinity("-Infinity"), read_number_or_infinity("2")
+    (-inf, None)
+    """
+    if isinstance(value, float) and math.isinf(value):
+        return value
+    if isinstance(value, str):
+        return INFINITIES.get(value)
+    return read_number(value)
+
+
+def write_number(value: float) -> float | str:
+    """Write a number as JSON has it, an infinity as text.
+
+    >>> write_number(2.5), write_number(-math.inf)
+    (2.5, '-Infinity')
+    """
+    number = float(value)
+    return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(number, number)
 
 
 def read_integer(value: Any) -> float | None:

@@ -6,8 +6,9 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 ``explainer``      KernelScoringExplainer, what a user holds
 ``stored_form``    the plain dictionaries and arrays that a saved explainer consists of
 ``artifact``       save and load, with digests and versions
+``importable``     what a model holds that another process cannot import
 ``manifest``       the readable file beside what was saved
-``predictors``     plain functions as models
+``predictors``     models without predict: plain functions, and probabilities alone
 ``request``        what one request asks for
 ``scoring_model``  ScoringModel, the core of the service: a model with its explainer
 

@@ -3,7 +3,7 @@
 Loading a pickle executes it. So the file's SHA-256 is compared with the manifest's before a byte of
 it is unpickled, and the library versions with those it was saved with. The digest tells a damaged
 or swapped file, not a forged pair: load only folders that you trust. Next:
-:mod:`service.scoring.manifest`.
+:mod:`service.scoring.importable`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import tempfile
+import warnings
 from io import BufferedReader
 from pathlib import Path
 from pickle import PicklingError
@@ -22,6 +23,7 @@ import joblib
 from service.errors import ArtifactError, DigestError
 from service.scoring.answer import plain
 from service.scoring.explainer import KernelScoringExplainer
+from service.scoring.importable import MAIN, find_unimportable
 from service.scoring.manifest import check_library_versions, heading, read_manifest, to_text
 from service.scoring.predictors import with_predict
 
@@ -67,6 +69,12 @@ def save(
     ArtifactError
         When the model cannot be pickled.
 
+    Warns
+    -----
+    UserWarning
+        When it holds functions or classes that were defined in a notebook or script: no server can
+        load them.
+
     Examples
     --------
     >>> import pandas as pd
@@ -93,6 +101,7 @@ def save(
         manifest["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": _digest(original)}
         manifest["example"]["predictions"] = _predicted(original_model, scoring_explainer)
         files = {ORIGINAL_NAME: original, ARTIFACT_NAME: content}
+    _warn_of_unimportable([scoring_explainer, original_model])
     files[MANIFEST_NAME] = to_text(manifest).encode()
     folder.mkdir(parents=True, exist_ok=True)
     for name, written in files.items():
@@ -243,13 +252,28 @@ def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -
     return list(plain(with_predict(original_model).predict(rows)))
 
 
+def _warn_of_unimportable(models: list[Any]) -> None:
+    """Say what a server could not load, and what to do, while the notebook is still open."""
+    found = find_unimportable(models)
+    if found:
+        warnings.warn(
+            f"save: the model holds {', '.join(found)}, which only this notebook or script knows: "
+            "no server can load it. Put that into a module, a .py file on the server's Python "
+            "path; import it here, fit the model with it, and save again.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _pickled(model: Any) -> bytes:
     buffer = io.BytesIO()
     try:
         joblib.dump(model, buffer)
     except (PicklingError, AttributeError, TypeError) as error:
+        named = ", ".join(find_unimportable(model)) or "its functions"
         raise ArtifactError(
-            f"save: the model cannot be pickled ({error}); define its functions in a module."
+            f"save: the model cannot be pickled ({error}); define {named} by name in a module, a "
+            ".py file on the server's Python path, and fit the model with that."
         ) from error
     return buffer.getvalue()
 
@@ -258,10 +282,13 @@ def _unpickled(opened: BufferedReader, file: Path) -> Any:
     try:
         return joblib.load(opened)
     except (ImportError, AttributeError) as error:
-        raise ArtifactError(
-            f"{file}: cannot be loaded here ({error}); the model needs the modules that it was "
-            "saved with, so put them on the Python path."
-        ) from error
+        cure = "the model needs the modules that it was saved with, so put them on the Python path"
+        if MAIN in str(error):
+            cure = (
+                "it was defined in the notebook or script that saved the model, and is nowhere "
+                "else; move it into a module that is on the Python path here, and save again"
+            )
+        raise ArtifactError(f"{file}: cannot be loaded here ({error}); {cure}.") from error
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput, task_of
 from service.engines.progress import no_progress, progress_bar
-from service.engines.row_explainer import RowExplainer, class_names
+from service.engines.row_explainer import RowExplainer, class_names, find_tolerance
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
 from service.scoring.stored_form import rebuild, take_apart
@@ -288,12 +288,14 @@ def _from_shap(original: Any) -> RowExplainer:
     given = getattr(original, "data_feature_names", None)
     owner = getattr(model, "__self__", model)  # a bound method takes what its model was fitted on
     schema = Schema.of(rows, original.data.group_names if given is None else given, owner)
-    output = ModelOutput(model, scale, task, schema)
+    output = ModelOutput(model, scale, task, schema).settled(schema.matrix(rows))
     background = Background.weighted(schema.matrix(rows), original.data.weights, "given", len(rows))
     options = EngineOptions()
     engine, note = choose_engine(output, background.rows, options, background)
     classes = class_names(output, None, len(engine.expected_values))
-    return RowExplainer(output, engine, options, schema.matrix(rows[:1]), classes, note=note)
+    tolerance = find_tolerance(output, background.rows, engine)
+    example = schema.matrix(rows[:1])
+    return RowExplainer(output, engine, options, example, classes, note=note, tolerance=tolerance)
 
 
 def _check_shap(original: Any) -> None:

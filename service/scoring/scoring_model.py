@@ -30,8 +30,6 @@ from service.scoring.request import ScoringRequest
 from service.strict_json import strict_json
 
 SECONDS_A_PIECE = 0.05  # a piece of rows doubles as long as it takes less
-SELF_CHECK_TOLERANCE = 1e-6  # of the spread of the outputs
-DOUBLE_ROUNDING = 1e-12  # of the output itself, in double precision
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -190,7 +188,7 @@ class ScoringModel:
         answer = self._score_example()
         self._check_arrays(answer)
         # Where a plain function was explained, the model beside it is another way to ask it.
-        if not hasattr(self.original_model, _METHODS[explainer.function.scale]):
+        if not explainer.function.can_ask(self.original_model):
             return
         output = replace(explainer.function, model=self.original_model)(answer.rows)
         if explainer.example_output is not None:
@@ -221,16 +219,9 @@ class ScoringModel:
             )
 
     def _check_close(self, found: NDArray[Any], output: NDArray[Any], to_do: str) -> None:
-        """Compare numbers with the output of the model for the example.
-
-        They may differ by a millionth of the spread of the model's outputs. One that answers in
-        single precision adds up in it, and is only known to a millionth of its output.
-        """
+        """Compare numbers with the output of the model for the example, in units of its spread."""
         found, output = np.ravel(found), np.ravel(output)
-        allowed = SELF_CHECK_TOLERANCE * self.scoring_explainer.row_explainer.output_spread
-        if np.array_equal(output, output.astype(np.float32)):
-            allowed += SELF_CHECK_TOLERANCE * np.abs(output).max()
-        allowed += DOUBLE_ROUNDING * np.abs(output).max()
+        allowed = self.scoring_explainer.row_explainer.tolerance
         is_close = found.shape == output.shape and (np.abs(found - output) <= allowed).all()
         if not is_close:
             raise SelfCheckError(
@@ -295,9 +286,13 @@ class ScoringModel:
     def _largest(
         self, predictions: NDArray[Any], importances: LocalImportances, k: int
     ) -> list[Any]:
-        """Name the k largest importances of each row: of the predicted class, or of each target."""
+        """Name the k largest importances of each row.
+
+        They are those of the predicted class, or of each target; of each class, where a classifier
+        predicts several things at once.
+        """
         values, features = importances.values, importances.features
-        if importances.classes is not None:
+        if importances.classes is not None and predictions.ndim == 1:
             classes = self._predicted_classes(predictions.tolist(), importances)
             return named_largest(values[classes, np.arange(len(classes))], features, k)
         if values.ndim == 3:
@@ -316,7 +311,6 @@ class ScoringModel:
 
 
 _BY_NAME = ("ColumnTransformer", "FunctionTransformer")
-_METHODS = {"probability": "predict_proba", "margin": "decision_function", "prediction": "predict"}
 
 
 def joined(parts: Sequence[LocalImportances]) -> LocalImportances:

@@ -40,6 +40,7 @@ _ROOMS = {
     "shapley.trees.patterns": ["MergedLeaves", "TabulatedLeaves", "TreeGame"],
     "shapley.trees.sampled": ["SampledTreeGame"],
     "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
+    "structures.answer_forms": ["Indicators", "SideBySide", "VoteShares"],
     "structures.encoders": ["Encoder"],
     "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
     "structures.linear": ["LinearStructure", "identity_readout"],

@@ -8,6 +8,7 @@ Nothing here calls a model. LightGBM and XGBoost are read without being imported
 ``searches``         searches, thresholds and frozen models, which hand everything on
 ``encoders``         preprocessing in which every column depends on one raw column
 ``links``            functions from margins to outputs
+``answer_forms``     from what a classifier answers to one number per class
 ``structure``        what all structures have in common
 ``family``           what is said about some classes of a library
 ``linear``           linear models

@@ -2,7 +2,7 @@
 
 Each takes margins of shape (n, n_margins) and returns outputs of shape (n, n_outputs), for all rows
 alike. All can be pickled. (Statistics calls these functions inverse links.) Next:
-:mod:`service.structures.structure`.
+:mod:`service.structures.answer_forms`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ What each reads is in the table of :mod:`service.structures.trees`. Next:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,31 +25,37 @@ from service.structures.trees import MOST_CODES, TreeStructure
 def read_forest(estimator: Any, scale: str) -> TreeStructure | None:
     """Read the mean of trees, or a single one: shares of the classes, or the values of the targets.
 
-    Raises
-    ------
-    UnsupportedStructureError
-        For a classifier of several targets.
+    The classes of several targets stand one after another.
     """
     if scale == "margin":
         return None
-    if scale == "probability" and estimator.n_outputs_ > 1:
-        raise UnsupportedStructureError(
-            f"{type(estimator).__name__}: a classifier of several targets is not read."
-        )
     fitted = getattr(estimator, "estimators_", [estimator])
     trees = []
     for tree in fitted:
-        value = _outputs_of_nodes(tree.tree_, scale)
+        value = _VALUES_OF_NODES[scale](tree)
         trees.append(_binary_tree(tree.tree_, value / len(fitted)))
     return TreeStructure(trees, np.zeros(trees[0].value.shape[1]), np.float32)
 
 
-def _outputs_of_nodes(tree: Any, scale: str) -> Floats:
-    """Return what a tree answers at each of its nodes; (n_nodes, n_outputs)."""
-    if scale != "probability":
-        return tree.value[:, :, 0]
-    of_classes = tree.value[:, 0, :]
-    return of_classes / of_classes.sum(axis=1, keepdims=True)
+def _shares_of_nodes(tree: Any) -> Floats:
+    """Return the shares of the classes at each node, target after target; (n_nodes, n_outputs)."""
+    n_classes = np.atleast_1d(tree.n_classes_)
+    shares = []
+    for target, n in enumerate(n_classes):
+        of_classes = tree.tree_.value[:, target, :n]
+        shares.append(of_classes / of_classes.sum(axis=1, keepdims=True))
+    return np.hstack(shares)
+
+
+def _targets_of_nodes(tree: Any) -> Floats:
+    """Return the value of each target at each node; (n_nodes, n_outputs)."""
+    return tree.tree_.value[:, :, 0]
+
+
+_VALUES_OF_NODES: dict[str, Callable[[Any], Floats]] = {
+    "prediction": _targets_of_nodes,
+    "probability": _shares_of_nodes,
+}
 
 
 def _binary_tree(tree: Any, value: Floats) -> Tree:

@@ -26,6 +26,7 @@ from service.structures.trees import TreeStructure, behind_objective
 # XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of
 # the largest.
 FLOAT32_ROUNDING = 1e-6
+SMALLEST_SCORE = 1e-6  # a probability is as far from 0 and 1, as where one class was seen
 
 # The links of the objectives whose predictions are a number.
 _LINKS: dict[str, Link | None] = {
@@ -40,7 +41,13 @@ _LINKS: dict[str, Link | None] = {
     "reg:tweedie": np.exp,
     "binary:logistic": expit,
 }
-_INVERSES: dict[Link | None, Link] = {expit: logit, np.exp: np.log}
+
+
+def _margin_of_probability(scores: Floats) -> Floats:
+    return logit(np.clip(scores, SMALLEST_SCORE, 1 - SMALLEST_SCORE))
+
+
+_INVERSES: dict[Link | None, Link] = {expit: _margin_of_probability, np.exp: np.log}
 
 
 @dataclass(frozen=True)

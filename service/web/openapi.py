@@ -21,6 +21,7 @@ _TYPES = {
     "date": ["string", "integer"],
     "datetime": ["string", "integer"],
 }
+_OF_INFINITY: dict[bool, list[str]] = {False: [], True: ["string"]}
 _REASONS = {
     400: "The body, or an option, does not fit; the message says where.",
     401: "A key is needed.",
@@ -269,7 +270,8 @@ _ANSWERS: Json = {
             "top_importances": {
                 "type": "array",
                 "description": (
-                    "For each row the largest importances by name: those of the predicted class"
+                    "For each row the largest importances by name: those of the predicted class; "
+                    "for each target or label where several are predicted at once"
                 ),
             },
         },
@@ -415,7 +417,7 @@ def _wrapped_tables() -> list[Json]:
 
 def _cell(column: Column) -> Json:
     missing: list[Any] = [None] if column.nullable else []
-    types = _TYPES.get(column.value_kind, ["string"])
+    types = [*_TYPES.get(column.value_kind, ["string"]), *_OF_INFINITY[column.takes_infinity]]
     cell: Json = {"type": [*types, "null"] if column.nullable else types}
     if column.vocabulary is None:
         return cell

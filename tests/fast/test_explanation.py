@@ -72,3 +72,64 @@ def test_a_global_explanation_averages_what_the_local_one_gives(diabetes):
     globally = diabetes.explainer.explain_global(diabetes.rows)
     np.testing.assert_allclose(globally.global_importance_values, np.abs(local).mean(axis=0))
     assert globally.local_importance_values == local.tolist()
+
+
+TARGETS = LocalImportances(
+    VALUES, np.array([0.4, 0.6]), ["a", "b", "c"], None, "kernel", "prediction", 0 * VALUES + 0.1
+)
+MANY = LocalImportances(
+    np.zeros((2, 500, 40)),
+    np.zeros(2),
+    [f"column {i}" for i in range(40)],
+    [0, 1],
+    "tree",
+    "margin",
+)
+
+
+@pytest.mark.parametrize(
+    ("importances", "told"),
+    [
+        (CLASSIFIER, "2 rows, 3 features, 2 classes: method='kernel', output='probability'"),
+        (REGRESSOR, "2 rows, 3 features: method='linear', output='prediction'"),
+        (TARGETS, "2 rows, 3 features, 2 targets: method='kernel', output='prediction'"),
+        (MANY, "500 rows, 40 features, 2 classes: method='tree', output='margin'"),
+    ],
+)
+def test_they_print_in_a_line(importances, told):
+    """However many numbers are in them; a global one tells its largest features too."""
+    assert repr(importances) == f"<LocalImportances of {told}>"
+    assert repr(LocalExplanation(importances)) == f"<LocalExplanation of {told}>"
+    overall = repr(GlobalExplanation(importances))
+    assert overall.startswith(f"<GlobalExplanation of {told}; ")
+    assert len(overall) < 200
+    assert repr(GlobalExplanation(REGRESSOR)).endswith("; c 0.6, a 0.2, b 0.1>")
+
+
+@pytest.mark.parametrize("rows", [0, -1, slice(1, None), [1, 0], [False, True], np.array([1])])
+@pytest.mark.parametrize("importances", [CLASSIFIER, REGRESSOR, TARGETS])
+def test_some_of_the_rows_are_taken_like_those_of_an_array(importances, rows):
+    """With everything that belongs to them, errors too; a single row keeps its axis."""
+    taken = LocalExplanation(importances)[rows]
+    positions = np.atleast_1d(np.arange(2)[rows])
+    assert len(taken) == taken.num_examples == len(positions)
+    values = importances.values[..., positions, :]
+    assert taken.local_importance_values == values.tolist()
+    assert (taken.features, taken.classes) == (importances.features, importances.classes)
+    assert taken.expected_values == importances.expected_values.tolist()
+    if importances.standard_errors is not None:
+        assert np.shape(taken.standard_errors) == values.shape
+    overall = GlobalExplanation(importances)[rows]
+    assert (
+        overall.per_class_values == np.abs(values).reshape(-1, *values.shape[-2:]).mean(1).tolist()
+    )
+
+
+def test_explanations_are_walked_through_row_by_row():
+    """A loop ends after the last one; beyond it there is none."""
+    ranked = [row.get_ranked_local_names(1) for row in LocalExplanation(REGRESSOR)]
+    assert ranked == [[["b"]], [["a"]]]
+    assert len(list(LocalExplanation(CLASSIFIER))) == len(LocalExplanation(CLASSIFIER)) == 2
+    with pytest.raises(IndexError):
+        LocalExplanation(CLASSIFIER)[2]
+    assert repr(GlobalExplanation(REGRESSOR)[2:]).startswith("<GlobalExplanation of 0 rows")

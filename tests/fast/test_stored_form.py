@@ -41,6 +41,7 @@ NEVER_SAVED = {
     "Game",
     "HasSize",
     "Importances",
+    "InfinityWord",
     "KernelMachineStructure",
     "LocalImportances",
     "Plan",

@@ -94,7 +94,7 @@ CLASSIFIERS = [
     (SVC(), "margin", {2: "product", 3: "kernel/product"}),
     (NuSVC(nu=0.3), "margin", {2: "product", 3: "kernel/product"}),
     (SVC(kernel="poly"), "margin", {2: "polynomial", 3: "kernel/polynomial"}),
-    (SVC(kernel="poly", degree=2, decision_function_shape="ovo"), "margin", "polynomial"),
+    (SVC(kernel="poly", degree=2), "margin", {2: "polynomial", 3: "kernel/polynomial"}),
     (SVC(kernel="sigmoid", gamma=0.1), "margin", "kernel/network"),
     (calibrated(SVC(C=10)), "probability", "kernel/product"),
     (calibrated(SVC(kernel="poly")), "probability", "kernel/polynomial"),
