@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.backgrounds import choose_background
+from service.engines.called.cost import measure_cost
 from service.engines.engine import Encoding, Engine, unchanged
 from service.engines.exact_engines import (
     LinearEngine,
@@ -73,6 +74,12 @@ N_TRIAL_ROWS = 4
 MOST_LINKED_LEAVES = 20_000
 # Hybrid rows for each coalition of nsamples, where background rows are drawn.
 EVALUATIONS_EACH = 12
+# Where the model is called: all coalitions on all rows, where that takes hardly more; a quick model
+# is evaluated more often instead of being given a surrogate.
+EFFORT_WHERE_QUICK = {
+    False: Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2, patience=2),
+    True: Effort(4 * EVALUATIONS_EACH, spread=EVALUATIONS_EACH, patience=4),
+}
 # The same where another coalition costs hardly more than another background row: as many as two
 # rows each leave room for tell the most.
 ADDITIVE_EVALUATIONS_EACH = 5
@@ -153,10 +160,12 @@ def build_called(subject: Subject) -> Engine:
     game = BlackBoxGame(subject.function, subject.background(affordable=len(examples)))
     if subject.given is not None or options.background != "auto":
         return subject.kernel_engine(game, "kernel", Effort(None))
-    if options.surrogate:
-        game = with_surrogate(game, examples, options.random_state)
-    effort = Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2)
-    return subject.kernel_engine(game, "kernel", effort)
+    cost = measure_cost(subject.function, examples)
+    effort = replace(EFFORT_WHERE_QUICK[cost.is_quick], n_background=len(examples))
+    engine = subject.kernel_engine(game, "kernel", effort)
+    if any([engine.is_exact, cost.is_quick, not options.surrogate]):
+        return engine
+    return engine.with_game(with_surrogate(game, examples, options.random_state))
 
 
 def build_shap(subject: Subject) -> Engine:

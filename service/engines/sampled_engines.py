@@ -45,11 +45,17 @@ class Effort:
         tell more, where another coalition costs little.
     most_evaluations : int, by default no limit
         What the game's tables can hold.
+    n_background : int, by default too many
+        Rows of the background. Every coalition meets all of them where that takes no more than
+        `patience` times the evaluations of a sample.
+    patience : int, default 1
     """
 
     evaluations_each: int | None
     spread: int = 1
     most_evaluations: int = sys.maxsize
+    n_background: int = sys.maxsize
+    patience: int = 1
 
     def sampling(self, nsamples: str | int, n_features: int, seed: int) -> Sampling:
         """Return what is evaluated for a row; "auto" is 2 · n_features + 2048, as in shap.
@@ -69,6 +75,9 @@ class Effort:
         if self.evaluations_each is None:
             return Sampling(count, None, seed)
         evaluations = min(count * self.evaluations_each, self.most_evaluations)
+        every = 2**n_features - 2
+        if every * self.n_background <= self.patience * evaluations:
+            return Sampling(every, None, seed)
         coalitions = min(
             count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features)
         )
@@ -128,6 +137,11 @@ class KernelEngine(Engine):
         return self.method == "kernel"
 
     @property
+    def is_exact(self) -> bool:
+        """Whether nothing is sampled for any row: each coalition meets the whole background."""
+        return self.sampling.is_exact(len(self.game.background.rows), self.game.n_features)
+
+    @property
     def precision(self) -> str:
         """In what the sampled part is computed; see :mod:`service.engines.precision`."""
         return "single" if self.game.precision == np.float32 else "double"
@@ -151,6 +165,8 @@ class KernelEngine(Engine):
 
         The rows are of the background. 0 where nothing is sampled, or where all importances are 0.
         """
+        if self.is_exact:
+            return 0.0
         few = spread_out(self.game.background.rows, N_TRIAL_ROWS)
         return _relative_to_importances(map(self._estimate, few))
 

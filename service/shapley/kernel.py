@@ -65,14 +65,25 @@ class Sampling:
     evaluations: int | None = None
     seed: int = 0
 
+    def is_exact(self, n_background: int, n_players: int) -> bool:
+        """Tell whether all coalitions of that many features meet that many background rows."""
+        every = 2**n_players - 2
+        if every <= 0:
+            return True
+        has_all = self._coalitions(n_players) >= every
+        return has_all and (self.evaluations is None or every * n_background <= self.evaluations)
+
     def plan(self, game: Game, n_players: int) -> Plan:
         """Lay out the evaluations for that many varying features."""
-        coalitions = self.coalitions
-        if coalitions is None and self.evaluations is None:
-            coalitions = default_budget(n_players)
-        elif coalitions is None:
-            coalitions = max(smallest_budget(n_players), (self.evaluations or 0) // 2)
+        coalitions = self._coalitions(n_players)
         return make_plan(game.background, n_players, coalitions, self.evaluations, self.seed)
+
+    def _coalitions(self, n_players: int) -> int:
+        if self.coalitions is not None:
+            return self.coalitions
+        if self.evaluations is None:
+            return default_budget(n_players)
+        return max(smallest_budget(n_players), self.evaluations // 2)
 
 
 def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimate:
