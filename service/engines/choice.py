@@ -8,6 +8,7 @@
 | trees                          | any  | "kernel/tree": sampled around the exact margin       |
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |
+| either, with too many rows     | none | "product/sampled", "polynomial/sampled": on a sample |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
@@ -19,7 +20,8 @@ Preprocessing in which every column stems from one feature is looked through
 (:mod:`service.structures.encoders`), and so are searches and thresholds around a model
 (:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows;
 one that does not is not used: the model is called instead, and the note that goes into the manifest
-says why. Next: :mod:`service.engines.local_importances`.
+says why. What is exact is so on all examples: an error that a sampled background leaves is in the
+standard errors. Next: :mod:`service.engines.local_importances`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.background_error import Build, estimate_background_error
+from service.engines.background_error import Build, estimate_background_error, warn_of_error
 from service.engines.blas_threads import one_blas_thread
 from service.engines.builders import (
     Subject,
@@ -107,7 +109,9 @@ def choose_engine(
         engine, note, build = _build_engine(subject, begin)
         begin("how far its background is from all examples")
         error = estimate_background_error(build, engine, examples, options.random_state)
-    engine.background = replace(engine.background, relative_error=error)
+    engine.background = replace(engine.background, relative_error=error.relative)
+    engine.background_errors = error.of_features
+    warn_of_error(engine, error.relative or engine.error_said_before())
     return in_good_precision(engine, examples), note
 
 

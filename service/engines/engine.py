@@ -8,7 +8,7 @@ No caller asks for an engine's class. Next: :mod:`service.engines.exact_engines`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,15 @@ class Importances:
     values: NDArray[np.float64]
     standard_errors: NDArray[np.float64] | None = None
 
+    def with_errors(self, others: NDArray[np.float64]) -> Importances:
+        """Return the same with further standard errors, independent of those that are there.
+
+        An importance of exactly 0 keeps what it has: its feature does not vary.
+        """
+        own = np.zeros_like(self.values) if self.standard_errors is None else self.standard_errors
+        both = np.hypot(own, np.where(self.values == 0, 0.0, others))
+        return replace(self, standard_errors=both)
+
 
 class Engine:
     """What every engine offers.
@@ -54,6 +63,8 @@ class Engine:
         From the schema's matrix to the rows that the engine works on.
     is_sampled : bool
         Whether importances are estimated.
+    background_errors : ndarray of shape (n_outputs, n_features), or None
+        The standard errors that come of a background that is a sample of the examples.
     n_checked_rows : int
         How many rows it explains when it is compared with the model.
     """
@@ -62,6 +73,7 @@ class Engine:
     background: BackgroundSummary
     expected_values: NDArray[np.float64]
     encode: Encoding
+    background_errors: NDArray[np.float64] | None = None
     is_sampled: ClassVar[bool] = False
     n_checked_rows: ClassVar[int] = 16
 
@@ -96,6 +108,10 @@ class Engine:
         """Return the mean standard error over a few rows, as a share of the mean |importance|."""
         return None
 
+    def error_said_before(self) -> float | None:
+        """Return the relative standard error where it is cheap to know and may be large."""
+        return None
+
     def with_sampling(self, nsamples: str | int, random_state: int) -> Engine:
         """Return the same engine with another number of coalitions and seed."""
         return self
@@ -123,7 +139,10 @@ def explain_rows(
     engine: Engine, rows: NDArray[Any], progress: Progress = no_progress
 ) -> Importances:
     """Compute importances, the same bytes whatever number of BLAS threads is set."""
-    return engine.importances(rows, progress)
+    importances = engine.importances(rows, progress)
+    if engine.background_errors is None:
+        return importances
+    return importances.with_errors(engine.background_errors[:, None])
 
 
 def explain_in_parallel(

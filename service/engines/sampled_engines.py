@@ -1,7 +1,7 @@
-"""The engines that estimate: Kernel SHAP on any game, trees on a sample, and shap's own.
+"""The engines that estimate: Kernel SHAP on any game, models on a sample, and shap's own.
 
 ``KernelEngine`` samples coalitions around whatever evaluates them: the model itself, or what is
-known of its inside. ``SampledTreeEngine`` samples background rows only. ``ShapEngine`` hands
+known of its inside. ``SampledBackgroundEngine`` samples background rows only. ``ShapEngine`` hands
 everything over to the shap library. Next:
 :mod:`service.engines.precision`.
 """
@@ -24,6 +24,7 @@ from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import Function, Game
 from service.shapley.kernel import Estimate, Sampling, Stopping, refined_shapley
+from service.shapley.survey import SampledGame
 from service.shapley.trees import SampledTreeGame
 
 N_TRIAL_ROWS = 4
@@ -222,8 +223,8 @@ def _relative_to_importances(estimates: Iterable[Estimate]) -> float:
     return float(np.mean(errors) / size) if size else 0.0
 
 
-class SampledTreeEngine(Engine):
-    """Sums of trees on all examples, estimated from a sample of them with standard errors.
+class SampledBackgroundEngine(Engine):
+    """A model on all examples, estimated from a sample of them with standard errors.
 
     Importances against each sampled row are exact; what is estimated is their mean over all
     examples. The expected values are those of all examples. The sample is drawn when the engine is
@@ -233,19 +234,25 @@ class SampledTreeEngine(Engine):
     ----------
     encode : callable
         From the schema's matrix to encoded rows.
-    game : SampledTreeGame
+    game : SampledTreeGame or SampledGame
     background : BackgroundSummary
         Of all examples.
+    method : str
+        Such as "tree/sampled".
     """
 
-    method = "tree/sampled"
     is_sampled = True
     n_checked_rows = 4
 
     def __init__(
-        self, encode: Encoding, game: SampledTreeGame, background: BackgroundSummary
+        self,
+        encode: Encoding,
+        game: SampledTreeGame | SampledGame,
+        background: BackgroundSummary,
+        method: str,
     ) -> None:
         self.encode = encode
+        self.method = method
         self.game = game
         self.background = background
         self.expected_values = game.empty_value
@@ -260,13 +267,17 @@ class SampledTreeEngine(Engine):
         return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Add up the trees, shape (n_rows, n_outputs)."""
+        """Evaluate the model's structure, shape (n_rows, n_outputs)."""
         return np.array([self.game.full_value(row) for row in self.encode(rows)])
+
+    def error_said_before(self) -> float:
+        """Return the relative standard error: a sample may be small."""
+        return self.relative_standard_error()
 
     @one_blas_thread()
     def relative_standard_error(self) -> float:
         """Return the mean standard error over a few sampled rows, relative to their importances."""
-        few = spread_out(self.game.traversal.rows, N_TRIAL_ROWS)
+        few = spread_out(self.game.rows, N_TRIAL_ROWS)
         return _relative_to_importances(Estimate(*self.game.estimate(row)) for row in few)
 
 

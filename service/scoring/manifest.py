@@ -15,7 +15,7 @@ from typing import Any
 
 from service.errors import ManifestError, VersionError
 
-FORMAT = 3
+FORMAT = 4
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 
 

@@ -34,7 +34,8 @@ _ROOMS = {
     "shapley.kernel": ["Sampling", "Stopping"],
     "shapley.plan": ["Solver"],
     "shapley.polynomials": ["PolynomialKernel", "polynomial_shapley"],
-    "shapley.products": ["EnumeratedProducts", "ProductGame", "ProductKernel"],
+    "shapley.products": ["EnumeratedProducts", "ProductGame", "ProductKernel", "product_shapley"],
+    "shapley.survey": ["ExactGame", "SampledGame", "Survey"],
     "shapley.trees.forest": ["Forest", "Level"],
     "shapley.trees.linked": ["LinkedTreeGame"],
     "shapley.trees.patterns": ["MergedLeaves", "TabulatedLeaves", "TreeGame"],
@@ -73,7 +74,7 @@ _ROOMS = {
     "engines.options": ["EngineOptions"],
     "engines.outputs": ["ModelName", "ModelOutput"],
     "engines.row_explainer": ["RowExplainer"],
-    "engines.sampled_engines": ["Effort", "KernelEngine", "SampledTreeEngine", "ShapEngine"],
+    "engines.sampled_engines": ["Effort", "KernelEngine", "SampledBackgroundEngine", "ShapEngine"],
     "engines.surrogate": ["TreeControl"],
     "scoring.explainer": ["KernelScoringExplainer"],
 }

@@ -12,6 +12,7 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``kernel``            the estimate: regression, control variates, standard errors, stopping
 ``controls``          control variates: what is known exactly is subtracted first
 ``cache``             what was made for a plan, within a bounded memory
+``survey``            the mean over all examples, estimated from a sample of them
 ``linear``            the closed form of linear models
 ``trees``             the closed form of a sum of decision trees
 ``products``          kernel machines with a product kernel: closed form, and the game behind a link

@@ -10,6 +10,7 @@ Next: :mod:`service.shapley.controls`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -201,14 +202,14 @@ def _regress(
     Values and standard errors have shape (n_outputs, n_players).
     """
     outputs, controls = game.differences(row, players, plan)
-    known = game.control_values(row)[:, players]  # (n_controls, n_players)
-    if not _are_mirrored(outputs, total):
-        return _estimate(
-            game, players, plan, total, outputs=outputs, controls=controls, known=known
-        )
-    values, errors = _estimate(
-        game, players, plan, total[:1], outputs=outputs[:, :, :1], controls=controls, known=known
+    # Both (n_controls, n_players)
+    known, uncertain = (part[:, players] for part in game.control_values(row))
+    estimate = partial(
+        _estimate, game, players, plan, controls=controls, known=known, uncertain=uncertain
     )
+    if not _are_mirrored(outputs, total):
+        return estimate(total, outputs=outputs)
+    values, errors = estimate(total[:1], outputs=outputs[:, :, :1])
     return np.concatenate([values, -values]), np.concatenate([errors, errors])
 
 
@@ -233,6 +234,7 @@ def _estimate(
     outputs: Numbers,
     controls: Numbers,
     known: NDArray[np.float64],
+    uncertain: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turn a plan's differences into Shapley values and their standard errors.
 
@@ -248,7 +250,8 @@ def _estimate(
     values = solved + known.T @ scale  # (n_players, n_outputs)
     # The controls' scale was fitted to the same draws: each takes a degree of freedom.
     freedom = len(left) / max(1, len(left) - n_controls)
-    return values.T, np.sqrt(freedom) * _standard_errors(plan, left, mean, solved).T
+    sampled = freedom * _standard_errors(plan, left, mean, solved) ** 2
+    return values.T, np.sqrt(sampled + uncertain.T**2 @ scale**2).T
 
 
 def _standard_errors(

@@ -381,6 +381,7 @@ def test_a_build_names_its_steps_on_a_terminal_and_only_there(breast_cancer, cap
     assert "a surrogate for it" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:The importances of engine:UserWarning")
 def test_the_original_shap_explainer_stays_reachable(diabetes):
     """engine="shap" is shap.KernelExplainer; where it enumerates it agrees with our own on the same
     background.
