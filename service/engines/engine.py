@@ -7,8 +7,9 @@ No caller asks for an engine's class. Next: :mod:`service.engines.exact_engines`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,9 @@ from service.shapley.background import BackgroundSummary
 
 # Enough for a bar and an even load; few, because a process makes its tables anew for each.
 CHUNKS_PER_JOB = 4
+# Rows that are explained before jobs are started, and the seconds of work that are worth no jobs.
+N_TIMED_ROWS = 2
+SHORT = 2.0
 # From the schema's matrix to the rows that an engine works on, all rows at once.
 Encoding = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -150,13 +154,31 @@ def explain_in_parallel(
 ) -> Importances:
     """Compute importances in joblib jobs, on whatever backend is configured.
 
-    The numbers are those of :func:`explain_rows`.
+    The numbers are those of :func:`explain_rows`. Work that is short stays in this process: jobs
+    take seconds to start.
     """
-    n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
-    chunks = np.array_split(rows, n_chunks)
-    parts = Parallel(n_jobs=n_jobs)(
-        delayed(explain_rows)(engine, chunk) for chunk in progress(chunks)
-    )
+    tried, rest = rows[:N_TIMED_ROWS], rows[N_TIMED_ROWS:]
+    parts, seconds_each = _explain_timed(engine, tried)
+    if seconds_each * len(rest) > SHORT:
+        n_chunks = min(len(rest), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
+        chunks = progress(np.array_split(rest, n_chunks))
+        parts += Parallel(n_jobs=n_jobs)(delayed(explain_rows)(engine, chunk) for chunk in chunks)
+    elif len(rest):
+        parts.append(explain_rows(engine, rest, progress))
+    return _joined(parts)
+
+
+def _explain_timed(engine: Engine, rows: NDArray[Any]) -> tuple[list[Importances], float]:
+    """Explain rows one by one; the quickest counts, since the first one makes tables for all."""
+    parts, seconds = [], []
+    for row in rows:
+        start = perf_counter()
+        parts.append(explain_rows(engine, row[None]))
+        seconds.append(perf_counter() - start)
+    return parts, min(seconds, default=0.0)
+
+
+def _joined(parts: Sequence[Importances]) -> Importances:
     errors = [part.standard_errors for part in parts if part.standard_errors is not None]
     return Importances(
         np.concatenate([part.values for part in parts], axis=1),
