@@ -57,7 +57,7 @@ from service.shapley.trees import (
 from service.shapley.trees.forest import MOST_BITS
 from service.shapley.trees.traversal import TreeTraversal
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
-from service.structures.linear import LinearStructure
+from service.structures.linear import LinearStructure, LogLinearStructure
 from service.structures.links import Shifted
 from service.structures.networks import NetworkStructure
 from service.structures.trees import TreeStructure
@@ -197,7 +197,7 @@ class Subject:
         )
 
 
-def build_called(subject: Subject) -> Engine:
+def build_called(subject: Subject) -> KernelEngine:
     """Build the engine that calls the model, with a surrogate where one pays."""
     options, examples = subject.options, subject.examples
     game = BlackBoxGame(subject.function, subject.background(affordable=len(examples)))
@@ -281,7 +281,7 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
     return SampledBackgroundEngine(subject.encode, sampled, background.summary, "tree/sampled")
 
 
-def build_product(subject: Subject, structure: ProductStructure) -> Engine:
+def build_product(subject: Subject, structure: ProductStructure | LogLinearStructure) -> Engine:
     """Take the exact values of a product kernel, or sample around it behind a link."""
     n_features = subject.grouping.n_features
     log_factors = Grouped(structure.log_factors, subject.grouping)
@@ -296,7 +296,7 @@ def build_product(subject: Subject, structure: ProductStructure) -> Engine:
     )
     known, background = subject.known_margins(shapley, kernel.margins, affordable)
     game = ProductGame(kernel, structure.link, known, background, subject.grouping)
-    most_evaluations = 2 * AFFORDABLE_TABLE // len(structure.support)
+    most_evaluations = 2 * AFFORDABLE_TABLE // structure.dual.shape[1]
     effort = Effort(EVALUATIONS_EACH, most_evaluations=most_evaluations)
     return subject.kernel_engine(game, "kernel/product", effort)
 

@@ -45,6 +45,7 @@ from service.engines.builders import (
     build_shap,
     build_trees,
 )
+from service.engines.called.note import write_note
 from service.engines.compiled_encoding import FittedEncoding, compile_encoder
 from service.engines.engine import Engine
 from service.engines.options import EngineOptions
@@ -55,7 +56,7 @@ from service.errors import UnsupportedStructureError
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
-from service.structures.linear import LinearStructure
+from service.structures.linear import LinearStructure, LogLinearStructure
 from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
 from service.structures.structure import Structure
@@ -67,6 +68,7 @@ N_HYBRID_ROWS = 64
 BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     LinearStructure: build_linear,
     TreeStructure: build_trees,
+    LogLinearStructure: build_product,
     ProductStructure: build_product,
     PolynomialStructure: build_polynomial,
     NetworkStructure: build_network,
@@ -130,7 +132,10 @@ def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
             engine, build = structured
             return engine, note, build
     begin("what the model answers, and a surrogate for it")
-    return build_called(subject), note, _make_build(subject, build_called)
+    called = build_called(subject)
+    if subject.options.engine == "auto":
+        note = write_note(subject.function, subject.examples, called, note)
+    return called, note, _make_build(subject, build_called)
 
 
 def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | None:

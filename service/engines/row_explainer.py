@@ -39,7 +39,7 @@ class RowExplainer:
     subset : tuple of int or None
         The columns whose importances are reported; None for all.
     note : str
-        Why the engine is not the one the model's kind would have; usually empty.
+        Why the model is called, and what that costs; empty where its structure is known.
     """
 
     function: ModelOutput

@@ -143,6 +143,12 @@ class KernelEngine(Engine):
         return self.sampling.is_exact(len(self.game.background.rows), self.game.n_features)
 
     @property
+    def n_evaluations(self) -> int:
+        """How many hybrid rows are evaluated for a row, at most."""
+        n_background = len(self.game.background.rows)
+        return self.sampling.count_evaluations(n_background, self.game.n_features)
+
+    @property
     def precision(self) -> str:
         """In what the sampled part is computed; see :mod:`service.engines.precision`."""
         return "single" if self.game.precision == np.float32 else "double"

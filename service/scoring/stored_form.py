@@ -43,11 +43,12 @@ _ROOMS = {
     "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
     "structures.encoders": ["Encoder"],
     "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
-    "structures.linear": ["LinearStructure", "identity_readout"],
+    "structures.linear": ["LinearStructure", "LogLinearStructure", "identity_readout"],
     "structures.links": [
         "Averaged",
         "Calibrated",
         "Chained",
+        "Elementwise",
         "OnePerClass",
         "OneVersusRest",
         "PairwisePlatt",

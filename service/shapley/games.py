@@ -174,6 +174,13 @@ class BlackBoxGame:
         values = self.control.shapley_values(row)
         return values, np.zeros_like(values)
 
+    def evaluate(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return outputs and, after them, controls; shape (n_rows, n_outputs + n_controls)."""
+        outputs = self.function(rows)
+        if self.control is None:
+            return outputs
+        return np.hstack([outputs, self.control.predict(rows)])
+
     def _one_call(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice
     ) -> NDArray[np.float64]:
@@ -193,12 +200,7 @@ class BlackBoxGame:
         )
         hybrids = np.where(sides, row, rows[:, None])  # (n_pairs, 2, n_draws, n_features)
         flat = hybrids.reshape(-1, len(row))
-        outputs = (
-            self.function(flat)
-            if self.control is None
-            else np.hstack([self.function(flat), self.control.predict(flat)])
-        )
-        outputs = outputs.reshape(*hybrids.shape[:3], -1)
+        outputs = self.evaluate(flat).reshape(*hybrids.shape[:3], -1)
         differences = outputs[:, 0] - outputs[:, 1]  # (n_pairs, n_draws, n_outputs)
         if plan.draws is None:
             return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]

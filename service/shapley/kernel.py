@@ -74,6 +74,13 @@ class Sampling:
         has_all = self._coalitions(n_players) >= every
         return has_all and (self.evaluations is None or every * n_background <= self.evaluations)
 
+    def count_evaluations(self, n_background: int, n_players: int) -> int:
+        """Count the hybrid rows that are evaluated for a row, at most."""
+        every = (2**n_players - 2) * n_background
+        if self.evaluations is None:
+            return min(every, self._coalitions(n_players) * n_background)
+        return min(every, self.evaluations)
+
     def plan(self, game: Game, n_players: int) -> Plan:
         """Lay out the evaluations for that many varying features."""
         coalitions = self._coalitions(n_players)

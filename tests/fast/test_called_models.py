@@ -4,10 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from shapley_by_definition import shapley_by_definition
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.impute import KNNImputer
+from sklearn.linear_model import Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from service.engines import builders
+from service.engines.called import note
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
 
@@ -93,3 +100,44 @@ def test_frames_with_text_are_enumerated_too():
     assert not np.any(local.standard_errors)
     distance = KNeighborsRegressor().fit(X, Y)
     assert not np.any(TabularExplainer(distance, X[:40, :]).explain_local(X[:1]).standard_errors)
+
+
+NOTED = {
+    "function": (net, "A function can only be called."),
+    "estimator": (GaussianNB(), "GaussianNB is not looked into for its probability."),
+    "step": (make_pipeline(KNNImputer(), Ridge()), "KNNImputer in it is not looked through."),
+    "column": (
+        make_pipeline(make_column_transformer((PCA(2), [0, 1, 2])), Ridge()),
+        "PCA in it is not looked through.",
+    ),
+    "own-function": (
+        make_pipeline(FunctionTransformer(np.abs), Ridge()),
+        "FunctionTransformer in it is not looked through.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOTED)
+def test_the_build_says_why_a_model_is_called_and_what_a_row_costs(case, capsys):
+    """Printed, and in the manifest: the part that stands in the way, the rows, the seconds."""
+    model, reason = NOTED[case]
+    if hasattr(model, "fit"):
+        model.fit(X, Y)
+    said = KernelScoringExplainer(TabularExplainer(model, X)).to_dict()["note"]
+    assert said.startswith(reason)
+    assert "asks the model for 40,824 rows: about 0." in said
+    assert said in capsys.readouterr().err
+
+
+def test_a_long_row_comes_with_what_would_take_less(monkeypatch):
+    """Above a second the note says how to make it less."""
+    monkeypatch.setattr(note, "LONG", 0.0)
+    said = TabularExplainer(net, X).row_explainer.note
+    assert said.endswith("Fewer features, fewer examples or a smaller nsamples take less.")
+
+
+def test_a_model_that_is_looked_into_or_called_by_name_has_no_note():
+    """There is nothing to say of them."""
+    model = Ridge().fit(X, Y)
+    assert TabularExplainer(model, X).row_explainer.note == ""
+    assert TabularExplainer(model, X, engine="kernel").row_explainer.note == ""
