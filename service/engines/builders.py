@@ -38,6 +38,7 @@ from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.games import BlackBoxGame, Function, Game, Link, MarginGame
 from service.shapley.grouping import Grouping
+from service.shapley.permutations import PermutationGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import (
     EnumeratedProducts,
@@ -94,6 +95,10 @@ AFFORDABLE_MEANS = 1_000_000
 # The same × background rows, when it is built: a few seconds.
 AFFORDABLE_EXPONENTIALS = 500_000_000
 LARGEST_SHAP_BACKGROUND = 100
+# More features than this are sampled along orders of them, in as many as hidden numbers allow.
+MOST_IN_COALITIONS = 200
+AFFORDABLE_WAYS = 20_000_000
+FEWEST_ORDERS, MOST_ORDERS = 16, 512
 
 
 # Takes a row and a background, returns exact importances of shape (n_outputs, n_features).
@@ -142,6 +147,13 @@ class Subject:
         if self.given is not None:
             return replace(self.given, rows=self.encode(self.given.rows))
         return choose_background(self.encode(self.examples), self.options, affordable)
+
+    @property
+    def is_left_open(self) -> bool:
+        """Whether neither a background nor an amount of work was chosen."""
+        options = self.options
+        chosen = [self.given is not None, options.background != "auto", options.nsamples != "auto"]
+        return not any(chosen) and not options.stopping.asks_for_more
 
     def is_cut(self, affordable: int) -> bool:
         """Tell whether there are more examples than an engine takes, and nobody chose fewer."""
@@ -351,14 +363,33 @@ def _build_additive(
     structure: LinearStructure | NetworkStructure,
     background: Background,
     method: str,
-) -> KernelEngine:
+) -> Engine:
     """Sample a model whose hidden units are sums over features."""
     model = structure.additive
     model = replace(model, contributions=Grouped(model.contributions, subject.grouping))
+    if subject.grouping.n_features > MOST_IN_COALITIONS and subject.is_left_open:
+        return _build_permutations(subject, model, background, method)
     game = AdditiveGame(model, background, subject.grouping)
     most_evaluations = 2 * AFFORDABLE_TABLE // len(model.bias)
     effort = Effort(ADDITIVE_EVALUATIONS_EACH, spread=3, most_evaluations=most_evaluations)
     return subject.kernel_engine(game, method, effort)
+
+
+def _build_permutations(
+    subject: Subject, model: AdditiveModel, background: Background, method: str
+) -> SampledBackgroundEngine:
+    """Sample orders of very many features."""
+    steps = 2 * subject.grouping.n_features * len(model.bias)
+    n_orders = int(np.clip(AFFORDABLE_WAYS // steps, FEWEST_ORDERS, MOST_ORDERS))
+    game = PermutationGame(
+        model,
+        Population(background.rows, background.outputs(model.outputs)),
+        subject.grouping,
+        n_orders=n_orders,
+        seed=subject.options.random_state,
+    )
+    method = method.replace("kernel/", "permutation/")
+    return SampledBackgroundEngine(subject.encode, game, background.summary, method)
 
 
 def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> KernelEngine:

@@ -10,6 +10,7 @@
 | polynomial kernel              | none | "polynomial": exact                                  |
 | either, with too many rows     | none | "product/sampled", "polynomial/sampled": on a sample |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
+| linear or network, very wide   |      | "permutation/…": sampled along orders of features    |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
 | network                        |      | "kernel/network": sampled, first layer on coalitions |

@@ -24,6 +24,7 @@ from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import Function, Game
 from service.shapley.kernel import Estimate, Sampling, Stopping, refined_shapley
+from service.shapley.permutations import PermutationGame
 from service.shapley.survey import SampledGame
 from service.shapley.trees import SampledTreeGame
 
@@ -240,7 +241,7 @@ class SampledBackgroundEngine(Engine):
     ----------
     encode : callable
         From the schema's matrix to encoded rows.
-    game : SampledTreeGame or SampledGame
+    game : SampledTreeGame, SampledGame or PermutationGame
     background : BackgroundSummary
         Of all examples.
     method : str
@@ -253,7 +254,7 @@ class SampledBackgroundEngine(Engine):
     def __init__(
         self,
         encode: Encoding,
-        game: SampledTreeGame | SampledGame,
+        game: SampledTreeGame | SampledGame | PermutationGame,
         background: BackgroundSummary,
         method: str,
     ) -> None:

@@ -32,6 +32,7 @@ _ROOMS = {
     "shapley.games": ["BlackBoxGame"],
     "shapley.grouping": ["Grouping"],
     "shapley.kernel": ["Sampling", "Stopping"],
+    "shapley.permutations": ["PermutationGame"],
     "shapley.plan": ["Solver"],
     "shapley.polynomials": ["PolynomialKernel", "polynomial_shapley"],
     "shapley.products": ["EnumeratedProducts", "ProductGame", "ProductKernel", "product_shapley"],

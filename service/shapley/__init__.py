@@ -19,6 +19,7 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``polynomials``       the closed form of kernel machines with a polynomial kernel
 ``quadrature``        Gauss–Legendre nodes for the integrals of `products` and `polynomials`
 ``additive``          linear models behind a link and networks, without a call of the model
+``permutations``      the same with very many features, along sampled orders of them
 ``background_tables`` what the background contributes to hybrid rows, made once
 
 Next: :mod:`service.shapley.background`.

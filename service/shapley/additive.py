@@ -6,7 +6,7 @@ Their value function needs no call of the model: the first layer of a hybrid row
 on S plus the background row's part off S (:mod:`service.shapley.background_tables`), and only the
 rest of the model is evaluated.
 
-Next: :mod:`service.shapley.background_tables`.
+Next: :mod:`service.shapley.permutations`.
 """
 
 from __future__ import annotations

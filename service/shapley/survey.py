@@ -25,6 +25,7 @@ from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 
 NEGLIGIBLE = 1e-9  # of the largest singular value: columns that the others make up
+MOST_ONE_BY_ONE = 128  # features that are fitted one after another, by singular values
 MOST_COLUMNS = 4  # of a feature, that are regressed out: each takes a degree of freedom
 
 
@@ -53,14 +54,20 @@ class Survey:
     sample : ndarray of int, shape (n_sampled,)
         The positions of the sampled rows, drawn without repetition.
     grouping : Grouping
+    is_exact : bool, default True
+        Whether importances against one row are exact, so that those of all rows have no error.
     """
 
     def __init__(
-        self, population: Population, sample: NDArray[np.intp], grouping: Grouping
+        self,
+        population: Population,
+        sample: NDArray[np.intp],
+        grouping: Grouping,
+        is_exact: bool = True,
     ) -> None:
         self.rows = population.rows[sample]
         self.empty_value = population.outputs.mean(axis=0)
-        self.share_unseen = 1 - len(sample) / len(population.rows)
+        self.share_unseen = 1 - is_exact * len(sample) / len(population.rows)
         # What is regressed out, as distances from the mean of all examples.
         self._of_outputs = population.outputs[sample] - self.empty_value
         self._of_columns = _distances_from_mean(population.rows, sample)
@@ -84,15 +91,47 @@ class Survey:
         -------
         values, standard_errors : ndarray of shape (n_outputs, n_features)
         """
-        values, variances = np.zeros((2, *by_row.shape[1:]))
-        for feature in range(by_row.shape[2]):
-            values[:, feature], variances[:, feature] = self._regress(by_row[..., feature], feature)
+        values, variances = self._regress_each(by_row)
         missed = full_value - self.empty_value - values.sum(axis=1)
         total = variances.sum(axis=1)
         share = np.divide(
             variances, total[:, None], out=np.zeros_like(variances), where=total[:, None] > 0
         )
         return values + missed[:, None] * share, np.sqrt(variances)
+
+    def _regress_each(
+        self, by_row: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Estimate means over all examples and their variances; both (n_outputs, n_features)."""
+        if max(map(len, self._columns)) <= 1 and by_row.shape[2] > MOST_ONE_BY_ONE:
+            return self._regress_at_once(by_row)
+        values, variances = np.zeros((2, *by_row.shape[1:]))
+        for feature in range(by_row.shape[2]):
+            values[:, feature], variances[:, feature] = self._regress(by_row[..., feature], feature)
+        return values, variances
+
+    def _regress_at_once(
+        self, by_row: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Do the same for features of one column each, by the normal equations of two lines."""
+        own = np.zeros((len(by_row), by_row.shape[2]))
+        for feature, chosen in enumerate(self._columns):
+            own[:, feature] = self._of_columns[:, chosen].sum(axis=1)
+        outputs, output_mean = _unit(self._of_outputs)  # (n_sampled, n_outputs)
+        columns, column_mean = _unit(own)  # (n_sampled, n_features)
+        mean = by_row.mean(axis=0)
+        y = by_row - mean
+        alike = outputs.T @ columns
+        on_output = np.einsum("nkf,nk->kf", y, outputs)
+        on_column = np.einsum("nkf,nf->kf", y, columns)
+        apart = 1 - alike**2
+        rest = on_column - alike * on_output
+        slope = np.divide(rest, apart, out=np.zeros_like(rest), where=apart > NEGLIGIBLE)
+        of_output = on_output - alike * slope
+        left = np.einsum("nkf,nkf->kf", y, y) - of_output * on_output - slope * on_column
+        freedom = max(1, len(y) - 3)
+        variances = self.share_unseen * np.maximum(left, 0.0) / freedom / len(y)
+        return mean - output_mean[:, None] * of_output - column_mean * slope, variances
 
     def _regress(
         self, by_row: NDArray[np.float64], feature: int
@@ -172,6 +211,14 @@ def draw_sample(n_examples: int, n_rows: int, seed: int) -> NDArray[np.intp]:
     """Draw positions of examples without repetition, in rising order; all if there are no more."""
     rng = np.random.default_rng(seed)
     return np.sort(rng.choice(n_examples, min(n_rows, n_examples), replace=False))
+
+
+def _unit(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bring columns about their means to length 1, and the means to the same scale."""
+    mean = x.mean(axis=0)
+    size = np.linalg.norm(x - mean, axis=0)
+    per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+    return (x - mean) * per_size, mean * per_size
 
 
 def _fit_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
