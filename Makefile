@@ -20,12 +20,15 @@ PICKLED := rows shapley shapley/trees structures engines explainers scoring
 # Each with one thread for linear algebra, on the two processors that there are at least.
 TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 # A module is compiled at its first import: compiling them all takes 40 of 57 seconds of an installation.
-PIP_INSTALL := python -m pip install --quiet --no-compile
+# The locks are complete: pip need not, and may not, look for more.
+PIP_INSTALL := python -m pip install --quiet --no-compile --no-deps
 # One version per package, good for every Python from 3.11 on. UPGRADE=--upgrade moves the pins forward.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
 	--custom-compile-command "make lock" $(UPGRADE)
 # What the tests read or the documentation is made with; matplotlib is not among it: with it, importing shap warns.
 EXTRAS := $(addprefix --extra ,deploy docs lightgbm parquet xgboost)
+# catboost asks for what it draws with, and nothing here is drawn with it.
+UNDRAWN := --override tests/sweep/undrawn.txt
 # uv rewrites its output even when it is the same; then the old time is put back, and .venv is not rebuilt.
 define compile
 @cp -p $(2) $(VENV)/former.lock
@@ -35,7 +38,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients train train-regression serve test test-fast test-swarm fuzz lint format docs audit \
+.PHONY: help setup setup-dev setup-clients train train-regression serve test test-fast test-swarm sweep fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -67,6 +70,9 @@ test-fast: $(DEV) ## run the tests that need no server and no engine (four minut
 test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they start
 	.ci/swarm
 	REQUIRE_SWARM=1 BASE_IMAGE=scoring-base:bookworm $(BIN)/python -m pytest --capture=no tests/docker/test_deploy_swarm.py
+
+sweep: $(DEV) ## compare 232 pairs of rows and models with the definition, and served with their own
+	$(TWO_PROCESSES) tests/sweep
 
 fuzz: $(DEV) ## run the generated bodies at length: 100,000 of them
 	FUZZ_BODIES=100000 $(TWO_PROCESSES) -rP tests/served/test_fuzz.py
@@ -114,7 +120,7 @@ undeploy: $(RUNTIME) ## remove what is deployed: containers, releases, keys, ima
 
 lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,pyproject.toml --group host,requirements.lock)
-	$(call compile,pyproject.toml $(EXTRAS) --group dev --constraint requirements.lock,requirements-dev.lock)
+	$(call compile,pyproject.toml $(EXTRAS) --group dev $(UNDRAWN) --constraint requirements.lock,requirements-dev.lock)
 	$(call compile,pyproject.toml --group bench --constraint requirements.lock,benchmarks/requirements.lock)
 	$(call compile,--group clients,tests/clients/requirements.lock)
 
@@ -135,7 +141,7 @@ $(LOCKED): requirements.lock
 
 # This folder itself, as it is: `import service` and the commands then work from anywhere.
 $(RUNTIME): pyproject.toml $(LOCKED)
-	@$(BIN)/$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BIN)/$(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)

@@ -124,10 +124,7 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
         if read is None or (read.tzinfo is None) != (zone is None):
             return None
         local = read if zone is None else read.tz_convert(zone)
-        universal = local if zone is None else local.tz_convert("UTC")
-        if min(local.year, universal.year) < MINYEAR or max(local.year, universal.year) > MAXYEAR:
-            return None
-        return _in_resolution(local, dtype)
+        return _in_resolution(local, dtype) if _can_be_written(local) else None
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         return None  # the last is pandas' word for a local time beyond the years of ISO 8601
 
@@ -163,6 +160,12 @@ def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
         datetime.fromisoformat(value)  # pandas alone also reads "now", "12:00" and "10/11/2024"
         return pd.Timestamp(value)
     return None
+
+
+def _can_be_written(local: pd.Timestamp) -> bool:
+    """Tell whether the year, here and in UTC, is one of ISO 8601."""
+    universal = local if local.tzinfo is None else local.tz_convert("UTC")
+    return all(MINYEAR <= moment.year <= MAXYEAR for moment in (local, universal))
 
 
 def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:
