@@ -24,7 +24,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -233,11 +233,14 @@ def _behind_function(part: Structure | None, transformer: Any) -> Structure | No
     if not isinstance(part, (Combinable, TreeStructure)) or part.link is not None:
         return None
     plus = _EXPONENTIALS.get(id(transformer.inverse_func))
-    is_single = len(getattr(part, "intercepts", ())) == 1
-    if isinstance(part, LinearStructure) and is_single and plus is not None:
+    if plus is not None and _has_one_linear_margin(part):
         return exponential_of(part, plus)
     function = Elementwise(transformer.inverse_func, dict(transformer.inv_kw_args or {}))
     return replace(part, link=function)
+
+
+def _has_one_linear_margin(part: Structure) -> TypeGuard[LinearStructure]:
+    return isinstance(part, LinearStructure) and len(part.intercepts) == 1
 
 
 def _is_affine(transformer: Any) -> bool:
