@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import fcntl
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from service.scoring.scoring_model import ScoringModel
 from service.strict_json import strict_json
 
 ROWS_IN_A_CHUNK = 256
+_ROW = re.compile(r", row (\d+):")  # in a message about a value
 ABOUT = "about.json"  # what the finished parts are of; held by the run that adds to them
 
 
@@ -161,7 +163,8 @@ def _reason(
 ) -> str:
     """Say which row of a chunk does not fit, counted from 0 in the file.
 
-    Where each fits by itself, the error of the whole chunk says what is wrong.
+    Where each fits by itself, the error of the whole chunk says what is wrong: of a value that the
+    model refuses, or of the columns.
     """
     for row in range(_n_rows(table)):
         alone = {name: values[row : row + 1] for name, values in table.items()}
@@ -169,7 +172,7 @@ def _reason(
             form.reader.matrix(alone, model.schema)
         except PayloadError as refusal:
             return f"row {start + row}: {str(refusal).replace(', row 0:', ':', 1)}"
-    return str(error)
+    return _ROW.sub(lambda found: f", row {start + int(found[1])}:", str(error), count=1)
 
 
 def _put(form: Format, part: Path, table: Table, is_first: bool) -> None:

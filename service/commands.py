@@ -1,7 +1,8 @@
 """The command line of the service.
 
 ``serve``       the web service, until SIGTERM; what a container runs. The default
-``check``       load the models, score the recorded example, and say so with the exit code
+``check``       load the models, score the recorded example, start the service once, and say so with
+                the exit code
 ``score FILE``  rows of a file in, the same rows with predictions and importances out
 
 Next: `service.settings`.
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
             serve(environment)
         if unknown:
             parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return _with_models(known, Settings.from_environment(environment))
+        return _with_models(known, environment)
     except (SettingsError, OSError) as error:
         logging.error("python -m service %s: %s", known.command, error)
         return 1
@@ -101,21 +102,23 @@ def _with_flags(environment: Mapping[str, str], known: argparse.Namespace) -> di
     return changed
 
 
-def _with_models(known: argparse.Namespace, settings: Settings) -> int:
+def _with_models(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     # Imported here, since `serve` hands over to a process that imports it all again.
     from service.errors import ScoringError
 
     try:
-        return MODEL_COMMANDS[known.command](known, settings)
+        return MODEL_COMMANDS[known.command](known, environment)
     except ScoringError as error:
         logging.error("python -m service %s: %s", known.command, error)
         return 1
 
 
-def _check(known: argparse.Namespace, settings: Settings) -> int:
-    """Load both models and score the recorded example."""
+def _check(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """Load both models and score the recorded example; start the service and wait for it."""
     from service.scoring import ScoringModel
+    from service.server.trial import try_start
 
+    settings = Settings.from_environment(environment)
     model = ScoringModel.load(settings.model_folder)
     model.self_check()
     explainer = model.scoring_explainer
@@ -125,15 +128,25 @@ def _check(known: argparse.Namespace, settings: Settings) -> int:
         len(explainer.features),
         explainer.method,
     )
+    if not settings.entry_script.is_file():
+        logging.info(
+            "The service was not started: there is no entry script %s.", settings.entry_script
+        )
+        return 0
+    wrong = try_start(environment)
+    if wrong is not None:
+        logging.error("python -m service check: the service does not start: %s", wrong)
+        return 1
+    logging.info("The service starts; workers: %d.", settings.n_workers)
     return 0
 
 
-def _score(known: argparse.Namespace, settings: Settings) -> int:
+def _score(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Score the rows of a file into another."""
     from service.batch import score_file
     from service.scoring import ScoringModel
 
-    model = ScoringModel.load(settings.model_folder)
+    model = ScoringModel.load(Settings.from_environment(environment).model_folder)
     output = known.output or known.file.with_name(f"{known.file.stem}.scored{known.file.suffix}")
     written = score_file(
         model, known.file, output, explain=not known.no_explain, show_progress=True
@@ -180,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     options: Any = {"parents": [shared], "allow_abbrev": False}
     for name, says in (
         ("serve", "serve the models over HTTP (default)"),
-        ("check", "load the models and score the example"),
+        ("check", "load the models, score the example, start the service once"),
     ):
         commands.add_parser(name, help=says, **options).set_defaults(command=name)
     score = commands.add_parser("score", help="score the rows of a file", **options)

@@ -18,8 +18,8 @@ from service.container_limits import cpu_count, memory_limit
 
 # KServe's, SageMaker's, and where `make train` saves.
 MODEL_FOLDERS = ("/mnt/models", "/opt/ml/model", "artifacts")
-# What the libraries take once, and a worker more of its own.
-BASE_MEMORY, WORKER_MEMORY = 250 * 2**20, 100 * 2**20
+# What the libraries take once, a worker more of its own, and a model for a byte of its files.
+BASE_MEMORY, WORKER_MEMORY, MODEL_MEMORY = 250 * 2**20, 100 * 2**20, 1.5
 MOST_WORKERS = 512
 FEWEST_THREADS = 4
 SPARE_THREADS = 4  # beyond those that score or wait for it: they answer the health routes
@@ -205,6 +205,12 @@ class Settings:
         "time for an answer, after which 504",
         partial(_seconds, smallest=0.01),
     )
+    start: float = _setting(
+        300.0,
+        "START_SECONDS",
+        "time for a process to load the models and score the example, after which the service ends",
+        partial(_seconds, smallest=1),
+    )
     slow_client: float = _setting(
         10.0,
         "SLOW_CLIENT_SECONDS",
@@ -264,8 +270,9 @@ class Settings:
         limit = memory_limit()
         if limit is None:
             return cpu_count()
-        fitting = 1 + (limit - BASE_MEMORY) // WORKER_MEMORY
-        return max(1, min(cpu_count(), fitting))
+        models = MODEL_MEMORY * _size(self.model_folder)
+        fitting = 1 + (limit - BASE_MEMORY - models) // (WORKER_MEMORY + models)
+        return max(1, min(cpu_count(), int(fitting)))
 
     @property
     def processors_each(self) -> int:
@@ -315,6 +322,11 @@ class Settings:
             if name is not None:
                 given[setting.name] = setting.metadata["read"](name, environ[name])
         return cls(**given)
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of all files in a folder and below; 0 where there is none."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _first_set(names: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -4,6 +4,7 @@ seconds.
 
 import ctypes
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def sleep(seconds, request):
     (HERE / "busy").write_text(str(os.getpid()), encoding="ascii")
     time.sleep(seconds)
     return pid(seconds, request)
+
+
+def forever(seconds, request):
+    """Wait for what never comes."""
+    threading.Event().wait()
 
 
 def pieces(seconds, request):

@@ -19,10 +19,11 @@
 
 Preprocessing in which every column stems from one feature is looked through
 (:mod:`service.structures.encoders`), and so are searches and thresholds around a model
-(:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows;
-one that does not is not used: the model is called instead, and the note that goes into the manifest
-says why. What is exact is so on all examples: an error that a sampled background leaves is in the
-standard errors. Next: :mod:`service.engines.local_importances`.
+(:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows,
+and on rows with values that no example has; one that does not is not used: the model is called
+instead, and the note that goes into the manifest says why. What is exact is so on all examples: an
+error that a sampled background leaves is in the standard errors. Next:
+:mod:`service.engines.local_importances`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ from service.engines.outputs import ModelOutput
 from service.engines.precision import in_good_precision
 from service.engines.progress import Begin, steps_shown
 from service.errors import UnsupportedStructureError
+from service.rows.unusual_rows import make_unusual_rows
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
@@ -182,7 +184,7 @@ def _make_build(subject: Subject, build: Callable[[Subject], Engine]) -> Build:
 
 
 def _measure_disagreement(engine: Engine, function: ModelOutput, examples: NDArray[Any]) -> float:
-    """Compare the engine's own idea of the model with the model, on hybrid rows of the examples.
+    """Compare the engine's own idea of the model with the model, on hybrid and unusual rows.
 
     Some rows are explained too: expected value + Σ importances must be the model's output. Both are
     relative to the model's largest output.
@@ -190,6 +192,8 @@ def _measure_disagreement(engine: Engine, function: ModelOutput, examples: NDArr
     rng = np.random.default_rng(0)
     rows, others = examples[rng.integers(len(examples), size=(2, N_HYBRID_ROWS))]
     hybrids = np.where(rng.random(rows.shape) < 0.5, rows, others)
+    unusual = make_unusual_rows(function.schema, examples, function.ask)
+    hybrids = rng.permutation(np.concatenate([hybrids, unusual]))
     outputs = function(hybrids)  # (n_rows, n_outputs)
     importances = engine.importances(hybrids[: engine.n_checked_rows]).values
     explained = importances.sum(axis=2).T + engine.expected_values

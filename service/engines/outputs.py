@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import sparray, spmatrix
 from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
@@ -95,9 +96,13 @@ class ModelOutput:
         """
         return self.outputs_of(self.schema.model_rows(matrix))
 
+    def ask(self, schema: Schema, matrix: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the model on rows of another schema of the same columns."""
+        return replace(self, schema=schema)(matrix)
+
     def outputs_of(self, rows: Any) -> NDArray[np.float64]:
         """Evaluate the model on rows as it takes them, shape (n_rows, n_outputs)."""
-        outputs = self._checked(self._method(rows), len(rows))
+        outputs = self._checked(self._method(rows), rows.shape[0])
         if (self.task, self.scale, outputs.shape[1]) == ("classification", "margin", 1):
             return np.hstack([-outputs, outputs])
         return outputs
@@ -218,7 +223,8 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
         When an answer differs by more than a millionth of the spread of all answers.
     """
     is_frame = isinstance(examples, pd.DataFrame)
-    if is_frame != function.schema.as_frame or not (is_frame or isinstance(examples, np.ndarray)):
+    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
+    if not isinstance(examples, forms):
         return
     few = spread_out(np.arange(len(matrix)), N_COMPARED_ROWS)
     given = examples.iloc[few] if is_frame else examples[few]

@@ -11,15 +11,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import sparray, spmatrix
 
 from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, is_whole
-from service.engines.outputs import ModelOutput, check_examples, choose_output
+from service.engines.outputs import N_COMPARED_ROWS, ModelOutput, check_examples, choose_output
 from service.engines.progress import Progress, no_progress
 from service.rows.schema import Schema
+from service.rows.tables import examples_as_table, is_sparse
+from service.rows.unusual_rows import (
+    ask_for_missing_values,
+    ask_for_new_categories,
+    name_refused_value,
+)
+from service.shapley.background import spread_out
+from service.structures.encoders import first_step
+from service.structures.xgboost_trees import with_rows
+
+TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,11 @@ class RowExplainer:
         The columns whose importances are reported; None for all.
     note : str
         Why the model is called, and what that costs; empty where its structure is known.
+    example_output : ndarray of shape (1, n_outputs), or None
+        What the model answered for the example in the form in which it came; None where it has not
+        been asked so.
+    output_spread : float
+        How far apart the largest and the smallest answers for the examples are.
     """
 
     function: ModelOutput
@@ -49,6 +67,8 @@ class RowExplainer:
     classes: list[Any] | None = None
     subset: tuple[int, ...] | None = None
     note: str = ""
+    example_output: NDArray[np.float64] | None = None
+    output_spread: float = 0.0
 
     @classmethod
     def build(
@@ -62,6 +82,7 @@ class RowExplainer:
         output: str,
         task: str,
         options: EngineOptions,
+        nullable: bool | Sequence[str] = False,
     ) -> RowExplainer:
         """Record the schema of the examples, decide what is explained, and build the engine for it.
 
@@ -70,10 +91,15 @@ class RowExplainer:
         ValueError
             When an option is out of range.
         """
-        schema = Schema.of(examples, features, model)
-        matrix = schema.from_positions(examples)
+        model = asked_with_rows(model)
+        check_takes_columns(model)
+        table = examples_as_table(examples)
+        schema = Schema.of(table, features, model)
+        matrix = schema.from_positions(table)
         function = choose_output(model, schema, matrix, output=output, task=task)
-        check_examples(function, examples, matrix)
+        given = examples.tocsr() if is_sparse(examples) else table
+        check_examples(function, given, matrix)
+        function = _open_columns(function, matrix[:1], nullable)
         engine, note = choose_engine(function, matrix, options)
         return cls(
             function,
@@ -83,6 +109,8 @@ class RowExplainer:
             classes=class_names(function, classes, len(engine.expected_values)),
             subset=_find_columns(subset, schema.names),
             note=note,
+            example_output=_ask_as_given(function, given),
+            output_spread=_measure_spread(function, matrix),
         )
 
     @property
@@ -145,8 +173,23 @@ class RowExplainer:
     def explain(
         self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None
     ) -> LocalImportances:
-        """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs."""
-        return self.explain_matrix(self.schema.matrix(rows), progress, n_jobs)
+        """Explain rows in any form that :meth:`Schema.matrix` takes, in `n_jobs` joblib jobs.
+
+        Raises
+        ------
+        PayloadError
+            When they do not fit the schema, or the model refuses a value.
+        """
+        matrix = self.schema.matrix(rows)
+        try:
+            return self.explain_matrix(matrix, progress, n_jobs)
+        except ValueError:
+            name_refused_value(self.schema, matrix, self.example, self._ask_engine)
+            raise
+
+    def _ask_engine(self, _: Schema, rows: NDArray[Any]) -> Any:
+        values = self.engine.game_values(rows)
+        return values if len(values) else self.engine.importances(rows)
 
     def explain_matrix(
         self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
@@ -185,6 +228,53 @@ class RowExplainer:
         if self.subset is not None:
             values = values[:, :, list(self.subset)]
         return values[0] if self._has_no_class_axis else values
+
+
+def asked_with_rows(model: Any) -> Any:
+    """Return a model that is asked with rows, the model itself or one around a bare booster."""
+    return with_rows(model)
+
+
+def check_takes_columns(model: Any) -> None:
+    """Refuse a model that takes bare texts, one after another, and no columns.
+
+    Raises
+    ------
+    ValueError
+        Saying how such a model gets a column.
+    """
+    first = type(first_step(getattr(model, "__self__", model))).__name__
+    if first in TAKE_TEXTS:
+        raise ValueError(
+            f"model: expected one that takes rows with columns, got one that begins with {first}, "
+            f"which takes bare texts; fit it on a DataFrame by make_column_transformer(({first}(), "
+            "'text')), or explain what comes after it on the counts of its words."
+        )
+
+
+def _open_columns(
+    function: ModelOutput, example: NDArray[Any], nullable: bool | Sequence[str]
+) -> ModelOutput:
+    """Let the rows have what training did not have, where the model takes it."""
+    schema = ask_for_new_categories(function.schema, example, function.ask)
+    schema = ask_for_missing_values(schema, nullable, example, function.ask)
+    return replace(function, schema=schema)
+
+
+def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] | None:
+    """Ask the model for the first example as it came, where that is the model's own form."""
+    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
+    if not isinstance(examples, forms):
+        return None
+    try:
+        return function.outputs_of(examples[:1])
+    except Exception:  # a model that does not take it so cannot be compared
+        return None
+
+
+def _measure_spread(function: ModelOutput, matrix: NDArray[Any]) -> float:
+    """Return the largest range of the model's outputs over some of the examples."""
+    return float(np.ptp(function(spread_out(matrix, N_COMPARED_ROWS)), axis=0).max())
 
 
 def class_names(

@@ -78,13 +78,18 @@ class TabularExplainer:
         values with or without it.
     random_state : int, default 0
         Seed of everything that is sampled.
+    nullable : bool or sequence of str, default False
+        Names of columns that may be missing in a row although no example lacks them, as where the
+        model's pipeline imputes; True for every column in which the model takes a missing value.
+        The model is asked when the explainer is built.
 
     Raises
     ------
     NotImplementedError
         When `transformations` is given.
     TypeError, ValueError
-        When the model is no model, the examples are no table, or an option is out of range.
+        When the model is no model, the examples are no table, an option is out of range, or the
+        model takes no missing value where `nullable` says so.
 
     Notes
     -----
@@ -129,6 +134,7 @@ class TabularExplainer:
         time_budget: float | None = None,
         surrogate: bool = True,
         random_state: int = 0,
+        nullable: bool | Sequence[str] = False,
     ) -> None:
         if transformations is not None:
             raise NotImplementedError(
@@ -143,6 +149,7 @@ class TabularExplainer:
             subset=explain_subset,
             output=output,
             task=model_task,
+            nullable=nullable,
             options=EngineOptions(
                 engine=engine,
                 background=background,

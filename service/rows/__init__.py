@@ -1,8 +1,11 @@
 """What a row is, and one reader for each format that rows come in.
 
 ``values``        one value, by the kind of its column
+``categories``    the categories of a column, and how they are written
 ``columns``       one column, and the check of all its values
 ``schema``        the columns of the examples, and the check of every row against them
+``tables``        what holds rows in other libraries
+``unusual_rows``  new categories and missing values, and whether the model takes them
 ``json_rows``     rows as JSON, in any of the shapes that clients send
 ``tensors``       rows as tensors in JSON, for the Open Inference Protocol
 ``chunks``        rows of a file some at a time

@@ -6,8 +6,9 @@ A value that does not fit is refused with its column and row. Next: :mod:`servic
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from service.errors import PayloadError
+from service.rows.categories import Vocabulary, write_category
 from service.rows.values import (
+    KINDS,
     MISSING_MARKS,
     NARROW,
     OF_TEXT,
     RANGES,
     READERS,
-    category_of_text,
     datetime_as_text,
+    datetime_dtype,
     is_missing,
     mark_of,
-    read_category,
     read_datetime,
     shown,
     without_numpy,
@@ -41,15 +43,14 @@ class Column:
     Attributes
     ----------
     name : str
-    kind : {"number", "integer", "boolean", "string", "category", "datetime"}
-    dtype : str
-        The pandas dtype that the model was fitted with.
+    kind : {"number", "integer", "boolean", "string", "category", "date", "datetime"}
+    pandas_dtype : object
+        The dtype that the model was fitted with.
     nullable : bool
-        True when the examples had missing values in this column.
-    categories : tuple or None
-        The known values of a "category" column.
-    ordered : bool
-        True when those are ordered from the lowest to the highest.
+        True when the examples had missing values in this column, or the model was said to take
+        them.
+    takes_new : bool
+        True when the model takes categories that the examples do not know.
     missing_mark : {"NaN", "None", "NaT", "NA"}
         What marks a missing value in a column of objects. A model may tell None from NaN, as
         scikit-learn's encoders do. Columns of other types have one mark only.
@@ -69,10 +70,9 @@ class Column:
 
     name: str
     kind: str
-    dtype: str
+    pandas_dtype: Any
     nullable: bool = False
-    categories: tuple[Any, ...] | None = None
-    ordered: bool = False
+    takes_new: bool = False
     missing_mark: str = "NaN"
 
     @classmethod
@@ -91,13 +91,10 @@ class Column:
         ValueError
             When it holds no values, or values of a kind that has no place in a row.
         """
-        nullable = bool(values.isna().any())
-        dtype = values.dtype
-        if isinstance(dtype, pd.CategoricalDtype):
-            categories = tuple(values.cat.categories.tolist())
-            return cls(name, "category", "category", nullable, categories, bool(dtype.ordered))
-        kind, mark = _kind(values), _missing_mark(values if objects is None else objects, name)
-        return cls(name, kind, str(dtype), nullable, missing_mark=mark)
+        mark = _missing_mark(values if objects is None else objects, name)
+        column = cls(name, _kind(values, name), values.dtype, missing_mark=mark)
+        column._check_categories()
+        return replace(column, nullable=bool(values.isna().any()))
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         """Check the values of this column.
@@ -126,9 +123,9 @@ class Column:
         return read
 
     def for_model(self, values: pd.Series) -> pd.Series:
-        """Give read values the type that the model was fitted with."""
+        """Give read values the type that the model was fitted with, or one that holds them all."""
         if self.dtype != "object":
-            return values.astype(self.pandas_dtype)
+            return values.astype(self._dtype_for(values))
         objects = self.objects_for_model(values.to_numpy(dtype=object))
         return type(values)(objects, index=values.index, dtype=object)
 
@@ -147,17 +144,53 @@ class Column:
         """
         if text == "":
             return None
-        if self.kind == "category":
-            return category_of_text(text, self.categories or ())
+        if self.vocabulary is not None:
+            return self.vocabulary.of_text(text)
         return OF_TEXT.get(self.kind, str)(text)
+
+    def make_new_category(self) -> Any:
+        """Return a category that the examples do not know, None where there can be none."""
+        return None if self.vocabulary is None else self.vocabulary.make_new()
 
     def plain(self, value: Any) -> Any:
         """Write a read value as JSON has it, for :meth:`read` to take back; None is missing."""
         if is_missing(value):
             return None
-        if self.kind == "datetime":
-            return datetime_as_text(value)
         return _PLAIN.get(self.kind, without_numpy)(value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Describe the column in values of JSON, for the manifest."""
+        known = self.vocabulary
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "dtype": self.dtype,
+            "nullable": self.nullable,
+            "categories": None if known is None else list(map(write_category, known.categories)),
+            "ordered": getattr(self.pandas_dtype, "ordered", None) is True,
+            "takes_new": self.takes_new,
+            "missing_mark": self.missing_mark,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of a pickle what can be made again."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    @cached_property
+    def dtype(self) -> str:
+        """The dtype that the model was fitted with, in words."""
+        return str(self.pandas_dtype)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """The known categories, None in other columns."""
+        dtype = self.pandas_dtype
+        return Vocabulary.of(dtype) if isinstance(dtype, pd.CategoricalDtype) else None
+
+    @property
+    def value_kind(self) -> str:
+        """The kind of its values: of categories the kind that they have themselves, "" for none."""
+        return self.kind if self.vocabulary is None else self.vocabulary.kind
 
     @property
     def takes_any_number(self) -> bool:
@@ -169,12 +202,14 @@ class Column:
         """The dtype of what :meth:`read` returns."""
         return np.float64 if self.kind in NUMERIC_KINDS else object
 
-    @property
-    def pandas_dtype(self) -> Any:
-        """The dtype that a DataFrame for the model has here."""
-        if self.kind == "category":
-            return pd.CategoricalDtype(list(self.categories or ()), self.ordered)
-        return pd.api.types.pandas_dtype(self.dtype)
+    def _dtype_for(self, values: pd.Series) -> Any:
+        """Return the dtype that the model was fitted with, or else one that holds the values."""
+        dtype = self.pandas_dtype
+        if self.takes_new and self.vocabulary is not None:
+            return self.vocabulary.dtype_with(dtype, values)
+        # As in pandas itself, whole numbers and truth values become floats beside a missing one.
+        is_narrow = isinstance(dtype, np.dtype) and dtype.kind in "iub"
+        return np.float64 if is_narrow and values.isna().any() else dtype
 
     def _read_each(self, values: Sequence[Any] | NDArray[Any]) -> list[Any]:
         read_one = self._reader
@@ -189,11 +224,25 @@ class Column:
     @property
     def _reader(self) -> Callable[[Any], Any]:
         """What reads one value; it answers None for one that does not fit."""
-        if self.kind == "category":
-            return partial(read_category, categories=self.categories or ())
+        if self.vocabulary is not None:
+            return self._read_category
         if self.kind == "datetime":
-            return partial(read_datetime, dtype=self.pandas_dtype)
+            return partial(read_datetime, dtype=datetime_dtype(self.pandas_dtype))
         return READERS[self.kind]
+
+    def _read_category(self, value: Any) -> Any:
+        assert self.vocabulary is not None
+        category = self.vocabulary.read(value)
+        if category is None and self.takes_new:
+            return self.vocabulary.read_new(value)
+        return category
+
+    def _check_categories(self) -> None:
+        """Refuse categories that a client could not write."""
+        try:
+            _ = self.vocabulary
+        except ValueError as error:
+            raise ValueError(f"initialization_examples: column {self.name!r}: {error}.") from None
 
     def _check_range(self, read: NDArray[Any]) -> None:
         """Refuse numbers that the model's dtype cannot hold; infinities are among them."""
@@ -208,7 +257,10 @@ class Column:
     def _check_missing(self, read: NDArray[Any]) -> None:
         missing = pd.isna(read)
         if not self.nullable and missing.any():
-            came = "a missing value, and the examples had none in this column"
+            came = (
+                "a missing value, and the examples had none in this column; where the model takes "
+                f"them, its explainer is built with nullable=[{self.name!r}]"
+            )
             raise self._refusal(int(missing.argmax()), came)
 
     @property
@@ -223,10 +275,11 @@ class Column:
 
     @property
     def _expected(self) -> str:
-        if self.categories is not None:
-            return f"one of {', '.join(map(shown, self.categories[:10]))}"
+        if self.vocabulary is not None:
+            known = map(shown, map(write_category, self.vocabulary.categories[:10]))
+            return f"one of {', '.join(known)}{_OR_NEW[self.takes_new]}"
         if self.kind == "datetime":
-            zone = getattr(self.pandas_dtype, "tz", None)
+            zone = getattr(datetime_dtype(self.pandas_dtype), "tz", None)
             return _EXPECTED_WITHOUT_ZONE if zone is None else _EXPECTED_WITH_ZONE
         expected = _EXPECTED[self.kind]
         if self.kind in _RANGED and self._width in NARROW:
@@ -235,20 +288,23 @@ class Column:
         return expected
 
 
-def _kind(values: pd.Series) -> str:
+def _kind(values: pd.Series, name: str) -> str:
     """Name the kind of a column by its values: an object column of numbers counts as numbers."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return "category"
     inferred = pd.api.types.infer_dtype(values, skipna=True)
     if inferred == "empty":
         raise ValueError(
-            f"initialization_examples: column {values.name!r}: expected values, got only missing "
+            f"initialization_examples: column {name!r}: expected values, got only missing "
             "ones; leave the column out, or give it the dtype of its values."
         )
-    if inferred not in _KINDS:
+    if inferred not in KINDS:
         raise ValueError(
-            f"initialization_examples: column {values.name!r}: expected numbers, booleans, "
-            f"strings, dates or categories, got {inferred} values."
+            f"initialization_examples: column {name!r}: expected numbers, booleans, strings, dates "
+            f"or categories, got {inferred} values ({values.dtype}); turn them into one of these, "
+            "for the model too."
         )
-    return _KINDS[inferred]
+    return KINDS[inferred]
 
 
 def _missing_mark(values: pd.Series, name: str) -> str:
@@ -270,22 +326,14 @@ def _missing_mark(values: pd.Series, name: str) -> str:
     return marks.pop() if marks else "NaN"
 
 
-_KINDS = {
-    "boolean": "boolean",
-    "integer": "integer",
-    "floating": "number",
-    "mixed-integer-float": "number",
-    "string": "string",
-    "datetime": "datetime",
-    "datetime64": "datetime",
-}
-
 _EXPECTED = {
     "number": "a number",
     "integer": "an integer",
     "boolean": "true or false",
     "string": "a string",
+    "date": "a date as ISO 8601 text",
 }
+_OR_NEW = {False: "", True: " or a new one like them"}
 _EXPECTED_WITH_ZONE = (
     "a date and time with a time zone, as ISO 8601 text or milliseconds since 1970"
 )
@@ -293,7 +341,14 @@ _EXPECTED_WITHOUT_ZONE = (
     "a date and time without a time zone, as ISO 8601 text or milliseconds since 1970"
 )
 
-_PLAIN: dict[str, Callable[[Any], Any]] = {"number": float, "boolean": bool, "integer": int}
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "number": float,
+    "boolean": bool,
+    "integer": int,
+    "date": date.isoformat,
+    "datetime": datetime_as_text,
+    "category": write_category,
+}
 
 _RANGED: dict[str, Callable[[Any], Any]] = {"number": float, "integer": int}
 

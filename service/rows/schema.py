@@ -3,14 +3,14 @@
 Inside, rows are one matrix: float64 when every column is a number, an integer or a boolean, object
 otherwise. The schema turns what callers bring (a DataFrame, an array, lists, columns by name) into
 that matrix, and the matrix back into the form in which the model was fitted. Next:
-:mod:`service.rows.json_rows`.
+:mod:`service.rows.tables`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError
 from service.rows.columns import NUMERIC_KINDS, Column
+from service.rows.tables import as_table
 from service.rows.values import shown
 
 
@@ -103,7 +104,8 @@ class Schema:
         ----------
         rows : DataFrame, array of shape (n_rows, n_features), list of records, or list of lists
             A DataFrame and records are matched by column name, arrays and lists by position. A
-            DataFrame may have the model's own names too.
+            DataFrame may have the model's own names too. Also what
+            :func:`service.rows.tables.as_table` takes.
 
         Returns
         -------
@@ -114,6 +116,7 @@ class Schema:
         PayloadError
             When the rows do not fit the schema.
         """
+        rows = as_table(rows)
         if isinstance(rows, pd.DataFrame):
             return self.from_named(self._translated(rows.columns), _columns(rows))
         return self.from_records(rows) if _are_records(rows) else self.from_positions(rows)
@@ -177,7 +180,7 @@ class Schema:
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
-        return list(map(asdict, self.columns))
+        return list(map(Column.to_dict, self.columns))
 
     def _cut(self, rows: Any) -> Sequence[Any]:
         """Cut rows into columns, when each row has as many values as there are columns."""

@@ -2,13 +2,13 @@
 
 Nothing is guessed and nothing is rounded: "02139" stays text, 30.7 never becomes 30, "10/11/2024"
 is no date. The readers answer None for a value that does not fit; :mod:`service.rows.columns`
-refuses it with its place. Next: :mod:`service.rows.columns`.
+refuses it with its place. Next: :mod:`service.rows.categories`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
 from functools import partial
 from typing import Any
@@ -101,13 +101,10 @@ def read_string(value: Any) -> str | None:
     return value
 
 
-def read_category(value: Any, categories: Sequence[Any]) -> Any:
-    """Return the category that equals a value; true is not 1 here."""
-    is_flag = isinstance(value, bool)
-    for category in categories:
-        if category == value and isinstance(category, bool) == is_flag:
-            return category
-    return None
+def read_date(value: Any) -> date | None:
+    """Read a date without a time: ISO 8601 text, or the milliseconds since 1970 of its midnight."""
+    read = read_datetime(value, np.dtype(object))
+    return read.date() if read is not None and read == read.normalize() else None
 
 
 def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
@@ -127,6 +124,23 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
         return _in_resolution(local, dtype) if _can_be_written(local) else None
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         return None  # the last is pandas' word for a local time beyond the years of ISO 8601
+
+
+def datetime_dtype(dtype: Any) -> Any:
+    """Return the dtype of pandas' own that holds the dates of one of Arrow's; others stay.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> datetime_dtype(pd.ArrowDtype(pyarrow.timestamp("us", "UTC")))
+    datetime64[us, UTC]
+    """
+    of_arrow: Any = getattr(dtype, "pyarrow_dtype", None)
+    if not hasattr(of_arrow, "tz"):
+        return dtype
+    if of_arrow.tz is None:
+        return np.dtype(f"datetime64[{of_arrow.unit}]")
+    return pd.DatetimeTZDtype(of_arrow.unit, of_arrow.tz)
 
 
 def datetime_as_text(value: Any) -> str:
@@ -181,14 +195,6 @@ def boolean_of_text(text: str) -> Any:
     return known.get(text.strip().lower(), text)
 
 
-def category_of_text(text: str, categories: Sequence[Any]) -> Any:
-    """Return the category that is written like a cell; other text stays text."""
-    for category in categories:
-        if str(category) == text:
-            return category
-    return text
-
-
 def _number_of_text(number: type, text: str) -> Any:
     """Read a cell as a number; int() and float() would read "1_000" and Arabic digits too."""
     if not text.isascii() or "_" in text:
@@ -209,6 +215,19 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "integer": read_integer,
     "boolean": read_boolean,
     "string": read_string,
+    "date": read_date,
+}
+
+# The kind of a column, by what pandas infers from its values.
+KINDS = {
+    "boolean": "boolean",
+    "integer": "integer",
+    "floating": "number",
+    "mixed-integer-float": "number",
+    "string": "string",
+    "date": "date",
+    "datetime": "datetime",
+    "datetime64": "datetime",
 }
 
 OF_TEXT: dict[str, Callable[[str], Any]] = {

@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
@@ -137,10 +138,11 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     """
     file = _artifact_file(Path(path))
     manifest = read_manifest(file, MANIFEST_NAME)
-    content = _checked_bytes(file, manifest.get("sha256"))
-    if check_versions:
-        check_library_versions(file, manifest["libraries"])
-    explainer = _unpickled(file, content)
+    with file.open("rb") as opened:
+        _check_digest(opened, file, manifest.get("sha256"))
+        if check_versions:
+            check_library_versions(file, manifest["libraries"])
+        explainer = _unpickled(opened, file)
     if not isinstance(explainer, KernelScoringExplainer):
         raise ArtifactError(
             f"{file}: expected a KernelScoringExplainer, got {type(explainer).__name__}."
@@ -192,9 +194,11 @@ def load_original_model(folder: str | Path) -> Any:
         )
     manifest = read_manifest(file.with_name(ARTIFACT_NAME), MANIFEST_NAME)
     recorded = manifest.get("original_model", {}).get("sha256")
-    content = file.read_bytes() if recorded is None else _checked_bytes(file, recorded)
-    check_library_versions(file, manifest["libraries"])
-    return _unpickled(file, content)
+    with file.open("rb") as opened:
+        if recorded is not None:
+            _check_digest(opened, file, recorded)
+        check_library_versions(file, manifest["libraries"])
+        return _unpickled(opened, file)
 
 
 def _check_arguments(scoring_explainer: Any, folder: Path, exist_ok: bool) -> None:
@@ -218,15 +222,19 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _checked_bytes(file: Path, recorded: str | None) -> bytes:
-    """Read a file whose digest is the recorded one; these bytes are unpickled, no later ones."""
-    content = file.read_bytes()
-    if _digest(content) != recorded:
+def _check_digest(opened: BufferedReader, file: Path, recorded: str | None) -> None:
+    """Refuse a file whose digest is not the recorded one.
+
+    It is read in pieces: a second copy of a large model would need memory that serving it does not.
+    The same opened file is unpickled afterwards, whatever has taken its name meanwhile.
+    """
+    digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if digest != recorded:
         raise DigestError(
             f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save "
             "it again."
         )
-    return content
+    opened.seek(0)
 
 
 def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -> list[Any]:
@@ -246,9 +254,9 @@ def _pickled(model: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _unpickled(file: Path, content: bytes) -> Any:
+def _unpickled(opened: BufferedReader, file: Path) -> Any:
     try:
-        return joblib.load(io.BytesIO(content))
+        return joblib.load(opened)
     except (ImportError, AttributeError) as error:
         raise ArtifactError(
             f"{file}: cannot be loaded here ({error}); the model needs the modules that it was "

@@ -223,6 +223,11 @@ class KernelScoringExplainer:
             return super().__reduce_ex__(protocol)
         return rebuild, ({"kind": "KernelScoringExplainer", "state": take_apart(self.__dict__)},)
 
+    @property
+    def model_type(self) -> str:
+        """The type of the explained model, with its module."""
+        return self._explainer.function.type_name
+
     def __sklearn_tags__(self) -> Tags:
         """Tell scikit-learn that there is nothing to fit."""
         return Tags(estimator_type=None, target_tags=TargetTags(required=False), requires_fit=False)
@@ -238,7 +243,7 @@ class KernelScoringExplainer:
             "method": self.method,
             "output": self.output,
             "task": explainer.function.task,
-            "model": explainer.function.type_name,
+            "model": self.model_type,
             "note": explainer.note,
             "features": self.features,
             "classes": self.classes,

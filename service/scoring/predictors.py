@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from service.engines.row_explainer import asked_with_rows
+
 
 @dataclass(frozen=True)
 class FunctionModel:
@@ -28,7 +30,9 @@ class FunctionModel:
 
 
 def with_predict(model: Any) -> Any:
-    """Return a model that has ``predict``: the model itself, or a function in the place of one.
+    """Return a model that has ``predict`` of rows: the model itself, or one around it.
+
+    A function, and a bare ``xgboost.Booster``, are put into a model.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ def with_predict(model: Any) -> Any:
     3
     """
     if hasattr(model, "predict"):
-        return model
+        return asked_with_rows(model)
     if not callable(model):
         raise TypeError(
             "original_model: expected an estimator with predict, or a function of rows, got "

@@ -20,15 +20,18 @@ from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError, SelfCheckError, TooManyRowsError
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
+from service.rows.unusual_rows import name_refused_value
 from service.rows.values import shown
 from service.scoring import artifact
 from service.scoring.answer import Answer, array_of, in_order
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.predictors import with_predict
 from service.scoring.request import ScoringRequest
+from service.strict_json import strict_json
 
 SECONDS_A_PIECE = 0.05  # a piece of rows doubles as long as it takes less
-SELF_CHECK_TOLERANCE = 1e-6
+SELF_CHECK_TOLERANCE = 1e-6  # of the spread of the outputs
+DOUBLE_ROUNDING = 1e-12  # of the output itself, in double precision
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -171,21 +174,41 @@ class ScoringModel:
         return described
 
     def self_check(self) -> None:
-        """Score the recorded example and compare its explanation with the model.
+        """Score the recorded example as a client sends it, and compare the answer with the model.
+
+        The example goes through JSON text and the parser. The model's output for what comes out is
+        compared with its output for the example as it came when the explainer was built, and the
+        importances must add up to it.
 
         Raises
         ------
         SelfCheckError
-            When the importances do not add up to the output of this model: the two were not made
-            for each other.
+            When the example is refused, or the answer is not that of this model: the two were not
+            made for each other.
         """
         explainer = self.scoring_explainer.row_explainer
-        answer = self.predict_and_explain(explainer.example, ScoringRequest())
+        answer = self._score_example()
         self._check_arrays(answer)
         # Where a plain function was explained, the model beside it is another way to ask it.
-        has_output = hasattr(self.original_model, _METHODS[explainer.function.scale])
-        if has_output and explainer.subset is None and answer.importances is not None:
-            self._check_sums(answer.importances)
+        if not hasattr(self.original_model, _METHODS[explainer.function.scale]):
+            return
+        output = replace(explainer.function, model=self.original_model)(answer.rows)
+        if explainer.example_output is not None:
+            recorded = explainer.example_output
+            self._check_close(recorded, output, "be answered as when the explainer was built")
+        if explainer.subset is None and answer.importances is not None:
+            importances = answer.importances
+            explained = importances.expected_values + importances.values.sum(axis=-1).T
+            self._check_close(explained, output, "have importances that add up to the output")
+
+    def _score_example(self) -> Answer:
+        body = strict_json([self.scoring_explainer.example])
+        try:
+            return self.score(body)
+        except PayloadError as error:
+            raise SelfCheckError(
+                f"self-check: expected the recorded example to be taken as JSON, but: {error}"
+            ) from error
 
     def _check_arrays(self, answer: Answer) -> None:
         predicted = self.original_model.predict(self.schema.model_rows(answer.rows))
@@ -197,27 +220,38 @@ class ScoringModel:
                 "array."
             )
 
-    def _check_sums(self, importances: LocalImportances) -> None:
-        """Compare expected value + Σ importances of the example with what the model answers."""
-        explainer = self.scoring_explainer.row_explainer
-        explained = np.ravel(importances.expected_values + importances.values.sum(axis=-1).T)
-        output = replace(explainer.function, model=self.original_model)(explainer.example).ravel()
-        if not np.allclose(explained, output, rtol=SELF_CHECK_TOLERANCE, atol=SELF_CHECK_TOLERANCE):
+    def _check_close(self, found: NDArray[Any], output: NDArray[Any], to_do: str) -> None:
+        """Compare numbers with the output of the model for the example.
+
+        They may differ by a millionth of the spread of the model's outputs. One that answers in
+        single precision adds up in it, and is only known to a millionth of its output.
+        """
+        found, output = np.ravel(found), np.ravel(output)
+        allowed = SELF_CHECK_TOLERANCE * self.scoring_explainer.row_explainer.output_spread
+        if np.array_equal(output, output.astype(np.float32)):
+            allowed += SELF_CHECK_TOLERANCE * np.abs(output).max()
+        allowed += DOUBLE_ROUNDING * np.abs(output).max()
+        is_close = found.shape == output.shape and (np.abs(found - output) <= allowed).all()
+        if not is_close:
             raise SelfCheckError(
-                "self-check: expected the importances of the recorded example to add up to the "
-                f"output of the original model, {output[:3]}, got {explained[:3]}; make the "
-                "scoring explainer from this model."
+                f"self-check: expected the recorded example to {to_do} of the original model, "
+                f"{output[:3]}, got {found[:3]}; make the scoring explainer from this model."
             )
 
     def _ask(self, method: str, rows: NDArray[Any]) -> Any:
-        """Ask the original model; a value that it cannot hold is the client's, and named."""
-        try:
+        """Ask the original model; a value that it does not take is the client's, and named."""
+
+        def ask(schema: Schema, rows: NDArray[Any]) -> Any:
+            taken = rows if self._takes_arrays else schema.model_rows(rows)
             with np.errstate(over="ignore", invalid="ignore"):
-                return getattr(self.original_model, method)(
-                    rows if self._takes_arrays else self.schema.model_rows(rows)
-                )
-        except ValueError:
+                return getattr(self.original_model, method)(taken)
+
+        try:
+            return ask(self.schema, rows)
+        except Exception:  # every library has its own
             self._refuse_beyond_float32(rows)
+            example = self.scoring_explainer.row_explainer.example
+            name_refused_value(self.schema, rows, example, ask)
             raise
 
     def _probabilities(self, rows: NDArray[Any]) -> Any:

@@ -59,6 +59,7 @@ _ROOMS = {
         "multinomial",
     ],
     "structures.networks": ["NetworkStructure"],
+    "structures.xgboost_trees": ["BoosterModel"],
     "engines.builders": ["Grouped"],
     "engines.engine": ["unchanged"],
     "engines.compiled_encoding": [

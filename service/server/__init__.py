@@ -1,15 +1,17 @@
 """Gunicorn's process: what it is told, what all its workers share, and what is no HTTP.
 
 ``gunicorn_conf``       how gunicorn runs the service
-``process``             what the parent makes once: settings, life, counts, the metrics' folder
+``process``             what the parent makes once: settings, life, starts, counts, folder
 ``drain``               going away without losing a request
+``startup``             how a worker starts: after the fork, one at a time, within a bound
 ``connection_balance``  an even share of connections for every worker
 ``memory_folder``       a folder in memory, for what the workers write all the time
 ``application``         the application of :mod:`service.web`, with all that
 ``worker``              gunicorn's threaded worker, hardened
 ``malformed_requests``  answers to what gunicorn cannot read
+``trial``               the service as it will run, started once
 
 :mod:`service.web` knows nothing of this room: it is handed what it needs.
 
-Next: `service.server.gunicorn_conf`.
+Next: `service.server.trial`.
 """

@@ -12,11 +12,16 @@ from service.web.app import create_app_or_exit
 
 
 def application() -> Flask:
-    """Make the application, or end the process with one sentence on what is wrong.
+    """Make the application and score the recorded example, in the process that will answer.
 
     Returns
     -------
     Flask
         What :func:`service.web.app.create_app` makes, which knows of the end of this service.
+
+    Raises
+    ------
+    SystemExit
+        With one sentence on what is wrong.
     """
     return create_app_or_exit(settings, lifecycle, metrics_folder.path)

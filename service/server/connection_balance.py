@@ -11,21 +11,36 @@ import mmap
 
 from service.settings import MOST_WORKERS
 
-NOBODY = -1
+_NOBODY = -1
 
 
 class SharedCounts:
-    """The number of connections of each worker, seen by all processes forked from this one."""
+    """The number of connections of each ready worker, seen by all processes forked from this one.
+
+    Workers are known by gunicorn's number for them.
+    """
 
     def __init__(self) -> None:
         self._counts = memoryview(mmap.mmap(-1, 4 * MOST_WORKERS)).cast("i")
         for place in range(MOST_WORKERS):
-            self._counts[place] = NOBODY
+            self._counts[place] = _NOBODY
 
     def tell(self, worker: int, count: int) -> None:
-        """Record the connections of a worker, by its number; NOBODY once it has ended."""
+        """Record the connections of a worker that is ready."""
         self._counts[worker % MOST_WORKERS] = count
+
+    def forget(self, worker: int) -> None:
+        """Record that a worker has ended."""
+        self.tell(worker, _NOBODY)
+
+    def has(self, worker: int) -> bool:
+        """Tell whether a worker is ready."""
+        return self._counts[worker % MOST_WORKERS] != _NOBODY
+
+    def has_any(self) -> bool:
+        """Tell whether any worker is ready."""
+        return any(count != _NOBODY for count in self._counts)
 
     def fewest(self) -> int:
         """Return the smallest number of connections of a worker; 0 when there is no worker."""
-        return min((count for count in self._counts if count != NOBODY), default=0)
+        return min((count for count in self._counts if count != _NOBODY), default=0)

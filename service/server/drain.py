@@ -6,7 +6,7 @@ close``. Then gunicorn stops: what is in flight is finished, and the process end
 SIGTERM cuts the waiting short. What cannot be finished by then is refused just before, so that no
 client is left without an answer.
 
-Next: `service.server.connection_balance`.
+Next: `service.server.startup`.
 """
 
 import math

@@ -11,16 +11,12 @@ import gc
 import logging
 import os
 import signal
-import time
+from types import FrameType
 from typing import Any
 
-from gunicorn.arbiter import Arbiter
-
-from service.server.connection_balance import NOBODY
-from service.server.drain import SharedFlag
 from service.server.memory_folder import folder_in_memory
-from service.server.process import connections, lifecycle, metrics_folder, settings
-from service.web.errors import WebError
+from service.server.process import connections, lifecycle, metrics_folder, settings, startup
+from service.server.startup import ENDING, FAILED
 from service.web.logs import log_config
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,7 +24,7 @@ THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def _end_at_once(*_: Any) -> None:
     metrics_folder.remove()
-    os._exit(0)
+    os._exit(FAILED if startup.has_failed else 0)
 
 
 # While models are loaded nothing is in flight; and process 1 of a container hears no signal without
@@ -59,10 +55,9 @@ forwarded_allow_ips = ""
 worker_class = "service.server.worker.ScoringWorker"
 threads = settings.threads
 
-# The parent loads the models and the workers share that memory. It must never predict: the OpenMP
-# threads that a prediction starts do not survive the fork, and the workers would wait for them for
-# ever.
-preload_app = True
+# Each worker loads the models by itself: what init() starts, and the threads of OpenMP, do not
+# survive a fork.
+preload_app = False
 
 # Longer than the idle time-out of the usual load balancers (60 s), so that it is never gunicorn
 # which hangs up first.
@@ -87,42 +82,59 @@ logging.captureWarnings(True)  # into lines of that log
 
 
 def when_ready(server: Any) -> None:
-    """Let SIGTERM begin with a drain, and the workers share what is loaded."""
-    lifecycle.begin_on_sigterm(settings.drain, graceful_timeout)
+    """Import what all workers need, once; let SIGTERM begin with a drain.
+
+    Importing starts no thread that a fork would lose: OpenBLAS starts its own anew in each worker.
+    """
+    import service.server.application  # noqa: F401  after the environment is made
+
     # The collector writes into every object that it looks at, which would copy their pages into
     # each worker.
     gc.collect()
     gc.freeze()
+    # A worker that has sockets of its own opens them when it is ready.
+    server.cfg.set("reuse_port", False)
+    lifecycle.begin_on_sigterm(settings.drain, graceful_timeout)
+    _let_end(server)
 
 
-_boot_has_failed = SharedFlag()
+def _let_end(server: Any) -> None:
+    """Let a service that nobody was served by yet end at once, and without complaint."""
+    former: dict[int, Any] = {number: signal.getsignal(number) for number in ENDING}
 
+    def end(number: int, frame: FrameType | None) -> None:
+        startup.call_off()
+        if number == signal.SIGTERM and not connections.has_any():
+            server.kill_workers(signal.SIGKILL)
+            _end_at_once()
+        former[number](number, frame)
 
-def post_worker_init(worker: Any) -> None:
-    """Score the recorded example before the worker accepts anything.
-
-    Ready means that this has worked.
-    """
-    # Already now: those who come while it starts are left to it for a moment.
-    connections.tell(worker.age, 0)
-    try:
-        worker.wsgi.extensions["warm_up"]()
-    except WebError as error:
-        # Gunicorn gives up when one worker ends so, and does not try for ever. It can bear only one
-        # of them.
-        while _boot_has_failed and worker.alive and worker.is_parent_alive():
-            time.sleep(0.1)
-        if _boot_has_failed:
-            raise SystemExit(0) from None
-        _boot_has_failed.set()
-        worker.log.error("%s", error)
-        raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from None
+    for number in ENDING:
+        signal.signal(number, end)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Let the metrics of a worker that has ended go on counting."""
+    """Let the metrics of a worker that has ended go on counting.
+
+    One that ended before it was ready, killed for its memory perhaps, ends the service: the next
+    one would end so too.
+    """
     # It reads the environment when it is imported, which gunicorn has made by now.
     from prometheus_client import multiprocess
 
-    connections.tell(worker.age, NOBODY)
+    has_started = connections.has(worker.age)
+    connections.forget(worker.age)
     multiprocess.mark_process_dead(worker.pid, str(metrics_folder.path))  # type: ignore[no-untyped-call]
+    if has_started or startup.is_called_off:
+        return
+    server.log.error(
+        "Worker %s ended before it was ready, see above; the service ends.", worker.pid
+    )
+    startup.fail()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def on_exit(server: Any) -> None:
+    """Tell whoever started the service that it could not."""
+    if startup.has_failed:
+        raise SystemExit(FAILED)

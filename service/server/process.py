@@ -9,6 +9,7 @@ Next: `service.server.drain`.
 from service.server.connection_balance import SharedCounts
 from service.server.drain import Drain
 from service.server.memory_folder import MetricsFolder
+from service.server.startup import Startup
 from service.settings import Settings, SettingsError
 
 try:
@@ -19,3 +20,4 @@ except SettingsError as error:
 metrics_folder = MetricsFolder()
 lifecycle = Drain()
 connections = SharedCounts()
+startup = Startup(metrics_folder.path, settings.start)

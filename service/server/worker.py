@@ -6,15 +6,19 @@ environment of the libraries: none of those that read it may be imported here.
 Next: `service.server.malformed_requests`.
 """
 
+import os
 import selectors
+import signal
 import time
 from functools import partial
 from typing import Any
 
+from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.server.malformed_requests import is_malformed, refuse
-from service.server.process import connections, lifecycle, settings
+from service.server.process import connections, lifecycle, settings, startup
+from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.web.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
 
 # A worker that is busy, or stopped, does not keep a client waiting.
@@ -24,9 +28,40 @@ YIELD_SECONDS, MOST_YIELDS = 0.001, 50
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     """The worker of this service; its methods are called by gunicorn."""
 
+    alive: bool
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.times_yielded, self.is_offered = 0, False
+
+    def load_wsgi(self) -> None:
+        """Load the models and score the example; only then open what others can reach.
+
+        Gunicorn calls it in the new process.
+        """
+        for number in ENDING:  # nothing is in flight: even code that does not return ends at once
+            signal.signal(number, signal.SIG_DFL)
+        with startup.turn(self._show_life):
+            self._show_life(settings.start + 2 * HELD_SECONDS)
+            try:
+                super().load_wsgi()
+            except SystemExit as end:
+                startup.fail()
+                self.log.error("%s", end)
+                raise SystemExit(FAILED) from None
+        if settings.reuse_port:
+            self.cfg.set("reuse_port", True)
+            self.sockets = create_sockets(self.cfg, self.log)
+        self.init_signals()
+        connections.tell(self.age, 0)
+        self.log.info("Worker %d is ready.", self.pid)
+
+    def _show_life(self, seconds: float = 0.0) -> None:
+        """Be no hanging worker for some time, as long as somebody waits for it."""
+        if not self.is_parent_alive():
+            raise SystemExit(FAILED)
+        until = time.monotonic() + seconds
+        os.utime(self.tmp.fileno(), (until, until))  # as gunicorn's notify() does for now
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, or leave it for a moment to a worker that has fewer."""
@@ -101,3 +136,11 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         """Run about once a second in the main loop."""
         super().murder_pending()
         hang_up_on_slow_clients()
+        if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
+            self.log.error(
+                "Worker %d has a computation that does not end (DEADLINE_SECONDS is long over): it "
+                "finishes its other requests, and another takes its place. It stands here:\n%s",
+                self.pid,
+                "\n".join(stuck),
+            )
+            self.alive = False

@@ -162,6 +162,11 @@ def last_step(model: Any) -> Any:
     return [model, *steps_of(model)][-1]
 
 
+def first_step(model: Any) -> Any:
+    """Return what a model begins with: the first step of its Pipelines, or the model itself."""
+    return next(steps_of(model), model)
+
+
 def steps_of(step: Any) -> Iterator[Any]:
     """Walk through nested Pipelines and searches, past the steps that do nothing."""
     step = look_through(step)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from service.errors import UnsupportedStructureError
 from service.shapley.games import Link
@@ -21,7 +22,7 @@ from service.structures.trees import MOST_CODES, TreeStructure, behind_objective
 
 Node = dict[str, Any]
 
-# The links of the objectives of regression.
+# The links of the objectives whose predictions are a number.
 _LINKS: dict[str, Link | None] = {
     "regression": None,
     "regression_l1": None,
@@ -32,11 +33,13 @@ _LINKS: dict[str, Link | None] = {
     "poisson": np.exp,
     "gamma": np.exp,
     "tweedie": np.exp,
+    "binary": expit,
 }
+_OF_CLASSES = ("binary", "multiclass")
 
 
 def read_lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
-    """Read LGBMClassifier and LGBMRegressor.
+    """Read LGBMClassifier, LGBMRegressor, and a Booster, which predicts as its objective says.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def read_lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
     UnsupportedStructureError
         When the trees cannot be read, or it is not known how the objective predicts.
     """
-    model = estimator.booster_.dump_model()
+    model = getattr(estimator, "booster_", estimator).dump_model()
     if model["pandas_categorical"]:
         raise UnsupportedStructureError("LightGBM: columns of pandas categories are not read.")
     margins = _read_margins(model)
@@ -57,11 +60,13 @@ def read_lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
     if model["average_output"]:
         margins = margins.scaled(len(margins.offset) / len(margins.trees))
     objective, *options = model.get("objective", "custom").split()
-    if scale == "prediction":
+    if objective in _OF_CLASSES:
+        margins = margins.scaled(_sigmoid(options))
+    if scale == "prediction" and objective != "multiclass":
         return behind_objective(margins, objective, _LINKS)
-    if objective not in ("binary", "multiclass"):
+    if objective not in _OF_CLASSES:
         return None
-    return margins.scaled(_sigmoid(options)).as_probabilities()
+    return margins.as_probabilities()
 
 
 def _read_margins(model: Mapping[str, Any]) -> TreeStructure:
@@ -184,5 +189,9 @@ FAMILY = Family(
     library="lightgbm",
     prefers_margin=True,
     margin_option="raw_score",
-    readers={"LGBMClassifier": read_lightgbm, "LGBMRegressor": read_lightgbm},
+    readers={
+        "Booster": read_lightgbm,
+        "LGBMClassifier": read_lightgbm,
+        "LGBMRegressor": read_lightgbm,
+    },
 )

@@ -198,5 +198,6 @@ FAMILIES = (
     sklearn_trees.HISTOGRAM_BOOSTING,
     lightgbm_trees.FAMILY,
     xgboost_trees.FAMILY,
+    xgboost_trees.BOOSTERS,
     wrappers.family(read_structure),
 )

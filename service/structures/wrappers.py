@@ -195,7 +195,7 @@ def read_chain(estimator: Any, scale: str, read: Read) -> Structure | None:
     Each sees the columns and then the predictions of those before it.
     """
     parts: list[Any] = _read_each(estimator.estimators_, scale, read)
-    if not parts or not all(map(_is_linear, parts)):
+    if set(map(_is_linear, parts)) != {True}:  # none of them, where one cannot be read
         return None
     n_columns = estimator.n_features_in_
     coefficients, intercepts = np.zeros((0, n_columns)), np.zeros(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy.special import expit, logit
 from service.errors import UnsupportedStructureError
 from service.shapley.games import Link
 from service.shapley.trees import Tree
+from service.structures.class_names import library_name
 from service.structures.family import Family
 from service.structures.links import Floats
 from service.structures.trees import TreeStructure, behind_objective
@@ -26,7 +27,7 @@ from service.structures.trees import TreeStructure, behind_objective
 # the largest.
 FLOAT32_ROUNDING = 1e-6
 
-# The links of the objectives of regression.
+# The links of the objectives whose predictions are a number.
 _LINKS: dict[str, Link | None] = {
     "reg:squarederror": None,
     "reg:squaredlogerror": None,
@@ -37,7 +38,69 @@ _LINKS: dict[str, Link | None] = {
     "count:poisson": np.exp,
     "reg:gamma": np.exp,
     "reg:tweedie": np.exp,
+    "binary:logistic": expit,
 }
+_INVERSES: dict[Link | None, Link] = {expit: logit, np.exp: np.log}
+
+
+@dataclass(frozen=True)
+class BoosterModel:
+    """A trained ``xgboost.Booster``, asked with rows, where it wants a matrix of its own.
+
+    Attributes
+    ----------
+    booster : xgboost.Booster
+    """
+
+    booster: Any
+
+    missing = np.nan
+
+    def predict(self, rows: Any, output_margin: bool = False) -> Any:
+        """Return what the booster predicts: a number a row, or a column for each class or target.
+
+        Parameters
+        ----------
+        rows : DataFrame or array of shape (n_rows, n_features)
+        output_margin : bool, default False
+        """
+        import xgboost  # whoever brings a booster has it
+
+        names = self.booster.feature_names
+        # Names that differ from its own are the booster's to refuse; where it has none, none count.
+        bare = np.asarray(rows) if names is None else rows
+        matrix = xgboost.DMatrix(bare, enable_categorical=True)
+        return self.booster.predict(matrix, output_margin=output_margin)
+
+    @property
+    def feature_names_in_(self) -> Any:
+        """The names of the columns that it was trained on, None where it has none."""
+        names = self.booster.feature_names
+        return None if names is None else np.array(names, dtype=object)
+
+    def get_booster(self) -> Any:
+        """Return the booster, as XGBoost's own estimators do."""
+        return self.booster
+
+
+def with_rows(model: Any) -> Any:
+    """Return a model that is asked with rows: the model itself, or one around a bare booster."""
+    is_booster = library_name(model) == "xgboost" and type(model).__name__ == "Booster"
+    return BoosterModel(model) if is_booster else model
+
+
+def read_booster(model: BoosterModel, scale: str) -> TreeStructure | None:
+    """Read the trees of a booster, which predicts as its objective says.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        As :func:`read_xgboost`.
+    """
+    config = json.loads(model.booster.save_config())
+    objective = config["learner"]["objective"]["name"]
+    of_probabilities = (objective, scale) == ("multi:softprob", "prediction")
+    return read_xgboost(model, "probability" if of_probabilities else scale)
 
 
 def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
@@ -103,11 +166,8 @@ def _read_margins(learner: Mapping[str, Any], n_iterations: int) -> TreeStructur
 def _offset(base_score: str, objective: str, n_outputs: int) -> Floats:
     """Turn the base score, one number or one for each output, into margins."""
     scores = np.array(json.loads(base_score), dtype=np.float32).astype(np.float64)
-    if objective in ("binary:logistic", "reg:logistic"):
-        scores = logit(scores)
-    elif _LINKS.get(objective) is np.exp:
-        scores = np.log(scores)
-    return np.broadcast_to(scores, n_outputs).copy()
+    to_margins = _INVERSES.get(_LINKS.get(objective), np.asarray)
+    return np.broadcast_to(to_margins(scores), n_outputs).copy()
 
 
 def _read_tree(tree: Mapping[str, Any], output: Floats) -> Tree:
@@ -132,4 +192,7 @@ FAMILY = Family(
     prefers_margin=True,
     margin_option="output_margin",
     readers={"XGBClassifier": read_xgboost, "XGBRegressor": read_xgboost},
+)
+BOOSTERS = Family(
+    library="service", margin_option="output_margin", readers={"BoosterModel": read_booster}
 )

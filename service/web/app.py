@@ -26,7 +26,10 @@ from service.web.request_records import record_malformed, record_requests
 def create_app(
     settings: Settings, lifecycle: Lifecycle | None = None, metrics_folder: Path | None = None
 ) -> Flask:
-    """Load the entry script, call its ``init()`` and put the routes around it.
+    """Load the entry script, call its ``init()``, score the example, and put the routes around it.
+
+    This belongs into the process that answers, after any fork: what ``init()`` and a prediction
+    start, threads above all, does not survive one.
 
     Parameters
     ----------
@@ -41,15 +44,16 @@ def create_app(
     Returns
     -------
     Flask
-        An application that is ready to score. ``app.extensions["warm_up"]`` is to be called in
-        each process before; ``app.extensions["record_malformed"]`` counts and logs a request that
-        never reaches a route, see :func:`service.web.request_records.record_malformed`.
+        An application that is ready to score. ``app.extensions["record_malformed"]`` counts and
+        logs a request that never reaches a route, see
+        :func:`service.web.request_records.record_malformed`. ``app.extensions["stuck"]`` returns
+        the stacks of computations that are long overdue: then the process should be replaced.
 
     Raises
     ------
     EntryScriptError
-        When the script cannot be loaded or its ``init()`` fails: a service without it would be of
-        no use.
+        When the script cannot be loaded, or its ``init()`` or the example fails: a service without
+        it would be of no use.
     SettingsError
         When the file with the keys cannot be used.
 
@@ -68,12 +72,13 @@ def create_app(
     keys = Keys(settings.keys_file)
     script = EntryScript(settings.entry_script)
     script.init()
+    script.warm_up()
     metrics = Metrics(settings.model_name, script.model, metrics_folder)
     gate = Gate(settings.n_in_flight, settings.n_slots)
     guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    app.extensions["warm_up"] = script.warm_up
+    app.extensions["stuck"] = guarded.computations.stuck
     app.extensions["record_malformed"] = partial(record_malformed, metrics)
     record_requests(app, metrics, settings.deadline, lifecycle)
     for routes in PROTOCOLS:

@@ -90,7 +90,7 @@ class EntryScript:
         self.ready = True
 
     def warm_up(self) -> None:
-        """Predict and explain the recorded example, once in every process.
+        """Predict and explain the recorded example.
 
         Raises
         ------

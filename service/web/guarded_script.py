@@ -4,7 +4,8 @@ Every scoring route of every protocol goes through here. Next: :mod:`service.web
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flask import g, request
@@ -16,6 +17,7 @@ from service.scoring.answer import Answer
 from service.scoring.request import ScoringRequest, options_of
 from service.settings import Settings
 from service.web.bodies import read_text
+from service.web.computations import Computations
 from service.web.entry_script import EntryScript
 from service.web.errors import BodyError, NoModelError
 from service.web.keys import Keys
@@ -38,6 +40,8 @@ class GuardedScript:
     metrics : Metrics
     lifecycle : Lifecycle
         Knows whether this process is about to stop.
+    computations : Computations
+        Runs the script, so that a request can leave it behind at its deadline.
     """
 
     entry_script: EntryScript
@@ -46,11 +50,17 @@ class GuardedScript:
     keys: Keys
     metrics: Metrics
     lifecycle: Lifecycle
+    computations: Computations = field(default_factory=Computations)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this process can go on: no computation in it is long overdue."""
+        return not self.computations.stuck()
 
     @property
     def is_ready(self) -> bool:
         """Whether new requests should be sent here."""
-        return self.entry_script.ready and not self.lifecycle.is_draining
+        return self.entry_script.ready and self.is_live and not self.lifecycle.is_draining
 
     @property
     def schema(self) -> Schema | None:
@@ -109,12 +119,19 @@ class GuardedScript:
             max_rows=self.settings.max_rows,
             check=g.deadline.check,
         )
-        with self.gate.entered(g.deadline):
-            answer = self.entry_script.run(rows, asked)
+        with self.gate.place():
+            self.gate.take_slot(g.deadline)
+            answer = self.computations.run(partial(self._compute, rows, asked), g.deadline)
             if isinstance(answer, Answer):
                 self._count(answer)
         g.deadline.check()
         return answer
+
+    def _compute(self, rows: JsonRows, asked: ScoringRequest) -> Any:
+        try:
+            return self.entry_script.run(rows, asked)
+        finally:
+            self.gate.pass_slot_on()
 
     def _count(self, answer: Answer) -> None:
         g.rows = len(answer.rows)

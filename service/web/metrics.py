@@ -22,7 +22,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 MALFORMED = "unreadable"  # the route of requests that are no HTTP
 SUM, COUNT, MEAN = "scoring_importance_sum", "scoring_rows_explained", "scoring_importance_mean"
-DESCRIBED_BY = ("model", "method", "output")
+DESCRIBED_BY = ("model_type", "method", "output")  # attributes of the scoring explainer
 
 
 class Metrics:
@@ -99,12 +99,12 @@ class Metrics:
         info = Gauge(
             "scoring_model_info",
             "The model, 1",
-            ["name", *DESCRIBED_BY],
+            ["name", "model", "method", "output"],
             registry=self._registry,
             multiprocess_mode="max",
         )
-        described = {} if model is None else model.scoring_explainer.to_dict()
-        info.labels(model_name, *(str(described.get(key, "")) for key in DESCRIBED_BY)).set(1)
+        explainer = None if model is None else model.scoring_explainer
+        info.labels(model_name, *(getattr(explainer, name, "") for name in DESCRIBED_BY)).set(1)
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """Count a request that was answered."""

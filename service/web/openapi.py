@@ -18,6 +18,7 @@ _TYPES = {
     "number": ["number"],
     "integer": ["integer"],
     "boolean": ["boolean"],
+    "date": ["string", "integer"],
     "datetime": ["string", "integer"],
 }
 _REASONS = {
@@ -414,7 +415,9 @@ def _wrapped_tables() -> list[Json]:
 
 def _cell(column: Column) -> Json:
     missing: list[Any] = [None] if column.nullable else []
-    if column.kind == "category":
-        return {"enum": [*map(column.plain, column.categories or ()), *missing]}
-    types = _TYPES.get(column.kind, ["string"])
-    return {"type": [*types, "null"] if column.nullable else types}
+    types = _TYPES.get(column.value_kind, ["string"])
+    cell: Json = {"type": [*types, "null"] if column.nullable else types}
+    if column.vocabulary is None:
+        return cell
+    known = [*map(column.plain, column.vocabulary.categories), *missing]
+    return {**cell, "examples": known} if column.takes_new else {"enum": known}

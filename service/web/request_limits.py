@@ -1,6 +1,6 @@
 """Bounds on work: how many requests are in flight or computed at once, and how long one may take.
 
-Next: `service.web.slow_clients`.
+Next: `service.web.computations`.
 """
 
 import math
@@ -84,9 +84,9 @@ class Gate:
     Examples
     --------
     >>> gate = Gate(in_flight=2, slots=1)
-    >>> with gate.entered(Deadline(60)):
-    ...     print("computed")
-    computed
+    >>> with gate.place():
+    ...     gate.take_slot(Deadline(60))
+    ...     gate.pass_slot_on()
     """
 
     def __init__(self, in_flight: int, slots: int) -> None:
@@ -96,28 +96,29 @@ class Gate:
         self._waiting: deque[threading.Event] = deque()
 
     @contextmanager
-    def entered(self, deadline: Deadline) -> Iterator[None]:
-        """Hold a place and a slot for as long as the block runs.
+    def place(self) -> Iterator[None]:
+        """Hold a place for as long as the block runs.
 
         Raises
         ------
         BusyError
             When every place is taken.
-        DeadlineError, StoppingError
-            When no slot became free in time.
         """
         if not self._places.acquire(blocking=False):
             raise BusyError("Too many requests are being answered; try again in a second.")
         try:
-            self._take_slot(deadline)
-            try:
-                yield
-            finally:
-                self._pass_slot_on()
+            yield
         finally:
             self._places.release()
 
-    def _take_slot(self, deadline: Deadline) -> None:
+    def take_slot(self, deadline: Deadline) -> None:
+        """Wait for a slot, which then has to be passed on: by whoever computes, when that is over.
+
+        Raises
+        ------
+        DeadlineError, StoppingError
+            When no slot became free in time.
+        """
         with self._lock:
             if self._free_slots and not self._waiting:
                 self._free_slots -= 1
@@ -133,7 +134,7 @@ class Gate:
             self._waiting.remove(turn)
         deadline.give_up("No processor became free in time; send fewer requests at once.")
 
-    def _pass_slot_on(self) -> None:
+    def pass_slot_on(self) -> None:
         """Give the slot to whoever has waited longest; a semaphore would let a newcomer have it."""
         with self._lock:
             if self._waiting:

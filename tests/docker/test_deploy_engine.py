@@ -209,7 +209,7 @@ def test_redeploys_and_rollbacks_lose_nothing(deployment):
     [
         (
             "crash",
-            r"the container has ended \[exit code 1\] .*\n"
+            r"the container has ended \[exit code 3\] .*\n"
             r"(.*\n)* +RuntimeError: cannot be imported",
         ),
         (
@@ -222,7 +222,7 @@ def test_redeploys_and_rollbacks_lose_nothing(deployment):
             r"the container has ended \[exit code 3\] .*\n(.*\n)* +error: .* the self-check failed",
         ),
         ("wrong", r"not the recorded one:\s+answer.predictions\[0\]: expected"),
-        ("hog", "exit code 137; killed for exceeding the memory limit"),
+        ("hog", "exit code 3; killed for exceeding the memory limit"),
         ("slow", "Connection ?[Rr]efused"),
     ],
 )

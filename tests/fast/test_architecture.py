@@ -23,7 +23,7 @@ SERVICE = {
     "web": {"errors", "strict_json", "version", "settings", "rows", "scoring"},
     "server": {"settings", "web"},
     "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
-    "commands": {"errors", "settings", "scoring", "batch"},
+    "commands": {"errors", "settings", "scoring", "batch", "server"},
     "__main__": {"commands"},
 }
 BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine"}

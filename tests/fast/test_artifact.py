@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -303,3 +303,32 @@ def test_a_plain_function_is_saved_and_served(tmp_path):
     with pytest.raises(TypeError, match="expected an estimator with predict, or a function"):
         save(scoring, tmp_path / "other", original_model=3.0)
     assert not (tmp_path / "other").exists()
+
+
+LOADING = """
+import resource, sys
+import sklearn.linear_model
+from service.scoring import load_original_model
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model = load_original_model(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_loading_takes_no_more_memory_than_having_loaded(tmp_path):
+    """The file's bytes are not kept beside what is made of them."""
+    rows = np.random.default_rng(0).normal(size=(4_000_000, 2))
+    model = LinearRegression().fit(rows[:50], rows[:50, 0])
+    model.training_rows_ = rows
+    save(
+        KernelScoringExplainer(TabularExplainer(model, rows[:5])),
+        tmp_path,
+        exist_ok=True,
+        original_model=model,
+    )
+    command = [sys.executable, "-c", LOADING, str(tmp_path)]
+    kilobytes = subprocess.run(command, capture_output=True, check=True, cwd=ROOT).stdout
+    size = (tmp_path / "original_model.pkl").stat().st_size
+    assert size > 60e6
+    assert int(kilobytes) * 1024 < 1.3 * size

@@ -169,8 +169,20 @@ def test_as_many_workers_as_processors_and_memory_allow(processors, memory, work
     monkeypatch.setattr(settings_module, "cpu_count", lambda: processors)
     monkeypatch.setattr(settings_module, "memory_limit", lambda: memory)
 
-    settings = Settings()
+    settings = Settings(model_dir=Path("nowhere"))
 
     assert settings.n_workers == workers
     assert settings.processors_each == max(1, processors // workers)
     assert Settings(workers=2).n_workers == 2
+
+
+def test_workers_leave_room_for_a_model_each(tmp_path, monkeypatch):
+    """A large model is loaded by every worker: fewer of them fit; one always does."""
+    monkeypatch.setattr("service.settings.cpu_count", lambda: 8)
+    monkeypatch.setattr("service.settings.memory_limit", lambda: 1024 * 2**20)
+    with (tmp_path / "original_model.pkl").open("wb") as model:
+        model.truncate(200 * 2**20)
+    assert Settings(model_dir=tmp_path / "none").n_workers == 8
+    assert Settings(model_dir=tmp_path).n_workers == 2
+    monkeypatch.setattr("service.settings.memory_limit", lambda: 300 * 2**20)
+    assert Settings(model_dir=tmp_path).n_workers == 1

@@ -54,6 +54,7 @@ NEVER_SAVED = {
     "Tensor",
     "Tree",
     "TreeStructure",
+    "Vocabulary",
     "WrapperReader",
 }
 

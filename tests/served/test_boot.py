@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from serving import OURS, ROOT, free_port, serving, start_gunicorn, start_in_vain, stop
+from serving import OURS, ROOT, errors_in, free_port, serving, start_gunicorn, start_in_vain, stop
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
@@ -65,7 +65,7 @@ def test_a_damaged_file_ends_the_start(name, iris_folder, tmp_path):
     status, log = start_in_vain(tmp_path, AZUREML_MODEL_DIR=str(folder))
 
     assert status not in (0, None)
-    (sentence,) = log.splitlines()
+    sentence = errors_in(log)[0]
     assert f"{folder / name}: its SHA-256 is not the one in its manifest" in sentence
 
 
@@ -135,6 +135,23 @@ def test_check_says_with_its_exit_code_whether_the_models_work(
         (sentence,) = wrong.stderr.splitlines()
         assert why in sentence
     assert command("check", "--unknown").returncode == 2
+
+
+def test_check_starts_the_service_as_it_will_run(iris_folder, tmp_path):
+    """An entry script that does not get ready is a failure, although the models load."""
+    script = tmp_path / "hangs.py"
+    script.write_text("import time\ndef init(): time.sleep(600)\ndef run(_): pass\n")
+    models = {"AZUREML_MODEL_DIR": str(iris_folder), "WORKERS": "1", "START_SECONDS": "2"}
+
+    good = command("check", **models | {"START_SECONDS": "60"})
+    hangs = command("check", **models, ENTRY_SCRIPT=str(script))
+    without = command("check", **models, ENTRY_SCRIPT=str(tmp_path / "none.py"))
+
+    assert (good.returncode, hangs.returncode, without.returncode) == (0, 1, 0)
+    assert "The service starts; workers: 1." in good.stderr
+    assert "the service does not start: Worker" in hangs.stderr
+    assert "was not ready within 2 seconds" in hangs.stderr
+    assert "The service was not started" in without.stderr
 
 
 @pytest.mark.parametrize("arguments", [("score",), ("score", "nowhere.csv"), ("train",)])

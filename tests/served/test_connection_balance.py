@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from serving import serving
 
-from service.server.connection_balance import NOBODY, SharedCounts
+from service.server.connection_balance import SharedCounts
 
 pytestmark = pytest.mark.alone
 
@@ -39,5 +39,6 @@ def test_the_fewest_connections_are_those_of_workers_that_live():
     counts.tell(1, 5)
     counts.tell(2, 3)
     assert counts.fewest() == 3
-    counts.tell(2, NOBODY)
+    counts.forget(2)
     assert counts.fewest() == 5
+    assert (counts.has(1), counts.has(2), counts.has_any()) == (True, False, True)

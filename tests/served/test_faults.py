@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from serving import serving, strict
+from serving import errors_in, serving, strict, wait_until
 
 pytestmark = pytest.mark.alone
 
@@ -49,23 +49,16 @@ def faulty(folder):
 
 @pytest.fixture(scope="module")
 def alone(folder, tmp_path_factory):
-    """One worker that takes four requests at once and gives them a second."""
+    """One worker that takes four requests at once and gives them three seconds."""
     with serving(
         tmp_path_factory.mktemp("alone"),
-        **settings(folder, WORKERS="1", SLOTS="4", DEADLINE_SECONDS="1"),
+        **settings(folder, WORKERS="1", SLOTS="4", DEADLINE_SECONDS="3"),
     ) as running:
         yield running
 
 
 def workers(service):
     return {child.pid for child in psutil.Process(service.process.pid).children()}
-
-
-def wait_until(happened, seconds=30):
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -344,12 +337,12 @@ def test_a_model_slower_than_the_deadline_is_a_504(alone):
     free for others.
     """
     with ThreadPoolExecutor(4) as pool:
-        late = list(pool.map(alone.score, ["sleep 1.2", "pieces 20", "pieces 20", "pieces 20"]))
+        late = list(pool.map(alone.score, ["sleep 3.2", "pieces 20", "pieces 20", "pieces 20"]))
         after = list(pool.map(alone.score, ["pid"] * 4))
 
     assert [answer.status for answer in late] == [504] * 4
     assert all(
-        "longer than 1 seconds; send fewer rows" in answer.json()["message"] for answer in late
+        "longer than 3 seconds; send fewer rows" in answer.json()["message"] for answer in late
     )
     assert [answer.status for answer in after] == [200] * 4
 
@@ -359,7 +352,8 @@ def test_more_than_is_allowed_in_flight_is_turned_away_at_once(alone):
     is room again.
     """
     with ThreadPoolExecutor(4) as pool:
-        others = [pool.submit(alone.score, "sleep 3") for _ in range(4)]
+        others = [pool.submit(alone.score, "sleep 2.5") for _ in range(4)]
+        time.sleep(0.5)  # who asks too early takes the place of one of them
         wait_until(lambda: alone.score("pid").status == 429)
         refused, healthy = alone.score("pid"), alone.ask("GET", "/ping")
         assert not any(other.done() for other in others)
@@ -390,6 +384,45 @@ def test_health_is_answered_while_the_interpreter_is_held(faulty):
 def test_health_is_answered_while_one_worker_computes(alone):
     """Numerical work lets the other threads of a single worker run."""
     assert n_answers_during(alone, "multiply 2") > 20
+
+
+# Work that does not end
+
+
+def test_a_computation_that_does_not_end_costs_its_client_a_504_and_nobody_else(folder, tmp_path):
+    """The client hears at the deadline; long after it the worker, which is the only one, finishes
+    what else it does and is replaced. Its log says where it stood.
+    """
+    bounds = settings(folder, WORKERS="1", SLOTS="2", DEADLINE_SECONDS="2")
+    with serving(tmp_path, **bounds) as service, ThreadPoolExecutor(3) as pool:
+        (stuck,) = workers(service)
+        began = time.monotonic()
+        hanging = pool.submit(service.score, "forever")
+        assert service.score("pid").json() == {"predictions": [stuck]}  # the other slot
+        answer = hanging.result()
+        assert (answer.status, time.monotonic() - began < 5) == (504, True)
+        assert "longer than 2 seconds" in answer.json()["message"]
+        last = pool.submit(service.score, "sleep 1.5")
+
+        wait_until(lambda: service.log().count("is ready") == 2)
+        assert last.result().json() == {"predictions": [stuck]}
+        assert workers(service) != {stuck}
+        assert service.ask("GET", "/ping").status == 200
+        assert service.score("pid").json() != {"predictions": [stuck]}
+        (sentence,) = errors_in(service.log())
+    assert "does not end" in sentence
+    assert "in forever" in sentence
+
+
+def test_every_slot_may_hang_and_the_service_comes_back(folder, tmp_path):
+    """Two workers, all of whose slots are taken by what does not end."""
+    bounds = settings(folder, SLOTS="1", DEADLINE_SECONDS="1")
+    with serving(tmp_path, **bounds) as service, ThreadPoolExecutor(8) as pool:
+        before = workers(service)
+        hanging = list(pool.map(service.score, ["forever"] * 8))
+        assert {answer.status for answer in hanging} <= {504, 429}
+        wait_until(lambda: not workers(service) & before and service.log().count("is ready") >= 4)
+        assert service.score("pid").status == 200
 
 
 # The end, and a place that is full

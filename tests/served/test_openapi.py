@@ -66,7 +66,7 @@ def test_the_columns_are_those_of_the_recorded_schema(regressor_service, mixed_r
         "children": {"type": ["integer"]},
         "member": {"type": ["boolean"]},
         "zip": {"type": ["string"]},
-        "grade": {"enum": ["low", "mid", "high"]},
+        "grade": {"type": ["string"], "examples": ["low", "mid", "high"]},
         "joined": {"type": ["string", "integer"]},
     }
 

@@ -36,8 +36,8 @@ class Tree:
     value : ndarray of shape (n_nodes, n_outputs)
     categories : ndarray of bool, shape (n_nodes, n_codes), or None
         At a node that splits by category, where the threshold is NaN, the codes 0, 1, … that go
-        left; every other value is as if missing. All False at other nodes; None when there is no
-        such node.
+        left, with whatever comes behind the point; every other value is as if missing. All False
+        at other nodes; None when there is no such node.
     """
 
     left: NDArray[np.int_]
@@ -160,9 +160,12 @@ class Forest:
         return goes_left
 
     def _code(self, x: NDArray[np.floating]) -> NDArray[np.intp]:
-        """Return the place of values among the codes; what is no code has that of a missing one."""
+        """Return the place of values among the codes; what is no code has that of a missing one.
+
+        As in LightGBM, what comes behind the point does not count, so that −0.5 is code 0.
+        """
         missing = self.code_goes_left.shape[1] - 1
-        is_code = (x >= 0) & (x < missing) & (x == np.floor(x))
+        is_code = (x > -1) & (x < missing)
         return np.where(is_code, x, missing).astype(np.intp)
 
     @cached_property

@@ -10,6 +10,7 @@ import numpy as np
 from flask import Blueprint, Response, request
 from numpy.typing import NDArray
 
+from service.rows.columns import Column
 from service.rows.tensors import rows_of_tensors
 from service.rows.values import shown
 from service.scoring.answer import Answer
@@ -38,7 +39,7 @@ def routes(script: GuardedScript) -> Blueprint:
 
     @blueprint.get("/health/live")
     def live() -> Response:
-        return json_response({"live": True})
+        return json_response({"live": script.is_live}, 200 if script.is_live else 503)
 
     @blueprint.get("/health/ready")
     def ready() -> Response:
@@ -90,7 +91,7 @@ def _metadata(script: GuardedScript) -> dict[str, Any]:
         "versions": [VERSION],
         "platform": "scikit-learn",
         "inputs": [
-            {"name": column.name, "datatype": _OF_KIND.get(column.kind, "BYTES"), "shape": [-1]}
+            {"name": column.name, "datatype": _datatype(column), "shape": [-1]}
             for column in columns
         ],
         "outputs": [
@@ -98,6 +99,11 @@ def _metadata(script: GuardedScript) -> dict[str, Any]:
             {"name": IMPORTANCES, "datatype": "FP64", "shape": [-1, -1, -1]},
         ],
     }
+
+
+def _datatype(column: Column) -> str:
+    """Name the datatype of a column's tensor: of categories that of what they are."""
+    return _OF_KIND.get(column.value_kind, "BYTES")
 
 
 def _wanted(body: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,9 @@ def routes(script: GuardedScript) -> Blueprint:
 
     @blueprint.get("/")
     def liveness() -> Response:
-        return Response("Healthy", mimetype="text/plain")
+        if script.is_live:
+            return Response("Healthy", mimetype="text/plain")
+        return Response("A computation does not end.", 503, mimetype="text/plain")
 
     @blueprint.post("/score")
     def score() -> Response:

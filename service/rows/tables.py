@@ -1,0 +1,119 @@
+"""What holds rows in other libraries, as the tables that are read here.
+
+Next: :mod:`service.rows.unusual_rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from service.rows.values import shown
+
+LARGEST_DENSE = 4 * 2**30  # bytes; a sparse matrix of more is not made dense
+
+
+def as_table(rows: Any) -> Any:
+    """Turn rows of other libraries into a DataFrame or an array.
+
+    Parameters
+    ----------
+    rows : object
+        A sparse matrix or array of scipy; a DataFrame, of which sparse columns become dense; a
+        table of another library that has ``to_pandas``, as those of Polars and Arrow. Everything
+        else stays as it is.
+
+    Returns
+    -------
+    DataFrame, array or object
+
+    Raises
+    ------
+    ValueError
+        When a sparse matrix is too large to be made dense.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_array
+    >>> as_table(csr_array([[0, 1], [2, 0]])).tolist()
+    [[0, 1], [2, 0]]
+    """
+    for is_of_kind, convert in _KINDS:
+        if is_of_kind(rows):
+            return convert(rows)
+    return rows
+
+
+def is_sparse(rows: Any) -> bool:
+    """Tell whether rows are a sparse matrix or array of scipy."""
+    return hasattr(rows, "tocsr") and hasattr(rows, "toarray")
+
+
+def _make_dense(rows: Any) -> Any:
+    n_bytes = rows.shape[0] * rows.shape[1] * rows.dtype.itemsize
+    if n_bytes > LARGEST_DENSE:
+        raise ValueError(
+            f"Rows: expected a sparse matrix of at most {LARGEST_DENSE / 2**30:.0f} GB when it is "
+            f"dense, got one of {n_bytes / 2**30:.0f} GB; bring fewer rows."
+        )
+    return rows.toarray()
+
+
+def _has_sparse_columns(rows: Any) -> bool:
+    return isinstance(rows, pd.DataFrame) and any(map(_is_sparse_dtype, rows.dtypes))
+
+
+def _is_sparse_dtype(dtype: Any) -> bool:
+    return isinstance(dtype, pd.SparseDtype)
+
+
+def _make_columns_dense(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.apply(_make_column_dense)
+
+
+def _make_column_dense(column: pd.Series) -> pd.Series:
+    subtype: Any = getattr(column.dtype, "subtype", None)
+    return column.astype(subtype) if _is_sparse_dtype(column.dtype) else column
+
+
+def _is_foreign(rows: Any) -> bool:
+    return hasattr(rows, "to_pandas") and not isinstance(rows, pd.DataFrame)
+
+
+def _to_pandas(rows: Any) -> Any:
+    return rows.to_pandas()
+
+
+def _are_records(rows: Any) -> bool:
+    return isinstance(rows, list | tuple) and len(rows) > 0 and isinstance(rows[0], Mapping)
+
+
+_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...] = (
+    (is_sparse, _make_dense),
+    (_has_sparse_columns, _make_columns_dense),
+    (_is_foreign, _to_pandas),
+)
+
+
+def examples_as_table(examples: Any) -> Any:
+    """Turn examples into a table as :func:`as_table` does, and a list of records too.
+
+    Raises
+    ------
+    ValueError
+        When they are one column or row, without a second axis, or no table at all.
+    """
+    table = pd.DataFrame(list(examples)) if _are_records(examples) else as_table(examples)
+    if not isinstance(table, Sequence) and not hasattr(table, "__array__"):
+        raise ValueError(
+            f"initialization_examples: expected a DataFrame or a 2-D array, got {shown(table)}."
+        )
+    if isinstance(table, pd.Series) or getattr(table, "ndim", 2) == 1:
+        raise ValueError(
+            "initialization_examples: expected a DataFrame or a 2-D array, got one axis of "
+            f"{len(table)} values; of one column make a table with two axes (to_frame() of a "
+            "Series)."
+        )
+    return table

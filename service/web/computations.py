@@ -1,0 +1,112 @@
+"""Work that a request waits for, and can leave behind: the deadline holds for any code.
+
+An entry script may wait for what never answers: a lock, a feature store, a socket without a bound.
+Nothing can end such a thread from outside. So each computation has a thread of its own, which keeps
+its slot, while the request goes its way at the deadline. A process in which a computation is long
+overdue says that it is not ready, and the server replaces it.
+
+Next: `service.web.slow_clients`.
+"""
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from service.web.request_limits import GLANCE_SECONDS, Deadline
+
+# A computation is stuck when it takes so many times its deadline.
+PATIENCE = 1.5
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A function to call for a request, in the request's own context."""
+
+    function: Callable[[], Any]
+    stuck_at: float
+    context: Context = field(default_factory=copy_context)
+    result: Future[Any] = field(default_factory=Future)
+
+
+class Computations:
+    """Threads that compute, as many as are needed at once; thread-safe.
+
+    Examples
+    --------
+    >>> Computations().run(lambda: 6 * 7, Deadline(60))
+    42
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: SimpleQueue[_Work] = SimpleQueue()
+        self._n_idle = 0
+        self._stuck_at: dict[int, float] = {}  # when the computation of a thread will be stuck
+
+    def run(self, function: Callable[[], Any], deadline: Deadline) -> Any:
+        """Call a function in another thread, and return what it returns.
+
+        Parameters
+        ----------
+        function : callable
+            Without arguments. It goes on after the deadline, and nobody hears what it returns.
+        deadline : Deadline
+
+        Raises
+        ------
+        DeadlineError, StoppingError
+            When it has not returned in time; else what the function raises.
+        """
+        work = _Work(function, time.monotonic() + PATIENCE * deadline.seconds)
+        self._hand_over(work)
+        while deadline.left:
+            try:
+                return work.result.result(min(deadline.left, GLANCE_SECONDS))
+            except TimeoutError:
+                if work.result.done():  # at the last moment, or with an error of this very kind
+                    return work.result.result()
+        return deadline.check()
+
+    def _hand_over(self, work: _Work) -> None:
+        with self._lock:
+            is_anybody_idle = self._n_idle > 0
+            self._n_idle -= is_anybody_idle
+        self._waiting.put(work)
+        if not is_anybody_idle:
+            # A daemon: a process whose computation is stuck can still end.
+            threading.Thread(target=self._compute, name="computation", daemon=True).start()
+
+    def _compute(self) -> None:
+        """Compute what comes, for as long as the process lives."""
+        thread = threading.get_ident()
+        while True:
+            work = self._waiting.get()
+            with self._lock:
+                self._stuck_at[thread] = work.stuck_at
+            try:
+                returned = work.context.run(work.function)
+            except BaseException as error:
+                finish = partial(work.result.set_exception, error)
+            else:
+                finish = partial(work.result.set_result, returned)
+            with self._lock:
+                del self._stuck_at[thread]
+                self._n_idle += 1
+            finish()
+            del work, finish  # nothing of a request stays with an idle thread
+
+    def stuck(self) -> list[str]:
+        """Return the stack of each thread whose computation is long overdue."""
+        now = time.monotonic()
+        with self._lock:
+            stuck = [thread for thread, moment in self._stuck_at.items() if moment < now]
+        frames = sys._current_frames()
+        return ["".join(traceback.format_stack(frames[t])) for t in stuck if t in frames]
