@@ -11,6 +11,7 @@ In reading order:
 ``exact_engines``      linear, tree, product and polynomial
 ``sampled_engines``    Kernel SHAP on any game, and shap's own
 ``precision``          single precision, where its rounding cannot be told
+``called``             what a model costs that can only be called
 ``surrogate``          a small model of an opaque one, as a control variate
 ``background_error``   how far importances are from those on all examples
 ``compiled_encoding``  preprocessing as plain arrays, so that one row is quick

@@ -10,7 +10,9 @@ sample, they take the same coalitions on every part, so that what varies is the 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from service.shapley.background import Background, spread_out
 
 Build = Callable[[Background], Engine]
 
+MOST_UNSAID = 0.1  # of the mean absolute importance
 N_EXPLAINED_ROWS = 4
 N_PARTS = 8
 ROWS_EACH = 16  # of a part
@@ -31,9 +34,25 @@ COALITIONS = 1024
 MOST_SAMPLED_FEATURES = COALITIONS_CALLED // 4  # more of them need more coalitions: not affordable
 
 
+@dataclass(frozen=True)
+class BackgroundError:
+    """How far importances on a background are from those on all examples.
+
+    Attributes
+    ----------
+    relative : float or None
+        Root mean square, as a share of the mean absolute importance; None where it is unknown.
+    of_features : ndarray of shape (n_outputs, n_features), or None
+        The standard error that a sampled background leaves in each importance.
+    """
+
+    relative: float | None
+    of_features: NDArray[np.float64] | None = None
+
+
 def estimate_background_error(
     build: Build, engine: Engine, examples: NDArray[Any], seed: int
-) -> float | None:
+) -> BackgroundError:
     """Estimate the error of an engine's background on a few rows.
 
     Parameters
@@ -47,7 +66,7 @@ def estimate_background_error(
 
     Returns
     -------
-    float or None
+    BackgroundError
         The root mean square difference from the importances on all examples, over four examples,
         all features and outputs, as a share of the mean absolute importance. 0 on all examples;
         None on a background that was brought along, with fewer than eight examples, and where more
@@ -56,24 +75,44 @@ def estimate_background_error(
         tenth of the spread between single background rows.
     """
     if engine.background.kind == "whole":
-        return 0.0
+        return BackgroundError(0.0)
     if not _can_be_estimated(engine, examples):
-        return None
+        return BackgroundError(None)
     rows = spread_out(examples, N_EXPLAINED_ROWS)
     parts = _parts(engine, len(examples), seed)
     values = _explain_on_parts(build, examples, parts, rows)
     mean = values.mean(axis=0)
     typical = np.abs(mean).mean()
     if not typical:
-        return 0.0
-    # The variance between single background rows.
-    of_one_row = parts.shape[1] * values.var(axis=0, ddof=1).mean()
+        return BackgroundError(0.0)
+    # The variance between single background rows, (n_outputs, n_features).
+    of_one_row = parts.shape[1] * values.var(axis=0, ddof=1).mean(axis=1)
     if engine.background.kind == "sample":
         squared = of_one_row * (1 / engine.background.n_rows - 1 / len(examples))
-    else:
-        noise = of_one_row * (1 / parts.size - 1 / len(examples))
-        squared = max(0.0, np.square(_explain(engine, rows) - mean).mean() - noise)
-    return float(np.sqrt(squared) / typical)
+        return BackgroundError(float(np.sqrt(squared.mean()) / typical), np.sqrt(squared))
+    noise = of_one_row.mean() * (1 / parts.size - 1 / len(examples))
+    off = max(0.0, np.square(_explain(engine, rows) - mean).mean() - noise)
+    return BackgroundError(float(np.sqrt(off) / typical))
+
+
+def warn_of_error(engine: Engine, share: float | None) -> None:
+    """Warn where importances are off by more than a tenth of a typical one.
+
+    Parameters
+    ----------
+    engine : Engine
+    share : float or None
+        How far they are off, as a share of the mean absolute importance.
+    """
+    if share is None or share <= MOST_UNSAID:
+        return
+    background = engine.background
+    warnings.warn(
+        f"The importances of engine {engine.method!r} are off by about {share:.0%} of a typical "
+        f"one (background: {background.kind}, {background.n_rows} of {background.n_examples} rows)."
+        " More background rows, fewer features or a larger nsamples bring them closer.",
+        stacklevel=2,
+    )
 
 
 def _explain_on_parts(

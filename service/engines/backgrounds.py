@@ -2,7 +2,7 @@
 
 | background | what is taken                                                                       |
 |------------|-------------------------------------------------------------------------------------|
-| "auto"     | every example, up to what the engine can afford, then a random sample of that size  |
+| "auto"     | every example, up to what the engine can afford, then a random sample of them       |
 | "whole"    | every example; where the model is called, every pair of coalitions meets all of     |
 |            | them                                                                                |
 | "sample"   | a random subset (100 rows unless said otherwise)                                    |

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.backgrounds import choose_background
+from service.engines.called.cost import measure_cost
 from service.engines.engine import Encoding, Engine, unchanged
 from service.engines.exact_engines import (
     LinearEngine,
@@ -28,31 +29,36 @@ from service.engines.outputs import ModelOutput
 from service.engines.sampled_engines import (
     Effort,
     KernelEngine,
-    SampledTreeEngine,
+    SampledBackgroundEngine,
     ShapEngine,
 )
 from service.engines.surrogate import with_surrogate
 from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveGame, AdditiveModel
-from service.shapley.background import Background, spread_out
-from service.shapley.games import BlackBoxGame, Game, Link
+from service.shapley.background import Background, BackgroundSummary, spread_out
+from service.shapley.games import BlackBoxGame, Function, Game, Link, MarginGame
 from service.shapley.grouping import Grouping
+from service.shapley.permutations import PermutationGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
-from service.shapley.products import EnumeratedProducts, ProductGame, ProductKernel
+from service.shapley.products import (
+    EnumeratedProducts,
+    ProductGame,
+    ProductKernel,
+    product_shapley,
+)
+from service.shapley.survey import ExactGame, Population, SampledGame, Survey, draw_sample
 from service.shapley.trees import (
     Forest,
     LinkedTreeGame,
-    Population,
     SampledTreeGame,
     TraversedTreeGame,
     TreeGame,
     affordable_rows,
 )
 from service.shapley.trees.forest import MOST_BITS
-from service.shapley.trees.sampled import draw_sample
 from service.shapley.trees.traversal import TreeTraversal
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
-from service.structures.linear import LinearStructure
+from service.structures.linear import LinearStructure, LogLinearStructure
 from service.structures.links import Shifted
 from service.structures.networks import NetworkStructure
 from service.structures.trees import TreeStructure
@@ -68,11 +74,19 @@ AFFORDABLE_PATTERNS = 128 * 2**20
 AFFORDABLE_STEPS = 2_000_000
 # Background rows that are met where all would take more steps.
 N_SAMPLED_ROWS = 64
+# The same for kernel machines: as many as the factors leave room for, within these.
+FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS = 100, 256
 N_TRIAL_ROWS = 4
 # Three operations on each for a hybrid row: beyond, the model itself is faster.
 MOST_LINKED_LEAVES = 20_000
 # Hybrid rows for each coalition of nsamples, where background rows are drawn.
 EVALUATIONS_EACH = 12
+# Where the model is called: all coalitions on all rows, where that takes hardly more; a quick model
+# is evaluated more often instead of being given a surrogate.
+EFFORT_WHERE_QUICK = {
+    False: Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2, patience=2),
+    True: Effort(4 * EVALUATIONS_EACH, spread=EVALUATIONS_EACH, patience=4),
+}
 # The same where another coalition costs hardly more than another background row: as many as two
 # rows each leave room for tell the most.
 ADDITIVE_EVALUATIONS_EACH = 5
@@ -81,6 +95,14 @@ AFFORDABLE_MEANS = 1_000_000
 # The same × background rows, when it is built: a few seconds.
 AFFORDABLE_EXPONENTIALS = 500_000_000
 LARGEST_SHAP_BACKGROUND = 100
+# More features than this are sampled along orders of them, in as many as hidden numbers allow.
+MOST_IN_COALITIONS = 200
+AFFORDABLE_WAYS = 20_000_000
+FEWEST_ORDERS, MOST_ORDERS = 16, 512
+
+
+# Takes a row and a background, returns exact importances of shape (n_outputs, n_features).
+ExactShapley = Callable[[NDArray[Any], Background], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,41 @@ class Subject:
             return replace(self.given, rows=self.encode(self.given.rows))
         return choose_background(self.encode(self.examples), self.options, affordable)
 
+    @property
+    def is_left_open(self) -> bool:
+        """Whether neither a background nor an amount of work was chosen."""
+        options = self.options
+        chosen = [self.given is not None, options.background != "auto", options.nsamples != "auto"]
+        return not any(chosen) and not options.stopping.asks_for_more
+
+    def is_cut(self, affordable: int) -> bool:
+        """Tell whether there are more examples than an engine takes, and nobody chose fewer."""
+        is_chosen = self.given is not None or self.options.background != "auto"
+        return not is_chosen and len(self.examples) > affordable
+
+    def sample_background(
+        self, shapley: ExactShapley, outputs: Function, affordable: int
+    ) -> SampledGame:
+        """Estimate importances on all examples from exact ones on some hundred of them."""
+        rows = self.encode(self.examples)
+        n_sampled = int(np.clip(affordable, FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS))
+        sample = draw_sample(len(rows), n_sampled, self.options.random_state)
+        population = Population(rows, Background.uniform(rows).outputs(outputs))
+        return SampledGame(shapley, outputs, Survey(population, sample, self.grouping))
+
+    def known_margins(
+        self, shapley: ExactShapley, outputs: Function, affordable: int
+    ) -> tuple[MarginGame, Background]:
+        """Return the margins' importances with their background: all examples unless one is chosen.
+
+        Where they cannot meet all examples they are estimated, with standard errors.
+        """
+        if self.is_cut(affordable):
+            every = Background.uniform(self.encode(self.examples))
+            return self.sample_background(shapley, outputs, affordable), every
+        background = self.background(affordable)
+        return ExactGame(shapley, background), background
+
     def per_class(
         self, per_output: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -134,6 +191,11 @@ class Subject:
         if kind == ("classification", "margin", 1):
             return np.concatenate([-per_output, per_output]), np.concatenate([-offset, offset])
         return per_output, offset
+
+    def sampled_engine(self, game: SampledGame, method: str) -> SampledBackgroundEngine:
+        """Estimate from a sample of the examples."""
+        every = BackgroundSummary("whole", len(self.examples), len(self.examples))
+        return SampledBackgroundEngine(self.encode, game, every, method)
 
     def kernel_engine(self, game: Game, method: str, effort: Effort) -> KernelEngine:
         """Sample a game."""
@@ -148,16 +210,18 @@ class Subject:
         )
 
 
-def build_called(subject: Subject) -> Engine:
+def build_called(subject: Subject) -> KernelEngine:
     """Build the engine that calls the model, with a surrogate where one pays."""
     options, examples = subject.options, subject.examples
     game = BlackBoxGame(subject.function, subject.background(affordable=len(examples)))
     if subject.given is not None or options.background != "auto":
         return subject.kernel_engine(game, "kernel", Effort(None))
-    if options.surrogate:
-        game = with_surrogate(game, examples, options.random_state)
-    effort = Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2)
-    return subject.kernel_engine(game, "kernel", effort)
+    cost = measure_cost(subject.function, examples)
+    effort = replace(EFFORT_WHERE_QUICK[cost.is_quick], n_background=len(examples))
+    engine = subject.kernel_engine(game, "kernel", effort)
+    if any([engine.is_exact, cost.is_quick, not options.surrogate]):
+        return engine
+    return engine.with_game(with_surrogate(game, examples, options.random_state))
 
 
 def build_shap(subject: Subject) -> Engine:
@@ -227,22 +291,25 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
         input_dtype=dtype,
         grouping=subject.grouping,
     )
-    return SampledTreeEngine(subject.encode, sampled, background.summary)
+    return SampledBackgroundEngine(subject.encode, sampled, background.summary, "tree/sampled")
 
 
-def build_product(subject: Subject, structure: ProductStructure) -> Engine:
+def build_product(subject: Subject, structure: ProductStructure | LogLinearStructure) -> Engine:
     """Take the exact values of a product kernel, or sample around it behind a link."""
     n_features = subject.grouping.n_features
-    background = subject.background(affordable=_count_affordable_rows(structure, n_features))
     log_factors = Grouped(structure.log_factors, subject.grouping)
     kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
     if structure.link is None:
         dual, intercepts = subject.per_class(structure.dual, structure.intercepts)
         kernel = replace(kernel, dual=dual, intercept=intercepts)
-        enumerated = _enumerate(kernel, background, n_features)
-        return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
-    game = ProductGame(kernel, structure.link, background, subject.grouping)
-    most_evaluations = 2 * AFFORDABLE_TABLE // len(structure.support)
+        return _build_exact_product(subject, kernel)
+    shapley, affordable = (
+        partial(product_shapley, kernel),
+        _count_integrated_rows(kernel, n_features),
+    )
+    known, background = subject.known_margins(shapley, kernel.margins, affordable)
+    game = ProductGame(kernel, structure.link, known, background, subject.grouping)
+    most_evaluations = 2 * AFFORDABLE_TABLE // structure.dual.shape[1]
     effort = Effort(EVALUATIONS_EACH, most_evaluations=most_evaluations)
     return subject.kernel_engine(game, "kernel/product", effort)
 
@@ -250,25 +317,46 @@ def build_product(subject: Subject, structure: ProductStructure) -> Engine:
 def build_polynomial(subject: Subject, structure: PolynomialStructure) -> Engine:
     """Take the exact values of a polynomial kernel, or sample around it behind a link."""
     n_support, n_features = len(structure.support), subject.grouping.n_features
-    affordable = max(10, AFFORDABLE_FACTORS // (n_support * n_features * structure.degree))
-    background = subject.background(affordable)
+    affordable = AFFORDABLE_FACTORS // (n_support * n_features * structure.degree)
     dual, intercepts = structure.dual, structure.intercepts
     if structure.link is None:
         dual, intercepts = subject.per_class(dual, intercepts)
     kernel = PolynomialKernel(
         structure.support, structure.offset, structure.degree, dual, intercepts, subject.grouping
     )
+    shapley = partial(polynomial_shapley, kernel)
+    if structure.link is None and subject.is_cut(affordable):
+        sampled = subject.sample_background(shapley, kernel.margins, affordable)
+        return subject.sampled_engine(sampled, "polynomial/sampled")
     if structure.link is None:
-        return PolynomialEngine(subject.encode, kernel, background)
+        return PolynomialEngine(subject.encode, kernel, subject.background(affordable))
     model = AdditiveModel(
         kernel.contributions,
         np.full(n_support, kernel.offset),
         kernel.readout,
         Shifted(intercepts, structure.link),
     )
-    game = AdditiveGame(model, background, subject.grouping, partial(polynomial_shapley, kernel))
+    # The margins that the link is given come without their intercepts, which change no importance.
+    known, background = subject.known_margins(shapley, kernel.margins, affordable)
+    game = AdditiveGame(model, background, subject.grouping, known)
     effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, 2 * AFFORDABLE_TABLE // n_support)
     return subject.kernel_engine(game, "kernel/polynomial", effort)
+
+
+def _build_exact_product(subject: Subject, kernel: ProductKernel) -> Engine:
+    """Take all examples, by enumeration or by quadrature, or a sample where they are too many."""
+    n_features = subject.grouping.n_features
+    integrated = _count_integrated_rows(kernel, n_features)
+    affordable = max(integrated, _count_enumerated_rows(kernel, n_features))
+    if subject.is_cut(affordable):
+        shapley = partial(product_shapley, kernel)
+        sampled = subject.sample_background(shapley, kernel.margins, integrated)
+        return subject.sampled_engine(sampled, "product/sampled")
+    background = subject.background(affordable)
+    enumerated = None
+    if len(background.rows) <= _count_enumerated_rows(kernel, n_features):
+        enumerated = EnumeratedProducts(kernel, background, n_features)
+    return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
 
 
 def _build_additive(
@@ -276,14 +364,33 @@ def _build_additive(
     structure: LinearStructure | NetworkStructure,
     background: Background,
     method: str,
-) -> KernelEngine:
+) -> Engine:
     """Sample a model whose hidden units are sums over features."""
     model = structure.additive
     model = replace(model, contributions=Grouped(model.contributions, subject.grouping))
+    if subject.grouping.n_features > MOST_IN_COALITIONS and subject.is_left_open:
+        return _build_permutations(subject, model, background, method)
     game = AdditiveGame(model, background, subject.grouping)
     most_evaluations = 2 * AFFORDABLE_TABLE // len(model.bias)
     effort = Effort(ADDITIVE_EVALUATIONS_EACH, spread=3, most_evaluations=most_evaluations)
     return subject.kernel_engine(game, method, effort)
+
+
+def _build_permutations(
+    subject: Subject, model: AdditiveModel, background: Background, method: str
+) -> SampledBackgroundEngine:
+    """Sample orders of very many features."""
+    steps = 2 * subject.grouping.n_features * len(model.bias)
+    n_orders = int(np.clip(AFFORDABLE_WAYS // steps, FEWEST_ORDERS, MOST_ORDERS))
+    game = PermutationGame(
+        model,
+        Population(background.rows, background.outputs(model.outputs)),
+        subject.grouping,
+        n_orders=n_orders,
+        seed=subject.options.random_state,
+    )
+    method = method.replace("kernel/", "permutation/")
+    return SampledBackgroundEngine(subject.encode, game, background.summary, method)
 
 
 def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> KernelEngine:
@@ -320,26 +427,15 @@ def _count_steps(forest: Forest, background: Background, structure: TreeStructur
     return float(np.mean(steps)) / len(few) * len(background.rows)
 
 
-def _count_affordable_rows(structure: ProductStructure, n_features: int) -> int:
-    """Return how many background rows the exact margin takes, by enumeration or by quadrature."""
-    n_support = len(structure.support)
-    entries = _count_entries(n_support, n_features)
-    if structure.link is None and entries is not None:
-        return AFFORDABLE_EXPONENTIALS // entries
+def _count_integrated_rows(kernel: ProductKernel, n_features: int) -> int:
+    """Return how many background rows the exact margin takes by quadrature."""
     n_nodes = -(-n_features // 2)
-    return max(10, AFFORDABLE_FACTORS // (n_support * n_features * n_nodes))
+    return AFFORDABLE_FACTORS // (kernel.dual.shape[1] * n_features * n_nodes)
 
 
-def _count_entries(n_support: int, n_features: int) -> int | None:
-    """Return the size of the table of an enumerated kernel machine, None when it is too large."""
-    entries = 2**n_features * n_support
-    return entries if n_features > 1 and entries <= AFFORDABLE_MEANS else None
-
-
-def _enumerate(
-    kernel: ProductKernel, background: Background, n_features: int
-) -> EnumeratedProducts | None:
-    entries = _count_entries(kernel.dual.shape[1], n_features)
-    if entries is None or entries * len(background.rows) > AFFORDABLE_EXPONENTIALS:
-        return None
-    return EnumeratedProducts(kernel, background, n_features)
+def _count_enumerated_rows(kernel: ProductKernel, n_features: int) -> int:
+    """Return how many background rows the exact margin takes by enumeration; 0 without it."""
+    entries = 2**n_features * kernel.dual.shape[1]
+    if n_features == 1 or entries > AFFORDABLE_MEANS:
+        return 0
+    return AFFORDABLE_EXPONENTIALS // entries

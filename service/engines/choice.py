@@ -8,7 +8,9 @@
 | trees                          | any  | "kernel/tree": sampled around the exact margin       |
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |
+| either, with too many rows     | none | "product/sampled", "polynomial/sampled": on a sample |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
+| linear or network, very wide   |      | "permutation/…": sampled along orders of features    |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
 | network                        |      | "kernel/network": sampled, first layer on coalitions |
@@ -19,7 +21,8 @@ Preprocessing in which every column stems from one feature is looked through
 (:mod:`service.structures.encoders`), and so are searches and thresholds around a model
 (:mod:`service.structures.searches`). A structured engine must reproduce the model on hybrid rows,
 and on rows with values that no example has; one that does not is not used: the model is called
-instead, and the note that goes into the manifest says why. Next:
+instead, and the note that goes into the manifest says why. What is exact is so on all examples: an
+error that a sampled background leaves is in the standard errors. Next:
 :mod:`service.engines.local_importances`.
 """
 
@@ -32,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.background_error import Build, estimate_background_error
+from service.engines.background_error import Build, estimate_background_error, warn_of_error
 from service.engines.blas_threads import one_blas_thread
 from service.engines.builders import (
     Subject,
@@ -44,6 +47,7 @@ from service.engines.builders import (
     build_shap,
     build_trees,
 )
+from service.engines.called.note import write_note
 from service.engines.compiled_encoding import FittedEncoding, compile_encoder
 from service.engines.engine import Engine
 from service.engines.options import EngineOptions
@@ -55,7 +59,7 @@ from service.rows.unusual_rows import make_unusual_rows
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
-from service.structures.linear import LinearStructure
+from service.structures.linear import LinearStructure, LogLinearStructure
 from service.structures.links import OneVersusRest, chained
 from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
@@ -68,6 +72,7 @@ N_HYBRID_ROWS = 64
 BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     LinearStructure: build_linear,
     TreeStructure: build_trees,
+    LogLinearStructure: build_product,
     ProductStructure: build_product,
     PolynomialStructure: build_polynomial,
     NetworkStructure: build_network,
@@ -110,7 +115,9 @@ def choose_engine(
         engine, note, build = _build_engine(subject, begin)
         begin("how far its background is from all examples")
         error = estimate_background_error(build, engine, examples, options.random_state)
-    engine.background = replace(engine.background, relative_error=error)
+    engine.background = replace(engine.background, relative_error=error.relative)
+    engine.background_errors = error.of_features
+    warn_of_error(engine, error.relative or engine.error_said_before())
     return in_good_precision(engine, examples), note
 
 
@@ -129,7 +136,10 @@ def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
             engine, build = structured
             return engine, note, build
     begin("what the model answers, and a surrogate for it")
-    return build_called(subject), note, _make_build(subject, build_called)
+    called = build_called(subject)
+    if subject.options.engine == "auto":
+        note = write_note(subject.function, subject.examples, called, note)
+    return called, note, _make_build(subject, build_called)
 
 
 def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | None:

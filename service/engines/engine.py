@@ -7,8 +7,9 @@ No caller asks for an engine's class. Next: :mod:`service.engines.exact_engines`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,9 @@ from service.shapley.background import BackgroundSummary
 
 # Enough for a bar and an even load; few, because a process makes its tables anew for each.
 CHUNKS_PER_JOB = 4
+# Rows that are explained before jobs are started, and the seconds of work that are worth no jobs.
+N_TIMED_ROWS = 2
+SHORT = 2.0
 # From the schema's matrix to the rows that an engine works on, all rows at once.
 Encoding = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -39,6 +43,15 @@ class Importances:
     values: NDArray[np.float64]
     standard_errors: NDArray[np.float64] | None = None
 
+    def with_errors(self, others: NDArray[np.float64]) -> Importances:
+        """Return the same with further standard errors, independent of those that are there.
+
+        An importance of exactly 0 keeps what it has: its feature does not vary.
+        """
+        own = np.zeros_like(self.values) if self.standard_errors is None else self.standard_errors
+        both = np.hypot(own, np.where(self.values == 0, 0.0, others))
+        return replace(self, standard_errors=both)
+
 
 class Engine:
     """What every engine offers.
@@ -54,6 +67,8 @@ class Engine:
         From the schema's matrix to the rows that the engine works on.
     is_sampled : bool
         Whether importances are estimated.
+    background_errors : ndarray of shape (n_outputs, n_features), or None
+        The standard errors that come of a background that is a sample of the examples.
     n_checked_rows : int
         How many rows it explains when it is compared with the model.
     """
@@ -62,6 +77,7 @@ class Engine:
     background: BackgroundSummary
     expected_values: NDArray[np.float64]
     encode: Encoding
+    background_errors: NDArray[np.float64] | None = None
     is_sampled: ClassVar[bool] = False
     n_checked_rows: ClassVar[int] = 16
 
@@ -96,6 +112,10 @@ class Engine:
         """Return the mean standard error over a few rows, as a share of the mean |importance|."""
         return None
 
+    def error_said_before(self) -> float | None:
+        """Return the relative standard error where it is cheap to know and may be large."""
+        return None
+
     def with_sampling(self, nsamples: str | int, random_state: int) -> Engine:
         """Return the same engine with another number of coalitions and seed."""
         return self
@@ -123,7 +143,10 @@ def explain_rows(
     engine: Engine, rows: NDArray[Any], progress: Progress = no_progress
 ) -> Importances:
     """Compute importances, the same bytes whatever number of BLAS threads is set."""
-    return engine.importances(rows, progress)
+    importances = engine.importances(rows, progress)
+    if engine.background_errors is None:
+        return importances
+    return importances.with_errors(engine.background_errors[:, None])
 
 
 def explain_in_parallel(
@@ -131,13 +154,31 @@ def explain_in_parallel(
 ) -> Importances:
     """Compute importances in joblib jobs, on whatever backend is configured.
 
-    The numbers are those of :func:`explain_rows`.
+    The numbers are those of :func:`explain_rows`. Work that is short stays in this process: jobs
+    take seconds to start.
     """
-    n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
-    chunks = np.array_split(rows, n_chunks)
-    parts = Parallel(n_jobs=n_jobs)(
-        delayed(explain_rows)(engine, chunk) for chunk in progress(chunks)
-    )
+    tried, rest = rows[:N_TIMED_ROWS], rows[N_TIMED_ROWS:]
+    parts, seconds_each = _explain_timed(engine, tried)
+    if seconds_each * len(rest) > SHORT:
+        n_chunks = min(len(rest), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
+        chunks = progress(np.array_split(rest, n_chunks))
+        parts += Parallel(n_jobs=n_jobs)(delayed(explain_rows)(engine, chunk) for chunk in chunks)
+    elif len(rest):
+        parts.append(explain_rows(engine, rest, progress))
+    return _joined(parts)
+
+
+def _explain_timed(engine: Engine, rows: NDArray[Any]) -> tuple[list[Importances], float]:
+    """Explain rows one by one; the quickest counts, since the first one makes tables for all."""
+    parts, seconds = [], []
+    for row in rows:
+        start = perf_counter()
+        parts.append(explain_rows(engine, row[None]))
+        seconds.append(perf_counter() - start)
+    return parts, min(seconds, default=0.0)
+
+
+def _joined(parts: Sequence[Importances]) -> Importances:
     errors = [part.standard_errors for part in parts if part.standard_errors is not None]
     return Importances(
         np.concatenate([part.values for part in parts], axis=1),

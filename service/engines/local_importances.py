@@ -29,15 +29,18 @@ class LocalImportances:
     classes : list or None
         Names along a classifier's first axis; None for regressors.
     method : str
-        The engine. "linear", "tree", "product" and "polynomial" are exact. "kernel" is Kernel SHAP
+        The engine. "linear", "tree", "product" and "polynomial" are exact where all examples are
+        met; with "/sampled" the same is estimated from a sample of them. "kernel" is Kernel SHAP
         by calling the model; "kernel/linear", "kernel/tree", "kernel/product", "kernel/polynomial"
-        and "kernel/network" are Kernel SHAP without a call of the model. "shap" is
-        ``shap.KernelExplainer``.
+        and "kernel/network" are Kernel SHAP without a call of the model; "permutation/linear" and
+        "permutation/network" are the same for more than 200 features, along orders of them.
+        "shap" is ``shap.KernelExplainer``.
     output : {"probability", "margin", "prediction"}
         The scale on which the importances add up.
     standard_errors : ndarray of the shape of `values`, or None
-        One standard error of each importance, 0 where nothing was sampled; None from the exact
-        methods and from "shap".
+        One standard error of each importance, 0 where nothing was sampled; it covers a background
+        that is a sample of the examples. None from the exact methods on all examples, on centres of
+        k-means, and from "shap".
 
     Examples
     --------

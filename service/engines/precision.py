@@ -5,7 +5,7 @@ units and kernels in single precision add a millionth to that and take half of t
 large outputs that hardly vary, or dual coefficients that cancel, leave little of seven digits. So
 both precisions are tried on the same coalitions when an engine is built. What is known exactly
 stays in double precision: f(x), the expected value, controls' Shapley values, the least squares,
-and every plan that samples nothing. Next: :mod:`service.engines.surrogate`.
+and every plan that samples nothing. Next: :mod:`service.engines.called`.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class RowExplainer:
     subset : tuple of int or None
         The columns whose importances are reported; None for all.
     note : str
-        Why the engine is not the one the model's kind would have; usually empty.
+        Why the model is called, and what that costs; empty where its structure is known.
     tolerance : ndarray of shape (n_outputs,)
         How far expected value + Σ importances may be from what the model answers.
     example_output : ndarray of shape (1, n_outputs), or None

@@ -1,7 +1,7 @@
-"""The engines that estimate: Kernel SHAP on any game, trees on a sample, and shap's own.
+"""The engines that estimate: Kernel SHAP on any game, models on a sample, and shap's own.
 
 ``KernelEngine`` samples coalitions around whatever evaluates them: the model itself, or what is
-known of its inside. ``SampledTreeEngine`` samples background rows only. ``ShapEngine`` hands
+known of its inside. ``SampledBackgroundEngine`` samples background rows only. ``ShapEngine`` hands
 everything over to the shap library. Next:
 :mod:`service.engines.precision`.
 """
@@ -24,6 +24,8 @@ from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import Function, Game
 from service.shapley.kernel import Estimate, Sampling, Stopping, refined_shapley
+from service.shapley.permutations import PermutationGame
+from service.shapley.survey import SampledGame
 from service.shapley.trees import SampledTreeGame
 
 N_TRIAL_ROWS = 4
@@ -45,11 +47,17 @@ class Effort:
         tell more, where another coalition costs little.
     most_evaluations : int, by default no limit
         What the game's tables can hold.
+    n_background : int, by default too many
+        Rows of the background. Every coalition meets all of them where that takes no more than
+        `patience` times the evaluations of a sample.
+    patience : int, default 1
     """
 
     evaluations_each: int | None
     spread: int = 1
     most_evaluations: int = sys.maxsize
+    n_background: int = sys.maxsize
+    patience: int = 1
 
     def sampling(self, nsamples: str | int, n_features: int, seed: int) -> Sampling:
         """Return what is evaluated for a row; "auto" is 2 · n_features + 2048, as in shap.
@@ -69,6 +77,9 @@ class Effort:
         if self.evaluations_each is None:
             return Sampling(count, None, seed)
         evaluations = min(count * self.evaluations_each, self.most_evaluations)
+        every = 2**n_features - 2
+        if every * self.n_background <= self.patience * evaluations:
+            return Sampling(every, None, seed)
         coalitions = min(
             count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features)
         )
@@ -128,6 +139,17 @@ class KernelEngine(Engine):
         return self.method == "kernel"
 
     @property
+    def is_exact(self) -> bool:
+        """Whether nothing is sampled for any row: each coalition meets the whole background."""
+        return self.sampling.is_exact(len(self.game.background.rows), self.game.n_features)
+
+    @property
+    def n_evaluations(self) -> int:
+        """How many hybrid rows are evaluated for a row, at most."""
+        n_background = len(self.game.background.rows)
+        return self.sampling.count_evaluations(n_background, self.game.n_features)
+
+    @property
     def precision(self) -> str:
         """In what the sampled part is computed; see :mod:`service.engines.precision`."""
         return "single" if self.game.precision == np.float32 else "double"
@@ -151,6 +173,8 @@ class KernelEngine(Engine):
 
         The rows are of the background. 0 where nothing is sampled, or where all importances are 0.
         """
+        if self.is_exact:
+            return 0.0
         few = spread_out(self.game.background.rows, N_TRIAL_ROWS)
         return _relative_to_importances(map(self._estimate, few))
 
@@ -206,8 +230,8 @@ def _relative_to_importances(estimates: Iterable[Estimate]) -> float:
     return float(np.mean(errors) / size) if size else 0.0
 
 
-class SampledTreeEngine(Engine):
-    """Sums of trees on all examples, estimated from a sample of them with standard errors.
+class SampledBackgroundEngine(Engine):
+    """A model on all examples, estimated from a sample of them with standard errors.
 
     Importances against each sampled row are exact; what is estimated is their mean over all
     examples. The expected values are those of all examples. The sample is drawn when the engine is
@@ -217,19 +241,25 @@ class SampledTreeEngine(Engine):
     ----------
     encode : callable
         From the schema's matrix to encoded rows.
-    game : SampledTreeGame
+    game : SampledTreeGame, SampledGame or PermutationGame
     background : BackgroundSummary
         Of all examples.
+    method : str
+        Such as "tree/sampled".
     """
 
-    method = "tree/sampled"
     is_sampled = True
     n_checked_rows = 4
 
     def __init__(
-        self, encode: Encoding, game: SampledTreeGame, background: BackgroundSummary
+        self,
+        encode: Encoding,
+        game: SampledTreeGame | SampledGame | PermutationGame,
+        background: BackgroundSummary,
+        method: str,
     ) -> None:
         self.encode = encode
+        self.method = method
         self.game = game
         self.background = background
         self.expected_values = game.empty_value
@@ -244,13 +274,17 @@ class SampledTreeEngine(Engine):
         return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """Add up the trees, shape (n_rows, n_outputs)."""
+        """Evaluate the model's structure, shape (n_rows, n_outputs)."""
         return np.array([self.game.full_value(row) for row in self.encode(rows)])
+
+    def error_said_before(self) -> float:
+        """Return the relative standard error: a sample may be small."""
+        return self.relative_standard_error()
 
     @one_blas_thread()
     def relative_standard_error(self) -> float:
         """Return the mean standard error over a few sampled rows, relative to their importances."""
-        few = spread_out(self.game.traversal.rows, N_TRIAL_ROWS)
+        few = spread_out(self.game.rows, N_TRIAL_ROWS)
         return _relative_to_importances(Estimate(*self.game.estimate(row)) for row in few)
 
 

@@ -12,12 +12,14 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``kernel``            the estimate: regression, control variates, standard errors, stopping
 ``controls``          control variates: what is known exactly is subtracted first
 ``cache``             what was made for a plan, within a bounded memory
+``survey``            the mean over all examples, estimated from a sample of them
 ``linear``            the closed form of linear models
 ``trees``             the closed form of a sum of decision trees
 ``products``          kernel machines with a product kernel: closed form, and the game behind a link
 ``polynomials``       the closed form of kernel machines with a polynomial kernel
 ``quadrature``        Gauss–Legendre nodes for the integrals of `products` and `polynomials`
 ``additive``          linear models behind a link and networks, without a call of the model
+``permutations``      the same with very many features, along sampled orders of them
 ``background_tables`` what the background contributes to hybrid rows, made once
 
 Next: :mod:`service.shapley.background`.

@@ -6,7 +6,7 @@ Their value function needs no call of the model: the first layer of a hybrid row
 on S plus the background row's part off S (:mod:`service.shapley.background_tables`), and only the
 rest of the model is evaluated.
 
-Next: :mod:`service.shapley.background_tables`.
+Next: :mod:`service.shapley.permutations`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from service.shapley.background import Background, spread_out
 from service.shapley.background_tables import SideTables
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Link
+from service.shapley.games import Known, Link, MarginGame, nothing_known
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Numbers, Plan, Precision
 
@@ -97,9 +97,8 @@ class AdditiveGame:
     model : AdditiveModel
     background : Background
     grouping : Grouping
-    known : callable, optional
-        Takes a row and a background, returns the exact Shapley values of the margins, shape
-        (n_margins, n_features). When given, the margins are controls.
+    known : MarginGame, optional
+        What is known of the margins. When given, they are controls.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class AdditiveGame:
         model: AdditiveModel,
         background: Background,
         grouping: Grouping,
-        known: Callable[[NDArray[Any], Background], NDArray[np.float64]] | None = None,
+        known: MarginGame | None = None,
     ) -> None:
         self.model = model
         self.known = known
@@ -176,17 +175,13 @@ class AdditiveGame:
         outputs = np.subtract(self._linked(first), self._linked(second), order="C")
         return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
 
-    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+    def control_values(self, row: NDArray[Any]) -> Known:
         """Return the Shapley values of known margins, shape (n_controls, n_features).
 
         Linear margins are no controls: they would leave the regression nothing that it does not
         know.
         """
-        return (
-            np.zeros((0, self.n_features))
-            if self.known is None
-            else self.known(row, self.background)
-        )
+        return nothing_known(self.n_features) if self.known is None else self.known.estimate(row)
 
     def _linked(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.model.linked(margins.reshape(-1, margins.shape[2])).reshape(

@@ -1,6 +1,6 @@
 """What was made for a plan is kept, within a bounded memory, and shared by all rows and threads.
 
-Next: :mod:`service.shapley.linear`.
+Next: :mod:`service.shapley.survey`.
 """
 
 from __future__ import annotations

@@ -23,15 +23,30 @@ from service.shapley.plan import Numbers, Plan, Precision
 DEFAULT_CALL_BYTES = 64 * 2**20
 # From rows (n, n_features) to outputs (n, n_outputs).
 Function = Callable[[NDArray[Any]], NDArray[np.float64]]
+# Shapley values of shape (n, n_features), and standard errors that are 0 where they are exact.
+Known = tuple[NDArray[np.float64], NDArray[np.float64]]
 # From margins (n, n_margins) to outputs (n, n_outputs).
 Link = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def nothing_known(n_features: int) -> Known:
+    """Return what is known of no controls."""
+    nothing = np.zeros((0, n_features))
+    return nothing, nothing
+
+
+class MarginGame(Protocol):
+    """A game whose Shapley values need no coalitions."""
+
+    def estimate(self, row: NDArray[Any]) -> Known:
+        """Return the Shapley values of one row, with standard errors."""
 
 
 class Game(Protocol):
     """What the estimator asks of a game.
 
     A game may bring *controls*: outputs of a simpler game on the same players whose Shapley values
-    are known exactly. The estimator samples only what the controls leave over.
+    are known. The estimator samples only what the controls leave over.
 
     Attributes
     ----------
@@ -78,8 +93,8 @@ class Game(Protocol):
         controls : ndarray of shape (n_pairs, n_draws, n_controls)
         """
 
-    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the exact Shapley values of the controls, shape (n_controls, n_features)."""
+    def control_values(self, row: NDArray[Any]) -> Known:
+        """Return what is known of the controls' Shapley values."""
 
 
 class Control(Protocol):
@@ -152,9 +167,19 @@ class BlackBoxGame:
         )
         return both[:, :, : len(self.empty_value)], both[:, :, len(self.empty_value) :]
 
-    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+    def control_values(self, row: NDArray[Any]) -> Known:
         """Return the exact Shapley values of the control, shape (n_controls, n_features)."""
-        return np.zeros((0, len(row))) if self.control is None else self.control.shapley_values(row)
+        if self.control is None:
+            return nothing_known(len(row))
+        values = self.control.shapley_values(row)
+        return values, np.zeros_like(values)
+
+    def evaluate(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Return outputs and, after them, controls; shape (n_rows, n_outputs + n_controls)."""
+        outputs = self.function(rows)
+        if self.control is None:
+            return outputs
+        return np.hstack([outputs, self.control.predict(rows)])
 
     def _one_call(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, part: slice
@@ -175,12 +200,7 @@ class BlackBoxGame:
         )
         hybrids = np.where(sides, row, rows[:, None])  # (n_pairs, 2, n_draws, n_features)
         flat = hybrids.reshape(-1, len(row))
-        outputs = (
-            self.function(flat)
-            if self.control is None
-            else np.hstack([self.function(flat), self.control.predict(flat)])
-        )
-        outputs = outputs.reshape(*hybrids.shape[:3], -1)
+        outputs = self.evaluate(flat).reshape(*hybrids.shape[:3], -1)
         differences = outputs[:, 0] - outputs[:, 1]  # (n_pairs, n_draws, n_outputs)
         if plan.draws is None:
             return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]

@@ -10,6 +10,7 @@ Next: :mod:`service.shapley.controls`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -65,14 +66,32 @@ class Sampling:
     evaluations: int | None = None
     seed: int = 0
 
+    def is_exact(self, n_background: int, n_players: int) -> bool:
+        """Tell whether all coalitions of that many features meet that many background rows."""
+        every = 2**n_players - 2
+        if every <= 0:
+            return True
+        has_all = self._coalitions(n_players) >= every
+        return has_all and (self.evaluations is None or every * n_background <= self.evaluations)
+
+    def count_evaluations(self, n_background: int, n_players: int) -> int:
+        """Count the hybrid rows that are evaluated for a row, at most."""
+        every = (2**n_players - 2) * n_background
+        if self.evaluations is None:
+            return min(every, self._coalitions(n_players) * n_background)
+        return min(every, self.evaluations)
+
     def plan(self, game: Game, n_players: int) -> Plan:
         """Lay out the evaluations for that many varying features."""
-        coalitions = self.coalitions
-        if coalitions is None and self.evaluations is None:
-            coalitions = default_budget(n_players)
-        elif coalitions is None:
-            coalitions = max(smallest_budget(n_players), (self.evaluations or 0) // 2)
+        coalitions = self._coalitions(n_players)
         return make_plan(game.background, n_players, coalitions, self.evaluations, self.seed)
+
+    def _coalitions(self, n_players: int) -> int:
+        if self.coalitions is not None:
+            return self.coalitions
+        if self.evaluations is None:
+            return default_budget(n_players)
+        return max(smallest_budget(n_players), self.evaluations // 2)
 
 
 def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimate:
@@ -190,14 +209,14 @@ def _regress(
     Values and standard errors have shape (n_outputs, n_players).
     """
     outputs, controls = game.differences(row, players, plan)
-    known = game.control_values(row)[:, players]  # (n_controls, n_players)
-    if not _are_mirrored(outputs, total):
-        return _estimate(
-            game, players, plan, total, outputs=outputs, controls=controls, known=known
-        )
-    values, errors = _estimate(
-        game, players, plan, total[:1], outputs=outputs[:, :, :1], controls=controls, known=known
+    # Both (n_controls, n_players)
+    known, uncertain = (part[:, players] for part in game.control_values(row))
+    estimate = partial(
+        _estimate, game, players, plan, controls=controls, known=known, uncertain=uncertain
     )
+    if not _are_mirrored(outputs, total):
+        return estimate(total, outputs=outputs)
+    values, errors = estimate(total[:1], outputs=outputs[:, :, :1])
     return np.concatenate([values, -values]), np.concatenate([errors, errors])
 
 
@@ -222,6 +241,7 @@ def _estimate(
     outputs: Numbers,
     controls: Numbers,
     known: NDArray[np.float64],
+    uncertain: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turn a plan's differences into Shapley values and their standard errors.
 
@@ -237,7 +257,8 @@ def _estimate(
     values = solved + known.T @ scale  # (n_players, n_outputs)
     # The controls' scale was fitted to the same draws: each takes a degree of freedom.
     freedom = len(left) / max(1, len(left) - n_controls)
-    return values.T, np.sqrt(freedom) * _standard_errors(plan, left, mean, solved).T
+    sampled = freedom * _standard_errors(plan, left, mean, solved) ** 2
+    return values.T, np.sqrt(sampled + uncertain.T**2 @ scale**2).T
 
 
 def _standard_errors(

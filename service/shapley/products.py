@@ -29,7 +29,7 @@ from service.shapley.background import Background
 from service.shapley.background_tables import SideTables
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Link
+from service.shapley.games import Known, Link, MarginGame
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Numbers, Plan, Precision, Solver
 from service.shapley.quadrature import unit_interval
@@ -191,14 +191,22 @@ class ProductGame:
     kernel : ProductKernel
     link : callable
         From margins (n, n_margins) to outputs (n, n_outputs).
+    known : MarginGame
+        The margins' Shapley values.
     background : Background
     grouping : Grouping
     """
 
     def __init__(
-        self, kernel: ProductKernel, link: Link, background: Background, grouping: Grouping
+        self,
+        kernel: ProductKernel,
+        link: Link,
+        known: MarginGame,
+        background: Background,
+        grouping: Grouping,
     ) -> None:
         self.kernel = kernel
+        self.known = known
         self.link = link
         self.background = background
         self.grouping = grouping
@@ -260,6 +268,6 @@ class ProductGame:
         ]
         return np.concatenate(parts, dtype=np.float64) + self.kernel.intercept
 
-    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
-        return product_shapley(self.kernel, row, self.background)
+    def control_values(self, row: NDArray[Any]) -> Known:
+        """Return the Shapley values of the margins, shape (n_margins, n_features)."""
+        return self.known.estimate(row)

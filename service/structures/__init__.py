@@ -7,18 +7,19 @@ Nothing here calls a model. LightGBM and XGBoost are read without being imported
 ``class_names``      which class of which library an object is: all tables go by that
 ``searches``         searches, thresholds and frozen models, which hand everything on
 ``encoders``         preprocessing in which every column depends on one raw column
+``reasons``          why a model is not looked into, in words
 ``links``            functions from margins to outputs
 ``answer_forms``     from what a classifier answers to one number per class
 ``structure``        what all structures have in common
 ``family``           what is said about some classes of a library
-``linear``           linear models
+``linear``           linear models, and exponentials of them
 ``kernel_machines``  support vector machines, kernel ridge, Gaussian processes
 ``networks``         multilayer perceptrons
 ``trees``            tree ensembles of any library
 ``sklearn_trees``    scikit-learn's trees, forests and boosting
 ``lightgbm_trees``   LightGBM's
 ``xgboost_trees``    XGBoost's
-``wrappers``         calibration, one-versus-rest, means, transformed targets
+``wrappers``         calibration, one-versus-rest, means, several and transformed targets
 ``reading``          all families, and how a model is read
 
 A kind of model is added in the table of its family; a new family is added to ``FAMILIES`` of

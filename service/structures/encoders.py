@@ -3,7 +3,7 @@
 A structured engine works in the encoded space of the final estimator, and the players stay the raw
 columns: the columns of a one-hot group belong to one feature. Which step gives which columns is one
 explicit table of scikit-learn's own classes; a subclass may do anything, so it is not in the table.
-Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.structures.links`.
+Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.structures.reasons`.
 
 | step                                                      | owners of its columns                |
 |-----------------------------------------------------------|--------------------------------------|
@@ -14,6 +14,8 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 |                                                           | indicators                           |
 | OneHotEncoder, KBinsDiscretizer                           | each column as often as it has       |
 |                                                           | categories                           |
+| TargetEncoder                                             | column by column, or one for each    |
+|                                                           | of several classes                   |
 | feature selection                                         | the columns kept                     |
 | Pipeline, ColumnTransformer, in each other too            | those of the steps inside            |
 | everything else: PCA, polynomials, custom transformers,   | unknown, the model is not looked     |
@@ -218,6 +220,12 @@ def _through_one(step: Any, n_inputs: int) -> Owner | None:
     return find_owners(step, n_inputs)
 
 
+def is_looked_through(step: Any) -> bool:
+    """Tell whether the table has a step, whatever its columns are."""
+    known = (*_RULES, "str")  # a word, in place of a step that drops its columns
+    return type(step).__name__ in known and getattr(step, "func", None) is None
+
+
 def _fits(step: Any, n_inputs: int) -> bool:
     """Check the width that the steps before it were read to have; not every step knows its own."""
     return getattr(step, "n_features_in_", n_inputs) == n_inputs
@@ -272,6 +280,13 @@ def _bins(discretizer: Any, n_inputs: int) -> Owner:
     return np.repeat(np.arange(n_inputs), discretizer.n_bins_)
 
 
+def _targets(encoder: Any, n_inputs: int) -> Owner:
+    """Count one column, or one for each of several classes."""
+    n_classes = len(getattr(encoder, "classes_", ()))
+    n_each = {"multiclass": n_classes}.get(encoder.target_type_, 1)
+    return np.repeat(np.arange(n_inputs), n_each)
+
+
 def _selection(selector: Any, _: int) -> Owner:
     return selector.get_support(indices=True)
 
@@ -316,6 +331,7 @@ _RULES: dict[str, Callable[[Any, int], Owner | None]] = {
     "SimpleImputer": _imputer,
     "OneHotEncoder": _one_hot,
     "KBinsDiscretizer": _bins,
+    "TargetEncoder": _targets,
     **dict.fromkeys(SELECTIONS, _selection),
     "ColumnTransformer": _column_transformer,
 }

@@ -7,7 +7,7 @@ become one too (:mod:`service.structures.kernel_machines`). Next:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,7 +18,13 @@ from service.shapley.additive import AdditiveModel
 from service.shapley.plan import Numbers
 from service.structures.family import Family
 from service.structures.links import Floats, binary_or_multinomial
-from service.structures.structure import Combinable, as_floats, joined_intercepts, placed_columns
+from service.structures.structure import (
+    Combinable,
+    Structure,
+    as_floats,
+    joined_intercepts,
+    placed_columns,
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,49 @@ class LinearStructure(Combinable):
         return cls(joined_intercepts(parts), coefficients)
 
 
+@dataclass(frozen=True)
+class LogLinearStructure(Structure):
+    """The exponential of a linear margin, plus a number: a product of one factor a column.
+
+    That is a kernel machine of one support vector, so it is exact where other links are sampled.
+
+    Attributes
+    ----------
+    coefficients : ndarray of shape (1, n_columns)
+    log_scale : float
+        The margin's intercept.
+    intercepts : ndarray of shape (1,)
+        Added to the exponential.
+    """
+
+    coefficients: Floats
+    log_scale: float
+    intercepts: Floats
+
+    @property
+    def dual(self) -> Floats:
+        """The weight of the only support vector."""
+        return np.ones((1, 1))
+
+    def log_factors(self, rows: Floats) -> Floats:
+        """Return the logarithm of each column's factor, shape (n_rows, n_columns, 1).
+
+        The first column has the intercept's, so that the product is as large as the outputs.
+        """
+        logs = rows * self.coefficients
+        logs[:, 0] += self.log_scale
+        return logs[:, :, None]
+
+
+def exponential_of(margins: LinearStructure, plus: float = 0.0) -> LogLinearStructure:
+    """Return the exponential of a single margin, plus a number."""
+    return LogLinearStructure(
+        coefficients=margins.coefficients,
+        log_scale=float(margins.intercepts[0]),
+        intercepts=np.array([plus]),
+    )
+
+
 def identity_readout(margins: Numbers) -> Numbers:
     """Return margins as they are: nothing follows on the first layer of a linear model."""
     return margins
@@ -81,11 +130,27 @@ def read_logistic(estimator: Any, scale: str) -> LinearStructure:
     return replace(margins, link=binary_or_multinomial(len(margins.intercepts)))
 
 
+def read_generalised(estimator: Any, scale: str) -> Structure:
+    """Read a generalised linear model, whose link is the logarithm or none."""
+    behind_link = _GENERALISED[type(estimator._base_loss.link).__name__]
+    return behind_link(_margins(estimator))
+
+
 def _margins(estimator: Any) -> LinearStructure:
     coefficients = np.atleast_2d(as_floats(estimator.coef_))
     intercepts = np.broadcast_to(as_floats(estimator.intercept_), len(coefficients))
     return LinearStructure(intercepts.copy(), coefficients)
 
+
+def _as_it_is(margins: LinearStructure) -> LinearStructure:
+    return margins
+
+
+# By the name of scikit-learn's link.
+_GENERALISED: dict[str, Callable[[LinearStructure], Structure]] = {
+    "IdentityLink": _as_it_is,
+    "LogLink": exponential_of,
+}
 
 FAMILY = Family(
     library="sklearn",
@@ -95,6 +160,7 @@ FAMILY = Family(
         "BayesianRidge": read_linear,
         "ElasticNet": read_linear,
         "ElasticNetCV": read_linear,
+        "GammaRegressor": read_generalised,
         "HuberRegressor": read_linear,
         "Lars": read_linear,
         "LarsCV": read_linear,
@@ -114,6 +180,7 @@ FAMILY = Family(
         "PassiveAggressiveClassifier": read_linear,
         "PassiveAggressiveRegressor": read_linear,
         "Perceptron": read_linear,
+        "PoissonRegressor": read_generalised,
         "QuantileRegressor": read_linear,
         "Ridge": read_linear,
         "RidgeCV": read_linear,
@@ -122,5 +189,6 @@ FAMILY = Family(
         "SGDClassifier": read_linear,
         "SGDRegressor": read_linear,
         "TheilSenRegressor": read_linear,
+        "TweedieRegressor": read_generalised,
     },
 )

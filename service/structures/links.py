@@ -7,7 +7,7 @@ alike. All can be pickled. (Statistics calls these functions inverse links.) Nex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,26 @@ class Shifted:
     def __call__(self, margins: Floats) -> Floats:
         """Return what the link makes of margins plus intercepts."""
         return self.link(margins + self.intercepts)
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """A function of single margins, such as what scales a target back.
+
+    Attributes
+    ----------
+    function : callable
+        From an array to an array of the same shape.
+    arguments : dict
+        By name.
+    """
+
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+
+    def __call__(self, margins: Floats) -> Floats:
+        """Return the function of each margin."""
+        return np.asarray(self.function(margins, **self.arguments), dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 |-------------------------|------------------------------------------------------------------------|
 | ``LinearStructure``     | linear regressors and classifiers; kernel machines with a linear       |
 |                         | kernel                                                                 |
+| ``LogLinearStructure``  | Poisson, gamma and Tweedie regressors; linear ones of a logarithm      |
 | ``ProductStructure``    | SVC, NuSVC, SVR, NuSVR, OneClassSVM, KernelRidge and                   |
 |                         | GaussianProcessRegressor with an RBF kernel; KernelRidge with a        |
 |                         | Laplacian one                                                          |

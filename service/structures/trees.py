@@ -21,8 +21,11 @@ Next: :mod:`service.structures.sklearn_trees`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import attrgetter
+from typing import Self
 
 import numpy as np
 
@@ -54,6 +57,22 @@ class TreeStructure(Structure):
     offset: Floats
     input_dtype: type[np.floating]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self | None:
+        """Put the sums side by side; None where the models round their rows differently."""
+        if len(set(map(attrgetter("input_dtype"), parts))) > 1:
+            return None
+        offsets = list(map(attrgetter("offset"), parts))
+        ends = np.cumsum(list(map(len, offsets)))
+        places = np.split(np.eye(ends[-1]), ends[:-1])
+        return replace(
+            parts[0],
+            trees=list(chain.from_iterable(map(_placed_trees, parts, places))),
+            offset=np.concatenate(offsets),
+            link=None,
+            rounding=max(map(attrgetter("rounding"), parts)),
+        )
+
     def scaled(self, factor: float) -> TreeStructure:
         """Multiply the sum by a number."""
         trees = [replace(tree, value=factor * tree.value) for tree in self.trees]
@@ -62,6 +81,11 @@ class TreeStructure(Structure):
     def as_probabilities(self) -> TreeStructure:
         """Put the usual link of classifiers behind the margins: logistic, or softmax."""
         return replace(self, link=binary_or_multinomial(len(self.offset)))
+
+
+def _placed_trees(part: TreeStructure, place: Floats) -> list[Tree]:
+    """Return the trees with their outputs among more; `place` is (n_outputs, n_all_outputs)."""
+    return [replace(tree, value=tree.value @ place) for tree in part.trees]
 
 
 def behind_objective(

@@ -6,8 +6,9 @@
 | OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
 | VotingRegressor            | a weighted mean                                                     |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
-| TransformedTargetRegressor | its predictions scaled back, where the target's transformer is      |
-|                            | affine                                                              |
+| MultiOutputRegressor       | one model per target, side by side                                  |
+| RegressorChain             | linear models, each of the columns and the predictions before it    |
+| TransformedTargetRegressor | its predictions scaled back, by an affine transformer or a function |
 
 The models inside must be of one class of structure that can be joined: linear models, or kernel
 machines with one kind of kernel. A pipeline that stands alone inside a calibration or under a
@@ -22,7 +23,8 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
@@ -30,9 +32,19 @@ from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
 from service.structures.encoders import Encoder, split_model
 from service.structures.family import Family
-from service.structures.links import Calibrated, Floats, OnePerClass, Sigmoid, averaged, chained
+from service.structures.linear import LinearStructure, exponential_of
+from service.structures.links import (
+    Calibrated,
+    Elementwise,
+    Floats,
+    OnePerClass,
+    Sigmoid,
+    averaged,
+    chained,
+)
 from service.structures.searches import look_through
 from service.structures.structure import Combinable, Structure, join
+from service.structures.trees import TreeStructure
 
 # How a model inside is read: takes the model, and the scale of the output that is read.
 Read = Callable[[Any, str], Structure | None]
@@ -45,6 +57,9 @@ class WrapperReader(Protocol):
         """Return the structure of an output, None where it has none that is known."""
 
 
+# What is added to the exponential in functions that scale a logarithm back; by identity, since not
+# every function can be a key.
+_EXPONENTIALS = {id(np.exp): 0.0, id(np.expm1): -1.0}
 # Transformers of a target whose inverses are affine.
 AFFINE_TRANSFORMERS = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
 
@@ -166,15 +181,66 @@ def _mean(parts: Sequence[Structure], weights: Floats) -> Structure | None:
     return margins.mapped(np.kron(weights / weights.sum(), np.eye(n_targets)))
 
 
+def read_several_targets(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Put the models of MultiOutputRegressor side by side, one for each target."""
+    parts = _read_each(estimator.estimators_, scale, read)
+    if any(map(attrgetter("link"), parts)):
+        return None
+    return join(parts)
+
+
+def read_chain(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Put the linear models of a RegressorChain into each other.
+
+    Each sees the columns and then the predictions of those before it.
+    """
+    parts: list[Any] = _read_each(estimator.estimators_, scale, read)
+    if set(map(_is_linear, parts)) != {True}:  # none of them, where one cannot be read
+        return None
+    n_columns = estimator.n_features_in_
+    coefficients, intercepts = np.zeros((0, n_columns)), np.zeros(0)
+    for part in parts:
+        own, of_others = part.coefficients[:, :n_columns], part.coefficients[:, n_columns:]
+        coefficients = np.vstack([coefficients, own + of_others @ coefficients])
+        intercepts = np.append(intercepts, part.intercepts + of_others @ intercepts)
+    order = np.argsort(estimator.order_)
+    return LinearStructure(intercepts[order], coefficients[order])
+
+
+def _is_linear(part: Structure) -> bool:
+    return isinstance(part, LinearStructure) and part.link is None
+
+
 def read_transformed_target(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Scale the predictions back, where the target's transformer is affine."""
+    """Scale the predictions back, by an affine transformer or by a function of each."""
     part = read(estimator.regressor_, scale)
     transformer = look_through(estimator.transformer_)
+    if _has_inverse_function(transformer):
+        return _behind_function(part, transformer)
     if not isinstance(part, Combinable) or not _is_affine(transformer):
         return None
     ends = np.repeat([[0.0], [1.0]], len(part.intercepts), axis=1)
     shift, at_one = transformer.inverse_transform(ends)
     return part.mapped(np.diag(at_one - shift), shift)
+
+
+def _has_inverse_function(transformer: Any) -> bool:
+    return getattr(transformer, "inverse_func", None) is not None
+
+
+def _behind_function(part: Structure | None, transformer: Any) -> Structure | None:
+    """Put a function behind predictions; the exponential of a linear one has a closed form."""
+    if not isinstance(part, (Combinable, TreeStructure)) or part.link is not None:
+        return None
+    plus = _EXPONENTIALS.get(id(transformer.inverse_func))
+    if plus is not None and _has_one_linear_margin(part):
+        return exponential_of(part, plus)
+    function = Elementwise(transformer.inverse_func, dict(transformer.inv_kw_args or {}))
+    return replace(part, link=function)
+
+
+def _has_one_linear_margin(part: Structure) -> TypeGuard[LinearStructure]:
+    return isinstance(part, LinearStructure) and len(part.intercepts) == 1
 
 
 def _is_affine(transformer: Any) -> bool:
@@ -251,7 +317,9 @@ _SINGLE_MODELS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
 _READERS: dict[str, WrapperReader] = {
     "BaggingRegressor": read_bagging,
     "CalibratedClassifierCV": read_calibrated,
+    "MultiOutputRegressor": read_several_targets,
     "OneVsRestClassifier": read_one_versus_rest,
+    "RegressorChain": read_chain,
     "TransformedTargetRegressor": read_transformed_target,
     "VotingRegressor": read_voting,
 }

@@ -16,6 +16,9 @@ from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, save
 from service.shapley.background import spread_out
 
+# What a build says of such backgrounds; see test_sampled_backgrounds.py.
+pytestmark = pytest.mark.filterwarnings("ignore:The importances of engine:UserWarning")
+
 X, Y = load_diabetes(return_X_y=True)
 X = X / X.std(axis=0)
 CANCER = load_breast_cancer()

@@ -3,6 +3,7 @@ exact.
 """
 
 from copy import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from service.shapley.additive import AdditiveGame
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kernel import Stopping
-from service.shapley.products import ProductGame, ProductKernel
+from service.shapley.products import ProductGame, ProductKernel, product_shapley
+from service.shapley.survey import ExactGame
 from service.structures.kernel_machines import ProductStructure
 from service.structures.links import logistic
 from service.structures.networks import NetworkStructure
@@ -80,9 +82,9 @@ def network(weights, biases, background):
 def machine(support, dual, background=X[:200]):
     structure = ProductStructure(np.array([0.3]), support, dual, rate=np.array([[0.02]]), power=2)
     kernel = ProductKernel(structure.log_factors, structure.dual, structure.intercepts)
-    return ProductGame(
-        kernel, logistic, Background.uniform(background), Grouping.identity(N_FEATURES)
-    )
+    whole = Background.uniform(background)
+    known = ExactGame(partial(product_shapley, kernel), whole)
+    return ProductGame(kernel, logistic, known, whole, Grouping.identity(N_FEATURES))
 
 
 @pytest.mark.parametrize(
@@ -114,13 +116,16 @@ def test_single_precision_makes_no_difference_where_it_is_used(model, n_classes)
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
-def test_a_row_gets_the_same_bytes_alone_in_a_batch_and_in_any_job(backend, explained_network):
+def test_a_row_gets_the_same_bytes_alone_in_a_batch_and_in_any_job(
+    backend, explained_network, monkeypatch
+):
     """Single precision depends on a row's company no more than double does."""
     explainer = KernelScoringExplainer(explained_network)
     assert explainer.to_dict()["precision"] == "single"
     together = explainer.explain_rows(X[200:216]).values
     alone = [explainer.explain_rows(row[None]).values[:, 0] for row in X[200:216]]
     assert together.tobytes() == np.stack(alone, axis=1).tobytes()
+    monkeypatch.setattr("service.engines.engine.SHORT", 0.0)
     with parallel_config(backend):
         assert explainer.explain_rows(X[200:216], n_jobs=2).values.tobytes() == together.tobytes()
 

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from tqdm import tqdm
 
-from service.engines import progress
+from service.engines import engine, progress
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, PayloadError, save
 
@@ -340,14 +340,34 @@ def test_a_linear_choice_can_be_served(breast_cancer):
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_parallel_jobs_give_the_same_bytes_on_any_backend(breast_cancer, backend):
+def test_parallel_jobs_give_the_same_bytes_on_any_backend(breast_cancer, backend, monkeypatch):
     """Rows cut into jobs, in processes or threads: values and standard errors as without them."""
+    monkeypatch.setattr(engine, "SHORT", 0.0)
     rows = breast_cancer.x_train[:6]
     expected = breast_cancer.scoring.explain_rows(rows)
     with joblib.parallel_config(backend=backend):
         result = breast_cancer.scoring.explain_rows(rows, n_jobs=2)
     assert result.values.tobytes() == expected.values.tobytes()
     assert result.standard_errors.tobytes() == expected.standard_errors.tobytes()
+
+
+def test_short_work_starts_no_jobs(breast_cancer, diabetes, monkeypatch):
+    """Jobs take seconds to start: the same bytes without them, of one row and more."""
+
+    def refuse(**_):
+        raise AssertionError("expected no jobs")
+
+    monkeypatch.setattr(engine, "Parallel", refuse)
+    monkeypatch.setattr(engine, "SHORT", 600.0)
+    for scoring, rows in (
+        (breast_cancer.scoring, breast_cancer.rows),
+        (diabetes.scoring, diabetes.rows),
+    ):
+        for few in (rows[:1], rows[:2], rows):
+            expected = scoring.explain_rows(few)
+            result = scoring.explain_rows(few, n_jobs=-1)
+            assert result.values.tobytes() == expected.values.tobytes()
+            assert (result.standard_errors is None) == (expected.standard_errors is None)
 
 
 def test_a_bar_is_shown_only_when_asked_for_and_only_on_a_terminal(
@@ -381,6 +401,7 @@ def test_a_build_names_its_steps_on_a_terminal_and_only_there(breast_cancer, cap
     assert "a surrogate for it" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:The importances of engine:UserWarning")
 def test_the_original_shap_explainer_stays_reachable(diabetes):
     """engine="shap" is shap.KernelExplainer; where it enumerates it agrees with our own on the same
     background.

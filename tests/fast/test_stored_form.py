@@ -29,6 +29,7 @@ from service.shapley.background import Background
 ROOT = Path(__file__).parents[2]
 # What is never part of a saved explainer: what reads models, what is made while a row is explained.
 NEVER_SAVED = {
+    "BackgroundError",
     "Combinable",
     "Control",
     "DrawControls",
@@ -44,6 +45,8 @@ NEVER_SAVED = {
     "InfinityWord",
     "KernelMachineStructure",
     "LocalImportances",
+    "MarginGame",
+    "ModelCost",
     "Plan",
     "Population",
     "Sides",

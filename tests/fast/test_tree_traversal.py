@@ -8,15 +8,14 @@ from sklearn.tree import DecisionTreeRegressor
 
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
+from service.shapley.survey import Population, draw_sample
 from service.shapley.trees import (
     Forest,
-    Population,
     SampledTreeGame,
     TraversedTreeGame,
     Tree,
     TreeGame,
 )
-from service.shapley.trees.sampled import draw_sample
 from service.shapley.trees.shapley_weights import shapley_weights
 from service.shapley.trees.traversal import sum_of_leaves
 

@@ -142,6 +142,7 @@ def test_it_agrees_with_shaps_own_tree_explainer_where_that_is_exact():
     np.testing.assert_allclose(ours.values, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
 
 
+@pytest.mark.filterwarnings("ignore:The importances of engine:UserWarning")
 @pytest.mark.parametrize("background", ["whole", "kmeans"])
 def test_both_kinds_of_leaves_give_the_same_importances(monkeypatch, background):
     """Tabulated for every pattern of a row, merged by the background's patterns, and some of each:

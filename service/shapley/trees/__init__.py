@@ -23,13 +23,12 @@ Next: :mod:`service.shapley.trees.forest`.
 from service.shapley.trees.forest import Forest, Tree
 from service.shapley.trees.linked import LinkedTreeGame
 from service.shapley.trees.patterns import TreeGame, affordable_rows
-from service.shapley.trees.sampled import Population, SampledTreeGame
+from service.shapley.trees.sampled import SampledTreeGame
 from service.shapley.trees.traversal import TraversedTreeGame
 
 __all__ = [
     "Forest",
     "LinkedTreeGame",
-    "Population",
     "SampledTreeGame",
     "TraversedTreeGame",
     "Tree",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Link
+from service.shapley.games import Known, Link
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Precision
 from service.shapley.trees.patterns import TreeGame, patterns_of
@@ -81,9 +81,10 @@ class LinkedTreeGame:
         """Return the output for `row`, shape (n_outputs,)."""
         return self._outputs(row[None])[0]
 
-    def control_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+    def control_values(self, row: NDArray[Any]) -> Known:
         """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
-        return self.margins.shapley_values(row)
+        values = self.margins.shapley_values(row)
+        return values, np.zeros_like(values)
 
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan

@@ -1,0 +1,9 @@
+"""Models that can only be called.
+
+In reading order:
+
+``cost``  what a row of the model costs, and whether that is next to nothing
+``note``  why it is called, what an explained row costs, and what would help
+
+Next: :mod:`service.engines.called.cost`.
+"""

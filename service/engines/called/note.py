@@ -1,0 +1,55 @@
+"""The note on a model that is merely called: why, what an explained row costs, and what would help.
+
+It is printed when an explainer is built, and stands in the manifest. Next:
+:mod:`service.engines.surrogate`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from numpy.typing import NDArray
+
+from service.engines.called.cost import measure_cost
+from service.engines.outputs import ModelOutput
+from service.engines.sampled_engines import KernelEngine
+from service.shapley.games import BlackBoxGame
+from service.structures.reasons import explain_gap
+
+LEAST = 0.01  # seconds that are told apart
+LONG = 1.0  # seconds for an explained row, of which the note says how to make it less
+
+
+def write_note(
+    function: ModelOutput, examples: NDArray[Any], engine: KernelEngine, reason: str
+) -> str:
+    """Say why a model is called and what that costs, and print it.
+
+    Parameters
+    ----------
+    function : ModelOutput
+    examples : ndarray of shape (n_examples, n_features)
+        On which a call is timed.
+    engine : KernelEngine
+        The one that calls the model.
+    reason : str
+        Why its structure could not be used; "" where that is to be found out.
+
+    Returns
+    -------
+    str
+    """
+    game = engine.game
+    assert isinstance(game, BlackBoxGame)
+    seconds = engine.n_evaluations * measure_cost(game.evaluate, examples).seconds_each
+    parts = [
+        reason or explain_gap(function.model, function.scale),
+        f"An explained row asks the model for {engine.n_evaluations:,} rows: about "
+        f"{max(seconds, LEAST):.1g} s.",
+    ]
+    if seconds > LONG:
+        parts.append("Fewer features, fewer examples or a smaller nsamples take less.")
+    note = " ".join(parts)
+    print(f"{function.name} is called. {note}", file=sys.stderr)
+    return note

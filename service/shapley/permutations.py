@@ -1,0 +1,100 @@
+"""Models whose first layer adds up over very many features: sampled orders instead of coalitions.
+
+A regression on coalitions needs several for each feature, and a factorisation of features ×
+features. Along one order of the features a hybrid row turns from a background row into the
+explained one, and every feature's gain on the way is a sample of its Shapley value (Castro et al.,
+"Polynomial calculation of the Shapley value based on sampling", 2009). Where hidden units add up,
+all steps of a way together cost one cumulative sum. Each order is walked in both directions
+(Mitchell et al., "Sampling permutations for Shapley value estimation", 2022), from a background row
+of its own, and what is known of these rows is regressed out (:mod:`service.shapley.survey`).
+
+Next: :mod:`service.shapley.background_tables`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.additive import AdditiveModel
+from service.shapley.grouping import Grouping
+from service.shapley.survey import Population, Survey
+
+
+class PermutationGame:
+    """A model with an additive first layer on all examples, estimated along orders of its features.
+
+    Parameters
+    ----------
+    model : AdditiveModel
+    population : Population
+    grouping : Grouping
+    n_orders : int
+        Each is walked in both directions.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        model: AdditiveModel,
+        population: Population,
+        grouping: Grouping,
+        *,
+        n_orders: int,
+        seed: int,
+    ) -> None:
+        self.model = model
+        self.seed = seed
+        self.n_features = grouping.n_features
+        sample = deal_rows(len(population.rows), n_orders, seed)
+        self.survey = Survey(population, sample, grouping, is_exact=False)
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """The background rows from which the ways begin."""
+        return self.survey.rows
+
+    @property
+    def empty_value(self) -> NDArray[np.float64]:
+        """The mean output of all examples, shape (n_outputs,)."""
+        return self.survey.empty_value
+
+    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the output for one row, shape (n_outputs,)."""
+        return self.model.outputs(row[None])[0]
+
+    def estimate(self, row: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Estimate the Shapley values of one row on all examples; see :class:`Survey`."""
+        rng = np.random.default_rng(self.seed)
+        parts = self.model.contributions(row[None])[0]  # (n_features, n_hidden)
+        gains = [self._gains(parts, other, rng.permutation(self.n_features)) for other in self.rows]
+        return self.survey.estimate(np.stack(gains), self.full_value(row))
+
+    def _gains(
+        self, parts: NDArray[np.float64], other: NDArray[Any], order: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return what each feature gains on the way there and back, (n_outputs, n_features)."""
+        start = self.model.contributions(other[None])[0]
+        changes = (parts - start)[order]
+        there = start.sum(axis=0) + self.model.bias + np.cumsum(changes, axis=0)
+        first = there[:1] - changes[:1]
+        # On the way back the features that are still the background's come first.
+        back = first + there[-1:] - np.concatenate([first, there])
+        outputs = self._outputs(np.concatenate([first, there, back]))
+        ahead, behind = np.split(np.diff(outputs, axis=0), [len(order)])
+        gains = np.empty((len(order), outputs.shape[1]))
+        gains[order] = (ahead - behind[1:]) / 2
+        return gains.T
+
+    def _outputs(self, hidden: NDArray[np.float64]) -> NDArray[np.float64]:
+        margins = np.asarray(self.model.readout(hidden), dtype=np.float64)
+        return self.model.linked(margins)
+
+
+def deal_rows(n_examples: int, count: int, seed: int) -> NDArray[np.intp]:
+    """Deal positions of examples from shuffled decks, so that all come about equally often."""
+    rng = np.random.default_rng(seed)
+    decks = [rng.permutation(n_examples) for _ in range(-(-count // n_examples))]
+    return np.concatenate(decks)[:count]

@@ -1,0 +1,77 @@
+"""Why a model is not looked into, in words, and what would help.
+
+:func:`service.structures.reading.read_model` says only that it has nothing for a model. Here the
+model is walked through once more, for the step that stands in the way. Next:
+:mod:`service.structures.links`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, filterfalse
+from operator import itemgetter
+from typing import Any
+
+from service.structures.class_names import sklearn_name
+from service.structures.encoders import is_looked_through, steps_of
+
+# By class name of what stands in the way.
+WHAT_HELPS = {
+    "ColumnTransformer": "Name its columns as the rows name theirs.",
+    "FunctionTransformer": "Columns that are computed before the model are looked through.",
+    "IterativeImputer": "SimpleImputer is looked through.",
+    "KNNImputer": "SimpleImputer is looked through.",
+    "KNeighborsClassifier": "Boosted trees and kernel machines are exact.",
+    "KNeighborsRegressor": "Boosted trees and kernel machines are exact.",
+    "PCA": "The model is looked into where it is explained on the components.",
+    "PolynomialFeatures": "A kernel machine with a polynomial kernel is looked into.",
+    "StackingClassifier": "VotingRegressor of linear models or kernel machines is looked into.",
+    "StackingRegressor": "VotingRegressor of linear models or kernel machines is looked into.",
+}
+
+
+def explain_gap(model: Any, scale: str) -> str:
+    """Say why a model is merely called.
+
+    Parameters
+    ----------
+    model : object
+        One that :func:`service.structures.reading.read_model` has nothing for.
+    scale : {"probability", "margin", "prediction"}
+
+    Returns
+    -------
+    str
+        A sentence or two.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import make_pipeline
+    >>> explain_gap(make_pipeline(PCA(), Ridge()), "prediction").split(".")[0]
+    'PCA in it is not looked through'
+    """
+    if not hasattr(model, "predict"):
+        return "A function can only be called."
+    *steps, estimator = steps_of(model)
+    parts = chain.from_iterable(map(_parts_of, steps))
+    closed = next(filterfalse(is_looked_through, parts), None)
+    if closed is not None:
+        return _sentence(closed, "in it is not looked through")
+    return _sentence(estimator, f"is not looked into for its {scale}")
+
+
+def _sentence(part: Any, gap: str) -> str:
+    name = type(part).__name__
+    helps = WHAT_HELPS.get(name, "")
+    return f"{name} {gap}. {helps}".strip()
+
+
+def _parts_of(step: Any) -> Iterator[Any]:
+    """Walk through the transformers inside a step; those of scikit-learn's own tell theirs."""
+    if sklearn_name(step) != "ColumnTransformer":
+        yield step
+        return
+    for inner in map(itemgetter(1), step.transformers_):
+        yield from chain.from_iterable(map(_parts_of, steps_of(inner)))
