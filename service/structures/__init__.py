@@ -7,7 +7,6 @@ Nothing here calls a model. LightGBM and XGBoost are read without being imported
 ``class_names``      which class of which library an object is: all tables go by that
 ``searches``         searches, thresholds and frozen models, which hand everything on
 ``encoders``         preprocessing in which every column depends on one raw column
-``reasons``          why a model is not looked into, in words
 ``links``            functions from margins to outputs
 ``answer_forms``     from what a classifier answers to one number per class
 ``structure``        what all structures have in common

@@ -3,7 +3,7 @@
 A structured engine works in the encoded space of the final estimator, and the players stay the raw
 columns: the columns of a one-hot group belong to one feature. Which step gives which columns is one
 explicit table of scikit-learn's own classes; a subclass may do anything, so it is not in the table.
-Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.structures.reasons`.
+Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.structures.links`.
 
 | step                                                      | owners of its columns                |
 |-----------------------------------------------------------|--------------------------------------|
@@ -282,8 +282,7 @@ def _bins(discretizer: Any, n_inputs: int) -> Owner:
 
 def _targets(encoder: Any, n_inputs: int) -> Owner:
     """Count one column, or one for each of several classes."""
-    n_classes = len(getattr(encoder, "classes_", ()))
-    n_each = {"multiclass": n_classes}.get(encoder.target_type_, 1)
+    n_each = {"multiclass": np.size(encoder.classes_)}.get(encoder.target_type_, 1)
     return np.repeat(np.arange(n_inputs), n_each)
 
 

@@ -29,6 +29,7 @@ from sklearn.utils import all_estimators
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
 from service.shapley.products import product_shapley
+from service.structures import xgboost_trees
 from service.structures.reading import FAMILIES, family_of, read_model
 
 N_FEATURES, N_BACKGROUND = 6, 25
@@ -413,6 +414,7 @@ def test_every_class_of_the_tables_exists_and_is_of_one_family():
         "sklearn": dict(all_estimators()).keys(),
         "lightgbm": vars(lightgbm).keys(),
         "xgboost": vars(xgboost).keys(),
+        "service": vars(xgboost_trees).keys(),
     }
     seen = set()
     for family in FAMILIES:

@@ -5,6 +5,7 @@ import json
 import lightgbm
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
@@ -98,20 +99,7 @@ def test_a_sparse_matrix_that_would_not_fit_is_refused():
     assert LARGEST_DENSE < 10**12
 
 
-class Foreign:
-    """A table of another library, as those of Polars are: it can become one of pandas."""
-
-    def __init__(self, frame):
-        self.frame = frame
-
-    def to_pandas(self):
-        return self.frame.copy()
-
-    def __len__(self):
-        return len(self.frame)
-
-
-@pytest.mark.parametrize("library", [Foreign, pa.Table.from_pandas])
+@pytest.mark.parametrize("library", [polars.from_pandas, pa.Table.from_pandas])
 def test_a_table_of_another_library_is_one_of_pandas(library):
     """Examples and rows; what was fitted on it knows the same names."""
     rng = np.random.default_rng(0)
@@ -123,19 +111,6 @@ def test_a_table_of_another_library_is_one_of_pandas(library):
     found = explainer.explain_local(library(frame[:3])).local_importance_values
     expected = TabularExplainer(model, frame).explain_local(frame[:3]).local_importance_values
     np.testing.assert_array_equal(found, expected)
-
-
-def test_polars_itself():
-    """Where it is installed."""
-    polars = pytest.importorskip("polars")
-    rng = np.random.default_rng(0)
-    frame = polars.DataFrame({"v": rng.normal(size=60), "k": rng.choice(["p", "q"], 60).tolist()})
-    encode = make_column_transformer((OneHotEncoder(), ["k"]), remainder="passthrough")
-    model = make_pipeline(encode, Ridge()).fit(frame, frame["v"])
-    explainer = TabularExplainer(model, frame)
-    result = explainer.explain_local(frame[:5])
-    sums = np.sum(result.local_importance_values, axis=1) + result.expected_values
-    np.testing.assert_allclose(sums, model.predict(frame[:5]), rtol=0, atol=1e-9)
 
 
 def test_records_are_examples_too():

@@ -3,7 +3,7 @@
 One decision hangs on the clock, and only for models far below what anything around them costs: a
 *quick* model is evaluated more often instead of being given a surrogate. All else is counted in
 rows of the model, so that the same data give the same numbers on any machine. Next:
-:mod:`service.engines.called.note`.
+:mod:`service.engines.called.reasons`.
 """
 
 from __future__ import annotations

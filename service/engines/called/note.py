@@ -12,10 +12,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from service.engines.called.cost import measure_cost
+from service.engines.called.reasons import explain_gap
 from service.engines.outputs import ModelOutput
 from service.engines.sampled_engines import KernelEngine
 from service.shapley.games import BlackBoxGame
-from service.structures.reasons import explain_gap
 
 LEAST = 0.01  # seconds that are told apart
 LONG = 1.0  # seconds for an explained row, of which the note says how to make it less

@@ -2,7 +2,7 @@
 
 :func:`service.structures.reading.read_model` says only that it has nothing for a model. Here the
 model is walked through once more, for the step that stands in the way. Next:
-:mod:`service.structures.links`.
+:mod:`service.engines.called.note`.
 """
 
 from __future__ import annotations
