@@ -160,6 +160,30 @@ def serving(folder, arguments=("serve",), under=(), trusted=None, **settings):
     assert status == 0, service.log()
 
 
+LOADING = """
+import os, time
+def init():
+    with open({started!r}, "w") as file:
+        print(os.getpid(), file=file)
+    time.sleep(60)
+def run(_): pass
+"""
+
+
+@contextmanager
+def loading(folder):
+    """A service whose worker is busy with init(): its process, and the worker's number."""
+    script, started = folder / "slow.py", folder / "started"
+    script.write_text(LOADING.format(started=str(started)))
+    with (folder / "service.log").open("wb") as log:
+        process = start_gunicorn(log, ENTRY_SCRIPT=str(script), PORT=str(free_port()), WORKERS="2")
+    try:
+        wait_until(lambda: started.exists() and started.read_text().endswith("\n"))
+        yield process, int(started.read_text())
+    finally:
+        stop(process)
+
+
 def start_in_vain(folder, **settings):
     """Start a service that cannot start; return its exit status and what it printed."""
     log_file = folder / "service.log"

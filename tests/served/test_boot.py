@@ -6,11 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from serving import OURS, ROOT, errors_in, free_port, serving, start_gunicorn, start_in_vain, stop
+from serving import OURS, ROOT, errors_in, free_port, loading, serving, start_in_vain, stop
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
@@ -103,20 +102,8 @@ def test_sigterm_while_models_are_loaded_is_the_end(tmp_path):
     does meanwhile.
     """
     before = metric_folders()
-    script, loading = tmp_path / "slow.py", tmp_path / "loading"
-    script.write_text(
-        f"import time\ndef init():\n    open({str(loading)!r}, 'w')\n    time.sleep(60)\n"
-        "def run(_): pass\n"
-    )
-    with (tmp_path / "service.log").open("wb") as log:
-        process = start_gunicorn(log, ENTRY_SCRIPT=str(script), PORT=str(free_port()))
-    try:
-        while not loading.exists():
-            assert process.poll() is None
-            time.sleep(0.05)
-    finally:
-        status = stop(process)
-    assert status == 0
+    with loading(tmp_path) as (process, _):
+        assert stop(process) == 0
     assert metric_folders() <= before
 
 

@@ -11,7 +11,16 @@ import psutil
 import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
-from serving import errors_in, free_port, serving, start_gunicorn, start_in_vain, stop, wait_until
+from serving import (
+    errors_in,
+    free_port,
+    loading,
+    serving,
+    start_gunicorn,
+    start_in_vain,
+    stop,
+    wait_until,
+)
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
@@ -156,37 +165,17 @@ def test_a_start_that_hangs_ends_with_a_sentence_and_the_stacks(name, tmp_path):
 
 def test_a_worker_killed_while_it_starts_ends_the_service(tmp_path):
     """Out of memory, most likely: the next one would end so too."""
-    script, started = tmp_path / "slow.py", tmp_path / "started"
-    script.write_text(
-        f"import os, time\ndef init():\n    open({str(started)!r}, 'w').write(str(os.getpid()))\n"
-        "    time.sleep(60)\ndef run(_): pass\n"
-    )
-    with (tmp_path / "service.log").open("wb") as log:
-        process = start_gunicorn(log, ENTRY_SCRIPT=str(script), PORT=str(free_port()), WORKERS="2")
-    try:
-        wait_until(lambda: started.exists() and started.read_text())
-        os.kill(int(started.read_text()), signal.SIGKILL)
+    with loading(tmp_path) as (process, worker):
+        os.kill(worker, signal.SIGKILL)
         assert process.wait(timeout=30) == FAILED
-    finally:
-        stop(process)
     assert any("ended before it was ready" in error for error in errors_in(log_of(tmp_path)))
 
 
 def test_ctrl_c_while_it_starts_is_no_failure(tmp_path):
     """Nobody is told of workers that did not get ready."""
-    script, started = tmp_path / "slow.py", tmp_path / "started"
-    script.write_text(
-        f"import time\ndef init():\n    open({str(started)!r}, 'w')\n    time.sleep(60)\n"
-        "def run(_): pass\n"
-    )
-    with (tmp_path / "service.log").open("wb") as log:
-        process = start_gunicorn(log, ENTRY_SCRIPT=str(script), PORT=str(free_port()))
-    try:
-        wait_until(started.exists)
+    with loading(tmp_path) as (process, _):
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 0
-    finally:
-        stop(process)
     assert errors_in(log_of(tmp_path)) == []
 
 
