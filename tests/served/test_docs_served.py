@@ -40,6 +40,7 @@ def folder(breast_cancer, tmp_path_factory):
         save(breast_cancer.scoring, folder / name, original_model=breast_cancer.model)
     (folder / "artifacts" / "examples.json").write_text(breast_cancer.rows.to_json())
     breast_cancer.rows.to_csv(folder / "rows.csv", index=False)
+    shutil.copy(ROOT / "score.py", folder)
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
     return folder
