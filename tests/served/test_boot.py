@@ -77,8 +77,8 @@ def test_a_model_that_is_not_the_explained_one_ends_the_start(mismatched_folder,
 
     assert status not in (0, None)
     assert (
-        "expected the importances of the recorded example to add up to the output of "
-        "the original model" in log
+        "expected the recorded example to be answered as when the explainer was built of the "
+        "original model" in log
     )
     assert log.count("Booting worker") <= 2
     assert "Traceback" not in log
