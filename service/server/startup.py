@@ -80,8 +80,12 @@ class Startup:
             while self.has_failed or not _is_locked(lock.fileno()):
                 show_life()
                 time.sleep(TURN_SECONDS)
-            with self._bounded():
-                yield
+            try:
+                with self._bounded():
+                    yield
+            finally:
+                # Closing it is not enough: processes that init() has forked have it too.
+                fcntl.flock(lock, fcntl.LOCK_UN)
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:

@@ -115,6 +115,14 @@ def init():
 def run(_):
     return list(pool.map(str, [1, 2, 3], timeout=5)) == ["1", "2", "3"]
 """,
+    "processes": """
+import multiprocessing
+def init():
+    global pool
+    pool = multiprocessing.get_context("fork").Pool(1)
+def run(_):
+    return pool.apply_async(str, [1]).get(timeout=5) == "1"
+""",
     "a connection": """
 import sqlite3
 def init():
