@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import sparray, spmatrix
-from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.base import is_classifier, is_outlier_detector, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -409,8 +409,11 @@ def _refusal(model: Any, output: str, task: str, known: Sequence[str]) -> str:
 def task_of(model: Any) -> str:
     """Tell what a model with ``predict`` is for, "classification" or "regression".
 
-    An outlier detector counts as a regression.
+    An outlier detector counts as a regression. What says that it is a regressor is one, whatever
+    else it has: CatBoost's have classes too, none.
     """
+    if _is_known_as(is_regressor, model):
+        return "regression"
     knows_classes = hasattr(model, "predict_proba") or hasattr(model, "classes_")
     if knows_classes or _is_known_as(is_classifier, model):
         return "classification"

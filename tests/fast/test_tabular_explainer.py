@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import shap
+from catboost import CatBoostRegressor
 from lightgbm import LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -66,6 +67,14 @@ def test_every_kind_of_classifier_has_its_engine_scale_and_one_output_per_class(
     np.testing.assert_allclose(
         values.sum(axis=2).T + explanation.expected_values, outputs, rtol=0, atol=1e-9
     )
+
+
+def test_a_regressor_that_has_classes_is_a_regressor():
+    """CatBoost's have an empty list of them."""
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    model = CatBoostRegressor(iterations=5, verbose=False, allow_writing_files=False)
+    explainer = TabularExplainer(model.fit(rows, rows[:, 0]), rows[:20])
+    assert (explainer.output, explainer.classes) == ("prediction", None)
 
 
 def test_a_binary_gradient_boosting_is_a_classifier():
