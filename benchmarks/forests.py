@@ -62,7 +62,7 @@ def arguments():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--samples", type=int, default=20, help="samples of a hundred for the truth"
+        "--samples", type=int, default=10, help="samples of a hundred for the truth"
     )
     return parser.parse_args()
 
