@@ -24,9 +24,7 @@ from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import Function, Game
 from service.shapley.kernel import Estimate, Sampling, Stopping, refined_shapley
-from service.shapley.permutations import PermutationGame
-from service.shapley.survey import SampledGame
-from service.shapley.trees import SampledTreeGame
+from service.shapley.survey import SurveyedGame
 
 N_TRIAL_ROWS = 4
 # Coalitions × features of a design: some 8 bytes each, a few times over.
@@ -241,7 +239,7 @@ class SampledBackgroundEngine(Engine):
     ----------
     encode : callable
         From the schema's matrix to encoded rows.
-    game : SampledTreeGame, SampledGame or PermutationGame
+    game : SurveyedGame
     background : BackgroundSummary
         Of all examples.
     method : str
@@ -254,7 +252,7 @@ class SampledBackgroundEngine(Engine):
     def __init__(
         self,
         encode: Encoding,
-        game: SampledTreeGame | SampledGame | PermutationGame,
+        game: SurveyedGame,
         background: BackgroundSummary,
         method: str,
     ) -> None:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from service.shapley.additive import AdditiveModel
 from service.shapley.grouping import Grouping
-from service.shapley.survey import Population, Survey
+from service.shapley.survey import Population, Survey, SurveyedGame
 
 
-class PermutationGame:
+class PermutationGame(SurveyedGame):
     """A model with an additive first layer on all examples, estimated along orders of its features.
 
     Parameters
@@ -51,26 +51,17 @@ class PermutationGame:
         sample = deal_rows(len(population.rows), n_orders, seed)
         self.survey = Survey(population, sample, grouping, is_exact=False)
 
-    @property
-    def rows(self) -> NDArray[np.float64]:
-        """The background rows from which the ways begin."""
-        return self.survey.rows
-
-    @property
-    def empty_value(self) -> NDArray[np.float64]:
-        """The mean output of all examples, shape (n_outputs,)."""
-        return self.survey.empty_value
-
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the output for one row, shape (n_outputs,)."""
         return self.model.outputs(row[None])[0]
 
-    def estimate(self, row: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimate the Shapley values of one row on all examples; see :class:`Survey`."""
+    def by_row(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what features gain on the way from each row, (n_orders, n_outputs, n_features)."""
         rng = np.random.default_rng(self.seed)
         parts = self.model.contributions(row[None])[0]  # (n_features, n_hidden)
-        gains = [self._gains(parts, other, rng.permutation(self.n_features)) for other in self.rows]
-        return self.survey.estimate(np.stack(gains), self.full_value(row))
+        return np.stack(
+            [self._gains(parts, other, rng.permutation(self.n_features)) for other in self.rows]
+        )
 
     def _gains(
         self, parts: NDArray[np.float64], other: NDArray[Any], order: NDArray[np.intp]

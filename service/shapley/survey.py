@@ -14,6 +14,7 @@ Next: :mod:`service.shapley.linear`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -170,8 +171,50 @@ class ExactGame:
         return values, np.zeros_like(values)
 
 
+class SurveyedGame(ABC):
+    """A model on all examples, estimated from its importances against the rows of a survey.
+
+    Attributes
+    ----------
+    survey : Survey
+    """
+
+    survey: Survey
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """The sampled rows."""
+        return self.survey.rows
+
+    @property
+    def empty_value(self) -> NDArray[np.float64]:
+        """The mean output of all examples, shape (n_outputs,)."""
+        return self.survey.empty_value
+
+    @abstractmethod
+    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the output for one row, shape (n_outputs,)."""
+
+    @abstractmethod
+    def by_row(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return importances against each sampled row, (n_sampled, n_outputs, n_features)."""
+
+    def estimate(self, row: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Estimate the Shapley values of one row on all examples; see :meth:`Survey.estimate`.
+
+        Parameters
+        ----------
+        row : ndarray of shape (n_columns,)
+
+        Returns
+        -------
+        values, standard_errors : ndarray of shape (n_outputs, n_features)
+        """
+        return self.survey.estimate(self.by_row(row), self.full_value(row))
+
+
 @dataclass(frozen=True)
-class SampledGame:
+class SampledGame(SurveyedGame):
     """A model with exact importances against any background, on a sample of all examples.
 
     Attributes
@@ -187,24 +230,13 @@ class SampledGame:
     outputs: Callable[[NDArray[Any]], NDArray[np.float64]]
     survey: Survey
 
-    @property
-    def rows(self) -> NDArray[np.float64]:
-        """The sampled rows."""
-        return self.survey.rows
-
-    @property
-    def empty_value(self) -> NDArray[np.float64]:
-        """The mean output of all examples, shape (n_outputs,)."""
-        return self.survey.empty_value
-
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the output for one row, shape (n_outputs,)."""
         return self.outputs(row[None])[0]
 
-    def estimate(self, row: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimate the Shapley values of one row on all examples; see :meth:`Survey.estimate`."""
-        single = [self.shapley(row, Background.uniform(other[None])) for other in self.rows]
-        return self.survey.estimate(np.stack(single), self.full_value(row))
+    def by_row(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return importances against each sampled row, (n_sampled, n_outputs, n_features)."""
+        return np.stack([self.shapley(row, Background.uniform(other[None])) for other in self.rows])
 
 
 def draw_sample(n_examples: int, n_rows: int, seed: int) -> NDArray[np.intp]:

@@ -52,6 +52,7 @@ NEVER_SAVED = {
     "Sides",
     "Structure",
     "Subject",
+    "SurveyedGame",
     "Tensor",
     "Tree",
     "TreeStructure",

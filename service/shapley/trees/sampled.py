@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.grouping import Grouping
-from service.shapley.survey import Population, Survey
+from service.shapley.survey import Population, Survey, SurveyedGame
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
 
 
-class SampledTreeGame:
+class SampledTreeGame(SurveyedGame):
     """A sum of trees on a sample of the examples, for estimates on all of them.
 
     Parameters
@@ -46,29 +46,12 @@ class SampledTreeGame:
         self.survey = Survey(population, sample, grouping)
         self.traversal = TreeTraversal(forest, self.rows, input_dtype, grouping.n_features)
         self.offset = offset
-        self.empty_value = self.survey.empty_value
-
-    @property
-    def rows(self) -> NDArray[np.float64]:
-        """The sampled rows."""
-        return self.survey.rows
 
     def full_value(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the sum of the trees for one row, shape (n_outputs,)."""
         rows = row[None].astype(self.traversal.input_dtype)
         return self.offset + sum_of_leaves(self.traversal.forest, rows)[0]
 
-    def estimate(
-        self, row: NDArray[np.floating]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Estimate the Shapley values of one row on all examples.
-
-        Parameters
-        ----------
-        row : ndarray of shape (n_columns,)
-
-        Returns
-        -------
-        values, standard_errors : ndarray of shape (n_outputs, n_features)
-        """
-        return self.survey.estimate(self.traversal.shapley_values(row), self.full_value(row))
+    def by_row(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return importances against each sampled row, (n_sampled, n_outputs, n_features)."""
+        return self.traversal.shapley_values(row)
