@@ -133,7 +133,7 @@ def _check(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
             "The service was not started: there is no entry script %s.", settings.entry_script
         )
         return 0
-    wrong = try_start(environment)
+    wrong = try_start(environment, settings.n_workers)
     if wrong is not None:
         logging.error("python -m service check: the service does not start: %s", wrong)
         return 1

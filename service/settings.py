@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +262,7 @@ class Settings:
             addresses.append(f"{host}:{self.probe_port}")
         return addresses
 
-    @property
+    @cached_property  # it looks at every file of the models
     def n_workers(self) -> int:
         """The number of processes: as set, else one a processor as far as the memory goes."""
         if self.workers is not None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.backgrounds import choose_background
-from service.engines.called.cost import measure_cost
+from service.engines.called.cost import ModelCost, measure_cost
 from service.engines.engine import Encoding, Engine, unchanged
 from service.engines.exact_engines import (
     LinearEngine,
@@ -148,6 +148,11 @@ class Subject:
             return replace(self.given, rows=self.encode(self.given.rows))
         return choose_background(self.encode(self.examples), self.options, affordable)
 
+    @cached_property
+    def cost(self) -> ModelCost:
+        """What a row costs the model, measured when it is first asked for."""
+        return measure_cost(self.function, self.examples)
+
     @property
     def is_left_open(self) -> bool:
         """Whether neither a background nor an amount of work was chosen."""
@@ -216,10 +221,10 @@ def build_called(subject: Subject) -> KernelEngine:
     game = BlackBoxGame(subject.function, subject.background(affordable=len(examples)))
     if subject.given is not None or options.background != "auto":
         return subject.kernel_engine(game, "kernel", Effort(None))
-    cost = measure_cost(subject.function, examples)
-    effort = replace(EFFORT_WHERE_QUICK[cost.is_quick], n_background=len(examples))
+    is_quick = subject.cost.is_quick
+    effort = replace(EFFORT_WHERE_QUICK[is_quick], n_background=len(examples))
     engine = subject.kernel_engine(game, "kernel", effort)
-    if any([engine.is_exact, cost.is_quick, not options.surrogate]):
+    if any([engine.is_exact, is_quick, not options.surrogate]):
         return engine
     return engine.with_game(with_surrogate(game, examples, options.random_state))
 

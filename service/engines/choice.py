@@ -138,7 +138,7 @@ def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
     begin("what the model answers, and a surrogate for it")
     called = build_called(subject)
     if subject.options.engine == "auto":
-        note = write_note(subject.function, subject.examples, called, note)
+        note = write_note(subject.function, called, subject.cost, note)
     return called, note, _make_build(subject, build_called)
 
 

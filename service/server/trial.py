@@ -15,21 +15,21 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 
-from service.settings import Settings
-
 END_SECONDS = 40.0  # beyond the 30 in which a service ends by itself
 READY = "is ready"  # what each worker says in the log
 # Whatever else listens here, and whoever looks at this machine, is left alone.
 ALONE = {"HOST": "127.0.0.1", "PROBE_PORT": "", "REUSE_PORT": "", "DRAIN_SECONDS": "0"}
 
 
-def try_start(environment: Mapping[str, str]) -> str | None:
+def try_start(environment: Mapping[str, str], n_workers: int) -> str | None:
     """Start the service, wait until every worker is ready, and end it.
 
     Parameters
     ----------
     environment : mapping of str to str
         Its settings, and everything else that it hands on.
+    n_workers : int
+        How many workers those settings make.
 
     Returns
     -------
@@ -37,7 +37,6 @@ def try_start(environment: Mapping[str, str]) -> str | None:
         What the service said was wrong; None when it got ready. A start ends by itself, at the
         latest after START_SECONDS for each worker.
     """
-    n_workers = Settings.from_environment(environment).n_workers
     environment = {**environment, **ALONE, "PORT": str(_free_port())}
     service = subprocess.Popen(
         [sys.executable, "-m", "service", "serve"],

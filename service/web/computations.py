@@ -35,6 +35,14 @@ class _Work:
     context: Context = field(default_factory=copy_context)
     result: Future[Any] = field(default_factory=Future)
 
+    def do(self) -> Callable[[], None]:
+        """Call the function; return what tells the request how that went."""
+        try:
+            returned = self.context.run(self.function)
+        except BaseException as error:
+            return partial(self.result.set_exception, error)
+        return partial(self.result.set_result, returned)
+
 
 class Computations:
     """Threads that compute, as many as are needed at once; thread-safe.
@@ -91,17 +99,12 @@ class Computations:
             work = self._waiting.get()
             with self._lock:
                 self._stuck_at[thread] = work.stuck_at
-            try:
-                returned = work.context.run(work.function)
-            except BaseException as error:
-                finish = partial(work.result.set_exception, error)
-            else:
-                finish = partial(work.result.set_result, returned)
+            tell = work.do()
             with self._lock:
                 del self._stuck_at[thread]
                 self._n_idle += 1
-            finish()
-            del work, finish  # nothing of a request stays with an idle thread
+            tell()
+            del work, tell  # nothing of a request stays with an idle thread
 
     def stuck(self) -> list[str]:
         """Return the stack of each thread whose computation is long overdue."""

@@ -7,32 +7,25 @@ It is printed when an explainer is built, and stands in the manifest. Next:
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from numpy.typing import NDArray
-
-from service.engines.called.cost import measure_cost
+from service.engines.called.cost import ModelCost
 from service.engines.called.reasons import explain_gap
 from service.engines.outputs import ModelOutput
 from service.engines.sampled_engines import KernelEngine
-from service.shapley.games import BlackBoxGame
 
 LEAST = 0.01  # seconds that are told apart
 LONG = 1.0  # seconds for an explained row, of which the note says how to make it less
 
 
-def write_note(
-    function: ModelOutput, examples: NDArray[Any], engine: KernelEngine, reason: str
-) -> str:
+def write_note(function: ModelOutput, engine: KernelEngine, cost: ModelCost, reason: str) -> str:
     """Say why a model is called and what that costs, and print it.
 
     Parameters
     ----------
     function : ModelOutput
-    examples : ndarray of shape (n_examples, n_features)
-        On which a call is timed.
     engine : KernelEngine
         The one that calls the model.
+    cost : ModelCost
     reason : str
         Why its structure could not be used; "" where that is to be found out.
 
@@ -40,9 +33,7 @@ def write_note(
     -------
     str
     """
-    game = engine.game
-    assert isinstance(game, BlackBoxGame)
-    seconds = engine.n_evaluations * measure_cost(game.evaluate, examples).seconds_each
+    seconds = engine.n_evaluations * cost.seconds_each
     parts = [
         reason or explain_gap(function.model, function.scale),
         f"An explained row asks the model for {engine.n_evaluations:,} rows: about "
