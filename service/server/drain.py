@@ -13,14 +13,12 @@ import math
 import mmap
 import os
 import signal
-import struct
 import time
 from types import FrameType
 
 from service.web.lifecycle import Lifecycle
 
 SECONDS_TO_ANSWER = 0.5  # for a refusal to reach the client
-_TIME = struct.Struct("d")
 
 
 class SharedFlag:
@@ -40,20 +38,21 @@ class SharedFlag:
 class SharedTime:
     """A time of the monotonic clock that all processes forked from this one see.
 
-    At first it never comes.
+    At first it never comes. It is written at once: ``struct.pack_into`` writes zeros first, and
+    whoever reads meanwhile would find that the time is long over.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _TIME.size)
+        self._moment = memoryview(mmap.mmap(-1, 8)).cast("d")
         self.set(math.inf)
 
     def get(self) -> float:
         """Return the time."""
-        return float(_TIME.unpack_from(self._memory)[0])
+        return self._moment[0]
 
     def set(self, moment: float) -> None:
         """Change the time."""
-        _TIME.pack_into(self._memory, 0, moment)
+        self._moment[0] = moment
 
 
 class Drain(Lifecycle):
