@@ -109,6 +109,28 @@ class Encoder:
         return Encoder((*self.steps, *inner.steps), self.owner[inner.owner])
 
 
+@dataclass(frozen=True)
+class PandasCodes:
+    """What a booster makes of a frame's categorical columns: their codes among those that it knows.
+
+    Attributes
+    ----------
+    categories : sequence of sequences
+        Those of each categorical column, in the order of the columns.
+    """
+
+    categories: Sequence[Sequence[Any]]
+
+    def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Replace categories by their codes; one that the booster does not know is missing."""
+        coded = rows.copy()
+        columns = rows.select_dtypes("category").columns
+        for name, known in zip(columns, self.categories, strict=True):
+            codes = rows[name].cat.set_categories(known).cat.codes
+            coded[name] = codes.where(codes >= 0, np.nan)
+        return coded
+
+
 def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encoder, Any] | None:
     """Split a fitted model into its preprocessing and its final estimator.
 
