@@ -64,6 +64,7 @@ _ROOMS = {
     "engines.builders": ["Grouped"],
     "engines.engine": ["unchanged"],
     "engines.compiled_encoding": [
+        "Applied",
         "Binned",
         "Blocks",
         "CompiledEncoder",
