@@ -292,8 +292,7 @@ class ScoringModel:
         predicts several things at once.
         """
         values, features = importances.values, importances.features
-        if predictions.ndim == 2 and predictions.shape[1] == 1:  # as CatBoost answers
-            predictions = predictions[:, 0]
+        predictions = _without_axis_of_one(predictions)
         if importances.classes is not None and predictions.ndim == 1:
             classes = self._predicted_classes(predictions.tolist(), importances)
             return named_largest(values[classes, np.arange(len(classes))], features, k)
@@ -384,3 +383,9 @@ def _next_size(size: int, seconds: float) -> int:
     if seconds < SECONDS_A_PIECE:
         return size * 2
     return max(1, size // 2) if seconds > 2 * SECONDS_A_PIECE else size
+
+
+def _without_axis_of_one(predictions: NDArray[Any]) -> NDArray[Any]:
+    """Return one prediction for each row, where a second axis has no more to say (CatBoost's)."""
+    is_column = predictions.ndim == 2 and predictions.shape[1] == 1
+    return predictions[:, 0] if is_column else predictions

@@ -277,9 +277,9 @@ def _function(transformer: Any, n_inputs: int) -> Owner | None:
 
 
 def is_elementwise(function: Any) -> bool:
-    """Tell whether a function gives one number for each; None does nothing."""
-    is_of_numpy = isinstance(function, np.ufunc) and (function.nin, function.nout) == (1, 1)
-    return function is None or is_of_numpy
+    """Tell whether a function gives one number for each, as NumPy's know; None does nothing."""
+    takes, gives = getattr(function, "nin", 0), getattr(function, "nout", 0)
+    return function is None or (takes, gives) == (1, 1)
 
 
 def _imputer(imputer: Any, n_inputs: int) -> Owner:
@@ -328,10 +328,11 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
         columns = column_positions(selected, names)
         if is_word(inner, "drop") or len(columns) == 0:
             continue
-        of_block = _through(list(steps_of(inner)), len(columns))
         if len(columns) == 1:  # whatever the steps do, all that comes out belongs to it
             width = transformer.output_indices_[name]
-            of_block = np.zeros(width.stop - width.start, dtype=np.intp)
+            blocks.append(columns.repeat(width.stop - width.start))
+            continue
+        of_block = _through(list(steps_of(inner)), len(columns))
         if of_block is None:
             return None
         blocks.append(columns[of_block])

@@ -241,16 +241,15 @@ def open_xgboost(estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any] | 
 
 def _decode_categories(stored: Mapping[str, Any]) -> list[Any]:
     """Return the categories of a column: numbers, or texts one after another."""
-    values = stored["values"]
-    ends = stored.get("offsets")
-    if ends is None:
-        return list(values)
+    values: list[Any] = stored["values"]
+    if "offsets" not in stored:
+        return values
     if min(values) < 0:  # it counts letters where it means bytes, and keeps pieces of the texts
         raise UnsupportedStructureError(
             "XGBoost: categories with other letters than those of ASCII are not read."
         )
     text = bytes(values).decode()
-    return [text[start:end] for start, end in pairwise(ends)]
+    return [text[start:end] for start, end in pairwise(stored["offsets"])]
 
 
 FAMILY = Family(
