@@ -6,6 +6,7 @@ script calls.
 
 ``app``              the wiring: settings in, an application out
 ``entry_script``     the host of the user's file
+``entry``            how its ``run`` is called, and what it may import
 ``lifecycle``        what is known of the end of this process
 ``keys``             who may ask
 ``request_limits``   how many requests are in flight, and how long one may take

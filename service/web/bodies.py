@@ -28,7 +28,7 @@ def read_text(request: Request, seconds: float) -> str:
     RequestEntityTooLarge
         When it is longer than the application takes.
     """
-    body = _received(request, seconds)
+    body = read_bytes(request, seconds)
     try:
         # With or without the byte order mark that Windows tools put first.
         text = body.decode("utf-8-sig")
@@ -41,7 +41,18 @@ def read_text(request: Request, seconds: float) -> str:
     return text
 
 
-def _received(request: Request, seconds: float) -> bytes:
+def read_bytes(request: Request, seconds: float) -> bytes:
+    """Return the body of a request as it came.
+
+    Raises
+    ------
+    SlowBodyError
+        When it did not arrive within `seconds`.
+    BodyError
+        When it is cut short.
+    RequestEntityTooLarge
+        When it is longer than the application takes.
+    """
     connection = request.environ.get("gunicorn.socket")
     if connection is None:  # another server, a test client: it minds its own clients
         return _all_bytes(request)
@@ -77,7 +88,7 @@ def _all_bytes(request: Request) -> bytes:
     return body
 
 
-def json_object(text: str) -> Mapping[str, Any]:
+def json_object(text: str | bytes) -> Mapping[str, Any]:
     """Parse a JSON object.
 
     Raises

@@ -123,9 +123,17 @@ def _paths(name: str, example: Json | None) -> Json:
             "get": _get("Version of the service", {"text/plain": {"schema": {"type": "string"}}})
         },
         "/score": {
+            "get": {
+                **_get(
+                    "The same, of a body that stands in the query",
+                    _json("Answer"),
+                    *_SCORING_REFUSALS,
+                ),
+                "parameters": [_IN_QUERY],
+            },
             "post": _post(
                 "Predictions and local importances", rows, by_column, "Answer", options=True
-            )
+            ),
         },
         "/invocations": {
             "post": _post(
@@ -176,6 +184,15 @@ def _paths(name: str, example: Json | None) -> Json:
             "get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, 401)
         },
     }
+
+
+_IN_QUERY = {
+    "name": "data",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Rows, as JSON; other members of a body are taken by their names too",
+}
 
 
 def _wrapped(key: str, value: Any) -> Json | None:

@@ -133,7 +133,9 @@ def _options(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _response(
     script: GuardedScript, body: Mapping[str, Any], answer: Any, wanted: list[str]
-) -> dict[str, Any]:
+) -> dict[str, Any] | Response:
+    if isinstance(answer, Response):
+        return answer
     if not isinstance(answer, Mapping):
         raise TypeError(
             f"run() returned {type(answer).__name__}; the Open Inference Protocol needs a dict of "

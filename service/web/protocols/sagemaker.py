@@ -39,7 +39,7 @@ def routes(script: GuardedScript) -> Blueprint:
 
 def _rows(script: GuardedScript) -> JsonRows:
     text = script.read_body()
-    if request.mimetype not in CSV:
+    if request.mimetype not in CSV or isinstance(text, bytes):
         return text
     if script.schema is None:
         raise MediaTypeError(
