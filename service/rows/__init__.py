@@ -7,6 +7,7 @@
 ``tables``        what holds rows in other libraries
 ``unusual_rows``  new categories and missing values, and whether the model takes them
 ``json_rows``     rows as JSON, in any of the shapes that clients send
+``row_ids``       what tells rows apart, beside what the model knows
 ``tensors``       rows as tensors in JSON, for the Open Inference Protocol
 ``chunks``        rows of a file some at a time
 ``csv_rows``      rows as CSV, of a request or a file

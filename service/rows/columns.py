@@ -351,10 +351,10 @@ _EXPECTED = {
 _OR_INFINITE = {False: "", True: ', "Infinity", "-Infinity"'}
 _OR_NEW = {False: "", True: " or a new one like them"}
 _EXPECTED_WITH_ZONE = (
-    "a date and time with a time zone, as ISO 8601 text or milliseconds since 1970"
+    "a date and time with a time zone, as ISO 8601 text or milliseconds (not seconds) since 1970"
 )
 _EXPECTED_WITHOUT_ZONE = (
-    "a date and time without a time zone, as ISO 8601 text or milliseconds since 1970"
+    "a date and time without a time zone, as ISO 8601 text or milliseconds (not seconds) since 1970"
 )
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {

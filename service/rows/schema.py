@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -169,6 +169,14 @@ class Schema:
         for i, column in enumerate(self.columns):
             rows[:, i] = column.objects_for_model(matrix[:, i])
         return rows
+
+    def with_texts(self, names: Iterable[str]) -> Schema:
+        """Return a schema with columns of any text behind its own, to read cells by.
+
+        A model takes no rows of it.
+        """
+        texts = [Column(name, "string", np.dtype(object), nullable=True) for name in names]
+        return replace(self, columns=(*self.columns, *texts))
 
     def records(self, matrix: NDArray[Any]) -> list[dict[str, Any]]:
         """Write a matrix as JSON records, which :meth:`from_records` reads back."""

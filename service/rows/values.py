@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 
 LARGEST_EXACT_INTEGER = 2**53
+# Seconds until the year 2286 are fewer; as milliseconds they would be days of spring 1970.
+FEWEST_MILLISECONDS = 10**10
 # As JSON texts and as CSV files of NumPy's and pandas' have them.
 INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf, "inf": math.inf, "-inf": -math.inf}
 
@@ -141,7 +143,8 @@ def read_date(value: Any) -> date | None:
 def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
     """Read a date and time for a column of a dtype.
 
-    It is ISO 8601 text, a date, or milliseconds since 1970, which pandas' ``to_json`` writes. Text
+    It is ISO 8601 text, a date, or milliseconds since 1970, which pandas' ``to_json`` writes; what
+    may be seconds instead is refused, so that 1704448800 is not a day of January 1970. Text
     and dates must have a time zone where the column has one, and none where it has none. What the
     column's resolution cannot hold is refused, not rounded, and so is a year that ISO 8601 text
     cannot.
@@ -198,6 +201,8 @@ def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
+        if 0 < abs(value) < FEWEST_MILLISECONDS:
+            return None
         return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
     if isinstance(value, date):
         return pd.Timestamp(value)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError, SelfCheckError, TooManyRowsError
-from service.rows.json_rows import JsonRows, parse
+from service.rows.json_rows import JsonRows, parse_labelled
 from service.rows.schema import Schema
 from service.rows.unusual_rows import name_refused_value
 from service.rows.values import shown
 from service.scoring import artifact
 from service.scoring.answer import Answer, array_of, in_order
 from service.scoring.explainer import KernelScoringExplainer
+from service.scoring.names import by_class, class_position, names_of_predictions
 from service.scoring.predictors import with_predict
 from service.scoring.request import ScoringRequest
 from service.strict_json import strict_json
@@ -116,8 +117,10 @@ class ScoringModel:
         ModelOutputError
             When the model answers NaN or infinity.
         """
-        rows = parse(raw_data, self.schema)
-        return self.predict_and_explain(rows, request or ScoringRequest())
+        request = request or ScoringRequest()
+        rows, labels = parse_labelled(raw_data, self.schema, request.id_columns)
+        answer = self.predict_and_explain(rows, request)
+        return answer.with_values(**self._beside(answer, request, labels))
 
     def predict_and_explain(self, rows: NDArray[Any], request: ScoringRequest) -> Answer:
         """Compute what a request asks for.
@@ -151,6 +154,33 @@ class ScoringModel:
             arrays |= self._described(importances, arrays["predictions"], request)
         return Answer(in_order(arrays), rows, importances, seconds)
 
+    def _beside(self, answer: Answer, request: ScoringRequest, labels: list[Any]) -> dict[str, Any]:
+        """Return what a request asks to know beside the numbers: ids, names and words."""
+        beside: dict[str, Any] = {"row_ids": labels}
+        if not request.named:
+            return beside if request.id_columns else {}
+        explainer = self.scoring_explainer
+        if explainer.classes is not None:
+            beside |= self._names_of_classes(answer, explainer.classes)
+        if answer.importances is not None:
+            beside |= {
+                "features": explainer.features,
+                "output": explainer.output,
+                "method": explainer.method,
+                "exactness": explainer.exactness,
+            }
+        return beside
+
+    def _names_of_classes(self, answer: Answer, classes: list[Any]) -> dict[str, Any]:
+        names: dict[str, Any] = {"classes": classes}
+        if answer.predictions.ndim == 1:
+            labels = self.scoring_explainer.row_explainer.labels
+            predictions = answer.predictions.tolist()
+            names["predicted_classes"] = names_of_predictions(predictions, classes, labels)
+        if "probabilities" in answer.arrays:
+            names["probabilities_by_class"] = by_class(answer.arrays["probabilities"], classes)
+        return names
+
     def _predicted(self, rows: NDArray[Any], request: ScoringRequest) -> dict[str, Any]:
         """Return what a request asks to know of the model, by name."""
         arrays: dict[str, Any] = {"predictions": array_of(self._ask("predict", rows))}
@@ -168,7 +198,7 @@ class ScoringModel:
         if request.standard_errors:
             described["standard_errors"] = importances.standard_errors
         if request.top_k is not None:
-            described["top_importances"] = self._largest(predictions, importances, request.top_k)
+            described["top_importances"] = self._largest(predictions, importances, request)
         return described
 
     def self_check(self) -> None:
@@ -284,14 +314,19 @@ class ScoringModel:
                     ) from None
 
     def _largest(
-        self, predictions: NDArray[Any], importances: LocalImportances, k: int
+        self, predictions: NDArray[Any], importances: LocalImportances, request: ScoringRequest
     ) -> list[Any]:
-        """Name the k largest importances of each row.
+        """Name the largest importances of each row, as many as are asked for.
 
-        They are those of the predicted class, or of each target; of each class, where a classifier
-        predicts several things at once.
+        They are those of the class that is asked for, or else of the predicted one, or of each
+        target; of each class, where a classifier predicts several things at once.
         """
-        values, features = importances.values, importances.features
+        values, features, k = importances.values, importances.features, request.top_k
+        assert k is not None
+        if request.top_class is not None:
+            labels = self.scoring_explainer.row_explainer.labels
+            chosen = class_position(request.top_class, importances.classes, labels)
+            return named_largest(values[chosen], features, k)
         if importances.classes is not None and predictions.ndim == 1:
             classes = self._predicted_classes(predictions.tolist(), importances)
             return named_largest(values[classes, np.arange(len(classes))], features, k)

@@ -261,11 +261,18 @@ _OPTIONS = [
         {"type": "integer", "minimum": 1, "maximum": 999_999_999},
         "So many named largest importances of each row",
     ),
+    _option("top_class", {"type": "string"}, "Of which class they are; by default the predicted"),
     _option(
         "standard_errors", _FLAG, "Standard errors of the importances; null where they are exact"
     ),
     _option("expected_values", _FLAG, "The model's mean output over the background"),
     _option("probabilities", _FLAG, "predict_proba, [row][class]"),
+    _option("named", _FLAG, "Names of classes, features and rows, and what the numbers are"),
+    _option(
+        "id_columns",
+        {"type": "string"},
+        "Columns that are not the model's and come back as row_ids, with commas between them",
+    ),
 ]
 
 _ANSWERS: Json = {
@@ -289,6 +296,29 @@ _ANSWERS: Json = {
                 "description": (
                     "For each row the largest importances by name: those of the predicted class; "
                     "for each target or label where several are predicted at once"
+                ),
+            },
+            "row_ids": {
+                "type": "array",
+                "description": (
+                    "For each row its id_columns, or with named=true the label that it came with, "
+                    "else its number"
+                ),
+            },
+            "classes": {"type": "array", "description": "Names along the axis of the classes"},
+            "predicted_classes": {
+                "type": ["array", "null"],
+                "items": {"type": "string"},
+                "description": "Names of the predictions; null where these are no single labels",
+            },
+            "probabilities_by_class": {"type": ["array", "null"], "items": {"type": "object"}},
+            "features": {"type": "array", "description": "Names along the last axis"},
+            "output": {"enum": ["probability", "margin", "prediction"]},
+            "method": {"type": "string"},
+            "exactness": {
+                "type": "string",
+                "description": (
+                    "exact, sampled, or exact on a sample or summary of the background"
                 ),
             },
         },
@@ -409,14 +439,32 @@ def _rows_schemas(columns: Iterable[Column]) -> Json:
             },
             "additionalProperties": False,
         },
-        "Table": {
-            "anyOf": [
-                {"$ref": f"#/components/schemas/{form}"}
-                for form in ("Columns", "Records", "Lists", "Split")
-            ]
+        "ByLabel": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"$ref": "#/components/schemas/Record"},
+            "description": "DataFrame.to_json(orient='index'): {label: {column: value}}",
         },
+        "WithSchema": {
+            "type": "object",
+            "required": ["schema", "data"],
+            "properties": {
+                "schema": {"type": "object"},
+                "data": {"type": "array", "items": {"type": "object"}},
+            },
+            "additionalProperties": False,
+            "description": "DataFrame.to_json(orient='table')",
+        },
+        "Table": {"anyOf": list(map(_reference, _FORMS))},
         "Rows": {"anyOf": [{"$ref": "#/components/schemas/Table"}, *_wrapped_tables()]},
     }
+
+
+_FORMS = ("Columns", "Records", "Lists", "Split", "ByLabel", "WithSchema")
+
+
+def _reference(schema: str) -> Json:
+    return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def _wrapped_tables() -> list[Json]:
