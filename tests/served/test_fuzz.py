@@ -256,7 +256,7 @@ def application(request):
 
 
 ROUTES = {
-    "/score?explain=false": lambda frame: json_variations(bodies_of(frame)),
+    "/score?explain=false&named=true": lambda frame: json_variations(bodies_of(frame)),
     "/score?top_k=2&standard_errors=1": lambda frame: json_variations(bodies_of(frame)),
     "/invocations": lambda frame: csv_variations(csv_of(frame)),
     "/v1/models/model:predict": lambda frame: json_variations(bodies_of(frame)),
