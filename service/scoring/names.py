@@ -55,17 +55,15 @@ def _positions(names: Sequence[Any]) -> dict[str, int]:
 
 def names_of_predictions(
     predictions: Sequence[Any], classes: Sequence[Any], labels: Sequence[Any] | None
-) -> list[str | None] | None:
-    """Name the predicted class of each row; None where predictions are no labels of classes.
+) -> list[str | None]:
+    """Name the predicted class of each row; None for a prediction that is no label of a class.
 
     Examples
     --------
     >>> names_of_predictions([1, 0], ["malignant", "benign"], [0, 1])
     ['benign', 'malignant']
     """
-    if labels is None:
-        return None
-    by_label = dict(zip(labels, map(str, classes), strict=True))
+    by_label = dict(zip(labels or (), map(str, classes), strict=False))
     return list(map(by_label.get, predictions))
 
 

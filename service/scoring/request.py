@@ -112,11 +112,10 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     PayloadError
         When an option is unknown or its value cannot be used.
     """
-    for name in given:
-        if name not in OPTIONS:
-            raise PayloadError(f"Option {shown(name)}: expected one of {', '.join(OPTIONS)}.")
     options: dict[str, Any] = {}
     for name, value in given.items():
+        if name not in OPTIONS:
+            raise PayloadError(f"Option {shown(name)}: expected one of {', '.join(OPTIONS)}.")
         options[name] = _READERS[name](name, value)
     return options
 

@@ -173,10 +173,10 @@ class ScoringModel:
 
     def _names_of_classes(self, answer: Answer, classes: list[Any]) -> dict[str, Any]:
         names: dict[str, Any] = {"classes": classes}
-        if answer.predictions.ndim == 1:
+        predictions = _of_one_target(answer.predictions)
+        if predictions.ndim == 1:
             labels = self.scoring_explainer.row_explainer.labels
-            predictions = answer.predictions.tolist()
-            names["predicted_classes"] = names_of_predictions(predictions, classes, labels)
+            names["predicted_classes"] = names_of_predictions(predictions.tolist(), classes, labels)
         if "probabilities" in answer.arrays:
             names["probabilities_by_class"] = by_class(answer.arrays["probabilities"], classes)
         return names
@@ -263,9 +263,9 @@ class ScoringModel:
         """Ask the original model; a value that it does not take is the client's, and named."""
 
         def ask(schema: Schema, rows: NDArray[Any]) -> Any:
-            taken = rows if self._takes_arrays else schema.model_rows(rows)
+            asked = getattr(self.original_model, method)
             with np.errstate(over="ignore", invalid="ignore"):
-                return getattr(self.original_model, method)(taken)
+                return asked(rows) if self._takes_arrays else schema.answers(rows, asked)
 
         try:
             return ask(self.schema, rows)
@@ -327,6 +327,7 @@ class ScoringModel:
             labels = self.scoring_explainer.row_explainer.labels
             chosen = class_position(request.top_class, importances.classes, labels)
             return named_largest(values[chosen], features, k)
+        predictions = _of_one_target(predictions)
         if importances.classes is not None and predictions.ndim == 1:
             classes = self._predicted_classes(predictions.tolist(), importances)
             return named_largest(values[classes, np.arange(len(classes))], features, k)
@@ -346,6 +347,11 @@ class ScoringModel:
 
 
 _BY_NAME = ("ColumnTransformer", "FunctionTransformer")
+
+
+def _of_one_target(predictions: NDArray[Any]) -> NDArray[Any]:
+    """Return predictions of one target without an axis of targets, which CatBoost gives them."""
+    return predictions[:, 0] if predictions.shape[1:] == (1,) else predictions
 
 
 def joined(parts: Sequence[LocalImportances]) -> LocalImportances:

@@ -18,14 +18,14 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.scoring.answer import Answer
+from service.scoring.answer import Answer, plain
 from service.scoring.scoring_model import ScoringModel
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 MALFORMED = "unreadable"  # the route of requests that are no HTTP
 SUM, COUNT, MEAN = "scoring_importance_sum", "scoring_rows_explained", "scoring_importance_mean"
-_WITH_ROWS = (list, tuple, np.ndarray, pd.DataFrame, pd.Series)
+IMPORTANCES = "local_importance_values"
 DESCRIBED_BY = ("model_type", "method", "output")  # attributes of the scoring explainer
 
 
@@ -137,10 +137,12 @@ class Metrics:
         if isinstance(answer, Answer):
             self._count_answer(answer)
             return len(answer.rows)
-        n_rows = _number_of_rows(answer)
+        told = answer if isinstance(answer, Mapping) else {"predictions": answer}
+        n_rows = _number_of_rows(told.get("predictions"))
         if n_rows is not None:
             self._rows.observe(n_rows)
-            self._count_importances(_importances_in(answer, (n_rows, len(self._sums))))
+            shape = (n_rows, len(self._sums))
+            self._count_importances(_as_importances(told.get(IMPORTANCES), shape))
         return n_rows
 
     def _count_answer(self, answer: Answer) -> None:
@@ -155,9 +157,10 @@ class Metrics:
     def _count_importances(self, importances: NDArray[np.float64] | None) -> None:
         if importances is None:
             return
-        values = np.abs(importances)
-        per_feature = (values.mean(axis=0) if values.ndim == 3 else values).sum(axis=0)
-        self._explained.inc(values.shape[-2])
+        *_, n_rows, n_features = importances.shape
+        by_class = np.abs(importances).reshape(-1, n_rows, n_features)
+        per_feature = by_class.mean(axis=0).sum(axis=0)
+        self._explained.inc(n_rows)
         for counter, added in zip(self._sums, per_feature.tolist(), strict=True):
             counter.inc(added)
 
@@ -201,21 +204,17 @@ def _totals(metrics: Iterable[Metric], name: str) -> dict[str, float]:
     return totals
 
 
-def _number_of_rows(answer: Any) -> int | None:
-    """Return how many predictions an answer of a script's own has, None where that is not said."""
-    predictions = answer.get("predictions") if isinstance(answer, Mapping) else answer
-    is_scalar = isinstance(predictions, np.ndarray) and not predictions.ndim
-    if is_scalar or not isinstance(predictions, _WITH_ROWS):
-        return None
-    return len(predictions)
+def _number_of_rows(predictions: Any) -> int | None:
+    """Return how many predictions a script of the user's own answers, None for something else."""
+    told = plain(predictions)
+    return len(told) if isinstance(told, list | tuple | pd.DataFrame) else None
 
 
-def _importances_in(answer: Any, shape: tuple[int, int]) -> NDArray[np.float64] | None:
-    """Return the importances in an answer of a script's own, None where they are none of ours."""
-    values = answer.get("local_importance_values") if isinstance(answer, Mapping) else None
+def _as_importances(values: Any, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Return importances of a script's own as an array, None where they are none of ours."""
     try:
         importances = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         return None
-    fits = importances.ndim in (2, 3) and importances.shape[-2:] == shape
-    return importances if fits and np.isfinite(importances).all() else None
+    is_ours = importances.shape[-2:] == shape and np.isfinite(importances).all()
+    return importances if is_ours else None

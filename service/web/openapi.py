@@ -307,9 +307,9 @@ _ANSWERS: Json = {
             },
             "classes": {"type": "array", "description": "Names along the axis of the classes"},
             "predicted_classes": {
-                "type": ["array", "null"],
-                "items": {"type": "string"},
-                "description": "Names of the predictions; null where these are no single labels",
+                "type": "array",
+                "items": {"type": ["string", "null"]},
+                "description": "Names of the predictions; null for what is no label of a class",
             },
             "probabilities_by_class": {"type": ["array", "null"], "items": {"type": "object"}},
             "features": {"type": "array", "description": "Names along the last axis"},
