@@ -24,7 +24,6 @@ from service.rows.values import (
     OF_TEXT,
     RANGES,
     READERS,
-    InfinityWord,
     datetime_as_text,
     datetime_dtype,
     is_missing,
@@ -208,6 +207,11 @@ class Column:
         return self.kind == "number" and self._width not in NARROW
 
     @property
+    def takes_text(self) -> bool:
+        """True when any text fits."""
+        return self.value_kind == "string" and (self.vocabulary is None or self.takes_new)
+
+    @property
     def matrix_dtype(self) -> type:
         """The dtype of what :meth:`read` returns."""
         return np.float64 if self.kind in NUMERIC_KINDS else object
@@ -225,8 +229,7 @@ class Column:
         read_one = self._reader
         read = []
         for row, value in enumerate(map(without_numpy, values)):
-            is_word = isinstance(value, InfinityWord) and not self.takes_infinity
-            one = np.nan if is_word or is_missing(value) else read_one(value)
+            one = np.nan if is_missing(value) else read_one(value)
             if one is None:
                 raise self._refusal(row, shown(value))
             read.append(one)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError
 from service.rows.schema import Schema
-from service.rows.values import InfinityWord, shown
+from service.rows.values import shown
 
 JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 """Rows as JSON text, or as what such a text holds."""
@@ -62,9 +62,9 @@ def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
 
 
 def decode(text: str | bytes) -> Any:
-    """Decode JSON; the tokens NaN and Infinity, which some clients send, are missing values.
+    """Decode JSON, and the tokens that some clients send: NaN is missing, Infinity a number.
 
-    Infinity is one where its column takes it, which the column decides.
+    Which columns take an infinity, they decide themselves; so it is with ``1e999``.
 
     Raises
     ------
@@ -89,17 +89,8 @@ def decode(text: str | bytes) -> Any:
         ) from None
 
 
-def infinity_as_word(value: Any) -> Any:
-    """Read an infinity as :func:`decode` reads the token Infinity."""
-    return InfinityWord(value) if isinstance(value, float) and math.isinf(value) else value
-
-
 # The tokens that Python and others write for what JSON has no number for.
-_TOKENS = {
-    "NaN": None,
-    "Infinity": InfinityWord("inf"),
-    "-Infinity": InfinityWord("-inf"),
-}
+_TOKENS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
