@@ -214,7 +214,8 @@ class Settings:
     slow_client: float = _setting(
         10.0,
         "SLOW_CLIENT_SECONDS",
-        "time for a client to send its headers, and again its body",
+        "time for a client to send its headers, again its body, and to take each 64 KiB of its "
+        "answer",
         partial(_seconds, smallest=0.1),
     )
     drain: float = _setting(

@@ -18,11 +18,13 @@ def routes(script: GuardedScript) -> Blueprint:
     @blueprint.get("/swagger.json")
     def swagger() -> Response:
         script.check_key()
+        script.check_room()
         return json_response(openapi_document(script.entry_script.model, script.settings))
 
     @blueprint.get("/metrics")
     def metrics() -> Response:
         script.check_key()
+        script.check_room()
         return Response(script.metrics.text(), content_type=CONTENT_TYPE_LATEST)
 
     return blueprint
