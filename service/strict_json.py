@@ -57,10 +57,12 @@ def _in_pieces(value: Any) -> str:
     The encoder keeps the interpreter for as long as it is at work, which for all rows of a large
     answer is half a second, in which no health route is answered.
     """
-    if isinstance(value, Mapping) and _is_large(value):
+    if _is_large(value):
         return f"{{{','.join(map(_pair_in_pieces, value.items()))}}}"
-    if type(value) is not list or not value:
-        return _encode(value)
+    return _list_in_pieces(value) if type(value) is list and value else _encode(value)
+
+
+def _list_in_pieces(value: list[Any]) -> str:
     size = A_PIECE // max(1, _size(value[0]))
     if size == 0:
         return f"[{','.join(map(_in_pieces, value))}]"
@@ -68,8 +70,10 @@ def _in_pieces(value: Any) -> str:
     return f"[{','.join(_encode(value[start : start + size])[1:-1] for start in starts)}]"
 
 
-def _is_large(value: Mapping[Any, Any]) -> bool:
-    return all(map(_is_text, value)) and sum(map(_size, value.values())) > A_PIECE
+def _is_large(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not all(map(_is_text, value)):
+        return False
+    return sum(map(_size, value.values())) > A_PIECE
 
 
 def _is_text(key: Any) -> bool:

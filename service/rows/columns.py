@@ -204,7 +204,7 @@ class Column:
     @property
     def takes_any_number(self) -> bool:
         """True when every finite number fits."""
-        return self.kind == "number" and self._width not in NARROW
+        return self.kind == "number" and self.width not in NARROW
 
     @property
     def takes_text(self) -> bool:
@@ -264,7 +264,7 @@ class Column:
         """Refuse numbers that the model's dtype cannot hold; infinities are among them."""
         if self.kind not in _RANGED:
             return
-        smallest, largest = RANGES.get(self._width, RANGES["float64"])
+        smallest, largest = RANGES.get(self.width, RANGES["float64"])
         outside = (read < smallest) | (read > largest)
         if self.takes_infinity:
             outside &= np.isfinite(read)
@@ -282,7 +282,7 @@ class Column:
             raise self._refusal(int(missing.argmax()), came)
 
     @property
-    def _width(self) -> str:
+    def width(self) -> str:
         """The dtype as NumPy names it, of pandas' own "Int8" and Arrow's "int8[pyarrow]" too."""
         return self.dtype.lower().removesuffix("[pyarrow]")
 
@@ -300,8 +300,8 @@ class Column:
             zone = getattr(datetime_dtype(self.pandas_dtype), "tz", None)
             return _EXPECTED_WITHOUT_ZONE if zone is None else _EXPECTED_WITH_ZONE
         expected = f"{_EXPECTED[self.kind]}{_OR_INFINITE[self.takes_infinity]}"
-        if self.kind in _RANGED and self._width in NARROW:
-            smallest, largest = RANGES[self._width]
+        if self.kind in _RANGED and self.width in NARROW:
+            smallest, largest = RANGES[self.width]
             return f"{expected} from {smallest:g} to {largest:g}"
         return expected
 

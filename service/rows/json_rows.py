@@ -26,6 +26,15 @@ JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 
 WRAPPER_KEYS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
 
+# What the envelopes of MLflow, Vertex AI, TensorFlow Serving and Azure ML have beside the rows, and
+# the values that ask for nothing but predictions.
+SIBLINGS: Mapping[str, Sequence[Any]] = {
+    "params": (None, {}),
+    "parameters": (None, {}, []),
+    "signature_name": (None, "", "serving_default", "predict"),
+    "method": (None, "", "predict"),
+}
+
 
 def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
     """Read a request body into the schema's matrix.
@@ -120,9 +129,17 @@ def _check_alone(wrappers: Sequence[str], body: Mapping[str, Any]) -> None:
         )
     for key in body:
         if key not in wrappers:
-            raise PayloadError(
-                f"Body: expected {wrappers[0]!r} alone, got key {shown(key)} beside it."
-            )
+            _check_sibling(key, body[key], wrappers[0])
+
+
+def _check_sibling(key: str, value: Any, wrapper: str) -> None:
+    if key not in SIBLINGS:
+        raise PayloadError(f"Body: expected {wrapper!r} alone, got key {shown(key)} beside it.")
+    if value not in SIBLINGS[key]:
+        raise PayloadError(
+            f"Body: expected nothing that changes the answer under {key!r}, got {shown(value)}; "
+            "what this service can be asked for stands in the query of the URL."
+        )
 
 
 def _is_split(body: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from service.rows.csv_rows import rows_of_csv
 from service.rows.json_rows import parse
 from service.rows.schema import Schema
 from service.scoring import KernelScoringExplainer, ScoringModel, load, save
-from service.web.openapi import _cell
+from service.web.protocols.openapi import _cell
 from tests.shapley_by_definition import shapley_by_definition
 
 RNG = np.random.default_rng(0)

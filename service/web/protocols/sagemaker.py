@@ -1,22 +1,22 @@
 """The routes of SageMaker's containers and of MLflow's scoring server.
 
-Next: :mod:`service.web.protocols.kserve_v1`.
+Next: :mod:`service.web.protocols.media_types`.
 """
 
 from flask import Blueprint, Response, request
 
-from service.rows.csv_rows import rows_of_csv
 from service.rows.json_rows import JsonRows
 from service.version import VERSION
-from service.web.errors import MediaTypeError
 from service.web.guarded_script import GuardedScript
 from service.web.json_response import json_response
-
-CSV = ("text/csv", "application/csv")
+from service.web.protocols.media_types import check_type, form_of, rows_of_text
 
 
 def routes(script: GuardedScript) -> Blueprint:
-    """Make the routes of readiness and version, and ``POST /invocations``, which takes CSV too."""
+    """Make the routes of readiness and version, and ``POST /invocations``.
+
+    It takes CSV and JSON Lines too, and answers in them where a client wants that.
+    """
     blueprint = Blueprint("sagemaker", __name__)
 
     @blueprint.get("/ping")
@@ -32,17 +32,16 @@ def routes(script: GuardedScript) -> Blueprint:
 
     @blueprint.post("/invocations")
     def invocations() -> Response:
-        return json_response(script.run(_rows(script), script.query(), explain=False))
+        rows = _rows(script)
+        respond = form_of(request.accept_mimetypes)
+        answer = script.run(rows, script.query(), explain=False)
+        return answer if isinstance(answer, Response) else respond(answer)
 
     return blueprint
 
 
 def _rows(script: GuardedScript) -> JsonRows:
+    script.check_key()
+    check_type(request.mimetype)
     text = script.read_body()
-    if request.mimetype not in CSV:
-        return text
-    if script.schema is None:
-        raise MediaTypeError(
-            "CSV: expected JSON, since this entry script has not told its columns."
-        )
-    return rows_of_csv(text, script.schema)
+    return rows_of_text(text, request.mimetype, request.mimetype_params, script.schema)
