@@ -29,6 +29,7 @@ from service.web.slow_clients import (
     finished,
     forget_unsent,
     hang_up_on_slow_clients,
+    is_pressed,
     keep_unsent,
     reading,
 )
@@ -210,8 +211,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def _drop_slow_clients(self) -> None:
+        has_no_room = is_pressed()
         for conn, answer in list(self.unsent.items()):
-            if answer.is_late():
+            if answer.is_late(has_no_room):
                 self.log.warning(
                     "Hung up on %s, which did not take its answer in time "
                     "(SLOW_CLIENT_SECONDS); %d bytes were left.",

@@ -146,9 +146,8 @@ class Outgoing:
             self._renew()
         return not self._rest
 
-    def is_late(self) -> bool:
-        """Tell whether the client takes its answer too slowly."""
-        is_pressed = unsent_bytes() > MOST_UNSENT / 2
+    def is_late(self, is_pressed: bool) -> bool:
+        """Tell whether the client takes its answer too slowly, be there room for it or not."""
         seconds = min(self._seconds, PRESSED_SECONDS) if is_pressed else self._seconds
         return time.monotonic() > self._renewed + seconds
 
@@ -168,6 +167,11 @@ def keep_unsent(answer: Outgoing) -> None:
 def forget_unsent(answer: Outgoing) -> None:
     """Count it no more."""
     _unsent.discard(answer)
+
+
+def is_pressed() -> bool:
+    """Tell whether so much waits that clients have little time."""
+    return unsent_bytes() > MOST_UNSENT / 2
 
 
 def unsent_bytes() -> int:

@@ -14,6 +14,7 @@ from service.web.slow_clients import (
     PRESSED_SECONDS,
     Outgoing,
     forget_unsent,
+    is_pressed,
     keep_unsent,
     unsent_bytes,
 )
@@ -61,7 +62,7 @@ def test_a_client_is_late_when_it_takes_less_than_a_piece_in_its_time(ends):
     ours, theirs = ends
     with waiting(ours, bytes(2**23), 0.4) as answer:
         for _ in range(3):
-            assert not answer.is_late()
+            assert not answer.is_late(is_pressed())
             time.sleep(0.3)
             theirs.recv(PIECE, socket.MSG_WAITALL)
             answer.push()
@@ -69,7 +70,7 @@ def test_a_client_is_late_when_it_takes_less_than_a_piece_in_its_time(ends):
             time.sleep(0.1)
             theirs.recv(1)
             answer.push()
-        assert answer.is_late()
+        assert answer.is_late(is_pressed())
 
 
 def test_what_stands_in_for_a_socket_is_one(ends):
@@ -93,7 +94,7 @@ def test_more_answers_than_may_wait_turn_requests_away(ends, tmp_path):
         assert "wait for their clients" in refused.json["message"]
         assert client.get("/swagger.json").status_code == 429
         assert client.get("/ping").status_code == 200
-        assert not answer.is_late()
+        assert not answer.is_late(is_pressed())
         time.sleep(PRESSED_SECONDS)
-        assert answer.is_late()
+        assert answer.is_late(is_pressed())
     assert client.post("/score", data="[[1]]").status_code == 200
