@@ -221,7 +221,7 @@ class Column:
 
     def _rounded(self, read: NDArray[Any]) -> NDArray[Any]:
         """Round numbers to the precision of their column: encoders know those of the examples."""
-        single = SINGLE.get(self._width)
+        single = SINGLE.get(self.width)
         if self.kind != "number" or single is None:
             return read
         return read.astype(single).astype(np.float64)
