@@ -11,7 +11,7 @@
 ``tensors``       rows as tensors in JSON, for the Open Inference Protocol
 ``chunks``        rows of a file some at a time
 ``csv_rows``      rows as CSV, of a request or a file
-``json_lines``    rows as JSON Lines
+``json_lines``    rows as JSON Lines, of a request or a file
 ``parquet_rows``  rows of Parquet files
 ``files``         which kind of file is read how
 

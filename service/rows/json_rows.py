@@ -29,12 +29,21 @@ from service.rows.row_ids import (
     take_ids,
 )
 from service.rows.schema import Schema
-from service.rows.values import InfinityWord, shown
+from service.rows.values import shown
 
 JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 """Rows as JSON text, or as what such a text holds."""
 
 WRAPPER_KEYS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
+
+# What the envelopes of MLflow, Vertex AI, TensorFlow Serving and Azure ML have beside the rows, and
+# the values that ask for nothing but predictions.
+SIBLINGS: Mapping[str, Sequence[Any]] = {
+    "params": (None, {}),
+    "parameters": (None, {}, []),
+    "signature_name": (None, "", "serving_default", "predict"),
+    "method": (None, "", "predict"),
+}
 
 
 def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
@@ -112,9 +121,9 @@ def parse_labelled(
 
 
 def decode(text: str | bytes) -> Any:
-    """Decode JSON; the tokens NaN and Infinity, which some clients send, are missing values.
+    """Decode JSON, and the tokens that some clients send: NaN is missing, Infinity a number.
 
-    Infinity is one where its column takes it, which the column decides.
+    Which columns take an infinity, they decide themselves; so it is with ``1e999``.
 
     Raises
     ------
@@ -139,17 +148,8 @@ def decode(text: str | bytes) -> Any:
         ) from None
 
 
-def infinity_as_word(value: Any) -> Any:
-    """Read an infinity as :func:`decode` reads the token Infinity."""
-    return InfinityWord(value) if isinstance(value, float) and math.isinf(value) else value
-
-
 # The tokens that Python and others write for what JSON has no number for.
-_TOKENS = {
-    "NaN": None,
-    "Infinity": InfinityWord("inf"),
-    "-Infinity": InfinityWord("-inf"),
-}
+_TOKENS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -180,9 +180,17 @@ def _check_alone(wrappers: Sequence[str], body: Mapping[str, Any]) -> None:
         )
     for key in body:
         if key not in wrappers:
-            raise PayloadError(
-                f"Body: expected {wrappers[0]!r} alone, got key {shown(key)} beside it."
-            )
+            _check_sibling(key, body[key], wrappers[0])
+
+
+def _check_sibling(key: str, value: Any, wrapper: str) -> None:
+    if key not in SIBLINGS:
+        raise PayloadError(f"Body: expected {wrapper!r} alone, got key {shown(key)} beside it.")
+    if value not in SIBLINGS[key]:
+        raise PayloadError(
+            f"Body: expected nothing that changes the answer under {key!r}, got {shown(value)}; "
+            "what this service can be asked for stands in the query of the URL."
+        )
 
 
 def _rows(body: Any, schema: Schema) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """What is answered for the rows of one request: arrays inside, a JSON object to those who read it.
 
 The scoring model makes an answer once; each protocol of the web service, and the scoring of files,
-writes it in its own form. Next: :mod:`service.scoring.names`.
+writes it in its own form. Next: :mod:`service.scoring.answer_tables`.
 """
 
 from __future__ import annotations

@@ -48,6 +48,11 @@ class ScoringModel:
     scoring_explainer : KernelScoringExplainer
         Made from an explainer of that model.
 
+    Attributes
+    ----------
+    example_answer : Answer or None
+        What was answered for the recorded example, after :meth:`self_check`.
+
     Examples
     --------
     >>> import pandas as pd
@@ -67,6 +72,7 @@ class ScoringModel:
     def __init__(self, original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
         self.original_model = with_predict(original_model)
         self.scoring_explainer = scoring_explainer
+        self.example_answer: Answer | None = None
         self._takes_arrays = _takes_arrays(original_model, scoring_explainer.schema)
         if self._takes_arrays:
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
@@ -217,6 +223,7 @@ class ScoringModel:
         explainer = self.scoring_explainer.row_explainer
         answer = self._score_example()
         self._check_arrays(answer)
+        self.example_answer = answer
         # Where a plain function was explained, the model beside it is another way to ask it.
         if not explainer.function.can_ask(self.original_model):
             return

@@ -1,6 +1,6 @@
 """The bodies of requests: their bytes as text, within a time and a size.
 
-Next: :mod:`service.web.protocols`.
+Next: :mod:`service.web.encodings`.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.rows.json_rows import decode
 from service.rows.values import shown
+from service.web.encodings import decoded, unpacked
 from service.web.errors import BodyError, SlowBodyError
 from service.web.slow_clients import reading
 
@@ -24,18 +25,16 @@ def read_text(request: Request, seconds: float) -> str:
     SlowBodyError
         When it did not arrive within `seconds`.
     BodyError
-        When it is empty, cut short, or not UTF-8.
+        When it is empty, cut short, or not what its headers say.
+    MediaTypeError
+        When it is packed or encoded in a way that is not read here, or is no text.
     RequestEntityTooLarge
-        When it is longer than the application takes.
+        When it is longer than the application takes, as it came or unpacked.
     """
     body = read_bytes(request, seconds)
-    try:
-        # With or without the byte order mark that Windows tools put first.
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BodyError(
-            f"Body: expected JSON encoded as UTF-8, but byte {error.start} is not UTF-8."
-        ) from error
+    largest = request.max_content_length or len(body)
+    body = unpacked(body, request.headers.get("Content-Encoding", ""), largest)
+    text = decoded(body, request.mimetype_params.get("charset"))
     if not text.strip():
         raise BodyError("Body: expected JSON with one or more rows, got an empty body.")
     return text

@@ -18,11 +18,12 @@ from service.settings import Settings
 from service.web.bodies import read_bytes, read_text
 from service.web.computations import Computations
 from service.web.entry_script import EntryScript
-from service.web.errors import BodyError, NoModelError
+from service.web.errors import BodyError, BusyError, NoModelError
 from service.web.keys import Keys
 from service.web.lifecycle import Lifecycle
 from service.web.metrics import Metrics
 from service.web.request_limits import Gate
+from service.web.slow_clients import MOST_UNSENT, unsent_bytes
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ class GuardedScript:
         """Refuse the present request unless it has a key, where keys are needed."""
         self.keys.check(request.headers.get("Authorization"))
 
+    def check_room(self) -> None:
+        """Refuse the present request while too much waits for clients that do not take it."""
+        if unsent_bytes() > MOST_UNSENT:
+            raise BusyError(
+                "Too many answers wait for their clients to take them; try again in a second."
+            )
+
     def check_name(self, name: str) -> None:
         """Refuse a request for a model of another name."""
         if name != self.settings.model_name:
@@ -117,7 +125,8 @@ class GuardedScript:
         Raises
         ------
         RequestError
-            When too many requests are in flight, or the time is over.
+            When too many requests are in flight, too many answers wait for their clients, or the
+            time is over.
         PayloadError
             When an option cannot be used.
         """
@@ -132,6 +141,7 @@ class GuardedScript:
             max_rows=self.settings.max_rows,
             check=g.deadline.check,
         )
+        self.check_room()
         with self.gate.place():
             self.gate.take_slot(g.deadline)
             compute = partial(self._compute, rows, asked, request.environ)

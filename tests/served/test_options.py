@@ -139,3 +139,21 @@ def test_ids_and_names_come_back_by_every_route(service, four_rows, default):
     assert "unknown column 'customer'" in of_get.json()["message"]
     assert (refused.status, "line 1" in refused.json()["message"]) == (400, True)
     assert inferred.json()["outputs"][0]["data"] == default["predictions"]
+
+
+def test_ids_and_names_stand_in_lines_too(service, four_rows):
+    """A column of CSV for each of them; in JSON Lines what the numbers are, in each line."""
+    body = four_rows.assign(customer=["C-1", "002", "3", None]).to_json(orient="records")
+    path = "/invocations?id_columns=customer&named=true"
+
+    table = service.ask("POST", path, body, Accept="text/csv; header=present").body.decode()
+    lines = service.ask("POST", f"{path}&explain=true", body, Accept="application/jsonlines").body
+
+    assert table.splitlines() == [
+        "prediction,id:customer,predicted_class",
+        *("2,C-1,virginica", "0,002,setosa", "1,3,versicolor", "2,,virginica"),
+    ]
+    first = json.loads(lines.splitlines()[0])
+    assert first["row_id"] == {"customer": "C-1"}
+    assert first["features"] == list(four_rows.columns)
+    assert {"predicted_class", "classes", "output", "method", "exactness"} <= first.keys()
