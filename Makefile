@@ -14,6 +14,8 @@ BENCH_VENV := .venv-bench
 BENCH := $(BENCH_VENV)/.installed
 CLIENTS_VENV := .venv-clients
 CLIENTS := $(CLIENTS_VENV)/.installed
+AZURE_VENV := .venv-azure
+AZURE := $(AZURE_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
 PICKLED := rows shapley shapley/trees structures engines explainers scoring
 
@@ -48,7 +50,7 @@ setup: $(RUNTIME) ## create .venv from requirements.lock, with this project in i
 
 setup-dev: $(DEV) ## add the development tools to .venv
 
-setup-clients: $(CLIENTS) ## create .venv-clients, the foreign clients that the tests run
+setup-clients: $(CLIENTS) $(AZURE) ## create .venv-clients and .venv-azure, the foreign clients and server that the tests run
 
 train: $(MODEL) ## train the breast cancer example and save it under artifacts/
 
@@ -58,7 +60,7 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
 
-test: test-fast $(CLIENTS) ## run the tests; the last lines say what was left out, and why
+test: test-fast $(CLIENTS) $(AZURE) ## run the tests; the last lines say what was left out, and why
 	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients
 	$(BIN)/python -m pytest -m alone tests/served
 	$(BIN)/python -m pytest tests/docker
@@ -123,9 +125,10 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,pyproject.toml $(EXTRAS) --group dev $(UNDRAWN) --constraint requirements.lock,requirements-dev.lock)
 	$(call compile,pyproject.toml --group bench --constraint requirements.lock,benchmarks/requirements.lock)
 	$(call compile,--group clients,tests/clients/requirements.lock)
+	$(call compile,--group azure --constraint requirements.lock,tests/clients/azure.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) artifacts artifacts-diabetes build docs/_build docs/tutorials *.egg-info \
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) artifacts artifacts-diabetes build docs/_build docs/tutorials *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -160,6 +163,12 @@ $(CLIENTS): tests/clients/requirements.lock $(LOCKED)
 	@echo "Installing tests/clients/requirements.lock into $(CLIENTS_VENV) ..."
 	@$(BIN)/python -m venv --clear $(CLIENTS_VENV)
 	@$(CLIENTS_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/requirements.lock
+	@touch $@
+
+$(AZURE): tests/clients/azure.lock $(LOCKED)
+	@echo "Installing tests/clients/azure.lock into $(AZURE_VENV) ..."
+	@$(BIN)/python -m venv --clear $(AZURE_VENV)
+	@$(AZURE_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/azure.lock
 	@touch $@
 
 # The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.

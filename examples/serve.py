@@ -3,6 +3,7 @@
 This is what ``make serve`` runs.
 """
 
+import errno
 import json
 import shlex
 import signal
@@ -65,9 +66,10 @@ def check_free(settings: Settings) -> None:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         reason = error.strerror or error
+        other = "PORT=8081" if error.errno == errno.EADDRINUSE else "HOST=127.0.0.1"
         sys.exit(
             f"make serve: cannot listen on {settings.binds[0]} ({reason}); "
-            "choose another: make serve PORT=8081"
+            f"choose another: make serve {other}"
         )
 
 

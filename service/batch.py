@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import joblib
-from numpy.typing import NDArray
 
-from service.engines.local_importances import LocalImportances
 from service.engines.progress import no_progress, progress_bar
 from service.errors import BatchError, PayloadError
 from service.rows.chunks import Table
 from service.rows.files import READERS, FileReader
 from service.rows.parquet_rows import pyarrow_parquet
 from service.scoring.answer import Answer
+from service.scoring.answer_tables import flat_columns, nested_columns
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 from service.strict_json import strict_json
@@ -248,38 +247,6 @@ def _write_csv(path: Path, table: Table, is_first: bool) -> None:
         writer.writerows(zip(*table.values(), strict=True))
 
 
-def _flat_columns(answer: Answer) -> dict[str, Sequence[Any]]:
-    columns: dict[str, Sequence[Any]] = dict(_prediction_columns(answer.predictions))
-    if answer.importances is not None:
-        columns |= dict(_importance_columns(answer.importances))
-    return columns
-
-
-def _prediction_columns(predictions: NDArray[Any]) -> Iterator[tuple[str, list[Any]]]:
-    if predictions.ndim == 1:
-        yield "prediction", predictions.tolist()
-        return
-    for target, values in enumerate(predictions.T):
-        yield f"prediction:{target}", values.tolist()
-
-
-def _importance_columns(importances: LocalImportances) -> Iterator[tuple[str, list[float]]]:
-    values, features = importances.values, importances.features
-    if values.ndim == 2:
-        yield from _feature_columns("importance", features, values)
-        return
-    names = range(len(values)) if importances.classes is None else importances.classes
-    for name, of_class in zip(names, values, strict=True):
-        yield from _feature_columns(f"importance:{name}", features, of_class)
-
-
-def _feature_columns(
-    prefix: str, features: Sequence[str], values: NDArray[Any]
-) -> Iterator[tuple[str, list[float]]]:
-    for feature, of_feature in zip(features, values.T, strict=True):
-        yield f"{prefix}:{feature}", of_feature.tolist()
-
-
 # JSON lines
 
 
@@ -287,15 +254,6 @@ def _write_json(path: Path, table: Table, is_first: bool) -> None:
     with path.open("w", encoding="utf-8") as stream:
         for values in zip(*table.values(), strict=True):
             stream.write(strict_json(dict(zip(table, values, strict=True))) + "\n")
-
-
-def _nested_columns(answer: Answer) -> dict[str, Sequence[Any]]:
-    columns: dict[str, Sequence[Any]] = {"prediction": answer.predictions.tolist()}
-    if answer.importances is not None:
-        values = answer.importances.values
-        by_row = values if values.ndim == 2 else values.transpose(1, 0, 2)
-        columns["local_importance_values"] = by_row.tolist()
-    return columns
 
 
 def _join_text(parts: Sequence[Path], whole: Path) -> None:
@@ -326,7 +284,7 @@ def _join_parquet(parts: Sequence[Path], whole: Path) -> None:
 
 
 _FORMATS = {
-    ".csv": Format(READERS[".csv"], _flat_columns, _write_csv, _join_text),
-    ".jsonl": Format(READERS[".jsonl"], _nested_columns, _write_json, _join_text),
-    ".parquet": Format(READERS[".parquet"], _flat_columns, _write_parquet, _join_parquet),
+    ".csv": Format(READERS[".csv"], flat_columns, _write_csv, _join_text),
+    ".jsonl": Format(READERS[".jsonl"], nested_columns, _write_json, _join_text),
+    ".parquet": Format(READERS[".parquet"], flat_columns, _write_parquet, _join_parquet),
 }

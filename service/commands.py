@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from service.settings import Settings, SettingsError
+from service.settings import Settings, SettingsError, unused_values
 
 # Options of the hosts that start containers (KServe's spelling), and the variable that each stands
 # for.
@@ -83,6 +83,8 @@ def serve(environment: Mapping[str, str]) -> NoReturn:
         When a setting cannot be used: one sentence here, before gunicorn starts.
     """
     Settings.from_environment(environment)
+    for sentence in unused_values(environment):
+        logging.warning("python -m service serve: %s", sentence)
     os.execve(sys.executable, [sys.executable, *SERVER], {**ARENAS, **environment})
 
 

@@ -8,6 +8,7 @@ Next: `service.container_limits`.
 
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property, partial
@@ -90,10 +91,6 @@ def _flag(name: str, text: str) -> bool:
     )
 
 
-def _word(_: str, text: str) -> str:
-    return text
-
-
 def _segment(name: str, text: str) -> str:
     if not {"/", ":"} & {*text}:
         return text
@@ -101,6 +98,58 @@ def _segment(name: str, text: str) -> str:
         f"{name}: expected a name without / and :, to stand in a route, got {text!r}; "
         "correct or unset this environment variable"
     )
+
+
+def _prefix(name: str, text: str) -> str:
+    if re.fullmatch("(/[A-Za-z0-9._~-]+)+/?", text):
+        return text.rstrip("/")
+    raise SettingsError(
+        f"{name}: expected a path such as /models/credit, got {text!r}; "
+        "correct or unset this environment variable"
+    )
+
+
+def _origins(name: str, text: str) -> tuple[str, ...]:
+    origins = tuple(text.replace(",", " ").split())
+    if origins and all(re.fullmatch(_ORIGIN, origin) for origin in origins):
+        return origins
+    raise SettingsError(
+        f"{name}: expected origins such as https://app.example.com with commas between them, or *, "
+        f"got {text!r}; correct or unset this environment variable"
+    )
+
+
+_ORIGIN = r"\*|[a-z][a-z0-9+.-]*://[^\s/?#]+"  # without a path, as browsers send it
+# What conda's compilers put into HOST: the kind of machine that they compile for, and no address.
+_TRIPLET = re.compile("[a-z0-9_]+-([a-z0-9_]+-)?(linux-[a-z0-9]+|darwin[0-9.]*|mingw[0-9]*)")
+_LOCAL = "127.0.0.1"
+
+
+def _address(name: str, text: str) -> str:
+    if _TRIPLET.fullmatch(text):
+        return _LOCAL
+    try:
+        socket.getaddrinfo(text, None)
+    except (OSError, UnicodeError):
+        raise SettingsError(
+            f"{name}: expected an address of this machine, such as 127.0.0.1 or 0.0.0.0, got "
+            f"{text!r}; correct or unset this environment variable"
+        ) from None
+    return text
+
+
+def unused_values(environ: Mapping[str, str]) -> list[str]:
+    """Say in a sentence each what is set and not used.
+
+    Examples
+    --------
+    >>> unused_values({"HOST": "x86_64-conda-linux-gnu"})
+    ['HOST is x86_64-conda-linux-gnu, as conda sets it for compilers: listening on 127.0.0.1.']
+    """
+    host = environ.get("HOST", "")
+    if not _TRIPLET.fullmatch(host):
+        return []
+    return [f"HOST is {host}, as conda sets it for compilers: listening on {_LOCAL}."]
 
 
 def _existing_file(name: str, text: str) -> Path:
@@ -161,7 +210,11 @@ class Settings:
         "model", "MODEL_NAME", "the name in `/v1` and `/v2` routes", _segment
     )
     host: str = _setting(
-        "127.0.0.1", "HOST", "the address to listen on; `0.0.0.0` in a container", _word
+        _LOCAL,
+        "HOST",
+        "the address to listen on; `0.0.0.0` in a container. What conda sets it to for compilers, "
+        "as `x86_64-conda-linux-gnu`, is none and has no effect",
+        _address,
     )
     port: int = _setting(8080, "PORT SAGEMAKER_BIND_TO_PORT", "the port to listen on", _port)
     probe_port: int | None = _setting(
@@ -214,14 +267,38 @@ class Settings:
     slow_client: float = _setting(
         10.0,
         "SLOW_CLIENT_SECONDS",
-        "time for a client to send its headers, and again its body",
+        "time for a client to send its headers, again its body, and to take each 64 KiB of its "
+        "answer",
         partial(_seconds, smallest=0.1),
+    )
+    keep_alive: int = _setting(
+        75,
+        "KEEP_ALIVE_SECONDS",
+        "time for which a connection without a request is kept open; longer than that of the load "
+        "balancer before it, or that one finds it closed and answers 502",
+        partial(_whole_number, largest=86_400),
     )
     drain: float = _setting(
         5.0,
         "DRAIN_SECONDS",
         "time from SIGTERM, when readiness turns 503, until nothing more is accepted",
         partial(_seconds, smallest=0),
+    )
+    path_prefix: str = _setting(
+        "",
+        "PATH_PREFIX",
+        "a prefix under which a proxy asks for every route, as `/models/credit`; without it they "
+        "are answered too",
+        _prefix,
+        "none",
+    )
+    origins: tuple[str, ...] = _setting(
+        (),
+        "CORS_ORIGINS",
+        "origins whose pages may ask, as `https://app.example.com`, with commas between them; `*` "
+        "for all",
+        _origins,
+        "none",
     )
     keys_file: Path | None = _setting(
         None,

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+A_PIECE = 1000  # values of a list that are encoded at once
+
 
 def strict_json(value: Any) -> str:
     """Write a value as JSON that every parser accepts, keys in their own order.
@@ -44,9 +46,48 @@ def strict_json(value: Any) -> str:
     """
     try:
         # An answer is thousands of floats and nearly never has a NaN: the C encoder looks for one.
-        return _encode(value)
+        return _in_pieces(value)
     except (TypeError, ValueError):
-        return _encode(_cleaned(value))
+        return _in_pieces(_cleaned(value))
+
+
+def _in_pieces(value: Any) -> str:
+    """Encode the rows of an answer some at a time: between them other threads have their turn.
+
+    The encoder keeps the interpreter for as long as it is at work, which for all rows of a large
+    answer is half a second, in which no health route is answered.
+    """
+    if _is_large(value):
+        return f"{{{','.join(map(_pair_in_pieces, value.items()))}}}"
+    return _list_in_pieces(value) if type(value) is list and value else _encode(value)
+
+
+def _list_in_pieces(value: list[Any]) -> str:
+    size = A_PIECE // max(1, _size(value[0]))
+    if size == 0:
+        return f"[{','.join(map(_in_pieces, value))}]"
+    starts = range(0, len(value), size)
+    return f"[{','.join(_encode(value[start : start + size])[1:-1] for start in starts)}]"
+
+
+def _is_large(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not all(map(_is_text, value)):
+        return False
+    return sum(map(_size, value.values())) > A_PIECE
+
+
+def _is_text(key: Any) -> bool:
+    return type(key) is str
+
+
+def _size(value: Any) -> int:
+    """Return how many values a list of equal lists holds."""
+    return len(value) * _size(value[0]) if type(value) is list and value else 1
+
+
+def _pair_in_pieces(pair: tuple[str, Any]) -> str:
+    key, value = pair
+    return f"{_encode(key)}:{_in_pieces(value)}"
 
 
 def _encode(value: Any) -> str:

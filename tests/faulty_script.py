@@ -66,6 +66,11 @@ def multiply(seconds, request):
     return pid(seconds, request)
 
 
+def large(megabytes, request):
+    """Answer so many of them."""
+    return {"predictions": ["x" * 1_000_000] * int(megabytes)}
+
+
 def fail(seconds, request):
     """Raise an error that quotes a row."""
     raise ValueError("the secret is 4711")

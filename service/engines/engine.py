@@ -53,6 +53,15 @@ class Importances:
         return replace(self, standard_errors=both)
 
 
+# By the kind of the background.
+EXACT_ON = {
+    "whole": "exact",
+    "sample": "exact on a sampled background",
+    "kmeans": "exact on a summary of the background",
+    "given": "exact on the background given",
+}
+
+
 class Engine:
     """What every engine offers.
 
@@ -85,6 +94,20 @@ class Engine:
     def calls_model(self) -> bool:
         """Whether the model is called for every row that is explained."""
         return False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is estimated on the background that it has."""
+        return not self.is_sampled
+
+    @property
+    def exactness(self) -> str:
+        """Whether the importances are exact, in words.
+
+        "exact", "sampled", or exact on less than all examples: "exact on a sampled background",
+        "exact on a summary of the background", "exact on the background given".
+        """
+        return EXACT_ON[self.background.kind] if self.is_exact else "sampled"
 
     @property
     def precision(self) -> str | None:

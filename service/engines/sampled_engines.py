@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.blas_threads import one_blas_thread
-from service.engines.engine import Encoding, Engine, Importances
+from service.engines.engine import EXACT_ON, Encoding, Engine, Importances
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
@@ -261,6 +261,11 @@ class SampledBackgroundEngine(Engine):
         self.game = game
         self.background = background
         self.expected_values = game.empty_value
+
+    @property
+    def exactness(self) -> str:
+        """Exact against each sampled row of the background."""
+        return EXACT_ON["sample"]
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Estimate the local importances row by row, with their standard errors."""

@@ -218,6 +218,10 @@ def _as_it_is(value: Any, _: Any) -> Any:
     return value
 
 
+def _as_boolean(value: Any, _: Any) -> Any:
+    return bool(value) if value in (0, 1) else value
+
+
 def _as_date(value: Any, _: Any) -> Any:
     return read_date(value)
 
@@ -230,6 +234,7 @@ def _in_width(value: Any, dtype: Any) -> Any:
 
 
 _AS_OWN: dict[str, Callable[[Any, Any], Any]] = {
+    "boolean": _as_boolean,
     "date": _as_date,
     "datetime": read_datetime,
     "number": _in_width,

@@ -25,7 +25,6 @@ from service.rows.values import (
     OF_TEXT,
     RANGES,
     READERS,
-    InfinityWord,
     datetime_as_text,
     datetime_dtype,
     is_missing,
@@ -213,11 +212,16 @@ class Column:
     @property
     def takes_any_number(self) -> bool:
         """True when every finite number fits."""
-        return self.kind == "number" and self._width not in NARROW
+        return self.kind == "number" and self.width not in NARROW
+
+    @property
+    def takes_text(self) -> bool:
+        """True when any text fits."""
+        return self.value_kind == "string" and (self.vocabulary is None or self.takes_new)
 
     def _rounded(self, read: NDArray[Any]) -> NDArray[Any]:
         """Round numbers to the precision of their column: encoders know those of the examples."""
-        single = SINGLE.get(self._width)
+        single = SINGLE.get(self.width)
         if self.kind != "number" or single is None:
             return read
         return read.astype(single).astype(np.float64)
@@ -246,8 +250,7 @@ class Column:
         read_one = self._reader
         read = []
         for row, value in enumerate(map(without_numpy, values)):
-            is_word = isinstance(value, InfinityWord) and not self.takes_infinity
-            one = np.nan if is_word or is_missing(value) else read_one(value)
+            one = np.nan if is_missing(value) else read_one(value)
             if one is None:
                 raise self._refusal(row, f"{shown(value)}{self._beyond(value)}")
             read.append(one)
@@ -289,7 +292,7 @@ class Column:
         """Refuse numbers that the model's dtype cannot hold; infinities are among them."""
         if self.kind not in _RANGED:
             return
-        smallest, largest = RANGES.get(self._width, RANGES["float64"])
+        smallest, largest = RANGES.get(self.width, RANGES["float64"])
         outside = (read < smallest) | (read > largest)
         if self.takes_infinity:
             outside &= np.isfinite(read)
@@ -307,7 +310,7 @@ class Column:
             raise self._refusal(int(missing.argmax()), came)
 
     @property
-    def _width(self) -> str:
+    def width(self) -> str:
         """The dtype as NumPy names it, of pandas' own "Int8" and Arrow's "int8[pyarrow]" too."""
         return self.dtype.lower().removesuffix("[pyarrow]")
 
@@ -325,8 +328,8 @@ class Column:
             zone = getattr(datetime_dtype(self.pandas_dtype), "tz", None)
             return _EXPECTED_WITHOUT_ZONE if zone is None else _EXPECTED_WITH_ZONE
         expected = f"{_EXPECTED[self.kind]}{_OR_INFINITE[self.takes_infinity]}"
-        if self.kind in _RANGED and self._width in NARROW:
-            smallest, largest = RANGES[self._width]
+        if self.kind in _RANGED and self.width in NARROW:
+            smallest, largest = RANGES[self.width]
             return f"{expected} from {smallest:g} to {largest:g}"
         return expected
 
@@ -379,10 +382,10 @@ _EXPECTED = {
 _OR_INFINITE = {False: "", True: ', "Infinity", "-Infinity"'}
 _OR_NEW = {False: "", True: " or a new one like them"}
 _EXPECTED_WITH_ZONE = (
-    "a date and time with a time zone, as ISO 8601 text or milliseconds since 1970"
+    "a date and time with a time zone, as ISO 8601 text or milliseconds (not seconds) since 1970"
 )
 _EXPECTED_WITHOUT_ZONE = (
-    "a date and time without a time zone, as ISO 8601 text or milliseconds since 1970"
+    "a date and time without a time zone, as ISO 8601 text or milliseconds (not seconds) since 1970"
 )
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {

@@ -15,21 +15,23 @@ from typing import Any
 from service.errors import PayloadError
 from service.rows.chunks import Table, in_chunks
 from service.rows.columns import Column
-from service.rows.json_rows import infinity_as_word
 from service.rows.schema import Schema
 
 
-def rows_of_csv(text: str, schema: Schema) -> dict[str, Any]:
+def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> dict[str, Any]:
     r"""Read the CSV of a request's body into what its JSON would hold.
 
     The first line may hold the column names, in any order; without it the columns are in the
-    model's order. An empty cell is a missing value, and so is one that says "nan" or "inf" in a
-    column of numbers, as NaN and Infinity are in JSON.
+    model's order. An empty cell is a missing value. Numbers, truth values and dates mean what they
+    mean in JSON: "60.0" is an integer, "TRUE" is true, "nan" is missing and "inf" is an infinity.
 
     Parameters
     ----------
     text : str
     schema : Schema
+    has_header : bool, optional
+        Whether the first line holds the names; by default it is looked at, and refused where it
+        could be both.
 
     Returns
     -------
@@ -39,32 +41,70 @@ def rows_of_csv(text: str, schema: Schema) -> dict[str, Any]:
     Raises
     ------
     PayloadError
-        When the text is not CSV, or a line has another number of cells than there are columns.
+        When the text is not CSV, a line has another number of cells than there are columns, or the
+        names are not those of the columns.
 
     Examples
     --------
     >>> import pandas as pd
     >>> schema = Schema.of(pd.DataFrame({"age": [49, 30], "zip": ["02139", "94105"]}), None, None)
-    >>> rows_of_csv("zip,age\n10001,72\n", schema)
-    {'columns': ['zip', 'age'], 'data': [['10001', 72]]}
+    >>> rows_of_csv("zip,age\n10001,72.0\n", schema)
+    {'columns': ['zip', 'age'], 'data': [['10001', 72.0]]}
     """
-    lines = list(filter(None, csv_lines(io.StringIO(text), "Body")))
-    names = lines.pop(0) if _are_names(lines[:1], schema) else schema.names
+    lines = list(csv_lines(io.StringIO(text), _PLACE))
+    names = schema.names
+    if lines and (_are_names(lines[0][1], schema) if has_header is None else has_header):
+        number, names = lines.pop(0)
+        schema.check_names(names, where=f"{_PLACE} {number}: ")
     by_name = dict(zip(schema.names, schema.columns, strict=True))
     columns = list(map(by_name.__getitem__, names))
     data = []
-    for row, line in enumerate(lines):
-        _check_width(line, len(columns), f"Row {row}")
-        data.append(list(map(_value_of_cell, columns, line)))
+    for number, cells in lines:
+        _check_width(cells, len(columns), f"{_PLACE} {number}")
+        data.append(list(map(Column.of_text, columns, cells)))
     return {"columns": names, "data": data}
 
 
-def _are_names(first_lines: list[list[str]], schema: Schema) -> bool:
-    return any(set(line) == set(schema.names) for line in first_lines)
+def _are_names(cells: list[str], schema: Schema) -> bool:
+    """Tell whether the first line holds names, wrong ones perhaps, or the cells of a row.
+
+    Columns that take any text cannot tell one from the other.
+
+    Raises
+    ------
+    PayloadError
+        When nothing tells.
+    """
+    has_names = not {*map(_folded, cells)}.isdisjoint(map(_folded, schema.names))
+    if all(column.takes_text for column in schema.columns):
+        if has_names:
+            return True
+        raise PayloadError(
+            f"{_PLACE} 1: expected the names of the columns, since rows of nothing but text could "
+            f"be names too; {_DECLARE}"
+        )
+    is_row = _fit(cells, schema)
+    if is_row and set(cells) == set(schema.names):
+        raise PayloadError(f"{_PLACE} 1: expected names or a row, got what can be both; {_DECLARE}")
+    return has_names and not is_row
 
 
-def _value_of_cell(column: Column, cell: str) -> Any:
-    return infinity_as_word(column.of_text(cell))
+def _fit(cells: Sequence[str], schema: Schema) -> bool:
+    """Tell whether every cell can be a value of its column."""
+    try:
+        for column, cell in zip(schema.columns, cells, strict=True):
+            column.read([column.of_text(cell)])
+    except (PayloadError, ValueError):  # the latter of another number of cells
+        return False
+    return True
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+_PLACE = "Body, line"
+_DECLARE = "say which by Content-Type: text/csv; header=present, or header=absent."
 
 
 def csv_tables(file: Path, size: int) -> Iterator[Table]:
@@ -80,7 +120,7 @@ def csv_tables(file: Path, size: int) -> Iterator[Table]:
     """
     with file.open(newline="", encoding="utf-8-sig") as stream:
         lines = csv_lines(stream)
-        names = next(lines, [])
+        _, names = next(lines, (1, []))
         if len(set(names)) != len(names):
             raise PayloadError("expected each column name once in the first line.")
         for chunk in in_chunks(_rows_of(lines, len(names)), size):
@@ -92,15 +132,20 @@ def values_of_cells(column: Column, cells: Sequence[Any]) -> list[Any]:
     return list(map(column.of_text, cells))
 
 
-def csv_lines(stream: Iterable[str], place: str | None = None) -> Iterator[list[str]]:
-    """Read the cells of each line of CSV; a blank line has none.
+def csv_lines(stream: Iterable[str], place: str = "line") -> Iterator[tuple[int, list[str]]]:
+    """Read the cells of each line of CSV; blank lines are left out.
 
     Parameters
     ----------
     stream : iterable of str
         Lines of text. A file is opened with ``newline=""``, so that cells keep theirs.
-    place : str, optional
-        What a refusal calls the place of a fault; by default the line where the row begins, from 1.
+    place : str, default "line"
+        What a refusal calls a line.
+
+    Yields
+    ------
+    int and list of str
+        The line where the row begins, from 1, and its cells.
 
     Raises
     ------
@@ -110,25 +155,27 @@ def csv_lines(stream: Iterable[str], place: str | None = None) -> Iterator[list[
     Examples
     --------
     >>> list(csv_lines(['a,"b', ' c"', "", "1,2"]))
-    [['a', 'b c'], [], ['1', '2']]
+    [(1, ['a', 'b c']), (4, ['1', '2'])]
     """
     reader = csv.reader(stream, strict=True)
     while True:
-        began = place or f"line {reader.line_num + 1}"
+        number = reader.line_num + 1
         try:
-            yield next(reader)
+            cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            raise PayloadError(f"{began}: expected CSV, but {error}.") from error
+            raise PayloadError(f"{place} {number}: expected CSV, but {error}.") from error
+        if cells:
+            yield number, cells
 
 
-def _rows_of(lines: Iterable[list[str]], n_cells: int) -> Iterator[list[str]]:
-    for row, line in enumerate(filter(None, lines)):
-        _check_width(line, n_cells, f"row {row}")
-        yield line
+def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[list[str]]:
+    for row, (_, cells) in enumerate(lines):
+        _check_width(cells, n_cells, f"row {row}")
+        yield cells
 
 
-def _check_width(line: Sequence[str], n_cells: int, place: str) -> None:
-    if len(line) != n_cells:
-        raise PayloadError(f"{place}: expected {n_cells} cells, got {len(line)}.")
+def _check_width(cells: Sequence[str], n_cells: int, place: str) -> None:
+    if len(cells) != n_cells:
+        raise PayloadError(f"{place}: expected {n_cells} cells, got {len(cells)}.")

@@ -1,8 +1,11 @@
-"""Rows as JSON Lines: one object in each line of a file. Next: :mod:`service.rows.parquet_rows`."""
+"""Rows as JSON Lines, one in each line of a body or a file.
+
+Next: :mod:`service.rows.parquet_rows`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,56 @@ from typing import Any
 from service.errors import PayloadError
 from service.rows.chunks import Table, in_chunks
 from service.rows.json_rows import decode
+from service.rows.values import shown
+
+WRAPPER = "features"  # around the values of a line, as SageMaker Clarify writes it
+
+
+def rows_of_json_lines(text: str, names: Sequence[str]) -> list[Any]:
+    r"""Read the JSON Lines of a request's body into what its JSON would hold.
+
+    Each line is a record, or a list of values in the model's order, bare or as
+    ``{"features": values}``. Blank lines are left out.
+
+    Parameters
+    ----------
+    text : str
+    names : sequence of str
+        Of the columns: a line with a column called "features" is a record.
+
+    Returns
+    -------
+    list
+        Records or lists, which :func:`service.rows.json_rows.parse` reads.
+
+    Raises
+    ------
+    PayloadError
+        When a line is something else; it is named, from 1.
+
+    Examples
+    --------
+    >>> rows_of_json_lines('{"age": 49}\n{"features": [30]}\n', ["age"])
+    [{'age': 49}, [30]]
+    """
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            rows.append(_row_of_line(line, f"Body, line {number}", names))
+    return rows
+
+
+def _row_of_line(line: str, place: str, names: Sequence[str]) -> Any:
+    try:
+        row = decode(line)
+    except PayloadError as error:
+        reason = str(error).removeprefix("Body: ").replace("at line 1, column", "at column")
+        raise PayloadError(f"{place}: {reason}") from error
+    if isinstance(row, dict) and list(row) == [WRAPPER] and WRAPPER not in names:
+        row = row[WRAPPER]
+    if not isinstance(row, dict | list):
+        raise PayloadError(f"{place}: expected a record or a list of values, got {shown(row)}.")
+    return row
 
 
 def json_tables(file: Path, size: int) -> Iterator[Table]:

@@ -1,9 +1,9 @@
 """What clients send: JSON text in any of the shapes in use, read against the recorded schema.
 
-Accepted: ``df.to_json()`` ({column: {index: value}}), {column: [values]}, records, split
-({"columns": …, "data": …}), a list of lists, and any of these under exactly one wrapper. Never
+Accepted: ``df.to_json()`` ({column: {index: value}}), {column: [values]}, records, pandas' orients
+"split", "index" and "table", a list of lists, and any of these under exactly one wrapper. Never
 :func:`pandas.read_json`: it guesses dtypes ("02139" becomes 2139) and opens paths and URLs that it
-finds in the body. Next: :mod:`service.rows.tensors`.
+finds in the body. Next: :mod:`service.rows.row_ids`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,32 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from service.errors import PayloadError
+from service.rows.row_ids import (
+    check_columns,
+    check_id_columns,
+    check_split,
+    in_order_of_first,
+    is_split,
+    is_table,
+    labelled,
+    take_ids,
+)
 from service.rows.schema import Schema
-from service.rows.values import InfinityWord, shown
+from service.rows.values import shown
 
 JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 """Rows as JSON text, or as what such a text holds."""
 
 WRAPPER_KEYS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
+
+# What the envelopes of MLflow, Vertex AI, TensorFlow Serving and Azure ML have beside the rows, and
+# the values that ask for nothing but predictions.
+SIBLINGS: Mapping[str, Sequence[Any]] = {
+    "params": (None, {}),
+    "parameters": (None, {}, []),
+    "signature_name": (None, "", "serving_default", "predict"),
+    "method": (None, "", "predict"),
+}
 
 
 def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
@@ -57,14 +76,54 @@ def parse(raw_data: JsonRows, schema: Schema) -> NDArray[Any]:
     >>> parse('{"instances": [[72, 1e3]]}', schema)
     array([[  72., 1000.]])
     """
+    return parse_labelled(raw_data, schema)[0]
+
+
+def parse_labelled(
+    raw_data: JsonRows, schema: Schema, id_columns: Sequence[str] = ()
+) -> tuple[NDArray[Any], list[Any]]:
+    """Read a request body into the schema's matrix, and what tells its rows apart.
+
+    Parameters
+    ----------
+    raw_data : str, bytes, dict or list
+    schema : Schema
+    id_columns : sequence of str
+        Columns that are not the model's.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features) and list of n_rows
+        The rows as :func:`parse` returns them. For each a record of its ids where there are columns
+        with ids, else its label as it came, else its number.
+
+    Raises
+    ------
+    PayloadError
+        As :func:`parse` does, and when a row has not all ids.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> schema = Schema.of(pd.DataFrame({"age": [49, 30]}), None, model=None)
+    >>> parse_labelled('[{"age": 49, "customer": "C-7"}]', schema, ["customer"])
+    (array([[49.]]), [{'customer': 'C-7'}])
+    >>> parse_labelled('{"age": {"a": 49, "b": 30}}', schema)[1]
+    ['a', 'b']
+    """
     body = decode(raw_data) if isinstance(raw_data, str | bytes) else raw_data
-    return _rows(_unwrapped(body, schema), schema)
+    check_id_columns(id_columns, schema)
+    rows, labels = labelled(_unwrapped(body, schema), {*schema.names, *id_columns})
+    if id_columns:
+        rows, labels = take_ids(rows, id_columns)
+    matrix = _rows(rows, schema)
+    return matrix, list(range(len(matrix))) if labels is None else labels
 
 
 def decode(text: str | bytes) -> Any:
-    """Decode JSON; the tokens NaN and Infinity, which some clients send, are missing values.
+    """Decode JSON, and the tokens that some clients send: NaN is missing, Infinity a number.
 
-    Infinity is one where its column takes it, which the column decides.
+    Which columns take an infinity, they decide themselves; so it is with ``1e999``.
 
     Raises
     ------
@@ -89,17 +148,8 @@ def decode(text: str | bytes) -> Any:
         ) from None
 
 
-def infinity_as_word(value: Any) -> Any:
-    """Read an infinity as :func:`decode` reads the token Infinity."""
-    return InfinityWord(value) if isinstance(value, float) and math.isinf(value) else value
-
-
 # The tokens that Python and others write for what JSON has no number for.
-_TOKENS = {
-    "NaN": None,
-    "Infinity": InfinityWord("inf"),
-    "-Infinity": InfinityWord("-inf"),
-}
+_TOKENS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,7 +162,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _unwrapped(body: Any, schema: Schema) -> Any:
     """Take off one wrapper; keys that are the model's own feature names are columns, not one."""
-    if not isinstance(body, Mapping) or _is_split(body) or set(body) & set(schema.names):
+    is_whole = not isinstance(body, Mapping) or is_split(body) or is_table(body)
+    if is_whole or set(body) & set(schema.names):
         return body
     wrappers = list(filter(WRAPPER_KEYS.__contains__, body))
     if wrappers:
@@ -129,18 +180,22 @@ def _check_alone(wrappers: Sequence[str], body: Mapping[str, Any]) -> None:
         )
     for key in body:
         if key not in wrappers:
-            raise PayloadError(
-                f"Body: expected {wrappers[0]!r} alone, got key {shown(key)} beside it."
-            )
+            _check_sibling(key, body[key], wrappers[0])
 
 
-def _is_split(body: Mapping[str, Any]) -> bool:
-    return "columns" in body and "data" in body and set(body) <= {"columns", "index", "data"}
+def _check_sibling(key: str, value: Any, wrapper: str) -> None:
+    if key not in SIBLINGS:
+        raise PayloadError(f"Body: expected {wrapper!r} alone, got key {shown(key)} beside it.")
+    if value not in SIBLINGS[key]:
+        raise PayloadError(
+            f"Body: expected nothing that changes the answer under {key!r}, got {shown(value)}; "
+            "what this service can be asked for stands in the query of the URL."
+        )
 
 
 def _rows(body: Any, schema: Schema) -> NDArray[Any]:
     if isinstance(body, Mapping):
-        return _split(body, schema) if _is_split(body) else _columns(body, schema)
+        return _split(body, schema) if is_split(body) else _columns(body, schema)
     if not isinstance(body, list):
         raise PayloadError(
             "Body: expected rows as a JSON object of columns, as records or as a list of lists, "
@@ -150,23 +205,11 @@ def _rows(body: Any, schema: Schema) -> NDArray[Any]:
 
 
 def _split(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
-    """Read {"columns": [names], "data": [[values]]}; an "index" is allowed and means nothing."""
-    names, data = body["columns"], body["data"]
-    if not isinstance(names, list) or not isinstance(data, list):
-        raise PayloadError("Body: expected lists under 'columns' and 'data'.")
-    if not all(isinstance(name, str | int | float) for name in names):
-        raise PayloadError("Body: expected names under 'columns'.")
-    _check_widths(data, len(names))
+    """Read {"columns": [names], "data": [[values]]}; an "index" has labels."""
+    names = check_split(body)
+    data = body["data"]
     columns = list(zip(*data, strict=True)) if data else [()] * len(names)
-    return schema.from_named(list(map(str, names)), columns)
-
-
-def _check_widths(data: Sequence[Any], n_columns: int) -> None:
-    for row, values in enumerate(data):
-        if not isinstance(values, list) or len(values) != n_columns:
-            raise PayloadError(
-                f"Row {row}: expected a list of {n_columns} values, as many as there are columns."
-            )
+    return schema.from_named(names, columns)
 
 
 def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
@@ -174,25 +217,5 @@ def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
 
     The first column gives the order of the rows.
     """
-    first_name, first = next(iter(body.items()), ("", []))
-    for name, values in body.items():
-        if type(values) is not type(first) or not isinstance(values, Mapping | list):
-            raise PayloadError(
-                f"Column {shown(name)}: expected a list of values, or an object of them by row "
-                "index."
-            )
-        if not _are_of_same_rows(values, first):
-            raise PayloadError(
-                f"Column {shown(name)}: expected the same rows as column {shown(first_name)}."
-            )
-    return schema.from_named(list(body), [_in_order(values, first) for values in body.values()])
-
-
-def _are_of_same_rows(values: Any, first: Any) -> bool:
-    if isinstance(first, Mapping):
-        return values.keys() == first.keys()
-    return len(values) == len(first)
-
-
-def _in_order(values: Any, first: Any) -> list[Any]:
-    return [values[index] for index in first] if isinstance(first, Mapping) else values
+    check_columns(body)
+    return schema.from_named(list(body), in_order_of_first(body))

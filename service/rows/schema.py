@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -131,7 +131,7 @@ class Schema:
         self, names: Sequence[str], columns: Sequence[Sequence[Any] | NDArray[Any]]
     ) -> NDArray[Any]:
         """Check columns that come with their names, in any order."""
-        self._check_names(names)
+        self.check_names(names)
         by_name = dict(zip(names, columns, strict=True))
         return self._read(list(map(by_name.__getitem__, self.names)))
 
@@ -198,6 +198,14 @@ class Schema:
         for i, column in enumerate(self.columns):
             rows[:, i] = column.objects_for_model(matrix[:, i])
         return rows
+
+    def with_texts(self, names: Iterable[str]) -> Schema:
+        """Return a schema with columns of any text behind its own, to read cells by.
+
+        A model takes no rows of it.
+        """
+        texts = [Column(name, "string", np.dtype(object), nullable=True) for name in names]
+        return replace(self, columns=(*self.columns, *texts))
 
     def records(self, matrix: NDArray[Any]) -> list[dict[str, Any]]:
         """Write a matrix as JSON records, which :meth:`from_records` reads back."""
@@ -293,10 +301,23 @@ class Schema:
         if record.keys() == names:  # the common case: nothing to list
             return record
         came = list(map(str, record))
-        self._check_names(came, where=f"Row {row}: ")
+        self.check_names(came, where=f"Row {row}: ")
         return dict(zip(came, record.values(), strict=True))
 
-    def _check_names(self, names: Sequence[str], where: str = "") -> None:
+    def check_names(self, names: Sequence[str], where: str = "") -> None:
+        """Refuse names that are not those of the columns, each once.
+
+        Parameters
+        ----------
+        names : sequence of str
+        where : str, optional
+            What a refusal begins with.
+
+        Raises
+        ------
+        PayloadError
+            Naming what is missing, unknown or comes more often.
+        """
         own, came = set(self.names), set(names)
         wrong = []
         if missing := _others(self.names, came):

@@ -12,7 +12,6 @@ from itertools import chain
 from typing import Any, TypeGuard
 
 from service.errors import PayloadError
-from service.rows.json_rows import infinity_as_word
 from service.rows.schema import Schema
 from service.rows.values import shown
 
@@ -126,8 +125,7 @@ def _read(tensor: dict[str, Any]) -> Tensor:
             f"{len(values)}."
         )
     _refuse_nested(name, values)
-    read = _flag if tensor.get("datatype") == "BOOL" else infinity_as_word
-    return Tensor(name, shape, list(map(read, values)))
+    return Tensor(name, shape, values)
 
 
 def _refuse_nested(name: str, values: Sequence[Any]) -> None:
@@ -136,11 +134,6 @@ def _refuse_nested(name: str, values: Sequence[Any]) -> None:
             raise PayloadError(
                 f"Tensor {shown(name)}: expected plain values under 'data', got {shown(value)}."
             )
-
-
-def _flag(value: Any) -> Any:
-    """Read 0 and 1 as truth values; what is neither stays as it is, and the column refuses it."""
-    return bool(value) if value in (0, 1) else infinity_as_word(value)
 
 
 def _is_shape(shape: Any) -> TypeGuard[list[int]]:

@@ -8,21 +8,21 @@ refuses it with its place. Next: :mod:`service.rows.categories`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
-from functools import partial
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 LARGEST_EXACT_INTEGER = 2**53
+# Seconds until the year 2286 are fewer; as milliseconds they would be days of spring 1970.
+FEWEST_MILLISECONDS = 10**10
 # As JSON texts and as CSV files of NumPy's and pandas' have them.
 INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf, "inf": math.inf, "-inf": -math.inf}
-
-
-class InfinityWord(float):
-    """An infinity as a bare word, which no JSON has: missing where a column takes no infinity."""
 
 
 MISSING_MARKS: dict[str, Any] = {"None": None, "NA": pd.NA, "NaT": pd.NaT, "NaN": np.nan}
@@ -74,13 +74,8 @@ def without_numpy(value: Any) -> Any:
 
 def read_number(value: Any) -> float | None:
     """Read a finite number; true is none, and neither is text."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        return None
-    return number if math.isfinite(number) else None
+    number = _as_float(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def read_number_or_infinity(value: Any) -> float | None:
@@ -89,11 +84,17 @@ def read_number_or_infinity(value: Any) -> float | None:
     >>> read_number_or_infinity("-Infinity"), read_number_or_infinity("2")
     (-inf, None)
     """
-    if isinstance(value, float) and math.isinf(value):
-        return value
-    if isinstance(value, str):
-        return INFINITIES.get(value)
-    return read_number(value)
+    return INFINITIES.get(value) if isinstance(value, str) else _as_float(value)
+
+
+def _as_float(value: Any) -> float | None:
+    """Return a number as a float, one beyond all floats as an infinity; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return math.inf if value > 0 else -math.inf
 
 
 def write_number(value: float) -> float | str:
@@ -107,13 +108,18 @@ def write_number(value: float) -> float | str:
 
 
 def read_integer(value: Any) -> float | None:
-    """Read a whole number; one that float64 cannot hold exactly is refused, not rounded."""
+    """Read a whole number; one that float64 cannot hold exactly is refused, not rounded.
+
+    The float 2^53 may have been 2^53 + 1 where it was written.
+
+    >>> read_integer(60.0), read_integer(2**53), read_integer(2.0**53)
+    (60.0, 9007199254740992.0, None)
+    """
     number = read_number(value)
     if number is None or not number.is_integer():
         return None
-    if number != value or abs(number) > LARGEST_EXACT_INTEGER:
-        return None
-    return number
+    largest = LARGEST_EXACT_INTEGER - isinstance(value, float)
+    return number if number == value and abs(number) <= largest else None
 
 
 def read_boolean(value: Any) -> float | None:
@@ -141,7 +147,8 @@ def read_date(value: Any) -> date | None:
 def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
     """Read a date and time for a column of a dtype.
 
-    It is ISO 8601 text, a date, or milliseconds since 1970, which pandas' ``to_json`` writes. Text
+    It is ISO 8601 text, a date, or milliseconds since 1970, which pandas' ``to_json`` writes; what
+    may be seconds instead is refused, so that 1704448800 is not a day of January 1970. Text
     and dates must have a time zone where the column has one, and none where it has none. What the
     column's resolution cannot hold is refused, not rounded, and so is a year that ISO 8601 text
     cannot.
@@ -198,6 +205,8 @@ def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
+        if 0 < abs(value) < FEWEST_MILLISECONDS:
+            return None
         return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
     if isinstance(value, date):
         return pd.Timestamp(value)
@@ -220,20 +229,44 @@ def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:
     return read.as_unit(unit, round_ok=False)
 
 
-def boolean_of_text(text: str) -> Any:
-    """Read the cell of a column of booleans; text that is neither true nor false stays text."""
-    known = {"true": True, "false": False, "1": True, "0": False}
-    return known.get(text.strip().lower(), text)
+def number_of_text(text: str) -> Any:
+    """Read a cell of CSV as the number that JSON would have; a blank one is missing.
 
+    Spaces around it and zeros before it lose nothing. What is no number stays text, which the
+    column refuses: so do "1,000" and "1_000", and the digits of other scripts.
 
-def _number_of_text(number: type, text: str) -> Any:
-    """Read a cell as a number; int() and float() would read "1_000" and Arabic digits too."""
+    >>> number_of_text(" 060.0"), number_of_text("1,000"), number_of_text(" ")
+    (60.0, '1,000', None)
+    """
     if not text.isascii() or "_" in text:
         return text
-    try:
-        return number(text)
-    except ValueError:
-        return text
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text if text.strip() else None
+
+
+def boolean_of_text(text: str) -> Any:
+    """Read a cell of CSV as true or false, or as the number that it is; a blank one is missing.
+
+    >>> boolean_of_text("TRUE"), boolean_of_text("1.0"), boolean_of_text("yes")
+    (True, 1.0, 'yes')
+    """
+    word = text.strip().lower()
+    return _BOOLEANS[word] if word in _BOOLEANS else number_of_text(text)
+
+
+def moment_of_text(text: str) -> Any:
+    """Read a cell of CSV as ISO 8601 text, or as milliseconds since 1970; a blank one is missing.
+
+    Eight digits are a date in ISO 8601, not milliseconds.
+
+    >>> moment_of_text("20240105"), moment_of_text("1704448800000")
+    ('20240105', 1704448800000)
+    """
+    moment = text.strip()
+    is_count = _DIGITS.fullmatch(moment) is not None and len(moment) != len("20240105")
+    return int(moment) if is_count else moment or None
 
 
 def _range(width: str) -> tuple[float, float]:
@@ -261,11 +294,16 @@ KINDS = {
     "datetime64": "datetime",
 }
 
+# What a cell of CSV would be in JSON.
 OF_TEXT: dict[str, Callable[[str], Any]] = {
-    "number": partial(_number_of_text, float),
-    "integer": partial(_number_of_text, int),
+    "number": number_of_text,
+    "integer": number_of_text,
     "boolean": boolean_of_text,
+    "date": moment_of_text,
+    "datetime": moment_of_text,
 }
+_BOOLEANS = {"true": True, "false": False}
+_DIGITS = re.compile("-?[0-9]{1,18}")
 
 # The numbers that a dtype can hold, for what is not refused already: beyond float64, or 2^53 for
 # integers.

@@ -3,6 +3,8 @@
 Importing this package loads neither shap, numba, matplotlib nor Flask.
 
 ``answer``         what is answered for the rows of a request: arrays, and lists for those who read
+``answer_tables``  an answer as columns, one value for each row
+``names``          the names and words beside the numbers of an answer
 ``explainer``      KernelScoringExplainer, what a user holds
 ``stored_form``    the plain dictionaries and arrays that a saved explainer consists of
 ``artifact``       save and load, with digests and versions

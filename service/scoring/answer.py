@@ -1,7 +1,7 @@
 """What is answered for the rows of one request: arrays inside, a JSON object to those who read it.
 
 The scoring model makes an answer once; each protocol of the web service, and the scoring of files,
-writes it in its own form. Next: :mod:`service.scoring.explainer`.
+writes it in its own form. Next: :mod:`service.scoring.answer_tables`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Answer(MutableMapping[str, Any]):
         or (n_rows, n_targets), is always there; ``local_importance_values`` unless they were
         declined; the others when they were asked for: ``probabilities`` of shape
         (n_rows, n_classes), ``standard_errors`` (None from exact methods), ``expected_values`` of
-        shape (n_classes,) or (), and ``top_importances``, which are lists of names and numbers.
+        shape (n_classes,) or (), ``top_importances``, which are lists of names and numbers,
+        ``row_ids``, and the names and words of :mod:`service.scoring.names`.
     rows : ndarray of shape (n_rows, n_features)
         The rows that were scored, as the schema's matrix.
     importances : LocalImportances or None

@@ -115,6 +115,11 @@ class KernelScoringExplainer:
         return self._explainer.engine.method
 
     @property
+    def exactness(self) -> str:
+        """Whether the importances are exact, in words: "exact", "sampled", or exact on what."""
+        return self._explainer.engine.exactness
+
+    @property
     def output(self) -> str:
         """The scale of the importances: "probability", "margin" or "prediction"."""
         return self._explainer.function.scale

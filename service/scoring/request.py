@@ -30,6 +30,13 @@ class ScoringRequest:
         So many of each row's largest importances, by name.
     standard_errors, expected_values, probabilities : bool, default False
         Whether the answer has these too.
+    named : bool, default False
+        Whether the answer has the names of classes, features and rows beside the numbers, and in
+        words what they are.
+    top_class : str, optional
+        The class whose largest importances are named, by default the predicted one.
+    id_columns : tuple of str
+        Columns of the rows that are not the model's, and come back with each row.
     max_rows : int, optional
         The most rows that are taken.
     check : callable
@@ -53,21 +60,36 @@ class ScoringRequest:
     standard_errors: bool = False
     expected_values: bool = False
     probabilities: bool = False
+    named: bool = False
+    top_class: str | None = None
+    id_columns: tuple[str, ...] = ()
     max_rows: int | None = None
     check: Callable[[], None] = _always
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
-        for name in _OF_EXPLANATIONS:
-            if getattr(self, name) and not self.explain:
-                raise PayloadError(
-                    f"{name}: expected with an explanation only, got it with explain=false."
-                )
+        for name, (needed, words) in _NEEDS.items():
+            if getattr(self, name) and not getattr(self, needed):
+                raise PayloadError(f"{name}: expected with {words}.")
 
 
-_OF_EXPLANATIONS = ("top_k", "standard_errors")
+_OF_EXPLANATIONS = ("explain", "an explanation only, got it with explain=false")
+_NEEDS = {
+    "top_k": _OF_EXPLANATIONS,
+    "standard_errors": _OF_EXPLANATIONS,
+    "top_class": ("top_k", "top_k only, got it without"),
+}
 _COUNT = re.compile("[0-9]{1,9}")
-OPTIONS = ("explain", "top_k", "standard_errors", "expected_values", "probabilities")
+OPTIONS = (
+    "explain",
+    "top_k",
+    "top_class",
+    "standard_errors",
+    "expected_values",
+    "probabilities",
+    "named",
+    "id_columns",
+)
 
 
 def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,8 +98,9 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     given : mapping
-        Option names with ``"true"``, ``"false"``, ``"1"``, ``"0"``, booleans, or for ``top_k`` a
-        number.
+        Option names with ``"true"``, ``"false"``, ``"1"``, ``"0"``, booleans; for ``top_k`` a
+        number, for ``top_class`` a name, for ``id_columns`` names in a list, or in a text with
+        commas between them.
 
     Returns
     -------
@@ -89,11 +112,10 @@ def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
     PayloadError
         When an option is unknown or its value cannot be used.
     """
-    for name in given:
-        if name not in OPTIONS:
-            raise PayloadError(f"Option {shown(name)}: expected one of {', '.join(OPTIONS)}.")
     options: dict[str, Any] = {}
     for name, value in given.items():
+        if name not in OPTIONS:
+            raise PayloadError(f"Option {shown(name)}: expected one of {', '.join(OPTIONS)}.")
         options[name] = _READERS[name](name, value)
     return options
 
@@ -116,6 +138,23 @@ def _count(name: str, value: Any) -> int:
     return int(text)
 
 
+def _name(name: str, value: Any) -> str:
+    text = _text(value)
+    if not text:
+        raise PayloadError(f"Option {name!r}: expected a name, got {shown(value)}.")
+    return text
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(map(_text, names)):
+        raise PayloadError(
+            f"Option {name!r}: expected names of columns with commas between them, or a list of "
+            f"names, got {shown(value)}."
+        )
+    return tuple(dict.fromkeys(map(_text, names)))
+
+
 def _text(value: Any) -> str:
     """Write what can be an option's value as a query has it, nothing for lists and the like."""
     return str(value) if isinstance(value, str | int) else ""
@@ -127,4 +166,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "standard_errors": _flag,
     "expected_values": _flag,
     "probabilities": _flag,
+    "named": _flag,
+    "top_class": _name,
+    "id_columns": _names,
 }

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError, SelfCheckError, TooManyRowsError
-from service.rows.json_rows import JsonRows, parse
+from service.rows.json_rows import JsonRows, parse_labelled
 from service.rows.schema import Schema
 from service.rows.unusual_rows import name_refused_value
 from service.rows.values import shown
 from service.scoring import artifact
 from service.scoring.answer import Answer, array_of, in_order
 from service.scoring.explainer import KernelScoringExplainer
+from service.scoring.names import by_class, class_position, names_of_predictions
 from service.scoring.predictors import with_predict
 from service.scoring.request import ScoringRequest
 from service.strict_json import strict_json
@@ -47,6 +48,11 @@ class ScoringModel:
     scoring_explainer : KernelScoringExplainer
         Made from an explainer of that model.
 
+    Attributes
+    ----------
+    example_answer : Answer or None
+        What was answered for the recorded example, after :meth:`self_check`.
+
     Examples
     --------
     >>> import pandas as pd
@@ -66,6 +72,7 @@ class ScoringModel:
     def __init__(self, original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
         self.original_model = with_predict(original_model)
         self.scoring_explainer = scoring_explainer
+        self.example_answer: Answer | None = None
         self._takes_arrays = _takes_arrays(original_model, scoring_explainer.schema)
         if self._takes_arrays:
             warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
@@ -116,8 +123,10 @@ class ScoringModel:
         ModelOutputError
             When the model answers NaN or infinity.
         """
-        rows = parse(raw_data, self.schema)
-        return self.predict_and_explain(rows, request or ScoringRequest())
+        request = request or ScoringRequest()
+        rows, labels = parse_labelled(raw_data, self.schema, request.id_columns)
+        answer = self.predict_and_explain(rows, request)
+        return answer.with_values(**self._beside(answer, request, labels))
 
     def predict_and_explain(self, rows: NDArray[Any], request: ScoringRequest) -> Answer:
         """Compute what a request asks for.
@@ -151,6 +160,33 @@ class ScoringModel:
             arrays |= self._described(importances, arrays["predictions"], request)
         return Answer(in_order(arrays), rows, importances, seconds)
 
+    def _beside(self, answer: Answer, request: ScoringRequest, labels: list[Any]) -> dict[str, Any]:
+        """Return what a request asks to know beside the numbers: ids, names and words."""
+        beside: dict[str, Any] = {"row_ids": labels}
+        if not request.named:
+            return beside if request.id_columns else {}
+        explainer = self.scoring_explainer
+        if explainer.classes is not None:
+            beside |= self._names_of_classes(answer, explainer.classes)
+        if answer.importances is not None:
+            beside |= {
+                "features": explainer.features,
+                "output": explainer.output,
+                "method": explainer.method,
+                "exactness": explainer.exactness,
+            }
+        return beside
+
+    def _names_of_classes(self, answer: Answer, classes: list[Any]) -> dict[str, Any]:
+        names: dict[str, Any] = {"classes": classes}
+        predictions = _of_one_target(answer.predictions)
+        if predictions.ndim == 1:
+            labels = self.scoring_explainer.row_explainer.labels
+            names["predicted_classes"] = names_of_predictions(predictions.tolist(), classes, labels)
+        if "probabilities" in answer.arrays:
+            names["probabilities_by_class"] = by_class(answer.arrays["probabilities"], classes)
+        return names
+
     def _predicted(self, rows: NDArray[Any], request: ScoringRequest) -> dict[str, Any]:
         """Return what a request asks to know of the model, by name."""
         arrays: dict[str, Any] = {"predictions": array_of(self._ask("predict", rows))}
@@ -168,7 +204,7 @@ class ScoringModel:
         if request.standard_errors:
             described["standard_errors"] = importances.standard_errors
         if request.top_k is not None:
-            described["top_importances"] = self._largest(predictions, importances, request.top_k)
+            described["top_importances"] = self._largest(predictions, importances, request)
         return described
 
     def self_check(self) -> None:
@@ -187,6 +223,7 @@ class ScoringModel:
         explainer = self.scoring_explainer.row_explainer
         answer = self._score_example()
         self._check_arrays(answer)
+        self.example_answer = answer
         # Where a plain function was explained, the model beside it is another way to ask it.
         if not explainer.function.can_ask(self.original_model):
             return
@@ -284,15 +321,20 @@ class ScoringModel:
                     ) from None
 
     def _largest(
-        self, predictions: NDArray[Any], importances: LocalImportances, k: int
+        self, predictions: NDArray[Any], importances: LocalImportances, request: ScoringRequest
     ) -> list[Any]:
-        """Name the k largest importances of each row.
+        """Name the largest importances of each row, as many as are asked for.
 
-        They are those of the predicted class, or of each target; of each class, where a classifier
-        predicts several things at once.
+        They are those of the class that is asked for, or else of the predicted one, or of each
+        target; of each class, where a classifier predicts several things at once.
         """
-        values, features = importances.values, importances.features
-        predictions = _without_axis_of_one(predictions)
+        values, features, k = importances.values, importances.features, request.top_k
+        assert k is not None
+        if request.top_class is not None:
+            labels = self.scoring_explainer.row_explainer.labels
+            chosen = class_position(request.top_class, importances.classes, labels)
+            return named_largest(values[chosen], features, k)
+        predictions = _of_one_target(predictions)
         if importances.classes is not None and predictions.ndim == 1:
             classes = self._predicted_classes(predictions.tolist(), importances)
             return named_largest(values[classes, np.arange(len(classes))], features, k)
@@ -312,6 +354,11 @@ class ScoringModel:
 
 
 _BY_NAME = ("ColumnTransformer", "FunctionTransformer")
+
+
+def _of_one_target(predictions: NDArray[Any]) -> NDArray[Any]:
+    """Return predictions of one target without an axis of targets, which CatBoost gives them."""
+    return predictions[:, 0] if predictions.shape[1:] == (1,) else predictions
 
 
 def joined(parts: Sequence[LocalImportances]) -> LocalImportances:
@@ -383,9 +430,3 @@ def _next_size(size: int, seconds: float) -> int:
     if seconds < SECONDS_A_PIECE:
         return size * 2
     return max(1, size // 2) if seconds > 2 * SECONDS_A_PIECE else size
-
-
-def _without_axis_of_one(predictions: NDArray[Any]) -> NDArray[Any]:
-    """Return one prediction for each row, where a second axis has no more to say (CatBoost's)."""
-    is_column = predictions.ndim == 2 and predictions.shape[1] == 1
-    return predictions[:, 0] if is_column else predictions

@@ -59,9 +59,9 @@ threads = settings.threads
 # survive a fork.
 preload_app = False
 
-# Longer than the idle time-out of the usual load balancers (60 s), so that it is never gunicorn
-# which hangs up first.
-keepalive = 75
+# By default longer than the idle time-out of the usual load balancers (60 s), so that it is never
+# gunicorn which hangs up first.
+keepalive = settings.keep_alive
 
 # After the drain; both together stay below the 30 s that container hosts wait before SIGKILL.
 graceful_timeout = max(1, int(29 - settings.drain))

@@ -9,7 +9,12 @@ Next: `service.server.malformed_requests`.
 import os
 import selectors
 import signal
+import socket
+import struct
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,10 +24,23 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from service.server.malformed_requests import is_malformed, refuse
 from service.server.process import connections, lifecycle, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
-from service.web.slow_clients import finished, hang_up_on_slow_clients, let_go, reading
+from service.web.slow_clients import (
+    Outgoing,
+    finished,
+    forget_unsent,
+    hang_up_on_slow_clients,
+    is_pressed,
+    keep_unsent,
+    reading,
+)
 
 # A worker that is busy, or stopped, does not keep a client waiting.
 YIELD_SECONDS, MOST_YIELDS = 0.001, 50
+SECONDS_TO_GO = 2.0  # for a client that has its answer
+# Bytes of an answer that the kernel keeps for a slow client: with more of them it could not be seen
+# for a long time whether the client takes any.
+LEAST_KEPT = 2**18
+AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing throws away what was not sent
 
 
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
@@ -33,6 +51,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.times_yielded, self.is_offered = 0, False
+        self.handed_over: dict[TConn, Outgoing] = {}  # by a thread: not all could be sent at once
+        self.unsent: dict[TConn, Outgoing] = {}  # which the main loop goes on sending
+        self.leaving: dict[TConn, float] = {}  # clients that should go, and until when
 
     def load_wsgi(self) -> None:
         """Load the models and score the example; only then open what others can reach.
@@ -52,6 +73,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         if settings.reuse_port:
             self.cfg.set("reuse_port", True)
             self.sockets = create_sockets(self.cfg, self.log)
+        for listener in self.sockets:  # the connections inherit it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LEAST_KEPT)
         self.init_signals()
         connections.tell(self.age, 0)
         self.log.info("Worker %d is ready.", self.pid)
@@ -108,18 +131,100 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         First its headers are read.
         """
         with reading(lambda: conn.sock, settings.slow_client):
-            is_kept = super().handle(conn)
-        if not is_kept:
-            # Gunicorn would wait for the client in the main loop, and everybody with it.
-            let_go(conn.sock)
-        return is_kept
+            return super().handle(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
-        """Answer a request whose headers have been read."""
+        """Answer a request whose headers have been read; send what the client takes at once."""
         finished()
         if lifecycle.is_draining:
             req.force_close()  # the client connects anew, elsewhere
-        return super().handle_request(req, conn)
+        client = conn.sock
+        answer = conn.sock = Outgoing(client, settings.slow_client)
+        try:
+            is_kept = super().handle_request(req, conn)
+        finally:
+            conn.sock = client
+        client.setblocking(False)
+        is_sent = answer.push()
+        client.setblocking(True)
+        if not is_sent:
+            self.handed_over[conn] = answer
+        return is_kept
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        """Send the rest of an answer, then keep the connection or let it go; in the main loop."""
+        if conn in self.handed_over:
+            self.unsent[conn] = self.handed_over.pop(conn)
+            keep_unsent(self.unsent[conn])
+            self._watch(conn, selectors.EVENT_WRITE, partial(self._send_on, conn, fs))
+        elif not fs.cancelled() and fs.exception() is None and fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._let_go(conn)
+
+    def _watch(self, conn: TConn, event: int, callback: Callable[[Any], None]) -> None:
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, event, callback)
+
+    def _send_on(self, conn: TConn, fs: Future[Any], client: Any) -> None:
+        try:
+            is_sent = self.unsent[conn].push()
+        except OSError:
+            self._drop(conn)
+            return
+        if is_sent:
+            self.poller.unregister(client)
+            forget_unsent(self.unsent.pop(conn))
+            self.finish_request(conn, fs)
+
+    def _let_go(self, conn: TConn) -> None:
+        """Say that nothing more will come, and give the client a moment to go by itself.
+
+        It may still be taking the answer. Gunicorn would wait for it here, and everybody with it.
+        """
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            self._watch(conn, selectors.EVENT_READ, partial(self._drain, conn))
+            self.leaving[conn] = time.monotonic() + SECONDS_TO_GO
+        except (OSError, ValueError):  # it has gone
+            self._drop(conn)
+
+    def _drain(self, conn: TConn, client: Any) -> None:
+        try:
+            is_there = bool(client.recv(2**16))
+        except BlockingIOError:
+            is_there = True
+        except OSError:
+            is_there = False
+        if not is_there:
+            self._drop(conn)
+
+    def _drop(self, conn: TConn) -> None:
+        self.leaving.pop(conn, None)
+        if conn in self.unsent:
+            forget_unsent(self.unsent.pop(conn))
+            with suppress(OSError):  # nothing of it stays in the kernel either
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+    def _drop_slow_clients(self) -> None:
+        has_no_room = is_pressed()
+        for conn, answer in list(self.unsent.items()):
+            if answer.is_late(has_no_room):
+                self.log.warning(
+                    "Hung up on %s, which did not take its answer in time "
+                    "(SLOW_CLIENT_SECONDS); %d bytes were left.",
+                    conn.client[0],
+                    len(answer),
+                )
+                self._drop(conn)
+        now = time.monotonic()
+        for conn, end in list(self.leaving.items()):
+            if now > end:
+                self._drop(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is no HTTP in the service's own form.
@@ -136,6 +241,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         """Run about once a second in the main loop."""
         super().murder_pending()
         hang_up_on_slow_clients()
+        self._drop_slow_clients()
         if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
             self.log.error(
                 "Worker %d has a computation that does not end (DEADLINE_SECONDS is long over): it "

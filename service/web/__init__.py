@@ -6,16 +6,17 @@ script calls.
 
 ``app``              the wiring: settings in, an application out
 ``entry_script``     the host of the user's file
+``entry``            how its ``run`` is called, and what it may import
 ``lifecycle``        what is known of the end of this process
 ``keys``             who may ask
 ``request_limits``   how many requests are in flight, and how long one may take
 ``computations``     the thread that a request waits for, and can leave behind
-``slow_clients``     those who send a byte at a time are hung up on
+``slow_clients``     those who send, or take, a byte at a time are hung up on
 ``guarded_script``   the entry script behind all these: every scoring route goes through it
 ``bodies``           the bytes of a request as text
+``encodings``        how they are packed and encoded
 ``protocols``        the routes, in the form of each kind of client
 ``json_response``    answers as JSON
-``openapi``          the document that describes the routes
 ``error_responses``  the one table of exceptions and statuses
 ``errors``           what can go wrong here
 ``request_records``  the id, the log line and the count of every request

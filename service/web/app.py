@@ -6,6 +6,7 @@ Next: `service.web.entry_script`.
 import traceback
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 
@@ -19,6 +20,8 @@ from service.web.keys import Keys
 from service.web.lifecycle import Lifecycle
 from service.web.metrics import Metrics
 from service.web.protocols import PROTOCOLS
+from service.web.protocols.cross_origin import allow_origins
+from service.web.protocols.path_prefix import under_prefix
 from service.web.request_limits import Gate
 from service.web.request_records import record_malformed, record_requests
 
@@ -84,6 +87,9 @@ def create_app(
     for routes in PROTOCOLS:
         app.register_blueprint(routes(guarded))
     register_error_handlers(app)
+    allow_origins(app, settings.origins)
+    application: Any = under_prefix(app.wsgi_app, settings.path_prefix)
+    app.wsgi_app = application  # type: ignore[method-assign]
     return app
 
 

@@ -1,6 +1,6 @@
 """The bodies of requests: their bytes as text, within a time and a size.
 
-Next: :mod:`service.web.protocols`.
+Next: :mod:`service.web.encodings`.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from service.rows.json_rows import decode
 from service.rows.values import shown
+from service.web.encodings import decoded, unpacked
 from service.web.errors import BodyError, SlowBodyError
 from service.web.slow_clients import reading
 
@@ -24,24 +25,33 @@ def read_text(request: Request, seconds: float) -> str:
     SlowBodyError
         When it did not arrive within `seconds`.
     BodyError
-        When it is empty, cut short, or not UTF-8.
+        When it is empty, cut short, or not what its headers say.
+    MediaTypeError
+        When it is packed or encoded in a way that is not read here, or is no text.
     RequestEntityTooLarge
-        When it is longer than the application takes.
+        When it is longer than the application takes, as it came or unpacked.
     """
-    body = _received(request, seconds)
-    try:
-        # With or without the byte order mark that Windows tools put first.
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BodyError(
-            f"Body: expected JSON encoded as UTF-8, but byte {error.start} is not UTF-8."
-        ) from error
+    body = read_bytes(request, seconds)
+    largest = request.max_content_length or len(body)
+    body = unpacked(body, request.headers.get("Content-Encoding", ""), largest)
+    text = decoded(body, request.mimetype_params.get("charset"))
     if not text.strip():
         raise BodyError("Body: expected JSON with one or more rows, got an empty body.")
     return text
 
 
-def _received(request: Request, seconds: float) -> bytes:
+def read_bytes(request: Request, seconds: float) -> bytes:
+    """Return the body of a request as it came.
+
+    Raises
+    ------
+    SlowBodyError
+        When it did not arrive within `seconds`.
+    BodyError
+        When it is cut short.
+    RequestEntityTooLarge
+        When it is longer than the application takes.
+    """
     connection = request.environ.get("gunicorn.socket")
     if connection is None:  # another server, a test client: it minds its own clients
         return _all_bytes(request)
@@ -77,7 +87,7 @@ def _all_bytes(request: Request) -> bytes:
     return body
 
 
-def json_object(text: str) -> Mapping[str, Any]:
+def json_object(text: str | bytes) -> Mapping[str, Any]:
     """Parse a JSON object.
 
     Raises

@@ -2,20 +2,20 @@
 
 The contract is that of Azure ML's inference server: ``init()`` is called once, before the service
 is ready; ``run`` gets the body of each request as text, from several threads at once, and returns
-something that JSON can express. Beyond it, ``init`` may return a ScoringModel, which describes the
-rows to other routes, and ``run`` may take a second argument, what the request asks for.
+something that JSON can express, or an HTTP response. Beyond it, ``init`` may return a ScoringModel,
+which describes the rows to other routes, and ``run`` may take what the request asks for: see
+`service.web.entry.run_function`.
 
 Whatever fails at start-up is one sentence that names the file. What ``run`` raises passes through:
 `service.web.error_responses` decides what a client hears of it.
 
-Next: `service.web.lifecycle`.
+Next: `service.web.entry`.
 """
 
 import importlib.util
 import inspect
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -25,6 +25,8 @@ from typing import Any
 from service.rows.json_rows import JsonRows
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
+from service.web.entry.azure_modules import count_raw, provide_azure_modules
+from service.web.entry.run_function import RunFunction, ScriptCall
 from service.web.errors import EntryScriptError
 
 _numbers = count(1)
@@ -47,12 +49,15 @@ class EntryScript:
     model : ScoringModel or None
         What ``init()`` returned, if it was one.
     takes_request : bool
-        Whether ``run`` has a second argument.
+        Whether ``run`` gets what a request asks for.
+    takes_http : bool
+        Whether it gets the HTTP request as it is, after ``@rawhttp``.
 
     Raises
     ------
     EntryScriptError
-        When the file cannot be loaded, or does not define both functions.
+        When the file cannot be loaded, does not define both functions, or no request could be
+        handed to them.
 
     Examples
     --------
@@ -71,10 +76,22 @@ class EntryScript:
         self.path = path.resolve()
         self.ready = False
         self.model: ScoringModel | None = None
+        provide_azure_modules()
+        n_raw = count_raw()
         module = _load(self.path)
         self._init = _function(module, "init", self.path)
-        self._run = _function(module, "run", self.path)
-        self.takes_request = _takes_two(self._run)
+        if inspect.iscoroutinefunction(self._init):
+            raise EntryScriptError(
+                f"entry script {self.path}: init(): expected a plain function, got one with "
+                "`async`, which nobody awaits; take the word away"
+            )
+        function = _function(_scored_by(module), "run", self.path)
+        try:
+            self._run = RunFunction(function, takes_http=count_raw() > n_raw)
+        except EntryScriptError as error:
+            raise EntryScriptError(f"entry script {self.path}: {error}") from None
+        self.takes_request = self._run.takes_request
+        self.takes_http = self._run.takes_http
 
     def init(self) -> None:
         """Call the script's ``init()``; the script is ready when that returns.
@@ -101,7 +118,12 @@ class EntryScript:
             with _failures_name(self.path, "the self-check"):
                 self.model.self_check()
 
-    def run(self, rows: JsonRows, request: ScoringRequest | None = None) -> Any:
+    def run(
+        self,
+        rows: JsonRows,
+        request: ScoringRequest | None = None,
+        environ: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Call the script's ``run`` with one request's rows and return its result as it is.
 
         A script that takes the request too gets rows that came as CSV or tensors as they were
@@ -109,10 +131,12 @@ class EntryScript:
 
         Parameters
         ----------
-        rows : str, dict or list
+        rows : str, bytes, dict or list
             The body, or what was read from it.
         request : ScoringRequest, optional
             What else is asked for; by default nothing.
+        environ : mapping, optional
+            The WSGI environment of the HTTP request.
 
         Raises
         ------
@@ -120,9 +144,7 @@ class EntryScript:
             When the script tries to end the process.
         """
         try:
-            if self.takes_request:
-                return self._run(rows, request or ScoringRequest())
-            return self._run(rows if isinstance(rows, str) else json.dumps(rows))
+            return self._run(ScriptCall(rows, request or ScoringRequest(), environ or {}))
         except Exception:
             raise
         except BaseException as error:
@@ -157,6 +179,12 @@ def _make_neighbours_importable(path: Path) -> None:
         sys.path.append(str(path.parent))
 
 
+def _scored_by(module: ModuleType) -> ModuleType:
+    """Return the script behind one that Azure ML's SDK has put before it, else the script."""
+    behind = getattr(module, "driver_module", None)
+    return behind if isinstance(behind, ModuleType) and hasattr(behind, "run") else module
+
+
 def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if callable(function):
@@ -168,14 +196,6 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
         f"entry script {path}: expected a function {name}(), found {found}; "
         "define init() and run(raw_data) in it"
     )
-
-
-def _takes_two(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind("raw_data", "request")
-    except (TypeError, ValueError):  # one argument; or written in C, without a signature
-        return False
-    return True
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from service.web.errors import (
     DeadlineError,
     MediaTypeError,
     NoModelError,
+    NotAcceptableError,
     SlowBodyError,
     StoppingError,
     UnauthorizedError,
@@ -40,6 +41,7 @@ STATUS_OF: dict[type[Exception], int] = {
     BodyError: 400,
     UnauthorizedError: 401,
     NoModelError: 404,
+    NotAcceptableError: 406,
     SlowBodyError: 408,
     TooManyRowsError: 413,
     MediaTypeError: 415,
@@ -51,6 +53,7 @@ STATUS_OF: dict[type[Exception], int] = {
 HEADERS_OF = {
     401: {"WWW-Authenticate": "Bearer"},
     408: {"Connection": "close"},
+    415: {"Accept-Encoding": "gzip, deflate"},
     429: {"Retry-After": "1"},
     503: {"Retry-After": "1"},
 }

@@ -7,6 +7,7 @@
     └── RequestError       a request that is not answered as it is; its message is safe for clients
         ├── BodyError      its body is empty, no text, or not what the route takes
         ├── MediaTypeError its body has a form that nobody reads here
+        ├── NotAcceptableError  its answer is wanted in a form that nobody writes here
         ├── UnauthorizedError  it has no valid key
         ├── NoModelError   it asks for a model of another name
         ├── SlowBodyError  its body did not arrive in time
@@ -39,6 +40,10 @@ class BodyError(RequestError):
 
 class MediaTypeError(RequestError):
     """The body of a request is declared to be something that is not read here."""
+
+
+class NotAcceptableError(RequestError):
+    """A request wants its answer in a form that is not written here."""
 
 
 class UnauthorizedError(RequestError):

@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from flask import g, request
+from flask import Response, g, request
 
 from service.rows.json_rows import JsonRows
 from service.rows.schema import Schema
 from service.rows.values import shown
-from service.scoring.answer import Answer
 from service.scoring.request import ScoringRequest, options_of
 from service.settings import Settings
-from service.web.bodies import read_text
+from service.web.bodies import read_bytes, read_text
 from service.web.computations import Computations
 from service.web.entry_script import EntryScript
-from service.web.errors import BodyError, NoModelError
+from service.web.errors import BodyError, BusyError, NoModelError
 from service.web.keys import Keys
 from service.web.lifecycle import Lifecycle
 from service.web.metrics import Metrics
 from service.web.request_limits import Gate
+from service.web.slow_clients import MOST_UNSENT, unsent_bytes
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,29 @@ class GuardedScript:
         """The columns of the rows, where the script has told its model."""
         return None if self.entry_script.model is None else self.entry_script.model.schema
 
-    def read_body(self) -> str:
-        """Check the key and read the text of the present request's body."""
+    def read_body(self) -> str | bytes:
+        """Check the key and read the present request's body.
+
+        Returns
+        -------
+        str or bytes
+            Text; bytes, whatever they are, for a script that takes the HTTP request itself.
+        """
         self.check_key()
+        if self.entry_script.takes_http:
+            return read_bytes(request, self.settings.slow_client)
         return read_text(request, self.settings.slow_client)
 
     def check_key(self) -> None:
         """Refuse the present request unless it has a key, where keys are needed."""
         self.keys.check(request.headers.get("Authorization"))
+
+    def check_room(self) -> None:
+        """Refuse the present request while too much waits for clients that do not take it."""
+        if unsent_bytes() > MOST_UNSENT:
+            raise BusyError(
+                "Too many answers wait for their clients to take them; try again in a second."
+            )
 
     def check_name(self, name: str) -> None:
         """Refuse a request for a model of another name."""
@@ -84,7 +99,12 @@ class GuardedScript:
             )
 
     def query(self) -> dict[str, str]:
-        """Return what the present request asks for in its query, each option once."""
+        """Return what the present request asks for in its query, each option once.
+
+        The query of a script that takes the HTTP request itself is the script's own.
+        """
+        if self.entry_script.takes_http:
+            return {}
         repeated = next((name for name, values in request.args.lists() if len(values) > 1), None)
         if repeated is not None:
             raise BodyError(f"Option {repeated[:60]!r}: expected it once.")
@@ -105,34 +125,36 @@ class GuardedScript:
         Raises
         ------
         RequestError
-            When too many requests are in flight, or the time is over.
+            When too many requests are in flight, too many answers wait for their clients, or the
+            time is over.
         PayloadError
             When an option cannot be used.
         """
         if options and not self.entry_script.takes_request:
             raise BodyError(
                 f"Options: expected none, since run() of {self.entry_script.path.name} takes the "
-                "body alone."
+                "body alone; give it a parameter 'request', as in run(raw_data, request), and hand "
+                "that on by scoring_model.score(raw_data, request)."
             )
         asked = ScoringRequest(
             **{"explain": explain, **options_of(options)},
             max_rows=self.settings.max_rows,
             check=g.deadline.check,
         )
+        self.check_room()
         with self.gate.place():
             self.gate.take_slot(g.deadline)
-            answer = self.computations.run(partial(self._compute, rows, asked), g.deadline)
-            if isinstance(answer, Answer):
-                self._count(answer)
+            compute = partial(self._compute, rows, asked, request.environ)
+            answer = self.computations.run(compute, g.deadline)
+            g.rows = self.metrics.scored(answer)
         g.deadline.check()
         return answer
 
-    def _compute(self, rows: JsonRows, asked: ScoringRequest) -> Any:
+    def _compute(self, rows: JsonRows, asked: ScoringRequest, environ: Mapping[str, Any]) -> Any:
         try:
-            return self.entry_script.run(rows, asked)
+            answer = self.entry_script.run(rows, asked, environ)
+            if isinstance(answer, Response):
+                answer.make_sequence()  # a stream is computed here, within the deadline
+            return answer
         finally:
             self.gate.pass_slot_on()
-
-    def _count(self, answer: Answer) -> None:
-        g.rows = len(answer.rows)
-        self.metrics.scored(answer)

@@ -16,7 +16,8 @@ def json_response(value: Any, status: int = 200) -> Response:
     Parameters
     ----------
     value : Any
-        What :func:`service.strict_json.strict_json` takes.
+        What :func:`service.strict_json.strict_json` takes. A response, which an entry script has
+        made itself, stays as it is.
     status : int, default 200
 
     Raises
@@ -24,4 +25,6 @@ def json_response(value: Any, status: int = 200) -> Response:
     TypeError, ValueError
         When the value holds something that JSON cannot express.
     """
+    if isinstance(value, Response):
+        return value
     return Response(strict_json(value) + "\n", status, mimetype="application/json")

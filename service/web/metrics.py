@@ -6,22 +6,26 @@ numbers into files of that folder and any of them answers for all.
 Next: `service.server`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.scoring.answer import Answer
+from service.scoring.answer import Answer, plain
 from service.scoring.scoring_model import ScoringModel
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
 MALFORMED = "unreadable"  # the route of requests that are no HTTP
 SUM, COUNT, MEAN = "scoring_importance_sum", "scoring_rows_explained", "scoring_importance_mean"
+IMPORTANCES = "local_importance_values"
 DESCRIBED_BY = ("model_type", "method", "output")  # attributes of the scoring explainer
 
 
@@ -115,18 +119,48 @@ class Metrics:
         """Count a request that was no HTTP, of which no time to answer is known."""
         self._requests.labels(MALFORMED, str(code)).inc()
 
-    def scored(self, answer: Answer) -> None:
-        """Count the rows of a request: what drove their predictions, what was missing in them."""
+    def scored(self, answer: Any) -> int | None:
+        """Count the rows of a request: what drove their predictions, what was missing in them.
+
+        Parameters
+        ----------
+        answer : Any
+            What the entry script returned. Of an answer of its own the rows are counted where it
+            is a list, or has a list of ``predictions``, and importances where it has
+            ``local_importance_values`` of so many rows and of the model's features.
+
+        Returns
+        -------
+        int or None
+            The number of rows, None where nothing tells it.
+        """
+        if isinstance(answer, Answer):
+            self._count_answer(answer)
+            return len(answer.rows)
+        told = answer if isinstance(answer, Mapping) else {"predictions": answer}
+        n_rows = _number_of_rows(told.get("predictions"))
+        if n_rows is not None:
+            self._rows.observe(n_rows)
+            shape = (n_rows, len(self._sums))
+            self._count_importances(_as_importances(told.get(IMPORTANCES), shape))
+        return n_rows
+
+    def _count_answer(self, answer: Answer) -> None:
         self._rows.observe(len(answer.rows))
         missing = (answer.rows != answer.rows).sum(axis=0)  # only NaN differs from itself
         for column in np.flatnonzero(missing):
             self._gaps[column].inc(int(missing[column]))
-        if answer.importances is None:
+        if answer.importances is not None:
+            self._explaining.observe(answer.seconds_explaining)
+            self._count_importances(answer.importances.values)
+
+    def _count_importances(self, importances: NDArray[np.float64] | None) -> None:
+        if importances is None:
             return
-        self._explaining.observe(answer.seconds_explaining)
-        self._explained.inc(len(answer.rows))
-        values = np.abs(answer.importances.values)
-        per_feature = (values.mean(axis=0) if values.ndim == 3 else values).sum(axis=0)
+        *_, n_rows, n_features = importances.shape
+        by_class = np.abs(importances).reshape(-1, n_rows, n_features)
+        per_feature = by_class.mean(axis=0).sum(axis=0)
+        self._explained.inc(n_rows)
         for counter, added in zip(self._sums, per_feature.tolist(), strict=True):
             counter.inc(added)
 
@@ -168,3 +202,19 @@ def _totals(metrics: Iterable[Metric], name: str) -> dict[str, float]:
             samples = [sample for sample in metric.samples if sample.name.endswith("_total")]
             totals.update({sample.labels.get("feature", ""): sample.value for sample in samples})
     return totals
+
+
+def _number_of_rows(predictions: Any) -> int | None:
+    """Return how many predictions a script of the user's own answers, None for something else."""
+    told = plain(predictions)
+    return len(told) if isinstance(told, list | tuple | pd.DataFrame) else None
+
+
+def _as_importances(values: Any, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Return importances of a script's own as an array, None where they are none of ours."""
+    try:
+        importances = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    is_ours = importances.shape[-2:] == shape and np.isfinite(importances).all()
+    return importances if is_ours else None

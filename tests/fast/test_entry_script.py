@@ -2,10 +2,14 @@
 
 import sys
 
+import numpy as np
 import pytest
 
+from service.scoring import ScoringModel
+from service.scoring.request import ScoringRequest
 from service.web.entry_script import EntryScript
 from service.web.errors import EntryScriptError
+from service.web.metrics import Metrics
 
 
 @pytest.fixture
@@ -149,3 +153,143 @@ def test_a_failing_init_is_named_and_leaves_the_script_not_ready(script_at):
         script.init()
 
     assert not script.ready
+
+
+# How run() is called
+
+INIT = "import asyncio, functools, json\ndef init(): pass\n"
+WRAPPED = """
+def decorated(function):
+    @functools.wraps(function)
+    def wrapper({takes}):
+        return function({gives})
+    return wrapper
+@decorated
+def run(raw_data, request): return [raw_data, request.top_k]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("def run(raw_data): return [raw_data]", ["body"]),
+        ("def run(raw_data, /): return [raw_data]", ["body"]),
+        ("def run(*, raw_data): return [raw_data]", ["body"]),
+        ("def run(raw_data, threshold=0.5): return [raw_data, threshold]", ["body", 0.5]),
+        ("def run(raw_data, *rest, **more): return [raw_data, rest, more]", ["body", (), {}]),
+        ("def run(request): return [request]", ["body"]),
+        ("def run(raw_data, request): return [raw_data, request.top_k]", ["body", 3]),
+        ("def run(raw_data, request, /): return [raw_data, request.top_k]", ["body", 3]),
+        ("def run(a, b=1, *, request=None): return [a, b, request.top_k]", ["body", 1, 3]),
+        ("def run(a, asked: 'ScoringRequest'): return [a, asked.top_k]", ["body", 3]),
+        ("def run(request_headers, a): return [a, request_headers]", ["body", {"X-Mine": "me"}]),
+        ("run = functools.partial(lambda model, raw_data: [model, raw_data], 7)", [7, "body"]),
+        ("class R:\n  def __call__(self, raw_data): return [raw_data]\nrun = R()", ["body"]),
+        ("run = list", ["b", "o", "d", "y"]),
+        (WRAPPED.format(takes="*args, **named", gives="*args, **named"), ["body", 3]),
+        (WRAPPED.format(takes="**named", gives="**named"), ["body", 3]),
+        (WRAPPED.format(takes="body, asked", gives="body, asked"), ["body", 3]),
+        (WRAPPED.format(takes="*args", gives="*args"), ["body", 3]),
+    ],
+)
+def test_run_is_called_with_what_it_has_names_for(script_at, text, answer):
+    """The first parameter gets the body, `request` and `request_headers` what they are called; a
+    default holds; a decorator is called as it can be.
+    """
+    script = EntryScript(script_at(INIT + text))
+    asked = ScoringRequest(top_k=3)
+
+    assert script.run("body", asked, {"HTTP_X_MINE": "me"}) == answer
+    assert script.takes_request == (3 in answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("def run(): pass", r"expected a parameter for the body, .* got run\(\); name one"),
+        ("def run(request_headers): pass", "expected a parameter for the body"),
+        ("def run(*args, **named): pass", r"got run\(\*args, \*\*named\).*functools\.wraps"),
+        ("def run(raw_data, threshold): pass", "no request has a value for 'threshold' of run"),
+        ("async def run(raw_data): pass", "`async` or `yield`.*asyncio.run"),
+        ("def run(raw_data): yield 1", "`async` or `yield`"),
+        ("class R:\n  async def __call__(self, a): pass\nrun = R()", "`async` or `yield`"),
+        (WRAPPED.format(takes="body", gives="body, 1"), r"got one that takes \(body\)"),
+        ("async def init(): pass\ndef run(raw_data): pass", r"init\(\): .*`async`"),
+    ],
+)
+def test_what_no_request_could_be_handed_to_is_refused_at_the_start(script_at, text, sentence):
+    """One sentence says what to change; the service does not start to answer 500."""
+    with pytest.raises(EntryScriptError, match=rf"my_script\.py: .*{sentence}"):
+        EntryScript(script_at(INIT + text))
+
+
+def test_the_script_behind_one_of_the_sdk_is_run(script_at):
+    """Azure ML's SDK puts a script before the user's: its init() prepares, the user's run()
+    answers.
+    """
+    script_at("def run(raw_data): return ['behind', raw_data]\n", "the_users_script.py")
+    script = EntryScript(
+        script_at(
+            "import the_users_script as driver_module\n"
+            "def init(): pass\ndef run(*arguments): return driver_module.run(*arguments)\n"
+        )
+    )
+
+    assert script.run("body") == ["behind", "body"]
+
+
+def test_registered_models_are_found_in_the_model_folder(script_at, tmp_path, monkeypatch):
+    """`Model.get_model_path` without azureml-core: a file, a folder, the newest version or another;
+    what is not there ends the start.
+    """
+    models = tmp_path / "models"
+    for version in ("2", "10"):
+        (models / "credit" / version).mkdir(parents=True)
+        (models / "credit" / version / "model.pkl").touch()
+    (models / "plain.pkl").touch()
+    monkeypatch.setenv("AZUREML_MODEL_DIR", str(models))
+    script = EntryScript(
+        script_at(
+            "from azureml.core.model import Model\n"
+            "from azureml.core import Model as Same\n"
+            "def init(): Same.get_model_path('absent')\n"
+            "def run(rows, request): return [Model.get_model_path(*one) for one in rows]\n"
+        )
+    )
+
+    asked = [("plain.pkl",), ("credit",), ("credit", 2)]
+    assert script.run(asked, ScoringRequest()) == [
+        str(models / path) for path in ("plain.pkl", "credit/10/model.pkl", "credit/2/model.pkl")
+    ]
+    with pytest.raises(EntryScriptError, match=r"'absent'.*expected it in .*AZUREML_MODEL_DIR"):
+        script.init()
+
+
+# What its answer counts for
+
+
+@pytest.mark.parametrize(
+    ("answer", "rows", "explained"),
+    [
+        ({"predictions": [1, 2, 3]}, 3, 0),
+        ({"predictions": np.zeros(2), "local_importance_values": np.ones((2, 4))}, 2, 2),
+        ({"predictions": [1], "local_importance_values": [[[1.0] * 4], [[3.0] * 4]]}, 1, 1),
+        ({"predictions": [1, 2], "local_importance_values": [[1, 2, 3, 4]]}, 2, 0),
+        ({"predictions": [1], "local_importance_values": [["a", 2, 3, 4]]}, 1, 0),
+        ([0, 1], 2, 0),
+        ({"Results": [1]}, None, 0),
+        ("[1]", None, 0),
+        (None, None, 0),
+        (np.float64(1.0), None, 0),
+    ],
+)
+def test_an_answer_of_a_scripts_own_is_counted_as_far_as_it_tells(
+    iris_folder, answer, rows, explained
+):
+    """Rows where there are predictions, importances where they are of the model's features."""
+    metrics = Metrics("model", ScoringModel.load(iris_folder))
+
+    assert metrics.scored(answer) == rows
+    text = metrics.text().decode()
+    assert f"scoring_rows_sum {float(rows or 0)}" in text
+    assert f"scoring_rows_explained_total {float(explained)}" in text

@@ -19,7 +19,7 @@ from service.rows.csv_rows import rows_of_csv
 from service.rows.json_rows import parse
 from service.rows.schema import Schema
 from service.scoring import KernelScoringExplainer, ScoringModel, load, save
-from service.web.openapi import _cell
+from service.web.protocols.openapi import _cell
 from tests.shapley_by_definition import shapley_by_definition
 
 RNG = np.random.default_rng(0)
@@ -84,8 +84,9 @@ def test_infinities_are_refused_where_the_examples_had_none():
     """By column and row, with what is expected there."""
     model = LGBMRegressor(n_estimators=5, verbose=-1).fit(FRAME, Y)
     served = ScoringModel(model, KernelScoringExplainer(TabularExplainer(model, FRAME)))
-    with pytest.raises(PayloadError, match=r"Column 'a', row 0: expected a number, got a missing"):
-        served.score('[{"a": Infinity, "ratio": 1.0, "c": 0.0}]')
+    for word in ("Infinity", "-Infinity", "1e999", "-1e999"):
+        with pytest.raises(PayloadError, match=r"Column 'a', row 1: expected a number, got -?inf"):
+            served.score(f"[[0.0, 1.0, 0.0], [{word}, 1.0, 0.0]]")
     for word in ("Infinity", "-Infinity"):
         with pytest.raises(PayloadError, match=r"Column 'a', row 0: expected a number, got"):
             served.score([{"a": word, "ratio": 1.0, "c": 0.0}])

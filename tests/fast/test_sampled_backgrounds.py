@@ -127,6 +127,10 @@ def test_it_is_saved_and_answers_the_same(monkeypatch, tmp_path):
         loaded = load(save(scoring, tmp_path / case))
         assert loaded.explain_rows(ROWS).values.tobytes() == local.values.tobytes()
         assert loaded.explain_rows(ROWS[1:2]).values.tobytes() != local.values.tobytes()
+        of_part = scoring.method.endswith("/sampled")
+        assert (
+            loaded.exactness == {True: "exact on a sampled background", False: "sampled"}[of_part]
+        )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,13 @@ import pytest
 
 from service import settings as settings_module
 from service.container_limits import cpu_count, memory_limit
-from service.settings import Settings, SettingsError, find_model_folder, settings_table
+from service.settings import (
+    Settings,
+    SettingsError,
+    find_model_folder,
+    settings_table,
+    unused_values,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -186,3 +192,65 @@ def test_workers_leave_room_for_a_model_each(tmp_path, monkeypatch):
     assert Settings(model_dir=tmp_path).n_workers == 2
     monkeypatch.setattr("service.settings.memory_limit", lambda: 300 * 2**20)
     assert Settings(model_dir=tmp_path).n_workers == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "x86_64-conda-linux-gnu",
+        "x86_64-conda_cos6-linux-gnu",
+        "aarch64-conda-linux-gnu",
+        "x86_64-apple-darwin13.4.0",
+        "arm64-apple-darwin20.0.0",
+    ],
+)
+def test_what_conda_puts_into_host_is_no_address(host):
+    """Its compilers name the machine that they compile for so: it has no effect, and that is
+    said.
+    """
+    assert Settings.from_environment({"HOST": host}).binds == ["127.0.0.1:8080"]
+    (sentence,) = unused_values({"HOST": host})
+    assert host in sentence
+    assert "127.0.0.1" in sentence
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "localhost"])
+def test_an_address_is_listened_on(host):
+    """By number or by name."""
+    assert Settings.from_environment({"HOST": host}).host == host
+    assert unused_values({"HOST": host}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("HOST", "no address", "expected an address of this machine"),
+        ("HOST", "127.0.0.1:80", "expected an address of this machine"),
+        ("KEEP_ALIVE_SECONDS", "0", "expected a whole number from 1 to 86400"),
+        ("PATH_PREFIX", "models", "expected a path such as /models/credit"),
+        ("PATH_PREFIX", "/", "expected a path such as /models/credit"),
+        ("PATH_PREFIX", "//a", "expected a path such as /models/credit"),
+        ("PATH_PREFIX", "/a b", "expected a path such as /models/credit"),
+        ("CORS_ORIGINS", "app.example.com", "expected origins such as https://app.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com/", "expected origins such as"),
+        ("CORS_ORIGINS", ",", "expected origins such as"),
+    ],
+)
+def test_surroundings_that_cannot_be_are_refused_by_name(name, value, says):
+    """The sentence names the variable and shows what is expected."""
+    with pytest.raises(SettingsError, match=f"^{name}: {re.escape(says)}"):
+        Settings.from_environment({name: value})
+
+
+def test_surroundings_are_read():
+    """A slash at the end means nothing; origins stand between commas or spaces."""
+    read = Settings.from_environment(
+        {
+            "KEEP_ALIVE_SECONDS": "620",
+            "PATH_PREFIX": "/models/credit-2/",
+            "CORS_ORIGINS": "https://a.example.com, http://localhost:3000",
+        }
+    )
+    assert (read.keep_alive, read.path_prefix) == (620, "/models/credit-2")
+    assert read.origins == ("https://a.example.com", "http://localhost:3000")
+    assert Settings.from_environment({"CORS_ORIGINS": "*"}).origins == ("*",)

@@ -42,7 +42,6 @@ NEVER_SAVED = {
     "Game",
     "HasSize",
     "Importances",
-    "InfinityWord",
     "KernelMachineStructure",
     "LocalImportances",
     "MarginGame",

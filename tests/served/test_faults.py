@@ -203,6 +203,66 @@ def test_headers_that_drip_are_hung_up_on(faulty):
         stop.set()
 
 
+def asks_for(megabytes):
+    body = b"large %d" % megabytes
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@contextmanager
+def narrow(service, first):
+    """A client by hand that has room for some kilobytes alone."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(30)
+        client.connect(("127.0.0.1", service.port))
+        client.sendall(first)
+        yield client
+
+
+def test_clients_that_take_no_answer_hold_nobody_up(alone):
+    """Far more than there are threads: health and scores are answered at once, and those clients
+    are hung up on.
+    """
+    logged, (worker,) = len(alone.log()), workers(alone)
+    with ExitStack() as stack:
+        for _ in range(3 * THREADS):
+            stack.enter_context(narrow(alone, asks_for(3)))
+            time.sleep(0.05)  # more at once than MAX_IN_FLIGHT would be turned away
+        asked = (("GET", "/ping"), ("GET", "/"), ("POST", "/score", "pid")) * 3
+        assert [quick(alone, *ask) for ask in asked] == [200] * 9
+        wait_until(lambda: not established(worker))
+    assert alone.log()[logged:].count("did not take its answer in time") >= 2 * THREADS
+    assert alone.score("pid").status == 200
+
+
+def established(worker):
+    """The connections of a worker."""
+    every = psutil.Process(worker).net_connections()
+    return [one for one in every if one.status == psutil.CONN_ESTABLISHED]
+
+
+def test_a_client_that_takes_its_answer_slowly_gets_all_of_it(alone):
+    """For longer than a client may be silent; the connection stays usable."""
+    with narrow(alone, asks_for(1) + asks_for(1)) as client:
+        parts, began = [], time.monotonic()
+        while sum(map(len, parts)) < 2_000_000:
+            parts.append(client.recv(100_000))
+            assert parts[-1], "hung up"
+            if time.monotonic() < began + 2.5:
+                time.sleep(0.005)
+        assert b"".join(parts).count(b"HTTP/1.1 200 OK") == 2
+    assert alone.score("large 4").status == 200
+
+
+def test_a_large_answer_is_whole_where_the_connection_ends_with_it(alone):
+    """Connection: close, and a client that begins to read when the service would be through."""
+    head = asks_for(3).replace(b"Host: here", b"Host: here\r\nConnection: close")
+    with narrow(alone, head) as client:
+        time.sleep(0.7)
+        head, body = received(client).split(b"\r\n\r\n", 1)
+    assert b"Content-Length: %d" % len(body) in head
+
+
 def test_a_body_that_drips_is_refused(faulty):
     """408 with what was expected; the connection ends."""
     stop = threading.Event()

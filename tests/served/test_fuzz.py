@@ -85,7 +85,7 @@ def bodies_of(frame):
     rows = st.integers(1, 2).flatmap(
         lambda n: st.integers(0, min(8, len(frame)) - n).map(lambda i: frame.iloc[i : i + n])
     )
-    orients = st.sampled_from(["columns", "records", "split", "values"])
+    orients = st.sampled_from(["columns", "records", "split", "values", "index", "table"])
     forms = st.tuples(rows, orients).map(
         lambda drawn: drawn[0].to_json(orient=drawn[1], date_format="iso")
     )
@@ -256,7 +256,7 @@ def application(request):
 
 
 ROUTES = {
-    "/score?explain=false": lambda frame: json_variations(bodies_of(frame)),
+    "/score?explain=false&named=true": lambda frame: json_variations(bodies_of(frame)),
     "/score?top_k=2&standard_errors=1": lambda frame: json_variations(bodies_of(frame)),
     "/invocations": lambda frame: csv_variations(csv_of(frame)),
     "/v1/models/model:predict": lambda frame: json_variations(bodies_of(frame)),

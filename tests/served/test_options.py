@@ -1,5 +1,8 @@
 """What a request to /score can ask for beyond predictions and importances, behind a real server."""
 
+import json
+from urllib.parse import urlencode
+
 import numpy as np
 import pytest
 
@@ -88,6 +91,12 @@ def test_without_importances_there_can_be_probabilities(service, body, default):
             "standard_errors: expected with an explanation only",
         ),
         ("explain=true&explain=false", "'explain': expected it once"),
+        ("named=2", "'named': expected true or false, got '2'"),
+        ("top_class=setosa", "top_class: expected with top_k only"),
+        ("top_k=1&top_class=rose", "'top_class': expected one of 'setosa'"),
+        ("id_columns=", "'id_columns': expected names of columns"),
+        ("id_columns=petal%20width%20(cm)", "columns that the model does not know, got 'petal"),
+        ("id_columns=customer", "Body: expected the id column 'customer', found none"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(service, body, query, named):
@@ -95,3 +104,56 @@ def test_an_option_that_makes_no_sense_is_refused(service, body, query, named):
     answer = service.score(body, query=f"?{query}")
     assert answer.status == 400
     assert named in answer.json()["message"]
+
+
+def test_ids_and_names_come_back_by_every_route(service, four_rows, default):
+    """As JSON with options in the query, as CSV, and as tensors with options in the parameters."""
+    with_ids = four_rows.assign(customer=["C-1", "002", "3", None])
+    ids = [{"customer": one} for one in ("C-1", "002", "3", None)]
+    query = "?id_columns=customer&named=true"
+    tensors = [
+        {
+            "name": name,
+            "shape": [4],
+            "datatype": "BYTES",
+            "data": json.loads(column.to_json(orient="values")),
+        }
+        for name, column in with_ids.items()
+    ]
+    wanted = {"id_columns": ["customer"], "explain": False}
+
+    scored = service.score(with_ids.to_json(), query=query).json()
+    of_csv = service.ask(
+        "POST", f"/invocations{query}", with_ids.to_csv(index=False), "text/csv"
+    ).json()
+    of_get = service.ask("GET", "/score?" + urlencode({"instances": with_ids.to_json()}))
+    refused = service.ask("POST", f"/invocations{query}", "1,2,3,4,C-1\n", "text/csv")
+    inferred = service.ask(
+        "POST", "/v2/models/model/infer", json.dumps({"inputs": tensors, "parameters": wanted})
+    )
+
+    assert {name: scored[name] for name in default} == default
+    assert scored["row_ids"] == of_csv["row_ids"] == ids
+    assert scored["predicted_classes"] == of_csv["predicted_classes"]
+    assert scored["features"] == list(four_rows.columns)
+    assert "unknown column 'customer'" in of_get.json()["message"]
+    assert (refused.status, "line 1" in refused.json()["message"]) == (400, True)
+    assert inferred.json()["outputs"][0]["data"] == default["predictions"]
+
+
+def test_ids_and_names_stand_in_lines_too(service, four_rows):
+    """A column of CSV for each of them; in JSON Lines what the numbers are, in each line."""
+    body = four_rows.assign(customer=["C-1", "002", "3", None]).to_json(orient="records")
+    path = "/invocations?id_columns=customer&named=true"
+
+    table = service.ask("POST", path, body, Accept="text/csv; header=present").body.decode()
+    lines = service.ask("POST", f"{path}&explain=true", body, Accept="application/jsonlines").body
+
+    assert table.splitlines() == [
+        "prediction,id:customer,predicted_class",
+        *("2,C-1,virginica", "0,002,setosa", "1,3,versicolor", "2,,virginica"),
+    ]
+    first = json.loads(lines.splitlines()[0])
+    assert first["row_id"] == {"customer": "C-1"}
+    assert first["features"] == list(four_rows.columns)
+    assert {"predicted_class", "classes", "output", "method", "exactness"} <= first.keys()

@@ -458,8 +458,8 @@ def test_a_byte_order_mark_is_no_part_of_the_body(service, four_rows, path):
         ('{"data": [[1]], "data": [[2]]}', "key 'data' came twice"),
         ('{"data": [[1,2,3,4]], "instances": [[1,2,3,4]]}', "data and instances together"),
         (
-            '{"instances": [[1,2,3,4]], "signature_name": ""}',
-            "'instances' alone, got key 'signature_name' beside it",
+            '{"instances": [[1,2,3,4]], "signature": ""}',
+            "'instances' alone, got key 'signature' beside it",
         ),
         ('[["\\ud800",1,2,3]]', "expected a number, got '\\ud800'"),
         ("[[1e999,1,2,3]]", "expected a number, got inf"),

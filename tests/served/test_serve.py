@@ -106,7 +106,8 @@ def test_a_busy_port_is_refused_before_another_server_answers():
     ("settings", "reason"),
     [
         ({"PORT": "abc"}, "make serve: PORT: expected a whole number"),
-        ({"HOST": "192.0.2.1"}, "cannot listen"),
+        ({"HOST": "192.0.2.1"}, "choose another: make serve HOST=127.0.0.1"),
+        ({"HOST": "no address"}, "make serve: HOST: expected an address of this machine"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_sentence(settings, reason):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -223,12 +224,24 @@ def test_an_unknown_path_is_404_in_json(service):
 
 
 def test_a_wrong_method_is_405_in_json(service):
-    """GET /score is refused with what is allowed."""
-    answer = service.ask("GET", "/score")
+    """PUT /score is refused with what is allowed."""
+    answer = service.ask("PUT", "/score", "[]")
 
     assert answer.status == 405
     assert answer.json()["message"]
     assert "POST" in answer.headers["Allow"]
+
+
+def test_the_query_of_a_get_is_the_body(service, four_rows):
+    """Its members by their names: rows under `data`, and columns themselves."""
+    wrapped = urlencode({"data": json.dumps(four_rows.to_numpy().tolist())})
+    columns = urlencode({name: json.dumps(four_rows[name].tolist()) for name in four_rows})
+    expected = service.score(four_rows.to_json()).body
+
+    for query in (wrapped, columns):
+        answer = service.ask("GET", f"/score?{query}")
+        assert (answer.status, answer.body) == (200, expected)
+    assert service.ask("GET", "/score?data=1").status == 400
 
 
 @pytest.mark.parametrize(

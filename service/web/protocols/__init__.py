@@ -2,9 +2,14 @@
 
 ``plain``           Azure ML and people: ``/``, ``/score``
 ``sagemaker``       SageMaker and MLflow: ``/ping``, ``/health``, ``/version``, ``/invocations``
+``media_types``     what ``/invocations`` reads and writes by its media type
 ``kserve_v1``       KServe's first protocol: ``/v1/models/{name}:predict``, ``:explain``
 ``open_inference``  the Open Inference Protocol (KServe V2, Triton): ``/v2/models/{name}/infer``
+``output_tensors``  its answers as tensors, and what tensors a model answers
 ``documents``       ``/swagger.json`` and ``/metrics``
+``openapi``         the document that describes the routes
+``path_prefix``     the prefix that a proxy leaves before their paths
+``cross_origin``    pages of other origins that may ask
 
 Next: :mod:`service.web.protocols.plain`.
 """

@@ -1,16 +1,13 @@
 """The Open Inference Protocol, version 2, with JSON tensors: for clients of KServe and Triton.
 
-Next: :mod:`service.web.protocols.documents`.
+Next: :mod:`service.web.protocols.output_tensors`.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from flask import Blueprint, Response, request
-from numpy.typing import NDArray
 
-from service.rows.columns import Column
 from service.rows.tensors import rows_of_tensors
 from service.rows.values import shown
 from service.scoring.answer import Answer
@@ -20,13 +17,18 @@ from service.web.bodies import json_object
 from service.web.errors import BodyError
 from service.web.guarded_script import GuardedScript
 from service.web.json_response import json_response
+from service.web.protocols.output_tensors import (
+    described_inputs,
+    described_outputs,
+    output_tensor,
+)
 
 # The header of bodies with binary tensors behind the JSON.
 BINARY = "Inference-Header-Content-Length"
 IMPORTANCES = "local_importance_values"
-_KINDS = "biufSU"  # of arrays that are tensors: numbers and text
-_DATATYPES = {"b": "BOOL", "i": "INT64", "u": "UINT64", "f": "FP64"}
-_OF_KIND = {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}
+NAMED_LARGEST = "top_importances"
+BY_NAME = {"standard_errors", "expected_values", "probabilities"}  # outputs that are options too
+EXPLAINED = {IMPORTANCES, NAMED_LARGEST, "standard_errors"}  # outputs that need an explanation
 
 
 def routes(script: GuardedScript) -> Blueprint:
@@ -76,8 +78,8 @@ def routes(script: GuardedScript) -> Blueprint:
         wanted = _wanted(body)
         answer = script.run(
             rows_of_tensors(body.get("inputs"), script.schema),
-            _options(body),
-            explain=IMPORTANCES in wanted,
+            _options(script, body, wanted),
+            explain=not EXPLAINED.isdisjoint(wanted),
         )
         return json_response(_response(script, body, answer, wanted))
 
@@ -85,25 +87,14 @@ def routes(script: GuardedScript) -> Blueprint:
 
 
 def _metadata(script: GuardedScript) -> dict[str, Any]:
-    columns = [] if script.schema is None else script.schema.columns
+    columns = () if script.schema is None else script.schema.columns
     return {
         "name": script.settings.model_name,
         "versions": [VERSION],
         "platform": "scikit-learn",
-        "inputs": [
-            {"name": column.name, "datatype": _datatype(column), "shape": [-1]}
-            for column in columns
-        ],
-        "outputs": [
-            {"name": "predictions", "datatype": "FP64", "shape": [-1]},
-            {"name": IMPORTANCES, "datatype": "FP64", "shape": [-1, -1, -1]},
-        ],
+        "inputs": described_inputs(columns),
+        "outputs": described_outputs(script.entry_script.model),
     }
-
-
-def _datatype(column: Column) -> str:
-    """Name the datatype of a column's tensor: of categories that of what they are."""
-    return _OF_KIND.get(column.value_kind, "BYTES")
 
 
 def _wanted(body: Mapping[str, Any]) -> list[str]:
@@ -123,17 +114,31 @@ def _check_id(body: Mapping[str, Any]) -> None:
         raise BodyError(f"Body: expected a string under 'id', got {shown(body['id'])}.")
 
 
-def _options(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Take this service's options from the parameters; those of others are theirs."""
+def _options(script: GuardedScript, body: Mapping[str, Any], wanted: list[str]) -> dict[str, Any]:
+    """Take this service's options from the parameters, and from the outputs that are asked for.
+
+    Parameters of others are theirs.
+    """
     parameters = body.get("parameters") or {}
     if not isinstance(parameters, dict):
         raise BodyError("Body: expected an object under 'parameters'.")
-    return {name: value for name, value in parameters.items() if name in OPTIONS}
+    options = {name: value for name, value in parameters.items() if name in OPTIONS}
+    if script.entry_script.takes_request:
+        options = _named_options(wanted, options)
+    return options
+
+
+def _named_options(wanted: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    if NAMED_LARGEST in wanted and "top_k" not in options:
+        raise BodyError(f"Output {NAMED_LARGEST!r}: expected with the parameter top_k, got none.")
+    return dict.fromkeys(BY_NAME & {*wanted}, True) | options
 
 
 def _response(
     script: GuardedScript, body: Mapping[str, Any], answer: Any, wanted: list[str]
-) -> dict[str, Any]:
+) -> dict[str, Any] | Response:
+    if isinstance(answer, Response):
+        return answer
     if not isinstance(answer, Mapping):
         raise TypeError(
             f"run() returned {type(answer).__name__}; the Open Inference Protocol needs a dict of "
@@ -143,9 +148,7 @@ def _response(
     outputs = []
     for name in answer:
         if not wanted or name in wanted:
-            values = _array(answer, name)
-            if values.dtype.kind in _KINDS:
-                outputs.append(_tensor(name, values))
+            outputs.append(output_tensor(name, _value(answer, name)))
     response = {
         "model_name": script.settings.model_name,
         "model_version": VERSION,
@@ -160,23 +163,12 @@ def _check_outputs(wanted: list[str], answer: Mapping[str, Any]) -> None:
             raise BodyError(f"Output {shown(name)}: expected one of {', '.join(answer)}.")
 
 
-def _array(answer: Mapping[str, Any], name: str) -> NDArray[Any]:
-    """Return what is answered under a name as an array, which an answer of ours has already.
-
-    An array of objects becomes one of text or numbers where it holds nothing else: what a
-    classifier predicts whose labels are words.
-    """
-    if not isinstance(answer, Answer):
-        value = answer[name]
-        return np.asarray(None if isinstance(value, Mapping) else value)  # an object is no tensor
-    values = np.asarray(answer.arrays[name])
-    return np.asarray(values.tolist()) if values.dtype == object else values
-
-
-def _tensor(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "datatype": _DATATYPES.get(values.dtype.kind, "BYTES"),
-        "shape": list(values.shape),
-        "data": values.ravel().tolist(),
-    }
+def _value(answer: Mapping[str, Any], name: str) -> Any:
+    """Return what is answered under a name: of an answer of ours its array."""
+    value = answer.arrays[name] if isinstance(answer, Answer) else answer[name]
+    if value is None and name in BY_NAME:
+        raise BodyError(
+            f"Output {name!r}: expected of importances that have some, but these are computed "
+            "exactly, or without an estimate of their error; leave it out."
+        )
+    return value

@@ -1,13 +1,13 @@
 """The OpenAPI 3.1 document of the service, made from the recorded schema and a real example.
 
-Next: `service.web.error_responses`.
+Next: :mod:`service.web.protocols.path_prefix`.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
 from service.rows.columns import Column
-from service.rows.json_rows import WRAPPER_KEYS
+from service.rows.json_rows import SIBLINGS, WRAPPER_KEYS
 from service.scoring.scoring_model import ScoringModel
 from service.settings import Settings
 from service.version import VERSION
@@ -27,15 +27,16 @@ _REASONS = {
     401: "A key is needed.",
     404: "No model of this name.",
     405: "The route does not take this method.",
+    406: "The answer is not written in a form that Accept takes.",
     408: "The body did not arrive in time.",
     413: "Too many bytes or rows.",
-    415: "The body's form is not read here.",
+    415: "The body's form, encoding or charset is not read here.",
     429: "Too many requests in flight; see Retry-After.",
     500: "The service failed; its log tells more under the id.",
     503: "Starting, or about to stop.",
     504: "The answer took too long.",
 }
-_SCORING_REFUSALS = (400, 401, 405, 408, 413, 429, 500, 503, 504)
+_SCORING_REFUSALS = (400, 401, 405, 408, 413, 415, 429, 500, 503, 504)
 _AXES = (
     "Local importances: [class][row][feature] for a classifier, classes in predict_proba's column "
     "order; [row][feature] for a regressor; [target][row][feature] for one with several targets."
@@ -72,6 +73,7 @@ def openapi_document(model: ScoringModel | None, settings: Settings) -> Json:
             "version": VERSION,
             "description": f"Predictions with the reasons for them. {_AXES}{_described(model)}",
         },
+        "servers": [{"url": settings.path_prefix or "/"}],
         "paths": _paths(settings.model_name, example),
         "components": {"schemas": {**_rows_schemas(columns), **_ANSWERS}, "responses": _refusals()},
     }
@@ -123,9 +125,17 @@ def _paths(name: str, example: Json | None) -> Json:
             "get": _get("Version of the service", {"text/plain": {"schema": {"type": "string"}}})
         },
         "/score": {
+            "get": {
+                **_get(
+                    "The same, of a body that stands in the query",
+                    _json("Answer"),
+                    *_SCORING_REFUSALS,
+                ),
+                "parameters": [_IN_QUERY],
+            },
             "post": _post(
                 "Predictions and local importances", rows, by_column, "Answer", options=True
-            )
+            ),
         },
         "/invocations": {
             "post": _post(
@@ -133,9 +143,9 @@ def _paths(name: str, example: Json | None) -> Json:
                 rows,
                 records,
                 "Answer",
-                415,
+                406,
                 options=True,
-                csv=True,
+                lines=True,
             )
         },
         "/v1/models": {"get": _get("Names of the models", _json("Names"))},
@@ -170,12 +180,30 @@ def _paths(name: str, example: Json | None) -> Json:
             )
         },
         "/swagger.json": {
-            "get": _get("This document", {"application/json": {"schema": {"type": "object"}}}, 401)
+            "get": _get(
+                "This document", {"application/json": {"schema": {"type": "object"}}}, 401, 429
+            )
         },
         "/metrics": {
-            "get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, 401)
+            "get": _get(
+                "Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}}, 401, 429
+            )
         },
     }
+
+
+_IN_QUERY = {
+    "name": "data",
+    "in": "query",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Rows, as JSON; other members of a body are taken by their names too",
+}
+# A line for each row.
+_IN_LINES: Json = {
+    "text/csv": {"schema": {"type": "string"}},
+    "application/jsonlines": {"schema": {"type": "string"}},
+}
 
 
 def _wrapped(key: str, value: Any) -> Json | None:
@@ -197,17 +225,15 @@ def _post(
     answer: str,
     *refusals: int,
     options: bool = False,
-    csv: bool = False,
+    lines: bool = False,
 ) -> Json:
     media: Json = {"schema": body} if example is None else {"schema": body, "example": example}
-    content = {
-        "application/json": media,
-        **({"text/csv": {"schema": {"type": "string"}}} if csv else {}),
-    }
+    in_lines = _IN_LINES if lines else {}
+    answers = {**_json(answer), **in_lines}
     operation = {
         "summary": summary,
-        "requestBody": {"required": True, "content": content},
-        "responses": _responses(_json(answer), (*_SCORING_REFUSALS, *refusals)),
+        "requestBody": {"required": True, "content": {"application/json": media, **in_lines}},
+        "responses": _responses(answers, (*_SCORING_REFUSALS, *refusals)),
     }
     return {**operation, "parameters": _OPTIONS} if options else operation
 
@@ -244,11 +270,18 @@ _OPTIONS = [
         {"type": "integer", "minimum": 1, "maximum": 999_999_999},
         "So many named largest importances of each row",
     ),
+    _option("top_class", {"type": "string"}, "Of which class they are; by default the predicted"),
     _option(
         "standard_errors", _FLAG, "Standard errors of the importances; null where they are exact"
     ),
     _option("expected_values", _FLAG, "The model's mean output over the background"),
     _option("probabilities", _FLAG, "predict_proba, [row][class]"),
+    _option("named", _FLAG, "Names of classes, features and rows, and what the numbers are"),
+    _option(
+        "id_columns",
+        {"type": "string"},
+        "Columns that are not the model's and come back as row_ids, with commas between them",
+    ),
 ]
 
 _ANSWERS: Json = {
@@ -272,6 +305,29 @@ _ANSWERS: Json = {
                 "description": (
                     "For each row the largest importances by name: those of the predicted class; "
                     "for each target or label where several are predicted at once"
+                ),
+            },
+            "row_ids": {
+                "type": "array",
+                "description": (
+                    "For each row its id_columns, or with named=true the label that it came with, "
+                    "else its number"
+                ),
+            },
+            "classes": {"type": "array", "description": "Names along the axis of the classes"},
+            "predicted_classes": {
+                "type": "array",
+                "items": {"type": ["string", "null"]},
+                "description": "Names of the predictions; null for what is no label of a class",
+            },
+            "probabilities_by_class": {"type": ["array", "null"], "items": {"type": "object"}},
+            "features": {"type": "array", "description": "Names along the last axis"},
+            "output": {"enum": ["probability", "margin", "prediction"]},
+            "method": {"type": "string"},
+            "exactness": {
+                "type": "string",
+                "description": (
+                    "exact, sampled, or exact on a sample or summary of the background"
                 ),
             },
         },
@@ -392,23 +448,42 @@ def _rows_schemas(columns: Iterable[Column]) -> Json:
             },
             "additionalProperties": False,
         },
-        "Table": {
-            "anyOf": [
-                {"$ref": f"#/components/schemas/{form}"}
-                for form in ("Columns", "Records", "Lists", "Split")
-            ]
+        "ByLabel": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"$ref": "#/components/schemas/Record"},
+            "description": "DataFrame.to_json(orient='index'): {label: {column: value}}",
         },
+        "WithSchema": {
+            "type": "object",
+            "required": ["schema", "data"],
+            "properties": {
+                "schema": {"type": "object"},
+                "data": {"type": "array", "items": {"type": "object"}},
+            },
+            "additionalProperties": False,
+            "description": "DataFrame.to_json(orient='table')",
+        },
+        "Table": {"anyOf": list(map(_reference, _FORMS))},
         "Rows": {"anyOf": [{"$ref": "#/components/schemas/Table"}, *_wrapped_tables()]},
     }
 
 
+_FORMS = ("Columns", "Records", "Lists", "Split", "ByLabel", "WithSchema")
+
+
+def _reference(schema: str) -> Json:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
 def _wrapped_tables() -> list[Json]:
     table = {"$ref": "#/components/schemas/Table"}
+    beside = {name: {"enum": list(values)} for name, values in SIBLINGS.items()}
     return [
         {
             "type": "object",
             "required": [key],
-            "properties": {key: table},
+            "properties": {key: table, **beside},
             "additionalProperties": False,
         }
         for key in WRAPPER_KEYS
