@@ -24,7 +24,8 @@ from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, UnreachableError
 from deploy.host import specs
 from deploy.image import context, pins, pip_settings
-from deploy.image.context import DOCKERFILE, FRAGMENT_MARK
+from deploy.image.application import application
+from deploy.image.recipe import DOCKERFILE, FRAGMENT_MARK, dockerfile
 from deploy.release import specs as release_specs
 from deploy.release.preflight import readable
 from deploy.release.probe import differing
@@ -343,8 +344,10 @@ def test_a_folder_of_code_leaves_its_hidden_files_behind(tmp_path):
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    config = configuration({"name": "scoring", "code": [".mine/package"]})
-    assert set(context._code(config, tmp_path)) == {"package/__init__.py", "package/inner/data.csv"}
+    (tmp_path / "score.py").write_text("")
+    config = configuration({"name": "scoring", "code": [".mine/package"], "models": []})
+    found = {place for place in application(config, tmp_path) if place.startswith("package/")}
+    assert found == {"package/__init__.py", "package/inner/data.csv"}
 
 
 def test_an_expected_answer_that_is_not_json_is_one_sentence(tmp_path):
@@ -358,7 +361,7 @@ def test_an_expected_answer_that_is_not_json_is_one_sentence(tmp_path):
 
 def test_the_recipe_takes_the_users_lines():
     """In the build stage, before what they are for."""
-    recipe = context.dockerfile("RUN echo hello")
+    recipe = dockerfile(Configuration("scoring", dockerfile="RUN echo hello"))
     build, runtime = recipe.split("FROM ${BASE_IMAGE}\n")
     assert build.index("RUN echo hello") < build.index("requirements.lock")
     assert "hello" not in runtime
@@ -382,11 +385,11 @@ def test_the_recipe_is_clean(tmp_path):
         )
 
     filled_in = tmp_path / "Dockerfile"
-    filled_in.write_text(context.dockerfile(Configuration("scoring").dockerfile))
+    filled_in.write_text(dockerfile(Configuration("scoring")))
     for recipe in (DOCKERFILE, filled_in):
         done = checked(recipe)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    filled_in.write_text(context.dockerfile("RUN cd /x && sudo y"))
+    filled_in.write_text(dockerfile(Configuration("scoring", dockerfile="RUN cd /x && sudo y")))
     done = checked(filled_in)
     assert done.returncode == 1
     assert {"DL3003", "DL3004"} <= set(done.stdout.split())

@@ -11,7 +11,7 @@ from deploy.configuration import Configuration
 from deploy.engine import hardening
 from deploy.engine.hardening import HARDENING, LEFT_OUT, Hardening
 from deploy.host import specs as host_specs
-from deploy.image.context import DOCKERFILE
+from deploy.image.recipe import DOCKERFILE
 from deploy.release import specs as release_specs
 from deploy.release.release import Release
 from deploy.swarm import proxy
@@ -72,7 +72,7 @@ def test_the_statement_is_the_strictest_that_a_service_can_live_with():
 def test_what_stands_beside_the_replicas_is_hardened_too():
     """The anchor as on its host, with fewer processes; the proxy as in its swarm, with no /tmp."""
     anchor = host_specs.anchor(RELEASE)
-    expected = hardening.hardened(2**25, 10**8, replace(HARDENING, processes=8))
+    expected = hardening.hardened(2**25, 10**8, 1, replace(HARDENING, processes=8))
     assert anchor["User"] == expected["User"]
     assert expected["HostConfig"].items() <= anchor["HostConfig"].items()
     template = proxy.service(CONFIG, "network", {}, [])["TaskTemplate"]
