@@ -146,7 +146,7 @@ def _is_private(name: str) -> bool:
 
 
 def _refuse_circle(folder: Path, key: str) -> None:
-    if folder.is_symlink() and folder.resolve() in folder.parent.resolve().parents:
+    if folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()):
         raise ConfigurationError(f"{key}: {folder} is a link to a folder that it lies in itself")
 
 
@@ -158,7 +158,7 @@ def _refuse_files_as_folders(found: Mapping[str, Placed]) -> None:
     for place, placed in found.items():
         for parent in map(str, PurePosixPath(place).parents):
             if parent in found:
-                raise _clash(placed, found[parent])
+                raise _clash(found[parent], placed)
 
 
 def _absolute(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """The one statement of the hardening, and what each platform makes of it."""
 
 import re
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -47,6 +48,30 @@ def test_every_item_reaches_every_platform_or_is_excused(platform, item, monkeyp
     before = rendered(platform)
     monkeypatch.setattr(STATING[platform], "HARDENING", changed(item))
     assert (rendered(platform) == before) == (item in LEFT_OUT[platform])
+
+
+@pytest.mark.parametrize("platform", STATING)
+def test_the_size_of_the_scratch_folder_is_the_configurations(platform, monkeypatch):
+    """On every platform; and on the host programs in it are started where it says so."""
+    before = str(rendered(platform))
+    config = replace(CONFIG, scratch_mb=100)
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", config)
+    monkeypatch.setattr(sys.modules[__name__], "RELEASE", replace(RELEASE, config=config))
+    after = str(rendered(platform))
+    sizes = {"host": "size={}m", "swarm": "{}", "kubernetes": "{}Mi"}
+    factor = 2**20 if platform == "swarm" else 1
+    assert sizes[platform].format(64 * factor) in before
+    assert (
+        before.replace(sizes[platform].format(64 * factor), sizes[platform].format(100 * factor))
+        == after
+    )
+
+
+def test_programs_in_the_scratch_folder_are_started_where_the_configuration_says_so():
+    """And nothing else is loosened."""
+    release = replace(RELEASE, config=replace(CONFIG, scratch_exec=True))
+    options = host_specs.replica(release, "a", 1, 9001)["HostConfig"]["Tmpfs"]["/tmp"]
+    assert options == "rw,exec,nosuid,nodev,size=64m,mode=1777"
 
 
 def test_excuses_are_for_items_that_there_are():
