@@ -13,6 +13,7 @@ table, keeps the fitted steps (:class:`FittedEncoding`). Next: :mod:`service.eng
 | SimpleImputer                              | what to put in, and which columns have indicators   |
 | OneHotEncoder, OrdinalEncoder              | a dictionary for each column, asked of the encoder  |
 | KBinsDiscretizer                           | the edges, then codes or ones                       |
+| FunctionTransformer                        | a function of NumPy's, of each number               |
 | feature selection                          | the columns kept                                    |
 | ColumnTransformer, Pipeline                | the blocks next to each other, the steps in turn    |
 | everything else, as power and quantile     | none                                                |
@@ -37,6 +38,7 @@ from service.structures.encoders import (
     SELECTIONS,
     Encoder,
     column_positions,
+    is_elementwise,
     is_word,
     raw_columns,
     steps_of,
@@ -84,6 +86,18 @@ class Selected:
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Take the columns."""
         return rows[:, self.columns]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A function of NumPy's, of each number."""
+
+    function: np.ufunc
+
+    def __call__(self, rows: NDArray[Any]) -> Floats:
+        """Apply it to all."""
+        applied: Floats = self.function(np.asarray(rows, dtype=np.float64))
+        return applied
 
 
 @dataclass(frozen=True)
@@ -298,7 +312,9 @@ def _compile_min_max(scaler: Any) -> Step:
 
 
 def _compile_function(transformer: Any) -> Step | None:
-    return Selected(slice(None)) if transformer.func is None else None
+    if transformer.func is None:
+        return Selected(slice(None))
+    return Applied(transformer.func) if is_elementwise(transformer.func) else None
 
 
 def _compile_imputer(imputer: Any) -> Step | None:

@@ -8,7 +8,7 @@ here, and those by which pandas itself writes it in JSON, CSV and Parquet are re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -149,10 +149,14 @@ class Vocabulary:
         read, _ = _NEW.get(self.kind, _NO_NEW)
         return read(value, self.dtype)
 
-    def make_new(self) -> Any:
-        """Return a category that is not known, None where no new one can be read."""
+    def make_new(self) -> Sequence[Any]:
+        """Return categories that are not known: one that sorts before all, and one behind.
+
+        None where no new one can be read. A library that looks categories up in order may stumble
+        over one of the two alone.
+        """
         _, make = _NEW.get(self.kind, _NO_NEW)
-        return make(self.categories)
+        return make(self.categories) or ()
 
     def of_text(self, text: str) -> Any:
         """Return the category of a cell of CSV, or what else the cell may mean to `read`."""
@@ -245,28 +249,29 @@ def _read_integer(value: Any, _: Any) -> int | None:
     return None if number is None else int(number)
 
 
-def _make_text(categories: tuple[str, ...]) -> str:
-    return f"other than {max(categories, key=len)}"
+def _make_texts(categories: tuple[str, ...]) -> Sequence[str]:
+    return f"!other than {max(categories, key=len)}", f"{max(categories)} or other"
 
 
-def _make_number(categories: tuple[float, ...]) -> float:
-    return max(categories) + 1
+def _make_numbers(categories: tuple[float, ...]) -> Sequence[float]:
+    return min(categories) - 1, max(categories) + 1
 
 
-def _make_moment(categories: tuple[pd.Timestamp, ...]) -> pd.Timestamp:
-    return max(categories) + pd.Timedelta(days=1)
+def _make_moments(categories: tuple[pd.Timestamp, ...]) -> Sequence[pd.Timestamp]:
+    day = pd.Timedelta(days=1)
+    return min(categories) - day, max(categories) + day
 
 
 def _nothing(*_: Any) -> None:
     """Make and read nothing: there is no telling what another interval or truth value would be."""
 
 
-# By the kind of the categories: what reads one that is not known, and what makes one up.
+# By the kind of the categories: what reads one that is not known, and what makes two up.
 _New = tuple[Callable[[Any, Any], Any], Callable[[Any], Any]]
 _NO_NEW: _New = (_nothing, _nothing)
 _NEW: dict[str, _New] = {
-    "string": (_read_text, _make_text),
-    "integer": (_read_integer, _make_number),
-    "number": (_read_number, _make_number),
-    "datetime": (read_datetime, _make_moment),
+    "string": (_read_text, _make_texts),
+    "integer": (_read_integer, _make_numbers),
+    "number": (_read_number, _make_numbers),
+    "datetime": (read_datetime, _make_moments),
 }

@@ -157,9 +157,9 @@ class Column:
             return self.vocabulary.of_text(text)
         return OF_TEXT.get(self.kind, str)(text)
 
-    def make_new_category(self) -> Any:
-        """Return a category that the examples do not know, None where there can be none."""
-        return None if self.vocabulary is None else self.vocabulary.make_new()
+    def make_new_categories(self) -> Sequence[Any]:
+        """Return categories that the examples do not know; none where there can be none."""
+        return () if self.vocabulary is None else self.vocabulary.make_new()
 
     def plain(self, value: Any) -> Any:
         """Write a read value as JSON has it, for :meth:`read` to take back; None is missing."""

@@ -44,10 +44,10 @@ def ask_for_new_categories(schema: Schema, example: NDArray[Any], ask: Ask) -> S
         With those columns open to new categories.
     """
     for position, column in enumerate(schema.columns):
-        new = column.make_new_category()
-        wider = _with_column(schema, position, replace(column, takes_new=new is not None))
-        rows = np.concatenate([example, _with_value(example, position, new)])
-        if wider.columns[position].takes_new and _is_answered(ask, wider, rows):
+        new = column.make_new_categories()
+        wider = _with_column(schema, position, replace(column, takes_new=True))
+        rows = np.concatenate([example, *[_with_value(example, position, one) for one in new]])
+        if len(new) and _is_answered(ask, wider, rows):
             schema = wider
     return schema
 
@@ -153,9 +153,10 @@ def _make_unusual_values(column: Column, examples: NDArray[Any]) -> NDArray[Any]
     make = _MAKE.get(column.kind, _make_none)
     known = examples[~pd.isna(examples)]
     made = make(known) if len(known) else []
-    new = [column.make_new_category()] * column.takes_new
+    if column.takes_new:
+        made = [*made, *column.make_new_categories()]
     missing = [None] * column.nullable
-    fitting = [value for value in [*made, *new, *missing] if _fits(column, value)]
+    fitting = [value for value in [*made, *missing] if _fits(column, value)]
     return _in_width(column, column.read(fitting))
 
 

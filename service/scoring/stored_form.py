@@ -43,7 +43,7 @@ _ROOMS = {
     "shapley.trees.sampled": ["SampledTreeGame"],
     "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
     "structures.answer_forms": ["Indicators", "SideBySide", "VoteShares"],
-    "structures.encoders": ["Encoder"],
+    "structures.encoders": ["Encoder", "PandasCodes"],
     "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
     "structures.linear": ["LinearStructure", "LogLinearStructure", "identity_readout"],
     "structures.links": [
@@ -64,6 +64,7 @@ _ROOMS = {
     "engines.builders": ["Grouped"],
     "engines.engine": ["unchanged"],
     "engines.compiled_encoding": [
+        "Applied",
         "Binned",
         "Blocks",
         "CompiledEncoder",

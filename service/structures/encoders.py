@@ -9,7 +9,8 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 |-----------------------------------------------------------|--------------------------------------|
 | scalers, quantiles, powers, ordinal codes, "passthrough"  | column by column                     |
 | and None                                                  |                                      |
-| FunctionTransformer without a function                    | column by column                     |
+| FunctionTransformer without a function, or with one of    | column by column                     |
+| numpy's own for each number, such as ``np.log1p``         |                                      |
 | SimpleImputer                                             | the columns kept, then those with    |
 |                                                           | indicators                           |
 | OneHotEncoder, KBinsDiscretizer                           | each column as often as it has       |
@@ -17,6 +18,7 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 | TargetEncoder                                             | column by column, or one for each    |
 |                                                           | of several classes                   |
 | feature selection                                         | the columns kept                     |
+| whatever a ColumnTransformer gives one column alone       | that column                          |
 | Pipeline, ColumnTransformer, in each other too            | those of the steps inside            |
 | everything else: PCA, polynomials, custom transformers,   | unknown, the model is not looked     |
 | subclasses                                                | through                              |
@@ -107,6 +109,28 @@ class Encoder:
     def followed_by(self, inner: Encoder) -> Encoder:
         """Return this encoder and then another one, which takes the columns that this one gives."""
         return Encoder((*self.steps, *inner.steps), self.owner[inner.owner])
+
+
+@dataclass(frozen=True)
+class PandasCodes:
+    """What a booster makes of a frame's categorical columns: their codes among those that it knows.
+
+    Attributes
+    ----------
+    categories : sequence of sequences
+        Those of each categorical column, in the order of the columns.
+    """
+
+    categories: Sequence[Sequence[Any]]
+
+    def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Replace categories by their codes; one that the booster does not know is missing."""
+        coded = rows.copy()
+        columns = rows.select_dtypes("category").columns
+        for name, known in zip(columns, self.categories, strict=True):
+            codes = rows[name].cat.set_categories(known).cat.codes
+            coded[name] = codes.where(codes >= 0, np.nan)
+        return coded
 
 
 def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encoder, Any] | None:
@@ -223,7 +247,7 @@ def _through_one(step: Any, n_inputs: int) -> Owner | None:
 def is_looked_through(step: Any) -> bool:
     """Tell whether the table has a step, whatever its columns are."""
     known = (*_RULES, "str")  # a word, in place of a step that drops its columns
-    return type(step).__name__ in known and getattr(step, "func", None) is None
+    return type(step).__name__ in known and is_elementwise(getattr(step, "func", None))
 
 
 def _fits(step: Any, n_inputs: int) -> bool:
@@ -247,9 +271,15 @@ def _one_to_one(_: Any, n_inputs: int) -> Owner:
 
 
 def _function(transformer: Any, n_inputs: int) -> Owner | None:
-    if transformer.func is not None:
+    if not is_elementwise(transformer.func):
         return None
     return np.arange(n_inputs)
+
+
+def is_elementwise(function: Any) -> bool:
+    """Tell whether a function gives one number for each; None does nothing."""
+    is_of_numpy = isinstance(function, np.ufunc) and (function.nin, function.nout) == (1, 1)
+    return function is None or is_of_numpy
 
 
 def _imputer(imputer: Any, n_inputs: int) -> Owner:
@@ -294,11 +324,14 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
     """Put the blocks next to each other; ``transformers_`` has them in the order of the output."""
     names = getattr(transformer, "feature_names_in_", np.arange(n_inputs))
     blocks = [np.arange(0)]
-    for _, inner, selected in transformer.transformers_:
+    for name, inner, selected in transformer.transformers_:
         columns = column_positions(selected, names)
         if is_word(inner, "drop") or len(columns) == 0:
             continue
         of_block = _through(list(steps_of(inner)), len(columns))
+        if len(columns) == 1:  # whatever the steps do, all that comes out belongs to it
+            width = transformer.output_indices_[name]
+            of_block = np.zeros(width.stop - width.start, dtype=np.intp)
         if of_block is None:
             return None
         blocks.append(columns[of_block])

@@ -16,6 +16,7 @@ from scipy.special import expit
 from service.errors import UnsupportedStructureError
 from service.shapley.games import Link
 from service.shapley.trees import Tree
+from service.structures.encoders import Encoder, PandasCodes
 from service.structures.family import Family
 from service.structures.links import Floats
 from service.structures.trees import MOST_CODES, TreeStructure, behind_objective
@@ -51,9 +52,7 @@ def read_lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
     UnsupportedStructureError
         When the trees cannot be read, or it is not known how the objective predicts.
     """
-    model = getattr(estimator, "booster_", estimator).dump_model()
-    if model["pandas_categorical"]:
-        raise UnsupportedStructureError("LightGBM: columns of pandas categories are not read.")
+    model = _booster_of(estimator).dump_model()
     margins = _read_margins(model)
     if scale == "margin":  # the sum, also where predictions are a mean
         return margins
@@ -67,6 +66,18 @@ def read_lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
     if objective not in _OF_CLASSES:
         return None
     return margins.as_probabilities()
+
+
+def open_lightgbm(estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:
+    """Take out how categorical columns of a frame become the codes that the trees know."""
+    categories = _booster_of(estimator).pandas_categorical
+    if not categories:
+        return None
+    return Encoder((PandasCodes(categories),), np.arange(len(names))), estimator
+
+
+def _booster_of(estimator: Any) -> Any:
+    return getattr(estimator, "booster_", estimator)
 
 
 def _read_margins(model: Mapping[str, Any]) -> TreeStructure:
@@ -189,6 +200,7 @@ FAMILY = Family(
     library="lightgbm",
     prefers_margin=True,
     margin_option="raw_score",
+    open_estimator=open_lightgbm,
     readers={
         "Booster": read_lightgbm,
         "LGBMClassifier": read_lightgbm,

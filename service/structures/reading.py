@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from service.errors import UnsupportedStructureError
 from service.structures import (
     kernel_machines,
     lightgbm_trees,
@@ -129,6 +130,11 @@ def read_structure(estimator: Any, scale: str) -> Structure | None:
     family = family_of(estimator)
     if family is None:
         return None
+    if family.open_estimator(estimator, ()) is not None:
+        raise UnsupportedStructureError(
+            f"{type(estimator).__name__} with categorical columns is not read inside of another "
+            "model."
+        )
     return family.read(estimator, scale)
 
 

@@ -10,11 +10,10 @@ what it reads is checked against the model on hybrid rows before it is used
 | GradientBoosting…     | float32 | x ≤ t        | float64    | an ``init`` that is a model by    |
 |                       |         |              |            | itself                            |
 | HistGradientBoosting… | float64 | x ≤ t, codes | float64    |                                   |
-| LGBM…                 | float64 | x ≤ t, codes | float64    | linear leaves, zero as missing,   |
-|                       |         |              |            | pandas' categories                |
-| XGB…                  | float32 | x < t        | float32    | categories, a ``missing`` other   |
-|                       |         |              |            | than NaN, leaves of several       |
-|                       |         |              |            | targets, other boosters           |
+| LGBM…                 | float64 | x ≤ t, codes | float64    | linear leaves, zero as missing    |
+| XGB…                  | float32 | x < t, codes | float32    | a ``missing`` other than NaN,     |
+|                       |         |              |            | leaves of several targets, other  |
+|                       |         |              |            | boosters                          |
 
 Next: :mod:`service.structures.sklearn_trees`.
 """

@@ -7,21 +7,25 @@ What is read and what is not stands in the table of :mod:`service.structures.tre
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from service.errors import UnsupportedStructureError
 from service.shapley.games import Link
 from service.shapley.trees import Tree
 from service.structures.class_names import library_name
+from service.structures.encoders import Encoder, PandasCodes
 from service.structures.family import Family
 from service.structures.links import Floats
-from service.structures.trees import TreeStructure, behind_objective
+from service.structures.trees import MOST_CODES, TreeStructure, behind_objective
 
 # XGBoost adds up in float32: its margins differ from the exact sum of its own trees by some 1e-7 of
 # the largest.
@@ -178,28 +182,84 @@ def _offset(base_score: str, objective: str, n_outputs: int) -> Floats:
 
 
 def _read_tree(tree: Mapping[str, Any], output: Floats) -> Tree:
-    if tree["categories"] or int(tree["tree_param"]["size_leaf_vector"]) > 1:
-        raise UnsupportedStructureError(
-            "XGBoost: splits by category, and leaves of several targets, are not read."
-        )
+    if int(tree["tree_param"]["size_leaf_vector"]) > 1:
+        raise UnsupportedStructureError("XGBoost: leaves of several targets are not read.")
     conditions = np.array(tree["split_conditions"], dtype=np.float32)
+    # Less than a threshold is at most the number below it.
+    thresholds = np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64)
+    # Here the categories that a split names go right.
+    is_by_category = np.array(tree["split_type"], dtype=bool)
+    left, right = np.array(tree["left_children"]), np.array(tree["right_children"])
     return Tree(
-        left=np.array(tree["left_children"]),
-        right=np.array(tree["right_children"]),
-        missing_left=np.array(tree["default_left"], dtype=bool),
+        left=np.where(is_by_category, right, left),
+        right=np.where(is_by_category, left, right),
+        missing_left=np.array(tree["default_left"], dtype=bool) ^ is_by_category,
         feature=np.array(tree["split_indices"]),
-        # Less than a threshold is at most the number below it.
-        threshold=np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64),
+        threshold=np.where(is_by_category, np.nan, thresholds),
         value=conditions.astype(np.float64)[:, None] * output,  # at a leaf, its value
+        categories=_read_categories(tree),
     )
+
+
+def _read_categories(tree: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+    """Return which codes each split names; None when no split is by category."""
+    codes = np.array(tree["categories"], dtype=np.intp)
+    if not len(codes):
+        return None
+    if codes.max() >= MOST_CODES:
+        raise UnsupportedStructureError(
+            f"XGBoost: categories up to {MOST_CODES - 1} are read, got {codes.max()}."
+        )
+    named = np.zeros((len(tree["left_children"]), MOST_CODES), dtype=bool)
+    named[np.repeat(tree["categories_nodes"], tree["categories_sizes"]), codes] = True
+    return named
+
+
+def open_xgboost(estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:
+    """Take out how categorical columns of a frame become the codes that the trees know.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When XGBoost has no categories to its codes, or does not keep them as they are.
+    """
+    learner = json.loads(estimator.get_booster().save_raw("json"))["learner"]
+    model = learner["gradient_booster"].get("model", {})
+    if "c" not in learner["feature_types"]:
+        return None
+    if "cats" not in model:
+        raise UnsupportedStructureError("XGBoost before 3.1: categorical columns are not read.")
+    stored = filter(itemgetter("values"), model["cats"]["enc"])
+    categories = list(map(_decode_categories, stored))
+    if not categories:  # what is no code counts as another category there, and not as missing
+        raise UnsupportedStructureError("XGBoost: categorical columns of bare codes are not read.")
+    return Encoder((PandasCodes(categories),), np.arange(len(names))), estimator
+
+
+def _decode_categories(stored: Mapping[str, Any]) -> list[Any]:
+    """Return the categories of a column: numbers, or texts one after another."""
+    values = stored["values"]
+    ends = stored.get("offsets")
+    if ends is None:
+        return list(values)
+    if min(values) < 0:  # it counts letters where it means bytes, and keeps pieces of the texts
+        raise UnsupportedStructureError(
+            "XGBoost: categories with other letters than those of ASCII are not read."
+        )
+    text = bytes(values).decode()
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 FAMILY = Family(
     library="xgboost",
     prefers_margin=True,
     margin_option="output_margin",
+    open_estimator=open_xgboost,
     readers={"XGBClassifier": read_xgboost, "XGBRegressor": read_xgboost},
 )
 BOOSTERS = Family(
-    library="service", margin_option="output_margin", readers={"BoosterModel": read_booster}
+    library="service",
+    margin_option="output_margin",
+    open_estimator=open_xgboost,
+    readers={"BoosterModel": read_booster},
 )

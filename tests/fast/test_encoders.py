@@ -98,6 +98,7 @@ CASES = {
     "quantiles": ([QuantileTransformer(n_quantiles=20, output_distribution="normal")], ARRAY),
     "powers": ([PowerTransformer()], FULL),
     "nothing": (["passthrough", None, FunctionTransformer()], GAPS),
+    "number by number": ([FunctionTransformer(np.tanh), StandardScaler()], GAPS),
     "nothing between": ([StandardScaler(), "passthrough", MinMaxScaler(), None], FULL),
     "ordinal": (
         [
@@ -452,7 +453,7 @@ Shuffled.__name__ = "StandardScaler"
         PolynomialFeatures(2),
         Normalizer(),
         KNNImputer(),
-        FunctionTransformer(np.tanh),
+        FunctionTransformer(np.nan_to_num),
         FeatureUnion([("a", StandardScaler())]),
         Scaler(),
         Shuffled(),

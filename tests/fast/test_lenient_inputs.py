@@ -150,8 +150,8 @@ def test_codes_that_an_encoder_makes(model):
 
 
 @pytest.mark.parametrize("kind", ["text", "numbers"])
-def test_xgboosts_own_categories_are_called_with_what_they_are(kind):
-    """It is called, so that its reading counts; what it refuses is named."""
+def test_xgboosts_own_categories_are_read_as_it_reads_them(kind):
+    """Importances add up to what it answers, for missing ones too."""
     frame, y = data()
     frame = frame[["size", "kind"]]
     named = frame["kind"].map("kind {:.0f}".format) if kind == "text" else frame["kind"].astype(int)

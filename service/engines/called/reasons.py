@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, filterfalse
-from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from service.structures.class_names import sklearn_name
-from service.structures.encoders import is_looked_through, steps_of
+from service.structures.encoders import column_positions, is_looked_through, steps_of
 
 # By class name of what stands in the way.
 WHAT_HELPS = {
     "ColumnTransformer": "Name its columns as the rows name theirs.",
-    "FunctionTransformer": "Columns that are computed before the model are looked through.",
+    "FunctionTransformer": "A ColumnTransformer that gives it one column alone is looked through.",
     "IterativeImputer": "SimpleImputer is looked through.",
     "KNNImputer": "SimpleImputer is looked through.",
     "KNeighborsClassifier": "Boosted trees and kernel machines are exact.",
@@ -73,5 +74,7 @@ def _parts_of(step: Any) -> Iterator[Any]:
     if sklearn_name(step) != "ColumnTransformer":
         yield step
         return
-    for inner in map(itemgetter(1), step.transformers_):
-        yield from chain.from_iterable(map(_parts_of, steps_of(inner)))
+    names = getattr(step, "feature_names_in_", np.arange(step.n_features_in_))
+    for _, inner, selected in step.transformers_:
+        if len(column_positions(selected, names)) > 1:  # what is made of one column belongs to it
+            yield from chain.from_iterable(map(_parts_of, steps_of(inner)))
