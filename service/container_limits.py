@@ -14,6 +14,7 @@ from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 NO_LIMIT = 2**60  # version 1 writes a number near 2^63 where there is none
+SCRATCH = "/tmp"
 NO_FOLDER = "No usable temporary directory"  # what Python says where none takes another byte
 NUMBERS = re.compile(r"(-?[0-9]+(\s+|$))*")
 
@@ -83,10 +84,9 @@ def lack_of_room(error: BaseException | None) -> str:
     """
     while error is not None:
         if _is_lack_of_room(error):
-            folder = os.environ.get("TMPDIR") or "/tmp"
-            size = shutil.disk_usage(folder)
+            size = shutil.disk_usage(SCRATCH)
             return (
-                f"No room is left to write: {folder} has {size.total / 2**20:.0f} MB, of which "
+                f"No room is left to write: {SCRATCH} has {size.total / 2**20:.0f} MB, of which "
                 f"{size.free / 2**20:.0f} are free. What init() and run() write stays until they "
                 "remove it; `scratch_mb` of deploy.yml gives more room."
             )

@@ -100,14 +100,16 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def with_programs(hardening: Hardening) -> Hardening:
-    """Return a statement by which programs in the scratch folder can be started.
+def scratch_of(hardening: Hardening, *, programs: bool) -> Hardening:
+    """Return a statement by which programs in the scratch folder can be started, or cannot.
 
     Examples
     --------
-    >>> with_programs(HARDENING).scratch_options
+    >>> scratch_of(HARDENING, programs=True).scratch_options
     ('exec', 'nosuid', 'nodev')
     """
+    if not programs:
+        return hardening
     others = tuple(option for option in hardening.scratch_options if option != "noexec")
     return replace(hardening, scratch_options=("exec", *others))
 

@@ -9,9 +9,11 @@ Next: `deploy.image.recipe`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import filterfalse
+from itertools import chain, filterfalse
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from deploy.configuration import Configuration
@@ -23,6 +25,9 @@ PREFLIGHT_FOLDER = "preflight"
 # What the first part of a place may not be but for the project's own files: Python would find the
 # user's `service` in place of the project's, or the other way round.
 OWN = {"service", "service.py", PREFLIGHT_FOLDER, Path(CONTENT_HASH).name}
+# .git, .env, .venv: what is hidden is never imported, and often not meant for others.
+PRIVATE = re.compile(r"\..*|__pycache__", re.DOTALL)
+HINTS = {"artifacts": "; `make train` makes the example's"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,11 @@ class Placed:
     file: Path
     key: str = ""
 
+    @property
+    def first(self) -> str:
+        """The first part of its place."""
+        return self.place.split("/")[0]
+
 
 def application(config: Configuration, root: Path) -> dict[str, bytes]:
     """Read the files of the application by their places in its folder.
@@ -58,15 +68,11 @@ def application(config: Configuration, root: Path) -> dict[str, bytes]:
     ConfigurationError
         When a file is missing, or two would lie at one place.
     """
-    found = {placed.place: placed for placed in _own()}
-    for placed in _of_the_user(config, root):
-        there = found.get(placed.place)
-        if there is None and placed.place.split("/")[0] in OWN:
-            raise _taken(placed)
-        if there is not None and there.file != placed.file:
-            raise _clash(there, placed)
-        found[placed.place] = placed
+    found: dict[str, Placed] = {}
+    for placed in chain(_own(), _of_the_user(config, root)):
+        _refuse_clash(found.setdefault(placed.place, placed), placed)
     _refuse_files_as_folders(found)
+    _refuse_names(found)
     return {place: read(placed.file, placed.key) for place, placed in found.items()}
 
 
@@ -83,7 +89,7 @@ def read(file: Path, key: str) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        hint = "; `make train` makes the example's" if file.parent.name == "artifacts" else ""
+        hint = HINTS.get(file.parent.name, "")
         raise ConfigurationError(f"{key}: cannot read {file} ({error.strerror}){hint}") from error
 
 
@@ -137,16 +143,11 @@ def _tree(folder: Path, below: str, key: str) -> list[Placed]:
 
 
 def _public(names: Iterable[str]) -> list[str]:
-    # .git, .env, .venv: what is hidden is never imported, and often not meant for others.
-    return sorted(filterfalse(_is_private, names))
-
-
-def _is_private(name: str) -> bool:
-    return name.startswith(".") or name == "__pycache__"
+    return sorted(filterfalse(PRIVATE.fullmatch, names))
 
 
 def _refuse_circle(folder: Path, key: str) -> None:
-    if folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()):
+    if folder.parent.resolve().is_relative_to(folder.resolve()):
         raise ConfigurationError(f"{key}: {folder} is a link to a folder that it lies in itself")
 
 
@@ -156,14 +157,25 @@ def _refuse_unreadable(error: OSError) -> None:
 
 def _refuse_files_as_folders(found: Mapping[str, Placed]) -> None:
     for place, placed in found.items():
-        for parent in map(str, PurePosixPath(place).parents):
-            if parent in found:
-                raise _clash(found[parent], placed)
+        for parent in found.keys() & set(map(str, PurePosixPath(place).parents)):
+            raise _clash(found[parent], placed)
 
 
 def _absolute(path: Path) -> Path:
     # Links stay: two names of one file are two.
     return Path(os.path.abspath(path))
+
+
+def _refuse_clash(there: Placed, placed: Placed) -> None:
+    if there.file != placed.file:
+        raise _clash(there, placed)
+
+
+def _refuse_names(found: Mapping[str, Placed]) -> None:
+    users = filter(attrgetter("key"), found.values())
+    by_name = {placed.first: placed for placed in users}
+    for name in OWN & by_name.keys():
+        raise _taken(by_name[name])
 
 
 def _clash(there: Placed, placed: Placed) -> ConfigurationError:
@@ -179,5 +191,5 @@ def _clash(there: Placed, placed: Placed) -> ConfigurationError:
 def _taken(placed: Placed) -> ConfigurationError:
     return ConfigurationError(
         f"{placed.key}: {placed.file} would lie at {APP_FOLDER}/{placed.place}, but "
-        f"{placed.place.split('/')[0]} is a name of the image's own; rename it"
+        f"{placed.first} is a name of the image's own; rename it"
     )

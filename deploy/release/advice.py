@@ -7,21 +7,71 @@ Limits of a container show themselves as errors of whatever library met them fir
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from deploy.configuration import Configuration
 from deploy.engine.hardening import HARDENING
 
 FOLDER = HARDENING.scratch_folder
-NO_LIBRARY = re.compile(r"([\w.+-]+\.so(\.\d+)*): cannot open shared object file")
-NO_ROOM = re.compile(r"No space left on device|ENOSPC|No usable temporary directory")
-NO_PROGRAMS = re.compile(
-    r"failed to map segment from shared object|Permission denied: '?" + FOLDER + "/"
-)
-NO_WRITING = re.compile(r"Read-only file system|EROFS")
-NO_NETWORK = re.compile(
-    r"(?i)name resolution|name or service not known|failed to resolve|could not resolve"
-    r"|network is unreachable|ENETUNREACH|getaddrinfo"
+
+
+def _always(config: Configuration, has_network: bool) -> bool:
+    return True
+
+
+def _without_programs(config: Configuration, has_network: bool) -> bool:
+    return not config.scratch_exec
+
+
+def _without_network(config: Configuration, has_network: bool) -> bool:
+    return not has_network
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What the log says where a key would help.
+
+    Parameters
+    ----------
+    pattern : str
+        A regular expression.
+    sentence : str
+        What is said of it, with the expression's groups by their numbers, and ``config``.
+    holds : callable
+        Whether it can be so, by the configuration and whether there was a network.
+    """
+
+    pattern: str
+    sentence: str
+    holds: Callable[[Configuration, bool], bool] = _always
+
+
+SIGNS = (
+    Sign(
+        r"([\w.+-]+\.so(?:\.\d+)*): cannot open shared object file",
+        "{0} is not in the image: name the Debian package that has it under `packages`.",
+    ),
+    Sign(
+        r"No space left on device|ENOSPC|No usable temporary directory",
+        f"{FOLDER}, which is HOME too, has room for {{config.scratch_mb}} MB: `scratch_mb` gives "
+        "it more.",
+    ),
+    Sign(
+        rf"failed to map segment from shared object|Permission denied: '?{FOLDER}/",
+        f"Nothing in {FOLDER} can be started or loaded: `scratch_exec: true` allows it.",
+        _without_programs,
+    ),
+    Sign(
+        r"Read-only file system|EROFS",
+        f"Only {FOLDER}, which is HOME too, can be written.",
+    ),
+    Sign(
+        r"(?i)name resolution|name or service not known|failed to resolve|could not resolve"
+        r"|network is unreachable|ENETUNREACH|getaddrinfo",
+        "It was proven without a network: `preflight_network: true` gives it one.",
+        _without_network,
+    ),
 )
 
 
@@ -48,19 +98,7 @@ def advice(said: str, config: Configuration, *, has_network: bool) -> Iterator[s
     >>> print(*advice(said, Configuration("scoring"), has_network=False))
     libpq.so.5 is not in the image: name the Debian package that has it under `packages`.
     """
-    if library := NO_LIBRARY.search(said):
-        yield (
-            f"{library[1]} is not in the image: name the Debian package that has it under "
-            "`packages`."
-        )
-    if NO_ROOM.search(said):
-        yield (
-            f"{FOLDER}, which is HOME too, has room for {config.scratch_mb} MB: `scratch_mb` gives "
-            "it more."
-        )
-    if NO_PROGRAMS.search(said) and not config.scratch_exec:
-        yield f"Nothing in {FOLDER} can be started or loaded: `scratch_exec: true` allows it."
-    if NO_WRITING.search(said):
-        yield f"Only {FOLDER}, which is HOME too, can be written."
-    if NO_NETWORK.search(said) and not has_network:
-        yield "It was proven without a network: `preflight_network: true` gives it one."
+    for sign in SIGNS:
+        found = re.search(sign.pattern, said)
+        if found and sign.holds(config, has_network):
+            yield sign.sentence.format(*found.groups(), config=config)

@@ -22,6 +22,7 @@ from deploy.release.advice import advice
 from deploy.release.release import Release
 
 SETTLING = 20  # tenths of a second
+NETWORK_LIMITS = {True: "", False: "; no network, unless `preflight_network: true`"}
 READ = 200  # lines of a log, of which the last that say something are shown
 
 
@@ -150,14 +151,14 @@ def refusal(engine: Engine, container: str, release: Release, reason: str) -> Re
     """Say why a release is refused, with what the engine and the container said."""
     found = engine.inspect(container)
     state = found["State"]
-    has_network = found["HostConfig"]["NetworkMode"] != specs.NONE
+    has_network = found["HostConfig"]["NetworkMode"] != specs.NETWORKS[False]
     memory = ask(engine, container, "memory") if state["Running"] else {}
     facts = "; ".join(_facts(state, memory))
     known = f" [{facts}]" if facts else ""
     said = log(engine, container)
     lines = [
         f"release {release.id} is refused: {reason}{known} {_limits(release, has_network)}",
-        last_lines(said) or "    (it wrote nothing to its log)",
+        last_lines(said or ["(it wrote nothing to its log)"]),
         *advice("\n".join([reason, *said]), release.config, has_network=has_network),
         "What serves was not touched. Mend the release and deploy again.",
     ]
@@ -166,7 +167,7 @@ def refusal(engine: Engine, container: str, release: Release, reason: str) -> Re
 
 def _limits(release: Release, has_network: bool) -> str:
     config = release.config
-    network = "" if has_network else "; no network, unless `preflight_network: true`"
+    network = NETWORK_LIMITS[has_network]
     return f"(limits: {config.cpu_cores:g} CPU, {config.memory_gb:g} GB{network})"
 
 

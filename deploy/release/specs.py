@@ -15,11 +15,12 @@ from deploy.contract import (
     STOP_SECONDS,
 )
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import HARDENING, hardened, with_programs
+from deploy.engine.hardening import HARDENING, hardened, scratch_of
 from deploy.engine.labels import COURIER, PREFLIGHT, labels
 from deploy.release.release import Release
 
-NONE, NETWORK = "none", "bridge"  # the engine's names for no network, and for its own
+# The engine's names for no network, and for its own.
+NETWORKS = {False: "none", True: "bridge"}
 
 
 def preflight(release: Release) -> Body:
@@ -29,7 +30,7 @@ def preflight(release: Release) -> Body:
     """
     body = service(release, PROBE_PORTS[0])
     body["Labels"] = labels(release.config.name, PREFLIGHT, release=release.id)
-    body["HostConfig"] |= {"NetworkMode": NETWORK if release.config.preflight_network else NONE}
+    body["HostConfig"] |= {"NetworkMode": NETWORKS[release.config.preflight_network]}
     return body
 
 
@@ -40,7 +41,7 @@ def service(release: Release, probe_port: int) -> Body:
         memory=int(config.memory_gb * 2**30),
         nano_cpus=int(config.cpu_cores * SECOND),
         scratch_mib=config.scratch_mb,
-        hardening=with_programs(HARDENING) if config.scratch_exec else HARDENING,
+        hardening=scratch_of(HARDENING, programs=config.scratch_exec),
     )
     if config.has_secrets:
         body["HostConfig"]["Mounts"] = [secrets_mount(config.name, read_only=True)]
