@@ -95,10 +95,32 @@ def deployed(engine, project, name, **settings):
 
 
 @pytest.fixture(scope="module")
-def image(engine, project):
-    """The image of the example, which nobody has started yet."""
-    with deployed(engine, project, "by-itself") as made:
-        yield made.build(made.config()).image
+def served(engine, project):
+    """The model of LightGBM as it is deployed, with nothing in deploy.yml that says so."""
+    with deployed(engine, project, "lightgbm") as made:
+        made.up()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def image(served):
+    """The image of it, to be run by others."""
+    return served.serving().image
+
+
+@pytest.fixture(scope="module")
+def doing(engine, project):
+    """A deployment whose script wants more than a container gives it by default."""
+    with deployed(engine, project, "doing", entry_script="doing.py", models=[]) as made:
+        yield made
+
+
+def test_a_model_of_lightgbm_is_deployed_as_it_is(served, project):
+    """It answers as it does here."""
+    model = joblib.load(project / "artifacts" / "original_model.pkl")
+    body = (project / "artifacts" / "examples.json").read_bytes()
+    answer = json.loads(score(served.config(), body))
+    assert answer["predictions"] == model.predict(pd.DataFrame(json.loads(body))).tolist()
 
 
 @pytest.mark.parametrize(
@@ -124,23 +146,6 @@ def test_every_host_runs_the_image_in_its_own_way(image, project, options, words
         request = urllib.request.Request(f"http://127.0.0.1:{published}/score", body)
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert set(json.loads(answer.read())) == {"predictions", "local_importance_values"}
-
-
-def test_the_image_checks_itself(image):
-    """As before a host takes it."""
-    done = docker("run", "--rm", image, "check")
-    assert "the example scores" in done.stderr
-    assert "The service starts" in done.stderr
-
-
-def test_an_image_without_models_takes_those_of_its_host(engine, project):
-    """From where SageMaker puts them, for one."""
-    with deployed(engine, project, "bare") as made:
-        bare = made.build(made.config(models=[], example="")).image
-        published = free_port()
-        mounted = ["--volume", f"{project / 'artifacts'}:/opt/ml/model:ro"]
-        with running(bare, [*mounted, "--publish", f"127.0.0.1:{published}:8080"], ["serve"]):
-            wait_for(published, "/ping")
 
 
 @contextmanager
@@ -199,24 +204,6 @@ def test_what_pip_installs_is_there(image):
             assert is_test or file.endswith((".pyi", ".pyx", ".pxd", ".h", ".hpp", ".a")), file
 
 
-def test_a_model_of_lightgbm_is_deployed_as_it_is(engine, project):
-    """With nothing in deploy.yml that says so; it answers as it does here."""
-    model = joblib.load(project / "artifacts" / "original_model.pkl")
-    body = (project / "artifacts" / "examples.json").read_bytes()
-    with deployed(engine, project, "lightgbm") as made:
-        made.up()
-        answer = json.loads(score(made.config(), body))
-    assert answer["predictions"] == model.predict(pd.DataFrame(json.loads(body))).tolist()
-
-
-@pytest.fixture
-def doing(engine, project):
-    """A deployment whose script wants more than a container gives it by default."""
-    settings = {"entry_script": "doing.py", "models": [], "packages": []}
-    with deployed(engine, project, "doing", **settings) as made:
-        yield made
-
-
 def test_a_refusal_names_the_keys_that_help(doing):
     """Of all that the last words are about."""
     with pytest.raises(RefusedError) as refusal:
@@ -261,3 +248,13 @@ def test_with_the_keys_that_were_named_it_serves(doing):
     assert "No room is left to write: /tmp has 200 MB, of which 0 are free." in said
     assert "`scratch_mb` of deploy.yml gives more room" in said
     assert json.loads(score(made.config, b"[[1]]")) == {"predictions": [1]}
+
+
+def test_an_image_without_models_takes_those_of_its_host(doing, project):
+    """From where SageMaker puts them, for one."""
+    image = doing.build(doing.config()).image
+    asking = (
+        "from service.settings import Settings; print(Settings.from_environment().model_folder)"
+    )
+    mounted = ["--volume", f"{project / 'artifacts'}:/opt/ml/model:ro", "--entrypoint", "python"]
+    assert docker("run", "--rm", *mounted, image, "-c", asking).stdout == "/opt/ml/model\n"
