@@ -70,6 +70,8 @@ AFFORDABLE_FACTORS = 200_000_000
 AFFORDABLE_TABLE = 4_000_000
 # Bytes of the patterns of trees behind a link: of the background, and of coalitions.
 AFFORDABLE_PATTERNS = 128 * 2**20
+# Encoded numbers of the examples that are held at once where their mean alone is needed.
+MOST_ENCODED = 20_000_000
 # Steps through trees for an explained row: some 0.15 µs each.
 AFFORDABLE_STEPS = 2_000_000
 # Background rows that are met where all would take more steps.
@@ -147,6 +149,19 @@ class Subject:
         if self.given is not None:
             return replace(self.given, rows=self.encode(self.given.rows))
         return choose_background(self.encode(self.examples), self.options, affordable)
+
+    def mean_background(self) -> Background:
+        """Choose the background of a game that knows its mean alone, one row of encoded columns.
+
+        Examples that become very many numbers are encoded in blocks.
+        """
+        n_examples, width = len(self.examples), len(self.grouping.owner)
+        is_chosen = self.given is not None or self.options.background not in ("auto", "whole")
+        if is_chosen or n_examples * width <= MOST_ENCODED:
+            return self.background(affordable=n_examples)
+        blocks = np.array_split(self.examples, -(-n_examples * width // MOST_ENCODED))
+        total = np.sum([self.encode(block).sum(axis=0) for block in blocks], axis=0)
+        return Background.uniform(total[None] / n_examples, n_examples=n_examples)
 
     @cached_property
     def cost(self) -> ModelCost:
@@ -252,11 +267,15 @@ def build_shap(subject: Subject) -> Engine:
 
 def build_linear(subject: Subject, structure: LinearStructure) -> Engine:
     """Take the closed form, or sample around the exact margins of a link."""
-    background = subject.background(affordable=len(subject.examples))
     if structure.link is not None:
+        background = subject.background(affordable=len(subject.examples))
         return _build_additive(subject, structure, background, "kernel/linear")
     coefficients, intercepts = subject.per_class(structure.coefficients, structure.intercepts)
-    return LinearEngine(subject.encode, subject.grouping, coefficients, intercepts, background)
+    background = subject.mean_background()
+    engine = LinearEngine(subject.encode, subject.grouping, coefficients, intercepts, background)
+    if background.kind == "whole":  # whose mean may have come alone
+        engine.background = replace(background.summary, n_rows=background.n_examples)
+    return engine
 
 
 def build_network(subject: Subject, structure: NetworkStructure) -> Engine:
@@ -354,6 +373,7 @@ def _build_exact_product(subject: Subject, kernel: ProductKernel) -> Engine:
     integrated = _count_integrated_rows(kernel, n_features)
     affordable = max(integrated, _count_enumerated_rows(kernel, n_features))
     if subject.is_cut(affordable):
+        _check_width(n_features, integrated)
         shapley = partial(product_shapley, kernel)
         sampled = subject.sample_background(shapley, kernel.margins, integrated)
         return subject.sampled_engine(sampled, "product/sampled")
@@ -362,6 +382,15 @@ def _build_exact_product(subject: Subject, kernel: ProductKernel) -> Engine:
     if len(background.rows) <= _count_enumerated_rows(kernel, n_features):
         enumerated = EnumeratedProducts(kernel, background, n_features)
     return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
+
+
+def _check_width(n_features: int, affordable: int) -> None:
+    """Refuse what could meet so few background rows that calling the model tells more."""
+    if affordable < FEWEST_SAMPLED_ROWS // 2:
+        raise UnsupportedStructureError(
+            f"A kernel machine of {n_features} features: beyond what {affordable} background rows "
+            "take, the model is faster."
+        )
 
 
 def _build_additive(

@@ -45,6 +45,7 @@ from service.structures.encoders import (
 )
 
 N_COMPARED_ROWS = 4_000
+MOST_COMPARED = 8_000_000  # encoded numbers
 LARGEST_DIFFERENCE = 1e-12  # relative to the largest encoded value of the column
 Step = Callable[[NDArray[Any]], NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -61,7 +62,7 @@ class FittedEncoding:
 
     def __call__(self, rows: NDArray[Any]) -> Floats:
         """Encode rows, (n_rows, n_features) to (n_rows, n_columns)."""
-        return self.encoder(self.schema.model_rows(rows))
+        return np.asarray(self.schema.answers(rows, self.encoder))
 
 
 @dataclass(frozen=True)
@@ -251,7 +252,8 @@ def compile_encoder(
     if not np.array_equal(raw, np.arange(len(names))):
         steps = (Selected(raw), *steps)
     compiled = CompiledEncoder(steps)
-    rows = _rows_to_compare(schema, spread_out(examples, N_COMPARED_ROWS))
+    n_compared = max(1, min(N_COMPARED_ROWS, MOST_COMPARED // len(encoder.owner)))
+    rows = _rows_to_compare(schema, spread_out(examples, n_compared))
     is_same = _agree(compiled(rows), encoder(schema.model_rows(rows)))
     return compiled if is_same else None
 

@@ -104,6 +104,7 @@ class ProductEngine(Engine):
     """
 
     method = "product"
+    n_checked_rows = 2  # a row meets every support vector with every background row
 
     def __init__(
         self,
@@ -128,6 +129,10 @@ class ProductEngine(Engine):
         # Rounding would leave something of a feature that does not vary.
         return self.enumerated.shapley_values(row) * self.grouping.varying(self.rows, row)
 
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the kernel machine, shape (n_rows, n_outputs)."""
+        return self.kernel.margins(self.encode(rows))
+
 
 class PolynomialEngine(Engine):
     """Exact importances of a kernel machine with a polynomial kernel.
@@ -141,6 +146,7 @@ class PolynomialEngine(Engine):
     """
 
     method = "polynomial"
+    n_checked_rows = 2
 
     def __init__(self, encode: Encoding, kernel: PolynomialKernel, background: Background) -> None:
         self.encode = encode
@@ -152,3 +158,7 @@ class PolynomialEngine(Engine):
     def row_importances(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Compute the local importances of one encoded row, shape (n_outputs, n_features)."""
         return polynomial_shapley(self.kernel, row, self.rows)
+
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the kernel machine, shape (n_rows, n_outputs)."""
+        return self.kernel.margins(self.encode(rows))

@@ -72,7 +72,8 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     ValueError
         The message names the option and lists the choices.
     """
-    _check(name, value, value in choices, f"one of {', '.join(choices)}")
+    is_chosen = isinstance(value, str) and value in choices
+    _check(name, value, is_chosen, f"one of {', '.join(choices)}")
 
 
 def is_whole(value: Any, at_least: int) -> bool:

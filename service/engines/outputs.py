@@ -51,6 +51,7 @@ from service.structures.reading import margin_option, predict_margin, prefers_ma
 OUTPUTS = ("probability", "margin", "prediction")
 TASKS = ("classification", "regression")
 N_COMPARED_ROWS = 64
+N_ASKED_ALONE = 4
 SAME = 1e-6  # of the spread of the outputs
 # What sums of many numbers lose, in units of the precision.
 ROUNDING = 64
@@ -128,7 +129,7 @@ class ModelOutput:
         ModelOutputError
             When the model answers something else than one finite number per row and output.
         """
-        return self.outputs_of(self.schema.model_rows(matrix))
+        return np.asarray(self.schema.answers(matrix, self.outputs_of))
 
     def ask(self, schema: Schema, matrix: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the model on rows of another schema of the same columns."""
@@ -201,10 +202,10 @@ class ModelOutput:
 
     def _checked(self, answer: Any, n_rows: int) -> NDArray[np.float64]:
         """Refuse an answer that cannot be explained, and give it a column for each output."""
-        outputs = np.asarray(answer, dtype=np.float64)
+        outputs = _as_numbers(self.name, answer)
         if outputs.ndim == 1:
             outputs = outputs[:, None]
-        if outputs.ndim != 2 or len(outputs) != n_rows:
+        if outputs.ndim != 2 or len(outputs) != n_rows or outputs.shape[1] == 0:
             raise ModelOutputError(
                 f"{self.name}: expected shape ({n_rows}, n_outputs), got {outputs.shape}."
             )
@@ -284,6 +285,21 @@ class ModelOutput:
         if option is not None:
             return partial(predict_margin, self.model, option=option)
         return getattr(self.model, _METHODS[self.scale])
+
+
+def _as_numbers(name: str, answer: Any) -> NDArray[np.float64]:
+    """Turn an answer into numbers, where it has no more to it than these."""
+    given = np.asanyarray(answer)
+    is_plain = given.dtype.kind in "biufO" and not np.ma.isMaskedArray(given)
+    try:
+        if is_plain:
+            return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        pass
+    raise ModelOutputError(
+        f"{name}: expected an array of real numbers, got {type(answer).__name__} of "
+        f"{given.dtype.name}."
+    )
 
 
 def _epsilon_of_column(column: Column) -> float:
@@ -382,6 +398,36 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
             f"initialization_examples: expected {function.name} to answer row {row} alike as it "
             f"came and as it is read from JSON, but the answers differ by {difference.max():.2g}; "
             "a column holds values that JSON has no word for, or the model answers at random."
+        )
+
+
+def check_rows_alone(function: ModelOutput, matrix: NDArray[Any]) -> None:
+    """Hold the model's answer for a row among others against that for the row alone.
+
+    What is explained are answers to mixtures of rows, asked for in large calls. A model that ranks
+    or centres the rows of a call answers something else in each.
+
+    Parameters
+    ----------
+    function : ModelOutput
+    matrix : ndarray of shape (n_examples, n_features)
+
+    Raises
+    ------
+    ValueError
+        When an answer differs by more than a millionth of the spread of all answers.
+    """
+    rows = spread_out(matrix, N_COMPARED_ROWS)
+    together = function(rows)
+    alone = spread_out(np.arange(len(rows)), N_ASKED_ALONE)
+    singly = np.concatenate([function(rows[i : i + 1]) for i in alone])
+    allowed = function.tolerance(together, max(SAME, function.narrow_share))
+    off = np.abs(singly - together[alone])
+    if (off > allowed).any():
+        raise ValueError(
+            f"model: expected {function.name} to answer a row alike alone and among others, but "
+            f"the answers differ by {off.max():.2g}: it looks at the other rows of a call (ranks, "
+            "centres or counts them), or answers at random."
         )
 
 

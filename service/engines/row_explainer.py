@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ from service.engines.outputs import (
     SAME,
     ModelOutput,
     check_examples,
+    check_rows_alone,
     choose_output,
     plain_values,
 )
@@ -101,13 +103,14 @@ class RowExplainer:
         model = asked_with_rows(model)
         check_takes_columns(model)
         table = examples_as_table(examples)
-        schema = Schema.of(table, features, model)
+        schema = _in_form_that_counts(Schema.of(table, features, model), table, model)
         matrix = schema.from_positions(table)
         function = choose_output(
             model, schema, matrix, output=output, task=task, has_names=classes is not None
         )
         given = examples.tocsr() if is_sparse(examples) else table
         check_examples(function, given, matrix)
+        check_rows_alone(function, matrix)
         function = _open_columns(function, matrix[:1], nullable)
         engine, note = choose_engine(function, matrix, options)
         return cls(
@@ -283,6 +286,40 @@ def check_takes_columns(model: Any) -> None:
         )
 
 
+def _in_form_that_counts(schema: Schema, table: Any, model: Any) -> Schema:
+    """Let a model be asked with frames where its answer to an array is another, or none.
+
+    What says how many columns it was fitted on, but not their names, takes arrays as a rule.
+    """
+    if schema.as_frame or not isinstance(table, pd.DataFrame):
+        return schema
+    few = spread_out(np.arange(len(table)), N_COMPARED_ROWS)
+    as_came = _try(model, table.iloc[few])
+    if as_came is None:
+        return schema
+    as_array = _try(model, schema.model_rows(schema.from_positions(table.iloc[few])))
+    return schema if _are_alike(as_array, as_came) else replace(schema, as_frame=True)
+
+
+def _try(model: Any, rows: Any) -> NDArray[Any] | None:
+    """Return what a model answers, None where it does not."""
+    ask = getattr(model, "predict_proba", getattr(model, "predict", model))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that names are missing, or too many
+        try:
+            return np.asarray(ask(rows))
+        except Exception:  # every library has its own
+            return None
+
+
+def _are_alike(found: NDArray[Any] | None, expected: NDArray[Any]) -> bool:
+    if found is None or found.shape != expected.shape:
+        return False
+    if expected.dtype.kind not in "biuf" or found.dtype.kind not in "biuf":
+        return np.array_equal(found, expected)
+    return np.allclose(found, expected, rtol=SAME, atol=0.0, equal_nan=True)
+
+
 def _open_columns(
     function: ModelOutput, example: NDArray[Any], nullable: bool | Sequence[str]
 ) -> ModelOutput:
@@ -339,7 +376,8 @@ def _find_columns(
     if subset is None:
         return None
     # A bare name is no list of letters.
-    wanted: Iterable[Any] = [] if isinstance(subset, str) else subset
+    is_list = isinstance(subset, Iterable) and not isinstance(subset, str)
+    wanted: Iterable[Any] = subset if is_list else []
     positions = tuple(_find_column(column, names) for column in wanted)
     if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
         raise ValueError(

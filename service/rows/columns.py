@@ -19,6 +19,7 @@ from service.errors import PayloadError
 from service.rows.categories import Vocabulary, write_category
 from service.rows.values import (
     KINDS,
+    LARGEST_EXACT_INTEGER,
     MISSING_MARKS,
     NARROW,
     OF_TEXT,
@@ -37,6 +38,13 @@ from service.rows.values import (
 )
 
 NUMERIC_KINDS = ("number", "integer", "boolean")
+# Types of less than double precision, by the names of NumPy, pandas and Arrow.
+SINGLE = {
+    "float16": np.float16,
+    "halffloat": np.float16,
+    "float32": np.float32,
+    "float": np.float32,
+}
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class Column:
             read = np.array(self._read_each(values), dtype=self.matrix_dtype)
         self._check_range(read)
         self._check_missing(read)
-        return read
+        return self._rounded(read)
 
     def for_model(self, values: pd.Series) -> pd.Series:
         """Give read values the type that the model was fitted with, or one that holds them all."""
@@ -207,6 +215,19 @@ class Column:
         """True when every finite number fits."""
         return self.kind == "number" and self._width not in NARROW
 
+    def _rounded(self, read: NDArray[Any]) -> NDArray[Any]:
+        """Round numbers to the precision of their column: encoders know those of the examples."""
+        single = SINGLE.get(self._width)
+        if self.kind != "number" or single is None:
+            return read
+        return read.astype(single).astype(np.float64)
+
+    @property
+    def changes_with_missing(self) -> bool:
+        """Whether the model gets values of another type where one of a call is missing."""
+        dtype = self.pandas_dtype
+        return self.nullable and isinstance(dtype, np.dtype) and dtype.kind in "iub"
+
     @property
     def matrix_dtype(self) -> type:
         """The dtype of what :meth:`read` returns."""
@@ -228,9 +249,16 @@ class Column:
             is_word = isinstance(value, InfinityWord) and not self.takes_infinity
             one = np.nan if is_word or is_missing(value) else read_one(value)
             if one is None:
-                raise self._refusal(row, shown(value))
+                raise self._refusal(row, f"{shown(value)}{self._beyond(value)}")
             read.append(one)
         return read
+
+    def _beyond(self, value: Any) -> str:
+        """Say that an integer is too large, and what to do, where it is."""
+        is_too_large = isinstance(value, int) and abs(value) > LARGEST_EXACT_INTEGER
+        if self.kind != "integer" or not is_too_large:
+            return ""
+        return ", which is beyond 2^53 and would be rounded; turn such numbers into text"
 
     @property
     def _reader(self) -> Callable[[Any], Any]:

@@ -9,7 +9,7 @@ that matrix, and the matrix back into the form in which the model was fitted. Ne
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter, itemgetter
@@ -158,8 +158,37 @@ class Schema:
         frame = pd.DataFrame(matrix, columns=list(self.model_names))
         if self.is_of_floats:
             return frame
-        by_label = zip(self.model_names, self.columns, strict=True)
-        return pd.DataFrame({label: column.for_model(frame[label]) for label, column in by_label})
+        columns = enumerate(self.columns)
+        typed = pd.DataFrame({i: column.for_model(frame.iloc[:, i]) for i, column in columns})
+        typed.columns = frame.columns
+        return typed
+
+    def answers(self, matrix: NDArray[Any], ask: Callable[[Any], Any]) -> Any:
+        """Ask for an answer to each row, so that no row changes that of another.
+
+        A column of integers or truth values in which one is missing becomes floats, for all rows of
+        a call: rows in which others are missing are asked for in calls of their own.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_rows, n_features)
+        ask : callable
+            The model: from rows as it takes them to an array with an answer for each.
+        """
+        changing = self._change_with_missing
+        if not self.as_frame or not changing:
+            return ask(self.model_rows(matrix))
+        missing = pd.isna(matrix[:, changing])
+        patterns, of_row = np.unique(missing, axis=0, return_inverse=True)
+        if len(patterns) == 1:
+            return ask(self.model_rows(matrix))
+        groups = [np.flatnonzero(of_row == pattern) for pattern in range(len(patterns))]
+        answered = [np.asarray(ask(self.model_rows(matrix[group]))) for group in groups]
+        return np.concatenate(answered)[np.argsort(np.concatenate(groups))]
+
+    @cached_property
+    def _change_with_missing(self) -> list[int]:
+        return [i for i, column in enumerate(self.columns) if column.changes_with_missing]
 
     def _with_marks(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return a matrix of objects where columns have marks of missing values of their own."""

@@ -98,7 +98,19 @@ def _is_foreign(rows: Any) -> bool:
 
 
 def _to_pandas(rows: Any) -> Any:
-    return rows.to_pandas()
+    """Convert a table of Polars or Arrow; what a text lacks is None to these and their models."""
+    table = rows.to_pandas()
+    if not isinstance(table, pd.DataFrame):
+        return table
+    return table.apply(_with_none)
+
+
+def _with_none(column: pd.Series) -> pd.Series:
+    is_of_texts = pd.api.types.is_string_dtype(column.dtype) or column.dtype == object
+    if not is_of_texts or not column.hasnans:
+        return column
+    objects = column.astype(object)
+    return objects.where(objects.notna(), None)
 
 
 def _are_records(rows: Any) -> bool:

@@ -113,6 +113,8 @@ def _with_missing(
 def _wanted_names(schema: Schema, nullable: bool | Sequence[str]) -> Sequence[str]:
     if isinstance(nullable, bool):
         return schema.names if nullable else []
+    if not isinstance(nullable, str | Sequence):
+        raise ValueError(f"nullable: expected names of columns or True, got {nullable!r}.")
     wanted = [nullable] if isinstance(nullable, str) else list(nullable)
     unknown = set(wanted) - set(schema.names)
     if unknown:

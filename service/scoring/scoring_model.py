@@ -233,9 +233,9 @@ class ScoringModel:
         """Ask the original model; a value that it does not take is the client's, and named."""
 
         def ask(schema: Schema, rows: NDArray[Any]) -> Any:
-            taken = rows if self._takes_arrays else schema.model_rows(rows)
+            asked = getattr(self.original_model, method)
             with np.errstate(over="ignore", invalid="ignore"):
-                return getattr(self.original_model, method)(taken)
+                return asked(rows) if self._takes_arrays else schema.answers(rows, asked)
 
         try:
             return ask(self.schema, rows)
@@ -292,6 +292,8 @@ class ScoringModel:
         predicts several things at once.
         """
         values, features = importances.values, importances.features
+        if predictions.ndim == 2 and predictions.shape[1] == 1:  # as CatBoost answers
+            predictions = predictions[:, 0]
         if importances.classes is not None and predictions.ndim == 1:
             classes = self._predicted_classes(predictions.tolist(), importances)
             return named_largest(values[classes, np.arange(len(classes))], features, k)

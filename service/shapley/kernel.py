@@ -9,6 +9,7 @@ Next: :mod:`service.shapley.controls`.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
@@ -174,7 +175,7 @@ def refined_shapley(
     sampling : Sampling
         What one round evaluates.
     stopping : Stopping
-        At most 64 rounds are made.
+        At most 64 rounds are made; a warning says that they were not enough.
 
     Returns
     -------
@@ -191,7 +192,12 @@ def refined_shapley(
         )
         mean = _mean(rounds) if len(rounds) > 1 else rounds[0]
         if stopping.is_met(mean, monotonic() - start):
-            break
+            return mean
+    warnings.warn(
+        f"tolerance: {stopping.tolerance} was not reached in {MOST_ROUNDS} times the work of a "
+        "row; its standard errors say what was.",
+        stacklevel=2,
+    )
     return mean
 
 

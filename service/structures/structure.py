@@ -129,8 +129,9 @@ def join(parts: Sequence[Structure]) -> Structure | None:
 
 
 def as_floats(numbers: Any) -> Floats:
-    """Return numbers of any kind as an array of double precision."""
-    return np.asarray(numbers, dtype=np.float64)
+    """Return numbers of any kind, sparse ones too, as an array of double precision."""
+    dense = numbers.toarray() if hasattr(numbers, "toarray") else numbers
+    return np.asarray(dense, dtype=np.float64)
 
 
 def joined_intercepts(parts: Sequence[Combinable]) -> Floats:

@@ -19,9 +19,11 @@ from service.engines.blas_threads import one_blas_thread
 from service.shapley.games import Function
 
 N_FEW_ROWS = 64
+N_MORE_ROWS = 256
 N_TIMED_ROWS = 4096
 N_CALLS = 4  # the quickest counts: others may have been held up
-LONG = 0.05  # seconds for a few rows, after which no more are tried
+LONG = 0.05  # seconds for a few rows, after which not many more are tried
+VERY_LONG = 1.0  # the same, after which no more are tried
 ENOUGH = 4 * LONG  # seconds of calls, after which no more are made
 # Seconds a row. A surrogate takes eight times as long.
 QUICK = 1e-6
@@ -55,10 +57,15 @@ def measure_cost(function: Function, examples: NDArray[Any]) -> ModelCost:
         The model's output.
     examples : ndarray of shape (n_examples, n_features)
     """
-    few = _time_calls(function, examples, N_FEW_ROWS, 1)
-    if few > LONG:
+    function(examples[:1])  # what a first call imports or starts is not timed
+    few = _time_calls(function, examples, N_FEW_ROWS, 2)
+    if few <= LONG:
+        return ModelCost(_time_calls(function, examples, N_TIMED_ROWS, N_CALLS) / N_TIMED_ROWS)
+    if few > VERY_LONG:
         return ModelCost(few / N_FEW_ROWS)
-    return ModelCost(_time_calls(function, examples, N_TIMED_ROWS, N_CALLS) / N_TIMED_ROWS)
+    # What a call costs by itself is no cost of its rows, which come in thousands.
+    more = _time_calls(function, examples, N_MORE_ROWS, 2)
+    return ModelCost(max(more - few, few / N_MORE_ROWS) / (N_MORE_ROWS - N_FEW_ROWS))
 
 
 def _time_calls(function: Function, examples: NDArray[Any], n_rows: int, n_calls: int) -> float:

@@ -17,6 +17,11 @@ LEAST = 0.01  # seconds that are told apart
 LONG = 1.0  # seconds for an explained row, of which the note says how to make it less
 
 
+def _rounded(seconds: float) -> str:
+    """Write one digit that counts: 0.3, 30."""
+    return f"{float(f'{seconds:.1g}'):g}"
+
+
 def write_note(function: ModelOutput, engine: KernelEngine, cost: ModelCost, reason: str) -> str:
     """Say why a model is called and what that costs, and print it.
 
@@ -37,7 +42,7 @@ def write_note(function: ModelOutput, engine: KernelEngine, cost: ModelCost, rea
     parts = [
         reason or explain_gap(function.model, function.scale),
         f"An explained row asks the model for {engine.n_evaluations:,} rows: about "
-        f"{max(seconds, LEAST):.1g} s.",
+        f"{_rounded(max(seconds, LEAST))} s.",
     ]
     if seconds > LONG:
         parts.append("Fewer features, fewer examples or a smaller nsamples take less.")
