@@ -303,8 +303,8 @@ def test_a_replica_is_hardened(deployment):
 
 
 def test_the_image_holds_nothing_that_is_not_needed(deployment):
-    """No pip, compiler or large tests, no trace of this machine's pip, bytecode for everything, and no
-    shap without need.
+    """No pip, compiler or tests of large packages, no trace of this machine's pip, bytecode for
+    everything, and no shap without need.
     """
     release = deployment.up()
     absent = (

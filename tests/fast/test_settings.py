@@ -1,5 +1,6 @@
 """The settings of the service, and the container's limits that some of them follow."""
 
+import errno
 import os
 import re
 from dataclasses import fields
@@ -9,7 +10,7 @@ import joblib
 import pytest
 
 from service import settings as settings_module
-from service.container_limits import cpu_count, memory_limit
+from service.container_limits import cpu_count, lack_of_room, memory_limit
 from service.settings import Settings, SettingsError, find_model_folder, settings_table
 
 ROOT = Path(__file__).parents[2]
@@ -186,3 +187,17 @@ def test_workers_leave_room_for_a_model_each(tmp_path, monkeypatch):
     assert Settings(model_dir=tmp_path).n_workers == 2
     monkeypatch.setattr("service.settings.memory_limit", lambda: 300 * 2**20)
     assert Settings(model_dir=tmp_path).n_workers == 1
+
+
+def test_a_lack_of_room_is_said_whatever_it_was_raised_as():
+    """By what lies behind it; any other failure is not about room."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    wrapped = ValueError("cannot cache")
+    wrapped.__cause__ = full
+    nowhere = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    for error in (full, wrapped, nowhere):
+        said = lack_of_room(error)
+        assert re.match(r"No room is left to write: /tmp has \d+ MB, of which \d+ are free\.", said)
+        assert "`scratch_mb` of deploy.yml" in said
+    for error in (None, ValueError("no"), OSError(errno.ENOENT, "No such file")):
+        assert lack_of_room(error) == ""
