@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -216,10 +217,12 @@ def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes)
             check=False,
         )
     if done.returncode != 0:
+        held = re.findall(rf"(?m)^{MODELS_FOLDER}/([^/\n]+)", "\n".join(app))
         said = last_lines((done.stdout + b"\n" + done.stderr).decode(errors="replace").splitlines())
         raise BuildError(
             f"{config.entry_script}: expected an answer to {config.example} from this machine's "
             f"Python, got\n{said}\n"
+            f"Its AZUREML_MODEL_DIR held {sorted({*held})}. "
             "Mend it first; or record an answer and name it by `expected`, or do without by "
             '`example: ""`.'
         )

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from deploy.configuration import configuration
-from deploy.errors import ConfigurationError
+from deploy.errors import BuildError, ConfigurationError
 from deploy.image import context
 from deploy.image.application import application
 
@@ -155,4 +155,13 @@ def test_a_refusal_comes_before_the_entry_script_is_asked(project):
     (project / "score.py").write_text("raise SystemExit('asked')")
     config = configuration({"name": "scoring", "models": ["a/m.pkl", "b/m.pkl"]})
     with pytest.raises(ConfigurationError, match=r"^models\[1\]"):
+        context.gather(config, project, {})
+
+
+def test_a_script_that_fails_is_told_what_its_folder_of_models_held(project):
+    """A folder of models lies below it, which who writes the script has to know."""
+    write(project, "mine/model.pkl", "rows.json")
+    (project / "score.py").write_text("def init(): open('model.pkl')\ndef run(raw_data): pass\n")
+    config = configuration({"name": "scoring", "models": ["mine"], "example": "rows.json"})
+    with pytest.raises(BuildError, match=r"Its AZUREML_MODEL_DIR held \['mine'\]\. Mend it first"):
         context.gather(config, project, {})
