@@ -31,6 +31,8 @@ _LINKS: dict[str, Link | None] = {
     "fair": None,
     "quantile": None,
     "mape": None,
+    "lambdarank": None,
+    "rank_xendcg": None,
     "poisson": np.exp,
     "gamma": np.exp,
     "tweedie": np.exp,
@@ -40,7 +42,7 @@ _OF_CLASSES = ("binary", "multiclass")
 
 
 def read_lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
-    """Read LGBMClassifier, LGBMRegressor, and a Booster, which predicts as its objective says.
+    """Read LightGBM's estimators, and a Booster, which predicts as its objective says.
 
     Returns
     -------
@@ -204,6 +206,7 @@ FAMILY = Family(
     readers={
         "Booster": read_lightgbm,
         "LGBMClassifier": read_lightgbm,
+        "LGBMRanker": read_lightgbm,
         "LGBMRegressor": read_lightgbm,
     },
 )

@@ -39,6 +39,9 @@ _LINKS: dict[str, Link | None] = {
     "reg:absoluteerror": None,
     "reg:pseudohubererror": None,
     "reg:quantileerror": None,
+    "rank:ndcg": None,
+    "rank:map": None,
+    "rank:pairwise": None,
     "reg:logistic": expit,
     "count:poisson": np.exp,
     "reg:gamma": np.exp,
@@ -115,7 +118,7 @@ def read_booster(model: BoosterModel, scale: str) -> TreeStructure | None:
 
 
 def read_xgboost(estimator: Any, scale: str) -> TreeStructure | None:
-    """Read XGBClassifier and XGBRegressor.
+    """Read the estimators of XGBoost: classifiers, regressors, rankers, random forests.
 
     Returns
     -------
@@ -255,7 +258,13 @@ FAMILY = Family(
     prefers_margin=True,
     margin_option="output_margin",
     open_estimator=open_xgboost,
-    readers={"XGBClassifier": read_xgboost, "XGBRegressor": read_xgboost},
+    readers={
+        "XGBClassifier": read_xgboost,
+        "XGBRanker": read_xgboost,
+        "XGBRegressor": read_xgboost,
+        "XGBRFClassifier": read_xgboost,
+        "XGBRFRegressor": read_xgboost,
+    },
 )
 BOOSTERS = Family(
     library="service",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from lightgbm import LGBMClassifier, LGBMRegressor
+from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
 from shapley_by_definition import shapley_by_definition
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
@@ -19,7 +19,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from xgboost import XGBClassifier, XGBRegressor
+from xgboost import XGBClassifier, XGBRanker, XGBRegressor, XGBRFClassifier, XGBRFRegressor
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
@@ -188,6 +188,27 @@ def test_xgboost_with_several_labels_is_explained_label_by_label():
     )
     values, _ = explain(model, X_REGRESSION, "kernel/tree", output="probability")
     check(values, model.predict_proba, X_REGRESSION, tolerance=1e-6)
+
+
+RANKERS_AND_FORESTS = {
+    "LGBMRanker": (LGBMRanker(**LIGHT), {"group": [100] * 4}),
+    "XGBRanker": (XGBRanker(**EXTREME), {"group": [100] * 4}),
+    "XGBRFRegressor": (XGBRFRegressor(**EXTREME), {}),
+    "XGBRFClassifier": (XGBRFClassifier(**EXTREME), {}),
+}
+
+
+@pytest.mark.parametrize("name", RANKERS_AND_FORESTS)
+def test_rankers_and_forests_of_boosters_are_explained_exactly(name):
+    """Of both libraries: sums of trees like the others."""
+    model, options = RANKERS_AND_FORESTS[name]
+    X, y = data(2)
+    model.fit(X, y, **options)
+    values, _ = explain(model, X, "tree")
+    if name == "XGBRFClassifier":
+        check(values, lambda rows: model.predict(rows, output_margin=True), X, tolerance=1e-6)
+    else:
+        check(values, model.predict, X, tolerance=1e-6)
 
 
 def test_values_on_a_threshold_go_right_in_xgboost_and_left_in_lightgbm():

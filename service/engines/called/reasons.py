@@ -18,6 +18,9 @@ from service.structures.encoders import column_positions, is_looked_through, ste
 
 # By class name of what stands in the way.
 WHAT_HELPS = {
+    "BaggingRegressor": "Of bare linear models it is; preprocessing belongs before it.",
+    "CatBoostClassifier": "The trees of LightGBM and XGBoost are read.",
+    "CatBoostRegressor": "The trees of LightGBM and XGBoost are read.",
     "ColumnTransformer": "Name its columns as the rows name theirs.",
     "FunctionTransformer": "A ColumnTransformer that gives it one column alone is looked through.",
     "IterativeImputer": "SimpleImputer is looked through.",
