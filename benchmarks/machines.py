@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import shap
-from sklearn.datasets import make_classification, make_regression
+from sklearn.datasets import make_regression
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.svm import SVC, SVR
+from sklearn.svm import SVR
 
-from benchmarks.forests import of_one_output, root_mean_square, timed
+from benchmarks.forests import root_mean_square, timed
 from benchmarks.run import assert_one_thread
 from service.explainers import TabularExplainer
 
@@ -28,7 +28,6 @@ CASES = {
     "SVR": (SVR(C=10), 1_500, 20),
     "SVR, polynomial": (SVR(kernel="poly", coef0=1, C=10), 2_000, 20),
     "KernelRidge": (KernelRidge(kernel="rbf", alpha=0.1), 2_000, 12),
-    "SVC": (SVC(C=10), 2_000, 30),
 }
 WAYS = {
     "ours": {},
@@ -71,14 +70,14 @@ def main():
 
 def measure(case, model, n_rows, n_features):
     """Explain some rows that the model was not fitted on, by every way."""
-    examples, target, rows = data(model, n_rows, n_features)
+    examples, target, rows = data(n_rows, n_features)
     model.fit(examples, target)
-    truth = of_one_output(explain(model, examples, rows, background="whole")[0].values)
+    truth = explain(model, examples, rows, background="whole")[0].values
     unit = np.abs(truth).mean()
     for way, options in WAYS.items():
         local, taken = explain(model, examples, rows, **options)
         errors = np.zeros(1) if local.standard_errors is None else local.standard_errors
-        off = of_one_output(local.values) - truth
+        off = local.values - truth
         yield Measured(
             case,
             way,
@@ -93,14 +92,17 @@ def measure(case, model, n_rows, n_features):
     )
 
 
-def data(model, n_rows, n_features):
-    """Make standardised columns that correlate, and a target for the model."""
-    shape = {"n_samples": n_rows + N_ROWS, "n_features": n_features, "random_state": 0}
-    if isinstance(model, SVC):
-        columns, target = make_classification(n_informative=n_features // 2, **shape)
-    else:
-        columns, target = make_regression(n_informative=8, noise=5, effective_rank=10, **shape)
-        target = np.tanh(target / target.std()) + (columns[:, 0] * columns[:, 1] > 0)
+def data(n_rows, n_features):
+    """Make standardised columns that correlate, and a target with interactions."""
+    columns, target = make_regression(
+        n_samples=n_rows + N_ROWS,
+        n_features=n_features,
+        n_informative=8,
+        noise=5,
+        effective_rank=10,
+        random_state=0,
+    )
+    target = np.tanh(target / target.std()) + (columns[:, 0] * columns[:, 1] > 0)
     columns = (columns - columns.mean(axis=0)) / columns.std(axis=0)
     return columns[:n_rows], target[:n_rows], columns[n_rows:]
 
@@ -115,8 +117,7 @@ def explain(model, examples, rows, **options):
 def by_shap(model, examples, rows):
     """Return what shap says on a hundred rows, all features kept, and the time."""
     sample = np.random.default_rng(1).choice(len(examples), N_SAMPLE, replace=False)
-    answer = model.decision_function if isinstance(model, SVC) else model.predict
-    explainer = shap.KernelExplainer(answer, examples[sample])
+    explainer = shap.KernelExplainer(model.predict, examples[sample])
     return timed(lambda: explainer.shap_values(rows, l1_reg=False, silent=True))
 
 
