@@ -23,7 +23,7 @@ from deploy.console import Console
 from deploy.deployment import Deployment, nothing, opened
 from deploy.engine.docker_engine import address_from
 from deploy.errors import ConfigurationError, DeployError
-from deploy.image.context import dockerfile
+from deploy.image.recipe import dockerfile
 from deploy.release.credentials import no_keys
 from deploy.release.release import Release
 from deploy.render import FORMS
@@ -134,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _build(session: Session, arguments: argparse.Namespace) -> int:
     if arguments.print_dockerfile:
-        print(dockerfile(session.config.dockerfile), end="")
+        print(dockerfile(session.config), end="")
         return 0
     release = session.open().build(session.config, arguments.no_cache)
     session.console.say(f"Release {release.id}: content {release.content[:16]}, `up` deploys it")
@@ -242,7 +242,8 @@ def _down(session: Session, arguments: argparse.Namespace) -> int:
 
 def _render(session: Session, arguments: argparse.Namespace) -> int:
     image = arguments.image or f"{session.name}:latest"
-    print(render.as_yaml(FORMS[arguments.form](session.config, image)), end="")
+    manifests = FORMS[arguments.form](session.config, image, arguments.any_user)
+    print(render.as_yaml(manifests), end="")
     return 0
 
 
@@ -387,6 +388,10 @@ VERBS: dict[str, tuple[Verb, str, str, Arguments]] = {
             "--image": {
                 "metavar": "IMAGE",
                 "help": "as the cluster's nodes can pull it (default: NAME:latest)",
+            },
+            "--any-user": {
+                "action": "store_true",
+                "help": "leave out the ids of user and groups: the cluster chooses (OpenShift)",
             },
         },
     ),

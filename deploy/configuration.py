@@ -24,6 +24,7 @@ Check = Callable[[str, Any], Any]
 
 REPOSITORY = r"|[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+"
 NAME = r"[a-z]([-a-z0-9]{1,30}[a-z0-9])"
+PACKAGE = r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?"
 VARIABLE = r"[-._a-zA-Z][-._a-zA-Z0-9]*"  # what Docker, a swarm and Kubernetes all take
 # Scalars that are tried out often; the whole of the rest is `--set key=value`.
 FROM_ENVIRONMENT = (
@@ -110,11 +111,15 @@ class Configuration:
     code: tuple[str, ...] = ()
     environment: str = "requirements.lock"
     dockerfile: str = BUILD_TOOLS
+    packages: tuple[str, ...] = ()
     base_image: str = "python:3.11-slim-bookworm"
     example: str = "artifacts/examples.json"
     expected: str = ""
+    preflight_network: bool = False
     cpu_cores: float = 1.0
     memory_gb: float = 1.0
+    scratch_mb: int = 64
+    scratch_exec: bool = False
     replicas: int = 1
     workers: int = 0
     threads: int = 0
@@ -286,6 +291,16 @@ def _fit_together(config: Configuration) -> None:
             f"timeouts.drain: expected at most {MOST_DRAIN_SECONDS} seconds, "
             f"got {config.timeouts.drain}"
         )
+    if config.scratch_mb >= config.memory_gb * 1024:
+        raise ConfigurationError(
+            f"scratch_mb: expected less than memory_gb ({config.memory_gb * 1024:g} MB), of which "
+            f"it is a part, got {config.scratch_mb}"
+        )
+    if config.target == "swarm" and config.scratch_exec:
+        raise ConfigurationError(
+            "scratch_exec: expected false with `target: swarm`, got true: a swarm's engines let no "
+            "program in /tmp be started"
+        )
     if config.target == "swarm" and config.bind != "0.0.0.0":
         raise ConfigurationError(
             f"bind: expected 0.0.0.0 with `target: swarm`, got {config.bind}: a swarm publishes a "
@@ -327,10 +342,13 @@ def _flag(path: str, value: Any) -> bool:
     raise _refusal(path, "true or false", value)
 
 
-def _texts(path: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, list | tuple) and all(isinstance(item, str) and item for item in value):
-        return tuple(value)
-    raise _refusal(path, "a list of paths", value)
+def _list(check: Check, expected: str) -> Check:
+    def checked(path: str, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise _refusal(path, expected, value)
+        return tuple(check(f"{path}[{at}]", item) for at, item in enumerate(value))
+
+    return checked
 
 
 def _pairs(path: str, value: Any) -> Mapping[Any, Any]:
@@ -388,6 +406,7 @@ def _nested(kind: type, check: Check) -> Check:
 
 
 _path = _text(r"[^\0]+", "a path")
+_paths = _list(_path, "a list of paths")
 _path_or_none = _text(r"[^\0]*", "a path")
 _reference = _text(r"|(env|file):.+", "env:NAME or file:PATH (a key itself is never written here)")
 
@@ -395,16 +414,23 @@ CHECKS: dict[str, Check] = {
     "name": _text(
         NAME, "3 to 32 lower-case letters, digits and hyphens, a letter first and no hyphen last"
     ),
-    "models": _texts,
+    "models": _paths,
     "entry_script": _path,
-    "code": _texts,
+    "code": _paths,
     "environment": _path,
     "dockerfile": _text(),
+    "packages": _list(
+        _text(PACKAGE, "the name of a Debian package, such as libpq5 or libpq5=VERSION"),
+        "a list of Debian packages",
+    ),
     "base_image": _text(r"\S+", "the name of an image"),
     "example": _path_or_none,
     "expected": _path_or_none,
+    "preflight_network": _flag,
     "cpu_cores": _number(float, 0.1, 1024),
     "memory_gb": _number(float, 0.1, 16384),
+    "scratch_mb": _number(int, 1, 2**24),
+    "scratch_exec": _flag,
     "replicas": _number(int, 1, 100),
     "workers": _number(int, 0, MOST_WORKERS),
     "threads": _zero_or(_number(int, FEWEST_THREADS, 1024)),

@@ -28,7 +28,7 @@ from deploy.release import specs as release_specs
 Manifest = dict[str, Any]
 
 
-def kubernetes(config: Configuration, image: str) -> list[Manifest]:
+def kubernetes(config: Configuration, image: str, any_user: bool = False) -> list[Manifest]:
     """Describe a Deployment with its Service and its PodDisruptionBudget.
 
     Parameters
@@ -36,6 +36,8 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
     config : Configuration
     image : str
         The image as the cluster's nodes can pull it.
+    any_user : bool, default False
+        Leave out the ids of the user and its groups: the cluster chooses them (OpenShift).
 
     Examples
     --------
@@ -44,7 +46,7 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
     ['Deployment', 'Service', 'PodDisruptionBudget']
     """
     selector = {"app.kubernetes.io/name": config.name}
-    pod = {"metadata": {"labels": selector}, "spec": pod_spec(config, image)}
+    pod = {"metadata": {"labels": selector}, "spec": pod_spec(config, image, any_user)}
     return [
         {
             **_head("apps/v1", "Deployment", config),
@@ -73,7 +75,7 @@ def kubernetes(config: Configuration, image: str) -> list[Manifest]:
     ]
 
 
-def kserve(config: Configuration, image: str) -> list[Manifest]:
+def kserve(config: Configuration, image: str, any_user: bool = False) -> list[Manifest]:
     """Describe an InferenceService whose predictor is the image itself.
 
     It is for KServe's mode without Knative, which allows neither a grace period of one's own nor
@@ -84,6 +86,8 @@ def kserve(config: Configuration, image: str) -> list[Manifest]:
     config : Configuration
     image : str
         The image as the cluster's nodes can pull it.
+    any_user : bool, default False
+        Leave out the ids of the user and its groups: the cluster chooses them (OpenShift).
 
     Examples
     --------
@@ -91,7 +95,7 @@ def kserve(config: Configuration, image: str) -> list[Manifest]:
     >>> manifest["apiVersion"], manifest["kind"]
     ('serving.kserve.io/v1beta1', 'InferenceService')
     """
-    spec = pod_spec(config, image)
+    spec = pod_spec(config, image, any_user)
     head = _head("serving.kserve.io/v1beta1", "InferenceService", config)
     head["metadata"].setdefault("annotations", {})["serving.kserve.io/deploymentMode"] = (
         "RawDeployment"
@@ -104,17 +108,24 @@ def kserve(config: Configuration, image: str) -> list[Manifest]:
     ]
 
 
-def pod_spec(config: Configuration, image: str) -> Manifest:
-    """Describe a pod as the restricted security standard wants it."""
-    scratch = {"medium": "Memory", "sizeLimit": f"{HARDENING.scratch_mib}Mi"}
+def pod_spec(config: Configuration, image: str, any_user: bool = False) -> Manifest:
+    """Describe a pod as the restricted security standard wants it.
+
+    Parameters
+    ----------
+    config : Configuration
+    image : str
+    any_user : bool, default False
+        Leave out the ids of the user and its groups.
+    """
+    scratch = {"medium": "Memory", "sizeLimit": f"{config.scratch_mb}Mi"}
+    user = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), HARDENING.user)
     spec: Manifest = {
         "automountServiceAccountToken": HARDENING.platform_credentials,
         "terminationGracePeriodSeconds": STOP_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": HARDENING.user,
-            "runAsGroup": HARDENING.user,
-            "fsGroup": HARDENING.user,
+            **({} if any_user else user),
             "seccompProfile": {"type": HARDENING.system_calls},
         },
         "containers": [_container(config, image)],
@@ -199,7 +210,7 @@ def _head(version: str, kind: str, config: Configuration) -> Manifest:
     return {"apiVersion": version, "kind": kind, "metadata": metadata}
 
 
-FORMS: dict[str, Callable[[Configuration, str], list[Manifest]]] = {
+FORMS: dict[str, Callable[[Configuration, str, bool], list[Manifest]]] = {
     "kubernetes": kubernetes,
     "kserve": kserve,
 }

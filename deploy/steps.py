@@ -86,17 +86,18 @@ class Record(Step):
 
 @dataclass(frozen=True)
 class Prove(Step):
-    """Run a release without a network and have it score the recorded example."""
+    """Run a release and have it score the recorded example, without a network unless allowed."""
 
     release: Release
 
     @property
     def text(self) -> str:
-        """The release and its limits."""
+        """The release, its limits, and whether it has a network."""
         config = self.release.config
+        network = ", on the engine's network" if config.preflight_network else ""
         return (
             f"Proving release {self.release.id} with {config.cpu_cores:g} CPU and "
-            f"{config.memory_gb:g} GB"
+            f"{config.memory_gb:g} GB{network}"
         )
 
 

@@ -5,7 +5,7 @@
 set -euo pipefail
 
 image=${1:-scoring-base:bookworm}
-packages=${2:-python3,python3-venv,ca-certificates}
+packages=${2:-python3,python3-venv,ca-certificates,libgomp1}
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 

@@ -1,17 +1,21 @@
-"""What this process may use of processors and memory, as the container's limits have it.
+"""What this process may use of processors, memory and /tmp, as the container's limits have it.
 
 Both versions of Linux's control groups (cgroups) are read.
 
 Next: `service.strict_json`.
 """
 
+import errno
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
 NO_LIMIT = 2**60  # version 1 writes a number near 2^63 where there is none
+SCRATCH = "/tmp"
+NO_FOLDER = "No usable temporary directory"  # what Python says where none takes another byte
 NUMBERS = re.compile(r"(-?[0-9]+(\s+|$))*")
 
 
@@ -58,6 +62,40 @@ def memory_limit(cgroup: Path = CGROUP) -> int | None:
     first = _numbers(cgroup / "memory" / "memory.limit_in_bytes")
     limit = min(second + first, default=NO_LIMIT)
     return limit if limit < NO_LIMIT else None
+
+
+def lack_of_room(error: BaseException | None) -> str:
+    """Say that the folder for temporary files is full, if that is why something failed.
+
+    Parameters
+    ----------
+    error : exception or None
+        What failed, with what it was raised from.
+
+    Returns
+    -------
+    str
+        A sentence; empty where there is another reason.
+
+    Examples
+    --------
+    >>> lack_of_room(ValueError("no number"))
+    ''
+    """
+    while error is not None:
+        if _is_lack_of_room(error):
+            size = shutil.disk_usage(SCRATCH)
+            return (
+                f"No room is left to write: {SCRATCH} has {size.total / 2**20:.0f} MB, of which "
+                f"{size.free / 2**20:.0f} are free. What init() and run() write stays until they "
+                "remove it; `scratch_mb` of deploy.yml gives more room."
+            )
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _is_lack_of_room(error: BaseException) -> bool:
+    return isinstance(error, OSError) and (error.errno == errno.ENOSPC or NO_FOLDER in str(error))
 
 
 def _quota(cgroup: Path) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
@@ -157,6 +158,17 @@ def leftovers(engine, name):
 
 def status(engine, name):
     return of_name(engine, name).status()
+
+
+def get(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        return answer.status, answer.read()
+
+
+def inside(deployment, *command):
+    """Run a command in a replica and return what it writes."""
+    replica = look(deployment.engine, deployment.name).replicas[0]
+    return deployment.engine.run_inside(replica.id, list(command))[1]
 
 
 def clean(engine, name):

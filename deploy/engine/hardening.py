@@ -8,7 +8,7 @@ nothing is missing there. Next: `deploy.engine.tunnel`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploy.engine.docker_engine import Body
 
@@ -40,13 +40,12 @@ class Hardening:
     processes : int, default 1024
         Most processes at once; threads count.
     scratch_folder : str, default "/tmp"
-        The one folder that can be written; it lies in memory, and counts as such.
-    scratch_mib : int, default 64
-        Its size in MiB.
+        The one folder that can be written; it lies in memory, and counts as such. Its size is
+        deploy.yml's affair, like all limits.
     scratch_mode : int, default 0o1777
         Its permissions.
     scratch_options : tuple of str, default ("noexec", "nosuid", "nodev")
-        How it is mounted: no program in it can be started.
+        How it is mounted: no program in it can be started, unless deploy.yml says so.
     init : bool, default True
         Whether a small init is process 1 and collects the processes that nobody waits for.
     log_mb, log_files : int, default 10 and 3
@@ -63,7 +62,6 @@ class Hardening:
     swap_bytes: int = 0
     processes: int = 1024
     scratch_folder: str = "/tmp"
-    scratch_mib: int = 64
     scratch_mode: int = 0o1777
     scratch_options: tuple[str, ...] = ("noexec", "nosuid", "nodev")
     init: bool = True
@@ -102,7 +100,26 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def hardened(memory: int, nano_cpus: int, hardening: Hardening = HARDENING) -> Body:
+def scratch_of(hardening: Hardening, *, programs: bool) -> Hardening:
+    """Return a statement by which programs in the scratch folder can be started, or cannot.
+
+    Examples
+    --------
+    >>> scratch_of(HARDENING, programs=True).scratch_options
+    ('exec', 'nosuid', 'nodev')
+    """
+    if not programs:
+        return hardening
+    others = tuple(option for option in hardening.scratch_options if option != "noexec")
+    return replace(hardening, scratch_options=("exec", *others))
+
+
+def hardened(
+    memory: int,
+    nano_cpus: int,
+    scratch_mib: int,
+    hardening: Hardening = HARDENING,
+) -> Body:
     """Limit a container of an engine, and take from it what a service never needs.
 
     Parameters
@@ -111,6 +128,8 @@ def hardened(memory: int, nano_cpus: int, hardening: Hardening = HARDENING) -> B
         Bytes.
     nano_cpus : int
         Billionths of a processor.
+    scratch_mib : int
+        The size of the scratch folder.
     hardening : Hardening
 
     Returns
@@ -120,12 +139,12 @@ def hardened(memory: int, nano_cpus: int, hardening: Hardening = HARDENING) -> B
 
     Examples
     --------
-    >>> body = hardened(memory=2**30, nano_cpus=10**9)
+    >>> body = hardened(memory=2**30, nano_cpus=10**9, scratch_mib=64)
     >>> body["User"], body["HostConfig"]["CapDrop"]
     ('10001:10001', ['ALL'])
     """
     options = ",".join(hardening.scratch_options)
-    size = f"size={hardening.scratch_mib}m,mode={hardening.scratch_mode:o}"
+    size = f"size={scratch_mib}m,mode={hardening.scratch_mode:o}"
     return {
         "User": user_and_group(hardening),
         "HostConfig": {

@@ -29,7 +29,10 @@ def anchor(release: Release) -> Body:
     config = release.config
     port = f"{SERVICE_PORT}/tcp"
     body = hardened(
-        memory=32 * 2**20, nano_cpus=SECOND // 10, hardening=replace(HARDENING, processes=8)
+        memory=32 * 2**20,
+        nano_cpus=SECOND // 10,
+        scratch_mib=1,
+        hardening=replace(HARDENING, processes=8),
     )
     body["HostConfig"] |= {
         "PortBindings": {port: [{"HostIp": config.bind, "HostPort": str(config.port)}]},
@@ -41,7 +44,8 @@ def anchor(release: Release) -> Body:
     return {
         **body,
         "Image": release.image,
-        "Cmd": ["/bin/sleep", "infinity"],
+        "Entrypoint": ["/bin/sleep"],
+        "Cmd": ["infinity"],
         "Labels": labels(config.name, ANCHOR, port=config.port, bind=config.bind),
         "ExposedPorts": {port: {}},
         "Healthcheck": {"Test": ["NONE"]},

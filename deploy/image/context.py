@@ -1,7 +1,7 @@
 """What is sent to the engine to be built: exactly the files that the Dockerfile copies.
 
 They are gathered from an allow-list. Two runs over the same files make the same bytes: names are
-sorted, times are zero, everybody may read. Next: `deploy.image.pins`.
+sorted, times are zero, everybody may read. Next: `deploy.image.application`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -29,11 +30,10 @@ from deploy.contract import (
     SHAPS_METHOD,
 )
 from deploy.errors import BuildError, ConfigurationError
+from deploy.image.application import PREFLIGHT_FOLDER, application, read
 from deploy.image.pins import without
+from deploy.image.recipe import dockerfile
 
-DEPLOY = Path(__file__).parent.parent
-DOCKERFILE = DEPLOY.parent / "dockerfiles" / "Dockerfile"
-FRAGMENT_MARK = "# {dockerfile}"
 # Who asked, in the project's own lock, for what this machine needs and an image does not.
 HOST_ONLY = "scoring-service (pyproject.toml:host)"
 
@@ -116,46 +116,21 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
     Raises
     ------
     ConfigurationError
-        When a file is missing.
+        When a file is missing, or two would lie at one place.
     BuildError
         When the entry script does not answer the example here.
     """
-    app = {
-        **_below("service", _tree(DEPLOY.parent / "service")),
-        Path(config.entry_script).name: _read(root, "entry_script", config.entry_script),
-        **_code(config, root),
-        **_below(MODELS_FOLDER, models(config, root)),
-        "probe.py": (DEPLOY / "release" / "probe.py").read_bytes(),
-    }
+    app = application(config, root)
     app |= _example(config, root, app)
-    lock = without(_read(root, "environment", config.environment).decode(), HOST_ONLY)
+    lock = without(read(root / config.environment, "environment").decode(), HOST_ONLY)
     return Context(
         {
-            "Dockerfile": dockerfile(config.dockerfile).encode(),
+            "Dockerfile": dockerfile(config).encode(),
             "requirements.lock": (lock if needs_shap(app) else without(lock, "shap")).encode(),
             **_below("pip", pip),
             **_below("app", app),
         }
     )
-
-
-def dockerfile(fragment: str) -> str:
-    """Put the user's lines into the build stage of the recipe."""
-    return DOCKERFILE.read_text(encoding="utf-8").replace(FRAGMENT_MARK, fragment.strip())
-
-
-def models(config: Configuration, root: Path) -> dict[str, bytes]:
-    """Read the models and the manifest beside each.
-
-    Without its manifest a scoring explainer is not loaded.
-    """
-    found = {}
-    for index, text in enumerate(config.models):
-        found[Path(text).name] = _read(root, f"models[{index}]", text)
-        manifest = (root / text).with_suffix(".json")
-        if manifest.is_file():
-            found[manifest.name] = manifest.read_bytes()
-    return found
 
 
 def needs_shap(app: Mapping[str, bytes]) -> bool:
@@ -175,58 +150,25 @@ def _method(manifest: bytes) -> object:
     return content.get(MANIFEST_METHOD) if isinstance(content, dict) else None
 
 
-def _code(config: Configuration, root: Path) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for index, text in enumerate(config.code):
-        path = root / text
-        if path.is_dir():
-            found |= _below(path.name, _tree(path))
-        else:
-            found[path.name] = _read(root, f"code[{index}]", text)
-    return found
-
-
 def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {f"{folder}/{path}": content for path, content in files.items()}
-
-
-def _tree(folder: Path) -> dict[str, bytes]:
-    found = {}
-    for path in folder.rglob("*"):
-        inner = path.relative_to(folder)
-        is_private = any(map(_is_private, inner.parts))
-        if path.is_file() and not is_private:
-            found[str(inner)] = path.read_bytes()
-    return found
-
-
-def _is_private(name: str) -> bool:
-    # .git, .env, .venv: what is hidden is never imported, and often not meant for others.
-    return name.startswith(".") or name == "__pycache__"
-
-
-def _read(root: Path, key: str, text: str) -> bytes:
-    try:
-        return (root / text).read_bytes()
-    except OSError as error:
-        hint = "; `make train` makes the example's" if text.startswith("artifacts/") else ""
-        raise ConfigurationError(
-            f"{key}: cannot read {root / text} ({error.strerror}){hint}"
-        ) from error
 
 
 def _example(config: Configuration, root: Path, app: Mapping[str, bytes]) -> dict[str, bytes]:
     if not config.example:
         return {}
-    request = _read(root, "example", config.example)
+    request = read(root / config.example, "example")
     expected = (
         _json(root, config.expected) if config.expected else answer_here(config, app, request)
     )
-    return {"preflight/request.json": request, "preflight/expected.json": expected}
+    return {
+        f"{PREFLIGHT_FOLDER}/request.json": request,
+        f"{PREFLIGHT_FOLDER}/expected.json": expected,
+    }
 
 
 def _json(root: Path, text: str) -> bytes:
-    content = _read(root, "expected", text)
+    content = read(root / text, "expected")
     try:
         json.loads(content)
     except ValueError as error:
@@ -275,10 +217,12 @@ def answer_here(config: Configuration, app: Mapping[str, bytes], request: bytes)
             check=False,
         )
     if done.returncode != 0:
+        held = re.findall(rf"(?m)^{MODELS_FOLDER}/([^/\n]+)", "\n".join(app))
         said = last_lines((done.stdout + b"\n" + done.stderr).decode(errors="replace").splitlines())
         raise BuildError(
             f"{config.entry_script}: expected an answer to {config.example} from this machine's "
             f"Python, got\n{said}\n"
+            f"Its AZUREML_MODEL_DIR held {sorted({*held})}. "
             "Mend it first; or record an answer and name it by `expected`, or do without by "
             '`example: ""`.'
         )

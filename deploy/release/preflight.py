@@ -1,8 +1,8 @@
 """Proving a release before it gets a request.
 
-The release runs as it would serve, with the same limits and hardening, but without a network; it
-must become ready and give the recorded answer to the recorded example. What is refused here never
-met a client. Next: `deploy.release.probe`.
+The release runs as it would serve, with the same limits and hardening, but without a network unless
+deploy.yml allows one; it must become ready and give the recorded answer to the recorded example.
+What is refused here never met a client. Next: `deploy.release.advice`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from deploy.contract import ACCESS_LOGGER, PROBE
 from deploy.engine.docker_engine import Engine
 from deploy.errors import DeployError, EngineError, RefusedError
 from deploy.release import specs
+from deploy.release.advice import advice
 from deploy.release.release import Release
 
 SETTLING = 20  # tenths of a second
-READ = 40  # lines of a log, of which the last that say something are shown
+NETWORK_LIMITS = {True: "", False: "; no network, unless `preflight_network: true`"}
+READ = 200  # lines of a log, of which the last that say something are shown
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Proof:
 
 
 def preflight(engine: Engine, release: Release) -> Proof:
-    """Run a release with no network, and ask it what it was recorded to answer.
+    """Run a release, and ask it what it was recorded to answer.
 
     Raises
     ------
@@ -147,16 +149,26 @@ def _settled(engine: Engine, container: str) -> dict[str, Any]:
 
 def refusal(engine: Engine, container: str, release: Release, reason: str) -> RefusedError:
     """Say why a release is refused, with what the engine and the container said."""
-    state = engine.inspect(container)["State"]
+    found = engine.inspect(container)
+    state = found["State"]
+    has_network = found["HostConfig"]["NetworkMode"] != specs.NETWORKS[False]
     memory = ask(engine, container, "memory") if state["Running"] else {}
     facts = "; ".join(_facts(state, memory))
     known = f" [{facts}]" if facts else ""
-    limits = f"(limits: {release.config.cpu_cores:g} CPU, {release.config.memory_gb:g} GB)"
-    return RefusedError(
-        f"release {release.id} is refused: {reason}{known} {limits}\n"
-        f"{log(engine, container)}\n"
-        "What serves was not touched. Mend the release and deploy again."
-    )
+    said = log(engine, container)
+    lines = [
+        f"release {release.id} is refused: {reason}{known} {_limits(release, has_network)}",
+        last_lines(said or ["(it wrote nothing to its log)"]),
+        *advice("\n".join([reason, *said]), release.config, has_network=has_network),
+        "What serves was not touched. Mend the release and deploy again.",
+    ]
+    return RefusedError("\n".join(lines))
+
+
+def _limits(release: Release, has_network: bool) -> str:
+    config = release.config
+    network = NETWORK_LIMITS[has_network]
+    return f"(limits: {config.cpu_cores:g} CPU, {config.memory_gb:g} GB{network})"
 
 
 def _facts(state: dict[str, Any], memory: dict[str, Any]) -> list[str]:
@@ -170,15 +182,12 @@ def _facts(state: dict[str, Any], memory: dict[str, Any]) -> list[str]:
     return facts
 
 
-def log(engine: Engine, container: str) -> str:
-    """Return the last lines of a container's log, indented."""
+def log(engine: Engine, container: str) -> list[str]:
+    """Return the last lines of a container's log."""
     try:
-        return (
-            last_lines(readable(engine.logs(container, READ)))
-            or "    (it wrote nothing to its log)"
-        )
+        return readable(engine.logs(container, READ))
     except DeployError as error:
-        return f"    (its log cannot be read: {error})"
+        return [f"(its log cannot be read: {error})"]
 
 
 def readable(lines: Iterable[str]) -> list[str]:

@@ -15,16 +15,22 @@ from deploy.contract import (
     STOP_SECONDS,
 )
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import HARDENING, hardened
+from deploy.engine.hardening import HARDENING, hardened, scratch_of
 from deploy.engine.labels import COURIER, PREFLIGHT, labels
 from deploy.release.release import Release
 
+# The engine's names for no network, and for its own.
+NETWORKS = {False: "none", True: "bridge"}
+
 
 def preflight(release: Release) -> Body:
-    """Run a release as it would serve, with no network, to see whether it does."""
+    """Run a release as it would serve, to see whether it does.
+
+    It has no network unless the configuration gives it the engine's own.
+    """
     body = service(release, PROBE_PORTS[0])
     body["Labels"] = labels(release.config.name, PREFLIGHT, release=release.id)
-    body["HostConfig"] |= {"NetworkMode": "none"}
+    body["HostConfig"] |= {"NetworkMode": NETWORKS[release.config.preflight_network]}
     return body
 
 
@@ -34,7 +40,8 @@ def service(release: Release, probe_port: int) -> Body:
     body = hardened(
         memory=int(config.memory_gb * 2**30),
         nano_cpus=int(config.cpu_cores * SECOND),
-        hardening=HARDENING,
+        scratch_mib=config.scratch_mb,
+        hardening=scratch_of(HARDENING, programs=config.scratch_exec),
     )
     if config.has_secrets:
         body["HostConfig"]["Mounts"] = [secrets_mount(config.name, read_only=True)]

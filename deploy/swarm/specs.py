@@ -133,7 +133,7 @@ def container(release: Release, image: str) -> Body:
         },
         "StopSignal": "SIGTERM",
         "StopGracePeriod": STOP_SECONDS * SECOND,
-        "Mounts": [scratch()],
+        "Mounts": [scratch(config.scratch_mb)],
     }
 
 
@@ -150,13 +150,13 @@ def hardened(image: str, labels: dict[str, str]) -> Body:
     }
 
 
-def scratch() -> Body:
+def scratch(mebibytes: int) -> Body:
     """Mount the one folder that a replica can write."""
     return {
         "Type": "tmpfs",
         "Target": HARDENING.scratch_folder,
         "TmpfsOptions": {
-            "SizeBytes": HARDENING.scratch_mib * 2**20,
+            "SizeBytes": mebibytes * 2**20,
             "Mode": HARDENING.scratch_mode,
         },
     }

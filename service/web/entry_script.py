@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from service.container_limits import lack_of_room
 from service.rows.json_rows import JsonRows
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
@@ -203,5 +204,6 @@ def _failures_name(path: Path, doing: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:  # sys.exit(0) while starting would look like success
-        reason = f"{type(error).__name__}: {error}"
+        why = lack_of_room(error)
+        reason = f"{type(error).__name__}: {error}{why and f'. {why}'}"
         raise EntryScriptError(f"entry script {path}: {doing} failed with {reason}") from error

@@ -22,6 +22,7 @@ from typing import Any
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
+from service.container_limits import lack_of_room
 from service.errors import PayloadError, TooManyRowsError
 from service.web.errors import (
     BodyError,
@@ -102,8 +103,14 @@ def _message(status: int, error: HTTPException) -> str:
 
 
 def _fail(error: Exception) -> Response:
+    why = lack_of_room(error)
     current_app.logger.error(
-        "error %s at %s %r", g.request_id, request.method, request.path, exc_info=error
+        "error %s at %s %r%s",
+        g.request_id,
+        request.method,
+        request.path,
+        why and f". {why}",
+        exc_info=error,
     )
     return _refusal(f"The service failed; its log tells more under the id {g.request_id}.", 500)
 

@@ -28,6 +28,8 @@ from deploy_helpers import (
     config_of,
     connect,
     free_port,
+    get,
+    inside,
     leftovers,
     look,
     make_project,
@@ -101,17 +103,6 @@ def deployment(engine, project):
     clean(engine, made.name)
     yield made
     clean(engine, made.name)
-
-
-def get(port, path):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return answer.status, answer.read()
-
-
-def inside(deployment, *command):
-    """Run a command in a replica and return what it writes."""
-    replica = look(deployment.engine, deployment.name).replicas[0]
-    return deployment.engine.run_inside(replica.id, list(command))[1]
 
 
 def test_the_whole_way_on_the_documents_example(engine, example_project):
@@ -312,8 +303,8 @@ def test_a_replica_is_hardened(deployment):
 
 
 def test_the_image_holds_nothing_that_is_not_needed(deployment):
-    """No pip, compiler or tests, no trace of this machine's pip, bytecode for everything, and no
-    shap without need.
+    """No pip, compiler or tests of large packages, no trace of this machine's pip, bytecode for
+    everything, and no shap without need.
     """
     release = deployment.up()
     absent = (

@@ -20,7 +20,10 @@ SERVICE = {
     "explanations": {"errors", "rows", "engines"},
     "explainers": {"errors", "rows", "shapley", "structures", "engines", "explanations"},
     "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
-    "web": {"errors", "strict_json", "version", "settings", "rows", "scoring"},
+    "web": {
+        *("errors", "strict_json", "version", "container_limits"),
+        *("settings", "rows", "scoring"),
+    },
     "server": {"settings", "web"},
     "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
     "commands": {"errors", "settings", "scoring", "batch", "server"},

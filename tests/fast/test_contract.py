@@ -20,7 +20,9 @@ from deploy import contract
 from deploy.configuration import CHECKS, Timeouts, Tls, configuration
 from deploy.contract import VARIABLES
 from deploy.errors import ConfigurationError
-from deploy.image.context import DEPLOY, DOCKERFILE, answer_here, needs_shap
+from deploy.image.application import DEPLOY
+from deploy.image.context import answer_here, needs_shap
+from deploy.image.recipe import DOCKERFILE
 from deploy.release import probe
 from deploy.release import specs as release_specs
 from deploy.release.preflight import readable
@@ -72,7 +74,8 @@ def run(script, **environment):
 def test_deploy_sets_variables_that_the_service_reads():
     """Each by its name; where the models lie is said by the recipe."""
     assert SET_BY_DEPLOY <= KNOWN_TO_THE_SERVICE
-    assert {"AZUREML_MODEL_DIR"} == SET_BY_THE_RECIPE & KNOWN_TO_THE_SERVICE
+    of_the_image = {"AZUREML_MODEL_DIR", "ENTRY_SCRIPT", "HOST"}
+    assert of_the_image == SET_BY_THE_RECIPE & KNOWN_TO_THE_SERVICE
 
 
 def test_the_table_has_every_variable_that_deploy_sets_and_no_other():
@@ -220,7 +223,9 @@ def test_the_manifest_says_whether_shap_is_needed(engine, needed, linear_model, 
 def test_the_recipe_puts_things_where_deploy_looks_for_them():
     """The application, its models, the hash of its content, the probe's Python, the port."""
     assert f"COPY app {contract.APP_FOLDER}\n" in RECIPE
-    assert f"AZUREML_MODEL_DIR={contract.APP_FOLDER}/{contract.MODELS_FOLDER}\n" in RECIPE
+    assert f'ARG MODEL_FOLDER="{contract.APP_FOLDER}/{contract.MODELS_FOLDER}"\n' in RECIPE
+    assert f'ENTRY_SCRIPT="{contract.APP_FOLDER}/${{ENTRY_SCRIPT}}" ' in RECIPE
+    assert f'ENTRYPOINT ["{contract.PROBE[0]}", "-m", "service"]\n' in RECIPE
     assert f"> {contract.CONTENT_HASH}\n" in RECIPE
     assert f"{contract.PROBE[0]} -m compileall" in RECIPE
     assert f"\nEXPOSE {contract.SERVICE_PORT}\n" in RECIPE

@@ -24,11 +24,14 @@ from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, UnreachableError
 from deploy.host import specs
 from deploy.image import context, pins, pip_settings
-from deploy.image.context import DOCKERFILE, FRAGMENT_MARK
+from deploy.image.application import application
+from deploy.image.recipe import DOCKERFILE, FRAGMENT_MARK, dockerfile
 from deploy.release import specs as release_specs
+from deploy.release.advice import advice
 from deploy.release.preflight import readable
 from deploy.release.probe import differing
 from deploy.release.release import Release, release_from, release_record
+from deploy.steps import Prove
 
 ROOT = Path(__file__).parents[2]
 RELEASE = Release("0123456789ab", "sha256:1", Configuration("scoring"), "c" * 64, 1.0)
@@ -104,6 +107,21 @@ def test_every_key_of_the_example_is_explained():
         ({"name": "scoring", "env": {"A": {"b": "1"}}}, "env.A: expected text, got {'b': '1'}"),
         ({"name": "scoring", "tags": {"a": None}}, "tags.a: expected text, got None"),
         ({"name": "scoring", "models": "a.pkl"}, "models: expected a list of paths"),
+        ({"name": "scoring", "models": ["a.pkl", 1]}, "models[1]: expected a path, got 1"),
+        (
+            {"name": "scoring", "packages": ["libpq5", "x; rm -rf /"]},
+            "packages[1]: expected the name of a Debian package",
+        ),
+        ({"name": "scoring", "packages": "libpq5"}, "packages: expected a list of Debian packages"),
+        (
+            {"name": "scoring", "scratch_mb": 1024, "memory_gb": 1},
+            "scratch_mb: expected less than memory_gb (1024 MB), of which it is a part, got 1024",
+        ),
+        (
+            {"name": "scoring", "scratch_exec": True, "target": "swarm", "bind": "0.0.0.0"},
+            "scratch_exec: expected false with `target: swarm`",
+        ),
+        ({"name": "scoring", "preflight_network": "yes"}, "preflight_network: expected true"),
         ({"name": "scoring", "engine": "moon"}, "engine: expected unix://, tcp:// or ssh://"),
         ({"name": "scoring", "bind": "everywhere"}, "bind: expected an IP address"),
         ({"name": "scoring", "auth_enabled": "yes"}, "auth_enabled: expected true or false"),
@@ -343,8 +361,10 @@ def test_a_folder_of_code_leaves_its_hidden_files_behind(tmp_path):
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    config = configuration({"name": "scoring", "code": [".mine/package"]})
-    assert set(context._code(config, tmp_path)) == {"package/__init__.py", "package/inner/data.csv"}
+    (tmp_path / "score.py").write_text("")
+    config = configuration({"name": "scoring", "code": [".mine/package"], "models": []})
+    found = {place for place in application(config, tmp_path) if place.startswith("package/")}
+    assert found == {"package/__init__.py", "package/inner/data.csv"}
 
 
 def test_an_expected_answer_that_is_not_json_is_one_sentence(tmp_path):
@@ -358,11 +378,66 @@ def test_an_expected_answer_that_is_not_json_is_one_sentence(tmp_path):
 
 def test_the_recipe_takes_the_users_lines():
     """In the build stage, before what they are for."""
-    recipe = context.dockerfile("RUN echo hello")
+    recipe = dockerfile(Configuration("scoring", dockerfile="RUN echo hello"))
     build, runtime = recipe.split("FROM ${BASE_IMAGE}\n")
     assert build.index("RUN echo hello") < build.index("requirements.lock")
     assert "hello" not in runtime
     assert FRAGMENT_MARK not in recipe
+
+
+def test_the_recipe_takes_what_deploy_yml_says():
+    """The packages of the running image beside the one that LightGBM needs, the script's name in
+    whatever letters, and no folder of models where there are none: the host has some then.
+    """
+    config = configuration(
+        {
+            "name": "scoring",
+            "entry_script": 'src/my "$score".py',
+            "models": [],
+            "packages": ["libpq5", "libgl1=1.6.0-1"],
+        }
+    )
+    _, runtime = dockerfile(config).split("FROM ${BASE_IMAGE}\n")
+    assert 'ARG PACKAGES="libgomp1 libpq5 libgl1=1.6.0-1"\n' in runtime
+    assert r'ARG ENTRY_SCRIPT="my \"\$score\".py"' in runtime
+    assert 'ARG MODEL_FOLDER=""\n' in runtime
+    assert DOCKERFILE.read_text() == dockerfile(Configuration("scoring", dockerfile=FRAGMENT_MARK))
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("OSError: libGL.so.1: cannot open shared object file: No such", "libGL.so.1 is not in"),
+        (
+            "OSError: [Errno 28] No space left on device: '/tmp/x'",
+            "has room for 64 MB: `scratch_mb",
+        ),
+        ("No usable temporary directory found in ['/tmp']", "has room for 64 MB: `scratch_mb"),
+        ("/tmp/x.so: failed to map segment from shared object", "`scratch_exec: true` allows"),
+        ("PermissionError: [Errno 13] Permission denied: '/tmp/jna/x'", "`scratch_exec: true`"),
+        ("OSError: [Errno 30] Read-only file system: '/app/x'", "Only /tmp, which is HOME too"),
+        ("socket.gaierror: [Errno -3] Temporary failure in name resolution", "`preflight_network"),
+        ("OSError: [Errno 101] Network is unreachable", "`preflight_network: true` gives it one"),
+    ],
+)
+def test_last_words_are_read_for_the_key_that_helps(said, sentence):
+    """One sentence each; none where the key is set, or nothing of the kind was said."""
+    config = Configuration("scoring")
+    (found,) = advice(said, config, has_network=False)
+    assert sentence in found
+    allowed = Configuration("scoring", scratch_exec=True)
+    keys = ("scratch_exec", "preflight_network")
+    assert not any(key in text for text in advice(said, allowed, has_network=True) for key in keys)
+    assert list(advice("ValueError: no number", config, has_network=False)) == []
+
+
+def test_the_preflight_has_a_network_where_the_configuration_says_so():
+    """The engine's own; and the step that is announced says it."""
+    config = configuration({"name": "scoring", "preflight_network": True})
+    release = Release("0123456789ab", "sha256:1", config, "c" * 64, 1.0)
+    assert release_specs.preflight(release)["HostConfig"]["NetworkMode"] == "bridge"
+    assert Prove(release).text.endswith("1 CPU and 1 GB, on the engine's network")
+    assert Prove(RELEASE).text.endswith("1 CPU and 1 GB")
 
 
 def test_the_recipe_is_clean(tmp_path):
@@ -382,11 +457,11 @@ def test_the_recipe_is_clean(tmp_path):
         )
 
     filled_in = tmp_path / "Dockerfile"
-    filled_in.write_text(context.dockerfile(Configuration("scoring").dockerfile))
+    filled_in.write_text(dockerfile(Configuration("scoring")))
     for recipe in (DOCKERFILE, filled_in):
         done = checked(recipe)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    filled_in.write_text(context.dockerfile("RUN cd /x && sudo y"))
+    filled_in.write_text(dockerfile(Configuration("scoring", dockerfile="RUN cd /x && sudo y")))
     done = checked(filled_in)
     assert done.returncode == 1
     assert {"DL3003", "DL3004"} <= set(done.stdout.split())

@@ -1,6 +1,7 @@
 """The one statement of the hardening, and what each platform makes of it."""
 
 import re
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from deploy.configuration import Configuration
 from deploy.engine import hardening
 from deploy.engine.hardening import HARDENING, LEFT_OUT, Hardening
 from deploy.host import specs as host_specs
-from deploy.image.context import DOCKERFILE
+from deploy.image.recipe import DOCKERFILE
 from deploy.release import specs as release_specs
 from deploy.release.release import Release
 from deploy.swarm import proxy
@@ -49,6 +50,30 @@ def test_every_item_reaches_every_platform_or_is_excused(platform, item, monkeyp
     assert (rendered(platform) == before) == (item in LEFT_OUT[platform])
 
 
+@pytest.mark.parametrize("platform", STATING)
+def test_the_size_of_the_scratch_folder_is_the_configurations(platform, monkeypatch):
+    """On every platform; and on the host programs in it are started where it says so."""
+    before = str(rendered(platform))
+    config = replace(CONFIG, scratch_mb=100)
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", config)
+    monkeypatch.setattr(sys.modules[__name__], "RELEASE", replace(RELEASE, config=config))
+    after = str(rendered(platform))
+    sizes = {"host": "size={}m", "swarm": "{}", "kubernetes": "{}Mi"}
+    factor = 2**20 if platform == "swarm" else 1
+    assert sizes[platform].format(64 * factor) in before
+    assert (
+        before.replace(sizes[platform].format(64 * factor), sizes[platform].format(100 * factor))
+        == after
+    )
+
+
+def test_programs_in_the_scratch_folder_are_started_where_the_configuration_says_so():
+    """And nothing else is loosened."""
+    release = replace(RELEASE, config=replace(CONFIG, scratch_exec=True))
+    options = host_specs.replica(release, "a", 1, 9001)["HostConfig"]["Tmpfs"]["/tmp"]
+    assert options == "rw,exec,nosuid,nodev,size=64m,mode=1777"
+
+
 def test_excuses_are_for_items_that_there_are():
     """In the three platforms and no other."""
     assert set(LEFT_OUT) == set(STATING)
@@ -72,7 +97,7 @@ def test_the_statement_is_the_strictest_that_a_service_can_live_with():
 def test_what_stands_beside_the_replicas_is_hardened_too():
     """The anchor as on its host, with fewer processes; the proxy as in its swarm, with no /tmp."""
     anchor = host_specs.anchor(RELEASE)
-    expected = hardening.hardened(2**25, 10**8, replace(HARDENING, processes=8))
+    expected = hardening.hardened(2**25, 10**8, 1, replace(HARDENING, processes=8))
     assert anchor["User"] == expected["User"]
     assert expected["HostConfig"].items() <= anchor["HostConfig"].items()
     template = proxy.service(CONFIG, "network", {}, [])["TaskTemplate"]

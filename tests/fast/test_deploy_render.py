@@ -88,6 +88,19 @@ def test_limits_hardening_and_secrets_travel(form):
     assert "REUSE_PORT" not in environment
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_cluster_may_choose_the_user(form):
+    """As OpenShift does: no id is named, and still it is not root."""
+    spec = FORMS[form](CONFIG, IMAGE, True)[0]["spec"]
+    pod = spec["template"]["spec"] if form == "kubernetes" else spec["predictor"]
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert "10001" not in render.as_yaml(FORMS[form](CONFIG, IMAGE, True))
+    assert "10001" in render.as_yaml(FORMS[form](CONFIG, IMAGE))
+
+
 def test_a_bill_lists_every_package_with_its_hashes():
     """CycloneDX, from the project's own lock; the same bytes twice."""
     lock = (ROOT / "requirements.lock").read_text()

@@ -1,5 +1,6 @@
 """The settings of the service, and the container's limits that some of them follow."""
 
+import errno
 import os
 import re
 from dataclasses import fields
@@ -9,7 +10,7 @@ import joblib
 import pytest
 
 from service import settings as settings_module
-from service.container_limits import cpu_count, memory_limit
+from service.container_limits import cpu_count, lack_of_room, memory_limit
 from service.settings import (
     Settings,
     SettingsError,
@@ -254,3 +255,17 @@ def test_surroundings_are_read():
     assert (read.keep_alive, read.path_prefix) == (620, "/models/credit-2")
     assert read.origins == ("https://a.example.com", "http://localhost:3000")
     assert Settings.from_environment({"CORS_ORIGINS": "*"}).origins == ("*",)
+
+
+def test_a_lack_of_room_is_said_whatever_it_was_raised_as():
+    """By what lies behind it; any other failure is not about room."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    wrapped = ValueError("cannot cache")
+    wrapped.__cause__ = full
+    nowhere = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    for error in (full, wrapped, nowhere):
+        said = lack_of_room(error)
+        assert re.match(r"No room is left to write: /tmp has \d+ MB, of which \d+ are free\.", said)
+        assert "`scratch_mb` of deploy.yml" in said
+    for error in (None, ValueError("no"), OSError(errno.ENOENT, "No such file")):
+        assert lack_of_room(error) == ""
