@@ -66,6 +66,8 @@ from service.structures.trees import TreeStructure
 # What an exact engine takes whole; more examples are sampled down to it. Background rows × support
 # vectors × features × quadrature nodes: ~2 ns each a row.
 AFFORDABLE_FACTORS = 200_000_000
+# The same for the fewest background rows of an estimate: beyond, some ten seconds a row.
+MOST_FACTORS = 2_000_000_000
 # Pairs × draws × hidden units of a structured game: 16 bytes each.
 AFFORDABLE_TABLE = 4_000_000
 # Bytes of the patterns of trees behind a link: of the background, and of coalitions.
@@ -373,7 +375,7 @@ def _build_exact_product(subject: Subject, kernel: ProductKernel) -> Engine:
     integrated = _count_integrated_rows(kernel, n_features)
     affordable = max(integrated, _count_enumerated_rows(kernel, n_features))
     if subject.is_cut(affordable):
-        _check_width(n_features, integrated)
+        _check_width(kernel, n_features)
         shapley = partial(product_shapley, kernel)
         sampled = subject.sample_background(shapley, kernel.margins, integrated)
         return subject.sampled_engine(sampled, "product/sampled")
@@ -384,12 +386,14 @@ def _build_exact_product(subject: Subject, kernel: ProductKernel) -> Engine:
     return ProductEngine(subject.encode, subject.grouping, kernel, background, enumerated)
 
 
-def _check_width(n_features: int, affordable: int) -> None:
-    """Refuse what could meet so few background rows that calling the model tells more."""
-    if affordable < FEWEST_SAMPLED_ROWS // 2:
+def _check_width(kernel: ProductKernel, n_features: int) -> None:
+    """Refuse a machine so wide that the model itself is faster than meeting the fewest rows."""
+    n_support = kernel.dual.shape[1]
+    factors = FEWEST_SAMPLED_ROWS * n_support * n_features * -(-n_features // 2)
+    if factors > MOST_FACTORS:
         raise UnsupportedStructureError(
-            f"A kernel machine of {n_features} features: beyond what {affordable} background rows "
-            "take, the model is faster."
+            f"A kernel machine of {n_features} features and {n_support} support vectors: the model "
+            "itself is faster."
         )
 
 

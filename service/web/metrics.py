@@ -7,6 +7,8 @@ Next: `service.server`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +199,9 @@ class _WithMeans(Collector):
 def _totals(metrics: Iterable[Metric], name: str) -> dict[str, float]:
     """Return the values of a counter by feature; one without features has them under ""."""
     totals = {}
-    for metric in metrics:
-        if metric.name == name:
-            samples = [sample for sample in metric.samples if sample.name.endswith("_total")]
-            totals.update({sample.labels.get("feature", ""): sample.value for sample in samples})
+    for sample in chain.from_iterable(map(attrgetter("samples"), metrics)):
+        if sample.name == f"{name}_total":
+            totals[sample.labels.get("feature", "")] = sample.value
     return totals
 
 
