@@ -150,6 +150,18 @@ def test_the_whole_way_on_the_documents_example(engine, example_project):
         clean(engine, made.name)
 
 
+def score_when_ready(config, body, seconds=60):
+    """Ask again while nothing listens, for a bounded time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return score(config, body)
+        except RequestFailedError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
 def local_answer(project, body):
     """What the service answers here, without a container."""
     port = free_port()
@@ -276,9 +288,8 @@ def test_limits_hold(deployment):
     assert found.replicas[0].oom_kills == 1
     assert f"killed for exceeding the memory limit: 1 x in {deployment.name}-1-0" in as_text(found)
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
-    assert json.loads(score(deployment.config(), one))[
-        "predictions"
-    ]  # gunicorn has put another worker in its place
+    # Gunicorn puts another worker in the place of the only one; it listens when it is ready.
+    assert json.loads(score_when_ready(deployment.config(), one))["predictions"]
 
 
 def test_a_replica_is_hardened(deployment):
