@@ -147,7 +147,7 @@ def bodies_of(frame):
         yield orient, "/score", JSON, orients[orient]
     yield "dataframe_split", "/invocations", JSON, f'{{"dataframe_split": {orients["split"]}}}'
     yield "instances", "/v1/models/model:predict", JSON, f'{{"instances": {orients["records"]}}}'
-    yield "csv", "/invocations", "text/csv", frame.to_csv(index=False)
+    yield "csv", "/invocations", "text/csv; header=present", frame.to_csv(index=False)
 
 
 def assert_same(answered, expected, form):
