@@ -37,9 +37,8 @@ from service.structures.class_names import sklearn_name
 from service.structures.encoders import (
     SELECTIONS,
     Encoder,
-    column_positions,
+    blocks_of,
     is_elementwise,
-    is_word,
     raw_columns,
     steps_of,
 )
@@ -416,12 +415,8 @@ def _compile_selection(selector: Any) -> Step:
 def _compile_columns(transformer: Any) -> Step | None:
     if transformer.transformer_weights:
         return None
-    names = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_))
     blocks = []
-    for _, inner, selected in transformer.transformers_:
-        columns = column_positions(selected, names)
-        if is_word(inner, "drop") or len(columns) == 0:
-            continue
+    for _, inner, columns in blocks_of(transformer):
         steps = _compile_steps(list(steps_of(inner)))
         if steps is None:
             return None

@@ -96,10 +96,8 @@ class Encoder:
             encoded = rows.copy()
         for step in self.steps:
             encoded = step.transform(encoded)
-        if hasattr(encoded, "toarray"):
-            encoded = encoded.toarray()
         return check_array(
-            encoded,
+            make_dense(encoded),
             dtype=np.float64,
             ensure_all_finite=False,
             ensure_min_samples=0,
@@ -131,6 +129,11 @@ class PandasCodes:
             codes = rows[name].cat.set_categories(known).cat.codes
             coded[name] = codes.where(codes >= 0, np.nan)
         return coded
+
+
+def make_dense(numbers: Any) -> Any:
+    """Return sparse numbers as an array, and all others as they are."""
+    return numbers.toarray() if hasattr(numbers, "toarray") else numbers
 
 
 def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encoder, Any] | None:
@@ -322,12 +325,8 @@ def _selection(selector: Any, _: int) -> Owner:
 
 def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
     """Put the blocks next to each other; ``transformers_`` has them in the order of the output."""
-    names = getattr(transformer, "feature_names_in_", np.arange(n_inputs))
     blocks = [np.arange(0)]
-    for name, inner, selected in transformer.transformers_:
-        columns = column_positions(selected, names)
-        if is_word(inner, "drop") or len(columns) == 0:
-            continue
+    for name, inner, columns in blocks_of(transformer):
         if len(columns) == 1:  # whatever the steps do, all that comes out belongs to it
             width = transformer.output_indices_[name]
             blocks.append(columns.repeat(width.stop - width.start))
@@ -339,7 +338,24 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
     return np.concatenate(blocks)
 
 
-def column_positions(selected: Any, names: NDArray[Any]) -> Owner:
+def blocks_of(transformer: Any) -> Iterator[tuple[str, Any, Owner]]:
+    """Walk through what a fitted ColumnTransformer makes columns of.
+
+    Yields
+    ------
+    name : str
+    step : object
+    columns : ndarray of int
+        The positions of those that the step gets.
+    """
+    names = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_))
+    for name, step, selected in transformer.transformers_:
+        made = transformer.output_indices_[name]
+        if made.stop > made.start:  # nothing is made by "drop", or of no columns
+            yield name, step, _column_positions(selected, names)
+
+
+def _column_positions(selected: Any, names: NDArray[Any]) -> Owner:
     """Turn a selection of columns (names, positions, a slice of either, a mask) into positions."""
     if isinstance(selected, slice):
         key: Any = selected

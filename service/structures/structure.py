@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.games import Link
+from service.structures.encoders import make_dense
 from service.structures.links import Floats
 
 
@@ -130,8 +131,7 @@ def join(parts: Sequence[Structure]) -> Structure | None:
 
 def as_floats(numbers: Any) -> Floats:
     """Return numbers of any kind, sparse ones too, as an array of double precision."""
-    dense = numbers.toarray() if hasattr(numbers, "toarray") else numbers
-    return np.asarray(dense, dtype=np.float64)
+    return np.asarray(make_dense(numbers), dtype=np.float64)
 
 
 def joined_intercepts(parts: Sequence[Combinable]) -> Floats:

@@ -226,10 +226,11 @@ def open_xgboost(estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any] | 
     UnsupportedStructureError
         When XGBoost has no categories to its codes, or does not keep them as they are.
     """
-    learner = json.loads(estimator.get_booster().save_raw("json"))["learner"]
-    model = learner["gradient_booster"].get("model", {})
-    if "c" not in learner["feature_types"]:
+    booster = estimator.get_booster()
+    if "c" not in (booster.feature_types or ()):  # told without writing the model out
         return None
+    learner = json.loads(booster.save_raw("json"))["learner"]
+    model = learner["gradient_booster"].get("model", {})
     if "cats" not in model:
         raise UnsupportedStructureError("XGBoost before 3.1: categorical columns are not read.")
     stored = filter(itemgetter("values"), model["cats"]["enc"])

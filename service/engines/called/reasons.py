@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from itertools import chain, filterfalse
 from typing import Any
 
-import numpy as np
-
 from service.structures.class_names import sklearn_name
-from service.structures.encoders import column_positions, is_looked_through, steps_of
+from service.structures.encoders import blocks_of, is_looked_through, steps_of
 
 # By class name of what stands in the way.
 WHAT_HELPS = {
@@ -77,7 +75,6 @@ def _parts_of(step: Any) -> Iterator[Any]:
     if sklearn_name(step) != "ColumnTransformer":
         yield step
         return
-    names = getattr(step, "feature_names_in_", np.arange(step.n_features_in_))
-    for _, inner, selected in step.transformers_:
-        if len(column_positions(selected, names)) > 1:  # what is made of one column belongs to it
+    for _, inner, columns in blocks_of(step):
+        if len(columns) > 1:  # what is made of one column belongs to it
             yield from chain.from_iterable(map(_parts_of, steps_of(inner)))
