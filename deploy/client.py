@@ -5,6 +5,7 @@ Next: `deploy.cli`.
 
 from __future__ import annotations
 
+import http.client
 import shlex
 import ssl
 import urllib.error
@@ -14,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.configuration import Configuration
-from deploy.contract import SCORE_ROUTE
+from deploy.contract import READY_ROUTE, SCORE_ROUTE
 from deploy.engine.tunnel import forwarded_port
 from deploy.errors import RequestFailedError
 
@@ -23,12 +24,17 @@ ANYWHERE = {
     "::": "[::1]",
 }  # where a service that listens everywhere is asked
 LOOPBACK = ("127.0.0.1", "::1")
+READY_SECONDS = 10  # for the published port to answer
 
 
 def scoring_uri(config: Configuration) -> str:
     """Say where a deployment scores, seen from the engine's host."""
+    return _uri(config, SCORE_ROUTE)
+
+
+def _uri(config: Configuration, route: str) -> str:
     host = ANYWHERE.get(config.bind, f"[{config.bind}]" if ":" in config.bind else config.bind)
-    return f"{config.scheme}://{host}:{config.port}{SCORE_ROUTE}"
+    return f"{config.scheme}://{host}:{config.port}{route}"
 
 
 def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()) -> bytes:
@@ -45,19 +51,14 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
         **({"Authorization": f"Bearer {key}"} if key else {}),
     }
     request = urllib.request.Request(uri, body, headers)
-    # The service is on this machine or at the end of a tunnel: a proxy set in the environment would
-    # look elsewhere.
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    context = None
     if config.tls.certificate:
         context = ssl.create_default_context(cafile=str(root / config.tls.certificate))
         context.check_hostname = (
             False  # it is asked by its address, and the certificate itself is known
         )
-        handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
-        with urllib.request.build_opener(*handlers).open(
-            request, timeout=config.timeouts.request
-        ) as answer:
+        with _opener(context).open(request, timeout=config.timeouts.request) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         raise RequestFailedError(
@@ -84,6 +85,42 @@ def score_at(
     with forwarded_port(address, config.port) as port:
         there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
         return score(seen_from_here(address, there), body, key, root)
+
+
+def wrong_with_port(address: str, config: Configuration) -> str:
+    """Ask the published port whether the service is ready, as a client would reach it.
+
+    Returns
+    -------
+    str
+        What is wrong, as a sentence; empty when it answers as it should, and where it cannot be
+        asked from here: on the loopback of another host that ssh does not lead to.
+    """
+    if address.startswith("tcp://") and config.bind in LOOPBACK:
+        return ""
+    with forwarded_port(address, config.port) as port:
+        there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
+        uri = _uri(seen_from_here(address, there), READY_ROUTE)
+        context = ssl.create_default_context()
+        # Whose certificate it is does not matter here: nothing is told to the service.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with _opener(context).open(uri, timeout=READY_SECONDS):
+                return ""
+        except urllib.error.HTTPError as error:
+            with error:
+                return f"GET {uri}: answered {error.code}, expected 200"
+        except (OSError, http.client.HTTPException) as error:
+            return f"GET {uri}: nobody answers ({error})"
+
+
+def _opener(context: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
+    # The service is on this machine or at the end of a tunnel: a proxy set in the environment would
+    # look elsewhere.
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    return urllib.request.build_opener(*handlers)
 
 
 def seen_from_here(address: str, config: Configuration) -> Configuration:

@@ -20,6 +20,7 @@ VARIABLES: Mapping[str, str] = {
     "SAGEMAKER_BIND_TO_PORT": "port",  # the service's second name for it
     "PROBE_PORT": "",
     "REUSE_PORT": "",
+    "PORT_FROM": "",
     "WORKERS": "workers",
     "THREADS": "threads",
     "DRAIN_SECONDS": "timeouts.drain",
@@ -39,7 +40,7 @@ FEWEST_THREADS = 4
 
 # Ports inside the container.
 SERVICE_PORT = 8080
-PROBE_PORTS = range(9001, 10000)  # private ones, of which each replica has one
+PROBE_PORT = 9001  # a private one, for probes
 
 # Routes.
 READY_ROUTE = "/ping"
@@ -51,7 +52,9 @@ APP_FOLDER = "/app"
 MODELS_FOLDER = "models"  # below it
 CONTENT_HASH = f"{APP_FOLDER}/content.sha256"
 SECRETS_FOLDER = "/run/secrets"
-PROBE = ["/opt/venv/bin/python", "-I", f"{APP_FOLDER}/probe.py"]
+PORT_FOLDER = "/run/port"  # where the anchor lends the port
+PYTHON = "/opt/venv/bin/python"
+PROBE = [PYTHON, "-I", f"{APP_FOLDER}/probe.py"]
 
 # The function that makes the application, as gunicorn calls it.
 APPLICATION_MODULE = "service.web.app"

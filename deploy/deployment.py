@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.client import score_at, scoring_uri, seen_from_here
+from deploy.client import score_at, scoring_uri, seen_from_here, wrong_with_port
 from deploy.configuration import Configuration
 from deploy.console import Console
 from deploy.engine.docker_engine import Engine
@@ -108,7 +108,10 @@ class Deployment:
     def status(self) -> Status:
         """Say what it is doing."""
         seen = self.look()
-        return describe(seen.target, seen.state)
+        serving = seen.inventory.find(seen.state.release)
+        config = serving and seen.target.reached(serving.config)
+        unanswered = wrong_with_port(self.address, config) if config else ""
+        return describe(seen.target, seen.state, unanswered)
 
     def logs(self, lines: int | str) -> dict[str, list[str]]:
         """Read the last lines of every replica's log, by its name."""

@@ -19,7 +19,7 @@ from deploy.release.inventory import Inventory
 from deploy.release.preflight import preflight
 from deploy.release.release import Release
 from deploy.release.releases import forget, record, remove_images
-from deploy.release.specs import secrets_volume
+from deploy.release.specs import port_volume, secrets_volume
 from deploy.serving import ReplicaStatus, Serving, Troubles
 from deploy.steps import (
     Forget,
@@ -186,5 +186,6 @@ class Target(ABC, Generic[S]):
         for container in self.engine.containers(step.name):
             if container.label("role") != LOCK:
                 self.engine.remove(container.id)
-        self.engine.remove_volume(secrets_volume(step.name))
+        for volume in (secrets_volume(step.name), port_volume(step.name)):
+            self.engine.remove_volume(volume)
         remove_images(self.engine, step.name)

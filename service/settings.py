@@ -223,6 +223,14 @@ class Settings:
     reuse_port: bool = _setting(
         False, "REUSE_PORT", "1 lets several services share the port (SO_REUSEPORT)", _flag, "0"
     )
+    port_from: Path | None = _setting(
+        None,
+        "PORT_FROM",
+        "a Unix socket where another process, which keeps `PORT` open, lends it; here only "
+        "`PROBE_PORT` is opened then",
+        _path,
+        "none",
+    )
     workers: int | None = _setting(
         None,
         "WORKERS",
@@ -320,6 +328,8 @@ class Settings:
             raise SettingsError(
                 "TLS_CERT_FILE, TLS_KEY_FILE: expected both or none, got one of them"
             )
+        if self.port_from is not None and self.probe_port is None:
+            raise SettingsError("PORT_FROM: expected PROBE_PORT too, for health checks, got none")
         if self.probe_port == self.port:
             raise SettingsError(
                 f"PROBE_PORT: expected another port than PORT, got {self.port} for both"
@@ -334,10 +344,10 @@ class Settings:
     def binds(self) -> list[str]:
         """Addresses and ports as gunicorn takes them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        addresses = [f"{host}:{self.port}"]
+        ports = [self.port] if self.port_from is None else []
         if self.probe_port is not None:
-            addresses.append(f"{host}:{self.probe_port}")
-        return addresses
+            ports.append(self.probe_port)
+        return [f"{host}:{port}" for port in ports]
 
     @cached_property  # it looks at every file of the models
     def n_workers(self) -> int:

@@ -23,10 +23,15 @@ from deploy.release.releases import previous_to
 from deploy.steps import Accept, Note, Remove, Step, without_leftovers
 from deploy.steps import after as steps_after
 
+FORMER = (
+    "An earlier version of this package has published the port: it is closed and opened anew, and "
+    "for some seconds nobody is answered; this happens once"
+)
+
 
 @dataclass(frozen=True)
 class MakeAnchor(Step):
-    """Create and start the container that owns a release's address.
+    """Create and start the container that keeps a release's port.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ class MakeAnchor(Step):
 
     def change(self, containers: dict[str, Container]) -> None:
         """Put the anchor to the others."""
-        labels = specs.anchor(self.release)["Labels"]
+        labels = specs.anchor(self.release, self.name)["Labels"]
         containers[self.name] = Container(
             self.name, self.name, "running", self.release.image, labels
         )
@@ -77,47 +82,39 @@ class StartReplicas(Step):
     release : Release
     generation : int
         The number of the rollout.
-    ports : tuple of int
-        A probe port for each replica.
     previous : str
         The id of the release that serves before.
     anchor : str
-        The id of the anchor that they join, or the name of one that the plan makes before.
+        The name of the anchor whose port they borrow.
     """
 
     release: Release
     generation: int
-    ports: tuple[int, ...]
     previous: str
     anchor: str
 
     @property
     def text(self) -> str:
         """How many of which release."""
-        return f"Starting {len(self.ports)} x release {self.release.id} beside what serves"
+        count = self.release.config.replicas
+        return f"Starting {count} x release {self.release.id} beside what serves"
 
     @property
     def names(self) -> list[str]:
         """The names of the replicas."""
-        name = f"{self.release.config.name}-{self.generation}"
-        return [f"{name}-{index}" for index in range(len(self.ports))]
+        config = self.release.config
+        return [f"{config.name}-{self.generation}-{index}" for index in range(config.replicas)]
 
-    def body(self, port: int, anchor_id: str) -> Body:
-        """Describe the replica with a probe port, which joins the anchor with an id."""
-        return specs.replica(self.release, anchor_id, self.generation, port, self.previous)
+    @property
+    def body(self) -> Body:
+        """The description of each."""
+        return specs.replica(self.release, self.anchor, self.generation, self.previous)
 
     def change(self, containers: dict[str, Container]) -> None:
         """Put the replicas to the others."""
-        for name, port in zip(self.names, self.ports, strict=True):
-            body = self.body(port, self.anchor)
-            containers[name] = Container(
-                name,
-                name,
-                "running",
-                self.release.image,
-                body["Labels"],
-                body["HostConfig"]["NetworkMode"],
-            )
+        image, labels = self.release.image, self.body["Labels"]
+        for name in self.names:
+            containers[name] = Container(name, name, "running", image, labels)
 
 
 @dataclass(frozen=True)
@@ -200,26 +197,30 @@ def mending(state: State) -> list[Step]:
         why = "an interrupted rollout left two side by side"
         plan.append(Note(f"Keeping release {state.release}: {why}"))
         plan += retirement(others)
-    return plan + closing(state, used=set(map(anchor_of, state.served_by)))
+    return plan + closing(
+        state, used={*map(anchor_of, state.served_by), *names(state.former_anchors)}
+    )
 
 
 def replacement(state: State, wanted: Release) -> list[Step]:
     """Plan how a release replaces what runs."""
     config = wanted.config
     plan: list[Step] = []
+    for former in state.former_anchors:
+        # Two containers cannot publish one port.
+        if former.label("port") == str(config.port):
+            plan += [Note(FORMER), Remove(former)]
     anchor = state.anchor_at(config.port, config.bind)
-    joined = anchor.id if anchor else f"{config.name}-anchor-{config.port}-{state.latest + 1}"
+    name = anchor.name if anchor else f"{config.name}-anchor-{config.port}-{state.latest + 1}"
     if anchor is None:
-        plan.append(MakeAnchor(joined, wanted))
+        plan.append(MakeAnchor(name, wanted))
     elif not anchor.running:
         plan.append(StartAnchor(anchor))
-    ports = tuple(state.free_probe_ports[: config.replicas])
     previous = previous_to(wanted, state.release, state.previous)
-    plan.append(StartReplicas(wanted, state.latest + 1, ports, previous, joined))
+    plan.append(StartReplicas(wanted, state.latest + 1, previous, name))
     plan.append(Accept(wanted))
-    # Those that still answer stop first: who is deaf is missed by nobody.
-    plan += retirement(sorted(state.replicas, key=lambda replica: replica.id in state.deaf))
-    return plan + closing(state, used={joined})
+    plan += retirement(state.replicas)
+    return plan + closing(after(state, plan), used={name})
 
 
 def retirement(replicas: Sequence[Container]) -> list[Step]:
@@ -232,10 +233,15 @@ def retirement(replicas: Sequence[Container]) -> list[Step]:
 
 
 def closing(state: State, used: set[str]) -> list[Step]:
-    """Plan how the anchors go, and their ports with them, but for those with an id that is used."""
-    return [Remove(anchor) for anchor in state.anchors if anchor.id not in used]
+    """Plan how the anchors go, and their ports with them, but for those that are used."""
+    return [Remove(anchor) for anchor in state.anchors if anchor.name not in used]
+
+
+def names(containers: Iterable[Container]) -> set[str]:
+    """Return the names of containers."""
+    return {container.name for container in containers}
 
 
 def after(state: State, plan: Iterable[Step]) -> State:
     """Say what will run when a plan has been performed."""
-    return State(steps_after(state.inventory, plan), state.deaf)
+    return State(steps_after(state.inventory, plan))

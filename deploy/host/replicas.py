@@ -18,7 +18,7 @@ def inspect(engine: Engine, replica: Container) -> ReplicaStatus:
     return ReplicaStatus(
         name=replica.name,
         state=state["Status"],
-        health=state.get("Health", {}).get("Status", "unknown"),
+        health=_health(engine, replica, state.get("Health", {}).get("Status", "unknown")),
         started=state["StartedAt"],
         restarts=found["RestartCount"],
         oom_kills=memory.get("oom_kills", 0) or int(state["OOMKilled"]),
@@ -26,3 +26,10 @@ def inspect(engine: Engine, replica: Container) -> ReplicaStatus:
         memory_limit=host["Memory"],
         cpu_cores=host["NanoCpus"] / SECOND,
     )
+
+
+def _health(engine: Engine, replica: Container, known: str) -> str:
+    # The engine takes half a minute to believe that a replica is not ready any more.
+    if known == "healthy" and not ask(engine, replica.id, "health")["ok"]:
+        return "not ready"
+    return known

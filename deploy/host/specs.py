@@ -4,60 +4,63 @@ Pure functions of a release and a configuration; `deploy.engine.docker_engine` s
 return. The names are the Engine API's own (``POST /containers/create``), so its reference explains
 each.
 
-One host: an *anchor* owns the published port and the network namespace, and sleeps. Each *replica*
-joins that namespace and listens with SO_REUSEPORT on the port that all share, and on a port of its
-own for probes. So a new replica listens before an old one stops, and what waits in the old one's
-queue moves to the new one (``tcp_migrate_req``). Next: `deploy.host.state`.
+One host: an *anchor* publishes the port, keeps its listening socket open and lends it over a Unix
+socket in a volume (`deploy.host.port_keeper`). Each *replica* has a network of its own, takes
+connections from the socket that all share, and listens on a port of its own for probes. So a new
+replica takes connections before an old one stops, what waits in the queue is there for all, and
+whichever container ends, the engine's restart policy alone brings it back, in any order.
+Next: `deploy.host.state`.
 """
 
 from __future__ import annotations
 
+import io
+import tarfile
 from dataclasses import replace
+from pathlib import Path
 
-from deploy.contract import SERVICE_PORT
+from deploy.contract import PORT_FOLDER, PROBE_PORT, PYTHON, SERVICE_PORT
 from deploy.engine.docker_engine import SECOND, Body
-from deploy.engine.hardening import HARDENING, hardened
-from deploy.engine.labels import ANCHOR, REPLICA, labels
+from deploy.engine.hardening import HARDENING, USER, hardened
+from deploy.engine.labels import ANCHOR, COURIER, REPLICA, labels
+from deploy.host import port_keeper
 from deploy.release.release import Release
-from deploy.release.specs import service
+from deploy.release.specs import port_volume, service
 
 LEAVING = "-leaving"  # ends the name of a replica that is to stop
 
 
-def anchor(release: Release) -> Body:
-    """Own the port and the network namespace, and sleep."""
+def anchor(release: Release, name: str) -> Body:
+    """Publish the port, keep it open, and lend it at a Unix socket of the anchor's name."""
     config = release.config
     port = f"{SERVICE_PORT}/tcp"
     body = hardened(
         memory=32 * 2**20,
-        nano_cpus=SECOND // 10,
+        nano_cpus=SECOND // 4,
         scratch_mib=1,
         hardening=replace(HARDENING, processes=8),
     )
     body["HostConfig"] |= {
         "PortBindings": {port: [{"HostIp": config.bind, "HostPort": str(config.port)}]},
-        # What waits for an old replica's accept() is handed to a new one when the old one stops
-        # listening.
-        "Sysctls": {"net.ipv4.tcp_migrate_req": "1"},
+        "Mounts": [port_mount(config.name, read_only=False)],
         "RestartPolicy": {"Name": "always"},
     }
     return {
         **body,
         "Image": release.image,
-        "Entrypoint": ["/bin/sleep"],
-        "Cmd": ["infinity"],
-        "Labels": labels(config.name, ANCHOR, port=config.port, bind=config.bind),
+        "Entrypoint": [PYTHON, "-I", "-c", Path(port_keeper.__file__).read_text(encoding="utf-8")],
+        "Cmd": [_lent_at(name), str(SERVICE_PORT)],
+        "Labels": labels(config.name, ANCHOR, port=config.port, bind=config.bind, lends="yes"),
         "ExposedPorts": {port: {}},
         "Healthcheck": {"Test": ["NONE"]},
     }
 
 
-def replica(
-    release: Release, anchor_id: str, generation: int, probe_port: int, previous: str = ""
-) -> Body:
-    """Serve: join the anchor's namespace and listen beside whoever listens there."""
+def replica(release: Release, anchor: str, generation: int, previous: str = "") -> Body:
+    """Serve: take connections from the port that the anchor of a name lends to all replicas."""
     config = release.config
-    body = service(release, probe_port)
+    body = service(release, PROBE_PORT)
+    body["Env"] = [*body["Env"], f"PORT_FROM={_lent_at(anchor)}"]
     body["Labels"] = labels(
         config.name,
         REPLICA,
@@ -65,10 +68,47 @@ def replica(
         generation=generation,
         replicas=config.replicas,
         previous=previous,
-        **{"probe-port": probe_port},
+        anchor=anchor,
     )
+    mounts = body["HostConfig"].get("Mounts", [])
     body["HostConfig"] |= {
-        "NetworkMode": f"container:{anchor_id}",
+        "Mounts": [*mounts, port_mount(config.name, read_only=True)],
         "RestartPolicy": {"Name": "always"},
     }
     return body
+
+
+def port_courier(name: str, image: str) -> Body:
+    """Make the folder in which the port is lent the service's user's own; never started."""
+    return {
+        "Image": image,
+        "Cmd": ["/none"],
+        "Labels": labels(name, COURIER),
+        "NetworkDisabled": True,
+        "HostConfig": {"Mounts": [port_mount(name, read_only=False)]},
+    }
+
+
+def port_folder() -> bytes:
+    """Write a tar archive of that folder: only the service's user may lend there."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        folder = tarfile.TarInfo(".")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        folder.uid = folder.gid = USER
+        archive.addfile(folder)
+    return buffer.getvalue()
+
+
+def port_mount(name: str, read_only: bool) -> Body:
+    """Mount that volume; who may only read it can borrow the port, and not lend another."""
+    return {
+        "Type": "volume",
+        "Source": port_volume(name),
+        "Target": PORT_FOLDER,
+        "ReadOnly": read_only,
+    }
+
+
+def _lent_at(anchor: str) -> str:
+    return f"{PORT_FOLDER}/{anchor}"

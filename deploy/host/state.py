@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from deploy.contract import PROBE_PORTS
-from deploy.engine.docker_engine import Container, Engine
+from deploy.engine.docker_engine import Container
 from deploy.engine.labels import ANCHOR, REPLICA
-from deploy.errors import EngineError
 from deploy.host.specs import LEAVING
 from deploy.release.inventory import Inventory
 from deploy.release.release import Release
@@ -24,13 +22,9 @@ class State:
     Parameters
     ----------
     inventory : Inventory
-    deaf : frozenset of str
-        The ids of the replicas that no request reaches: they do not run, or listen in the
-        namespace of an anchor that is gone.
     """
 
     inventory: Inventory
-    deaf: frozenset[str] = frozenset()
 
     @property
     def anchors(self) -> list[Container]:
@@ -74,14 +68,6 @@ class State:
         return self.generations.get(self.serving, [])
 
     @property
-    def free_probe_ports(self) -> list[int]:
-        """Ports of the common namespace that no replica uses."""
-        free = set(PROBE_PORTS)
-        for replica in self.replicas:
-            free.discard(int(replica.label("probe-port")))
-        return sorted(free)
-
-    @property
     def release(self) -> str:
         """The id of the release that serves; empty when none does."""
         return self.served_by[0].label("release") if self.served_by else ""
@@ -96,38 +82,24 @@ class State:
         """Whether it is in the middle of a rollout."""
         return len(self.generations) > 1
 
+    @property
+    def former_anchors(self) -> list[Container]:
+        """Those that an earlier version of this package has made: they lend no port."""
+        return [anchor for anchor in self.anchors if not anchor.label("lends")]
+
     def anchor_at(self, port: int, bind: str) -> Container | None:
-        """Return the anchor that publishes an address, or None."""
+        """Return the anchor that publishes an address and lends it, or None."""
         wanted = (str(port), bind)
         for anchor in self.anchors:
-            if (anchor.label("port"), anchor.label("bind")) == wanted:
+            if anchor.label("lends") and (anchor.label("port"), anchor.label("bind")) == wanted:
                 return anchor
         return None
 
     def serves(self, wanted: Release) -> bool:
-        """Say whether all replicas that a release wants can be reached, and no others are there."""
-        reached = [replica for replica in self.replicas if replica.id not in self.deaf]
+        """Say whether all replicas that a release wants run, with their port, and no others."""
+        lending = {anchor.name for anchor in self.anchors if anchor.running}
+        reached = [each for each in self.replicas if each.running and anchor_of(each) in lending]
         return len(reached) == wanted.config.replicas == len(self.replicas)
-
-
-def look(engine: Engine, inventory: Inventory) -> State:
-    """Find out which of the replicas can be reached, and return the whole.
-
-    Parameters
-    ----------
-    engine : Engine
-    inventory : Inventory
-        What `deploy.release.inventory.take_inventory` listed.
-    """
-    begun = {anchor.id: _begun(engine, anchor) for anchor in inventory.of(ANCHOR)}
-    deaf = set()
-    for replica in inventory.of(REPLICA):
-        # An anchor that was started anew has a new namespace; a replica that is older listens in
-        # the one that is gone.
-        namespace = begun.get(anchor_of(replica), "")
-        if not namespace or not namespace <= _begun(engine, replica):
-            deaf.add(replica.id)
-    return State(inventory, frozenset(deaf))
 
 
 def is_leaving(replica: Container) -> bool:
@@ -136,19 +108,8 @@ def is_leaving(replica: Container) -> bool:
 
 
 def anchor_of(replica: Container) -> str:
-    """Return the id of the anchor whose network namespace a replica has joined."""
-    return replica.network.removeprefix("container:")
-
-
-def _begun(engine: Engine, container: Container) -> str:
-    # When it was started; empty where it does not run.
-    if not container.running:
-        return ""
-    try:
-        state = engine.inspect(container.id)["State"]
-    except EngineError:
-        return ""
-    return str(state["StartedAt"]) if state["Running"] else ""
+    """Return the name of the anchor whose port a replica borrows."""
+    return replica.label("anchor")
 
 
 def _stays_whole(replicas: list[Container]) -> bool:

@@ -9,22 +9,20 @@ from functools import partial
 
 from deploy.configuration import Configuration
 from deploy.console import Console
-from deploy.contract import STOP_SECONDS
+from deploy.contract import PORT_FOLDER, STOP_SECONDS
 from deploy.engine.docker_engine import Engine
 from deploy.errors import EngineError, RefusedError
 from deploy.host import plan, specs
 from deploy.host.plan import MakeAnchor, MarkLeaving, Retire, StartAnchor, StartReplicas
 from deploy.host.replicas import inspect
 from deploy.host.specs import LEAVING
-from deploy.host.state import State, look
+from deploy.host.state import State
 from deploy.release.inventory import Inventory
 from deploy.release.preflight import wait_until_ready
 from deploy.release.release import Release
 from deploy.serving import ReplicaStatus
-from deploy.steps import Step
+from deploy.steps import Step, without_leftovers
 from deploy.target import Target
-
-OLDEST_KERNEL = (5, 14)
 
 
 class HostTarget(Target[State]):
@@ -34,7 +32,6 @@ class HostTarget(Target[State]):
 
     def __init__(self, engine: Engine, name: str, console: Console) -> None:
         super().__init__(engine, name, console)
-        self._made: dict[str, str] = {}  # the anchors that were made here: their ids by their names
         self.performers |= {
             MakeAnchor: self._make_anchor,
             StartAnchor: self._start_anchor,
@@ -44,17 +41,11 @@ class HostTarget(Target[State]):
         }
 
     def check(self, config: Configuration) -> None:
-        """Refuse a kernel that drops the waiting connections of a listener that closes."""
-        version = str(self.engine.info["KernelVersion"])
-        if _numbers(version) < OLDEST_KERNEL:
-            raise RefusedError(
-                f"the engine's host runs Linux {version}; replacing a release without losing "
-                "requests needs 5.14 or newer"
-            )
+        """Any engine will do."""
 
     def look(self, inventory: Inventory) -> State:
         """Find out what runs."""
-        return look(self.engine, inventory)
+        return State(inventory)
 
     def replicas(self, state: State) -> list[ReplicaStatus]:
         """Say how every replica is."""
@@ -69,11 +60,18 @@ class HostTarget(Target[State]):
 
     def steps(self, state: State, wanted: Release) -> list[Step]:
         """Plan how a release replaces what runs, without losing a request."""
+        if not wanted.borrows:
+            raise RefusedError(
+                f"release {wanted.id} was built by an earlier version of this package, and cannot "
+                "share a port as this one does it; deploy its models anew with `up`"
+            )
         return plan.steps(state, wanted, afresh=True)
 
     def mended(self, state: State) -> tuple[list[Step], State]:
         """Plan how what runs becomes what should, and say what will run then."""
-        if state.release:
+        if state.former_anchors:  # the next `up` replaces them; until then they go on as they are
+            found = without_leftovers(state.inventory)
+        elif state.release:
             recorded = state.inventory.kept(state.release)
             found = plan.steps(state, recorded, afresh=False)
         else:
@@ -86,7 +84,8 @@ class HostTarget(Target[State]):
 
     def _make_anchor(self, step: MakeAnchor) -> None:
         config = step.release.config
-        anchor = self.engine.create(step.name, specs.anchor(step.release))
+        self._make_port_folder(config.name)
+        anchor = self.engine.create(step.name, specs.anchor(step.release, step.name))
         try:
             self.engine.start(anchor)
         except EngineError as error:
@@ -98,18 +97,23 @@ class HostTarget(Target[State]):
         except BaseException:
             self.engine.remove(anchor)
             raise
-        self._made[step.name] = anchor
         self.begun.append(partial(self.engine.remove, anchor))
+
+    def _make_port_folder(self, name: str) -> None:
+        courier = self.engine.create("", specs.port_courier(name, self.engine.empty_image()))
+        try:
+            self.engine.put_files(courier, PORT_FOLDER, specs.port_folder())
+        finally:
+            self.engine.remove(courier)
 
     def _start_anchor(self, step: StartAnchor) -> None:
         self.engine.start(step.anchor.id)
 
     def _start_replicas(self, step: StartReplicas) -> None:
         with self.console.step(step.text) as found:
-            anchor = self._made.get(step.anchor, step.anchor)
             started = []
-            for name, port in zip(step.names, step.ports, strict=True):
-                container = self.engine.create(name, step.body(port, anchor))
+            for name in step.names:
+                container = self.engine.create(name, step.body)
                 self.begun.append(partial(self._end, container))
                 self.engine.start(container)
                 started.append(container)
@@ -131,12 +135,3 @@ class HostTarget(Target[State]):
         # One that listens may have requests, a new one too: it is let to answer them.
         self.engine.stop(container, STOP_SECONDS)
         self.engine.remove(container)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    # Of "6.18.5-generic" the first two: (6, 18).
-    found = []
-    for part in version.split(".")[:2]:
-        digits = "".join(filter(str.isdigit, part))
-        found.append(int(digits or 0))
-    return tuple(found)

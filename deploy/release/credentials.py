@@ -2,7 +2,7 @@
 
 They are never in anything that can be listed. A courier, a container that is never started, carries
 them in and out. Keys belong to the deployment and not to a release: rolling back never brings back
-a key that was replaced. Next: `deploy.host.specs`.
+a key that was replaced. Next: `deploy.host.port_keeper`.
 """
 
 from __future__ import annotations

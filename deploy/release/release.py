@@ -30,6 +30,9 @@ class Release:
         same.
     created : float
         Seconds since 1970.
+    borrows : bool, default True
+        Whether its service can take connections from a port that another container keeps; that of
+        releases which an earlier version of this package has built cannot.
     """
 
     id: str
@@ -37,6 +40,7 @@ class Release:
     config: Configuration
     content: str
     created: float
+    borrows: bool = True
 
 
 def release_record(release: Release) -> Body:
@@ -51,6 +55,7 @@ def release_record(release: Release) -> Body:
             content=release.content,
             created=release.created,
             configuration=config.to_json(),
+            borrows="yes" if release.borrows else "",
         ),
         "NetworkDisabled": True,
     }
@@ -64,6 +69,7 @@ def release_from(record_labels: dict[str, str], image: str) -> Release:
         config=Configuration.from_json(record_labels[f"{LABEL}configuration"]),
         content=record_labels[f"{LABEL}content"],
         created=float(record_labels[f"{LABEL}created"]),
+        borrows=bool(record_labels.get(f"{LABEL}borrows")),
     )
 
 

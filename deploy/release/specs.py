@@ -9,7 +9,7 @@ from deploy.configuration import Configuration
 from deploy.contract import (
     APP_FOLDER,
     PROBE,
-    PROBE_PORTS,
+    PROBE_PORT,
     SECRETS_FOLDER,
     SERVICE_PORT,
     STOP_SECONDS,
@@ -28,7 +28,7 @@ def preflight(release: Release) -> Body:
 
     It has no network unless the configuration gives it the engine's own.
     """
-    body = service(release, PROBE_PORTS[0])
+    body = service(release, PROBE_PORT)
     body["Labels"] = labels(release.config.name, PREFLIGHT, release=release.id)
     body["HostConfig"] |= {"NetworkMode": NETWORKS[release.config.preflight_network]}
     return body
@@ -104,6 +104,11 @@ def courier(name: str, image: str) -> Body:
 def secrets_volume(name: str) -> str:
     """Name the volume that holds the keys and the certificate."""
     return f"{name}-secrets"
+
+
+def port_volume(name: str) -> str:
+    """Name the volume through which replicas on one host get the port that they share."""
+    return f"{name}-port"
 
 
 def secrets_mount(name: str, read_only: bool) -> Body:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.configuration import Configuration
-from deploy.contract import BALANCED_DRAIN_SECONDS, PROBE, PROBE_PORTS, STOP_SECONDS
+from deploy.contract import BALANCED_DRAIN_SECONDS, PROBE, PROBE_PORT, STOP_SECONDS
 from deploy.engine.docker_engine import SECOND, Body
 from deploy.engine.hardening import HARDENING, USER, log_options, user_and_group
 from deploy.engine.labels import LABEL, labels
@@ -118,7 +118,7 @@ def service(
 def container(release: Release, image: str) -> Body:
     """Describe one replica's container."""
     config = release.config
-    environment = release_specs.environment(config, PROBE_PORTS[0])
+    environment = release_specs.environment(config, PROBE_PORT)
     del environment["REUSE_PORT"]  # each replica has its own address
     environment["DRAIN_SECONDS"] = str(max(BALANCED_DRAIN_SECONDS, config.timeouts.drain))
     return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from deploy.client import scoring_uri
@@ -51,7 +51,7 @@ class Status:
         return f"  release {release['id']} of {when}  {mark}".rstrip()
 
 
-def describe(target: Target[Any], state: Serving) -> Status:
+def describe(target: Target[Any], state: Serving, unanswered: str = "") -> Status:
     """Say how what was found is.
 
     Parameters
@@ -60,11 +60,15 @@ def describe(target: Target[Any], state: Serving) -> Status:
         On which it runs.
     state : Serving
         What the target's `look` found.
+    unanswered : str, default ""
+        What is wrong with the published port, which was asked; empty when it answers.
     """
     inventory = state.inventory
     release = inventory.find(state.release)
     config = release.config if release else Configuration(target.name)
     replicas, troubles = target.replicas(state), target.troubles(state)
+    if unanswered:
+        troubles = replace(troubles, now=(*troubles.now, unanswered))
     holders = inventory.of(LOCK)
     return Status(
         name=target.name,

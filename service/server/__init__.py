@@ -6,6 +6,7 @@
 ``startup``             how a worker starts: after the fork, one at a time, within a bound
 ``connection_balance``  an even share of connections for every worker
 ``memory_folder``       a folder in memory, for what the workers write all the time
+``borrowed_port``       a port that another process keeps open
 ``application``         the application of :mod:`service.web`, with all that
 ``worker``              gunicorn's threaded worker, hardened
 ``malformed_requests``  answers to what gunicorn cannot read

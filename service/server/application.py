@@ -2,7 +2,7 @@
 
 Gunicorn imports this module after it has made the environment of the libraries.
 
-Next: `service.server.worker`.
+Next: `service.server.borrowed_port`.
 """
 
 from flask import Flask

@@ -18,7 +18,13 @@ from contextlib import closing
 END_SECONDS = 40.0  # beyond the 30 in which a service ends by itself
 READY = "is ready"  # what each worker says in the log
 # Whatever else listens here, and whoever looks at this machine, is left alone.
-ALONE = {"HOST": "127.0.0.1", "PROBE_PORT": "", "REUSE_PORT": "", "DRAIN_SECONDS": "0"}
+ALONE = {
+    "HOST": "127.0.0.1",
+    "PROBE_PORT": "",
+    "REUSE_PORT": "",
+    "PORT_FROM": "",
+    "DRAIN_SECONDS": "0",
+}
 
 
 def try_start(environment: Mapping[str, str], n_workers: int) -> str | None:

@@ -21,6 +21,7 @@ from typing import Any
 from gunicorn.sock import create_sockets
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from service.server.borrowed_port import BorrowedPort
 from service.server.malformed_requests import is_malformed, refuse
 from service.server.process import connections, lifecycle, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
@@ -54,6 +55,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.handed_over: dict[TConn, Outgoing] = {}  # by a thread: not all could be sent at once
         self.unsent: dict[TConn, Outgoing] = {}  # which the main loop goes on sending
         self.leaving: dict[TConn, float] = {}  # clients that should go, and until when
+        borrowed = settings.port_from
+        self.port = None if borrowed is None else BorrowedPort(borrowed)
 
     def load_wsgi(self) -> None:
         """Load the models and score the example; only then open what others can reach.
@@ -73,11 +76,37 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         if settings.reuse_port:
             self.cfg.set("reuse_port", True)
             self.sockets = create_sockets(self.cfg, self.log)
-        for listener in self.sockets:  # the connections inherit it
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LEAST_KEPT)
+        for listener in self.sockets:
+            _set_up(listener)
+        lifecycle.is_reachable = self.port is None
+        self._borrow_port()
         self.init_signals()
         connections.tell(self.age, 0)
         self.log.info("Worker %d is ready.", self.pid)
+        if not lifecycle.is_reachable:
+            self.log.warning("Nobody lends the port at %s (PORT_FROM) yet.", settings.port_from)
+
+    def _borrow_port(self) -> None:
+        """Take connections from the port that another process keeps, as soon as it is lent."""
+        if self.port is None or not self.port.borrow():
+            return
+        _set_up(self.port.listener)
+        self.sockets.append(self.port.listener)
+        if self._accepting:
+            self.poller.register(self.port.listener, selectors.EVENT_READ, self.accept)
+        self.poller.register(self.port.keeper, selectors.EVENT_READ, self._lose_port)
+        lifecycle.is_reachable = True
+
+    def _lose_port(self, keeper: Any) -> None:
+        """Be ready for nobody until the port is lent again: its keeper has ended."""
+        assert self.port is not None
+        lifecycle.is_reachable = False
+        self.log.warning("Who kept the port (PORT_FROM) has ended; asking for it again.")
+        self.poller.unregister(keeper)
+        if self._accepting:
+            self.poller.unregister(self.port.listener)
+        self.sockets.remove(self.port.listener)
+        self.port.give_up()
 
     def _show_life(self, seconds: float = 0.0) -> None:
         """Be no hanging worker for some time, as long as somebody waits for it."""
@@ -89,6 +118,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def accept(self, listener: Any) -> None:
         """Take a new connection, or leave it for a moment to a worker that has fewer."""
         self.is_offered = True
+        if listener.fileno() < 0:  # it was a borrowed one, and closed a moment ago
+            return
         if self.nr_conns > connections.fewest() and self.times_yielded < MOST_YIELDS:
             self.times_yielded += 1
             time.sleep(YIELD_SECONDS)
@@ -238,8 +269,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             super().handle_error(req, client, addr, exc)
 
     def murder_pending(self) -> None:
-        """Run about once a second in the main loop."""
+        """Run at least once a second in the main loop."""
         super().murder_pending()
+        self._borrow_port()
         hang_up_on_slow_clients()
         self._drop_slow_clients()
         if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
@@ -250,3 +282,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
                 "\n".join(stuck),
             )
             self.alive = False
+
+
+def _set_up(listener: Any) -> None:
+    # Its connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LEAST_KEPT)

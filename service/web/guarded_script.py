@@ -60,7 +60,9 @@ class GuardedScript:
     @property
     def is_ready(self) -> bool:
         """Whether new requests should be sent here."""
-        return self.entry_script.ready and self.is_live and not self.lifecycle.is_draining
+        life = self.lifecycle
+        goes_on = life.is_reachable and not life.is_draining
+        return self.entry_script.ready and self.is_live and goes_on
 
     @property
     def schema(self) -> Schema | None:

@@ -17,7 +17,14 @@ class Lifecycle:
     False
     >>> Lifecycle().last_answer()
     inf
+
+    Attributes
+    ----------
+    is_reachable : bool
+        Whether this process takes connections from the port that clients know.
     """
+
+    is_reachable: bool = True
 
     @property
     def is_draining(self) -> bool:

@@ -140,14 +140,14 @@ def test_gunicorn_does_what_deploy_says(drain):
         "import json; from service.server import gunicorn_conf as c;"
         "print(json.dumps([c.bind, c.reuse_port, c.workers, c.threads, c.graceful_timeout]))"
     )
-    environment = release_specs.environment(EVERYTHING, contract.PROBE_PORTS[0])
+    environment = release_specs.environment(EVERYTHING, contract.PROBE_PORT)
     files = [name for name in environment if name.endswith("_FILE")]
     assert len(files) == 3
     for name in files:  # they are there in a container only
         del environment[name]
     environment["DRAIN_SECONDS"] = str(drain)
     bind, shares, workers, threads, grace = run(script, **environment)
-    assert bind == [f"0.0.0.0:{contract.SERVICE_PORT}", f"0.0.0.0:{contract.PROBE_PORTS[0]}"]
+    assert bind == [f"0.0.0.0:{contract.SERVICE_PORT}", f"0.0.0.0:{contract.PROBE_PORT}"]
     assert (shares, workers, threads) == (True, 2, 8)
     assert drain + grace <= 30 < contract.STOP_SECONDS
 

@@ -19,7 +19,7 @@ import yaml
 from deploy.client import curl, scoring_uri, seen_from_here
 from deploy.configuration import CHECKS, Configuration, configuration, read
 from deploy.console import Console
-from deploy.contract import PROBE_PORTS
+from deploy.contract import PROBE_PORT
 from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, UnreachableError
 from deploy.host import specs
@@ -228,7 +228,7 @@ def test_a_replica_is_limited_and_hardened():
 def test_the_preflight_runs_what_will_serve():
     """The same body but for the network, the restarts and the labels."""
     served, proven = (
-        specs.replica(RELEASE, "a", 1, PROBE_PORTS[0]),
+        specs.replica(RELEASE, "a", 1, PROBE_PORT),
         release_specs.preflight(RELEASE),
     )
     assert proven["HostConfig"]["NetworkMode"] == "none"

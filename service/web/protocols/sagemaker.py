@@ -31,7 +31,9 @@ def routes(script: GuardedScript) -> Blueprint:
     def readiness() -> Response:
         if script.is_ready:
             return json_response({"status": "ready"})
-        return json_response({"message": "Not ready: starting, or about to stop."}, 503)
+        return json_response(
+            {"message": "Not ready: starting, about to stop, or without its port."}, 503
+        )
 
     @blueprint.get("/version")
     def version() -> Response:
