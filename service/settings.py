@@ -344,10 +344,8 @@ class Settings:
     def binds(self) -> list[str]:
         """Addresses and ports as gunicorn takes them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        ports = [self.port] if self.port_from is None else []
-        if self.probe_port is not None:
-            ports.append(self.probe_port)
-        return [f"{host}:{port}" for port in ports]
+        public = self.port if self.port_from is None else None
+        return [f"{host}:{port}" for port in filter(None, (public, self.probe_port))]
 
     @cached_property  # it looks at every file of the models
     def n_workers(self) -> int:

@@ -28,6 +28,7 @@ from deploy.release.release import Release
 from deploy.release.specs import port_volume, service
 
 LEAVING = "-leaving"  # ends the name of a replica that is to stop
+BORROWED = "PORT_FROM"  # the service's setting: where the port is lent
 
 
 def anchor(release: Release, name: str) -> Body:
@@ -60,7 +61,7 @@ def replica(release: Release, anchor: str, generation: int, previous: str = "") 
     """Serve: take connections from the port that the anchor of a name lends to all replicas."""
     config = release.config
     body = service(release, PROBE_PORT)
-    body["Env"] = [*body["Env"], f"PORT_FROM={_lent_at(anchor)}"]
+    body["Env"] = [*body["Env"], f"{BORROWED}={_lent_at(anchor)}"]
     body["Labels"] = labels(
         config.name,
         REPLICA,

@@ -20,6 +20,7 @@ from deploy import contract
 from deploy.configuration import CHECKS, Timeouts, Tls, configuration
 from deploy.contract import VARIABLES
 from deploy.errors import ConfigurationError
+from deploy.host import specs as host_specs
 from deploy.image.application import DEPLOY
 from deploy.image.context import answer_here, needs_shap
 from deploy.image.recipe import DOCKERFILE
@@ -46,7 +47,7 @@ EVERYTHING = configuration(
 RECIPE = DOCKERFILE.read_text(encoding="utf-8")
 INSTRUCTION = re.search(r"\nENV ((?:.*\\\n)*.*)\n", RECIPE)
 SET_BY_THE_RECIPE = set(re.findall(r"([A-Z_]+)=", INSTRUCTION[1]))
-SET_BY_DEPLOY = set(release_specs.environment(EVERYTHING, 9001))
+SET_BY_DEPLOY = {*release_specs.environment(EVERYTHING, 9001), host_specs.BORROWED}
 ROWS = np.random.default_rng(0).normal(size=(8, 3))
 
 

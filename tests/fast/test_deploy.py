@@ -19,10 +19,11 @@ import yaml
 from deploy.client import curl, scoring_uri, seen_from_here
 from deploy.configuration import CHECKS, Configuration, configuration, read
 from deploy.console import Console
-from deploy.contract import PROBE_PORT
 from deploy.engine.docker_engine import Engine
+from deploy.engine.hardening import USER
+from deploy.engine.labels import LABEL
 from deploy.errors import ConfigurationError, UnreachableError
-from deploy.host import specs
+from deploy.host import port_keeper, specs
 from deploy.image import context, pins, pip_settings
 from deploy.image.application import application
 from deploy.image.recipe import DOCKERFILE, FRAGMENT_MARK, dockerfile
@@ -210,7 +211,7 @@ def test_a_configuration_survives_its_label():
 
 def test_a_replica_is_limited_and_hardened():
     """The engine is told of every limit, and a limit on memory is one on swap too."""
-    body = specs.replica(RELEASE, "anchor-id", generation=7, probe_port=9001)
+    body = specs.replica(RELEASE, "scoring-anchor", generation=7)
     host = body["HostConfig"]
     assert host["NanoCpus"] == 10**9
     assert host["Memory"] == host["MemorySwap"] == 2**30
@@ -218,23 +219,27 @@ def test_a_replica_is_limited_and_hardened():
     assert host["CapDrop"] == ["ALL"]
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert host["PidsLimit"] > 0
-    assert host["NetworkMode"] == "container:anchor-id"
+    assert "NetworkMode" not in host  # one of its own
     assert host["RestartPolicy"] == {"Name": "always"}
     assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
     assert "REUSE_PORT=1" in body["Env"]
     assert "PROBE_PORT=9001" in body["Env"]
+    assert "PORT_FROM=/run/port/scoring-anchor" in body["Env"]
+    assert host["Mounts"] == [specs.port_mount("scoring", read_only=True)]
 
 
 def test_the_preflight_runs_what_will_serve():
-    """The same body but for the network, the restarts and the labels."""
+    """The same body but for the network, the shared port, the restarts and the labels."""
     served, proven = (
-        specs.replica(RELEASE, "a", 1, PROBE_PORT),
+        specs.replica(RELEASE, "a", 1),
         release_specs.preflight(RELEASE),
     )
     assert proven["HostConfig"]["NetworkMode"] == "none"
     for body in (served, proven):
-        del body["Labels"], body["HostConfig"]["NetworkMode"]
-    del served["HostConfig"]["RestartPolicy"]
+        del body["Labels"]
+    del proven["HostConfig"]["NetworkMode"]
+    del served["HostConfig"]["RestartPolicy"], served["HostConfig"]["Mounts"]
+    served["Env"].remove("PORT_FROM=/run/port/a")
     assert served == proven
 
 
@@ -248,20 +253,34 @@ def test_secrets_are_files_and_never_values():
             "tls": {"certificate": "c.pem", "key": "k.pem"},
         }
     )
-    body = specs.replica(Release("1", "i", config, "c", 1.0), "a", 1, 9001)
+    body = specs.replica(Release("1", "i", config, "c", 1.0), "a", 1)
     assert "AUTH_KEYS_FILE=/run/secrets/keys" in body["Env"]
     assert "TLS_KEY_FILE=/run/secrets/tls.key" in body["Env"]
     assert body["HostConfig"]["Mounts"] == [
-        {"Type": "volume", "Source": "scoring-secrets", "Target": "/run/secrets", "ReadOnly": True}
+        {"Type": "volume", "Source": "scoring-secrets", "Target": "/run/secrets", "ReadOnly": True},
+        specs.port_mount("scoring", read_only=True),
     ]
-    assert "Mounts" not in specs.replica(RELEASE, "a", 1, 9001)["HostConfig"]
 
 
-def test_the_anchor_hands_waiting_connections_over():
-    """It owns the port, asks for the migration of requests, and does nothing."""
-    host = specs.anchor(RELEASE)["HostConfig"]
-    assert host["Sysctls"] == {"net.ipv4.tcp_migrate_req": "1"}
+def test_the_anchor_publishes_the_port_and_lends_it():
+    """Its program comes with its description, in no image; it alone may write where it lends."""
+    body = specs.anchor(RELEASE, "scoring-anchor")
+    host = body["HostConfig"]
     assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
+    assert host["Mounts"] == [specs.port_mount("scoring", read_only=False)]
+    assert body["Entrypoint"][-1] == Path(port_keeper.__file__).read_text()
+    assert body["Cmd"] == ["/run/port/scoring-anchor", "8080"]
+    with tarfile.open(fileobj=BytesIO(specs.port_folder())) as archive:
+        folder = archive.next()
+    assert (folder.isdir(), folder.uid, folder.mode) == (True, USER, 0o755)
+
+
+def test_a_release_of_an_earlier_version_is_known():
+    """Its service could not borrow the port."""
+    labels = release_record(RELEASE)["Labels"]
+    assert release_from(labels, RELEASE.image).borrows
+    del labels[f"{LABEL}borrows"]
+    assert not release_from(labels, RELEASE.image).borrows
 
 
 LOCK = """\

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deploy.configuration import configuration
 from deploy.engine.docker_engine import Container
-from deploy.engine.labels import LABEL, PREFLIGHT, REPLICA, labels
+from deploy.engine.labels import ANCHOR, LABEL, PREFLIGHT, REPLICA, labels
 from deploy.errors import NotDeployedError
 from deploy.host import plan
 from deploy.host.plan import MakeAnchor, MarkLeaving, Retire, StartAnchor, StartReplicas
@@ -45,7 +45,7 @@ def kinds(steps):
 
 
 def replica(generation, state="running", wanted=2, release="new"):
-    found = {"generation": generation, "replicas": wanted, "release": release, "probe-port": 9001}
+    found = {"generation": generation, "replicas": wanted, "release": release}
     texts = {LABEL + key: str(value) for key, value in found.items()}
     return Container("id", "name", state, "image", {**texts, **labels("scoring", REPLICA)})
 
@@ -69,17 +69,12 @@ def test_an_interrupted_rollout_goes_back_while_the_old_is_whole_and_on_once_it_
     assert State(Inventory("scoring", tuple(replicas))).serving == serving
 
 
-def test_probe_ports_are_not_shared():
-    """Each replica of the common namespace has its own."""
-    assert State(Inventory("scoring", (replica(1),))).free_probe_ports[0] == 9002
-
-
 def test_the_first_release_publishes_the_port_and_retires_nobody():
     """It has nobody before it."""
     steps = plan.steps(NOTHING, NEW, afresh=True)
     assert kinds(steps) == [MakeAnchor, StartReplicas, Accept]
     assert steps[1].names == ["scoring-1-0", "scoring-1-1"]
-    assert steps[1].ports == (9001, 9002)
+    assert steps[1].anchor == steps[0].name
     assert steps[1].previous == ""
 
 
@@ -132,26 +127,45 @@ def test_leftovers_are_removed():
     ]
 
 
-def test_replicas_that_nobody_reaches_are_replaced():
-    """An anchor that was started anew has another namespace: it stays, its replicas do not."""
-    state = up(NEW)
-    deaf = State(state.inventory, frozenset({state.replicas[0].id}))
-    steps = plan.steps(deaf, NEW, afresh=False)
+def test_a_replica_that_has_ended_is_replaced_with_its_generation():
+    """And nothing is done afterwards."""
+    state = ended(up(NEW), lambda each: each.name == "scoring-1-1")
+    steps = plan.steps(state, NEW, afresh=False)
     assert kinds(steps) == [Note, StartReplicas, Accept, MarkLeaving, Retire, Retire]
-    assert steps[-1].replica.id in deaf.deaf  # who still answers ends first
-    assert plan.steps(plan.after(deaf, steps), NEW, afresh=False) == []
+    assert plan.steps(plan.after(state, steps), NEW, afresh=False) == []
+
+
+def ended(state, which):
+    """The same, but some of the containers have ended."""
+    containers = []
+    for each in state.inventory.containers:
+        containers.append(replace(each, state="exited") if which(each) else each)
+    return State(Inventory("scoring", tuple(containers)))
 
 
 def test_an_anchor_that_has_ended_is_started():
     """And its replicas are replaced."""
-    state = up(OLD)
-    ended = tuple(
-        replace(each, state="exited") if each in state.anchors else each
-        for each in state.inventory.containers
-    )
-    names = frozenset(each.id for each in state.replicas)
-    steps = plan.steps(State(Inventory("scoring", ended), names), OLD, afresh=False)
+    state = ended(up(OLD), lambda each: each.label("role") == ANCHOR)
+    steps = plan.steps(state, OLD, afresh=False)
     assert kinds(steps)[:3] == [Note, StartAnchor, StartReplicas]
+
+
+@pytest.mark.parametrize(("port", "gap"), [(8080, True), (81, False)])
+def test_what_an_earlier_version_has_published_is_replaced_and_says_so(port, gap):
+    """Two containers cannot publish one port: its anchor goes first, and only where it has to."""
+    former = up(OLD)
+    containers = []
+    for each in former.inventory.containers:
+        known = {LABEL + "lends", LABEL + "anchor"}
+        kept = {key: text for key, text in each.labels.items() if key not in known}
+        containers.append(replace(each, labels=kept))
+    former = State(Inventory("scoring", tuple(containers)))
+    steps = plan.steps(former, release("new", port=port), afresh=True)
+    first = [Note, Remove] if gap else []
+    last = [] if gap else [Remove]
+    between = [MakeAnchor, StartReplicas, Accept, MarkLeaving, Retire]
+    assert kinds(steps) == [*first, *between, *last]
+    assert len(plan.after(former, steps).anchors) == 1
 
 
 def test_removal_lets_requests_end_before_the_port_is_closed():
@@ -188,7 +202,7 @@ def test_killed_at_any_step_one_whole_generation_is_left_to_answer(rollouts, cut
     healed = plan.after(killed, plan.steps(killed, serving, afresh=False))
     assert len(healed.generations) == len(healed.anchors) == 1
     assert healed.serves(serving)
-    assert {anchor_of(each) for each in healed.replicas} == {healed.anchors[0].id}
+    assert {anchor_of(each) for each in healed.replicas} == {healed.anchors[0].name}
     assert not [each for each in healed.replicas if each.name.endswith(LEAVING)]
     assert plan.steps(healed, serving, afresh=False) == []
 
