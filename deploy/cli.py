@@ -29,6 +29,7 @@ from deploy.release.release import Release
 from deploy.render import FORMS
 from deploy.steps import Step
 from deploy.verbs import mutex
+from deploy.verbs.ownership import TAKE_OVER
 from deploy.verbs.status import as_text
 
 DESCRIPTION = """\
@@ -62,7 +63,7 @@ class Session:
     """
 
     def __init__(self, arguments: argparse.Namespace, opened: ExitStack) -> None:
-        self._opened = opened
+        self._opened, self._takes_over = opened, arguments.take_over
         path = Path(arguments.file)
         if not path.exists() and arguments.file == "deploy.yml":
             path = Path("deploy.example.yml")
@@ -73,7 +74,7 @@ class Session:
 
     def open(self) -> Deployment:
         """Connect to the engine that the configuration names, through ssh if it says so."""
-        found = opened(self.address, self.name, self.root, self.console)
+        found = opened(self.address, self.name, self.root, self.console, take_over=self._takes_over)
         return self._opened.enter_context(found)
 
     @property
@@ -248,7 +249,9 @@ def _render(session: Session, arguments: argparse.Namespace) -> int:
 
 
 def _unlock(session: Session, arguments: argparse.Namespace) -> int:
-    held = mutex.unlock(session.open().engine, session.name)
+    deployment = session.open()
+    deployment.check_owner()
+    held = mutex.unlock(deployment.engine, session.name)
     session.console.say(f"{session.name}: {'unlocked' if held else 'was not locked'}")
     return 0
 
@@ -285,6 +288,10 @@ COMMON: Arguments = {
         "help": "override a key; repeatable",
     },
     "--quiet": {"action": "store_true", "help": "print no steps"},
+    TAKE_OVER: {
+        "action": "store_true",
+        "help": "touch what another project has deployed under the name; it is this one's then",
+    },
 }
 NO_CACHE: Arguments = {
     "--no-cache": {"action": "store_true", "help": "build every step anew"},

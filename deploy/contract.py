@@ -21,6 +21,7 @@ VARIABLES: Mapping[str, str] = {
     "PROBE_PORT": "",
     "REUSE_PORT": "",
     "PORT_FROM": "",
+    "REPLICAS_FOLDER": "",
     "WORKERS": "workers",
     "THREADS": "threads",
     "DRAIN_SECONDS": "timeouts.drain",
@@ -52,7 +53,7 @@ APP_FOLDER = "/app"
 MODELS_FOLDER = "models"  # below it
 CONTENT_HASH = f"{APP_FOLDER}/content.sha256"
 SECRETS_FOLDER = "/run/secrets"
-PORT_FOLDER = "/run/port"  # where the anchor lends the port
+PORT_FOLDER = "/run/port"  # where the anchor lends the port, and the replicas find each other
 PYTHON = "/opt/venv/bin/python"
 PROBE = [PYTHON, "-I", f"{APP_FOLDER}/probe.py"]
 

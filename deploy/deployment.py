@@ -34,6 +34,7 @@ from deploy.swarm.target import SwarmTarget
 from deploy.target import Target
 from deploy.verbs.audit import audited
 from deploy.verbs.mutex import locked
+from deploy.verbs.ownership import check_owner, claim, is_there, owner_here
 from deploy.verbs.status import Status, describe
 
 
@@ -73,17 +74,28 @@ class Deployment:
     console : Console
     address : str, default ""
         The engine's address, as the configuration or DOCKER_HOST names it; empty for this machine.
+    take_over : bool, default False
+        Whether to touch what another project has deployed under the name; it is this one's then.
     """
 
     def __init__(
-        self, engine: Engine, name: str, root: Path, console: Console, address: str = ""
+        self,
+        engine: Engine,
+        name: str,
+        root: Path,
+        console: Console,
+        address: str = "",
+        *,
+        take_over: bool = False,
     ) -> None:
         self.engine, self.name, self.root, self.console = engine, name, root, console
-        self.address = address
+        self.address, self.take_over = address, take_over
 
     def told_to(self, console: Console) -> Deployment:
         """Return the same deployment, whose steps are written to another console."""
-        return Deployment(self.engine, self.name, self.root, console, self.address)
+        return Deployment(
+            self.engine, self.name, self.root, console, self.address, take_over=self.take_over
+        )
 
     # --- looking ---
 
@@ -111,7 +123,7 @@ class Deployment:
         serving = seen.inventory.find(seen.state.release)
         config = serving and seen.target.reached(serving.config)
         unanswered = wrong_with_port(self.address, config) if config else ""
-        return describe(seen.target, seen.state, unanswered)
+        return describe(seen.target, seen.state, owner_here(self.root), unanswered)
 
     def logs(self, lines: int | str) -> dict[str, list[str]]:
         """Read the last lines of every replica's log, by its name."""
@@ -143,6 +155,17 @@ class Deployment:
         return score_at(self.address, there, body, keys[0] if keys else "", self.root)
 
     # --- changing ---
+
+    def check_owner(self) -> Sight:
+        """Look, and refuse to touch what another project has deployed, unless told to.
+
+        Raises
+        ------
+        OwnedError
+        """
+        seen = self.look()
+        check_owner(seen.inventory, owner_here(self.root), take_over=self.take_over)
+        return seen
 
     @contextmanager
     def working(self, doing: str) -> Iterator[Sight]:
@@ -184,8 +207,10 @@ class Deployment:
         ------
         ConfigurationError, BuildError, EngineError
         """
-        with self.working("build"):
-            return record(self.engine, self._make_release(config, fresh))
+        with self.working("build") as sound:
+            release = record(self.engine, self._make_release(config, fresh))
+            self._claim(sound)
+        return release
 
     def up(self, config: Configuration, fresh: bool = False) -> Release:
         """Build, prove and roll out; what serves is touched last.
@@ -209,6 +234,7 @@ class Deployment:
             self._admit(config, sound)
             check_properties(config, sound.inventory)
             release = self._make_release(config, fresh)
+            self._claim(sound)
             self._replace_by(release, sound)
             sound.facts["pruned"] = self._prune(config.retain)
         return release
@@ -273,7 +299,7 @@ class Deployment:
     def down(self) -> None:
         """Remove everything that is deployed under the name; twice is as good as once."""
         with audited(self.root, self.name, "down"), locked(self.engine, self.name, "down"):
-            seen = self.look()
+            seen = self.check_owner()
             seen.target.perform(self._undeployment(seen))
         self.console.say(f"{self.name}: nothing is deployed")
 
@@ -331,23 +357,28 @@ class Deployment:
 
     def steps_down(self) -> list[Step]:
         """Plan what `down` would do; nothing is changed."""
-        return self._undeployment(self.look())
+        return self._undeployment(self.check_owner())
 
     # --- parts of the verbs ---
 
     def _make_release(self, config: Configuration, fresh: bool) -> Release:
         return make_release(self.engine, config, self.root, self.console, fresh)
 
+    def _claim(self, seen: Sight) -> None:
+        claim(self.engine, seen.inventory, owner_here(self.root))
+
     def _target(self, kind: str) -> Target[Any]:
         kinds: dict[str, type[Target[Any]]] = {"host": HostTarget, "swarm": SwarmTarget}
         return kinds[kind](self.engine, self.name, self.console)
 
     def _mend(self) -> Sight:
-        seen = self.look()
+        seen = self.check_owner()
+        if is_there(seen.inventory):
+            self._claim(seen)
         return self.look() if seen.target.heal(seen.state) else seen
 
     def _mended(self) -> tuple[list[Step], Sight]:
-        seen = self.look()
+        seen = self.check_owner()
         plan, state = seen.target.mended(seen.state)
         return plan, Sight(seen.target, state)
 
@@ -409,7 +440,9 @@ class Deployment:
 
 
 @contextmanager
-def opened(address: str, name: str, root: Path, console: Console) -> Iterator[Deployment]:
+def opened(
+    address: str, name: str, root: Path, console: Console, *, take_over: bool = False
+) -> Iterator[Deployment]:
     """Connect to an engine, through ssh if its address says so, until the block ends.
 
     Parameters
@@ -420,6 +453,8 @@ def opened(address: str, name: str, root: Path, console: Console) -> Iterator[De
         The deployment's.
     root : Path
     console : Console
+    take_over : bool, default False
+        Whether to touch what another project has deployed.
 
     Raises
     ------
@@ -427,7 +462,7 @@ def opened(address: str, name: str, root: Path, console: Console) -> Iterator[De
         When no engine answers.
     """
     with tunnel(address) as local, closing(Engine(local)) as engine:
-        yield Deployment(engine, name, root, console, address)
+        yield Deployment(engine, name, root, console, address, take_over=take_over)
 
 
 def replacement(target: Target[Any], state: Any, release: Release) -> list[Step]:

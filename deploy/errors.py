@@ -11,6 +11,7 @@
     ├── BuildError               a step of the image's build failed
     ├── RefusedError             a release did not prove itself; the one that serves was not touched
     ├── LockedError              somebody else is deploying under the same name
+    ├── OwnedError               another project has deployed under the name
     ├── NotDeployedError         nothing serves under the name, or there is no such release
     └── RequestFailedError       the service refused or failed to score
 
@@ -52,6 +53,10 @@ class RefusedError(DeployError):
 
 class LockedError(DeployError):
     """Somebody else is deploying under the same name."""
+
+
+class OwnedError(DeployError):
+    """Another project has deployed under the name."""
 
 
 class NotDeployedError(DeployError):

@@ -89,6 +89,8 @@ def deploy(
     models: Sequence[str | Path],
     config: Mapping[str, Any] | None = None,
     root: str | Path = ".",
+    *,
+    take_over: bool = False,
 ) -> Webservice:
     """Begin a deployment, and return at once.
 
@@ -102,6 +104,8 @@ def deploy(
         What `deploy_configuration` returned.
     root : path, default "."
         The folder that paths start from.
+    take_over : bool, default False
+        Whether to replace what another project has deployed under the name.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def deploy(
     checked = configuration(
         {**values, "name": name, "models": [str(path) for path in models]}, source="deploy"
     )
-    service = Webservice(name, Path(root).resolve(), checked.engine)
+    service = Webservice(name, Path(root).resolve(), checked.engine, take_over=take_over)
     service._begin(lambda deployment: deployment.up(checked))
     return service
 
@@ -127,14 +131,19 @@ class Webservice:
         The folder whose ``.deploy`` holds the audit, and that relative paths start from.
     engine : str, default ""
         The engine's address; empty for DOCKER_HOST or this machine.
+    take_over : bool, default False
+        Whether to touch what another project has deployed under the name.
     """
 
-    def __init__(self, name: str, root: str | Path = ".", engine: str = "") -> None:
+    def __init__(
+        self, name: str, root: str | Path = ".", engine: str = "", *, take_over: bool = False
+    ) -> None:
         self.name = name
         self._root = Path(root)
         self._opened = ExitStack()
         address, quiet = address_from(engine), Console(quiet=True)
-        self._deployment = self._opened.enter_context(opened(address, name, self._root, quiet))
+        found = opened(address, name, self._root, quiet, take_over=take_over)
+        self._deployment = self._opened.enter_context(found)
         self._work: threading.Thread | None = None
         self._error: BaseException | None = None
         self._console = _Recorder()

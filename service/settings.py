@@ -231,6 +231,14 @@ class Settings:
         _path,
         "none",
     )
+    replicas_folder: Path | None = _setting(
+        None,
+        "REPLICAS_FOLDER",
+        "a folder that the replicas behind one port share: `/metrics`, asked at that port, adds up "
+        "all of them",
+        _path,
+        "none",
+    )
     workers: int | None = _setting(
         None,
         "WORKERS",

@@ -6,12 +6,13 @@ Next: `deploy.engine.hardening`.
 from __future__ import annotations
 
 LABEL = "scoring.deploy."
-ANCHOR, REPLICA, RELEASE, PREFLIGHT, LOCK, COURIER = (
+ANCHOR, REPLICA, RELEASE, PREFLIGHT, LOCK, OWNER, COURIER = (
     "anchor",
     "replica",
     "release",
     "preflight",
     "lock",
+    "owner",
     "courier",
 )
 IMAGE, STAGE = "image", "stage"  # what runs, and what it was built in

@@ -28,7 +28,8 @@ from deploy.release.release import Release
 from deploy.release.specs import port_volume, service
 
 LEAVING = "-leaving"  # ends the name of a replica that is to stop
-BORROWED = "PORT_FROM"  # the service's setting: where the port is lent
+# The service's settings: where the port is lent, and where the replicas find each other.
+BORROWED, SHARED = "PORT_FROM", "REPLICAS_FOLDER"
 
 
 def anchor(release: Release, name: str) -> Body:
@@ -43,7 +44,7 @@ def anchor(release: Release, name: str) -> Body:
     )
     body["HostConfig"] |= {
         "PortBindings": {port: [{"HostIp": config.bind, "HostPort": str(config.port)}]},
-        "Mounts": [port_mount(config.name, read_only=False)],
+        "Mounts": [port_mount(config.name)],
         "RestartPolicy": {"Name": "always"},
     }
     return {
@@ -61,7 +62,7 @@ def replica(release: Release, anchor: str, generation: int, previous: str = "") 
     """Serve: take connections from the port that the anchor of a name lends to all replicas."""
     config = release.config
     body = service(release, PROBE_PORT)
-    body["Env"] = [*body["Env"], f"{BORROWED}={_lent_at(anchor)}"]
+    body["Env"] = [*body["Env"], f"{BORROWED}={_lent_at(anchor)}", f"{SHARED}={PORT_FOLDER}"]
     body["Labels"] = labels(
         config.name,
         REPLICA,
@@ -73,42 +74,37 @@ def replica(release: Release, anchor: str, generation: int, previous: str = "") 
     )
     mounts = body["HostConfig"].get("Mounts", [])
     body["HostConfig"] |= {
-        "Mounts": [*mounts, port_mount(config.name, read_only=True)],
+        "Mounts": [*mounts, port_mount(config.name)],
         "RestartPolicy": {"Name": "always"},
     }
     return body
 
 
 def port_courier(name: str, image: str) -> Body:
-    """Make the folder in which the port is lent the service's user's own; never started."""
+    """Make the folder that anchor and replicas share the service's user's own; never started."""
     return {
         "Image": image,
         "Cmd": ["/none"],
         "Labels": labels(name, COURIER),
         "NetworkDisabled": True,
-        "HostConfig": {"Mounts": [port_mount(name, read_only=False)]},
+        "HostConfig": {"Mounts": [port_mount(name)]},
     }
 
 
 def port_folder() -> bytes:
-    """Write a tar archive of that folder: only the service's user may lend there."""
+    """Write a tar archive of that folder: it is the service's user's alone."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         folder = tarfile.TarInfo(".")
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o700
         folder.uid = folder.gid = USER
         archive.addfile(folder)
     return buffer.getvalue()
 
 
-def port_mount(name: str, read_only: bool) -> Body:
-    """Mount that volume; who may only read it can borrow the port, and not lend another."""
-    return {
-        "Type": "volume",
-        "Source": port_volume(name),
-        "Target": PORT_FOLDER,
-        "ReadOnly": read_only,
-    }
+def port_mount(name: str) -> Body:
+    """Mount that volume."""
+    return {"Type": "volume", "Source": port_volume(name), "Target": PORT_FOLDER}
 
 
 def _lent_at(anchor: str) -> str:

@@ -1,6 +1,7 @@
 """What the verbs use.
 
 ``mutex``   one deployment at a time under a name
+``ownership``  whose a deployment is
 ``audit``   what was done, by whom and with what outcome
 ``status``  what a deployment is doing
 

@@ -3,7 +3,7 @@
 The mutex is a container of a fixed name, which the engine gives to one caller only. It says who
 holds it and since when. A holder on this machine whose process has ended is taken over from; of one
 on another machine nothing can be known, so `python -m deploy unlock` is for a person.
-Next: `deploy.verbs.audit`.
+Next: `deploy.verbs.ownership`.
 """
 
 from __future__ import annotations

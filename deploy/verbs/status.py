@@ -17,6 +17,7 @@ from deploy.release.release import Release
 from deploy.serving import ReplicaStatus, Serving, Troubles
 from deploy.target import Target
 from deploy.verbs import mutex
+from deploy.verbs.ownership import TAKE_OVER, owner_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Status:
     troubles: Troubles
     releases: list[dict[str, Any]]
     locked_by: dict[str, Any] | None
+    owner: str
+    is_own: bool
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, for JSON."""
@@ -51,7 +54,7 @@ class Status:
         return f"  release {release['id']} of {when}  {mark}".rstrip()
 
 
-def describe(target: Target[Any], state: Serving, unanswered: str = "") -> Status:
+def describe(target: Target[Any], state: Serving, here: str, unanswered: str = "") -> Status:
     """Say how what was found is.
 
     Parameters
@@ -60,6 +63,8 @@ def describe(target: Target[Any], state: Serving, unanswered: str = "") -> Statu
         On which it runs.
     state : Serving
         What the target's `look` found.
+    here : str
+        Who asks.
     unanswered : str, default ""
         What is wrong with the published port, which was asked; empty when it answers.
     """
@@ -69,7 +74,7 @@ def describe(target: Target[Any], state: Serving, unanswered: str = "") -> Statu
     replicas, troubles = target.replicas(state), target.troubles(state)
     if unanswered:
         troubles = replace(troubles, now=(*troubles.now, unanswered))
-    holders = inventory.of(LOCK)
+    holders, owner = inventory.of(LOCK), owner_of(inventory)
     return Status(
         name=target.name,
         state=_verdict(state, replicas, troubles, config.replicas if release else 0),
@@ -83,6 +88,8 @@ def describe(target: Target[Any], state: Serving, unanswered: str = "") -> Statu
         troubles=troubles,
         releases=list(map(_release, inventory.releases)),
         locked_by=mutex.read(holders[0]) if holders else None,
+        owner=owner,
+        is_own=owner in ("", here),
     )
 
 
@@ -91,6 +98,10 @@ def as_text(found: Status) -> str:
     if found.state == "Absent":
         return f"{found.name}: nothing is deployed; `make deploy` deploys it"
     lines = [f"{found.name}: {found.state}, release {found.release} at {found.scoring_uri}"]
+    if not found.is_own:
+        lines.append(
+            f"  deployed by {found.owner}, not from here: it is touched with {TAKE_OVER} only"
+        )
     if found.description:
         lines.append(f"  {found.description}")
     lines += map(_replica_line, found.replicas)

@@ -7,6 +7,7 @@
 ``connection_balance``  an even share of connections for every worker
 ``memory_folder``       a folder in memory, for what the workers write all the time
 ``borrowed_port``       a port that another process keeps open
+``replica_socket``      where this replica answers for itself
 ``application``         the application of :mod:`service.web`, with all that
 ``worker``              gunicorn's threaded worker, hardened
 ``malformed_requests``  answers to what gunicorn cannot read

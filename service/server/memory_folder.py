@@ -3,7 +3,7 @@
 A slow or full disk must not stop them. The folder of the metrics goes with the process that made
 it.
 
-Next: `service.server.application`.
+Next: `service.server.replica_socket`.
 """
 
 import atexit

@@ -9,6 +9,7 @@ Next: `service.server.drain`.
 from service.server.connection_balance import SharedCounts
 from service.server.drain import Drain
 from service.server.memory_folder import MetricsFolder
+from service.server.replica_socket import open_socket
 from service.server.startup import Startup
 from service.settings import Settings, SettingsError
 
@@ -21,3 +22,4 @@ metrics_folder = MetricsFolder()
 lifecycle = Drain()
 connections = SharedCounts()
 startup = Startup(metrics_folder.path, settings.start)
+replica, replica_sockets = open_socket(settings.replicas_folder)

@@ -23,6 +23,7 @@ ALONE = {
     "PROBE_PORT": "",
     "REUSE_PORT": "",
     "PORT_FROM": "",
+    "REPLICAS_FOLDER": "",
     "DRAIN_SECONDS": "0",
 }
 

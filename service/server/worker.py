@@ -23,7 +23,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.server.borrowed_port import BorrowedPort
 from service.server.malformed_requests import is_malformed, refuse
-from service.server.process import connections, lifecycle, settings, startup
+from service.server.process import connections, lifecycle, replica_sockets, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.web.slow_clients import (
     Outgoing,
@@ -76,6 +76,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         if settings.reuse_port:
             self.cfg.set("reuse_port", True)
             self.sockets = create_sockets(self.cfg, self.log)
+        self.sockets = [*self.sockets, *replica_sockets]
         for listener in self.sockets:
             _set_up(listener)
         lifecycle.is_reachable = self.port is None
@@ -248,7 +249,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
                 self.log.warning(
                     "Hung up on %s, which did not take its answer in time "
                     "(SLOW_CLIENT_SECONDS); %d bytes were left.",
-                    conn.client[0],
+                    *conn.client[:1] or ("another replica",),
                     len(answer),
                 )
                 self._drop(conn)
@@ -286,5 +287,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
 
 def _set_up(listener: Any) -> None:
     # Its connections inherit it.
+    if listener.family == socket.AF_UNIX:
+        return
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LEAST_KEPT)

@@ -27,7 +27,10 @@ from service.web.request_records import record_malformed, record_requests
 
 
 def create_app(
-    settings: Settings, lifecycle: Lifecycle | None = None, metrics_folder: Path | None = None
+    settings: Settings,
+    lifecycle: Lifecycle | None = None,
+    metrics_folder: Path | None = None,
+    replica: Path | None = None,
 ) -> Flask:
     """Load the entry script, call its ``init()``, score the example, and put the routes around it.
 
@@ -43,6 +46,9 @@ def create_app(
     metrics_folder : Path, optional
         Where several workers put their metrics, for any of them to answer for all; by default
         this process is alone. It is the one in PROMETHEUS_MULTIPROC_DIR.
+    replica : Path, optional
+        The Unix socket at which this service answers for itself, beside those of the other replicas
+        behind its port; by default there are no others.
 
     Returns
     -------
@@ -76,7 +82,7 @@ def create_app(
     script = EntryScript(settings.entry_script)
     script.init()
     script.warm_up()
-    metrics = Metrics(settings.model_name, script.model, metrics_folder)
+    metrics = Metrics(settings.model_name, script.model, metrics_folder, replica)
     gate = Gate(settings.n_in_flight, settings.n_slots)
     guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle)
     app = Flask("service.web", static_folder=None)
@@ -94,14 +100,17 @@ def create_app(
 
 
 def create_app_or_exit(
-    settings: Settings, lifecycle: Lifecycle | None = None, metrics_folder: Path | None = None
+    settings: Settings,
+    lifecycle: Lifecycle | None = None,
+    metrics_folder: Path | None = None,
+    replica: Path | None = None,
 ) -> Flask:
     """Make the application, or end the process with one sentence on what is wrong.
 
     Parameters and what is returned are those of :func:`create_app`.
     """
     try:
-        return create_app(settings, lifecycle, metrics_folder)
+        return create_app(settings, lifecycle, metrics_folder, replica)
     except (SettingsError, WebError) as error:
         _show_cause(error)
         raise SystemExit(str(error)) from None

@@ -43,6 +43,8 @@ class Metrics:
     folder : Path, optional
         The one in PROMETHEUS_MULTIPROC_DIR, where several workers add up their numbers; by default
         this process is alone.
+    replica : Path, optional
+        The Unix socket of this service among the replicas behind one port.
 
     Examples
     --------
@@ -53,9 +55,13 @@ class Metrics:
     """
 
     def __init__(
-        self, model_name: str, model: ScoringModel | None, folder: Path | None = None
+        self,
+        model_name: str,
+        model: ScoringModel | None,
+        folder: Path | None = None,
+        replica: Path | None = None,
     ) -> None:
-        self._folder = folder
+        self._folder, self.replica = folder, replica
         self._registry = CollectorRegistry()
         self._count_requests()
         self._count_rows()
@@ -168,9 +174,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        registry = CollectorRegistry()
-        registry.register(_WithMeans(self._source()))
-        return generate_latest(registry)
+        return as_text(self._source().collect())
 
     def _source(self) -> Collector:
         if self._folder is None:
@@ -178,14 +182,21 @@ class Metrics:
         return MultiProcessCollector(CollectorRegistry(), str(self._folder))  # type: ignore[no-untyped-call]
 
 
-class _WithMeans(Collector):
-    """Adds each feature's mean importance to what another collector says."""
+def as_text(metrics: Iterable[Metric]) -> bytes:
+    """Write metrics in Prometheus' text format, with the mean importances that follow from them."""
+    registry = CollectorRegistry()
+    registry.register(_WithMeans(metrics))
+    return generate_latest(registry)
 
-    def __init__(self, source: Collector) -> None:
-        self._source = source
+
+class _WithMeans(Collector):
+    """Metrics as they are given, and each feature's mean importance over all of them."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = [metric for metric in metrics if metric.name != MEAN]
 
     def collect(self) -> Iterator[Metric]:
-        metrics = list(self._source.collect())
+        metrics = self._metrics
         yield from metrics
         n_rows = sum(_totals(metrics, COUNT).values())
         if not n_rows:

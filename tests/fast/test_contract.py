@@ -47,7 +47,11 @@ EVERYTHING = configuration(
 RECIPE = DOCKERFILE.read_text(encoding="utf-8")
 INSTRUCTION = re.search(r"\nENV ((?:.*\\\n)*.*)\n", RECIPE)
 SET_BY_THE_RECIPE = set(re.findall(r"([A-Z_]+)=", INSTRUCTION[1]))
-SET_BY_DEPLOY = {*release_specs.environment(EVERYTHING, 9001), host_specs.BORROWED}
+SET_BY_DEPLOY = {
+    *release_specs.environment(EVERYTHING, 9001),
+    host_specs.BORROWED,
+    host_specs.SHARED,
+}
 ROWS = np.random.default_rng(0).normal(size=(8, 3))
 
 

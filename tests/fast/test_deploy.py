@@ -225,7 +225,7 @@ def test_a_replica_is_limited_and_hardened():
     assert "REUSE_PORT=1" in body["Env"]
     assert "PROBE_PORT=9001" in body["Env"]
     assert "PORT_FROM=/run/port/scoring-anchor" in body["Env"]
-    assert host["Mounts"] == [specs.port_mount("scoring", read_only=True)]
+    assert host["Mounts"] == [specs.port_mount("scoring")]
 
 
 def test_the_preflight_runs_what_will_serve():
@@ -239,7 +239,8 @@ def test_the_preflight_runs_what_will_serve():
         del body["Labels"]
     del proven["HostConfig"]["NetworkMode"]
     del served["HostConfig"]["RestartPolicy"], served["HostConfig"]["Mounts"]
-    served["Env"].remove("PORT_FROM=/run/port/a")
+    for shared in ("PORT_FROM=/run/port/a", "REPLICAS_FOLDER=/run/port"):
+        served["Env"].remove(shared)
     assert served == proven
 
 
@@ -258,21 +259,21 @@ def test_secrets_are_files_and_never_values():
     assert "TLS_KEY_FILE=/run/secrets/tls.key" in body["Env"]
     assert body["HostConfig"]["Mounts"] == [
         {"Type": "volume", "Source": "scoring-secrets", "Target": "/run/secrets", "ReadOnly": True},
-        specs.port_mount("scoring", read_only=True),
+        specs.port_mount("scoring"),
     ]
 
 
 def test_the_anchor_publishes_the_port_and_lends_it():
-    """Its program comes with its description, in no image; it alone may write where it lends."""
+    """Its program comes with its description, and is in no image."""
     body = specs.anchor(RELEASE, "scoring-anchor")
     host = body["HostConfig"]
     assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
-    assert host["Mounts"] == [specs.port_mount("scoring", read_only=False)]
+    assert host["Mounts"] == [specs.port_mount("scoring")]
     assert body["Entrypoint"][-1] == Path(port_keeper.__file__).read_text()
     assert body["Cmd"] == ["/run/port/scoring-anchor", "8080"]
     with tarfile.open(fileobj=BytesIO(specs.port_folder())) as archive:
         folder = archive.next()
-    assert (folder.isdir(), folder.uid, folder.mode) == (True, USER, 0o755)
+    assert (folder.isdir(), folder.uid, folder.mode) == (True, USER, 0o700)
 
 
 def test_a_release_of_an_earlier_version_is_known():

@@ -97,7 +97,7 @@ def test_the_statement_is_the_strictest_that_a_service_can_live_with():
 def test_what_stands_beside_the_replicas_is_hardened_too():
     """The anchor as on its host, with fewer processes; the proxy as in its swarm, with no /tmp."""
     anchor = host_specs.anchor(RELEASE, "anchor")
-    expected = hardening.hardened(2**25, 10**8, 1, replace(HARDENING, processes=8))
+    expected = hardening.hardened(2**25, 25 * 10**7, 1, replace(HARDENING, processes=8))
     assert anchor["User"] == expected["User"]
     assert expected["HostConfig"].items() <= anchor["HostConfig"].items()
     template = proxy.service(CONFIG, "network", {}, [])["TaskTemplate"]

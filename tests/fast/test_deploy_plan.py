@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from deploy.configuration import configuration
 from deploy.engine.docker_engine import Container
-from deploy.engine.labels import ANCHOR, LABEL, PREFLIGHT, REPLICA, labels
-from deploy.errors import NotDeployedError
+from deploy.engine.labels import ANCHOR, LABEL, OWNER, PREFLIGHT, REPLICA, labels
+from deploy.errors import NotDeployedError, OwnedError
 from deploy.host import plan
 from deploy.host.plan import MakeAnchor, MarkLeaving, Retire, StartAnchor, StartReplicas
 from deploy.host.specs import LEAVING
@@ -19,6 +19,7 @@ from deploy.host.state import State, anchor_of
 from deploy.release.inventory import Inventory
 from deploy.release.release import Release
 from deploy.steps import Accept, Forget, Note, Record, Remove, after, pruning
+from deploy.verbs.ownership import check_owner, owner_here
 
 NOTHING = State(Inventory("scoring"))
 
@@ -224,3 +225,25 @@ def test_a_release_is_found_by_its_first_digits():
     for ambiguous in ("ab", "x", ""):
         with pytest.raises(NotDeployedError, match=r"that is kept \(abc1, abd2\), got"):
             inventory.kept(ambiguous)
+
+
+def test_what_another_has_deployed_is_touched_only_when_told():
+    """One sentence says whose it is. What nobody has claimed is anybody's, and so is an empty name."""
+    mark = Container("o", "scoring-owner", "created", "i", labels("scoring", OWNER, owner="a:/one"))
+    claimed = Inventory("scoring", (*up(OLD).inventory.containers, mark))
+    with pytest.raises(
+        OwnedError, match=r"^scoring: deployed by a:/one, not by a:/two, .*take-over"
+    ):
+        check_owner(claimed, "a:/two", take_over=False)
+    check_owner(claimed, "a:/two", take_over=True)
+    check_owner(claimed, "a:/one", take_over=False)
+    check_owner(up(OLD).inventory, "a:/two", take_over=False)
+    check_owner(Inventory("scoring", (mark,)), "a:/two", take_over=False)
+
+
+def test_an_owner_is_a_folder_or_what_the_environment_names(tmp_path):
+    """A link to a folder is the folder."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert owner_here(tmp_path / "link", {}) == owner_here(tmp_path, {})
+    assert owner_here(tmp_path, {}).endswith(f":{tmp_path}")
+    assert owner_here(tmp_path, {"DEPLOY_OWNER": "team-a"}) == "team-a"

@@ -7,6 +7,7 @@
 ``open_inference``  the Open Inference Protocol (KServe V2, Triton): ``/v2/models/{name}/infer``
 ``output_tensors``  its answers as tensors, and what tensors a model answers
 ``documents``       ``/swagger.json`` and ``/metrics``
+``all_replicas``    metrics of all replicas behind one port
 ``openapi``         the document that describes the routes
 ``path_prefix``     the prefix that a proxy leaves before their paths
 ``cross_origin``    pages of other origins that may ask
