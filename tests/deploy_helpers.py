@@ -2,8 +2,11 @@
 
 import json
 import os
+import shlex
 import shutil
 import socket
+import subprocess
+import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +17,10 @@ from deploy import deployment
 from deploy.configuration import configuration
 from deploy.console import Console
 from deploy.engine.docker_engine import Engine
-from deploy.errors import DeployError, EngineError
+from deploy.errors import DeployError, EngineError, UnreachableError
 from deploy.release import specs as release_specs
 from deploy.verbs import mutex
+from deploy.verbs.status import as_text
 from service.scoring import save
 
 ROOT = Path(__file__).parent.parent
@@ -178,4 +182,70 @@ def clean(engine, name):
         mutex.unlock(engine, name)
         for container in engine.containers(name):
             engine.remove(container.id)
-        engine.remove_volume(release_specs.secrets_volume(name))
+        for volume in (release_specs.secrets_volume, release_specs.port_volume):
+            engine.remove_volume(volume(name))
+
+
+def process_of(engine, container):
+    """The first process of a container, as the host numbers it."""
+    process = engine.inspect(container.id)["State"]["Pid"]
+    assert process > 1  # 0 where it does not run, and that would be this process's own group
+    return process
+
+
+def worker_of(engine, replica):
+    """A worker of a replica: its newest process."""
+    return max(int(fields[1]) for fields in engine.api.top(replica.id)["Processes"])
+
+
+def whole(engine, name):
+    """The ids of the anchor and the replicas that serve; None while anything is amiss."""
+    try:
+        found, state = status(engine, name), look(engine, name)
+    except EngineError:  # a container has ended in the middle of the question
+        return None
+    serves = found.state == "Healthy" and {one.health for one in found.replicas} == {"healthy"}
+    return {each.id for each in (*state.anchors, *state.replicas)} if serves else None
+
+
+def wait_until_whole(engine, name, seconds=60):
+    """Wait until a service is whole again by itself; return what `whole` does."""
+    deadline = time.monotonic() + seconds
+    while (found := whole(engine, name)) is None:
+        assert time.monotonic() < deadline, as_text(status(engine, name))
+        time.sleep(0.2)
+    return found
+
+
+def end_engine(number):
+    """Send the engine a signal, and wait until it has ended."""
+    process = int(Path("/var/run/docker.pid").read_text())
+    os.kill(process, number)
+    deadline = time.monotonic() + 60
+    while _runs(process):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _runs(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def engine_again():
+    """Start the engine until it stays: the one that was killed may hold its files for a moment."""
+    command, quiet = shlex.split(os.environ["ENGINE_COMMAND"]), subprocess.DEVNULL
+    deadline, process = time.monotonic() + 90, None
+    while True:
+        if process is None or process.poll() is not None:
+            process = subprocess.Popen(command, start_new_session=True, stdout=quiet, stderr=quiet)
+        if answers("/var/run/docker.sock"):
+            with suppress(UnreachableError):  # it listens before it knows whether it can stay
+                Engine(timeout=10).close()
+                process.returncode = 0  # it lives on
+                return Engine()
+        assert time.monotonic() < deadline
+        time.sleep(1)

@@ -4,7 +4,6 @@ REQUIRE_ENGINE is set.
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -14,7 +13,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,11 @@ from deploy_helpers import (
     BASE,
     ROOT,
     Deployment,
-    answers,
     clean,
     config_of,
     connect,
+    end_engine,
+    engine_again,
     free_port,
     get,
     inside,
@@ -34,7 +34,11 @@ from deploy_helpers import (
     look,
     make_project,
     missing,
+    process_of,
     status,
+    wait_until_whole,
+    whole,
+    worker_of,
 )
 from load import Load
 
@@ -48,6 +52,7 @@ from deploy.errors import (
     ConfigurationError,
     LockedError,
     NotDeployedError,
+    OwnedError,
     RefusedError,
     RequestFailedError,
     UnreachableError,
@@ -649,36 +654,41 @@ def test_a_redeploy_looks_three_times(deployment, monkeypatch):
     assert looks == [(deployment.name,)] * 3
 
 
-@pytest.mark.parametrize("victim", ["worker", "replica", "anchor"])
+@pytest.mark.parametrize("victim", ["worker", "replica", "anchor", "anchor and replicas"])
 def test_what_is_killed_comes_back(deployment, victim):
-    """A worker and a replica by themselves; an anchor's replicas by `status --heal`."""
-    deployment.up()
+    """By itself, nobody heals it: the same containers, with the port, and the same answer."""
+    deployment.up(replicas=2)
     engine, name = deployment.engine, deployment.name
+    before, one = whole(engine, name), (deployment.root / "artifacts" / "one.json").read_bytes()
+    expected = score(deployment.config(), one)
     state = look(engine, name)
-    if victim == "worker":
-        processes = engine.api.top(state.replicas[0].id)["Processes"]
-        os.kill(max(int(fields[1]) for fields in processes), signal.SIGKILL)
-    else:
-        target = state.replicas[0] if victim == "replica" else state.anchors[0]
-        process = engine.inspect(target.id)["State"]["Pid"]
-        assert process > 1  # 0 where it does not run, and that would be this process's own group
+    victims = {
+        "worker": [worker_of(engine, state.replicas[0])],
+        "replica": [process_of(engine, state.replicas[0])],
+        "anchor": [process_of(engine, state.anchors[0])],
+        "anchor and replicas": [
+            process_of(engine, each) for each in (*state.anchors, *state.replicas)
+        ],
+    }
+    for process in victims[victim]:
         os.kill(process, signal.SIGKILL)
     time.sleep(1)
-    deployment.heal()
-    one = (deployment.root / "artifacts" / "one.json").read_bytes()
-    answered(deployment, one)
-    assert len(look(engine, name).replicas) == len(look(engine, name).anchors) == 1
+    assert wait_until_whole(engine, name) == before
+    assert score(deployment.config(), one) == expected
 
 
-def answered(deployment, body):
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return score(deployment.config(), body)
-        except RequestFailedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
+def test_status_says_so_when_the_published_port_answers_nobody(deployment):
+    """Whatever the replicas say of themselves: here the anchor stands still."""
+    deployment.up()
+    engine, name = deployment.engine, deployment.name
+    anchor = look(engine, name).anchors[0]
+    engine.stop(anchor.id, 1)
+    found = status(engine, name)
+    assert found.state == "Unhealthy"
+    assert "nobody answers" in as_text(found)
+    assert [each.health for each in found.replicas] == ["not ready"]
+    engine.start(anchor.id)
+    wait_until_whole(engine, name)
 
 
 @pytest.mark.parametrize("moment", ["Proving", "Starting", "Retiring"])
@@ -864,32 +874,46 @@ def test_from_python(deployment):
     "ENGINE_COMMAND" not in os.environ,
     reason="left out: ENGINE_COMMAND names no engine to be killed",
 )
-def test_an_engine_that_is_killed_finds_its_service_again(deployment):
-    """kill -9 of dockerd: what it says after its start is mended, and the service answers as
-    before.
+def test_a_service_outlives_its_engine(deployment):
+    """By TERM and by KILL: within a minute of its start the same containers serve as before, and nobody
+    heals them. ENGINE_RESTARTS says how often.
     """
-    deployment.up()
+    deployment.up(replicas=2)
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     expected = score(deployment.config(), one)
-    os.kill(int(Path("/var/run/docker.pid").read_text()), signal.SIGKILL)
-    with closing(engine_again()) as deployment.engine:
-        deployment.heal()
-        assert answered(deployment, one) == expected
-        state = look(deployment.engine, deployment.name)
-    assert len(state.generations) == len(state.replicas) == len(state.anchors) == 1
+    before, took = whole(deployment.engine, deployment.name), []
+    for number in range(int(os.environ.get("ENGINE_RESTARTS", "4"))):
+        end_engine((signal.SIGTERM, signal.SIGKILL)[number % 2])
+        deployment.engine.close()
+        deployment.engine = engine_again()
+        begun = time.monotonic()
+        assert wait_until_whole(deployment.engine, deployment.name) == before
+        took.append(round(time.monotonic() - begun, 1))
+        assert score(deployment.config(), one) == expected
+    print(f"\nwhole again after {took} s")
 
 
-def engine_again():
-    """Start the engine until it stays: the one that was killed may hold its files for a moment."""
-    command, quiet = shlex.split(os.environ["ENGINE_COMMAND"]), subprocess.DEVNULL
-    deadline, process = time.monotonic() + 90, None
-    while True:
-        if process is None or process.poll() is not None:
-            process = subprocess.Popen(command, start_new_session=True, stdout=quiet, stderr=quiet)
-        if answers("/var/run/docker.sock"):
-            with suppress(UnreachableError):  # it listens before it knows whether it can stay
-                Engine(timeout=10).close()
-                process.returncode = 0  # it lives on
-                return Engine()
-        assert time.monotonic() < deadline
-        time.sleep(1)
+def test_a_name_belongs_to_who_deployed_it(deployment, tmp_path):
+    """A second clone is told whose it is, and touches it only when told; then it is its own."""
+    first = deployment.up()
+    engine, name = deployment.engine, deployment.name
+    settings = {**deployment.settings, "name": name, "base_image": BASE}
+    (tmp_path / "deploy.yml").write_text(yaml.safe_dump(settings))
+
+    def from_there(*arguments):
+        return command_line(*arguments, "--file", str(tmp_path / "deploy.yml"))
+
+    done = from_there("status")
+    assert done.returncode == 0
+    assert f"deployed by {socket.gethostname()}:{deployment.root}, not from here" in done.stdout
+    for verb in ("up", "down", "down --dry-run", "rollback", "scale 2", "prune", "status --heal"):
+        done = from_there(*verb.split())
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert f"not by {socket.gethostname()}:{tmp_path}, and was not touched" in done.stderr
+    assert (status(engine, name).state, status(engine, name).release) == ("Healthy", first.id)
+    assert from_there("scale", "2", "--take-over").returncode == 0
+    with pytest.raises(OwnedError, match=f"deployed by .*:{tmp_path}, not by "):
+        deployment.down()
+    assert "not from here" not in from_there("status").stdout
+    assert from_there("down").returncode == 0
+    assert engine.containers(name) == []

@@ -228,7 +228,7 @@ def test_a_release_is_found_by_its_first_digits():
 
 
 def test_what_another_has_deployed_is_touched_only_when_told():
-    """One sentence says whose it is. What nobody has claimed is anybody's, and so is an empty name."""
+    """One sentence says whose it is. What nobody has claimed, and an empty name, is anybody's."""
     mark = Container("o", "scoring-owner", "created", "i", labels("scoring", OWNER, owner="a:/one"))
     claimed = Inventory("scoring", (*up(OLD).inventory.containers, mark))
     with pytest.raises(

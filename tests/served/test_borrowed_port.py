@@ -158,8 +158,8 @@ def test_a_keeper_that_says_nothing_holds_nobody_up(tmp_path, begin, port):
 
 
 def test_metrics_are_those_of_all_replicas_also_when_one_is_killed(tmp_path, begin, port):
-    """Asked at the port that they share, whichever answers: the sum, which never goes back; asked at
-    its own, each tells its own.
+    """Asked at the port that they share, whichever answers tells the sum, which never goes back;
+    asked at its own, each tells its own.
     """
     with keeping(tmp_path / "port", port):
         replicas = list(map(begin, ("first", "second")))

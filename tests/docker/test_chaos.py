@@ -1,0 +1,265 @@
+"""Everything at once: what runs is killed at random, beside clients that hang, dawdle, ask for too
+much or speak no HTTP, and beside those that do as they should.
+
+CHAOS_SECONDS says for how long, CHAOS_SEED repeats a run; the engine is killed too where
+ENGINE_COMMAND names one.
+"""
+
+import http.client
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+
+import pytest
+from deploy_helpers import (
+    Deployment,
+    clean,
+    connect,
+    end_engine,
+    engine_again,
+    leftovers,
+    look,
+    make_project,
+    process_of,
+    wait_until_whole,
+    whole,
+    worker_of,
+)
+
+from deploy.client import score
+
+pytestmark = pytest.mark.engine
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "90"))
+SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
+RATE, CLIENTS = 50, 25  # well-behaved requests a second, and who sends them
+PATIENCE = 60  # for a port that refuses: the service must be whole by then
+TIMEOUT = 20  # for an answer
+
+# An entry script that can be told to hang; more of it than the deadline is not waited for.
+SCRIPT = """
+import time
+import score
+init = score.init
+def run(raw_data, request):
+    if raw_data.startswith('"hang'):
+        time.sleep(8)
+    return score.run(raw_data, request)
+"""
+
+
+@pytest.fixture
+def deployment(tmp_path_factory, diabetes):
+    engine = connect()
+    folder = make_project(tmp_path_factory.mktemp("chaos"), diabetes)
+    (folder / "hanging.py").write_text(SCRIPT)
+    made = Deployment(
+        engine,
+        folder,
+        f"chaos-{os.getpid()}",
+        entry_script="hanging.py",
+        code=["score.py"],
+        dockerfile="",
+        replicas=2,
+        workers=2,
+        env={"DEADLINE_SECONDS": "5", "SLOW_CLIENT_SECONDS": "3"},
+    )
+    clean(engine, made.name)
+    yield made
+    clean(made.engine, made.name)
+    made.engine.close()
+
+
+class Client(threading.Thread):
+    """Asks twice a second and checks the answer.
+
+    A port that refuses has taken nothing, so it is tried again until the service must be whole. A
+    request that breaks off is sent once more, and counted. Everything else is a failure.
+    """
+
+    def __init__(self, port, body, expected, counts, stopped):
+        super().__init__(daemon=True)
+        self.port, self.body, self.expected = port, body, expected
+        self.counts, self.stopped, self.connection = counts, stopped, None
+
+    def run(self):
+        time.sleep(random.random() * CLIENTS / RATE)
+        while not self.stopped.is_set():
+            self.counts[self.outcome()] += 1
+            self.stopped.wait(CLIENTS / RATE)
+
+    def outcome(self):
+        for outcome in ("answered", "answered when asked again"):
+            try:
+                answer = self.ask()
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                broken = f"failed: {type(error).__name__}: {error}"
+                continue
+            return outcome if answer == (200, self.expected) else f"failed: {answer}"
+        return broken
+
+    def ask(self):
+        if self.connection is None or self.connection.sock is None:
+            self.connect()
+        self.connection.request("POST", "/score", self.body)
+        answer = self.connection.getresponse()
+        return answer.status, answer.read()
+
+    def connect(self):
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.connection.connect()
+                return
+            except ConnectionRefusedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def close(self):
+        self.connection.close()
+        self.connection = None
+
+
+def silent(client):
+    """Says nothing."""
+    time.sleep(5)
+
+
+def slow(client):
+    """Sends its headers a letter at a time."""
+    for letter in b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n":
+        client.send(bytes([letter]))
+        time.sleep(0.2)
+
+
+def unread(client):
+    """Asks a hundred times and reads no answer."""
+    client.sendall(b"GET /swagger.json HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+    time.sleep(5)
+
+
+def huge(client):
+    """Sends twice as much as is taken."""
+    client.sendall(b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n")
+    for _ in range(512):
+        client.sendall(b"1" * 2**16)
+
+
+def hanging(client):
+    """Asks for what takes longer than the deadline."""
+    client.sendall(b'POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"hang"')
+    client.recv(2**16)
+
+
+def hostile(client):
+    """Speaks something else."""
+    client.sendall(random.randbytes(2000) + b"\r\n\r\n")
+    client.recv(2**16)
+
+
+BAD = (silent, slow, unread, huge, hanging, hostile)
+
+
+def misbehave(port, behaviour, stopped):
+    while not stopped.is_set():
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as client:
+            client.settimeout(10)
+            behaviour(client)
+        stopped.wait(0.5)
+
+
+@contextmanager
+def clients(port, body, expected):
+    """Run all of them, and yield the counts of those that behave."""
+    counts, stopped = Counter(), threading.Event()
+    threads = [Client(port, body, expected, counts, stopped) for _ in range(CLIENTS)]
+    for behaviour in BAD:
+        target = threading.Thread(target=misbehave, args=(port, behaviour, stopped), daemon=True)
+        threads.append(target)
+    for thread in threads:
+        thread.start()
+    try:
+        yield counts
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join(PATIENCE + 2 * TIMEOUT)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def kill_worker(deployment):
+    os.kill(worker_of(deployment.engine, one_of("replicas", deployment)), signal.SIGKILL)
+
+
+def kill_replica(deployment):
+    os.kill(process_of(deployment.engine, one_of("replicas", deployment)), signal.SIGKILL)
+
+
+def kill_anchor(deployment):
+    os.kill(process_of(deployment.engine, one_of("anchors", deployment)), signal.SIGKILL)
+
+
+def one_of(part, deployment):
+    return random.choice(getattr(look(deployment.engine, deployment.name), part))
+
+
+def end_the_engine(deployment):
+    end_engine(random.choice((signal.SIGTERM, signal.SIGKILL)))
+    deployment.engine.close()
+    deployment.engine = engine_again()
+
+
+KILLS = [kill_worker, kill_replica, kill_anchor] * 2
+if "ENGINE_COMMAND" in os.environ:
+    KILLS.append(end_the_engine)
+
+
+def test_nothing_is_lost_and_everything_comes_back(deployment):
+    """Of the requests of those who behave none fails: each is answered, but for those whose worker,
+    replica or port was killed at that moment, which are answered when they are asked once more.
+    Afterwards all is as before, and nobody has healed anything.
+    """
+    random.seed(SEED)
+    print(f"\nCHAOS_SEED={SEED}")
+    deployment.up()
+    before, body = whole(deployment.engine, deployment.name), one_row(deployment)
+    expected = score(deployment.config(), body)
+    kills, end = Counter(), time.monotonic() + SECONDS
+    with clients(deployment.settings["port"], body, expected) as counts:
+        time.sleep(3)
+        # Each at least once, then any.
+        for kill in endless(random.sample(KILLS, len(KILLS))):
+            begun = time.monotonic()
+            kill(deployment)
+            assert wait_until_whole(deployment.engine, deployment.name) == before
+            kills[kill.__name__] += 1
+            print(f"{kill.__name__}: whole again after {time.monotonic() - begun:.1f} s")
+            if begun > end:
+                break
+            time.sleep(random.uniform(1, 4))
+    print(dict(kills), dict(counts))
+    failed = [outcome for outcome in counts if outcome.startswith("failed")]
+    assert failed == []
+    assert counts["answered"] > 10 * SECONDS
+    assert counts["answered when asked again"] <= CLIENTS * kills.total()
+    assert wait_until_whole(deployment.engine, deployment.name) == before
+    assert score(deployment.config(), body) == expected
+    assert leftovers(deployment.engine, deployment.name) == []
+
+
+def one_row(deployment):
+    return (deployment.root / "artifacts" / "one.json").read_bytes()
+
+
+def endless(first):
+    yield from first
+    while True:
+        yield random.choice(KILLS)
