@@ -875,8 +875,8 @@ def test_from_python(deployment):
     reason="left out: ENGINE_COMMAND names no engine to be killed",
 )
 def test_a_service_outlives_its_engine(deployment):
-    """By TERM and by KILL: within a minute of its start the same containers serve as before, and nobody
-    heals them. ENGINE_RESTARTS says how often.
+    """By TERM and by KILL: within a minute of its start the same containers serve as before, and
+    nobody heals them. ENGINE_RESTARTS says how often.
     """
     deployment.up(replicas=2)
     one = (deployment.root / "artifacts" / "one.json").read_bytes()

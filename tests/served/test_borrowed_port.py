@@ -26,7 +26,7 @@ PATIENCE = 120  # on a busy machine
 SCRIPT = """
 import time
 def init(): pass
-def run(raw_data):
+def run(raw_data, request):
     time.sleep(0.02)
     return [1.0]
 """
