@@ -53,7 +53,8 @@ APP_FOLDER = "/app"
 MODELS_FOLDER = "models"  # below it
 CONTENT_HASH = f"{APP_FOLDER}/content.sha256"
 SECRETS_FOLDER = "/run/secrets"
-PORT_FOLDER = "/run/port"  # where the anchor lends the port, and the replicas find each other
+PORT_VOLUME = "/run/port"
+PORT_FOLDER = f"{PORT_VOLUME}/shared"  # where the port is lent, and the replicas find each other
 PYTHON = "/opt/venv/bin/python"
 PROBE = [PYTHON, "-I", f"{APP_FOLDER}/probe.py"]
 

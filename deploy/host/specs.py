@@ -19,7 +19,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.contract import PORT_FOLDER, PROBE_PORT, PYTHON, SERVICE_PORT
+from deploy.contract import PORT_FOLDER, PORT_VOLUME, PROBE_PORT, PYTHON, SERVICE_PORT
 from deploy.engine.docker_engine import SECOND, Body
 from deploy.engine.hardening import HARDENING, USER, hardened
 from deploy.engine.labels import ANCHOR, COURIER, REPLICA, labels
@@ -92,10 +92,13 @@ def port_courier(name: str, image: str) -> Body:
 
 
 def port_folder() -> bytes:
-    """Write a tar archive of that folder: it is the service's user's alone."""
+    """Write a tar archive of that folder, as it lies in its volume: the service's user's alone.
+
+    The volume itself stays the root user's; the engine gives nobody what it has made already.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        folder = tarfile.TarInfo(".")
+        folder = tarfile.TarInfo(Path(PORT_FOLDER).name)
         folder.type, folder.mode = tarfile.DIRTYPE, 0o700
         folder.uid = folder.gid = USER
         archive.addfile(folder)
@@ -104,7 +107,7 @@ def port_folder() -> bytes:
 
 def port_mount(name: str) -> Body:
     """Mount that volume."""
-    return {"Type": "volume", "Source": port_volume(name), "Target": PORT_FOLDER}
+    return {"Type": "volume", "Source": port_volume(name), "Target": PORT_VOLUME}
 
 
 def _lent_at(anchor: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 
 from deploy.configuration import Configuration
 from deploy.console import Console
-from deploy.contract import PORT_FOLDER, STOP_SECONDS
+from deploy.contract import PORT_VOLUME, STOP_SECONDS
 from deploy.engine.docker_engine import Engine
 from deploy.errors import EngineError, RefusedError
 from deploy.host import plan, specs
@@ -102,7 +102,7 @@ class HostTarget(Target[State]):
     def _make_port_folder(self, name: str) -> None:
         courier = self.engine.create("", specs.port_courier(name, self.engine.empty_image()))
         try:
-            self.engine.put_files(courier, PORT_FOLDER, specs.port_folder())
+            self.engine.put_files(courier, PORT_VOLUME, specs.port_folder())
         finally:
             self.engine.remove(courier)
 

@@ -224,7 +224,7 @@ def test_a_replica_is_limited_and_hardened():
     assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
     assert "REUSE_PORT=1" in body["Env"]
     assert "PROBE_PORT=9001" in body["Env"]
-    assert "PORT_FROM=/run/port/scoring-anchor" in body["Env"]
+    assert "PORT_FROM=/run/port/shared/scoring-anchor" in body["Env"]
     assert host["Mounts"] == [specs.port_mount("scoring")]
 
 
@@ -239,7 +239,7 @@ def test_the_preflight_runs_what_will_serve():
         del body["Labels"]
     del proven["HostConfig"]["NetworkMode"]
     del served["HostConfig"]["RestartPolicy"], served["HostConfig"]["Mounts"]
-    for shared in ("PORT_FROM=/run/port/a", "REPLICAS_FOLDER=/run/port"):
+    for shared in ("PORT_FROM=/run/port/shared/a", "REPLICAS_FOLDER=/run/port/shared"):
         served["Env"].remove(shared)
     assert served == proven
 
@@ -270,10 +270,10 @@ def test_the_anchor_publishes_the_port_and_lends_it():
     assert host["PortBindings"] == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}
     assert host["Mounts"] == [specs.port_mount("scoring")]
     assert body["Entrypoint"][-1] == Path(port_keeper.__file__).read_text()
-    assert body["Cmd"] == ["/run/port/scoring-anchor", "8080"]
+    assert body["Cmd"] == ["/run/port/shared/scoring-anchor", "8080"]
     with tarfile.open(fileobj=BytesIO(specs.port_folder())) as archive:
         folder = archive.next()
-    assert (folder.isdir(), folder.uid, folder.mode) == (True, USER, 0o700)
+    assert (folder.name, folder.isdir(), folder.uid, folder.mode) == ("shared", True, USER, 0o700)
 
 
 def test_a_release_of_an_earlier_version_is_known():
