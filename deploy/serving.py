@@ -67,7 +67,7 @@ class ReplicaStatus:
     @property
     def fine(self) -> bool:
         """Whether it serves."""
-        return self.state == "running" and self.health in ("healthy", "starting")
+        return self.state == "running" and self.health == "healthy"
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ def inspect(engine: Engine, replica: Container) -> ReplicaStatus:
     """Say how a replica is."""
     found = engine.inspect(replica.id)
     state, host = found["State"], found["HostConfig"]
+    known = state.get("Health", {}).get("Status", "unknown")
     memory = ask(engine, replica.id, "memory") if state["Running"] else {}
     return ReplicaStatus(
         name=replica.name,
         state=state["Status"],
-        health=_health(engine, replica, state.get("Health", {}).get("Status", "unknown")),
+        health=_health(engine, replica, known) if state["Running"] else known,
         started=state["StartedAt"],
         restarts=found["RestartCount"],
         oom_kills=memory.get("oom_kills", 0) or int(state["OOMKilled"]),
@@ -29,7 +30,8 @@ def inspect(engine: Engine, replica: Container) -> ReplicaStatus:
 
 
 def _health(engine: Engine, replica: Container, known: str) -> str:
-    # The engine takes half a minute to believe that a replica is not ready any more.
-    if known == "healthy" and not ask(engine, replica.id, "health")["ok"]:
-        return "not ready"
-    return known
+    # The engine asks every ten seconds, and takes half a minute to believe that a replica is not
+    # ready any more.
+    if ask(engine, replica.id, "health")["ok"]:
+        return "healthy"
+    return "not ready" if known == "healthy" else known

@@ -27,7 +27,6 @@ from deploy_helpers import (
     make_project,
     process_of,
     wait_until_whole,
-    whole,
     worker_of,
 )
 
@@ -230,7 +229,7 @@ def test_nothing_is_lost_and_everything_comes_back(deployment):
     random.seed(SEED)
     print(f"\nCHAOS_SEED={SEED}")
     deployment.up()
-    before, body = whole(deployment.engine, deployment.name), one_row(deployment)
+    before, body = wait_until_whole(deployment.engine, deployment.name), one_row(deployment)
     expected = score(deployment.config(), body)
     kills, end = Counter(), time.monotonic() + SECONDS
     with clients(deployment.settings["port"], body, expected) as counts:

@@ -37,7 +37,6 @@ from deploy_helpers import (
     process_of,
     status,
     wait_until_whole,
-    whole,
     worker_of,
 )
 from load import Load
@@ -659,7 +658,10 @@ def test_what_is_killed_comes_back(deployment, victim):
     """By itself, nobody heals it: the same containers, with the port, and the same answer."""
     deployment.up(replicas=2)
     engine, name = deployment.engine, deployment.name
-    before, one = whole(engine, name), (deployment.root / "artifacts" / "one.json").read_bytes()
+    before, one = (
+        wait_until_whole(engine, name),
+        (deployment.root / "artifacts" / "one.json").read_bytes(),
+    )
     expected = score(deployment.config(), one)
     state = look(engine, name)
     victims = {
@@ -881,7 +883,7 @@ def test_a_service_outlives_its_engine(deployment):
     deployment.up(replicas=2)
     one = (deployment.root / "artifacts" / "one.json").read_bytes()
     expected = score(deployment.config(), one)
-    before, took = whole(deployment.engine, deployment.name), []
+    before, took = wait_until_whole(deployment.engine, deployment.name), []
     for number in range(int(os.environ.get("ENGINE_RESTARTS", "4"))):
         end_engine((signal.SIGTERM, signal.SIGKILL)[number % 2])
         deployment.engine.close()
