@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from service.errors import PayloadError
+from service.errors import PayloadError, expect
 from service.rows.chunks import Table, in_chunks
 from service.rows.columns import Column
 from service.rows.schema import Schema
+from service.rows.values import repeated
 
 
 def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> dict[str, Any]:
@@ -76,16 +78,19 @@ def _are_names(cells: list[str], schema: Schema) -> bool:
         When nothing tells.
     """
     has_names = not {*map(_folded, cells)}.isdisjoint(map(_folded, schema.names))
-    if all(column.takes_text for column in schema.columns):
-        if has_names:
-            return True
-        raise PayloadError(
+    if all(map(_TAKES_TEXT, schema.columns)):
+        expect(
+            has_names,
             f"{_PLACE} 1: expected the names of the columns, since rows of nothing but text could "
-            f"be names too; {_DECLARE}"
+            f"be names too; {_DECLARE}",
         )
+        return True
     is_row = _fit(cells, schema)
-    if is_row and set(cells) == set(schema.names):
-        raise PayloadError(f"{_PLACE} 1: expected names or a row, got what can be both; {_DECLARE}")
+    is_both = is_row and set(cells) == set(schema.names)
+    expect(
+        not is_both,
+        f"{_PLACE} 1: expected names or a row, got what can be both; {_DECLARE}",
+    )
     return has_names and not is_row
 
 
@@ -103,6 +108,7 @@ def _folded(name: str) -> str:
     return name.strip().casefold()
 
 
+_TAKES_TEXT = attrgetter("takes_text")
 _PLACE = "Body, line"
 _DECLARE = "say which by Content-Type: text/csv; header=present, or header=absent."
 
@@ -121,8 +127,7 @@ def csv_tables(file: Path, size: int) -> Iterator[Table]:
     with file.open(newline="", encoding="utf-8-sig") as stream:
         lines = csv_lines(stream)
         _, names = next(lines, (1, []))
-        if len(set(names)) != len(names):
-            raise PayloadError("expected each column name once in the first line.")
+        expect(not repeated(names), "expected each column name once in the first line.")
         for chunk in in_chunks(_rows_of(lines, len(names)), size):
             yield dict(zip(names, zip(*chunk, strict=True), strict=True))
 
@@ -158,16 +163,14 @@ def csv_lines(stream: Iterable[str], place: str = "line") -> Iterator[tuple[int,
     [(1, ['a', 'b c']), (4, ['1', '2'])]
     """
     reader = csv.reader(stream, strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise PayloadError(f"{place} {number}: expected CSV, but {error}.") from error
-        if cells:
-            yield number, cells
+    number = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield number, cells
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise PayloadError(f"{place} {number}: expected CSV, but {error}.") from error
 
 
 def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[list[str]]:
@@ -177,5 +180,4 @@ def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[l
 
 
 def _check_width(cells: Sequence[str], n_cells: int, place: str) -> None:
-    if len(cells) != n_cells:
-        raise PayloadError(f"{place}: expected {n_cells} cells, got {len(cells)}.")
+    expect(len(cells) == n_cells, f"{place}: expected {n_cells} cells, got {len(cells)}.")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
 from decimal import Decimal
@@ -42,6 +43,24 @@ def shown(value: Any) -> str:
         return f"a list of {len(value)}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def is_list_of(values: Any, *types: type) -> bool:
+    """Tell whether something is a list of nothing but values of some types.
+
+    >>> is_list_of(["age", "zip"], str), is_list_of(["age", 2], str), is_list_of("age", str)
+    (True, False, False)
+    """
+    return isinstance(values, list) and all(isinstance(value, types) for value in values)
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """List the names that come more than once, each once.
+
+    >>> repeated(["age", "zip", "age"])
+    ['age']
+    """
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def is_missing(value: Any) -> bool:
