@@ -54,10 +54,7 @@ def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> di
     {'columns': ['zip', 'age'], 'data': [['10001', 72.0]]}
     """
     lines = list(csv_lines(io.StringIO(text), _PLACE))
-    names = schema.names
-    if lines and (_are_names(lines[0][1], schema) if has_header is None else has_header):
-        number, names = lines.pop(0)
-        schema.check_names(names, where=f"{_PLACE} {number}: ")
+    names = _take_header(lines, schema, has_header)
     by_name = dict(zip(schema.names, schema.columns, strict=True))
     columns = list(map(by_name.__getitem__, names))
     data = []
@@ -65,6 +62,21 @@ def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> di
         _check_width(cells, len(columns), f"{_PLACE} {number}")
         data.append(list(map(Column.of_text, columns, cells)))
     return {"columns": names, "data": data}
+
+
+def _take_header(
+    lines: list[tuple[int, list[str]]], schema: Schema, has_header: bool | None
+) -> list[str]:
+    """Take off the line of names, where there is one, and name the columns in their order."""
+    if not lines:
+        return schema.names
+    if has_header is None:
+        has_header = _are_names(lines[0][1], schema)
+    if not has_header:
+        return schema.names
+    number, names = lines.pop(0)
+    schema.check_names(names, where=f"{_PLACE} {number}: ")
+    return names
 
 
 def _are_names(cells: list[str], schema: Schema) -> bool:

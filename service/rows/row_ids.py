@@ -272,9 +272,9 @@ def check_id_columns(id_columns: Sequence[str], schema: Schema) -> None:
     PayloadError
         Naming one.
     """
-    own = schema.names
+    known = set(schema.names)
     for name in id_columns:
-        if name in own:
+        if name in known:
             raise PayloadError(
                 f"Option 'id_columns': expected columns that the model does not know, got {name!r}."
             )

@@ -83,9 +83,11 @@ def rows_of_tensors(tensors: Any, schema: Schema | None) -> dict[str, Any] | lis
 
 def _is_matrix(tensors: Sequence[Tensor], schema: Schema | None) -> bool:
     """Tell whether the rows are one tensor; one of the only column's name is that column."""
-    first = tensors[0]
-    is_only_column = schema is not None and schema.names == [first.name] and first.is_column
-    return len(tensors) == 1 and len(first.shape) == 2 and not is_only_column
+    first, *others = tensors
+    names = [] if schema is None else schema.names
+    is_only_column = first.is_column and names == [first.name]
+    has_two_axes = len(first.shape) == 2
+    return has_two_axes and not others and not is_only_column
 
 
 def _rows_of_matrix(tensor: Tensor) -> list[Any]:
