@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from service.errors import PayloadError, expect
-from service.rows.categories import Vocabulary, write_category
+from service.rows.categories import Vocabulary
 from service.rows.kinds import KIND_NAMED, Kind
 from service.rows.values import KINDS, MISSING_MARKS, is_missing, mark_of, shown, without_numpy
 
@@ -82,9 +82,8 @@ class Column:
         column = cls(name, _kind_of(values, name), values.dtype, missing_mark=mark)
         column._check_categories()
         known = values.dropna()
-        is_infinite = column.kind == "number" and np.isinf(known.to_numpy(dtype=np.float64)).any()
         nullable = len(known) < len(values)
-        return replace(column, nullable=nullable, takes_infinity=bool(is_infinite))
+        return replace(column, nullable=nullable, takes_infinity=column._kind.has_infinity(known))
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         """Check the values of this column.
@@ -111,6 +110,14 @@ class Column:
         self._check_range(read)
         self._check_missing(read)
         return self._kind.rounded(read)
+
+    def fits(self, value: Any) -> bool:
+        """Tell whether a value is one that :meth:`read` takes."""
+        try:
+            self.read([value])
+        except PayloadError:
+            return False
+        return True
 
     def for_model(self, values: pd.Series) -> pd.Series:
         """Give read values the type that the model was fitted with, or one that holds them all."""
@@ -144,13 +151,12 @@ class Column:
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the column in values of JSON, for the manifest."""
-        known = self.vocabulary
         return {
             "name": self.name,
             "kind": self.kind,
             "dtype": self.dtype,
             "nullable": self.nullable,
-            "categories": None if known is None else list(map(write_category, known.categories)),
+            "categories": self._kind.categories,
             "ordered": getattr(self.pandas_dtype, "ordered", None) is True,
             "takes_new": self.takes_new,
             "takes_infinity": self.takes_infinity,
@@ -179,7 +185,7 @@ class Column:
     @property
     def value_kind(self) -> str:
         """The kind of its values: of categories the kind that they have themselves, "" for none."""
-        return self.kind if self.vocabulary is None else self.vocabulary.kind
+        return self._kind.value_kind
 
     @property
     def takes_any_number(self) -> bool:

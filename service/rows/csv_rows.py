@@ -108,12 +108,10 @@ def _are_names(cells: list[str], schema: Schema) -> bool:
 
 def _fit(cells: Sequence[str], schema: Schema) -> bool:
     """Tell whether every cell can be a value of its column."""
-    try:
-        for column, cell in zip(schema.columns, cells, strict=True):
-            column.read([column.of_text(cell)])
-    except (PayloadError, ValueError):  # the latter of another number of cells
+    if len(cells) != len(schema.columns):
         return False
-    return True
+    values = map(Column.of_text, schema.columns, cells)
+    return all(map(Column.fits, schema.columns, values))
 
 
 def _folded(name: str) -> str:

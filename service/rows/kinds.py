@@ -85,6 +85,16 @@ class Kind:
         return None
 
     @property
+    def value_kind(self) -> str:
+        """The name of the kind that the values have themselves, "" for none."""
+        return self.name
+
+    @property
+    def categories(self) -> list[Any] | None:
+        """The known categories as JSON has them, None in other columns."""
+        return None
+
+    @property
     def takes_any_number(self) -> bool:
         """True when every finite number fits."""
         return False
@@ -128,6 +138,10 @@ class Kind:
         is_widened = self.widens and values.isna().any()
         return np.float64 if is_widened else self.dtype
 
+    def has_infinity(self, known: pd.Series) -> bool:
+        """Tell whether there is an infinity among values of which none is missing."""
+        return False
+
     def make_new_categories(self) -> Sequence[Any]:
         """Return categories that the examples do not know; none where there can be none."""
         return ()
@@ -168,6 +182,10 @@ class Numbers(Ranged):
     def takes_any_number(self) -> bool:
         """True unless the dtype holds some only."""
         return self.width not in NARROW
+
+    def has_infinity(self, known: pd.Series) -> bool:
+        """Tell whether one of the numbers is infinite."""
+        return bool(np.isinf(known.to_numpy(dtype=np.float64)).any())
 
     def plain(self, value: Any) -> float | str:
         """Write a number, an infinity as text."""
@@ -301,9 +319,19 @@ class Categories(Kind):
         return f"one of {', '.join(known)}{or_new}"
 
     @property
+    def categories(self) -> list[Any]:
+        """The known categories as JSON has them."""
+        return list(map(write_category, self.vocabulary.categories))
+
+    @property
+    def value_kind(self) -> str:
+        """The name of the kind of the categories, "" where they have none."""
+        return self.vocabulary.kind
+
+    @property
     def takes_text(self) -> bool:
         """True when the categories are text, and new ones are taken."""
-        return self.takes_new and self.vocabulary.kind == "string"
+        return self.takes_new and self.value_kind == "string"
 
     def reader(self) -> Callable[[Any], Any]:
         """Return what reads a category, and a new one where the model takes it."""

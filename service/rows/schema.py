@@ -73,10 +73,14 @@ class Schema:
             When `examples` is not a non-empty table, or the names do not fit it.
         """
         came_as_frame = isinstance(examples, pd.DataFrame)
-        table = _table(examples)
+        table, objects = _tables(examples)
+        expect(
+            0 not in table.shape,
+            f"initialization_examples: expected at least one row and column, got {table.shape}.",
+            ValueError,
+        )
         labels = tuple(table.columns) if came_as_frame else _labels_of_array(table, names, model)
         chosen = _chosen_names(names, labels, table.shape[1])
-        objects = _objects(examples, table)
         columns = tuple(
             Column.of(table.iloc[:, i], name, objects.iloc[:, i]) for i, name in enumerate(chosen)
         )
@@ -364,17 +368,20 @@ def _is_list(rows: Any) -> bool:
     return isinstance(rows, Sequence) and not isinstance(rows, str)
 
 
-def _table(examples: Any) -> pd.DataFrame:
-    table = examples if isinstance(examples, pd.DataFrame) else _frame(examples)
-    expect(
-        0 not in table.shape,
-        f"initialization_examples: expected at least one row and column, got {table.shape}.",
-        ValueError,
-    )
-    return table
+def _tables(examples: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make a table of the examples, and one in which what is missing has the marks that it had."""
+    if isinstance(examples, pd.DataFrame):
+        return examples, examples
+    array = _array(examples)
+    # An array of numbers and text has become text all over; pandas keeps the type of each column of
+    # a list.
+    is_mixed = isinstance(examples, Sequence) and array.dtype.kind in "OSU"
+    table = pd.DataFrame(list(examples) if is_mixed else array)
+    objects = pd.DataFrame(array, dtype=object) if array.dtype == object else table
+    return table, objects
 
 
-def _frame(examples: Any) -> pd.DataFrame:
+def _array(examples: Any) -> NDArray[Any]:
     try:
         array = np.asarray(examples)
     except ValueError:
@@ -386,18 +393,7 @@ def _frame(examples: Any) -> pd.DataFrame:
         f"initialization_examples: expected a DataFrame or a 2-D array, got shape {array.shape}.",
         ValueError,
     )
-    # An array of numbers and text has become text all over; pandas keeps the type of each column of
-    # a list.
-    is_mixed = isinstance(examples, Sequence) and array.dtype.kind in "OSU"
-    return pd.DataFrame(list(examples) if is_mixed else array)
-
-
-def _objects(examples: Any, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the examples as they came; a DataFrame made of a list or array has changed marks."""
-    if isinstance(examples, pd.DataFrame):
-        return table
-    array = np.asarray(examples)
-    return pd.DataFrame(array, dtype=object) if array.dtype == object else table
+    return array
 
 
 def _labels_of_array(

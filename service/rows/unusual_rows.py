@@ -81,7 +81,7 @@ def ask_for_missing_values(
     wanted = list(map(schema.names.index, _wanted_names(schema, nullable)))
     if not wanted:
         return schema
-    wider = _with_missing(schema, wanted, example, ask)
+    wider = _with_missing(schema, wanted, example, ask)  # all at once, if the model takes it
     if wider is not None:
         return wider
     wider, refused = _with_missing_singly(schema, wanted, example, ask)
@@ -173,13 +173,7 @@ def _make_unusual_values(column: Column, examples: NDArray[Any]) -> NDArray[Any]
 
 def _fits(column: Column, value: Any) -> bool:
     """Tell whether a value is within the column's type."""
-    if column.takes_any_number:
-        return True
-    try:
-        column.read([value])
-    except PayloadError:
-        return False
-    return True
+    return column.takes_any_number or column.fits(value)
 
 
 def _are_answered(ask: Ask, schema: Schema, rows: NDArray[Any]) -> NDArray[np.bool_]:

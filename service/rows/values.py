@@ -44,13 +44,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-@shown.register
-def _(value: Mapping) -> str:  # type: ignore[type-arg]  # which is asked for at run time
+@shown.register(Mapping)
+def _(value: Mapping[Any, Any]) -> str:
     return f"a record of {len(value)}"
 
 
-@shown.register
-def _(value: list | tuple | np.ndarray) -> str:  # type: ignore[type-arg]
+@shown.register(list)
+@shown.register(tuple)
+@shown.register(np.ndarray)
+def _(value: Any) -> str:
     return f"a list of {len(value)}"
 
 
