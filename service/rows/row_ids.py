@@ -166,21 +166,27 @@ def check_columns(body: Mapping[str, Any]) -> None:
         Naming a column that has not.
     """
     first_name, first = next(iter(body.items()), ("", []))
+    rows = _rows_in(first)
     for name, values in body.items():
-        if type(values) is not type(first) or not isinstance(values, Mapping | list):
+        if rows is None or type(values) is not type(first):
             raise PayloadError(
                 f"Column {shown(name)}: expected a list of values, or an object of them by row "
                 "index."
             )
-        if _rows_in(values) != _rows_in(first):
+        if _rows_in(values) != rows:
             raise PayloadError(
                 f"Column {shown(name)}: expected the same rows as column {shown(first_name)}."
             )
 
 
 def _rows_in(column: Any) -> Any:
-    """Return what tells which rows a column has: their labels, or their number."""
-    return column.keys() if isinstance(column, Mapping) else len(column)
+    """Return what tells which rows a column has, None for what is no column."""
+    match column:
+        case Mapping():
+            return column.keys()
+        case list():
+            return len(column)
+    return None
 
 
 def in_order_of_first(columns: Mapping[str, Any]) -> list[list[Any]]:
@@ -272,9 +278,8 @@ def check_id_columns(id_columns: Sequence[str], schema: Schema) -> None:
     PayloadError
         Naming one.
     """
-    known = set(schema.names)
     for name in id_columns:
-        if name in known:
+        if name in schema.names:
             raise PayloadError(
                 f"Option 'id_columns': expected columns that the model does not know, got {name!r}."
             )

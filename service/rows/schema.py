@@ -315,13 +315,14 @@ class Schema:
         PayloadError
             Naming what is missing, unknown or comes more often.
         """
-        own = self.names
-        missing = _named("missing", list(filterfalse(set(names).__contains__, own)))
-        unknown = _named("unknown", list(filterfalse(set(own).__contains__, names)))
+        own, came = set(self.names), set(names)
+        missing = _named("missing ", list(filterfalse(came.__contains__, self.names)))
+        unknown = _named("unknown ", list(filterfalse(own.__contains__, names)))
         wrong = " and ".join(filter(None, [missing, unknown]))
         expect(not wrong, f"{where}Expected the model's own columns, but {wrong}.")
-        twice = _named("but", sorted(repeated(names)))
-        expect(not twice, f"{where}Expected each column once, {twice} came more often.")
+        if len(came) != len(names):
+            twice = _named("", sorted(repeated(names)))
+            raise PayloadError(f"{where}Expected each column once, but {twice} came more often.")
 
 
 _NAME, _DTYPE, _MATRIX_DTYPE = map(attrgetter, ("name", "dtype", "matrix_dtype"))
@@ -451,7 +452,7 @@ def _named(what: str, names: Sequence[str]) -> str:
     plural = "s" * (len(names) > 1)
     n_more = len(names) - 10
     more = f" and {n_more} more" * (n_more > 0)
-    return f"{what} column{plural} {', '.join(map(shown, names[:10]))}{more}"
+    return f"{what}column{plural} {', '.join(map(shown, names[:10]))}{more}"
 
 
 def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:

@@ -66,10 +66,7 @@ def row_as_table(rows: Any) -> Any:
 
 def is_sparse(rows: Any) -> bool:
     """Tell whether rows are a sparse matrix or array of scipy."""
-    match rows:
-        case object(tocsr=_, toarray=_):
-            return True
-    return False
+    return hasattr(rows, "tocsr") and hasattr(rows, "toarray")
 
 
 def _make_dense(rows: Any) -> Any:
@@ -115,7 +112,7 @@ def _with_none(column: pd.Series) -> pd.Series:
 
 
 def _are_records(rows: Any) -> bool:
-    return isinstance(rows, list | tuple) and len(rows) > 0 and isinstance(rows[0], Mapping)
+    return isinstance(rows, list | tuple) and isinstance(next(iter(rows), None), Mapping)
 
 
 def examples_as_table(examples: Any) -> Any:
