@@ -22,9 +22,12 @@ from deploy.errors import ConfigurationError
 
 DEPLOY = Path(__file__).parents[1]
 PREFLIGHT_FOLDER = "preflight"
+# The service, and what its hot loops are compiled of; a library compiled here fits this machine.
+OWN_FOLDERS = ("service", "native")
+COMPILED = ".so"
 # What the first part of a place may not be but for the project's own files: Python would find the
 # user's `service` in place of the project's, or the other way round.
-OWN = {"service", "service.py", PREFLIGHT_FOLDER, Path(CONTENT_HASH).name}
+OWN = {*OWN_FOLDERS, "service.py", PREFLIGHT_FOLDER, Path(CONTENT_HASH).name}
 # .git, .env, .venv: what is hidden is never imported, and often not meant for others.
 PRIVATE = re.compile(r"\..*|__pycache__", re.DOTALL)
 HINTS = {"artifacts": "; `make train` makes the example's"}
@@ -94,7 +97,10 @@ def read(file: Path, key: str) -> bytes:
 
 
 def _own() -> Iterator[Placed]:
-    yield from _tree(DEPLOY.parent / "service", "service", "")
+    for folder in OWN_FOLDERS:
+        for placed in _tree(DEPLOY.parent / folder, folder, ""):
+            if placed.file.suffix != COMPILED:
+                yield placed
     yield Placed("probe.py", DEPLOY / "release" / "probe.py")
 
 
