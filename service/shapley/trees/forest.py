@@ -214,8 +214,9 @@ class Forest:
             nodes.append(np.where(place < 0, place - n_leaves, place + level.splits.start))
             n_leaves += len(level.leaves)
         # The nodes below a level: all left children, then all right ones.
-        below = [np.zeros((2, 0)), *(children.reshape(2, -1) for children in nodes[1:])]
-        return np.concatenate(below, axis=1).astype(np.int32), nodes[0].astype(np.int32)
+        below = [children.reshape(2, -1) for children in nodes[1:]]
+        children = np.hstack([np.zeros((2, 0)), *below]).astype(np.int32)
+        return children, nodes[0].astype(np.int32)
 
     @cached_property
     def n_slots(self) -> NDArray[np.int16]:
