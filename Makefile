@@ -24,6 +24,8 @@ TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytes
 # A module is compiled at its first import: compiling them all takes 40 of 57 seconds of an installation.
 # The locks are complete: pip need not, and may not, look for more.
 PIP_INSTALL := python -m pip install --quiet --no-compile --no-deps
+# Tests of what the kernels compute for: they run on the numpy form too.
+ON_BOTH_FORMS := kernels structures precision links sampled_backgrounds
 # One version per package, good for every Python from 3.11 on. UPGRADE=--upgrade moves the pins forward.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
 	--custom-compile-command "make lock" $(UPGRADE)
@@ -67,6 +69,7 @@ test: test-fast $(CLIENTS) $(AZURE) ## run the tests; the last lines say what wa
 
 test-fast: $(DEV) ## run the tests that need no server and no engine (four minutes)
 	$(TWO_PROCESSES) tests/fast
+	$(TWO_PROCESSES) --kernels=numpy $(addprefix tests/fast/test_,$(addsuffix .py,$(ON_BOTH_FORMS)))
 
 # What the kernels do outside their arrays, or undefined, ends the tests.
 sanitize: $(DEV) ## run the kernels' tests on a library that watches its memory
