@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import ManifestError, VersionError
+from service.shapley import kernels
 
 FORMAT = 4
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
@@ -27,6 +28,7 @@ def heading(artifact: str, sha256: str) -> dict[str, Any]:
         "sha256": sha256,
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
+        "kernels": kernels.current.name,
     }
 
 
