@@ -336,7 +336,7 @@ class Settings:
             raise SettingsError(
                 "TLS_CERT_FILE, TLS_KEY_FILE: expected both or none, got one of them"
             )
-        if self.port_from is not None and self.probe_port is None:
+        if not self.binds:
             raise SettingsError("PORT_FROM: expected PROBE_PORT too, for health checks, got none")
         if self.probe_port == self.port:
             raise SettingsError(
@@ -352,8 +352,9 @@ class Settings:
     def binds(self) -> list[str]:
         """Addresses and ports as gunicorn takes them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        public = self.port if self.port_from is None else None
-        return [f"{host}:{port}" for port in filter(None, (public, self.probe_port))]
+        opened: dict[Path | None, int] = {None: self.port}  # a borrowed one is open already
+        ports = (opened.get(self.port_from), self.probe_port)
+        return [f"{host}:{port}" for port in filter(None, ports)]
 
     @cached_property  # it looks at every file of the models
     def n_workers(self) -> int:
