@@ -3,6 +3,10 @@
 ``ranks``               the order of importances
 ``context``             what is known beside the numbers
 ``global_importances``  global importances as arrays
+``frames``              tables of pandas, and shap's objects
+``plots``               pictures, where matplotlib is installed
+``given_values``        importances that were computed elsewhere
+``raw_features``        from made columns to raw ones
 ``local_explanation``   local explanations, with ranked names and values
 ``global_explanation``  global explanations, with ranked names and values
 

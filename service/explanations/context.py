@@ -96,6 +96,25 @@ class ExplanationContext:
         engineered = None if self.engineered is None else self.engineered[rows]
         return replace(self, id=_make_id(), residuals=residuals, engineered=engineered, **taken)
 
+    def of_raw_columns(self, eval_data: Any) -> ExplanationContext:
+        """Return the context of the same rows with raw columns, and an id of its own.
+
+        Parameters
+        ----------
+        eval_data : table or None
+            The raw rows.
+        """
+        return replace(
+            self,
+            id=_make_id(),
+            is_raw=True,
+            is_engineered=False,
+            eval_data=eval_data,
+            init_data=None,
+            feature_maps=None,
+            raw_features=None,
+        )
+
 
 # The fields that have a row for each row explained.
 OF_ROWS = ("row_labels", "eval_data", "true_labels", "eval_y_predicted", "eval_y_predicted_proba")
