@@ -1,4 +1,7 @@
-"""What an explainer answers for a model as a whole: global explanations, with ranked names."""
+"""What an explainer answers for a model as a whole: global explanations, with ranked names.
+
+Next: :mod:`service.explanations.files`.
+"""
 
 from __future__ import annotations
 
