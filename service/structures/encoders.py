@@ -308,6 +308,8 @@ def unread_columns(model: Any, n_columns: int, names: Sequence[str]) -> Owner:
     """
     first = first_step(model)
     raw = raw_columns(first, n_columns, names)
+    if np.any(raw < 0):  # it goes by other names
+        return np.arange(0)
     read = raw[_columns_read(first, len(raw))]
     return np.setdiff1d(np.arange(n_columns), read)
 
