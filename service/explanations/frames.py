@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from service.engines.local_importances import LocalImportances
 from service.explanations.context import ExplanationContext
 from service.explanations.global_importances import GlobalImportances, with_output_axis
+from service.rows.tables import row_as_table
 
 
 def find_output(importances: LocalImportances, class_: Any) -> int:
@@ -135,7 +136,7 @@ def to_shap(importances: LocalImportances, context: ExplanationContext, class_: 
     return shap.Explanation(
         values=np.ascontiguousarray(values),
         base_values=np.broadcast_to(expected, (len(importances), *expected.shape)).copy(),
-        data=_cells(context.eval_data, importances.features),
+        data=_cells(row_as_table(context.eval_data), importances.features),
         feature_names=importances.features,
         output_names=names,
     )
