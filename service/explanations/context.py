@@ -1,6 +1,6 @@
 """What an explanation knows beside its numbers: of which model it is, and of which rows.
 
-Next: :mod:`service.explanations.global_importances`.
+Next: :mod:`service.explanations.moments`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ Next: :mod:`service.explanations.local_explanation`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -52,11 +51,14 @@ def to_raw(
             f"map, got {len(names)}."
         )
     errors = importances.standard_errors
-    return replace(
-        importances,
+    return LocalImportances(
         values=importances.values @ shares.T,
-        standard_errors=None if errors is None else errors @ shares.T,
+        expected_values=importances.expected_values,
         features=names,
+        classes=importances.classes,
+        method=importances.method,
+        output=importances.output,
+        standard_errors=None if errors is None else errors @ shares.T,
     )
 
 

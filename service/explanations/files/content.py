@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from service.engines.local_importances import LocalImportances
+from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.errors import ManifestError
 from service.explanations.context import ExplanationContext
 from service.explanations.files.packed_columns import pack_rows, unpack_rows
@@ -48,6 +50,8 @@ GLOBAL_ARRAYS = {
     "per_class_standard_errors": "per_class_standard_errors",
     "noise_floor": "noise_floor",
 }
+SPARSE_FILE = "importances_sparse.npz"
+SPARSE_PARTS = ("data", "indices", "indptr", "constants")
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "shap")
 
 
@@ -184,6 +188,8 @@ def _write_local(
     importances: LocalImportances, overall: GlobalImportances | None, writer: Writer
 ) -> dict[str, Any]:
     """Put local values and their errors into blocks, and say how they lie there."""
+    if isinstance(importances, SparseImportances):
+        return _write_sparse(importances, writer)
     values, errors = with_output_axis(importances.values), importances.standard_errors
     _check_finite(values, "importances")
     if overall is None:
@@ -199,6 +205,34 @@ def _write_local(
         errors = with_output_axis(errors)
         described["standard_errors"] = _write_blocks("standard_errors", errors, order, writer)
     return described
+
+
+def _write_sparse(importances: SparseImportances, writer: Writer) -> dict[str, Any]:
+    """Put the values of sparse rows as they are: a constant row, and what differs from it."""
+    sparse = importances.sparse
+    _check_finite(sparse.data, "importances")
+    _check_finite(sparse.constants, "importances")
+    writer.write_arrays(SPARSE_FILE, {name: getattr(sparse, name) for name in SPARSE_PARTS})
+    return {"is_sparse": True, "has_class_axis": importances.has_output_axis}
+
+
+def _read_sparse(reader: Reader) -> SparseImportances:
+    """Return the values of sparse rows, when their cells are in the rows and columns.
+
+    Raises
+    ------
+    ManifestError
+        When they are elsewhere.
+    """
+    heading = reader.heading
+    arrays = reader.read_arrays(SPARSE_FILE)
+    sparse = SparseValues(*map(arrays.__getitem__, SPARSE_PARTS))
+    n_stored = sparse.data.shape[1]
+    csr_array((sparse.data[0], sparse.indices, sparse.indptr)).check_format(full_check=True)
+    fits = len(sparse) == heading["n_rows"] and n_stored == len(sparse.indices)
+    if not fits or sparse.constants.shape[1] != heading["n_features"]:
+        raise ManifestError(f"{reader.place}/{SPARSE_FILE}: expected cells of all rows.")
+    return SparseImportances(sparse, heading["local"]["has_class_axis"], **_described(heading))
 
 
 def _write_blocks(
@@ -242,6 +276,8 @@ def _bits(values: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
 
 def _read_local(reader: Reader) -> LocalImportances:
     described = reader.heading["local"]
+    if described.get("is_sparse"):
+        return _read_sparse(reader)
     errors = described["standard_errors"]
     return LocalImportances(
         **_described(reader.heading),
