@@ -80,8 +80,9 @@ def explain_in_batches(
     MissingPackageError
         When a Parquet file is to be read, and pyarrow is not installed.
     """
-    size = _choose_size(row_explainer, batch_size)
-    parts = iter(progress(_sum_batches(row_explainer, _cut(rows, size), n_jobs)))
+    _check_size(batch_size)
+    tables = _cut(row_explainer, rows, batch_size)
+    parts = iter(progress(_sum_batches(row_explainer, tables, n_jobs)))
     first = next(parts, None)
     if first is None:
         raise PayloadError(NO_ROWS)
@@ -104,18 +105,23 @@ def gather(rows: Any) -> Any:
     tables = list(map(as_table, _pieces(rows, None)))
     if not tables:
         raise PayloadError(NO_ROWS)
-    if all(isinstance(table, pd.DataFrame) for table in tables):
-        return pd.concat(tables)
-    return np.concatenate([np.asarray(table) for table in tables])
+    if isinstance(tables[0], pd.DataFrame):
+        is_numbered = isinstance(tables[0].index, pd.RangeIndex) and not isinstance(rows, Iterator)
+        return pd.concat(tables, ignore_index=is_numbered)
+    return np.concatenate(list(map(np.asarray, tables)))
 
 
-def _choose_size(row_explainer: RowExplainer, batch_size: int | None) -> int:
-    if batch_size is None:
-        n_values = len(row_explainer.engine.expected_values) * len(row_explainer.schema.columns)
-        return max(1, BUDGET // (8 * n_values))
-    if not is_whole(batch_size, at_least=1):
+def _check_size(batch_size: int | None) -> None:
+    if batch_size is not None and not is_whole(batch_size, at_least=1):
         raise ValueError(f"batch_size: expected a positive number of rows, got {batch_size!r}.")
-    return int(batch_size)
+
+
+def _choose_size(row_explainer: RowExplainer, table: Any) -> int:
+    """Return how many rows memory is meant for; of sparse ones where only stored cells count."""
+    n_cells = len(row_explainer.schema.columns)
+    if is_sparse(table) and row_explainer.engine.is_additive:
+        n_cells = max(1, table.nnz // max(1, table.shape[0]))
+    return max(1, BUDGET // (8 * n_cells * len(row_explainer.engine.expected_values)))
 
 
 def _comes_in_pieces(rows: Any) -> bool:
@@ -138,14 +144,25 @@ def _read_parquet(file: Path, size: int | None) -> Iterator[pd.DataFrame]:
             yield as_table(batch)
 
 
-def _cut(rows: Any, size: int) -> Iterator[Any]:
-    """Cut rows into tables of at most `size` of them."""
-    for piece in _pieces(rows, size):
-        table = piece.tocsr() if is_sparse(piece) else as_table(piece)
-        taken = table.iloc if isinstance(table, pd.DataFrame) else table
-        n_rows = table.shape[0] if hasattr(table, "shape") else len(table)
-        for first in range(0, n_rows, size):
-            yield taken[first : first + size]
+def _cut(row_explainer: RowExplainer, rows: Any, batch_size: int | None) -> Iterator[Any]:
+    """Cut rows into tables of at most so many of them."""
+    for piece in _pieces(rows, batch_size or _choose_size(row_explainer, None)):
+        table = _sliceable(piece)
+        size = batch_size or _choose_size(row_explainer, table)
+        for first in range(0, _count_rows(table), size):
+            yield _take_rows(table, slice(first, first + size))
+
+
+def _sliceable(piece: Any) -> Any:
+    return piece.tocsr() if is_sparse(piece) else as_table(piece)
+
+
+def _take_rows(table: Any, rows: slice) -> Any:
+    return table.iloc[rows] if isinstance(table, pd.DataFrame) else table[rows]
+
+
+def _count_rows(table: Any) -> int:
+    return int(table.shape[0]) if hasattr(table, "shape") else len(table)
 
 
 def _sum_batches(
@@ -197,7 +214,7 @@ def _read_all(row_explainer: RowExplainer, tables: Iterator[Any]) -> Iterator[Ba
             yield Batch(first, _read(row_explainer, table))
         except PayloadError as error:
             raise renumber_rows(error, first) from None
-        first += table.shape[0] if hasattr(table, "shape") else len(table)
+        first += _count_rows(table)
 
 
 def _read(row_explainer: RowExplainer, table: Any) -> NDArray[Any] | Moments:

@@ -44,7 +44,7 @@ def to_raw(
     """
     n_columns = importances.values.shape[-1]
     shares = _share_out(feature_maps, n_columns)  # (n_raw, n_columns)
-    names = list(map(str, raw_features if raw_features is not None else range(len(shares))))
+    names = list(map(str, raw_features or range(len(shares))))
     if len(names) != len(shares):
         raise ValueError(
             f"raw_feature_names: expected {len(shares)}, one for each row of the first feature "
