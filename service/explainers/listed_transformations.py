@@ -232,7 +232,7 @@ def _freeze(transformer: Any, columns: Any, rows: Any, takes_frames: bool | None
         transformer = make_pipeline(*transformer)
     _check_part(transformer, columns)
     named = _with_names(transformer, rows)
-    if _can_be_frozen(named):
+    if _can_be_frozen(named) and _takes(named, rows):
         return FrozenEstimator(named)
     return _as_functions(transformer, rows, takes_frames)
 

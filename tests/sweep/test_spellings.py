@@ -1,0 +1,17 @@
+"""Every kind of model behind every spelling of transformations, against the definition."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fast"))
+from test_transformations import MODELS, SPELLINGS, check_spelling
+
+
+@pytest.mark.filterwarnings("ignore:Bins whose width:UserWarning")
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_model_behind_every_spelling(spelling, kind):
+    """As tests/fast/test_transformations.py does with one model for each spelling."""
+    check_spelling(spelling, kind)
