@@ -1,12 +1,7 @@
 """Every kind of model behind every spelling of transformations, against the definition."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "fast"))
-from test_transformations import MODELS, SPELLINGS, check_spelling
+from raw_spellings import MODELS, SPELLINGS, check_spelling
 
 
 @pytest.mark.filterwarnings("ignore:Bins whose width:UserWarning")
