@@ -461,9 +461,11 @@ def _find_columns(
     wanted: Iterable[Any] = subset if is_list else []
     positions = tuple(_find_column(column, names) for column in wanted)
     if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
+        unnamed = list(map(str, range(len(names))))
+        hint = "; the columns have no names, so give positions, or name all by features="
         raise ValueError(
             "explain_subset: expected different column names or positions from 0 to "
-            f"{len(names) - 1}, got {subset!r}."
+            f"{len(names) - 1}, got {subset!r}{hint if names == unnamed else ''}."
         )
     return positions
 
