@@ -13,12 +13,14 @@ import io
 import os
 import tempfile
 import warnings
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
 import joblib
+import numpy as np
 
 from service.errors import ArtifactError, DigestError
 from service.scoring.answer import plain
@@ -75,6 +77,8 @@ def save(
         When `directory` is a file.
     ArtifactError
         When the model cannot be pickled.
+    ValueError
+        When the explainer has transformations, and the model does not take raw rows.
 
     Warns
     -----
@@ -103,6 +107,7 @@ def save(
     }
     files = {}
     if original_model is not None:
+        _check_takes_raw_rows(original_model, scoring_explainer)
         original = _pickled(original_model)
         described["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": _digest(original)}
         described["example"]["predictions"] = _predicted(original_model, scoring_explainer)
@@ -262,6 +267,33 @@ def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -
     schema = scoring_explainer.schema
     rows = schema.model_rows(schema.from_records([scoring_explainer.example]))
     return list(plain(with_predict(original_model).predict(rows)))
+
+
+def _check_takes_raw_rows(original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
+    """Refuse the model behind transformations in place of both, while the notebook is open.
+
+    Raises
+    ------
+    ValueError
+        When it does not answer the raw example as both do.
+    """
+    explainer = scoring_explainer.row_explainer
+    function, recorded = explainer.function, explainer.example_output
+    if explainer.n_engineered is None or recorded is None or not function.can_ask(original_model):
+        return
+    try:
+        output = replace(function, model=original_model)(explainer.example)
+        is_alike = output.shape == recorded.shape and np.all(
+            np.abs(output - recorded) <= explainer.tolerance
+        )
+    except Exception:  # every library has its own
+        is_alike = False
+    if not is_alike:
+        raise ValueError(
+            "save: expected an original_model that takes raw rows, as the explainer does, got "
+            f"{type(original_model).__name__}, which answers them otherwise; save the pipeline, "
+            "make_pipeline(transformations, model)."
+        )
 
 
 def _warn_of_unimportable(models: list[Any]) -> None:
