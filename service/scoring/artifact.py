@@ -161,9 +161,9 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     (4, 2)
     """
     file = _artifact_file(Path(path))
-    manifest, n_bytes = read_manifest(file, MANIFEST_NAME)
+    manifest, n_behind = read_manifest(file, MANIFEST_NAME)
     with file.open("rb") as opened:
-        _check_digest(opened, file, manifest.get("sha256"), n_bytes)
+        _check_digest(opened, file, manifest.get("sha256"), n_behind)
         if check_versions:
             check_library_versions(file, manifest["libraries"])
         explainer = _unpickled(opened, file)
@@ -220,7 +220,7 @@ def load_original_model(folder: str | Path) -> Any:
     recorded = manifest.get("original_model", {}).get("sha256")
     with file.open("rb") as opened:
         if recorded is not None:
-            _check_digest(opened, file, recorded, file.stat().st_size)
+            _check_digest(opened, file, recorded)
         check_library_versions(file, manifest["libraries"])
         return _unpickled(opened, file)
 
@@ -246,12 +246,15 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_digest(opened: BufferedReader, file: Path, recorded: str | None, n_bytes: int) -> None:
-    """Refuse a file whose digest is not the recorded one, of so many bytes from its beginning.
+def _check_digest(
+    opened: BufferedReader, file: Path, recorded: str | None, n_behind: int = 0
+) -> None:
+    """Refuse a file whose digest, but for some bytes at its end, is not the recorded one.
 
     It is read in pieces: a second copy of a large model would need memory that serving it does not.
     The same opened file is unpickled afterwards, whatever has taken its name meanwhile.
     """
+    n_bytes = os.fstat(opened.fileno()).st_size - n_behind
     digest = hashlib.sha256()
     for start in range(0, n_bytes, PIECE):
         digest.update(opened.read(min(PIECE, n_bytes - start)))
