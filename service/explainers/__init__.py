@@ -10,6 +10,17 @@ along. Next: :mod:`service.explainers.tabular`.
 """
 
 from service.explainers.tabular import TabularExplainer
-from service.explanations import GlobalExplanation, LocalExplanation
+from service.explanations import (
+    GlobalExplanation,
+    LocalExplanation,
+    load_explanation,
+    save_explanation,
+)
 
-__all__ = ["GlobalExplanation", "LocalExplanation", "TabularExplainer"]
+__all__ = [
+    "GlobalExplanation",
+    "LocalExplanation",
+    "TabularExplainer",
+    "load_explanation",
+    "save_explanation",
+]
