@@ -160,7 +160,7 @@ class TabularExplainer:
         random_state: int = 0,
         nullable: bool | Sequence[str] = False,
     ) -> None:
-        _warn_of_gpu(use_gpu)
+        _warn_of(use_gpu, "use_gpu: no engine is for graphics cards, and the numbers are the same")
         self.model = _as_function(model) if is_function else model
         if transformations is not None:
             self.model = compose(transformations, self.model, initialization_examples, features)
@@ -263,6 +263,7 @@ class TabularExplainer:
         *,
         include_local: bool = True,
         batch_size: int | None = None,
+        sampling_policy: Any = None,
         n_jobs: int | None = None,
     ) -> GlobalExplanation:
         """Explain the model as a whole, by the mean absolute local importance of some rows.
@@ -279,6 +280,8 @@ class TabularExplainer:
         batch_size : int, optional
             How many rows are explained at once where no local importances are kept; by default as
             many as give 4 MB of importances.
+        sampling_policy : object, optional
+            Nothing is sampled from the rows: one is accepted with a warning.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
@@ -295,6 +298,7 @@ class TabularExplainer:
         ValueError
             When `batch_size` is not positive.
         """
+        _warn_of(sampling_policy, "sampling_policy: all rows are explained; pass fewer of them")
         if not include_local:
             overall = explain_in_batches(
                 self.row_explainer, evaluation_examples, batch_size, n_jobs, progress_bar
@@ -344,11 +348,7 @@ def _as_function(model: Any) -> Any:
     return model.__call__ if hasattr(model, "predict") else model
 
 
-def _warn_of_gpu(use_gpu: bool) -> None:
-    if use_gpu:
-        warnings.warn(
-            "use_gpu: there is no engine for graphics cards; the processor computes the same "
-            "numbers.",
-            UserWarning,
-            stacklevel=3,
-        )
+def _warn_of(option: Any, why: str) -> None:
+    """Say that an option of interpret-community's changes nothing here, where one is given."""
+    if option:
+        warnings.warn(f"{why}.", UserWarning, stacklevel=3)

@@ -306,6 +306,8 @@ def test_the_scoring_explainer_takes_raw_rows(model, tmp_path):
     local = explainer.explain_local(FRAME[:3], engineered=True)
     scoring = KernelScoringExplainer(explainer, engineered=True)
     whole = make_pipeline(transformer, model)
+    with pytest.raises(ValueError, match="expected an original_model that takes raw rows"):
+        save(scoring, tmp_path / "not", original_model=model)
     save(scoring, tmp_path / "raw", original_model=whole)
     loaded = load(tmp_path / "raw")
     assert loaded.explain(FRAME[:3]) == local.local_importance_values
