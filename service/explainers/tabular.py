@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
@@ -23,7 +23,7 @@ from service.engines.transformed.engineered import EngineeredExplainer
 from service.explainers.transformations import build_engineered, compose
 from service.explanations import GlobalExplanation, LocalExplanation
 from service.explanations.batches import explain_in_batches, gather
-from service.explanations.context import ExplanationContext
+from service.explanations.context import ExplanationContext, tell_nothing
 from service.rows.tables import row_as_table
 from service.shapley.kernel import Stopping
 from service.structures.encoders import TransformedModel
@@ -303,7 +303,7 @@ class TabularExplainer:
             overall = explain_in_batches(
                 self.row_explainer, evaluation_examples, batch_size, n_jobs, progress_bar
             )
-            context = replace(self._describe(None), is_one_row=False)
+            context = replace(self._describe(None), ask=tell_nothing)
             return GlobalExplanation(None, context, overall)
         rows = gather(evaluation_examples)
         return GlobalExplanation(self._explain(rows, n_jobs), self._describe(rows))
@@ -333,6 +333,7 @@ class TabularExplainer:
             is_one_row=row_as_table(rows) is not rows,
             row_labels=rows.index if isinstance(rows, pd.DataFrame) else None,
             eval_data=rows,
+            ask=partial(self.row_explainer.ask_model, rows),
             init_data=self.initialization_examples,
         )
 
