@@ -35,7 +35,7 @@ TUTORIALS = HERE / "_build" / "examples"
 def copy_tutorials() -> None:
     """Copy the examples to where they may write: each is run in its own folder."""
     TUTORIALS.mkdir(parents=True, exist_ok=True)
-    for name in ("GALLERY_HEADER.rst", "breast_cancer.py", "diabetes_svr.py"):
+    for name in ("GALLERY_HEADER.rst", "breast_cancer.py", "diabetes_svr.py", "raw_features.py"):
         shutil.copy2(ROOT / "examples" / name, TUTORIALS / name)
 
 

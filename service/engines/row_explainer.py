@@ -1,7 +1,8 @@
 """The core that both explainers share: a model output, its engine, and the names of what comes out.
 
 :class:`service.explainers.TabularExplainer` builds it, and
-:class:`service.scoring.KernelScoringExplainer` takes it along to where rows are scored.
+:class:`service.scoring.KernelScoringExplainer` takes it along to where rows are scored. Next:
+:mod:`service.engines.transformed`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from service.engines.outputs import (
     plain_values,
 )
 from service.engines.progress import Progress, no_progress
+from service.engines.sparse.additive import check_in_pieces, check_width, explain_sparse
+from service.engines.sparse.importances import SparseImportances, SparseValues
+from service.engines.transformed.raw_rows import check_are_raw, count_engineered
 from service.rows.schema import Schema
 from service.rows.tables import examples_as_table, is_sparse, row_as_table
 from service.rows.unusual_rows import (
@@ -38,7 +42,7 @@ from service.rows.unusual_rows import (
     name_refused_value,
 )
 from service.shapley.background import spread_out
-from service.structures.encoders import first_step
+from service.structures.encoders import first_step, unread_columns
 from service.structures.xgboost_trees import with_rows
 
 TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
@@ -67,6 +71,11 @@ class RowExplainer:
     example_output : ndarray of shape (1, n_outputs), or None
         What the model answered for the example in the form in which it came; None where it has not
         been asked so.
+    unread : tuple of int
+        The columns that reach no step of the model. The engine gets those of the example in their
+        places, so that they do not vary, and are worth exactly nothing.
+    n_engineered : int or None
+        How many columns the model's transformations make, where it stands behind some.
     """
 
     function: ModelOutput
@@ -78,6 +87,8 @@ class RowExplainer:
     note: str = ""
     tolerance: NDArray[np.float64] | float = SAME
     example_output: NDArray[np.float64] | None = None
+    unread: tuple[int, ...] = ()
+    n_engineered: int | None = None
 
     @classmethod
     def build(
@@ -112,7 +123,10 @@ class RowExplainer:
         check_examples(function, given, matrix)
         check_rows_alone(function, matrix)
         function = _open_columns(function, matrix[:1], nullable)
-        engine, note = choose_engine(function, matrix, options)
+        names = list(map(str, schema.model_names))
+        unread = tuple(unread_columns(model, len(names), names).tolist())
+        read = with_constants(matrix, unread, matrix[:1])
+        engine, note = choose_engine(function, read, options)
         return cls(
             function,
             engine,
@@ -123,6 +137,8 @@ class RowExplainer:
             note=note,
             tolerance=find_tolerance(function, matrix, engine),
             example_output=_ask_as_given(function, given),
+            unread=unread,
+            n_engineered=count_engineered(model, schema.model_rows(matrix[:1])),
         )
 
     @property
@@ -166,7 +182,8 @@ class RowExplainer:
     ) -> RowExplainer:
         """Return an explainer of the same output with a background chosen from other examples."""
         options = self._options(nsamples, random_state)
-        engine, note = choose_engine(self.function, self.schema.matrix(examples), options)
+        matrix = with_constants(self.schema.matrix(examples), self.unread, self.example)
+        engine, note = choose_engine(self.function, matrix, options)
         return replace(self, options=options, engine=engine, note=note)
 
     def without_model(self) -> RowExplainer:
@@ -193,12 +210,66 @@ class RowExplainer:
         PayloadError
             When they do not fit the schema, or the model refuses a value.
         """
-        matrix = self.schema.matrix(row_as_table(rows))
+        if is_sparse(rows) and self.engine.is_additive:
+            return self._explain_sparse(rows)
+        matrix = self.read(rows)
         try:
             return self.explain_matrix(matrix, progress, n_jobs)
         except ValueError:
-            name_refused_value(self.schema, matrix, self.example, self._ask_engine)
+            self.name_refused_value(matrix)
             raise
+
+    def read(self, rows: Any) -> NDArray[Any]:
+        """Check rows in any form and return them as the matrix that engines take.
+
+        Raises
+        ------
+        PayloadError
+            When they do not fit the schema.
+        """
+        check_are_raw(rows, len(self.schema.columns), self.n_engineered)
+        matrix = self.schema.matrix(row_as_table(rows))
+        return with_constants(matrix, self.unread, self.example)
+
+    def _explain_sparse(self, rows: Any) -> LocalImportances:
+        sparse = self.sparse_values(rows)
+        if self.subset is not None:
+            sparse = sparse.take_columns(self.subset)
+        return SparseImportances(sparse, not self._has_no_class_axis, **self._describe())
+
+    def sparse_values(self, rows: Any) -> SparseValues:
+        """Explain sparse rows by all columns without making them dense, by an additive engine.
+
+        Raises
+        ------
+        PayloadError
+            When they do not fit the schema.
+        """
+        check_are_raw(rows, len(self.schema.columns), self.n_engineered)
+        check_width(rows, len(self.schema.columns))
+        try:
+            return explain_sparse(self.engine, rows, self.read)
+        except ValueError:
+            check_in_pieces(rows, self.read)
+            raise
+
+    def ask_model(self, rows: Any, method: str) -> NDArray[Any] | None:
+        """Ask the model for rows by one of its own methods; None where it has no such one."""
+        ask = getattr(self.function.model, method, None)
+        if ask is None:
+            return None
+        answer = self.schema.answers(self.schema.matrix(row_as_table(rows)), ask)
+        return None if isinstance(answer, list) else np.asarray(answer)
+
+    def name_refused_value(self, matrix: NDArray[Any]) -> None:
+        """Look for a value that the model refuses among rows that the schema has checked.
+
+        Raises
+        ------
+        PayloadError
+            Naming it, where there is one.
+        """
+        name_refused_value(self.schema, matrix, self.example, self._ask_engine)
 
     def _ask_engine(self, _: Schema, rows: NDArray[Any]) -> Any:
         values = self.engine.game_values(rows)
@@ -208,6 +279,7 @@ class RowExplainer:
         self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
     ) -> LocalImportances:
         """Explain rows that the schema has checked already."""
+        matrix = with_constants(matrix, self.unread, self.example)
         if n_jobs in (None, 1):
             importances = explain_rows(self.engine, matrix, progress)
         else:
@@ -215,13 +287,19 @@ class RowExplainer:
         errors = importances.standard_errors
         return LocalImportances(
             values=self._shape(importances.values),
-            expected_values=self.expected_values,
-            features=self.features,
-            classes=self.classes,
-            method=self.engine.method,
-            output=self.function.scale,
             standard_errors=None if errors is None else self._shape(errors),
+            **self._describe(),
         )
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what importances are told with."""
+        return {
+            "expected_values": self.expected_values,
+            "features": self.features,
+            "classes": self.classes,
+            "method": self.engine.method,
+            "output": self.function.scale,
+        }
 
     @property
     def expected_values(self) -> Any:
@@ -262,6 +340,17 @@ def find_tolerance(
     outputs = function(spread_out(matrix, N_COMPARED_ROWS))
     spread = np.vstack([outputs, engine.expected_values])
     return function.tolerance(spread, max(SAME, function.narrow_share))
+
+
+def with_constants(
+    matrix: NDArray[Any], columns: Sequence[int], example: NDArray[Any]
+) -> NDArray[Any]:
+    """Return rows with the values of one example in some columns; the rows themselves stay."""
+    if len(columns) == 0:
+        return matrix
+    constant = matrix.copy()
+    constant[:, columns] = example[0, columns]
+    return constant
 
 
 def asked_with_rows(model: Any) -> Any:
@@ -380,9 +469,11 @@ def _find_columns(
     wanted: Iterable[Any] = subset if is_list else []
     positions = tuple(_find_column(column, names) for column in wanted)
     if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
+        unnamed = list(map(str, range(len(names))))
+        hint = "; the columns have no names, so give positions, or name all by features="
         raise ValueError(
             "explain_subset: expected different column names or positions from 0 to "
-            f"{len(names) - 1}, got {subset!r}."
+            f"{len(names) - 1}, got {subset!r}{hint if names == unnamed else ''}."
         )
     return positions
 

@@ -1,6 +1,8 @@
 """The training side: full explainers, for the notebook in which a model is fitted.
 
-``tabular``  TabularExplainer: explains a fitted model on tabular data, locally and globally
+``tabular``                 TabularExplainer: explains a fitted model on tabular data
+``transformations``         puts a model behind transformations, so that raw rows are explained
+``listed_transformations``  reads transformations that are listed column by column
 
 What they answer is in :mod:`service.explanations`; its classes can be imported from here as well.
 Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer` takes what it needs
@@ -8,6 +10,17 @@ along. Next: :mod:`service.explainers.tabular`.
 """
 
 from service.explainers.tabular import TabularExplainer
-from service.explanations import GlobalExplanation, LocalExplanation
+from service.explanations import (
+    GlobalExplanation,
+    LocalExplanation,
+    load_explanation,
+    save_explanation,
+)
 
-__all__ = ["GlobalExplanation", "LocalExplanation", "TabularExplainer"]
+__all__ = [
+    "GlobalExplanation",
+    "LocalExplanation",
+    "TabularExplainer",
+    "load_explanation",
+    "save_explanation",
+]

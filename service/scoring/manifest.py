@@ -1,4 +1,7 @@
-"""The manifest beside a saved scoring explainer: what the file is, in JSON that people can read.
+"""The manifest of a saved scoring explainer: what the file is, in JSON that people can read.
+
+It stands beside the file, and behind the last byte of the pickle in it too, where no unpickler
+looks: a registry may keep the one file alone, and it is still checked before it is unpickled.
 
 Its format number stands here and nowhere else; it rises when the saved file changes so that a
 version of this package before the change, or after it, could not load it. Next:
@@ -8,6 +11,7 @@ version of this package before the change, or after it, could not load it. Next:
 from __future__ import annotations
 
 import json
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +21,9 @@ from service.errors import ManifestError, VersionError
 from service.shapley import kernels
 
 FORMAT = 4
+MARK = b"manifest of a scoring explainer"
+N_LENGTH_BYTES = 4
+N_END = N_LENGTH_BYTES + len(MARK)
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -37,15 +44,36 @@ def to_text(manifest: dict[str, Any]) -> str:
     return json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
-def read_manifest(file: Path, usual_name: str) -> dict[str, Any]:
+def append_manifest(content: bytes, manifest: dict[str, Any]) -> bytes:
+    """Return a pickle with its manifest behind it.
+
+    Parameters
+    ----------
+    content : bytes
+        The pickle, which ends by itself.
+    manifest : dict
+        With the digest of the pickle.
+    """
+    text = to_text(manifest).encode()
+    return content + text + len(text).to_bytes(N_LENGTH_BYTES) + MARK
+
+
+def read_manifest(file: Path, usual_name: str) -> tuple[dict[str, Any], int]:
     """Read the manifest of a saved file.
 
     Parameters
     ----------
     file : Path
-        The saved file; its manifest is the ``.json`` of the same name beside it.
+        The saved file; its manifest is the ``.json`` of the same name beside it, or stands in it
+        behind the pickle.
     usual_name : str
         The name of the manifest where the file was renamed without it.
+
+    Returns
+    -------
+    manifest : dict
+    n_behind : int
+        How many bytes at the end of the file its digest is not of: those of the manifest in it.
 
     Raises
     ------
@@ -54,15 +82,38 @@ def read_manifest(file: Path, usual_name: str) -> dict[str, Any]:
     """
     beside = [file.with_suffix(".json"), file.with_name(usual_name)]
     manifest = next(filter(Path.is_file, beside), None)
-    if manifest is None:
+    if manifest is not None:
+        return _parse(manifest.read_bytes(), manifest), 0
+    text = _read_appended(file)
+    if not text:
+        names = " or ".join(dict.fromkeys(path.name for path in beside))
         raise ManifestError(
-            f"{file}: expected its manifest {usual_name} beside it, found none; copy it along."
+            f"{file}: expected its manifest {usual_name} beside it, found none; looked for {names} "
+            f"in {file.parent}, and behind the pickle in the file itself. Copy it along, or save "
+            "the explainer again: it is in the file then."
         )
+    return _parse(text, file), len(text) + N_END
+
+
+def _read_appended(file: Path) -> bytes:
+    """Read what stands behind the pickle in a file; nothing where there is no mark at its end."""
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            opened.seek(-N_END, os.SEEK_END)
+            length, mark = int.from_bytes(opened.read(N_LENGTH_BYTES)), opened.read()
+            opened.seek(-N_END - length, os.SEEK_END)
+            text = opened.read(length)
+    except OSError:  # there is no file, or it is shorter
+        return b""
+    return text if mark == MARK else b""
+
+
+def _parse(text: bytes, place: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(text.decode())
     except ValueError as error:
-        raise ManifestError(f"{manifest}: expected a JSON manifest, but {error}.") from error
-    _check(content, manifest)
+        raise ManifestError(f"{place}: expected a JSON manifest, but {error}.") from error
+    _check(content, place)
     return content
 
 

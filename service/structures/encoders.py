@@ -19,7 +19,7 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 |                                                           | of several classes                   |
 | feature selection                                         | the columns kept                     |
 | whatever a ColumnTransformer gives one column alone       | that column                          |
-| Pipeline, ColumnTransformer, in each other too            | those of the steps inside            |
+| Pipeline, ColumnTransformer, FeatureUnion, in each other  | those of the steps inside            |
 | everything else: PCA, polynomials, custom transformers,   | unknown, the model is not looked     |
 | subclasses                                                | through                              |
 """
@@ -28,6 +28,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import filterfalse
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -131,6 +134,82 @@ class PandasCodes:
         return coded
 
 
+@dataclass(frozen=True)
+class TransformedModel:
+    """A fitted model behind fitted transformations: it takes raw rows, and nothing is fitted again.
+
+    A scikit-learn Pipeline of both would want an estimator of scikit-learn's last, and this takes
+    functions and boosters too.
+
+    Attributes
+    ----------
+    steps : tuple of (str, object)
+        Fitted transformers in order, the model last, as those of a Pipeline.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> scaler = StandardScaler().fit([[0.0], [2.0]])
+    >>> model = TransformedModel((("scale", scaler), ("sum", lambda rows: rows.sum(axis=1))))
+    >>> model([[4.0]]), model.n_features_in_, hasattr(model, "predict")
+    (array([3.]), 1, False)
+    """
+
+    steps: tuple[tuple[str, Any], ...]
+
+    @property
+    def model(self) -> Any:
+        """The model itself, which takes transformed rows."""
+        return self.steps[-1][1]
+
+    def transform_rows(self, rows: Any) -> Any:
+        """Return raw rows as the model itself takes them."""
+        for _, step in self.steps[:-1]:
+            rows = step.transform(rows)
+        return rows
+
+    def __call__(self, rows: Any) -> Any:
+        """Call the model, which is a function, with raw rows."""
+        return self.model(self.transform_rows(rows))
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer as the model does, and take the columns that the first transformer takes."""
+        answer = _ANSWERS.get(name, TransformedModel._refuse)
+        return answer(self, name)
+
+    def _take_from_first(self, name: str) -> Any:
+        return getattr(self.steps[0][1], name)
+
+    def _take_from_model(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def _take_method(self, name: str) -> Callable[..., Any]:
+        return partial(self._ask, getattr(self.model, name))
+
+    def _refuse(self, name: str) -> Any:
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def _ask(self, method: Callable[..., Any], rows: Any, **options: Any) -> Any:
+        return method(self.transform_rows(rows), **options)
+
+
+_ANSWERS: dict[str, Callable[[TransformedModel, str], Any]] = {
+    "feature_names_in_": TransformedModel._take_from_first,
+    "n_features_in_": TransformedModel._take_from_first,
+    "__sklearn_tags__": TransformedModel._take_from_model,
+    "classes_": TransformedModel._take_from_model,
+    "decision_function": TransformedModel._take_method,
+    "predict": TransformedModel._take_method,
+    "predict_proba": TransformedModel._take_method,
+    "transform": TransformedModel._take_method,
+}
+
+
+def model_itself(model: Any) -> Any:
+    """Return the model behind transformations, and any other as it is."""
+    return model.model if isinstance(model, TransformedModel) else model
+
+
 def make_dense(numbers: Any) -> Any:
     """Return sparse numbers as an array, and all others as they are."""
     return numbers.toarray() if hasattr(numbers, "toarray") else numbers
@@ -199,7 +278,7 @@ def steps_of(step: Any) -> Iterator[Any]:
     step = look_through(step)
     if step is None or is_word(step, "passthrough"):
         return
-    if sklearn_name(step) != "Pipeline":
+    if sklearn_name(step) != "Pipeline" and not isinstance(step, TransformedModel):
         yield step
         return
     for _, inner in step.steps:
@@ -222,10 +301,48 @@ def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
     ndarray of int
         Positions; −1 for a column that is not there.
     """
-    if not hasattr(first, "feature_names_in_"):
+    if getattr(first, "feature_names_in_", None) is None:
         return np.arange(n_columns)
     position = dict(zip(names, range(len(names)), strict=True))
     return np.array([position.get(name, -1) for name in first.feature_names_in_], dtype=np.intp)
+
+
+def unread_columns(model: Any, n_columns: int, names: Sequence[str]) -> Owner:
+    """Find the raw columns that reach no step of a model, so that they change no answer.
+
+    Parameters
+    ----------
+    model : object
+    n_columns : int
+    names : sequence of str
+        The raw columns in the order of the rows.
+
+    Returns
+    -------
+    ndarray of int
+        Their positions, in order.
+    """
+    first = first_step(model)
+    raw = raw_columns(first, n_columns, names)
+    if np.any(raw < 0):  # it goes by other names
+        return np.arange(0)
+    read = raw[_columns_read(first, len(raw))]
+    return np.setdiff1d(np.arange(n_columns), read)
+
+
+def _columns_read(step: Any, n_inputs: int) -> Owner:
+    """Return the positions of the columns that a step makes something of."""
+    return _READ.get(sklearn_name(step), _one_to_one)(step, n_inputs)
+
+
+def _read_by_blocks(transformer: Any, _: int) -> Owner:
+    columns = map(itemgetter(2), blocks_of(transformer))
+    return np.concatenate([np.arange(0), *columns])
+
+
+def _read_by_branches(union: Any, n_inputs: int) -> Owner:
+    first_steps = map(first_step, branches_of(union))
+    return np.concatenate(list(map(partial(_columns_read, n_inputs=n_inputs), first_steps)))
 
 
 def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
@@ -338,6 +455,23 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
     return np.concatenate(blocks)
 
 
+def _feature_union(union: Any, n_inputs: int) -> Owner | None:
+    """Put what each branch makes of all columns next to each other."""
+    owners = [np.arange(0)]
+    for branch in branches_of(union):
+        of_branch = _through(list(steps_of(branch)), n_inputs)
+        if of_branch is None:
+            return None
+        owners.append(of_branch)
+    return np.concatenate(owners)
+
+
+def branches_of(union: Any) -> list[Any]:
+    """Return the transformers of a FeatureUnion that make something of its columns."""
+    steps = dict(union.transformer_list).values()
+    return list(filterfalse(partial(is_word, word="drop"), steps))
+
+
 def blocks_of(transformer: Any) -> Iterator[tuple[str, Any, Owner]]:
     """Walk through what a fitted ColumnTransformer makes columns of.
 
@@ -368,6 +502,11 @@ def _column_positions(selected: Any, names: NDArray[Any]) -> Owner:
     return chosen.to_numpy()
 
 
+_READ: dict[str, Callable[[Any, int], Owner]] = {
+    "ColumnTransformer": _read_by_blocks,
+    "FeatureUnion": _read_by_branches,
+}
+
 _RULES: dict[str, Callable[[Any, int], Owner | None]] = {
     "MaxAbsScaler": _one_to_one,
     "MinMaxScaler": _one_to_one,
@@ -383,4 +522,5 @@ _RULES: dict[str, Callable[[Any, int], Owner | None]] = {
     "TargetEncoder": _targets,
     **dict.fromkeys(SELECTIONS, _selection),
     "ColumnTransformer": _column_transformer,
+    "FeatureUnion": _feature_union,
 }

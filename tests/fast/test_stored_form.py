@@ -60,6 +60,8 @@ NEVER_SAVED = {
     "Population",
     "Ranged",
     "Sides",
+    "SparseImportances",
+    "SparseValues",
     "Structure",
     "Subject",
     "SurveyedGame",

@@ -1,0 +1,362 @@
+"""What lies in the files of an explanation: from the explanation, and back.
+
+Local values are blocks ``[class][feature][row]`` of at most 64 MB, the most important feature
+first, named by the first rank that they hold: the few features that are shown most are read alone.
+Two classes whose values are exact negatives are stored once. Global values are stored as they are,
+never computed anew.
+
+Next: :mod:`service.explanations.files.reference`.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from service.engines.local_importances import LocalImportances
+from service.engines.sparse.importances import SparseImportances, SparseValues
+from service.errors import ManifestError
+from service.explanations.context import ExplanationContext
+from service.explanations.files.packed_columns import pack_rows, unpack_rows
+from service.explanations.files.storage import Reader, Writer
+from service.explanations.global_explanation import GlobalExplanation
+from service.explanations.global_importances import GlobalImportances, with_output_axis
+from service.explanations.local_explanation import LocalExplanation
+
+FORMAT = 1
+BLOCK = 64 * 2**20  # bytes
+# The parts of a context that are tables: in which file, and whether they are data of rows.
+TABLES = {
+    "row_labels": ("row_ids", False),
+    "eval_data": ("evaluation_examples", True),
+    "init_data": ("initialization_examples", True),
+    "true_labels": ("true_labels", True),
+    "eval_y_predicted": ("predictions", True),
+    "eval_y_predicted_proba": ("probabilities", True),
+    "residuals": ("residuals", False),
+}
+# The arrays of global importances, which are lists in explanation.json.
+GLOBAL_ARRAYS = {
+    "values": "global_importance_values",
+    "per_class": "per_class_values",
+    "standard_errors": "global_standard_errors",
+    "per_class_standard_errors": "per_class_standard_errors",
+    "noise_floor": "noise_floor",
+}
+SPARSE_FILE = "importances_sparse.npz"
+SPARSE_PARTS = ("data", "indices", "indptr", "constants")
+LIBRARIES = ("numpy", "pandas", "scikit-learn", "shap")
+
+
+def write_explanation(explanation: LocalExplanation, writer: Writer, include_data: bool) -> None:
+    """Put everything of an explanation into files, ``explanation.json`` last.
+
+    Raises
+    ------
+    ValueError
+        When a value is NaN or infinite, or data have no plain form.
+    """
+    overall = getattr(explanation, "overall", None)
+    described: LocalImportances | GlobalImportances = overall or explanation.importances
+    context = explanation.context.settled() if include_data else explanation.context
+    heading: dict[str, Any] = {
+        "format": FORMAT,
+        "kind": "local" if overall is None else "global",
+        "id": context.id,
+        "method": described.method,
+        "output": described.output,
+        "features": described.features,
+        "classes": described.classes,
+        "expected_values": _unless_none(_listed, described.expected_values, "expected_values"),
+        "n_rows": len(explanation),
+        "n_features": len(described.features),
+        "task": context.model_task,
+        "model_type": context.model_type,
+        "one_row": context.is_one_row,
+        "raw": context.is_raw,
+        "engineered": context.is_engineered,
+        "fidelity": context.fidelity,
+        "raw_features": context.raw_features,
+        "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
+    }
+    heading |= _unless_none(_list_overall, overall) or {}
+    heading["local"] = _unless_none(_write_local, explanation.importances, overall, writer)
+    heading["tables"] = dict(_write_tables(context, writer, include_data))
+    heading["feature_maps"] = _unless_none(_write_maps, context.feature_maps, writer)
+    heading["has_engineered_part"] = context.engineered is not None
+    _unless_none(_write_engineered, context.engineered, writer, include_data)
+    writer.write_heading(heading)
+
+
+def _list_overall(overall: GlobalImportances) -> dict[str, Any]:
+    """Return global importances as lists."""
+    listed = {}
+    for name, stored in GLOBAL_ARRAYS.items():
+        listed[stored] = _unless_none(_listed, getattr(overall, name), stored)
+    return listed
+
+
+def _write_engineered(engineered: LocalExplanation, writer: Writer, include_data: bool) -> None:
+    """Put the explanation of the engineered columns into a folder of its own."""
+    nested = Writer(lambda name, content: writer.write(f"engineered/{name}", content))
+    write_explanation(engineered, nested, include_data)
+
+
+def read_explanation(reader: Reader) -> LocalExplanation:
+    """Make an explanation of its files.
+
+    Raises
+    ------
+    ArtifactError
+        When a file is missing, altered, or of another kind.
+    """
+    heading = reader.heading
+    if heading.get("format") != FORMAT:
+        raise ManifestError(
+            f"{reader.place}: expected format {FORMAT} of explanations, got "
+            f"{heading.get('format')!r}; load it with the version that wrote it."
+        )
+    context, local = _read_context(reader), _unless_none(_read_local, heading["local"], reader)
+    if heading["kind"] == "global":
+        return GlobalExplanation(local, context, _read_overall(heading))
+    if local is None:
+        raise ManifestError(f"{reader.place}: expected local values of a local explanation.")
+    return LocalExplanation(local, context)
+
+
+def _read_overall(heading: Mapping[str, Any]) -> GlobalImportances:
+    arrays: dict[str, Any] = {}
+    for name, stored in GLOBAL_ARRAYS.items():
+        arrays[name] = _unless_none(_array, heading[stored])
+    return GlobalImportances(**arrays, **_described(heading), n_rows=heading["n_rows"])
+
+
+def _described(heading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what local and global importances have in common."""
+    return {
+        "features": heading["features"],
+        "method": heading["method"],
+        "output": heading["output"],
+        "classes": heading["classes"],
+        "expected_values": _unless_none(_array, heading["expected_values"]),
+    }
+
+
+def _unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return what a function makes of a value, None of None."""
+    return None if value is None else function(value, *others)
+
+
+def _array(values: Any) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _listed(array: NDArray[np.float64], name: str) -> Any:
+    """Return an array as lists, whose numbers JSON keeps to the last bit."""
+    _check_finite(array, name)
+    return np.asarray(array).tolist()
+
+
+def _check_finite(values: NDArray[Any], name: str) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{name}: expected finite numbers to save, got NaN or an infinity; explain rows whose "
+            "output the model knows."
+        )
+
+
+def _write_local(
+    importances: LocalImportances, overall: GlobalImportances | None, writer: Writer
+) -> dict[str, Any]:
+    """Put local values and their errors into blocks, and say how they lie there."""
+    if isinstance(importances, SparseImportances):
+        return _write_sparse(importances, writer)
+    _check_finite(importances.values, "importances")
+    ranked = GlobalImportances.of(importances) if overall is None else overall
+    order = np.argsort(-ranked.values, kind="stable")
+    errors = importances.standard_errors
+    return {
+        "order": order.tolist(),
+        "has_class_axis": importances.values.ndim == 3,
+        "values": _write_blocks(importances.values, "importances", order, writer),
+        "standard_errors": _unless_none(_write_blocks, errors, "standard_errors", order, writer),
+    }
+
+
+def _write_sparse(importances: SparseImportances, writer: Writer) -> dict[str, Any]:
+    """Put the values of sparse rows as they are: a constant row, and what differs from it."""
+    sparse = importances.sparse
+    _check_finite(sparse.data, "importances")
+    _check_finite(sparse.constants, "importances")
+    writer.write_arrays(SPARSE_FILE, {name: getattr(sparse, name) for name in SPARSE_PARTS})
+    return {"is_sparse": True, "has_class_axis": importances.has_output_axis}
+
+
+def _read_sparse(reader: Reader) -> SparseImportances:
+    """Return the values of sparse rows, when their cells are in the rows and columns.
+
+    Raises
+    ------
+    ManifestError
+        When they are elsewhere.
+    """
+    heading = reader.heading
+    arrays = reader.read_arrays(SPARSE_FILE)
+    sparse = SparseValues(*map(arrays.__getitem__, SPARSE_PARTS))
+    n_stored = sparse.data.shape[1]
+    csr_array((sparse.data[0], sparse.indices, sparse.indptr)).check_format(full_check=True)
+    fits = len(sparse) == heading["n_rows"] and n_stored == len(sparse.indices)
+    if not fits or sparse.constants.shape[1] != heading["n_features"]:
+        raise ManifestError(f"{reader.place}/{SPARSE_FILE}: expected cells of all rows.")
+    return SparseImportances(sparse, heading["local"]["has_class_axis"], **_described(heading))
+
+
+def _write_blocks(
+    array: NDArray[np.float64], name: str, order: NDArray[np.intp], writer: Writer
+) -> dict[str, Any]:
+    """Put values of rows and features, and classes where there are any, into blocks."""
+    _check_finite(array, name)
+    values = with_output_axis(array)
+    n_classes, n_rows, n_features = values.shape
+    mirrored = n_classes == 2 and _are_negatives(values[0], values[1])
+    kept = values[: n_classes - mirrored]
+    width = max(1, BLOCK // max(1, 8 * len(kept) * n_rows))
+    firsts = list(range(0, n_features, width))
+    for first in firsts:
+        block = kept[:, :, order[first : first + width]].transpose(0, 2, 1)
+        writer.write_array(_block_name(name, first), np.ascontiguousarray(block))
+    return {"mirrored": mirrored, "n_kept": len(kept), "firsts": firsts}
+
+
+def _block_name(name: str, first: int) -> str:
+    return f"{name}-{first:05}.npy"
+
+
+def _are_negatives(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Tell whether two classes mirror each other to the last bit, zeros and their signs too."""
+    return all(map(_row_is_negative, one, other))
+
+
+def _row_is_negative(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    return (-one).tobytes() == other.tobytes()
+
+
+def _read_local(described: Mapping[str, Any], reader: Reader) -> LocalImportances:
+    if described.get("is_sparse"):
+        return _read_sparse(reader)
+    errors = described["standard_errors"]
+    return LocalImportances(
+        **_described(reader.heading),
+        values=_read_blocks(described["values"], reader, "importances"),
+        standard_errors=_unless_none(_read_blocks, errors, reader, "standard_errors"),
+    )
+
+
+def _read_blocks(described: Mapping[str, Any], reader: Reader, name: str) -> NDArray[np.float64]:
+    """Put blocks together to the shape that the explanation had."""
+    heading, n_kept, firsts = reader.heading, described["n_kept"], described["firsts"]
+    n_rows, n_features = heading["n_rows"], heading["n_features"]
+    order = np.asarray(heading["local"]["order"], dtype=np.intp)
+    values = np.empty((n_kept, n_rows, n_features))
+    bounds = [*firsts, n_features]
+    if sorted(order) != list(range(n_features)) or bounds[0] != 0 or sorted(bounds) != bounds:
+        raise ManifestError(f"{reader.place}: expected blocks of all {n_features} features.")
+    for first, end in pairwise(bounds):
+        held = order[first:end]
+        block = reader.read_array(_block_name(name, first))
+        _check_block(block, (n_kept, len(held), n_rows), f"{reader.place}/{name}-{first:05}")
+        values[:, :, held] = block.transpose(0, 2, 1)
+    if described["mirrored"]:
+        values = np.concatenate([values, -values])
+    return values if heading["local"]["has_class_axis"] else values[0]
+
+
+def _check_block(block: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    if block.shape != shape or block.dtype != np.float64:
+        raise ManifestError(
+            f"{name}: expected float64 of shape {shape}, got {block.dtype} of shape {block.shape}."
+        )
+
+
+def _write_tables(
+    context: ExplanationContext, writer: Writer, include_data: bool
+) -> Iterator[tuple[str, Any]]:
+    """Put the tables of a context into files; data only where that is wanted."""
+    for name, (file, is_data) in TABLES.items():
+        table = getattr(context, name)
+        if table is None or (is_data and not include_data):
+            continue
+        spec, arrays = pack_rows(table)
+        yield name, {**spec, **_write_table(file, arrays, writer)}
+
+
+def _write_table(file: str, arrays: dict[str, NDArray[Any]], writer: Writer) -> dict[str, Any]:
+    """Put the arrays of a table into one file, and say which; a range of numbers needs none."""
+    if not arrays:
+        return {"file": None}
+    if len(arrays) > 1:
+        writer.write_arrays(f"{file}.npz", arrays)
+        return {"file": f"{file}.npz"}
+    (key,) = arrays
+    writer.write_array(f"{file}.npy", arrays[key])
+    return {"file": f"{file}.npy", "array": key}
+
+
+def _write_maps(feature_maps: Sequence[Any], writer: Writer) -> list[Any]:
+    specs = []
+    for i, feature_map in enumerate(feature_maps):
+        table = feature_map if hasattr(feature_map, "tocsr") else np.asarray(feature_map)
+        spec, arrays = pack_rows(table)
+        writer.write_arrays(f"feature_map-{i}.npz", arrays)
+        specs.append(spec)
+    return specs
+
+
+def _read_context(reader: Reader) -> ExplanationContext:
+    heading = reader.heading
+    tables = {}
+    for name, spec in heading["tables"].items():
+        if name in TABLES:
+            tables[name] = _read_table(reader, spec)
+    return ExplanationContext(
+        id=heading["id"],
+        model_task=heading["task"],
+        model_type=heading["model_type"],
+        is_one_row=heading["one_row"],
+        is_raw=heading["raw"],
+        is_engineered=heading["engineered"],
+        fidelity=heading["fidelity"],
+        raw_features=heading["raw_features"],
+        feature_maps=_unless_none(_read_maps, heading["feature_maps"], reader),
+        engineered=_read_engineered(reader),
+        **tables,
+    )
+
+
+def _read_table(reader: Reader, spec: Mapping[str, Any]) -> Any:
+    if spec["file"] is None:
+        return unpack_rows(dict(spec), {})
+    if spec["file"].endswith(".npy"):
+        return unpack_rows(dict(spec), {spec["array"]: reader.read_array(spec["file"])})
+    return unpack_rows(dict(spec), reader.read_arrays(spec["file"]))
+
+
+def _read_maps(specs: Sequence[dict[str, Any]], reader: Reader) -> list[Any]:
+    maps = []
+    for i, spec in enumerate(specs):
+        maps.append(unpack_rows(spec, reader.read_arrays(f"feature_map-{i}.npz")))
+    return maps
+
+
+def _read_engineered(reader: Reader) -> LocalExplanation | None:
+    if not reader.heading["has_engineered_part"]:
+        return None
+    nested = Reader(lambda name: reader.read(f"engineered/{name}"), f"{reader.place}/engineered")
+    return read_explanation(nested)
