@@ -119,7 +119,7 @@ class RowExplainer:
             options,
             example=matrix[:1].copy(),
             classes=class_names(function, classes, len(engine.expected_values)),
-            subset=_find_columns(subset, schema.names),
+            subset=find_columns(subset, schema.names),
             note=note,
             tolerance=find_tolerance(function, matrix, engine),
             example_output=_ask_as_given(function, given),
@@ -369,7 +369,7 @@ def class_names(
     return names
 
 
-def _find_columns(
+def find_columns(
     subset: Sequence[int | str] | None, names: Sequence[str]
 ) -> tuple[int, ...] | None:
     """Find the columns of a subset, given by name or position."""

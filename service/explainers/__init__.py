@@ -1,13 +1,15 @@
 """The training side: full explainers, for the notebook in which a model is fitted.
 
 ``tabular``  TabularExplainer: explains a fitted model on tabular data, locally and globally
+``pfi``      PFIExplainer: how much worse a metric gets when a column is permuted
 
 What they answer is in :mod:`service.explanations`; its classes can be imported from here as well.
 Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer` takes what it needs
 along. Next: :mod:`service.explainers.tabular`.
 """
 
+from service.explainers.pfi import PFIExplainer
 from service.explainers.tabular import TabularExplainer
 from service.explanations import GlobalExplanation, LocalExplanation
 
-__all__ = ["GlobalExplanation", "LocalExplanation", "TabularExplainer"]
+__all__ = ["GlobalExplanation", "LocalExplanation", "PFIExplainer", "TabularExplainer"]

@@ -124,6 +124,11 @@ _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...] = (
 )
 
 
+def records_as_table(rows: Any) -> Any:
+    """Make a table of a list of records; leave everything else."""
+    return pd.DataFrame(list(rows)) if _are_records(rows) else rows
+
+
 def examples_as_table(examples: Any) -> Any:
     """Turn examples into a table as :func:`as_table` does, and a list of records too.
 
@@ -132,7 +137,7 @@ def examples_as_table(examples: Any) -> Any:
     ValueError
         When they are one column or row, without a second axis, or no table at all.
     """
-    table = pd.DataFrame(list(examples)) if _are_records(examples) else as_table(examples)
+    table = records_as_table(as_table(examples))
     if not isinstance(table, Sequence) and not hasattr(table, "__array__"):
         raise ValueError(
             f"initialization_examples: expected a DataFrame or a 2-D array, got {shown(table)}."
