@@ -19,6 +19,7 @@ In reading order:
 ``choice``             the table of engines, and the proof that one reproduces the model
 ``local_importances``  what comes out, with what is needed to read it
 ``row_explainer``      the core that both explainers share
+``transformed``        models behind transformations, by the columns that these make
 
 Next: :mod:`service.engines.outputs`.
 """

@@ -15,7 +15,7 @@ table, keeps the fitted steps (:class:`FittedEncoding`). Next: :mod:`service.eng
 | KBinsDiscretizer                           | the edges, then codes or ones                       |
 | FunctionTransformer                        | a function of NumPy's, of each number               |
 | feature selection                          | the columns kept                                    |
-| ColumnTransformer, Pipeline                | the blocks next to each other, the steps in turn    |
+| ColumnTransformer, FeatureUnion, Pipeline  | the blocks next to each other, the steps in turn    |
 | everything else, as power and quantile     | none                                                |
 | transforms                                 |                                                     |
 """
@@ -38,6 +38,7 @@ from service.structures.encoders import (
     SELECTIONS,
     Encoder,
     blocks_of,
+    branches_of,
     is_elementwise,
     raw_columns,
     steps_of,
@@ -424,6 +425,18 @@ def _compile_columns(transformer: Any) -> Step | None:
     return Blocks(tuple(blocks))
 
 
+def _compile_union(union: Any) -> Step | None:
+    if union.transformer_weights:
+        return None
+    blocks = []
+    for branch in branches_of(union):
+        steps = _compile_steps(list(steps_of(branch)))
+        if steps is None:
+            return None
+        blocks.append(CompiledEncoder(steps))
+    return Blocks(tuple(blocks))
+
+
 FORMS: dict[str, Callable[[Any], Step | None]] = {
     "MaxAbsScaler": _compile_scaler,
     "MinMaxScaler": _compile_min_max,
@@ -436,4 +449,5 @@ FORMS: dict[str, Callable[[Any], Step | None]] = {
     "KBinsDiscretizer": _compile_bins,
     **dict.fromkeys(SELECTIONS, _compile_selection),
     "ColumnTransformer": _compile_columns,
+    "FeatureUnion": _compile_union,
 }

@@ -46,6 +46,7 @@ from service.structures.answer_forms import (
     labels_of_targets,
     name_classes,
 )
+from service.structures.encoders import model_itself
 from service.structures.reading import margin_option, predict_margin, prefers_margin
 
 OUTPUTS = ("probability", "margin", "prediction")
@@ -253,9 +254,9 @@ class ModelOutput:
         model = self.model
         if isinstance(model, ModelName):
             return model
-        kind = type(model)
+        kind = type(model_itself(model))
         if self._is_function:
-            name = getattr(model, "__qualname__", kind.__name__)
+            name = getattr(model_itself(model), "__qualname__", kind.__name__)
         else:
             asked = self.method or _method_name(model, self.scale)
             name = f"{kind.__name__}.{asked}"
@@ -447,7 +448,7 @@ def _refusal(model: Any, output: str, task: str, known: Sequence[str]) -> str:
         available = [scale for scale in known if _has_output(model, scale)]
         choices = f" and output one of {available}"
     return (
-        f"{type(model).__name__}: expected a {task} model with {methods}{choices}, got "
+        f"{type(model_itself(model)).__name__}: expected a {task} model with {methods}{choices}, got "
         f"output={output!r}."
     )
 
@@ -504,7 +505,7 @@ def _is_known_as(kind: Callable[[Any], bool], model: Any) -> bool:
 
 def _check_fitted(model: Any) -> None:
     """Refuse an unfitted model of scikit-learn's own; of other models nothing is known."""
-    last = model
+    last = model_itself(model)
     while isinstance(last, Pipeline):  # it is fitted when its last step is
         last = last.steps[-1][1]
     if not type(last).__module__.startswith("sklearn."):
@@ -513,7 +514,7 @@ def _check_fitted(model: Any) -> None:
         check_is_fitted(last)
     except NotFittedError:
         raise ValueError(
-            f"model: expected a fitted {type(model).__name__}; call its fit(X, y) first."
+            f"model: expected a fitted {type(model_itself(model)).__name__}; call its fit(X, y) first."
         ) from None
 
 
@@ -529,10 +530,10 @@ def _plain_value(value: Any) -> Any:
 def _choose_function_output(
     model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str
 ) -> ModelOutput:
-    if not callable(model):
+    if not callable(model_itself(model)):
         raise TypeError(
             "model: expected an estimator with predict, or a function of rows, got "
-            f"{type(model).__name__}."
+            f"{type(model_itself(model)).__name__}."
         )
     if output not in ("auto", "prediction"):
         raise ValueError(f"output: a plain function has only its own 'prediction', got {output!r}.")

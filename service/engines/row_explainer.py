@@ -1,7 +1,8 @@
 """The core that both explainers share: a model output, its engine, and the names of what comes out.
 
 :class:`service.explainers.TabularExplainer` builds it, and
-:class:`service.scoring.KernelScoringExplainer` takes it along to where rows are scored.
+:class:`service.scoring.KernelScoringExplainer` takes it along to where rows are scored. Next:
+:mod:`service.engines.transformed`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from service.engines.outputs import (
     plain_values,
 )
 from service.engines.progress import Progress, no_progress
+from service.engines.transformed.raw_rows import check_are_raw, count_engineered
 from service.rows.schema import Schema
 from service.rows.tables import examples_as_table, is_sparse, row_as_table
 from service.rows.unusual_rows import (
@@ -38,7 +40,7 @@ from service.rows.unusual_rows import (
     name_refused_value,
 )
 from service.shapley.background import spread_out
-from service.structures.encoders import first_step
+from service.structures.encoders import first_step, unread_columns
 from service.structures.xgboost_trees import with_rows
 
 TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
@@ -67,6 +69,11 @@ class RowExplainer:
     example_output : ndarray of shape (1, n_outputs), or None
         What the model answered for the example in the form in which it came; None where it has not
         been asked so.
+    unread : tuple of int
+        The columns that reach no step of the model. The engine gets those of the example in their
+        places, so that they do not vary, and are worth exactly nothing.
+    n_engineered : int or None
+        How many columns the model's transformations make, where it stands behind some.
     """
 
     function: ModelOutput
@@ -78,6 +85,8 @@ class RowExplainer:
     note: str = ""
     tolerance: NDArray[np.float64] | float = SAME
     example_output: NDArray[np.float64] | None = None
+    unread: tuple[int, ...] = ()
+    n_engineered: int | None = None
 
     @classmethod
     def build(
@@ -112,7 +121,10 @@ class RowExplainer:
         check_examples(function, given, matrix)
         check_rows_alone(function, matrix)
         function = _open_columns(function, matrix[:1], nullable)
-        engine, note = choose_engine(function, matrix, options)
+        names = list(map(str, schema.model_names))
+        unread = tuple(unread_columns(model, len(names), names).tolist())
+        read = with_constants(matrix, unread, matrix[:1])
+        engine, note = choose_engine(function, read, options)
         return cls(
             function,
             engine,
@@ -123,6 +135,8 @@ class RowExplainer:
             note=note,
             tolerance=find_tolerance(function, matrix, engine),
             example_output=_ask_as_given(function, given),
+            unread=unread,
+            n_engineered=count_engineered(model, schema.model_rows(matrix[:1])),
         )
 
     @property
@@ -166,7 +180,8 @@ class RowExplainer:
     ) -> RowExplainer:
         """Return an explainer of the same output with a background chosen from other examples."""
         options = self._options(nsamples, random_state)
-        engine, note = choose_engine(self.function, self.schema.matrix(examples), options)
+        matrix = with_constants(self.schema.matrix(examples), self.unread, self.example)
+        engine, note = choose_engine(self.function, matrix, options)
         return replace(self, options=options, engine=engine, note=note)
 
     def without_model(self) -> RowExplainer:
@@ -193,6 +208,7 @@ class RowExplainer:
         PayloadError
             When they do not fit the schema, or the model refuses a value.
         """
+        check_are_raw(rows, len(self.schema.columns), self.n_engineered)
         matrix = self.schema.matrix(row_as_table(rows))
         try:
             return self.explain_matrix(matrix, progress, n_jobs)
@@ -208,6 +224,7 @@ class RowExplainer:
         self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
     ) -> LocalImportances:
         """Explain rows that the schema has checked already."""
+        matrix = with_constants(matrix, self.unread, self.example)
         if n_jobs in (None, 1):
             importances = explain_rows(self.engine, matrix, progress)
         else:
@@ -262,6 +279,17 @@ def find_tolerance(
     outputs = function(spread_out(matrix, N_COMPARED_ROWS))
     spread = np.vstack([outputs, engine.expected_values])
     return function.tolerance(spread, max(SAME, function.narrow_share))
+
+
+def with_constants(
+    matrix: NDArray[Any], columns: Sequence[int], example: NDArray[Any]
+) -> NDArray[Any]:
+    """Return rows with the values of one example in some columns; the rows themselves stay."""
+    if len(columns) == 0:
+        return matrix
+    constant = matrix.copy()
+    constant[:, columns] = example[0, columns]
+    return constant
 
 
 def asked_with_rows(model: Any) -> Any:

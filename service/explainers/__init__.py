@@ -1,7 +1,9 @@
 """The training side: full explainers, for the notebook in which a model is fitted.
 
-``tabular``  TabularExplainer: explains a fitted model on tabular data, locally and globally
-``pfi``      PFIExplainer: how much worse a metric gets when a column is permuted
+``tabular``                 TabularExplainer: explains a fitted model on tabular data
+``transformations``         puts a model behind transformations, so that raw rows are explained
+``listed_transformations``  reads transformations that are listed column by column
+``pfi``                     PFIExplainer: how much worse a metric gets when a column is permuted
 
 What they answer is in :mod:`service.explanations`; its classes can be imported from here as well.
 Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer` takes what it needs

@@ -2,19 +2,30 @@
 
 It does not serve: make a :class:`service.scoring.KernelScoringExplainer` from it for that. Which
 engine explains which model is written in :mod:`service.engines.choice`, which output is explained
-in :mod:`service.engines.outputs`.
+in :mod:`service.engines.outputs`. Next: :mod:`service.explainers.transformations`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
+import pandas as pd
+
+from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions
 from service.engines.progress import progress_bar
 from service.engines.row_explainer import RowExplainer
+from service.engines.transformed.engineered import EngineeredExplainer
+from service.explainers.transformations import build_engineered, compose
 from service.explanations import GlobalExplanation, LocalExplanation
+from service.explanations.context import ExplanationContext
+from service.rows.tables import row_as_table
 from service.shapley.kernel import Stopping
+from service.structures.encoders import TransformedModel
 
 
 class TabularExplainer:
@@ -36,9 +47,19 @@ class TabularExplainer:
         Feature names; by default the DataFrame's columns, or "0", "1", … for an array.
     classes : sequence, optional
         Class names in ``predict_proba`` column order; by default the model's ``classes_``.
-    transformations : optional
-        Not supported yet: raises NotImplementedError. Put the transformations into the model with a
-        scikit-learn ``Pipeline``, and importances are given for the raw features.
+    transformations : transformer or list of (columns, transformer), optional
+        Fitted ones that stand before the model: a ColumnTransformer, Pipeline, FeatureUnion or any
+        other transformer; a list in sklearn-pandas' form, where ``"a"`` gives its transformer one
+        axis and ``["a"]`` two, and None keeps the columns; a DataFrameMapper. The model behind them
+        is explained on raw rows, and raw columns are the players; the examples are raw rows too. A
+        column that reaches no transformer gets exactly 0.
+    allow_all_transformations : bool, default False
+        Accepted from code that was written for interpret-community, without effect: every
+        transformer is allowed.
+    use_gpu : bool, default False
+        There is no engine for graphics cards: True is accepted with a warning.
+    is_function : bool, default False
+        True takes `model` as a function of rows even if it has ``predict``.
     model_task : {"unknown", "classification", "regression"}, default "unknown"
         "unknown" asks the model.
     output : {"auto", "probability", "margin", "prediction"}, default "auto"
@@ -85,10 +106,9 @@ class TabularExplainer:
 
     Raises
     ------
-    NotImplementedError
-        When `transformations` is given.
     TypeError, ValueError
-        When the model is no model, the examples are no table, an option is out of range, or the
+        When the model is no model, a part of the transformations is not fitted, or the model does
+        not take what they make; when the examples are no table, an option is out of range, or the
         model takes no missing value where `nullable` says so.
 
     Notes
@@ -119,11 +139,14 @@ class TabularExplainer:
         self,
         model: Any,
         initialization_examples: Any,
-        *,
         explain_subset: Sequence[str | int] | None = None,
         features: Sequence[str] | None = None,
         classes: Sequence[Any] | None = None,
+        *,
         transformations: Any = None,
+        allow_all_transformations: bool = False,
+        use_gpu: bool = False,
+        is_function: bool = False,
         model_task: str = "unknown",
         output: str = "auto",
         engine: str = "auto",
@@ -136,13 +159,13 @@ class TabularExplainer:
         random_state: int = 0,
         nullable: bool | Sequence[str] = False,
     ) -> None:
+        _warn_of_gpu(use_gpu)
+        self.model = _as_function(model) if is_function else model
         if transformations is not None:
-            raise NotImplementedError(
-                "TabularExplainer: transformations are not supported yet; put them into the model "
-                "with a sklearn.pipeline.Pipeline, and importances are given for the raw features."
-            )
+            self.model = compose(transformations, self.model, initialization_examples, features)
+        self.initialization_examples = initialization_examples
         self.row_explainer = RowExplainer.build(
-            model,
+            self.model,
             initialization_examples,
             features=features,
             classes=classes,
@@ -181,16 +204,38 @@ class TabularExplainer:
         """The scale explained: "probability", "margin" or "prediction"."""
         return self.row_explainer.function.scale
 
+    @cached_property
+    def engineered_explainer(self) -> EngineeredExplainer:
+        """What explains raw rows by the columns that the transformations make of them.
+
+        It is built when it is asked for first.
+
+        Raises
+        ------
+        ValueError
+            When there are no transformations.
+        """
+        if not isinstance(self.model, TransformedModel):
+            raise ValueError(
+                "engineered: expected of an explainer with transformations, got one without; its "
+                "features are those of the model already."
+            )
+        return build_engineered(self.model, self.initialization_examples, self.row_explainer)
+
     def explain_local(
-        self, evaluation_examples: Any, *, n_jobs: int | None = None
+        self, evaluation_examples: Any, *, engineered: bool = False, n_jobs: int | None = None
     ) -> LocalExplanation:
         """Explain each row by itself.
 
         Parameters
         ----------
         evaluation_examples : DataFrame, array, list of records or list of lists
-            Rows of `n_features` columns. A DataFrame and records are matched by column name. A
-            Series, or an array of shape (n_features,), is one row.
+            Rows of `n_features` columns; raw ones, where there are transformations. A DataFrame and
+            records are matched by column name. A Series, or an array of shape (n_features,), is one
+            row, and the answer has no axis of rows then.
+        engineered : bool, default False
+            Whether the answer has an explanation of the same rows by the columns that the
+            transformations make, as ``engineered``.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
@@ -205,9 +250,11 @@ class TabularExplainer:
         service.scoring.ModelOutputError
             When the model answers NaN or infinity.
         """
-        return LocalExplanation(
-            self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs)
-        )
+        importances = self._explain(evaluation_examples, n_jobs)
+        context = self._describe(evaluation_examples)
+        if engineered:
+            context = replace(context, engineered=self._engineer(evaluation_examples, n_jobs))
+        return LocalExplanation(importances, context)
 
     def explain_global(
         self, evaluation_examples: Any, *, n_jobs: int | None = None
@@ -233,6 +280,53 @@ class TabularExplainer:
         service.scoring.ModelOutputError
             When the model answers NaN or infinity.
         """
-        return GlobalExplanation(
-            self.row_explainer.explain(evaluation_examples, progress_bar, n_jobs)
+        importances = self._explain(evaluation_examples, n_jobs)
+        return GlobalExplanation(importances, self._describe(evaluation_examples))
+
+    def _explain(self, rows: Any, n_jobs: int | None) -> LocalImportances:
+        return self.row_explainer.explain(rows, progress_bar, n_jobs)
+
+    def _engineer(self, rows: Any, n_jobs: int | None) -> LocalExplanation:
+        """Explain raw rows by the columns that the transformations make of them."""
+        explainer = self.engineered_explainer
+        context = replace(
+            self._describe(rows),
+            is_raw=False,
+            is_engineered=True,
+            feature_maps=explainer.feature_maps,
+            raw_features=explainer.schema.names,
+        )
+        return LocalExplanation(explainer.explain(rows, progress_bar, n_jobs), context)
+
+    def _describe(self, rows: Any) -> ExplanationContext:
+        """Return what is known of an explanation of some rows beside its importances."""
+        function = self.row_explainer.function
+        return ExplanationContext(
+            model_task=function.task,
+            model_type=function.type_name,
+            is_raw=isinstance(self.model, TransformedModel),
+            is_one_row=row_as_table(rows) is not rows,
+            row_labels=rows.index if isinstance(rows, pd.DataFrame) else None,
+            eval_data=rows,
+            init_data=self.initialization_examples,
+        )
+
+
+def _as_function(model: Any) -> Any:
+    """Take a model as a function of rows, whatever methods it has."""
+    if not callable(model):
+        raise TypeError(
+            f"is_function: expected a model that can be called with rows, got "
+            f"{type(model).__name__}; leave it out."
+        )
+    return model.__call__ if hasattr(model, "predict") else model
+
+
+def _warn_of_gpu(use_gpu: bool) -> None:
+    if use_gpu:
+        warnings.warn(
+            "use_gpu: there is no engine for graphics cards; the processor computes the same "
+            "numbers.",
+            UserWarning,
+            stacklevel=3,
         )

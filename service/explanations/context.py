@@ -34,6 +34,8 @@ class ExplanationContext:
         Whether the players are the columns before transformations.
     is_engineered : bool
         Whether the players are the columns that transformations made.
+    is_one_row : bool
+        Whether a single row came, without an axis of rows; what is answered has none either.
     row_labels : Index or None
         What the rows are called: the index of the DataFrame that was explained.
     eval_data : table or None
@@ -69,6 +71,7 @@ class ExplanationContext:
     model_type: str = ""
     is_raw: bool = False
     is_engineered: bool = False
+    is_one_row: bool = False
     row_labels: pd.Index[Any] | None = None
     eval_data: Any = None
     init_data: Any = None

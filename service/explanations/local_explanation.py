@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
 from service.explanations.context import ExplanationContext, KnowsContext, require
@@ -94,8 +95,16 @@ class LocalExplanation(KnowsContext):
 
     @property
     def local_importance_values(self) -> list[Any]:
-        """Importances as ``[class][row][feature]``, or ``[row][feature]`` for regressors."""
-        return self._local.to_lists()
+        """Importances as ``[class][row][feature]``, or ``[row][feature]`` for regressors.
+
+        A row that came without an axis of rows has none here either: ``[class][feature]``, or
+        ``[feature]``. It is so with everything that is told row by row.
+        """
+        return self._to_lists(self._local.values)
+
+    def _to_lists(self, of_rows: NDArray[Any]) -> list[Any]:
+        """Write an array whose last axis but one has the rows."""
+        return (of_rows[..., 0, :] if self.context.is_one_row else of_rows).tolist()
 
     @property
     def expected_values(self) -> Any:
@@ -125,7 +134,7 @@ class LocalExplanation(KnowsContext):
     def standard_errors(self) -> list[Any] | None:
         """Standard errors of the importances, in the same order; None from the exact methods."""
         errors = self._local.standard_errors
-        return None if errors is None else errors.tolist()
+        return None if errors is None else self._to_lists(errors)
 
     @property
     def output(self) -> str:
@@ -166,7 +175,7 @@ class LocalExplanation(KnowsContext):
             When `top_k` is not positive.
         """
         names = np.array(self.features, dtype=object)
-        return names[rank_features(self._local.values, top_k)].tolist()
+        return self._to_lists(names[rank_features(self._local.values, top_k)])
 
     def get_ranked_local_values(self, top_k: int | None = None) -> list[Any]:
         """Return the importances in the order of :meth:`get_ranked_local_names`.
@@ -187,7 +196,7 @@ class LocalExplanation(KnowsContext):
             When `top_k` is not positive.
         """
         values = self._local.values
-        return np.take_along_axis(values, rank_features(values, top_k), axis=-1).tolist()
+        return self._to_lists(np.take_along_axis(values, rank_features(values, top_k), axis=-1))
 
     def get_local_importance_rank(self, top_k: int | None = None) -> list[Any]:
         """Return the positions of features in the order of :meth:`get_ranked_local_names`.
@@ -207,4 +216,4 @@ class LocalExplanation(KnowsContext):
         ValueError
             When `top_k` is not positive.
         """
-        return rank_features(self._local.values, top_k).tolist()
+        return self._to_lists(rank_features(self._local.values, top_k))

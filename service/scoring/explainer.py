@@ -19,6 +19,7 @@ from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput, task_of
 from service.engines.progress import no_progress, progress_bar
 from service.engines.row_explainer import RowExplainer, class_names, find_tolerance
+from service.engines.transformed.engineered import EngineeredExplainer
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
 from service.scoring.stored_form import rebuild, take_apart
@@ -46,6 +47,9 @@ class KernelScoringExplainer:
     random_state : int, optional
         Seed of the sampled coalitions, and of the new background if there is one; by default that
         of the original, 0 for a ``shap.KernelExplainer``.
+    engineered : bool, default False
+        Whether to take along what explains rows by the columns that transformations make, for
+        ``explain(rows, get_raw=False)``. The original has transformations then.
 
     Raises
     ------
@@ -78,6 +82,7 @@ class KernelScoringExplainer:
         *,
         nsamples: str | int | None = None,
         random_state: int | None = None,
+        engineered: bool = False,
     ) -> None:
         original = _row_explainer(original_explainer)
         if initialization_examples is None:
@@ -85,6 +90,9 @@ class KernelScoringExplainer:
         else:
             explainer = original.with_examples(initialization_examples, nsamples, random_state)
         self._explainer = explainer.without_model()
+        self._engineered: EngineeredExplainer | None = None
+        if engineered:
+            self._engineered = _engineered_explainer(original_explainer).without_model()
 
     @property
     def row_explainer(self) -> RowExplainer:
@@ -164,13 +172,17 @@ class KernelScoringExplainer:
         """
         return self.schema.model_rows(parse(raw_data, self.schema))
 
-    def explain(self, rows: Any) -> list[Any]:
+    def explain(self, rows: Any, get_raw: bool = True) -> list[Any]:
         """Compute local importances as nested lists.
 
         Parameters
         ----------
         rows : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
-            A DataFrame and records are matched by column name.
+            A DataFrame and records are matched by column name. Raw rows, where the original
+            explainer has transformations.
+        get_raw : bool, default True
+            False asks for the importances of the columns that the transformations make, of an
+            explainer that was built with ``engineered=True``.
 
         Returns
         -------
@@ -186,16 +198,23 @@ class KernelScoringExplainer:
         ModelOutputError
             When the model answers NaN or infinity.
         """
-        return self.explain_rows(rows).to_lists()
+        return self.explain_rows(rows, get_raw=get_raw).to_lists()
 
     def explain_rows(
-        self, rows: Any, *, n_jobs: int | None = None, show_progress: bool = False
+        self,
+        rows: Any,
+        *,
+        get_raw: bool = True,
+        n_jobs: int | None = None,
+        show_progress: bool = False,
     ) -> LocalImportances:
         """Compute local importances as arrays, with what is needed to read them.
 
         Parameters
         ----------
         rows : DataFrame, array of shape (n_rows, n_features), list of records or list of lists
+            As in :meth:`explain`.
+        get_raw : bool, default True
             As in :meth:`explain`.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors; the backend is joblib's choice or
@@ -212,7 +231,17 @@ class KernelScoringExplainer:
         PayloadError, ModelOutputError
             As in :meth:`explain`.
         """
-        return self._explainer.explain(rows, progress_bar if show_progress else no_progress, n_jobs)
+        explainer = self._explainer if get_raw else self._with_engineered()
+        return explainer.explain(rows, progress_bar if show_progress else no_progress, n_jobs)
+
+    def _with_engineered(self) -> EngineeredExplainer:
+        engineered = self.__dict__.get("_engineered")  # not in what older versions have saved
+        if engineered is None:
+            raise ValueError(
+                "get_raw=False: expected a scoring explainer with engineered importances, got one "
+                "without; make it by KernelScoringExplainer(explainer, engineered=True)."
+            )
+        return engineered
 
     def predict(self, X: Any) -> list[Any]:
         """Return :meth:`explain`, so that the explainer can end a scikit-learn pipeline."""
@@ -278,6 +307,16 @@ def _row_explainer(original: Any) -> RowExplainer:
     raise TypeError(
         "KernelScoringExplainer: expected a service.explainers.TabularExplainer or a "
         f"shap.KernelExplainer, got {type(original).__name__}."
+    )
+
+
+def _engineered_explainer(original: Any) -> EngineeredExplainer:
+    engineered = getattr(original, "engineered_explainer", None)
+    if isinstance(engineered, EngineeredExplainer):
+        return engineered
+    raise ValueError(
+        "engineered: expected an explainer with transformations, got "
+        f"{type(original).__name__} without."
     )
 
 

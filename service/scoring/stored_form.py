@@ -43,7 +43,7 @@ _ROOMS = {
     "shapley.trees.sampled": ["SampledTreeGame"],
     "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
     "structures.answer_forms": ["Indicators", "SideBySide", "VoteShares"],
-    "structures.encoders": ["Encoder", "PandasCodes"],
+    "structures.encoders": ["Encoder", "PandasCodes", "TransformedModel"],
     "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
     "structures.linear": ["LinearStructure", "LogLinearStructure", "identity_readout"],
     "structures.links": [
@@ -81,6 +81,7 @@ _ROOMS = {
     "engines.row_explainer": ["RowExplainer"],
     "engines.sampled_engines": ["Effort", "KernelEngine", "SampledBackgroundEngine", "ShapEngine"],
     "engines.surrogate": ["TreeControl"],
+    "engines.transformed.engineered": ["EngineeredExplainer"],
     "scoring.explainer": ["KernelScoringExplainer"],
 }
 

@@ -19,7 +19,7 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 |                                                           | of several classes                   |
 | feature selection                                         | the columns kept                     |
 | whatever a ColumnTransformer gives one column alone       | that column                          |
-| Pipeline, ColumnTransformer, in each other too            | those of the steps inside            |
+| Pipeline, ColumnTransformer, FeatureUnion, in each other  | those of the steps inside            |
 | everything else: PCA, polynomials, custom transformers,   | unknown, the model is not looked     |
 | subclasses                                                | through                              |
 """
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,68 @@ class PandasCodes:
         return coded
 
 
+@dataclass(frozen=True)
+class TransformedModel:
+    """A fitted model behind fitted transformations: it takes raw rows, and nothing is fitted again.
+
+    A scikit-learn Pipeline of both would want an estimator of scikit-learn's last, and this takes
+    functions and boosters too.
+
+    Attributes
+    ----------
+    steps : tuple of (str, object)
+        Fitted transformers in order, the model last, as those of a Pipeline.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> scaler = StandardScaler().fit([[0.0], [2.0]])
+    >>> model = TransformedModel((("scale", scaler), ("sum", lambda rows: rows.sum(axis=1))))
+    >>> model([[4.0]]), model.n_features_in_, hasattr(model, "predict")
+    (array([3.]), 1, False)
+    """
+
+    steps: tuple[tuple[str, Any], ...]
+
+    @property
+    def model(self) -> Any:
+        """The model itself, which takes transformed rows."""
+        return self.steps[-1][1]
+
+    def transform_rows(self, rows: Any) -> Any:
+        """Return raw rows as the model itself takes them."""
+        for _, step in self.steps[:-1]:
+            rows = step.transform(rows)
+        return rows
+
+    def __call__(self, rows: Any) -> Any:
+        """Call the model, which is a function, with raw rows."""
+        return self.model(self.transform_rows(rows))
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer as the model does, and take the columns that the first transformer takes."""
+        if name in _OF_RAW_ROWS:
+            return getattr(self.steps[0][1], name)
+        if name in _OF_MODEL:
+            return getattr(self.model, name)
+        if name in _ASKED:
+            return partial(self._ask, getattr(self.model, name))
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def _ask(self, method: Callable[..., Any], rows: Any, **options: Any) -> Any:
+        return method(self.transform_rows(rows), **options)
+
+
+_OF_RAW_ROWS = ("feature_names_in_", "n_features_in_")
+_OF_MODEL = ("__sklearn_tags__", "classes_")
+_ASKED = ("decision_function", "predict", "predict_proba", "transform")
+
+
+def model_itself(model: Any) -> Any:
+    """Return the model behind transformations, and any other as it is."""
+    return model.model if isinstance(model, TransformedModel) else model
+
+
 def make_dense(numbers: Any) -> Any:
     """Return sparse numbers as an array, and all others as they are."""
     return numbers.toarray() if hasattr(numbers, "toarray") else numbers
@@ -199,7 +262,7 @@ def steps_of(step: Any) -> Iterator[Any]:
     step = look_through(step)
     if step is None or is_word(step, "passthrough"):
         return
-    if sklearn_name(step) != "Pipeline":
+    if sklearn_name(step) != "Pipeline" and not isinstance(step, TransformedModel):
         yield step
         return
     for _, inner in step.steps:
@@ -226,6 +289,40 @@ def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
         return np.arange(n_columns)
     position = dict(zip(names, range(len(names)), strict=True))
     return np.array([position.get(name, -1) for name in first.feature_names_in_], dtype=np.intp)
+
+
+def unread_columns(model: Any, n_columns: int, names: Sequence[str]) -> Owner:
+    """Find the raw columns that reach no step of a model, so that they change no answer.
+
+    Parameters
+    ----------
+    model : object
+    n_columns : int
+    names : sequence of str
+        The raw columns in the order of the rows.
+
+    Returns
+    -------
+    ndarray of int
+        Their positions, in order.
+    """
+    first = first_step(model)
+    raw = raw_columns(first, n_columns, names)
+    if np.any(raw < 0):  # it goes by other names
+        return np.arange(0)
+    read = raw[_columns_read(first, len(raw))]
+    return np.setdiff1d(np.arange(n_columns), read)
+
+
+def _columns_read(step: Any, n_inputs: int) -> Owner:
+    """Return the positions of the columns that a step makes something of."""
+    if sklearn_name(step) == "ColumnTransformer":
+        blocks = [columns for _, _, columns in blocks_of(step)]
+        return np.concatenate([np.arange(0), *blocks])
+    if sklearn_name(step) == "FeatureUnion":
+        branches = map(first_step, branches_of(step))
+        return np.concatenate([_columns_read(first, n_inputs) for first in branches])
+    return np.arange(n_inputs)
 
 
 def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
@@ -338,6 +435,19 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
     return np.concatenate(blocks)
 
 
+def _feature_union(union: Any, n_inputs: int) -> Owner | None:
+    """Put what each branch makes of all columns next to each other."""
+    owners = [_through(list(steps_of(branch)), n_inputs) for branch in branches_of(union)]
+    if any(owner is None for owner in owners):
+        return None
+    return np.concatenate([np.arange(0), *owners])
+
+
+def branches_of(union: Any) -> list[Any]:
+    """Return the transformers of a FeatureUnion that make something of its columns."""
+    return [step for _, step in union.transformer_list if not is_word(step, "drop")]
+
+
 def blocks_of(transformer: Any) -> Iterator[tuple[str, Any, Owner]]:
     """Walk through what a fitted ColumnTransformer makes columns of.
 
@@ -383,4 +493,5 @@ _RULES: dict[str, Callable[[Any, int], Owner | None]] = {
     "TargetEncoder": _targets,
     **dict.fromkeys(SELECTIONS, _selection),
     "ColumnTransformer": _column_transformer,
+    "FeatureUnion": _feature_union,
 }
