@@ -157,7 +157,7 @@ def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | 
     # A model refuses examples that do not fit it in clearer words than its arrays would.
     function(examples[:1])
     names = [str(name) for name in function.schema.model_names]
-    read = read_model(function.model, function.scale, names)
+    read = read_model(function.model, function.read_scale, names)
     if read is None:
         return None
     encoder, structure = read

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,33 @@ TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """A surrogate that is explained in place of the model.
+
+    Attributes
+    ----------
+    output : ModelOutput
+        What it answers, in the unit of the model's own output.
+    residual : ndarray of shape (n_outputs,)
+        What is missing to the model's output for the example.
+    description : dict
+        What it is and how well it follows the model, in plain values.
+    """
+
+    output: ModelOutput
+    residual: NDArray[np.float64]
+    description: dict[str, Any]
+
+    def without_model(self) -> StandIn:
+        """Leave the surrogate to the engine."""
+        return replace(self, output=self.output.without_model())
+
+
+# Makes a surrogate of a model's output, on examples.
+Imitate = Callable[[ModelOutput, NDArray[Any]], StandIn]
+
+
+@dataclass(frozen=True)
 class RowExplainer:
     """Explains rows of one model; read-only, shared by all threads.
 
@@ -74,6 +101,8 @@ class RowExplainer:
         places, so that they do not vary, and are worth exactly nothing.
     n_engineered : int or None
         How many columns the model's transformations make, where it stands behind some.
+    stand_in : StandIn or None
+        The surrogate that is explained in place of the model, where there is one.
     """
 
     function: ModelOutput
@@ -87,6 +116,7 @@ class RowExplainer:
     example_output: NDArray[np.float64] | None = None
     unread: tuple[int, ...] = ()
     n_engineered: int | None = None
+    stand_in: StandIn | None = None
 
     @classmethod
     def build(
@@ -101,6 +131,7 @@ class RowExplainer:
         task: str,
         options: EngineOptions,
         nullable: bool | Sequence[str] = False,
+        imitate: Imitate | None = None,
     ) -> RowExplainer:
         """Record the schema of the examples, decide what is explained, and build the engine for it.
 
@@ -120,11 +151,14 @@ class RowExplainer:
         given = examples.tocsr() if is_sparse(examples) else table
         check_examples(function, given, matrix)
         check_rows_alone(function, matrix)
-        function = _open_columns(function, matrix[:1], nullable)
         names = list(map(str, schema.model_names))
         unread = tuple(unread_columns(model, len(names), names).tolist())
         read = with_constants(matrix, unread, matrix[:1])
-        engine, note = choose_engine(function, read, options)
+        stand_in = None if imitate is None else imitate(function, read)
+        explained = function if stand_in is None else stand_in.output
+        explained = _open_columns(explained, read[:1], nullable)
+        function = with_columns_of(explained, function)
+        engine, note = choose_engine(explained, read, options)
         return cls(
             function,
             engine,
@@ -137,6 +171,7 @@ class RowExplainer:
             example_output=_ask_as_given(function, given),
             unread=unread,
             n_engineered=count_engineered(model, schema.model_rows(matrix[:1])),
+            stand_in=None if stand_in is None else replace(stand_in, output=explained),
         )
 
     @property
@@ -181,12 +216,15 @@ class RowExplainer:
         """Return an explainer of the same output with a background chosen from other examples."""
         options = self._options(nsamples, random_state)
         matrix = with_constants(self.schema.matrix(examples), self.unread, self.example)
-        engine, note = choose_engine(self.function, matrix, options)
+        engine, note = choose_engine(self.explained, matrix, options)
         return replace(self, options=options, engine=engine, note=note)
 
     def without_model(self) -> RowExplainer:
         """Leave the model to the engine, which has it where it calls it."""
-        return replace(self, function=self.function.without_model())
+        stand_in = self.stand_in
+        if stand_in is not None:
+            stand_in = stand_in.without_model()
+        return replace(self, function=self.function.without_model(), stand_in=stand_in)
 
     def _options(self, nsamples: str | int | None, random_state: int | None) -> EngineOptions:
         options = self.options
@@ -235,10 +273,27 @@ class RowExplainer:
             expected_values=self.expected_values,
             features=self.features,
             classes=self.classes,
-            method=self.engine.method,
+            method=self.method,
             output=self.function.scale,
             standard_errors=None if errors is None else self._shape(errors),
         )
+
+    @property
+    def explained(self) -> ModelOutput:
+        """The output that is explained: the model's, or that of the surrogate in its place."""
+        return self.function if self.stand_in is None else self.stand_in.output
+
+    @property
+    def method(self) -> str:
+        """The engine; "mimic/" before it says that a surrogate is explained."""
+        method = self.engine.method
+        return method if self.stand_in is None else f"mimic/{method}"
+
+    @property
+    def exactness(self) -> str:
+        """Whether the importances are exact, in words."""
+        exactness = self.engine.exactness
+        return exactness if self.stand_in is None else f"{exactness}, of a surrogate"
 
     @property
     def expected_values(self) -> Any:
@@ -290,6 +345,16 @@ def with_constants(
     constant = matrix.copy()
     constant[:, columns] = example[0, columns]
     return constant
+
+
+def with_columns_of(other: ModelOutput, function: ModelOutput) -> ModelOutput:
+    """Return an output whose rows may have what those of another one of the same columns may."""
+    if other is function:
+        return function
+    opened = []
+    for own, column in zip(function.schema.columns, other.schema.columns, strict=True):
+        opened.append(replace(column, missing_mark=own.missing_mark))
+    return replace(function, schema=replace(function.schema, columns=tuple(opened)))
 
 
 def asked_with_rows(model: Any) -> Any:
@@ -398,9 +463,9 @@ def class_names(
 
 
 def find_columns(
-    subset: Sequence[int | str] | None, names: Sequence[str]
+    subset: Sequence[int | str] | None, names: Sequence[str], option: str = "explain_subset"
 ) -> tuple[int, ...] | None:
-    """Find the columns of a subset, given by name or position."""
+    """Find the columns of a subset, given by name or position; `option` is what messages say."""
     if subset is None:
         return None
     # A bare name is no list of letters.
@@ -409,7 +474,7 @@ def find_columns(
     positions = tuple(_find_column(column, names) for column in wanted)
     if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
         raise ValueError(
-            "explain_subset: expected different column names or positions from 0 to "
+            f"{option}: expected different column names or positions from 0 to "
             f"{len(names) - 1}, got {subset!r}."
         )
     return positions

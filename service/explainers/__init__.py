@@ -3,6 +3,7 @@
 ``tabular``                 TabularExplainer: explains a fitted model on tabular data
 ``transformations``         puts a model behind transformations, so that raw rows are explained
 ``listed_transformations``  reads transformations that are listed column by column
+``mimic``                   MimicExplainer: explains a surrogate, and how well it follows the model
 ``pfi``                     PFIExplainer: how much worse a metric gets when a column is permuted
 
 What they answer is in :mod:`service.explanations`; its classes can be imported from here as well.
@@ -10,8 +11,25 @@ Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer`
 along. Next: :mod:`service.explainers.tabular`.
 """
 
+from service.explainers.mimic import (
+    DecisionTreeExplainableModel,
+    LGBMExplainableModel,
+    LinearExplainableModel,
+    MimicExplainer,
+    SGDExplainableModel,
+)
 from service.explainers.pfi import PFIExplainer
 from service.explainers.tabular import TabularExplainer
 from service.explanations import GlobalExplanation, LocalExplanation
 
-__all__ = ["GlobalExplanation", "LocalExplanation", "PFIExplainer", "TabularExplainer"]
+__all__ = [
+    "DecisionTreeExplainableModel",
+    "GlobalExplanation",
+    "LGBMExplainableModel",
+    "LinearExplainableModel",
+    "LocalExplanation",
+    "MimicExplainer",
+    "PFIExplainer",
+    "SGDExplainableModel",
+    "TabularExplainer",
+]

@@ -160,7 +160,7 @@ class TabularExplainer:
         nullable: bool | Sequence[str] = False,
     ) -> None:
         _warn_of_gpu(use_gpu)
-        self.model = _as_function(model) if is_function else model
+        self.model = as_function(model) if is_function else model
         if transformations is not None:
             self.model = compose(transformations, self.model, initialization_examples, features)
         self.initialization_examples = initialization_examples
@@ -197,7 +197,7 @@ class TabularExplainer:
     @property
     def method(self) -> str:
         """The engine chosen; see :class:`service.scoring.LocalImportances`."""
-        return self.row_explainer.engine.method
+        return self.row_explainer.method
 
     @property
     def output(self) -> str:
@@ -312,7 +312,7 @@ class TabularExplainer:
         )
 
 
-def _as_function(model: Any) -> Any:
+def as_function(model: Any) -> Any:
     """Take a model as a function of rows, whatever methods it has."""
     if not callable(model):
         raise TypeError(

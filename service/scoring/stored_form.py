@@ -78,7 +78,7 @@ _ROOMS = {
     "engines.exact_engines": ["LinearEngine", "PolynomialEngine", "ProductEngine", "TreeEngine"],
     "engines.options": ["EngineOptions"],
     "engines.outputs": ["ModelName", "ModelOutput"],
-    "engines.row_explainer": ["RowExplainer"],
+    "engines.row_explainer": ["RowExplainer", "StandIn"],
     "engines.sampled_engines": ["Effort", "KernelEngine", "SampledBackgroundEngine", "ShapEngine"],
     "engines.surrogate": ["TreeControl"],
     "engines.transformed.engineered": ["EngineeredExplainer"],

@@ -204,6 +204,26 @@ def test_dtypes_survive_and_raw_columns_are_permuted_whole():
     np.testing.assert_array_equal(ours.global_importance_values, theirs.importances_mean)
 
 
+def test_raw_columns_are_permuted_behind_transformations():
+    """Both forms give the numbers of a pipeline of the same parts: raw columns, each whole."""
+    frame = pd.DataFrame({"kind": list("abcd") * 25, "size": np.arange(100.0)})
+    labels = frame["kind"].isin(["a", "c"]).to_numpy()
+    encoder = make_column_transformer((OneHotEncoder(), ["kind"]), ("passthrough", ["size"]))
+    model = LogisticRegression(max_iter=500).fit(encoder.fit_transform(frame), labels)
+    listed = [(["kind"], OneHotEncoder().fit(frame[["kind"]])), (["size"], None)]
+    whole = make_pipeline(encoder, model)
+    expected = PFIExplainer(whole, metric="log_loss").explain_global(frame, labels)
+    for transformations in (encoder, listed):
+        explainer = PFIExplainer(model, metric="log_loss", transformations=transformations)
+        found = explainer.explain_global(frame, labels)
+        np.testing.assert_allclose(
+            found.global_importance_values, expected.global_importance_values, rtol=0, atol=1e-12
+        )
+        assert (found.features, found.is_raw) == (["kind", "size"], True)
+    with pytest.raises(ValueError, match="OneHotEncoder"):
+        PFIExplainer(model, transformations=OneHotEncoder()).explain_global(frame, labels)
+
+
 def test_a_subset_has_the_numbers_of_the_whole():
     """By names and positions, in the order in which they are named."""
     whole = PFIExplainer(CLASSIFIER).explain_global(ROWS, SPECIES).global_importance_values

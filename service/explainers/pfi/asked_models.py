@@ -128,7 +128,8 @@ def as_asked(model: Any, task: str, is_function: bool, classes: Sequence[Any] | 
     _check_probabilities(model, classes)
     own_task = task_of(model)
     asked_task = {"unknown": own_task}.get(task, task)
-    if asked_task == own_task and hasattr(model, "__sklearn_tags__"):
+    is_known = hasattr(model, "__sklearn_tags__") and hasattr(model, "fit")
+    if is_known and asked_task == own_task:
         return model
     return _estimator_as_asked(model, asked_task, classes)
 

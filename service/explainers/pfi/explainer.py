@@ -6,6 +6,7 @@ It explains a metric on labelled rows, not a prediction; so it has global import
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,6 +21,7 @@ from service.explainers.pfi.asked_models import TASKS, as_asked, settled
 from service.explainers.pfi.labels import check_labels
 from service.explainers.pfi.metrics import Metric, MetricRequest, resolve_metric
 from service.explainers.pfi.permuted_rows import Permutation, permute_columns
+from service.explainers.transformations import compose
 from service.explanations import ExplanationContext, GlobalExplanation, GlobalImportances
 from service.rows.tables import as_table, is_sparse, records_as_table
 from service.rows.values import shown
@@ -55,11 +57,11 @@ class PFIExplainer:
     classes : sequence, optional
         Class names in ``predict_proba`` column order; by default the model's ``classes_``. What the
         columns stand for that a function answers.
-    transformations : optional
-        Not supported yet: raises NotImplementedError. Put the transformations into the model with a
-        scikit-learn ``Pipeline``, and raw columns are permuted.
+    transformations : transformer or list of (columns, transformer), optional
+        Fitted ones that stand before the model, as in :class:`service.explainers.TabularExplainer`.
+        Raw columns are permuted, each as a whole.
     allow_all_transformations : bool, default False
-        Without effect.
+        Without effect: every transformer is allowed.
     seed : int, default 0
         Of the permutations.
     n_repeats : int, default 10
@@ -74,8 +76,6 @@ class PFIExplainer:
 
     Raises
     ------
-    NotImplementedError
-        When `transformations` is given.
     TypeError, ValueError
         When the model is no model, the metric is none, or a known error is said to be none.
 
@@ -120,15 +120,15 @@ class PFIExplainer:
         show_progress: bool = True,
         model_task: str = "unknown",
     ) -> None:
-        if transformations is not None:
-            raise NotImplementedError(
-                "PFIExplainer: transformations are not supported yet; put them into the model with "
-                "a sklearn.pipeline.Pipeline, and raw columns are permuted."
-            )
         check_choice("model_task", model_task, TASKS)
         self._model_type = f"{type(model).__module__}.{type(model).__qualname__}"
-        self._fitted_on = getattr(model, "feature_names_in_", None)
-        self._model = as_asked(model, model_task, is_function, classes)
+        first = model if transformations is None else transformations
+        self._fitted_on = getattr(first, "feature_names_in_", None)
+        self._as_asked = partial(
+            as_asked, task=model_task, is_function=is_function, classes=classes
+        )
+        self._model = self._as_asked(model)
+        self._behind = model, transformations
         self._task = model_task
         self._request = MetricRequest(
             metric, metric_args or {}, is_error_metric, for_classifier_use_predict_proba
@@ -181,7 +181,7 @@ class PFIExplainer:
         """
         rows = self._rows(evaluation_examples)
         names = self._names(rows)
-        model = settled(self._model, self._task, rows)
+        model = settled(self._behind_transformations(rows), self._task, rows)
         task = _task_of(model)
         labels = check_labels(true_labels, rows.shape[0], model, task)
         metric = self._metric_of(model)
@@ -209,6 +209,7 @@ class PFIExplainer:
         context = ExplanationContext(
             model_task=task,
             model_type=self._model_type,
+            is_raw=self._behind[1] is not None,
             row_labels=evaluation_examples.index if hasattr(rows, "iloc") else None,
             eval_data=evaluation_examples,
             true_labels=true_labels,
@@ -221,6 +222,13 @@ class PFIExplainer:
             "PFIExplainer: explain_local cannot exist, since a metric is one number for all rows; "
             "use TabularExplainer for the reasons of single predictions."
         )
+
+    def _behind_transformations(self, rows: Any) -> Any:
+        """Return the model as it is asked with raw rows."""
+        model, transformations = self._behind
+        if transformations is None:
+            return self._model
+        return self._as_asked(compose(transformations, model, rows, self._features))
 
     def _rows(self, given: Any) -> Any:
         """Return rows as the model takes them, with the names that it was fitted on."""
