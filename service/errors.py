@@ -8,7 +8,7 @@ ScoringError
 ├── MissingPackageError     what was asked for needs a package that is not installed
 ├── BatchError              a file cannot be scored
 ├── SelfCheckError          model and scoring explainer do not belong together
-└── ArtifactError           a saved scoring explainer cannot be written or loaded
+└── ArtifactError           a saved scoring explainer or explanation cannot be written or loaded
     ├── ManifestError       its manifest is missing or unreadable
     ├── DigestError         the file is not the one that the manifest describes
     └── VersionError        it was saved with other library versions
@@ -51,7 +51,7 @@ class SelfCheckError(ScoringError):
 
 
 class ArtifactError(ScoringError):
-    """A scoring explainer that cannot be saved or loaded."""
+    """A scoring explainer or explanation that cannot be saved or loaded."""
 
 
 class ManifestError(ArtifactError):

@@ -453,8 +453,8 @@ def _refusal(model: Any, output: str, task: str, known: Sequence[str]) -> str:
         available = [scale for scale in known if _has_output(model, scale)]
         choices = f" and output one of {available}"
     return (
-        f"{type(model_itself(model)).__name__}: expected a {task} model with {methods}{choices}, got "
-        f"output={output!r}."
+        f"{type(model_itself(model)).__name__}: expected a {task} model with {methods}{choices}, "
+        f"got output={output!r}."
     )
 
 
@@ -519,7 +519,8 @@ def _check_fitted(model: Any) -> None:
         check_is_fitted(last)
     except NotFittedError:
         raise ValueError(
-            f"model: expected a fitted {type(model_itself(model)).__name__}; call its fit(X, y) first."
+            f"model: expected a fitted {type(model_itself(model)).__name__}; call its fit(X, y) "
+            "first."
         ) from None
 
 

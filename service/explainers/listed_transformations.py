@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
 from service.structures.class_names import library_name, sklearn_name
-from service.structures.encoders import branches_of, is_word
+from service.structures.encoders import branches_of
 
 EXPECTED = (
     "transformations: expected a fitted transformer (a ColumnTransformer, Pipeline, FeatureUnion), "
@@ -61,6 +61,10 @@ def find_unfitted(transformer: Any) -> str:
 
 def _no_parts(_: Any) -> list[Any]:
     return []
+
+
+def _no_transformer(*_: Any) -> None:
+    return None
 
 
 def _parts_of_columns(transformer: Any) -> list[Any]:
@@ -147,7 +151,7 @@ def join_parts(
     """
     if len(parts) == 0:
         raise ValueError(f"{EXPECTED}, got an empty list; leave it out where there are none.")
-    blocks: list[Any] = []
+    blocks: list[Any] = [("dropped", "drop", list(dropped))]
     for position, part in enumerate(parts):
         columns, transformer, options = _read_part(part)
         taken = _take_columns(rows, columns)
@@ -155,8 +159,6 @@ def join_parts(
             columns = [columns]
         frozen = _freeze(transformer, columns, taken, options.get("input_df", takes_frames))
         blocks.append((str(position), frozen, columns))
-    if len(dropped):
-        blocks.append(("dropped", "drop", list(dropped)))
     rest = _freeze(remainder, "the other columns", rows, takes_frames)
     return _fit_nothing(ColumnTransformer(blocks, remainder=rest), rows)
 
@@ -224,42 +226,59 @@ def _take_columns(rows: Any, columns: Any) -> Any:
 
 def _freeze(transformer: Any, columns: Any, rows: Any, takes_frames: bool | None) -> Any:
     """Return a fitted transformer in a form that a ColumnTransformer takes and leaves as it is."""
-    if transformer is None or is_word(transformer, "passthrough"):
-        return "passthrough"
-    if is_word(transformer, "drop"):
-        return transformer
+    if transformer is None or isinstance(transformer, str):
+        return transformer or "passthrough"
     if isinstance(transformer, list | tuple):
         transformer = make_pipeline(*transformer)
+    _check_part(transformer, columns)
+    named = _with_names(transformer, rows)
+    if _can_be_frozen(named):
+        return FrozenEstimator(named)
+    return _as_functions(transformer, rows, takes_frames)
+
+
+def _check_part(transformer: Any, columns: Any) -> None:
     if not is_transformer(transformer):
         raise ValueError(f"{EXPECTED}, got {shown(transformer)} for {columns!r}.")
     unfitted = find_unfitted(transformer)
     if unfitted:
         refuse_unfitted(f"{unfitted} of {columns!r}")
-    named = _with_names(transformer, rows)
-    if named is not None:
-        return FrozenEstimator(named)
-    return _as_functions(transformer, rows, takes_frames)
+
+
+def _can_be_frozen(transformer: Any) -> bool:
+    """Tell whether it is one of scikit-learn's for features; those for labels are otherwise."""
+    is_for_features = hasattr(transformer, "n_features_in_")
+    is_for_features |= hasattr(transformer, "get_feature_names_out")
+    return is_for_features and sklearn_name(transformer) != ""
 
 
 def _with_names(transformer: Any, rows: Any) -> Any:
-    """Return an estimator of scikit-learn's that can be asked with these rows.
-
-    One that was fitted on an array gets the names of the DataFrame. None where it is another
-    transformer, or does not take a table.
-    """
-    if not hasattr(transformer, "n_features_in_") or sklearn_name(transformer) == "":
-        return None
-    if not isinstance(rows, pd.DataFrame) or hasattr(transformer, "feature_names_in_"):
+    """Let an estimator that was fitted on an array be asked with a DataFrame; None if it cannot."""
+    if hasattr(transformer, "feature_names_in_") or not isinstance(rows, pd.DataFrame):
         return transformer
+    name_columns = _NAMED.get(sklearn_name(transformer), _name_columns)
+    return name_columns(transformer, rows)
+
+
+def _name_columns(transformer: Any, rows: pd.DataFrame) -> Any:
     named = copy(transformer)
-    if sklearn_name(transformer) == "Pipeline":
-        (name, first), *others = transformer.steps
-        named.steps = [(name, _with_names(first, rows)), *others]
-        return None if named.steps[0][1] is None else named
-    if sklearn_name(transformer) in _PARTS:
-        return None
     named.feature_names_in_ = np.array(rows.columns, dtype=object)
     return named
+
+
+def _name_first_step(pipeline: Any, rows: pd.DataFrame) -> Any:
+    (name, first), *others = pipeline.steps
+    named = copy(pipeline)
+    named.steps = [(name, _with_names(first, rows)), *others]
+    return None if named.steps[0][1] is None else named
+
+
+_NAMED: dict[str, Callable[[Any, pd.DataFrame], Any]] = {
+    "ColumnTransformer": _no_transformer,
+    "FeatureUnion": _no_transformer,
+    "Pipeline": _name_first_step,
+    "": _no_transformer,
+}
 
 
 def _as_functions(transformer: Any, rows: Any, takes_frames: bool | None) -> Pipeline:

@@ -164,9 +164,8 @@ def _check_widths(model: Any, made: Any, rows: Any) -> None:
 
 def _names_known_to(model: Any) -> list[str] | None:
     """Return the names of the columns on which a model was fitted; None where it has none."""
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
-        names = getattr(getattr(model, "booster", None), "feature_names", None)
+    of_booster = getattr(getattr(model, "booster", None), "feature_names", None)
+    names = getattr(model, "feature_names_in_", of_booster)
     return None if names is None else list(names)
 
 
@@ -196,21 +195,22 @@ def name_columns(model: TransformedModel, n_made: int) -> list[str]:
     return list(map(str, names))
 
 
-def _names_out(transformer: Any, n_made: int, owners: Sequence[Any] = ()) -> list[str]:
+def _names_out(transformer: Any, n_made: int, taken: Any = ()) -> list[str]:
     try:
         return list(transformer.get_feature_names_out())
     except Exception:  # a step has no names, and every library says so in its own way
         pass
     if not hasattr(transformer, "output_indices_"):
-        taken = "_".join(map(str, owners)) or "engineered"
-        return [f"{taken}_{i}" for i in range(n_made)]
-    names = []
+        of = "_".join(map(str, taken)) or "engineered"
+        return [f"{of}_{i}" for i in range(n_made)]
+    names: list[str] = []
+    known = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_))
     for block, step, columns in blocks_of(transformer):
         width = transformer.output_indices_[block]
-        taken = getattr(transformer, "feature_names_in_", np.arange(transformer.n_features_in_))
-        names += _names_out(step, width.stop - width.start, taken[columns])
-    is_unique = len(set(names)) == len(names)
-    return names if is_unique else [f"{i}__{name}" for i, name in enumerate(names)]
+        names += _names_out(step, width.stop - width.start, known[columns])
+    if len(set(names)) < len(names):
+        names = list(map("{}__{}".format, range(len(names)), names))
+    return names
 
 
 def build_engineered(

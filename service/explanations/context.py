@@ -93,11 +93,32 @@ class ExplanationContext:
             Their positions.
         """
         taken = {name: _take(getattr(self, name), rows) for name in OF_ROWS}
+        if self.is_one_row:
+            taken["eval_data"] = self.eval_data  # which has no axis of rows
         residuals = self.residuals
         if residuals is not None:
             residuals = residuals[..., rows]
         engineered = None if self.engineered is None else self.engineered[rows]
         return replace(self, id=_make_id(), residuals=residuals, engineered=engineered, **taken)
+
+    def of_raw_columns(self, eval_data: Any) -> ExplanationContext:
+        """Return the context of the same rows with raw columns, and an id of its own.
+
+        Parameters
+        ----------
+        eval_data : table or None
+            The raw rows.
+        """
+        return replace(
+            self,
+            id=_make_id(),
+            is_raw=True,
+            is_engineered=False,
+            eval_data=eval_data,
+            init_data=None,
+            feature_maps=None,
+            raw_features=None,
+        )
 
 
 # The fields that have a row for each row explained.

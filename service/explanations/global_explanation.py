@@ -1,21 +1,28 @@
-"""What an explainer answers for a model as a whole: global explanations, with ranked names."""
+"""What an explainer answers for a model as a whole: global explanations, with ranked names.
+
+Next: :mod:`service.explanations.files`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
 from service.explanations.context import require
+from service.explanations.frames import global_frame
 from service.explanations.global_importances import GlobalImportances
 from service.explanations.local_explanation import LocalExplanation
+from service.explanations.plots import plot_global
 from service.explanations.ranks import rank_features
 
 NO_CLASSES = "its importances are those of all classes together"
-NOT_KEPT = "no local importances were kept; explain_global(rows, include_local=True) keeps them"
+NOT_KEPT = "explain_global(rows, include_local=True) keeps them"
 
 
 @dataclass(frozen=True, repr=False)
@@ -228,3 +235,57 @@ class GlobalExplanation(LocalExplanation):
     @property
     def _per_class(self) -> NDArray[np.float64]:
         return require(self.overall.per_class, "per_class_values", NO_CLASSES)
+
+    def global_frame(self) -> pd.DataFrame:
+        """Return the global importances as a table, a row for each feature, the largest first.
+
+        Returns
+        -------
+        DataFrame
+            ``importance``, and where they are known ``standard_error``, ``noise_floor``,
+            ``below_noise`` (which tells what may be nothing) and ``importance of …`` for each class
+            or target.
+        """
+        return global_frame(self.overall)
+
+    def plot_global(self, top_k: int = 15) -> Any:
+        """Draw the largest global importances as bars, with their standard errors.
+
+        Parameters
+        ----------
+        top_k : int, default 15
+            How many.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            Where matplotlib is not installed.
+        ValueError
+            When `top_k` is not positive.
+        """
+        return plot_global(self.overall, top_k)
+
+    def visualize(self) -> Any:
+        """Draw the largest importances, as :meth:`plot_global` does."""
+        return self.plot_global()
+
+    def get_raw_feature_importances(self, feature_maps: Sequence[Any]) -> list[float]:
+        """Return the global importances of the columns before transformations.
+
+        As in :meth:`LocalExplanation.get_raw_feature_importances`: the mean magnitudes of the local
+        sums, never sums of global ones.
+        """
+        return self.get_raw_explanation(feature_maps).global_importance_values
+
+    @property
+    def _addable(self) -> LocalImportances:
+        if self.importances is None:
+            raise ValueError(
+                "Raw importances are sums of local ones, and this explanation has none: sums of "
+                "global importances would count what cancels out. Explain with include_local=True."
+            )
+        return self.importances

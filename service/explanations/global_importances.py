@@ -3,7 +3,7 @@
 They are computed once and stored: the last bit of a mean depends on the order in which memory holds
 the numbers, so that computing it anew may give another one.
 
-Next: :mod:`service.explanations.local_explanation`.
+Next: :mod:`service.explanations.frames`.
 """
 
 from __future__ import annotations

@@ -10,16 +10,22 @@ Next: :mod:`service.explanations.global_explanation`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
 from service.explanations.context import ExplanationContext, KnowsContext, require
+from service.explanations.frames import local_frame, to_shap
+from service.explanations.given_values import take_values
 from service.explanations.global_importances import GlobalImportances
+from service.explanations.plots import plot_row
 from service.explanations.ranks import rank_features
+from service.explanations.raw_features import to_raw
 
 NOTHING_ADDS_UP = "its importances do not add up to an output"
 
@@ -217,3 +223,213 @@ class LocalExplanation(KnowsContext):
             When `top_k` is not positive.
         """
         return self._to_lists(rank_features(self._local.values, top_k))
+
+    def to_frame(self, class_: Any = None) -> pd.DataFrame:
+        """Return the importances as a table, a row for each row, under its label.
+
+        Parameters
+        ----------
+        class_ : object, optional
+            The name of a class, or the position of a class or target; by default all of them, side
+            by side.
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, n_features), or (n_rows, n_classes · n_features)
+
+        Raises
+        ------
+        ValueError
+            When there is no such class.
+        """
+        return local_frame(self._local, self._row_index, class_)
+
+    def to_shap(self, class_: Any = None) -> Any:
+        """Return the importances as ``shap.Explanation``, for shap's plots.
+
+        Parameters
+        ----------
+        class_ : object, optional
+            As in :meth:`to_frame`; most plots want one class.
+
+        Returns
+        -------
+        shap.Explanation
+            Its values have the shape (n_rows, n_features), or (n_rows, n_features, n_classes).
+
+        Raises
+        ------
+        ValueError
+            When there is no such class.
+        """
+        return to_shap(self._local, self.context, class_)
+
+    def plot_row(self, row: int, class_: Any = None, top_k: int = 10) -> Any:
+        """Draw how a row comes from the expected value to its output, as shap's waterfall.
+
+        Parameters
+        ----------
+        row : int
+            Its position.
+        class_ : object, optional
+            As in :meth:`to_frame`; by default the one with the largest output.
+        top_k : int, default 10
+            How many features have a bar of their own.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ImportError
+            Where matplotlib is not installed.
+        """
+        return plot_row(self._local, self.context, row, class_, top_k)
+
+    def visualize(self) -> Any:
+        """Draw the first row, as :meth:`plot_row` does."""
+        return self.plot_row(0)
+
+    @classmethod
+    def from_values(
+        cls,
+        values: Any,
+        *,
+        features: Sequence[str] | None = None,
+        classes: Sequence[Any] | None = None,
+        expected_values: Any,
+        axes: Sequence[str] | None = None,
+        output: str = "prediction",
+        context: ExplanationContext | None = None,
+    ) -> Self:
+        """Make an explanation of values that were computed elsewhere.
+
+        Parameters
+        ----------
+        values : array-like of shape (n_rows, n_features), or of three axes
+            With an axis of classes or targets first, as here, or last, as in shap.
+        features : sequence of str, optional
+            By default "0", "1", ….
+        classes : sequence, optional
+            Names of a classifier's classes.
+        expected_values : float or array-like of shape (n_classes,)
+            What the importances of a row add up to its output with.
+        axes : sequence of str, optional
+            The order of "class", "row" and "feature", where the counts leave it open.
+        output : {"prediction", "probability", "margin"}, default "prediction"
+            The scale.
+        context : ExplanationContext, optional
+            What is known beside the values.
+
+        Returns
+        -------
+        LocalExplanation
+
+        Raises
+        ------
+        ValueError
+            When the counts do not fit, the order of the axes cannot be told, or a value is not
+            finite.
+
+        Examples
+        --------
+        >>> local = LocalExplanation.from_values(
+        ...     [[1.0, -2.0]], features=["rooms", "floor"], expected_values=5.0
+        ... )
+        >>> local.get_ranked_local_names()
+        [['rooms', 'floor']]
+        """
+        given = take_values(
+            values,
+            features=features,
+            classes=classes,
+            expected_values=expected_values,
+            axes=axes,
+            output=output,
+        )
+        return cls(given, context if context is not None else ExplanationContext())
+
+    def get_raw_explanation(
+        self,
+        feature_maps: Sequence[Any],
+        raw_feature_names: Sequence[str] | None = None,
+        eval_data: Any = None,
+    ) -> Self:
+        """Explain by the columns before transformations, by adding up those made of them.
+
+        The global importances are those of these sums. A Shapley value of raw columns is not the
+        sum of those of the columns made of them unless interactions are of pairs at most: give the
+        explainer its transformations where they are at hand.
+
+        Parameters
+        ----------
+        feature_maps : sequence of matrices of shape (n_columns, n_more_columns)
+            Dense or sparse, transformation after transformation: above 0 where a column was made of
+            another. What was made of several is shared among them.
+        raw_feature_names : sequence of str, optional
+        eval_data : table, optional
+            The raw rows.
+
+        Returns
+        -------
+        LocalExplanation or GlobalExplanation
+
+        Raises
+        ------
+        ValueError
+            When the shapes do not fit, or there are no local importances to add up.
+
+        Examples
+        --------
+        >>> local = LocalExplanation.from_values([[1.0, -2.0, 4.0]], expected_values=0.0)
+        >>> one_hot = [[1, 1, 0], [0, 0, 1]]
+        >>> local.get_raw_explanation([one_hot], ["colour", "size"]).to_frame()
+           colour  size
+        0    -1.0   4.0
+        """
+        names = self.context.raw_features if raw_feature_names is None else raw_feature_names
+        raw = to_raw(self._addable, feature_maps, names)
+        return type(self)(raw, self.context.of_raw_columns(eval_data))
+
+    def get_raw_feature_importances(self, feature_maps: Sequence[Any]) -> list[Any]:
+        """Return the importances of the columns before transformations.
+
+        Parameters
+        ----------
+        feature_maps : sequence of matrices of shape (n_columns, n_more_columns)
+            As in :meth:`get_raw_explanation`.
+
+        Returns
+        -------
+        list
+            Local ones in the order of :attr:`local_importance_values`; of a global explanation the
+            global ones, ``[feature]``.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`get_raw_explanation`.
+        """
+        return self.get_raw_explanation(feature_maps).local_importance_values
+
+    def to_raw(self) -> Self:
+        """Explain by the raw columns, by what is known of how these columns were made of them.
+
+        Returns
+        -------
+        LocalExplanation or GlobalExplanation
+
+        Raises
+        ------
+        AttributeError
+            When this is not an explanation of engineered columns.
+        ValueError
+            When there are no local importances to add up.
+        """
+        why = "its columns were not made by an explainer's transformations"
+        return self.get_raw_explanation(require(self.context.feature_maps, "to_raw", why))
+
+    @property
+    def _addable(self) -> LocalImportances:
+        return self._local

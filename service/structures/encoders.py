@@ -172,21 +172,35 @@ class TransformedModel:
 
     def __getattr__(self, name: str) -> Any:
         """Answer as the model does, and take the columns that the first transformer takes."""
-        if name in _OF_RAW_ROWS:
-            return getattr(self.steps[0][1], name)
-        if name in _OF_MODEL:
-            return getattr(self.model, name)
-        if name in _ASKED:
-            return partial(self._ask, getattr(self.model, name))
+        answer = _ANSWERS.get(name, TransformedModel._refuse)
+        return answer(self, name)
+
+    def _take_from_first(self, name: str) -> Any:
+        return getattr(self.steps[0][1], name)
+
+    def _take_from_model(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def _take_method(self, name: str) -> Callable[..., Any]:
+        return partial(self._ask, getattr(self.model, name))
+
+    def _refuse(self, name: str) -> Any:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def _ask(self, method: Callable[..., Any], rows: Any, **options: Any) -> Any:
         return method(self.transform_rows(rows), **options)
 
 
-_OF_RAW_ROWS = ("feature_names_in_", "n_features_in_")
-_OF_MODEL = ("__sklearn_tags__", "classes_")
-_ASKED = ("decision_function", "predict", "predict_proba", "transform")
+_ANSWERS: dict[str, Callable[[TransformedModel, str], Any]] = {
+    "feature_names_in_": TransformedModel._take_from_first,
+    "n_features_in_": TransformedModel._take_from_first,
+    "__sklearn_tags__": TransformedModel._take_from_model,
+    "classes_": TransformedModel._take_from_model,
+    "decision_function": TransformedModel._take_method,
+    "predict": TransformedModel._take_method,
+    "predict_proba": TransformedModel._take_method,
+    "transform": TransformedModel._take_method,
+}
 
 
 def model_itself(model: Any) -> Any:
@@ -316,13 +330,17 @@ def unread_columns(model: Any, n_columns: int, names: Sequence[str]) -> Owner:
 
 def _columns_read(step: Any, n_inputs: int) -> Owner:
     """Return the positions of the columns that a step makes something of."""
-    if sklearn_name(step) == "ColumnTransformer":
-        blocks = [columns for _, _, columns in blocks_of(step)]
-        return np.concatenate([np.arange(0), *blocks])
-    if sklearn_name(step) == "FeatureUnion":
-        branches = map(first_step, branches_of(step))
-        return np.concatenate([_columns_read(first, n_inputs) for first in branches])
-    return np.arange(n_inputs)
+    return _READ.get(sklearn_name(step), _one_to_one)(step, n_inputs)
+
+
+def _read_by_blocks(transformer: Any, _: int) -> Owner:
+    blocks = [columns for _, _, columns in blocks_of(transformer)]
+    return np.concatenate([np.arange(0), *blocks])
+
+
+def _read_by_branches(union: Any, n_inputs: int) -> Owner:
+    branches = map(first_step, branches_of(union))
+    return np.concatenate([_columns_read(first, n_inputs) for first in branches])
 
 
 def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
@@ -437,10 +455,13 @@ def _column_transformer(transformer: Any, n_inputs: int) -> Owner | None:
 
 def _feature_union(union: Any, n_inputs: int) -> Owner | None:
     """Put what each branch makes of all columns next to each other."""
-    owners = [_through(list(steps_of(branch)), n_inputs) for branch in branches_of(union)]
-    if any(owner is None for owner in owners):
-        return None
-    return np.concatenate([np.arange(0), *owners])
+    owners = [np.arange(0)]
+    for branch in branches_of(union):
+        of_branch = _through(list(steps_of(branch)), n_inputs)
+        if of_branch is None:
+            return None
+        owners.append(of_branch)
+    return np.concatenate(owners)
 
 
 def branches_of(union: Any) -> list[Any]:
@@ -477,6 +498,11 @@ def _column_positions(selected: Any, names: NDArray[Any]) -> Owner:
     chosen = table.loc[key] if is_by_name else table.iloc[key]
     return chosen.to_numpy()
 
+
+_READ: dict[str, Callable[[Any, int], Owner]] = {
+    "ColumnTransformer": _read_by_blocks,
+    "FeatureUnion": _read_by_branches,
+}
 
 _RULES: dict[str, Callable[[Any, int], Owner | None]] = {
     "MaxAbsScaler": _one_to_one,

@@ -22,7 +22,8 @@ def check_are_raw(rows: Any, n_raw: int, n_engineered: int | None) -> None:
 
     Parameters
     ----------
-    rows : DataFrame, array, or a list of records or lists
+    rows : object
+        A DataFrame, or an array; of everything else the schema says what is wrong with it.
     n_raw, n_engineered : int
         How many columns go into the transformations and come out; None where there are none.
 
@@ -31,18 +32,9 @@ def check_are_raw(rows: Any, n_raw: int, n_engineered: int | None) -> None:
     PayloadError
         Saying both numbers.
     """
-    if n_engineered in (None, n_raw) or _count_columns(rows) != n_engineered:
-        return
-    raise PayloadError(
-        f"Rows: expected raw rows of {n_raw} columns, got {n_engineered} columns, as many as the "
-        "transformations make of them; give the rows as they are before these."
-    )
-
-
-def _count_columns(rows: Any) -> int:
-    """Return how many columns rows have; −1 where nothing says so."""
-    shape = getattr(rows, "shape", ())
-    if len(shape) > 0:
-        return int(shape[-1])
-    is_list = isinstance(rows, list | tuple) and len(rows) > 0
-    return len(rows[0]) if is_list and hasattr(rows[0], "__len__") else -1
+    n_columns = getattr(rows, "shape", (0,))[-1]
+    if n_columns == n_engineered != n_raw:
+        raise PayloadError(
+            f"Rows: expected raw rows of {n_raw} columns, got {n_engineered} columns, as many as "
+            "the transformations make of them; give the rows as they are before these."
+        )

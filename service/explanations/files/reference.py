@@ -1,0 +1,183 @@
+"""Folders that interpret-community's ``save_explanation`` wrote, serialization version 1.
+
+Such a folder holds ``explanation_metadata.json`` and a JSON file for each property, in which
+``metadata`` names the type that ``data`` had. Next: :mod:`service.explanations.files.saving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from service.engines.local_importances import LocalImportances
+from service.errors import ArtifactError, ManifestError
+from service.explanations.context import ExplanationContext
+from service.explanations.files.storage import Get, read_json
+from service.explanations.global_explanation import GlobalExplanation
+from service.explanations.global_importances import GlobalImportances
+from service.explanations.local_explanation import LocalExplanation
+
+METADATA = "explanation_metadata.json"
+VERSION = 1
+SPARSE = ("sparse", "DatasetWrapperSparse")
+
+
+def read_reference(get: Get, place: str) -> LocalExplanation:
+    """Make an explanation of a folder of interpret-community.
+
+    Parameters
+    ----------
+    get : callable
+        Returns the content of a file.
+    place : str
+        What the folder is called in errors.
+
+    Raises
+    ------
+    ManifestError
+        When the version is another, or a file is not what the metadata say.
+    """
+    metadata = read_json(get(METADATA), f"{place}/{METADATA}")
+    found = metadata.get("serialization_version")
+    if found != VERSION:
+        raise ManifestError(
+            f"{place}/{METADATA}: expected serialization_version {VERSION}, got {found!r}."
+        )
+    folder = _Folder(get, place, metadata)
+    local = folder.read_local() if metadata["local"] else None
+    if not metadata["global"]:
+        if local is None:
+            raise ManifestError(f"{place}/{METADATA}: expected a local or global explanation.")
+        return LocalExplanation(local, folder.read_context())
+    return GlobalExplanation(local, folder.read_context(), folder.read_overall())
+
+
+class _Folder:
+    """Reads the properties of one folder."""
+
+    def __init__(self, get: Get, place: str, metadata: Mapping[str, Any]) -> None:
+        self.get = get
+        self.place = place
+        self.metadata = metadata
+
+    def read(self, name: str) -> Any:
+        """Return a property as the type that it had, None where it was not stored."""
+        try:
+            content = self.get(f"{name}.json")
+        except ArtifactError:
+            return None
+        stored = read_json(content, f"{self.place}/{name}.json")
+        kind, data = stored["metadata"], stored["data"]
+        if kind in SPARSE:
+            return _read_sparse(data)
+        if kind == "DataFrame":
+            return pd.DataFrame(data)
+        return data if kind in ("list", "other") else np.asarray(data)
+
+    def read_array(self, name: str) -> NDArray[np.float64] | None:
+        """Return a property as an array of finite numbers.
+
+        Raises
+        ------
+        ManifestError
+            When it is something else.
+        """
+        value = self.read(name)
+        if value is None:
+            return None
+        try:
+            array = _to_dense(value)
+        except (TypeError, ValueError) as error:
+            raise ManifestError(
+                f"{self.place}/{name}.json: expected numbers, got {error}."
+            ) from error
+        if not np.isfinite(array).all():
+            raise ManifestError(f"{self.place}/{name}.json: expected finite numbers.")
+        return array
+
+    def describe(self) -> dict[str, Any]:
+        """Return what local and global importances have in common."""
+        features = self.read("features")
+        names = range(self.metadata["num_features"]) if features is None else features
+        is_classifier = self.metadata["model_type"] == "classification"
+        classes = self.read("classes")
+        if classes is None and is_classifier:
+            classes = range(self.metadata["num_classes"])
+        expected: Any = self.read_array("expected_values")
+        if expected is not None and not is_classifier and expected.size == 1:
+            expected = expected.reshape(())
+        return {
+            "features": list(map(str, names)),
+            "method": self.metadata["method"],
+            "output": "unknown",
+            "classes": None if classes is None else list(classes),
+            "expected_values": expected,
+        }
+
+    def read_local(self) -> LocalImportances:
+        """Return the local values."""
+        values = self.read_array("local_importance_values")
+        if values is None:
+            raise ManifestError(
+                f"{self.place}: expected local_importance_values.json in it, found none."
+            )
+        return LocalImportances(values=values, **self.describe())
+
+    def read_overall(self) -> GlobalImportances:
+        """Return the global values as they were stored."""
+        values = self.read_array("global_importance_values")
+        if values is None:
+            raise ManifestError(
+                f"{self.place}: expected global_importance_values.json in it, found none."
+            )
+        per_class = self.read_array("per_class_values")
+        rows = self.read("eval_data")
+        return GlobalImportances(
+            values=values,
+            per_class=values[None] if per_class is None else per_class,
+            n_rows=self.metadata["num_examples"] or (0 if rows is None else _count_rows(rows)),
+            **self.describe(),
+        )
+
+    def read_context(self) -> ExplanationContext:
+        """Return what is known beside the numbers."""
+        predicted = self.read("eval_y_predicted")
+        probabilities = self.read("eval_y_predicted_proba")
+        return ExplanationContext(
+            id=self.metadata["explanation_id"],
+            model_task=self.metadata["model_task"],
+            model_type=self.metadata["model_class"] or "",
+            is_raw=self.metadata["is_raw"],
+            is_engineered=self.metadata["is_engineered"],
+            eval_data=self.read("eval_data"),
+            init_data=self.read("init_data"),
+            eval_y_predicted=None if predicted is None else np.asarray(predicted),
+            eval_y_predicted_proba=None if probabilities is None else np.asarray(probabilities),
+        )
+
+
+def _count_rows(rows: Any) -> int:
+    return rows.shape[0] if hasattr(rows, "shape") else len(rows)
+
+
+def _read_sparse(data: Any) -> Any:
+    """Return a sparse matrix, or one for each class."""
+    if isinstance(data[0][0], list):
+        return list(map(_read_csr, data))
+    return _read_csr(data)
+
+
+def _read_csr(data: Any) -> Any:
+    values, indices, indptr, shape = data
+    return csr_array((values, indices, indptr), shape=tuple(shape))
+
+
+def _to_dense(value: Any) -> NDArray[np.float64]:
+    if isinstance(value, list) and value and hasattr(value[0], "toarray"):
+        return np.stack(list(map(_to_dense, value)))
+    return np.asarray(value.toarray() if hasattr(value, "toarray") else value, dtype=np.float64)

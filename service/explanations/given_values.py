@@ -1,0 +1,134 @@
+"""Importances that were computed elsewhere, such as by shap.
+
+Next: :mod:`service.explanations.raw_features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engines.local_importances import LocalImportances
+
+OURS = ("class", "row", "feature")
+LAYOUTS = (OURS, ("row", "feature", "class"))  # here and in older shap; in newer shap
+
+
+def take_values(
+    values: Any,
+    *,
+    features: Sequence[str] | None,
+    classes: Sequence[Any] | None,
+    expected_values: Any,
+    axes: Sequence[str] | None,
+    output: str,
+) -> LocalImportances:
+    """Read importances of another tool.
+
+    Parameters
+    ----------
+    values : array-like of two or three axes
+        Two are rows and features. Three are in an order that fits the counts of classes and
+        features.
+    features : sequence of str, optional
+        By default "0", "1", ….
+    classes : sequence, optional
+        Names of a classifier's classes.
+    expected_values : array-like of shape (n_classes,), or float
+    axes : sequence of "class", "row" and "feature", optional
+        The order of the axes, where more than one fits.
+    output : str
+        The scale.
+
+    Raises
+    ------
+    ValueError
+        When the counts do not fit, or the order of the axes cannot be told.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    expected = np.asarray(expected_values, dtype=np.float64)
+    if not (np.isfinite(array).all() and np.isfinite(expected).all()):
+        raise ValueError("values: expected finite numbers, got NaN or infinities.")
+    names = None if classes is None else list(classes)
+    if array.ndim == 3:
+        array = _with_classes_first(array, features, names, expected, axes)
+    n_outputs = array.shape[0] if array.ndim == 3 else 1
+    _check_counts(array, features, names, n_outputs)
+    if expected.size != n_outputs:
+        raise ValueError(
+            f"expected_values: expected {n_outputs}, one for each output, got {expected.size}."
+        )
+    return LocalImportances(
+        values=np.ascontiguousarray(array),
+        expected_values=expected.reshape(-1 if array.ndim == 3 else ()),
+        features=_names_of(features, array.shape[-1]),
+        classes=names,
+        method="given",
+        output=output,
+    )
+
+
+def _names_of(features: Sequence[str] | None, n_features: int) -> list[str]:
+    return list(map(str, range(n_features) if features is None else features))
+
+
+def _check_counts(
+    array: NDArray[np.float64],
+    features: Sequence[str] | None,
+    classes: list[Any] | None,
+    n_outputs: int,
+) -> None:
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            "values: expected rows and features, and classes where there are several, got shape "
+            f"{array.shape}."
+        )
+    if features is not None and len(features) != array.shape[-1]:
+        raise ValueError(
+            f"features: expected {array.shape[-1]} names, as many as the values have, got "
+            f"{len(features)}."
+        )
+    if classes is not None and (array.ndim == 2 or len(classes) != n_outputs):
+        raise ValueError(
+            f"classes: expected values with an axis of {len(classes)} classes, got shape "
+            f"{array.shape}."
+        )
+
+
+def _with_classes_first(
+    array: NDArray[np.float64],
+    features: Sequence[str] | None,
+    classes: list[Any] | None,
+    expected: NDArray[np.float64],
+    axes: Sequence[str] | None,
+) -> NDArray[np.float64]:
+    """Bring three axes into the order that is used here.
+
+    Raises
+    ------
+    ValueError
+        When none or several orders fit, or `axes` is no order.
+    """
+    n_classes = expected.size if classes is None else len(classes)
+    n_features = None if features is None else len(features)
+    fitting: list[tuple[str, ...]]
+    if axes is None:
+        fitting = [order for order in LAYOUTS if _fits(array.shape, order, n_classes, n_features)]
+    else:
+        fitting = [tuple(axes)]
+    if len(fitting) != 1 or sorted(fitting[0]) != sorted(OURS):
+        raise ValueError(
+            f"values: the order of the axes of shape {array.shape} cannot be told from {n_classes} "
+            f"classes and {n_features} features; say it by axes=, such as axes={OURS}."
+        )
+    return array.transpose([fitting[0].index(axis) for axis in OURS])
+
+
+def _fits(
+    shape: tuple[int, ...], order: tuple[str, ...], n_classes: int, n_features: int | None
+) -> bool:
+    has_classes = shape[order.index("class")] == n_classes
+    return has_classes and n_features in (None, shape[order.index("feature")])
