@@ -3,6 +3,7 @@
 ``tabular``                 TabularExplainer: explains a fitted model on tabular data
 ``transformations``         puts a model behind transformations, so that raw rows are explained
 ``listed_transformations``  reads transformations that are listed column by column
+``named``                   Tree-, Linear-, Kernel- and DeepExplainer: the engine is fixed
 ``mimic``                   MimicExplainer: explains a surrogate, and how well it follows the model
 ``pfi``                     PFIExplainer: how much worse a metric gets when a column is permuted
 
@@ -18,18 +19,28 @@ from service.explainers.mimic import (
     MimicExplainer,
     SGDExplainableModel,
 )
+from service.explainers.named import (
+    DeepExplainer,
+    KernelExplainer,
+    LinearExplainer,
+    TreeExplainer,
+)
 from service.explainers.pfi import PFIExplainer
 from service.explainers.tabular import TabularExplainer
 from service.explanations import GlobalExplanation, LocalExplanation
 
 __all__ = [
     "DecisionTreeExplainableModel",
+    "DeepExplainer",
     "GlobalExplanation",
+    "KernelExplainer",
     "LGBMExplainableModel",
     "LinearExplainableModel",
+    "LinearExplainer",
     "LocalExplanation",
     "MimicExplainer",
     "PFIExplainer",
     "SGDExplainableModel",
     "TabularExplainer",
+    "TreeExplainer",
 ]

@@ -66,10 +66,11 @@ class TabularExplainer:
         The scale of the importances. "auto" is "prediction" for regressors and functions, "margin"
         (``decision_function``) for linear and boosted classifiers and for outlier detectors, and
         "probability" for every other classifier with ``predict_proba``.
-    engine : {"auto", "kernel", "shap"}, default "auto"
+    engine : {"auto", "tree", "linear", "network", "kernel", "shap"}, default "auto"
         "auto" looks into the model: exact for linear models, trees, forests, boosting and kernel
         machines (RBF, polynomial); sampled without a call of the model behind a link and for neural
-        networks; otherwise the model is called. "kernel" calls any model, "shap" uses
+        networks; otherwise the model is called. "tree", "linear" and "network" do the same for a
+        model of that kind and refuse any other. "kernel" calls any model, "shap" uses
         ``shap.KernelExplainer`` as it is. See :mod:`service.engines.choice`.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
         Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact

@@ -1,7 +1,7 @@
 """Neural networks: multilayer perceptrons, whose first layer adds up over columns.
 
 Kernel machines with a sigmoid kernel become one too (:mod:`service.structures.kernel_machines`).
-Next: :mod:`service.structures.trees`.
+Next: :mod:`service.structures.foreign_networks`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from service.shapley.additive import AdditiveModel
 from service.shapley.plan import Numbers
@@ -29,14 +29,15 @@ class NetworkStructure(Structure):
     weights : sequence of ndarrays of shape (n_inputs, n_units)
         Of each layer, the first one included.
     biases : sequence of ndarrays of shape (n_units,)
-    activation, output_activation : str
-        As scikit-learn names them.
+    activation : str or sequence of str
+        As scikit-learn names it; one for all hidden layers, or one for each.
+    output_activation : str
     link : callable or None
     """
 
     weights: Sequence[Floats]
     biases: Sequence[Floats]
-    activation: str
+    activation: str | Sequence[str]
     output_activation: str
 
     def contributions(self, rows: Floats) -> Floats:
@@ -59,12 +60,17 @@ class NetworkStructure(Structure):
 
     def readout(self, hidden: Numbers) -> Numbers:
         """Evaluate the other layers, all but the last bias; overwrites its argument."""
-        activate = ACTIVATIONS[self.activation]
         for layer in range(1, len(self.weights)):
+            activate = ACTIVATIONS[self._activation_before(layer)]
             hidden = activate(hidden) @ self.weights[layer].astype(hidden.dtype, copy=False)
             if layer < len(self.weights) - 1:
                 hidden += self.biases[layer].astype(hidden.dtype, copy=False)
         return hidden
+
+    def _activation_before(self, layer: int) -> str:
+        if isinstance(self.activation, str):
+            return self.activation
+        return self.activation[layer - 1]
 
     def outputs(self, margins: Floats) -> Floats:
         """Add the last bias, and go through the output's activation and the link."""
@@ -106,6 +112,7 @@ ACTIVATIONS: dict[str, Callable[[Numbers], Numbers]] = {
     "relu": lambda x: np.maximum(x, 0, out=x),
     "tanh": lambda x: np.tanh(x, out=x),
     "logistic": lambda x: expit(x, out=x),
+    "softmax": lambda x: softmax(x, axis=-1),
 }
 OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "identity": lambda x: x,
