@@ -168,7 +168,7 @@ class MimicExplainer(TabularExplainer):
         return self._stand_in.description
 
     @property
-    def fidelity(self) -> dict[str, float | None]:
+    def fidelity(self) -> dict[str, Any]:
         """How well the surrogate follows the model, on rows that were not fitted.
 
         In the unit that is explained: ``r2`` on examples that were left out in turn, ``r2_hybrids``
@@ -226,7 +226,7 @@ class MimicExplainer(TabularExplainer):
         return super().explain_global(evaluation_examples, **options)
 
     @property
-    def engineered_explainer(self) -> NoReturn:  # type: ignore[override]
+    def engineered_explainer(self) -> NoReturn:
         """Nothing: the surrogate is fitted on raw columns."""
         raise ValueError(
             "engineered: expected of TabularExplainer, got MimicExplainer, whose surrogate is "

@@ -123,7 +123,7 @@ class PFIExplainer:
         check_choice("model_task", model_task, TASKS)
         self._model_type = f"{type(model).__module__}.{type(model).__qualname__}"
         first = model if transformations is None else transformations
-        self._fitted_on = getattr(first, "feature_names_in_", None)
+        self._fitted_on: Any = getattr(first, "feature_names_in_", None)
         self._as_asked = partial(
             as_asked, task=model_task, is_function=is_function, classes=classes
         )
@@ -245,7 +245,7 @@ class PFIExplainer:
 
     def _names(self, rows: Any) -> list[str]:
         n_columns = rows.shape[1]
-        own = getattr(rows, "columns", self._fitted_on)
+        own: Any = getattr(rows, "columns", self._fitted_on)
         if np.shape(own) != (n_columns,):
             own = range(n_columns)
         names = list(map(str, own if self._features is None else self._features))

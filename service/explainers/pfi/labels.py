@@ -72,9 +72,8 @@ def _as_numbers(labels: NDArray[Any]) -> NDArray[np.float64]:
 
 def _check_known(labels: NDArray[Any], model: Any) -> None:
     """Refuse labels that the model never predicts; several targets are left to the metric."""
-    classes = getattr(model, "classes_", None)
-    is_comparable = isinstance(classes, np.ndarray) and classes.ndim == labels.ndim == 1
-    if not is_comparable:
+    classes: Any = getattr(model, "classes_", None)
+    if np.ndim(labels) != 1 or not isinstance(classes, np.ndarray):
         return
     is_known = pd.Series(labels).isin(classes.tolist()).to_numpy()
     if not is_known.all():

@@ -106,7 +106,7 @@ class LossOfScore:
         return _with_frame_column(rows, column, values)
 
 
-def _with_frame_column(rows: pd.DataFrame, column: int, values: pd.Series) -> pd.DataFrame:
+def _with_frame_column(rows: pd.DataFrame, column: int, values: Any) -> pd.DataFrame:
     rows = rows.copy()
     rows.isetitem(column, values)
     return rows
