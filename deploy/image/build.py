@@ -84,6 +84,12 @@ def build_image(
     if known is not None and not fresh:
         console.say(f"Image {tag} is built already")
         return str(known["Id"])
+    archive = context.to_tar()
+    made_of = {
+        "input": made_from,
+        "lock": context.digest("requirements.lock"),
+        "models": context.digest("app/models/"),
+    }
     options = {
         "tag": tag,
         "rm": True,
@@ -91,13 +97,7 @@ def build_image(
         "nocache": fresh,
         "timeout": config.timeouts.build,
         "buildargs": {"BASE_IMAGE": config.base_image, "NAME": config.name},
-        "labels": _image_labels(
-            config,
-            base,
-            input=made_from,
-            lock=context.digest("requirements.lock"),
-            models=context.digest("app/models/"),
-        ),
+        "labels": _image_labels(config, base, made_of),
     }
     said: deque[str] = deque(maxlen=KEPT_LINES)
 
@@ -107,7 +107,7 @@ def build_image(
 
     with console.step(f"Building image {tag}") as found:
         try:
-            engine.build(context.to_tar(), options, on_line)
+            engine.build(archive, options, on_line)
         except BuildError as error:
             raise BuildError(
                 f"building {tag}: {error}\n{last_lines(said)}\n"
@@ -141,7 +141,7 @@ def content_hash(engine: Engine, name: str, image: str) -> str:
         engine.remove(reader)
 
 
-def _image_labels(config: Configuration, base: str, **made_from: str) -> dict[str, str]:
+def _image_labels(config: Configuration, base: str, made_of: dict[str, str]) -> dict[str, str]:
     """Describe an image: what it is, and the hashes of what it was made from."""
     return {
         "org.opencontainers.image.title": config.name,
@@ -149,5 +149,5 @@ def _image_labels(config: Configuration, base: str, **made_from: str) -> dict[st
         "org.opencontainers.image.created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "org.opencontainers.image.base.name": config.base_image,
         "org.opencontainers.image.base.digest": base,
-        **labels(config.name, IMAGE, **made_from),
+        **labels(config.name, IMAGE, **made_of),
     }

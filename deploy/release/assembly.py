@@ -38,16 +38,17 @@ def make_release(
     ------
     ConfigurationError, BuildError, EngineError
     """
-    base = base_image(engine, config.base_image, console)
     doing = "Gathering the files, and asking the entry script for the example's answer"
     with console.step(doing) as found:
         context = gather(config, root, pip_files())
         megabytes = sum(map(len, context.files.values())) / 2**20
         found.append(f"{len(context.files)} files, {megabytes:.1f} MB")
+    base = base_image(engine, config.base_image, console)
     image = build_image(engine, config, context, base, console, fresh=fresh)
+    identity = release_id(image, config)
     sbom.write(root, context.files["requirements.lock"].decode(), config.name, image)
     content = content_hash(engine, config.name, image)
-    return Release(release_id(image, config), image, config, content, time.time())
+    return Release(identity, image, config, content, time.time())
 
 
 def foresee_image(engine: Engine, config: Configuration, root: Path) -> tuple[str, str]:

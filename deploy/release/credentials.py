@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deploy.configuration import Configuration
@@ -75,14 +75,11 @@ def no_keys(name: str) -> NotDeployedError:
 
 def read(engine: Engine, name: str, files: Iterable[str]) -> dict[str, bytes]:
     """Read files of the volume; those that are not there are left out."""
-    courier = engine.create("", release_specs.courier(name, engine.empty_image()))
     found = {}
-    try:
+    with _courier(engine, name) as courier:
         for file in files:
             with suppress(NotFoundError):
                 found[file] = engine.read_file(courier, f"{SECRETS_FOLDER}/{file}")
-    finally:
-        engine.remove(courier)
     return found
 
 
@@ -133,8 +130,16 @@ def _file(key: str, path: Path) -> bytes:
 
 def _put(engine: Engine, name: str, files: Mapping[str, bytes]) -> None:
     # With the time of the change: by that the service sees that there was one.
-    courier = engine.create("", release_specs.courier(name, engine.empty_image()))
-    try:
+    with _courier(engine, name) as courier:
         engine.put_files(courier, SECRETS_FOLDER, tar(files, MODE, USER, time.time()))
+
+
+@contextmanager
+def _courier(engine: Engine, name: str) -> Iterator[str]:
+    """Have a container with the volume in it for as long as files are carried."""
+    body = release_specs.courier(name, engine.empty_image())
+    courier = engine.create("", body)
+    try:
+        yield courier
     finally:
         engine.remove(courier)

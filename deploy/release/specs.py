@@ -95,9 +95,9 @@ def courier(name: str, image: str) -> Body:
     return {
         "Image": image,
         "Cmd": ["/none"],
-        "Labels": labels(name, COURIER),
         "NetworkDisabled": True,
         "HostConfig": {"Mounts": [secrets_mount(name, read_only=False)]},
+        "Labels": labels(name, COURIER),
     }
 
 

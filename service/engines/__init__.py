@@ -18,6 +18,7 @@ In reading order:
 ``builders``           from each kind of structure to its engine
 ``choice``             the table of engines, and the proof that one reproduces the model
 ``local_importances``  what comes out, with what is needed to read it
+``sparse``             importances of sparse rows, of which only what differs is kept
 ``row_explainer``      the core that both explainers share
 ``transformed``        models behind transformations, by the columns that these make
 

@@ -76,6 +76,8 @@ class Engine:
         From the schema's matrix to the rows that the engine works on.
     is_sampled : bool
         Whether importances are estimated.
+    is_additive : bool
+        Whether the importance of a feature depends on its own value alone.
     background_errors : ndarray of shape (n_outputs, n_features), or None
         The standard errors that come of a background that is a sample of the examples.
     n_checked_rows : int
@@ -88,6 +90,7 @@ class Engine:
     encode: Encoding
     background_errors: NDArray[np.float64] | None = None
     is_sampled: ClassVar[bool] = False
+    is_additive: ClassVar[bool] = False
     n_checked_rows: ClassVar[int] = 16
 
     @property

@@ -35,6 +35,7 @@ class LinearEngine(Engine):
     """
 
     method = "linear"
+    is_additive = True
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Local importances with what is needed to read them: what an explainer answers, as arrays.
 
-Next: :mod:`service.engines.row_explainer`.
+Next: :mod:`service.engines.sparse`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LocalImportances:
 
     def __repr__(self) -> str:
         """Tell in a line what they are."""
-        *outer, n_rows, n_features = self.values.shape
+        *outer, n_rows, n_features = self.shape
         counts = [_counted(n_rows, "row"), _counted(n_features, "feature")]
         if self.classes is not None:
             counts.append(f"{len(self.classes)} classes")
@@ -81,7 +81,12 @@ class LocalImportances:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int(self.values.shape[-2])
+        return int(self.shape[-2])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of `values`."""
+        return self.values.shape
 
     def __getitem__(self, rows: Any) -> LocalImportances:
         """Take some of the rows.

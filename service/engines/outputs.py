@@ -353,12 +353,14 @@ def choose_output(
     """
     check_choice("output", output, ("auto", *OUTPUTS))
     check_choice("model_task", task, ("unknown", *TASKS))
+    output, task = str.__str__(output), str.__str__(task)  # what an Enum of words stands for
     if not _is_estimator(model):
         return _choose_function_output(model, schema, probe, output, task)
     _check_fitted(model)
     if task == "unknown":
         task = task_of(model)
-        if has_names and not hasattr(model, "__sklearn_tags__"):
+        tells_little = not hasattr(model, "__sklearn_tags__") and task == "regression"
+        if tells_little and (has_names or _answers_shares(model, schema, probe)):
             task = "classification"
     return _choose_estimator_output(model, schema, output, task).settled(probe)
 
@@ -470,6 +472,13 @@ def task_of(model: Any) -> str:
     if knows_classes or _is_known_as(is_classifier, model):
         return "classification"
     return "regression"
+
+
+def _answers_shares(model: Any, schema: Schema, probe: NDArray[Any]) -> bool:
+    """Tell whether each answer is several shares of 1, as of a network that ends in a softmax."""
+    answer = ModelOutput(model, "prediction", "regression", schema)(probe[:N_COMPARED_ROWS])
+    sums = answer.sum(axis=1)
+    return answer.shape[1] > 1 and bool(np.all(answer >= 0) and np.all(np.abs(sums - 1) < 1e-5))
 
 
 def _scales(model: Any, task: str) -> Sequence[str]:

@@ -31,6 +31,8 @@ from service.engines.outputs import (
     plain_values,
 )
 from service.engines.progress import Progress, no_progress
+from service.engines.sparse.additive import check_in_pieces, check_width, explain_sparse
+from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.engines.transformed.raw_rows import check_are_raw, count_engineered
 from service.rows.schema import Schema
 from service.rows.tables import examples_as_table, is_sparse, row_as_table
@@ -246,13 +248,58 @@ class RowExplainer:
         PayloadError
             When they do not fit the schema, or the model refuses a value.
         """
-        check_are_raw(rows, len(self.schema.columns), self.n_engineered)
-        matrix = self.schema.matrix(row_as_table(rows))
+        if is_sparse(rows) and self.engine.is_additive:
+            return self._explain_sparse(rows)
+        matrix = self.read(rows)
         try:
             return self.explain_matrix(matrix, progress, n_jobs)
         except ValueError:
-            name_refused_value(self.schema, matrix, self.example, self._ask_engine)
+            self.name_refused_value(matrix)
             raise
+
+    def read(self, rows: Any) -> NDArray[Any]:
+        """Check rows in any form and return them as the matrix that engines take.
+
+        Raises
+        ------
+        PayloadError
+            When they do not fit the schema.
+        """
+        check_are_raw(rows, len(self.schema.columns), self.n_engineered)
+        matrix = self.schema.matrix(row_as_table(rows))
+        return with_constants(matrix, self.unread, self.example)
+
+    def _explain_sparse(self, rows: Any) -> LocalImportances:
+        sparse = self.sparse_values(rows)
+        if self.subset is not None:
+            sparse = sparse.take_columns(self.subset)
+        return SparseImportances(sparse, not self._has_no_class_axis, **self._describe())
+
+    def sparse_values(self, rows: Any) -> SparseValues:
+        """Explain sparse rows by all columns without making them dense, by an additive engine.
+
+        Raises
+        ------
+        PayloadError
+            When they do not fit the schema.
+        """
+        check_are_raw(rows, len(self.schema.columns), self.n_engineered)
+        check_width(rows, len(self.schema.columns))
+        try:
+            return explain_sparse(self.engine, rows, self.read)
+        except ValueError:
+            check_in_pieces(rows, self.read)
+            raise
+
+    def name_refused_value(self, matrix: NDArray[Any]) -> None:
+        """Look for a value that the model refuses among rows that the schema has checked.
+
+        Raises
+        ------
+        PayloadError
+            Naming it, where there is one.
+        """
+        name_refused_value(self.schema, matrix, self.example, self._ask_engine)
 
     def _ask_engine(self, _: Schema, rows: NDArray[Any]) -> Any:
         values = self.engine.game_values(rows)
@@ -270,13 +317,19 @@ class RowExplainer:
         errors = importances.standard_errors
         return LocalImportances(
             values=self._shape(importances.values),
-            expected_values=self.expected_values,
-            features=self.features,
-            classes=self.classes,
-            method=self.method,
-            output=self.function.scale,
             standard_errors=None if errors is None else self._shape(errors),
+            **self._describe(),
         )
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what importances are told with."""
+        return {
+            "expected_values": self.expected_values,
+            "features": self.features,
+            "classes": self.classes,
+            "method": self.method,
+            "output": self.function.scale,
+        }
 
     @property
     def explained(self) -> ModelOutput:
@@ -473,9 +526,11 @@ def find_columns(
     wanted: Iterable[Any] = subset if is_list else []
     positions = tuple(_find_column(column, names) for column in wanted)
     if min(positions, default=-1) < 0 or len(set(positions)) != len(positions):
+        unnamed = list(map(str, range(len(names))))
+        hint = "; the columns have no names, so give positions, or name all by features="
         raise ValueError(
             f"{option}: expected different column names or positions from 0 to "
-            f"{len(names) - 1}, got {subset!r}."
+            f"{len(names) - 1}, got {subset!r}{hint if names == unnamed else ''}."
         )
     return positions
 

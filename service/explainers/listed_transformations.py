@@ -228,13 +228,18 @@ def _freeze(transformer: Any, columns: Any, rows: Any, takes_frames: bool | None
     """Return a fitted transformer in a form that a ColumnTransformer takes and leaves as it is."""
     if transformer is None or isinstance(transformer, str):
         return transformer or "passthrough"
-    if isinstance(transformer, list | tuple):
-        transformer = make_pipeline(*transformer)
+    transformer = _joined_steps(transformer)
     _check_part(transformer, columns)
     named = _with_names(transformer, rows)
-    if _can_be_frozen(named):
+    if _can_be_frozen(named) and _takes(named, rows):
         return FrozenEstimator(named)
     return _as_functions(transformer, rows, takes_frames)
+
+
+def _joined_steps(transformer: Any) -> Any:
+    """Return transformers that are applied in order as one, and a single one as it is."""
+    is_list = isinstance(transformer, list | tuple)
+    return make_pipeline(*transformer) if is_list else transformer
 
 
 def _check_part(transformer: Any, columns: Any) -> None:
@@ -249,7 +254,7 @@ def _can_be_frozen(transformer: Any) -> bool:
     """Tell whether it is one of scikit-learn's for features; those for labels are otherwise."""
     is_for_features = hasattr(transformer, "n_features_in_")
     is_for_features |= hasattr(transformer, "get_feature_names_out")
-    return is_for_features and sklearn_name(transformer) != ""
+    return is_for_features & (sklearn_name(transformer) != "")
 
 
 def _with_names(transformer: Any, rows: Any) -> Any:

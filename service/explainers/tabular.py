@@ -22,6 +22,7 @@ from service.engines.row_explainer import RowExplainer
 from service.engines.transformed.engineered import EngineeredExplainer
 from service.explainers.transformations import build_engineered, compose
 from service.explanations import GlobalExplanation, LocalExplanation
+from service.explanations.batches import explain_in_batches, gather
 from service.explanations.context import ExplanationContext
 from service.rows.tables import row_as_table
 from service.shapley.kernel import Stopping
@@ -258,7 +259,12 @@ class TabularExplainer:
         return LocalExplanation(importances, context)
 
     def explain_global(
-        self, evaluation_examples: Any, *, n_jobs: int | None = None
+        self,
+        evaluation_examples: Any,
+        *,
+        include_local: bool = True,
+        batch_size: int | None = None,
+        n_jobs: int | None = None,
     ) -> GlobalExplanation:
         """Explain the model as a whole, by the mean absolute local importance of some rows.
 
@@ -266,7 +272,14 @@ class TabularExplainer:
         ----------
         evaluation_examples : DataFrame, array, list of records or list of lists
             Rows of `n_features` columns. A DataFrame and records are matched by column name. A
-            Series, or an array of shape (n_features,), is one row.
+            Series, or an array of shape (n_features,), is one row. Sparse rows stay sparse. Also an
+            iterator of such tables, or the path of a Parquet file.
+        include_local : bool, default True
+            Whether the local importances are kept. Without them memory does not grow with the
+            number of rows, and the global ones are the same but for the last digits.
+        batch_size : int, optional
+            How many rows are explained at once where no local importances are kept; by default as
+            many as give 4 MB of importances.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
@@ -280,9 +293,17 @@ class TabularExplainer:
             When the rows do not fit the columns of the initialization examples.
         service.scoring.ModelOutputError
             When the model answers NaN or infinity.
+        ValueError
+            When `batch_size` is not positive.
         """
-        importances = self._explain(evaluation_examples, n_jobs)
-        return GlobalExplanation(importances, self._describe(evaluation_examples))
+        if not include_local:
+            overall = explain_in_batches(
+                self.row_explainer, evaluation_examples, batch_size, n_jobs, progress_bar
+            )
+            context = replace(self._describe(None), is_one_row=False)
+            return GlobalExplanation(None, context, overall)
+        rows = gather(evaluation_examples)
+        return GlobalExplanation(self._explain(rows, n_jobs), self._describe(rows))
 
     def _explain(self, rows: Any, n_jobs: int | None) -> LocalImportances:
         return self.row_explainer.explain(rows, progress_bar, n_jobs)

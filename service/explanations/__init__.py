@@ -2,6 +2,7 @@
 
 ``ranks``               the order of importances
 ``context``             what is known beside the numbers
+``moments``             sums over rows
 ``global_importances``  global importances as arrays
 ``frames``              tables of pandas, and shap's objects
 ``plots``               pictures, where matplotlib is installed
@@ -10,6 +11,7 @@
 ``local_explanation``   local explanations, with ranked names and values
 ``global_explanation``  global explanations, with ranked names and values
 ``files``               saving and loading them in an open format
+``batches``             global importances of more rows than fit into memory
 
 Next: :mod:`service.explanations.ranks`.
 """

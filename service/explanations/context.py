@@ -1,6 +1,6 @@
 """What an explanation knows beside its numbers: of which model it is, and of which rows.
 
-Next: :mod:`service.explanations.global_importances`.
+Next: :mod:`service.explanations.moments`.
 """
 
 from __future__ import annotations
@@ -95,11 +95,11 @@ class ExplanationContext:
         taken = {name: _take(getattr(self, name), rows) for name in OF_ROWS}
         if self.is_one_row:
             taken["eval_data"] = self.eval_data  # which has no axis of rows
-        residuals = self.residuals
-        if residuals is not None:
-            residuals = residuals[..., rows]
-        engineered = None if self.engineered is None else self.engineered[rows]
-        return replace(self, id=_make_id(), residuals=residuals, engineered=engineered, **taken)
+        if self.residuals is not None:
+            taken["residuals"] = self.residuals[..., rows]
+        if self.engineered is not None:
+            taken["engineered"] = self.engineered[rows]
+        return replace(self, id=_make_id(), **taken)
 
     def of_raw_columns(self, eval_data: Any) -> ExplanationContext:
         """Return the context of the same rows with raw columns, and an id of its own.
@@ -127,15 +127,11 @@ OF_ROWS = ("row_labels", "eval_data", "true_labels", "eval_y_predicted", "eval_y
 
 def _take(values: Any, rows: Any) -> Any:
     """Take some rows of a table, an array or a list; nothing of None."""
-    if values is None:
-        return None
+    if values is None or isinstance(values, list | tuple):
+        return values and list(map(values.__getitem__, rows))
     if isinstance(values, pd.DataFrame | pd.Series):
         return values.iloc[rows]
-    if hasattr(values, "tocsr"):
-        return values.tocsr()[rows]
-    if hasattr(values, "shape"):
-        return values[rows]
-    return list(map(values.__getitem__, rows))
+    return (values.tocsr() if hasattr(values, "tocsr") else values)[rows]
 
 
 def require(value: Any, name: str, why: str) -> Any:
@@ -149,6 +145,11 @@ def require(value: Any, name: str, why: str) -> Any:
     if value is None:
         raise AttributeError(f"{name}: this explanation has none; {why}.")
     return value
+
+
+def listed(array: NDArray[Any] | None) -> Any:
+    """Return an array as nested lists, None of None."""
+    return None if array is None else array.tolist()
 
 
 class KnowsContext:

@@ -32,7 +32,7 @@ def find_output(importances: LocalImportances, class_: Any) -> int:
     ValueError
         When there is no such class, naming those that there are.
     """
-    names = output_names(importances)
+    names = names_of_outputs(importances)
     if class_ in names:
         return names.index(class_)
     is_position = isinstance(class_, int | np.integer) and not isinstance(class_, bool)
@@ -41,11 +41,10 @@ def find_output(importances: LocalImportances, class_: Any) -> int:
     raise ValueError(f"class_: expected one of {names}, or its position, got {class_!r}.")
 
 
-def output_names(importances: LocalImportances) -> list[Any]:
+def names_of_outputs(importances: LocalImportances | GlobalImportances) -> list[Any]:
     """Return the names of classes; targets are 0, 1, …."""
-    if importances.classes is not None:
-        return importances.classes
-    return list(range(len(with_output_axis(importances.values))))
+    expected: Any = importances.expected_values
+    return importances.classes or list(range(np.size(expected)))
 
 
 def local_frame(
@@ -69,7 +68,7 @@ def local_frame(
         values = with_output_axis(values)[find_output(importances, class_)]
     if values.ndim == 2:
         return pd.DataFrame(values, index=labels, columns=importances.features)
-    names = [output_names(importances), importances.features]
+    names = [names_of_outputs(importances), importances.features]
     columns = pd.MultiIndex.from_product(names, names=["class", "feature"])
     flat = values.transpose(1, 0, 2).reshape(len(labels), -1)
     return pd.DataFrame(flat, index=labels, columns=columns)
@@ -100,11 +99,9 @@ def global_frame(overall: GlobalImportances) -> pd.DataFrame:
 
 
 def _per_class_columns(overall: GlobalImportances) -> dict[str, NDArray[np.float64]]:
-    if overall.per_class is None or len(overall.per_class) == 1:
+    names = names_of_outputs(overall)
+    if overall.per_class is None or len(names) == 1:
         return {}
-    names = overall.classes
-    if names is None:
-        names = list(range(len(overall.per_class)))
     return {f"importance of {name}": overall.per_class[i] for i, name in enumerate(names)}
 
 
@@ -132,7 +129,7 @@ def to_shap(importances: LocalImportances, context: ExplanationContext, class_: 
         output = find_output(importances, class_)
         values, expected = with_output_axis(values)[output], np.atleast_1d(expected)[output]
     if values.ndim == 3:
-        values, names = np.moveaxis(values, 0, -1), list(map(str, output_names(importances)))
+        values, names = np.moveaxis(values, 0, -1), list(map(str, names_of_outputs(importances)))
     return shap.Explanation(
         values=np.ascontiguousarray(values),
         base_values=np.broadcast_to(expected, (len(importances), *expected.shape)).copy(),

@@ -5,7 +5,9 @@ Next: :mod:`service.explanations.raw_features`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,15 +57,16 @@ def take_values(
     names = None if classes is None else list(classes)
     if array.ndim == 3:
         array = _with_classes_first(array, features, names, expected, axes)
-    n_outputs = array.shape[0] if array.ndim == 3 else 1
-    _check_counts(array, features, names, n_outputs)
-    if expected.size != n_outputs:
+    _check_counts(array, features, names)
+    outputs = array.shape[:-2]  # no axis of theirs where there is one
+    if expected.size != math.prod(outputs):
         raise ValueError(
-            f"expected_values: expected {n_outputs}, one for each output, got {expected.size}."
+            f"expected_values: expected {math.prod(outputs)}, one for each output, got "
+            f"{expected.size}."
         )
     return LocalImportances(
         values=np.ascontiguousarray(array),
-        expected_values=expected.reshape(-1 if array.ndim == 3 else ()),
+        expected_values=expected.reshape(outputs),
         features=_names_of(features, array.shape[-1]),
         classes=names,
         method="given",
@@ -79,7 +82,6 @@ def _check_counts(
     array: NDArray[np.float64],
     features: Sequence[str] | None,
     classes: list[Any] | None,
-    n_outputs: int,
 ) -> None:
     if array.ndim not in (2, 3):
         raise ValueError(
@@ -91,7 +93,7 @@ def _check_counts(
             f"features: expected {array.shape[-1]} names, as many as the values have, got "
             f"{len(features)}."
         )
-    if classes is not None and (array.ndim == 2 or len(classes) != n_outputs):
+    if classes is not None and array.shape[:-2] != (len(classes),):
         raise ValueError(
             f"classes: expected values with an axis of {len(classes)} classes, got shape "
             f"{array.shape}."
@@ -114,11 +116,8 @@ def _with_classes_first(
     """
     n_classes = expected.size if classes is None else len(classes)
     n_features = None if features is None else len(features)
-    fitting: list[tuple[str, ...]]
-    if axes is None:
-        fitting = [order for order in LAYOUTS if _fits(array.shape, order, n_classes, n_features)]
-    else:
-        fitting = [tuple(axes)]
+    fits = partial(_fits, array.shape, n_classes, n_features)
+    fitting: list[Sequence[str]] = list(filter(fits, LAYOUTS)) if axes is None else [axes]
     if len(fitting) != 1 or sorted(fitting[0]) != sorted(OURS):
         raise ValueError(
             f"values: the order of the axes of shape {array.shape} cannot be told from {n_classes} "
@@ -128,7 +127,7 @@ def _with_classes_first(
 
 
 def _fits(
-    shape: tuple[int, ...], order: tuple[str, ...], n_classes: int, n_features: int | None
+    shape: tuple[int, ...], n_classes: int, n_features: int | None, order: Sequence[str]
 ) -> bool:
     has_classes = shape[order.index("class")] == n_classes
     return has_classes and n_features in (None, shape[order.index("feature")])

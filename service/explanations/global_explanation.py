@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
-from service.explanations.context import require
+from service.explanations.context import listed, require
 from service.explanations.frames import global_frame
 from service.explanations.global_importances import GlobalImportances
 from service.explanations.local_explanation import LocalExplanation
@@ -108,20 +108,17 @@ class GlobalExplanation(LocalExplanation):
 
         Over rows, which are taken as drawn by chance, and of sampling together; None of one row.
         """
-        errors = self.overall.standard_errors
-        return None if errors is None else errors.tolist()
+        return listed(self.overall.standard_errors)
 
     @property
     def per_class_standard_errors(self) -> list[list[float]] | None:
         """Standard errors of the importances per class, ``[class][feature]``."""
-        errors = self.overall.per_class_standard_errors
-        return None if errors is None else errors.tolist()
+        return listed(self.overall.per_class_standard_errors)
 
     @property
     def noise_floor(self) -> list[float] | None:
         """What a feature without influence would show, ``[feature]``; None from exact methods."""
-        floor = self.overall.noise_floor
-        return None if floor is None else floor.tolist()
+        return listed(self.overall.noise_floor)
 
     @property
     def per_class_values(self) -> list[list[float]]:

@@ -8,16 +8,15 @@ Next: :mod:`service.explanations.frames`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
-
-# The mean of |x| of a normal x without a mean of its own, in standard deviations.
-MEAN_MAGNITUDE = float(np.sqrt(2 / np.pi))
+from service.engines.sparse.importances import SparseImportances
+from service.explanations.moments import Moments
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,59 +67,48 @@ class GlobalImportances:
 
     @classmethod
     def of(cls, importances: LocalImportances) -> GlobalImportances:
-        """Average the magnitudes of local importances, per class and then over classes.
+        """Average the magnitudes of local importances, per class and then over classes."""
+        described: dict[str, Any] = {
+            "features": importances.features,
+            "n_rows": len(importances),
+            "method": importances.method,
+            "output": importances.output,
+            "classes": importances.classes,
+            "expected_values": importances.expected_values,
+        }
+        if isinstance(importances, SparseImportances):
+            return cls.of_moments(Moments.of_sparse(importances.sparse), **described)
+        values, errors = with_output_axis(importances.values), importances.standard_errors
+        if len(importances) == 0:  # there is no mean
+            nothing = np.full((len(values), len(importances.features)), np.nan)
+            return cls(values=nothing[0], per_class=nothing, **described)
+        moments = Moments.of(values, None if errors is None else with_output_axis(errors))
+        # Not the sums that batches are made of: these bytes are those of numpy's own mean.
+        per_class = np.ascontiguousarray(np.abs(values)).mean(axis=1)
+        overall = cls.of_moments(moments, **described)
+        return replace(overall, values=per_class.mean(axis=0), per_class=per_class)
 
-        Standard errors are those over rows, sd(|φ|)/√n, and of sampling together. The errors of a
-        sampled engine may go together from row to row, so that those of their mean are at most the
-        mean of them, which is what is taken.
+    @classmethod
+    def of_moments(cls, moments: Moments, **described: Any) -> GlobalImportances:
+        """Make global importances of what is kept of many rows.
+
+        Parameters
+        ----------
+        moments : Moments
+        described : dict
+            The names, and how the importances came about.
         """
-        values = with_output_axis(np.abs(importances.values))
-        per_class = _mean_over_rows(values)
-        sampled = _mean_errors(importances)
+        errors = moments.standard_errors
         return cls(
-            values=per_class.mean(axis=0),
-            features=importances.features,
-            n_rows=len(importances),
-            method=importances.method,
-            output=importances.output,
-            classes=importances.classes,
-            expected_values=importances.expected_values,
-            per_class=per_class,
-            standard_errors=_errors(values.mean(axis=0), _over_classes(sampled)),
-            per_class_standard_errors=_errors(values, sampled),
-            noise_floor=None if sampled is None else MEAN_MAGNITUDE * sampled.mean(axis=0),
+            values=moments.means[-1],
+            per_class=moments.means[:-1],
+            standard_errors=None if errors is None else errors[-1],
+            per_class_standard_errors=None if errors is None else errors[:-1],
+            noise_floor=moments.noise_floor,
+            **described,
         )
 
 
 def with_output_axis(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return values of shape (n_outputs, n_rows, n_features), a regressor's with one output."""
     return values if values.ndim == 3 else values[None]
-
-
-def _mean_over_rows(magnitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over rows; without any there is no mean."""
-    n_outputs, n_rows, n_features = magnitudes.shape
-    return magnitudes.mean(axis=1) if n_rows else np.full((n_outputs, n_features), np.nan)
-
-
-def _mean_errors(importances: LocalImportances) -> NDArray[np.float64] | None:
-    """Average the standard errors over rows, shape (n_outputs, n_features)."""
-    errors = importances.standard_errors
-    if errors is None or len(importances) == 0:
-        return None
-    return with_output_axis(errors).mean(axis=1)
-
-
-def _over_classes(errors: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    return None if errors is None else errors.mean(axis=0)
-
-
-def _errors(
-    magnitudes: NDArray[np.float64], sampled: NDArray[np.float64] | None
-) -> NDArray[np.float64] | None:
-    """Return the standard errors over rows and of sampling; one row says nothing of others."""
-    n_rows = magnitudes.shape[-2]
-    if n_rows < 2:
-        return None
-    over_rows = magnitudes.std(axis=-2, ddof=1) / np.sqrt(n_rows)
-    return over_rows if sampled is None else np.hypot(over_rows, sampled)

@@ -427,7 +427,7 @@ class LocalExplanation(KnowsContext):
         ValueError
             When there are no local importances to add up.
         """
-        why = "its columns were not made by an explainer's transformations"
+        why = "it is known of none which raw column each of its columns is made of"
         return self.get_raw_explanation(require(self.context.feature_maps, "to_raw", why))
 
     @property

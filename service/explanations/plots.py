@@ -12,7 +12,7 @@ import numpy as np
 
 from service.engines.local_importances import LocalImportances
 from service.explanations.context import ExplanationContext
-from service.explanations.frames import output_names, to_shap
+from service.explanations.frames import names_of_outputs, to_shap
 from service.explanations.global_importances import GlobalImportances, with_output_axis
 from service.explanations.ranks import rank_features
 
@@ -104,4 +104,4 @@ def plot_row(
 def _name_largest_output(importances: LocalImportances, row: int) -> Any:
     """Return which class or target comes out highest for a row."""
     sums = with_output_axis(importances.values)[:, row].sum(axis=-1)
-    return output_names(importances)[int(np.argmax(sums + importances.expected_values))]
+    return names_of_outputs(importances)[int(np.argmax(sums + importances.expected_values))]

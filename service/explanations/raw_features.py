@@ -9,7 +9,6 @@ Next: :mod:`service.explanations.local_explanation`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -45,18 +44,21 @@ def to_raw(
     """
     n_columns = importances.values.shape[-1]
     shares = _share_out(feature_maps, n_columns)  # (n_raw, n_columns)
-    names = list(map(str, raw_features if raw_features is not None else range(len(shares))))
+    names = list(map(str, raw_features or range(len(shares))))
     if len(names) != len(shares):
         raise ValueError(
             f"raw_feature_names: expected {len(shares)}, one for each row of the first feature "
             f"map, got {len(names)}."
         )
     errors = importances.standard_errors
-    return replace(
-        importances,
+    return LocalImportances(
         values=importances.values @ shares.T,
-        standard_errors=None if errors is None else errors @ shares.T,
+        expected_values=importances.expected_values,
         features=names,
+        classes=importances.classes,
+        method=importances.method,
+        output=importances.output,
+        standard_errors=None if errors is None else errors @ shares.T,
     )
 
 

@@ -37,12 +37,17 @@ from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 
+# In azureml-interpret these are classes of their own. Here one class keeps the engine, whatever it
+# is, of the explainer that it is made from.
+LinearScoringExplainer = TreeScoringExplainer = KernelScoringExplainer
+
 __all__ = [
     "Answer",
     "ArtifactError",
     "DigestError",
     "JsonRows",
     "KernelScoringExplainer",
+    "LinearScoringExplainer",
     "LocalImportances",
     "ManifestError",
     "ModelOutputError",
@@ -52,6 +57,7 @@ __all__ = [
     "ScoringRequest",
     "SelfCheckError",
     "TooManyRowsError",
+    "TreeScoringExplainer",
     "VersionError",
     "load",
     "load_original_model",

@@ -24,12 +24,19 @@ from service.errors import ArtifactError, DigestError
 from service.scoring.answer import plain
 from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.importable import MAIN, find_unimportable
-from service.scoring.manifest import check_library_versions, heading, read_manifest, to_text
+from service.scoring.manifest import (
+    append_manifest,
+    check_library_versions,
+    heading,
+    read_manifest,
+    to_text,
+)
 from service.scoring.predictors import with_predict
 
 ARTIFACT_NAME = "scoring_explainer.pkl"
 MANIFEST_NAME = "scoring_explainer.json"
 ORIGINAL_NAME = "original_model.pkl"
+PIECE = 2**20  # bytes
 
 
 def save(
@@ -89,18 +96,20 @@ def save(
     """
     folder = Path(directory)
     _check_arguments(scoring_explainer, folder, exist_ok)
-    content = _pickled(scoring_explainer)
-    manifest = {
-        **heading(ARTIFACT_NAME, _digest(content)),
+    pickled = _pickled(scoring_explainer)
+    described: dict[str, Any] = {
         **scoring_explainer.to_dict(),
         "example": {"rows": [scoring_explainer.example]},
     }
-    files = {ARTIFACT_NAME: content}
+    files = {}
     if original_model is not None:
         original = _pickled(original_model)
-        manifest["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": _digest(original)}
-        manifest["example"]["predictions"] = _predicted(original_model, scoring_explainer)
-        files = {ORIGINAL_NAME: original, ARTIFACT_NAME: content}
+        described["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": _digest(original)}
+        described["example"]["predictions"] = _predicted(original_model, scoring_explainer)
+        files[ORIGINAL_NAME] = original
+    content = append_manifest(pickled, {**heading(ARTIFACT_NAME, _digest(pickled)), **described})
+    files[ARTIFACT_NAME] = content
+    manifest = {**heading(ARTIFACT_NAME, _digest(content)), **described}
     _warn_of_unimportable([scoring_explainer, original_model])
     files[MANIFEST_NAME] = to_text(manifest).encode()
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +125,8 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     ----------
     path : path
         The directory, or the file itself under any name. The manifest is the ``.json`` of the same
-        name beside the file, or ``scoring_explainer.json``.
+        name beside the file, or ``scoring_explainer.json``, or stands in the file itself: one that
+        a registry has moved alone is loaded, and checked, too.
     check_versions : bool, default True
         Whether to refuse other library versions than those recorded. They can change results, or
         break loading.
@@ -146,9 +156,9 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     (4, 2)
     """
     file = _artifact_file(Path(path))
-    manifest = read_manifest(file, MANIFEST_NAME)
+    manifest, n_bytes = read_manifest(file, MANIFEST_NAME)
     with file.open("rb") as opened:
-        _check_digest(opened, file, manifest.get("sha256"))
+        _check_digest(opened, file, manifest.get("sha256"), n_bytes)
         if check_versions:
             check_library_versions(file, manifest["libraries"])
         explainer = _unpickled(opened, file)
@@ -201,11 +211,11 @@ def load_original_model(folder: str | Path) -> Any:
             f"expected {ORIGINAL_NAME} and {ARTIFACT_NAME} in {folder}, found no {ORIGINAL_NAME}; "
             "run `make train`, or set AZUREML_MODEL_DIR to the folder that holds your models"
         )
-    manifest = read_manifest(file.with_name(ARTIFACT_NAME), MANIFEST_NAME)
+    manifest, _ = read_manifest(file.with_name(ARTIFACT_NAME), MANIFEST_NAME)
     recorded = manifest.get("original_model", {}).get("sha256")
     with file.open("rb") as opened:
         if recorded is not None:
-            _check_digest(opened, file, recorded)
+            _check_digest(opened, file, recorded, file.stat().st_size)
         check_library_versions(file, manifest["libraries"])
         return _unpickled(opened, file)
 
@@ -231,14 +241,16 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_digest(opened: BufferedReader, file: Path, recorded: str | None) -> None:
-    """Refuse a file whose digest is not the recorded one.
+def _check_digest(opened: BufferedReader, file: Path, recorded: str | None, n_bytes: int) -> None:
+    """Refuse a file whose digest is not the recorded one, of so many bytes from its beginning.
 
     It is read in pieces: a second copy of a large model would need memory that serving it does not.
     The same opened file is unpickled afterwards, whatever has taken its name meanwhile.
     """
-    digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    if digest != recorded:
+    digest = hashlib.sha256()
+    for start in range(0, n_bytes, PIECE):
+        digest.update(opened.read(min(PIECE, n_bytes - start)))
+    if digest.hexdigest() != recorded:
         raise DigestError(
             f"{file}: its SHA-256 is not the one in its manifest; it was changed or damaged. Save "
             "it again."

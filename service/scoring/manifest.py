@@ -1,4 +1,7 @@
-"""The manifest beside a saved scoring explainer: what the file is, in JSON that people can read.
+"""The manifest of a saved scoring explainer: what the file is, in JSON that people can read.
+
+It stands beside the file, and behind the last byte of the pickle in it too, where no unpickler
+looks: a registry may keep the one file alone, and it is still checked before it is unpickled.
 
 Its format number stands here and nowhere else; it rises when the saved file changes so that a
 version of this package before the change, or after it, could not load it. Next:
@@ -16,6 +19,8 @@ from typing import Any
 from service.errors import ManifestError, VersionError
 
 FORMAT = 4
+MARK = b"manifest of a scoring explainer"
+N_LENGTH_BYTES = 8
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -35,32 +40,78 @@ def to_text(manifest: dict[str, Any]) -> str:
     return json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
 
 
-def read_manifest(file: Path, usual_name: str) -> dict[str, Any]:
+def append_manifest(content: bytes, manifest: dict[str, Any]) -> bytes:
+    """Return a pickle with its manifest behind it.
+
+    Parameters
+    ----------
+    content : bytes
+        The pickle, which ends by itself.
+    manifest : dict
+        With the digest of the pickle.
+    """
+    text = to_text(manifest).encode()
+    return content + text + len(text).to_bytes(N_LENGTH_BYTES) + MARK
+
+
+def read_manifest(file: Path, usual_name: str) -> tuple[dict[str, Any], int]:
     """Read the manifest of a saved file.
 
     Parameters
     ----------
     file : Path
-        The saved file; its manifest is the ``.json`` of the same name beside it.
+        The saved file; its manifest is the ``.json`` of the same name beside it, or stands in it
+        behind the pickle.
     usual_name : str
         The name of the manifest where the file was renamed without it.
+
+    Returns
+    -------
+    manifest : dict
+    n_bytes : int
+        How much of the file, from its beginning, its digest is of.
 
     Raises
     ------
     ManifestError
         When there is none, or it is not of this format.
     """
+    n_bytes = file.stat().st_size if file.is_file() else 0
     beside = [file.with_suffix(".json"), file.with_name(usual_name)]
     manifest = next(filter(Path.is_file, beside), None)
-    if manifest is None:
+    if manifest is not None:
+        return _parse(manifest.read_bytes(), manifest), n_bytes
+    text = _read_appended(file, n_bytes)
+    if not text:
+        names = " or ".join(dict.fromkeys(path.name for path in beside))
         raise ManifestError(
-            f"{file}: expected its manifest {usual_name} beside it, found none; copy it along."
+            f"{file}: expected its manifest {usual_name} beside it, found none; looked for {names} "
+            f"in {file.parent}, and behind the pickle in the file itself. Copy it along, or save "
+            "the explainer again: it is in the file then."
         )
+    return _parse(text, file), n_bytes - len(text) - N_LENGTH_BYTES - len(MARK)
+
+
+def _read_appended(file: Path, n_bytes: int) -> bytes:
+    """Read what stands behind the pickle in a file; nothing where there is no mark at its end."""
+    n_end = N_LENGTH_BYTES + len(MARK)
+    if n_bytes < n_end:
+        return b""
+    with file.open("rb") as opened:
+        opened.seek(n_bytes - n_end)
+        length, mark = int.from_bytes(opened.read(N_LENGTH_BYTES)), opened.read()
+        if mark != MARK or length > n_bytes - n_end:
+            return b""
+        opened.seek(n_bytes - n_end - length)
+        return opened.read(length)
+
+
+def _parse(text: bytes, place: Path) -> dict[str, Any]:
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(text.decode())
     except ValueError as error:
-        raise ManifestError(f"{manifest}: expected a JSON manifest, but {error}.") from error
-    _check(content, manifest)
+        raise ManifestError(f"{place}: expected a JSON manifest, but {error}.") from error
+    _check(content, place)
     return content
 
 

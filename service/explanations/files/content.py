@@ -11,15 +11,17 @@ Next: :mod:`service.explanations.files.reference`.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from service.engines.local_importances import LocalImportances
+from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.errors import ManifestError
 from service.explanations.context import ExplanationContext
 from service.explanations.files.packed_columns import pack_rows, unpack_rows
@@ -48,6 +50,8 @@ GLOBAL_ARRAYS = {
     "per_class_standard_errors": "per_class_standard_errors",
     "noise_floor": "noise_floor",
 }
+SPARSE_FILE = "importances_sparse.npz"
+SPARSE_PARTS = ("data", "indices", "indptr", "constants")
 LIBRARIES = ("numpy", "pandas", "scikit-learn", "shap")
 
 
@@ -69,8 +73,8 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
         "method": described.method,
         "output": described.output,
         "features": described.features,
-        "classes": _plain(described.classes, "classes"),
-        "expected_values": _listed(described.expected_values, "expected_values"),
+        "classes": described.classes,
+        "expected_values": _unless_none(_listed, described.expected_values, "expected_values"),
         "n_rows": len(explanation),
         "n_features": len(described.features),
         "task": context.model_task,
@@ -78,22 +82,31 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
         "one_row": context.is_one_row,
         "raw": context.is_raw,
         "engineered": context.is_engineered,
-        "fidelity": _plain(context.fidelity, "fidelity"),
-        "raw_features": _plain(context.raw_features, "raw_features"),
+        "fidelity": context.fidelity,
+        "raw_features": context.raw_features,
         "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
     }
-    if overall is not None:
-        for name, stored in GLOBAL_ARRAYS.items():
-            heading[stored] = _listed(getattr(overall, name), stored)
-    if explanation.importances is not None:
-        heading["local"] = _write_local(explanation.importances, overall, writer)
+    heading |= _unless_none(_list_overall, overall) or {}
+    heading["local"] = _unless_none(_write_local, explanation.importances, overall, writer)
     heading["tables"] = dict(_write_tables(context, writer, include_data))
-    heading["feature_maps"] = _write_maps(context.feature_maps, writer)
+    heading["feature_maps"] = _unless_none(_write_maps, context.feature_maps, writer)
     heading["has_engineered_part"] = context.engineered is not None
-    if context.engineered is not None:
-        nested = Writer(lambda name, content: writer.write(f"engineered/{name}", content))
-        write_explanation(context.engineered, nested, include_data)
+    _unless_none(_write_engineered, context.engineered, writer, include_data)
     writer.write_heading(heading)
+
+
+def _list_overall(overall: GlobalImportances) -> dict[str, Any]:
+    """Return global importances as lists."""
+    listed = {}
+    for name, stored in GLOBAL_ARRAYS.items():
+        listed[stored] = _unless_none(_listed, getattr(overall, name), stored)
+    return listed
+
+
+def _write_engineered(engineered: LocalExplanation, writer: Writer, include_data: bool) -> None:
+    """Put the explanation of the engineered columns into a folder of its own."""
+    nested = Writer(lambda name, content: writer.write(f"engineered/{name}", content))
+    write_explanation(engineered, nested, include_data)
 
 
 def read_explanation(reader: Reader) -> LocalExplanation:
@@ -110,21 +123,19 @@ def read_explanation(reader: Reader) -> LocalExplanation:
             f"{reader.place}: expected format {FORMAT} of explanations, got "
             f"{heading.get('format')!r}; load it with the version that wrote it."
         )
-    context = _read_context(reader)
-    local = None if heading.get("local") is None else _read_local(reader)
-    if heading["kind"] == "local":
-        if local is None:
-            raise ManifestError(f"{reader.place}: expected local values of a local explanation.")
-        return LocalExplanation(local, context)
-    arrays: dict[str, Any] = {
-        name: _array(heading[stored]) for name, stored in GLOBAL_ARRAYS.items()
-    }
-    overall = GlobalImportances(
-        **arrays,
-        **_described(heading),
-        n_rows=heading["n_rows"],
-    )
-    return GlobalExplanation(local, context, overall)
+    context, local = _read_context(reader), _unless_none(_read_local, heading["local"], reader)
+    if heading["kind"] == "global":
+        return GlobalExplanation(local, context, _read_overall(heading))
+    if local is None:
+        raise ManifestError(f"{reader.place}: expected local values of a local explanation.")
+    return LocalExplanation(local, context)
+
+
+def _read_overall(heading: Mapping[str, Any]) -> GlobalImportances:
+    arrays: dict[str, Any] = {}
+    for name, stored in GLOBAL_ARRAYS.items():
+        arrays[name] = _unless_none(_array, heading[stored])
+    return GlobalImportances(**arrays, **_described(heading), n_rows=heading["n_rows"])
 
 
 def _described(heading: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,42 +145,23 @@ def _described(heading: Mapping[str, Any]) -> dict[str, Any]:
         "method": heading["method"],
         "output": heading["output"],
         "classes": heading["classes"],
-        "expected_values": _array(heading["expected_values"]),
+        "expected_values": _unless_none(_array, heading["expected_values"]),
     }
 
 
-def _array(values: Any) -> NDArray[np.float64] | None:
-    return None if values is None else np.asarray(values, dtype=np.float64)
+def _unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return what a function makes of a value, None of None."""
+    return None if value is None else function(value, *others)
 
 
-def _listed(array: NDArray[np.float64] | None, name: str) -> Any:
+def _array(values: Any) -> NDArray[np.float64]:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _listed(array: NDArray[np.float64], name: str) -> Any:
     """Return an array as lists, whose numbers JSON keeps to the last bit."""
-    if array is None:
-        return None
     _check_finite(array, name)
     return np.asarray(array).tolist()
-
-
-def _plain(value: Any, name: str) -> Any:
-    """Return names or measures as plain values.
-
-    Raises
-    ------
-    ValueError
-        When one is NaN, or has no plain form.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): _plain_item(item, name) for key, item in value.items()}
-    return None if value is None else [_plain_item(item, name) for item in value]
-
-
-def _plain_item(item: Any, name: str) -> Any:
-    item = item.item() if isinstance(item, np.generic) else item
-    if item is not None and not isinstance(item, str | int | float | bool):
-        raise ValueError(f"{name}: expected texts or numbers, got {type(item).__name__}.")
-    if isinstance(item, float):
-        _check_finite(np.array(item), name)
-    return item
 
 
 def _check_finite(values: NDArray[Any], name: str) -> None:
@@ -184,89 +176,106 @@ def _write_local(
     importances: LocalImportances, overall: GlobalImportances | None, writer: Writer
 ) -> dict[str, Any]:
     """Put local values and their errors into blocks, and say how they lie there."""
-    values, errors = with_output_axis(importances.values), importances.standard_errors
-    _check_finite(values, "importances")
-    if overall is None:
-        overall = GlobalImportances.of(importances)
-    order = np.argsort(-overall.values, kind="stable")
-    described: dict[str, Any] = {
+    if isinstance(importances, SparseImportances):
+        return _write_sparse(importances, writer)
+    _check_finite(importances.values, "importances")
+    ranked = GlobalImportances.of(importances) if overall is None else overall
+    order = np.argsort(-ranked.values, kind="stable")
+    errors = importances.standard_errors
+    return {
         "order": order.tolist(),
         "has_class_axis": importances.values.ndim == 3,
-        "values": _write_blocks("importances", values, order, writer),
-        "standard_errors": None,
+        "values": _write_blocks(importances.values, "importances", order, writer),
+        "standard_errors": _unless_none(_write_blocks, errors, "standard_errors", order, writer),
     }
-    if errors is not None:
-        errors = with_output_axis(errors)
-        described["standard_errors"] = _write_blocks("standard_errors", errors, order, writer)
-    return described
+
+
+def _write_sparse(importances: SparseImportances, writer: Writer) -> dict[str, Any]:
+    """Put the values of sparse rows as they are: a constant row, and what differs from it."""
+    sparse = importances.sparse
+    _check_finite(sparse.data, "importances")
+    _check_finite(sparse.constants, "importances")
+    writer.write_arrays(SPARSE_FILE, {name: getattr(sparse, name) for name in SPARSE_PARTS})
+    return {"is_sparse": True, "has_class_axis": importances.has_output_axis}
+
+
+def _read_sparse(reader: Reader) -> SparseImportances:
+    """Return the values of sparse rows, when their cells are in the rows and columns.
+
+    Raises
+    ------
+    ManifestError
+        When they are elsewhere.
+    """
+    heading = reader.heading
+    arrays = reader.read_arrays(SPARSE_FILE)
+    sparse = SparseValues(*map(arrays.__getitem__, SPARSE_PARTS))
+    n_stored = sparse.data.shape[1]
+    csr_array((sparse.data[0], sparse.indices, sparse.indptr)).check_format(full_check=True)
+    fits = len(sparse) == heading["n_rows"] and n_stored == len(sparse.indices)
+    if not fits or sparse.constants.shape[1] != heading["n_features"]:
+        raise ManifestError(f"{reader.place}/{SPARSE_FILE}: expected cells of all rows.")
+    return SparseImportances(sparse, heading["local"]["has_class_axis"], **_described(heading))
 
 
 def _write_blocks(
-    name: str, values: NDArray[np.float64], order: NDArray[np.intp], writer: Writer
+    array: NDArray[np.float64], name: str, order: NDArray[np.intp], writer: Writer
 ) -> dict[str, Any]:
-    """Put values of shape (n_classes, n_rows, n_features) into blocks of features."""
-    _check_finite(values, name)
+    """Put values of rows and features, and classes where there are any, into blocks."""
+    _check_finite(array, name)
+    values = with_output_axis(array)
     n_classes, n_rows, n_features = values.shape
     mirrored = n_classes == 2 and _are_negatives(values[0], values[1])
-    same = n_classes == 2 and not mirrored and _are_same(values[0], values[1])
-    kept = values[:1] if mirrored or same else values
+    kept = values[: n_classes - mirrored]
     width = max(1, BLOCK // max(1, 8 * len(kept) * n_rows))
     firsts = list(range(0, n_features, width))
     for first in firsts:
         block = kept[:, :, order[first : first + width]].transpose(0, 2, 1)
         writer.write_array(_block_name(name, first), np.ascontiguousarray(block))
-    return {"mirrored": mirrored, "same": same, "n_kept": len(kept), "firsts": firsts}
+    return {"mirrored": mirrored, "n_kept": len(kept), "firsts": firsts}
 
 
 def _block_name(name: str, first: int) -> str:
     return f"{name}-{first:05}.npy"
 
 
-def _are_same(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Tell whether all bits are the same, those of a zero's sign too."""
-    return all(map(np.array_equal, _bits(one), _bits(other)))
-
-
 def _are_negatives(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    return all(map(_rows_are_negatives, one, other))
+    """Tell whether two classes mirror each other to the last bit, zeros and their signs too."""
+    return all(map(_row_is_negative, one, other))
 
 
-def _rows_are_negatives(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    return np.array_equal((-one).view(np.int64), np.ascontiguousarray(other).view(np.int64))
+def _row_is_negative(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    return (-one).tobytes() == other.tobytes()
 
 
-def _bits(values: NDArray[np.float64]) -> Iterator[NDArray[np.int64]]:
-    for row in values:
-        yield np.ascontiguousarray(row).view(np.int64)
-
-
-def _read_local(reader: Reader) -> LocalImportances:
-    described = reader.heading["local"]
+def _read_local(described: Mapping[str, Any], reader: Reader) -> LocalImportances:
+    if described.get("is_sparse"):
+        return _read_sparse(reader)
     errors = described["standard_errors"]
     return LocalImportances(
         **_described(reader.heading),
-        values=_read_blocks(reader, "importances", described["values"]),
-        standard_errors=None if errors is None else _read_blocks(reader, "standard_errors", errors),
+        values=_read_blocks(described["values"], reader, "importances"),
+        standard_errors=_unless_none(_read_blocks, errors, reader, "standard_errors"),
     )
 
 
-def _read_blocks(reader: Reader, name: str, described: Mapping[str, Any]) -> NDArray[np.float64]:
+def _read_blocks(described: Mapping[str, Any], reader: Reader, name: str) -> NDArray[np.float64]:
     """Put blocks together to the shape that the explanation had."""
-    heading = reader.heading
-    local, n_rows, n_features = heading["local"], heading["n_rows"], heading["n_features"]
-    order, firsts = np.asarray(local["order"], dtype=np.intp), described["firsts"]
-    if sorted(order) != list(range(n_features)) or (n_features and firsts[:1] != [0]):
-        raise ManifestError(f"{reader.place}: expected blocks of all {n_features} features.")
-    n_kept = described["n_kept"]
+    heading, n_kept, firsts = reader.heading, described["n_kept"], described["firsts"]
+    n_rows, n_features = heading["n_rows"], heading["n_features"]
+    order = np.asarray(heading["local"]["order"], dtype=np.intp)
     values = np.empty((n_kept, n_rows, n_features))
-    for first, end in pairwise([*firsts, n_features]):
+    bounds = [*firsts, n_features]
+    if sorted(order) != list(range(n_features)) or bounds[0] != 0 or sorted(bounds) != bounds:
+        raise ManifestError(f"{reader.place}: expected blocks of all {n_features} features.")
+    for first, end in pairwise(bounds):
         held = order[first:end]
         block = reader.read_array(_block_name(name, first))
         _check_block(block, (n_kept, len(held), n_rows), f"{reader.place}/{name}-{first:05}")
         values[:, :, held] = block.transpose(0, 2, 1)
-    if described["mirrored"] or described["same"]:
-        values = np.concatenate([values, -values if described["mirrored"] else values])
-    return values if local["has_class_axis"] else values[0]
+    if described["mirrored"]:
+        values = np.concatenate([values, -values])
+    return values if heading["local"]["has_class_axis"] else values[0]
 
 
 def _check_block(block: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
@@ -300,9 +309,7 @@ def _write_table(file: str, arrays: dict[str, NDArray[Any]], writer: Writer) -> 
     return {"file": f"{file}.npy", "array": key}
 
 
-def _write_maps(feature_maps: Sequence[Any] | None, writer: Writer) -> list[Any] | None:
-    if feature_maps is None:
-        return None
+def _write_maps(feature_maps: Sequence[Any], writer: Writer) -> list[Any]:
     specs = []
     for i, feature_map in enumerate(feature_maps):
         table = feature_map if hasattr(feature_map, "tocsr") else np.asarray(feature_map)
@@ -327,7 +334,7 @@ def _read_context(reader: Reader) -> ExplanationContext:
         is_engineered=heading["engineered"],
         fidelity=heading["fidelity"],
         raw_features=heading["raw_features"],
-        feature_maps=_read_maps(reader),
+        feature_maps=_unless_none(_read_maps, heading["feature_maps"], reader),
         engineered=_read_engineered(reader),
         **tables,
     )
@@ -341,10 +348,7 @@ def _read_table(reader: Reader, spec: Mapping[str, Any]) -> Any:
     return unpack_rows(dict(spec), reader.read_arrays(spec["file"]))
 
 
-def _read_maps(reader: Reader) -> list[Any] | None:
-    specs = reader.heading["feature_maps"]
-    if specs is None:
-        return None
+def _read_maps(specs: Sequence[dict[str, Any]], reader: Reader) -> list[Any]:
     maps = []
     for i, spec in enumerate(specs):
         maps.append(unpack_rows(spec, reader.read_arrays(f"feature_map-{i}.npz")))

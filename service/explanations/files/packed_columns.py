@@ -122,16 +122,26 @@ def _pack_objects(column: pd.Series, prefix: str, arrays: Arrays) -> Spec:
 def _place(value: Any, column: pd.Series, places: dict[tuple[type, Any], int]) -> int:
     """Return the code of a value; the marks of what is missing have those below 0."""
     value = value.item() if isinstance(value, np.generic) else value
-    if value is None or value is pd.NA:
-        return -1 if value is None else -2
-    if isinstance(value, float) and np.isnan(value):
-        return -3
+    for code, is_mark in _MARKS:
+        if is_mark(value):
+            return code
     if not isinstance(value, PLAIN_TYPES):
         raise ValueError(
             f"Column {column.name!r}: expected numbers, texts, truth values, dates or categories, "
             f"got {type(value).__name__}, which has no plain form; leave the data out."
         )
     return places.setdefault((type(value), value), len(places))
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and np.isnan(value)
+
+
+_MARKS: tuple[tuple[int, Callable[[Any], bool]], ...] = (
+    (-1, lambda value: value is None),
+    (-2, lambda value: value is pd.NA),
+    (-3, _is_nan),
+)
 
 
 def _unpack_objects(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
@@ -195,7 +205,7 @@ def pack_rows(rows: Any) -> tuple[Spec, Arrays]:
     --------
     >>> spec, arrays = pack_rows(pd.DataFrame({"zip": ["02139", None], "age": [49, 30]}))
     >>> sorted(arrays), unpack_rows(spec, arrays)["zip"].tolist()
-    (['0', '1', 'index', 'names'], ['02139', nan])
+    (['0', '1', 'names.0'], ['02139', nan])
     """
     rows = rows if is_sparse(rows) else as_table(rows)
     for is_of_kind, pack in _ROW_PACKERS:
@@ -233,12 +243,10 @@ def _pack_index(index: pd.Index[Any], prefix: str, arrays: Arrays) -> Spec:
     """Pack the labels of an axis, level by level."""
     if isinstance(index, pd.RangeIndex) and index.name is None:
         return {"range": [index.start, index.stop, index.step]}
-    levels = [index.get_level_values(i).to_series() for i in range(index.nlevels)]
-    names = list(index.names)
     packed = []
-    for i, level in enumerate(levels):
-        packed.append(pack_column(level, prefix if i == 0 else f"{prefix}.{i}", arrays))
-    return {"levels": packed, "names": names}
+    for i in range(index.nlevels):
+        packed.append(pack_column(index.get_level_values(i).to_series(), f"{prefix}.{i}", arrays))
+    return {"levels": packed, "names": list(index.names)}
 
 
 def _unpack_index(spec: Spec, prefix: str, arrays: Arrays) -> pd.Index[Any]:
@@ -246,7 +254,7 @@ def _unpack_index(spec: Spec, prefix: str, arrays: Arrays) -> pd.Index[Any]:
         return pd.RangeIndex(*spec["range"])
     levels = []
     for i, level in enumerate(spec["levels"]):
-        levels.append(unpack_column(level, prefix if i == 0 else f"{prefix}.{i}", arrays))
+        levels.append(unpack_column(level, f"{prefix}.{i}", arrays))
     if len(levels) == 1:
         return pd.Index(levels[0], name=spec["names"][0])
     return pd.MultiIndex.from_arrays(levels, names=spec["names"])

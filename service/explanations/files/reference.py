@@ -65,12 +65,12 @@ class _Folder:
         self.place = place
         self.metadata = metadata
 
-    def read(self, name: str) -> Any:
-        """Return a property as the type that it had, None where it was not stored."""
+    def read(self, name: str, otherwise: Any = None) -> Any:
+        """Return a property as the type that it had, something else where it was not stored."""
         try:
             content = self.get(f"{name}.json")
         except ArtifactError:
-            return None
+            return otherwise
         stored = read_json(content, f"{self.place}/{name}.json")
         kind, data = stored["metadata"], stored["data"]
         if kind in SPARSE:
@@ -102,22 +102,23 @@ class _Folder:
 
     def describe(self) -> dict[str, Any]:
         """Return what local and global importances have in common."""
-        features = self.read("features")
-        names = range(self.metadata["num_features"]) if features is None else features
-        is_classifier = self.metadata["model_type"] == "classification"
-        classes = self.read("classes")
-        if classes is None and is_classifier:
-            classes = range(self.metadata["num_classes"])
-        expected: Any = self.read_array("expected_values")
-        if expected is not None and not is_classifier and expected.size == 1:
-            expected = expected.reshape(())
-        return {
-            "features": list(map(str, names)),
+        described = {
+            "features": list(map(str, self.read("features", range(self.metadata["num_features"])))),
             "method": self.metadata["method"],
             "output": "unknown",
-            "classes": None if classes is None else list(classes),
-            "expected_values": expected,
+            "classes": None,
+            "expected_values": self.read_array("expected_values"),
         }
+        if self.metadata["model_type"] == "classification":
+            classes = self.read("classes", range(self.metadata["num_classes"]))
+            return {**described, "classes": list(classes)}
+        if np.size(described["expected_values"]) == 1 and self.has("expected_values"):
+            described["expected_values"] = np.reshape(described["expected_values"], ())
+        return described
+
+    def has(self, name: str) -> bool:
+        """Tell whether a property was stored."""
+        return self.read(name) is not None
 
     def read_local(self) -> LocalImportances:
         """Return the local values."""
@@ -136,18 +137,20 @@ class _Folder:
                 f"{self.place}: expected global_importance_values.json in it, found none."
             )
         per_class = self.read_array("per_class_values")
-        rows = self.read("eval_data")
         return GlobalImportances(
             values=values,
             per_class=values[None] if per_class is None else per_class,
-            n_rows=self.metadata["num_examples"] or (0 if rows is None else _count_rows(rows)),
+            n_rows=self.metadata["num_examples"] or _count_rows(self.read("eval_data", ())),
             **self.describe(),
         )
 
+    def read_labels(self, name: str) -> NDArray[Any] | None:
+        """Return predictions."""
+        labels = self.read(name)
+        return None if labels is None else np.asarray(labels)
+
     def read_context(self) -> ExplanationContext:
         """Return what is known beside the numbers."""
-        predicted = self.read("eval_y_predicted")
-        probabilities = self.read("eval_y_predicted_proba")
         return ExplanationContext(
             id=self.metadata["explanation_id"],
             model_task=self.metadata["model_task"],
@@ -156,8 +159,8 @@ class _Folder:
             is_engineered=self.metadata["is_engineered"],
             eval_data=self.read("eval_data"),
             init_data=self.read("init_data"),
-            eval_y_predicted=None if predicted is None else np.asarray(predicted),
-            eval_y_predicted_proba=None if probabilities is None else np.asarray(probabilities),
+            eval_y_predicted=self.read_labels("eval_y_predicted"),
+            eval_y_predicted_proba=self.read_labels("eval_y_predicted_proba"),
         )
 
 

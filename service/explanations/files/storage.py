@@ -102,13 +102,14 @@ class Reader:
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Return several arrays by name; those of objects are refused."""
-        return dict(self._plain(name))
+        return self._plain(name)
 
     def _plain(self, name: str) -> Any:
-        content = self.read(name)
+        content = io.BytesIO(self.read(name))
         try:
-            loaded = np.load(io.BytesIO(content), allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+            if name.endswith(".npz"):
+                return dict(np.load(content, allow_pickle=False))
+            return np.load(content, allow_pickle=False)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ArtifactError(
                 f"{self.place}/{name}: expected an array of numbers or texts, got something else "
@@ -150,8 +151,18 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number in JSON")
 
 
+def _plain(value: Any) -> Any:
+    """Return a number or truth value of numpy's as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ValueError(
+        f"explanation.json: expected names and measures that are texts, numbers or truth values, "
+        f"got {type(value).__name__}."
+    )
+
+
 def _to_text(heading: dict[str, Any]) -> bytes:
-    return json.dumps(heading, sort_keys=True, indent=1, allow_nan=False).encode()
+    return json.dumps(heading, sort_keys=True, indent=1, allow_nan=False, default=_plain).encode()
 
 
 @contextmanager
