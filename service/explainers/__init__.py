@@ -27,7 +27,12 @@ from service.explainers.named import (
 )
 from service.explainers.pfi import PFIExplainer
 from service.explainers.tabular import TabularExplainer
-from service.explanations import GlobalExplanation, LocalExplanation
+from service.explanations import (
+    GlobalExplanation,
+    LocalExplanation,
+    load_explanation,
+    save_explanation,
+)
 
 __all__ = [
     "DecisionTreeExplainableModel",
@@ -43,4 +48,6 @@ __all__ = [
     "SGDExplainableModel",
     "TabularExplainer",
     "TreeExplainer",
+    "load_explanation",
+    "save_explanation",
 ]

@@ -1,6 +1,7 @@
 """Explainers by the kind of their model: TabularExplainer with the engine fixed.
 
-Each refuses a model of another kind, where TabularExplainer would take what fits.
+Each refuses a model of another kind, where TabularExplainer would take what fits. Next:
+:mod:`service.explainers.mimic`.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def test_sampled_engines_keep_their_errors_and_noise_floor():
 
 
 def test_an_irrelevant_feature_of_a_sampled_engine_lies_about_its_noise_floor():
-    """The floor tells what a mean of magnitudes shows of nothing: sampled, and not by definition."""
+    """It tells what a mean of magnitudes shows of nothing."""
     rows = pd.DataFrame(WIDE)[:40]
     overall = SAMPLED.explain_global(rows)
     irrelevant = np.arange(3, 11)

@@ -1,4 +1,7 @@
-"""MimicExplainer: explain a surrogate of a model, and say how well it follows the model."""
+"""MimicExplainer: explain a surrogate of a model, and say how well it follows the model.
+
+Next: :mod:`service.explainers.pfi`.
+"""
 
 from __future__ import annotations
 
@@ -235,7 +238,7 @@ class MimicExplainer(TabularExplainer):
 
     def _describe(self, rows: Any) -> ExplanationContext:
         context = replace(super()._describe(rows), fidelity=self.fidelity)
-        if self.shap_values_output != "teacher_probability":
+        if rows is None or self.shap_values_output != "teacher_probability":
             return context
         return replace(context, residuals=self._residuals(rows))
 
