@@ -2,9 +2,9 @@
 A surrogate
 ===========
 
-A Gaussian process can only be called: thousands of times for each row that is explained. A surrogate
-that imitates it is explained at once and exactly; how far it imitates is measured, and has to be
-read first.
+A Gaussian process can only be called: thousands of times for each row that is explained. A
+surrogate that imitates it is explained at once and exactly; how far it imitates is measured, and
+has to be read first.
 """
 
 from pathlib import Path

@@ -28,7 +28,7 @@ model = RandomForestRegressor(50, random_state=0).fit(encoder.fit_transform(x_tr
 explainer = PFIExplainer(model, transformations=encoder, n_repeats=5, seed=0)
 overall = explainer.explain_global(x_test, y_test)
 print(f"{overall.output}, more by")
-errors = dict(zip(overall.features, overall.standard_errors, strict=True))
+errors = dict(zip(overall.features, overall.standard_errors or [], strict=True))
 for name, value in overall.get_feature_importance_dict().items():
     print(f"  {name:4} {value:+6.2f} ± {errors[name]:.2f} {'#' * max(0, round(3 * value))}")
 

@@ -34,6 +34,7 @@ from service.engines.progress import Progress, no_progress
 from service.engines.sparse.additive import check_in_pieces, check_width, explain_sparse
 from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.engines.transformed.raw_rows import check_are_raw, count_engineered
+from service.rows.columns import Column
 from service.rows.schema import Schema
 from service.rows.tables import examples_as_table, is_sparse, row_as_table
 from service.rows.unusual_rows import (
@@ -71,6 +72,9 @@ class StandIn:
         return replace(self, output=self.output.without_model())
 
 
+# Said of the engine where a surrogate is explained.
+_MIMIC = {False: "", True: "mimic/"}
+_OF_SURROGATE = {False: "", True: ", of a surrogate"}
 # Makes a surrogate of a model's output, on examples.
 Imitate = Callable[[ModelOutput, NDArray[Any]], StandIn]
 
@@ -156,10 +160,8 @@ class RowExplainer:
         names = list(map(str, schema.model_names))
         unread = tuple(unread_columns(model, len(names), names).tolist())
         read = with_constants(matrix, unread, matrix[:1])
-        stand_in = None if imitate is None else imitate(function, read)
+        function, stand_in = _imitated(function, read, nullable, imitate)
         explained = function if stand_in is None else stand_in.output
-        explained = _open_columns(explained, read[:1], nullable)
-        function = with_columns_of(explained, function)
         engine, note = choose_engine(explained, read, options)
         return cls(
             function,
@@ -173,7 +175,7 @@ class RowExplainer:
             example_output=_ask_as_given(function, given),
             unread=unread,
             n_engineered=count_engineered(model, schema.model_rows(matrix[:1])),
-            stand_in=None if stand_in is None else replace(stand_in, output=explained),
+            stand_in=stand_in,
         )
 
     @property
@@ -337,16 +339,19 @@ class RowExplainer:
         return self.function if self.stand_in is None else self.stand_in.output
 
     @property
+    def example_residual(self) -> NDArray[np.float64] | float:
+        """What is missing to the model's output for the example, where a surrogate is explained."""
+        return 0.0 if self.stand_in is None else self.stand_in.residual
+
+    @property
     def method(self) -> str:
         """The engine; "mimic/" before it says that a surrogate is explained."""
-        method = self.engine.method
-        return method if self.stand_in is None else f"mimic/{method}"
+        return _MIMIC[self.stand_in is not None] + self.engine.method
 
     @property
     def exactness(self) -> str:
         """Whether the importances are exact, in words."""
-        exactness = self.engine.exactness
-        return exactness if self.stand_in is None else f"{exactness}, of a surrogate"
+        return self.engine.exactness + _OF_SURROGATE[self.stand_in is not None]
 
     @property
     def expected_values(self) -> Any:
@@ -400,14 +405,24 @@ def with_constants(
     return constant
 
 
-def with_columns_of(other: ModelOutput, function: ModelOutput) -> ModelOutput:
-    """Return an output whose rows may have what those of another one of the same columns may."""
-    if other is function:
-        return function
-    opened = []
-    for own, column in zip(function.schema.columns, other.schema.columns, strict=True):
-        opened.append(replace(column, missing_mark=own.missing_mark))
-    return replace(function, schema=replace(function.schema, columns=tuple(opened)))
+def _imitated(
+    function: ModelOutput,
+    examples: NDArray[Any],
+    nullable: bool | Sequence[str],
+    imitate: Imitate | None,
+) -> tuple[ModelOutput, StandIn | None]:
+    """Let the rows have what is taken by that which is explained: the model, or a surrogate."""
+    if imitate is None:
+        return _open_columns(function, examples[:1], nullable), None
+    stand_in = imitate(function, examples)
+    opened = _open_columns(stand_in.output, examples[:1], nullable)
+    columns = tuple(map(_with_own_mark, opened.schema.columns, function.schema.columns))
+    function = replace(function, schema=replace(function.schema, columns=columns))
+    return function, replace(stand_in, output=opened)
+
+
+def _with_own_mark(column: Column, own: Column) -> Column:
+    return replace(column, missing_mark=own.missing_mark)
 
 
 def asked_with_rows(model: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from service.errors import WrongKindError
 from service.explainers.tabular import TabularExplainer
 from service.rows.tables import examples_as_table
-from service.structures.foreign_networks.read_networks import is_foreign_network, read_foreign
+from service.structures.foreign_networks.read_networks import library_of, read_foreign
 
 
 class _NamedExplainer(TabularExplainer):
@@ -248,25 +248,15 @@ class DeepExplainer(_NamedExplainer):
         classes: Sequence[Any] | None = None,
         **options: Any,
     ) -> None:
-        if is_foreign_network(model):
-            model = self._read(model, initialization_examples, classes, options)
+        library = library_of(model)
+        if library is not None and initialization_examples is not None:
+            rows = self._numbers(initialization_examples, options)
+            task = _task_of(classes, options)
+            model = read_foreign(model, library, rows, task)
+            self.kind = _KINDS[hasattr(model, "structure")]  # type: ignore[misc]
         super().__init__(
             model, initialization_examples, explain_subset, features, classes, **options
         )
-
-    def _read(
-        self, model: Any, examples: Any, classes: Sequence[Any] | None, options: dict[str, Any]
-    ) -> Any:
-        """Return a network of torch or Keras as a model of rows; one that is called has no kind."""
-        task = options.get("model_task", "unknown")
-        if task == "unknown" and classes is not None:
-            task = "classification"
-        if examples is None:
-            return model
-        network = read_foreign(model, self._numbers(examples, options), task)
-        if not hasattr(network, "structure"):
-            self.kind = "auto"  # type: ignore[misc]
-        return network
 
     def _numbers(self, examples: Any, options: dict[str, Any]) -> Any:
         if options.get("transformations") is not None:
@@ -281,3 +271,13 @@ class DeepExplainer(_NamedExplainer):
                 "DeepExplainer: expected initialization examples of numbers alone, got others; "
                 "encode them, or use TabularExplainer with a function of rows."
             ) from None
+
+
+# Of a network that was read, and of one that is called.
+_KINDS = {True: "network", False: "auto"}
+
+
+def _task_of(classes: Sequence[Any] | None, options: dict[str, Any]) -> str:
+    """Return the task that is said; names of classes say it too."""
+    task = str(options.get("model_task", "unknown"))
+    return "classification" if task == "unknown" and classes is not None else task

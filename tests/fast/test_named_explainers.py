@@ -18,7 +18,7 @@ from service.explainers import (
     TreeExplainer,
 )
 from service.scoring import KernelScoringExplainer
-from service.structures.foreign_networks.layers import Affine, Network
+from service.structures.foreign_networks.layers import Affine, Network, scaling
 from service.structures.foreign_networks.read_networks import as_network_structure, evaluate
 
 X = np.random.default_rng(0).normal(size=(50, 4))
@@ -27,7 +27,9 @@ MODELS = {
     TreeExplainer: RandomForestClassifier(5, random_state=0).fit(X, Y > 0),
     LinearExplainer: make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y > 0),
     KernelExplainer: SVC().fit(X, Y > 0),
-    DeepExplainer: MLPRegressor(hidden_layer_sizes=(4,), max_iter=1500, random_state=0, tol=1e-2).fit(X, Y),
+    DeepExplainer: MLPRegressor(
+        hidden_layer_sizes=(4,), max_iter=1500, random_state=0, tol=1e-2
+    ).fit(X, Y),
 }
 KINDS = {TreeExplainer: "tree", LinearExplainer: "linear", DeepExplainer: "network"}
 every_name = pytest.mark.parametrize("explainer", MODELS, ids=lambda named: named.__name__)
@@ -172,13 +174,13 @@ def test_layers_are_put_together():
         [
             "tanh",
             Affine(first, bias),
-            "identity",
             Affine(second, np.ones(2)),
-            Affine(scale, np.zeros(2)),
+            scaling(scale, np.zeros(2)),
             "relu",
             "logistic",
             "softmax",
-        ]
+        ],
+        n_inputs=4,
     )
     hidden = np.maximum(((np.tanh(X) @ first + bias) @ second + 1) * scale, 0)
     hidden = np.exp(1 / (1 + np.exp(-hidden)))
@@ -188,7 +190,7 @@ def test_layers_are_put_together():
     )
     inside = as_network_structure(network.with_last_inside())
     np.testing.assert_allclose(evaluate(inside, X), expected, rtol=0, atol=1e-12)
-    assert Network.of(["relu"]) is None
+    assert Network.of(["relu"], 4).activations == ("relu",)
 
 
 def test_rows_that_are_no_numbers_are_refused():

@@ -11,17 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.structures.foreign_networks.layers import Affine, Layer, normalization
+from service.structures.foreign_networks.layers import (
+    Affine,
+    Layer,
+    join_layers,
+    normalization,
+    scaling,
+)
 from service.structures.links import Floats
 from service.structures.structure import as_floats
 
 # Keras' names of activations, and scikit-learn's.
-_ACTIVATIONS = {
-    "linear": "identity",
-    "relu": "relu",
-    "sigmoid": "logistic",
-    "softmax": "softmax",
-    "tanh": "tanh",
+_ACTIVATIONS: dict[str, list[Layer]] = {
+    "linear": [],
+    "relu": ["relu"],
+    "sigmoid": ["logistic"],
+    "softmax": ["softmax"],
+    "tanh": ["tanh"],
 }
 
 
@@ -40,17 +46,15 @@ def call_keras(model: Any, rows: NDArray[Any]) -> Floats:
     return as_floats(model.predict(np.asarray(rows, dtype=np.float32), verbose=0))
 
 
-def read_keras(model: Any) -> list[Layer] | None:
+def read_keras(model: Any, rows: NDArray[Any]) -> list[Layer] | None:
     """Read the layers of a Sequential model; None where one of them is not known."""
     if type(model).__name__ != "Sequential":
         return None
-    layers: list[Layer] = []
-    for layer in model.layers:
-        read = _READERS.get(type(layer).__name__, _read_none)(layer)
-        if read is None:
-            return None
-        layers += read
-    return layers
+    return join_layers(map(_read_layer, model.layers))
+
+
+def _read_layer(layer: Any) -> list[Layer] | None:
+    return _READERS.get(type(layer).__name__, _read_none)(layer)
 
 
 def _read_none(_: Any) -> None:
@@ -62,16 +66,13 @@ def _read_identity(_: Any) -> list[Layer]:
 
 
 def _read_activation(layer: Any) -> list[Layer] | None:
-    name = _ACTIVATIONS.get(getattr(layer.activation, "__name__", ""))
-    return None if name is None else [name]
+    return _ACTIVATIONS.get(getattr(layer.activation, "__name__", ""))
 
 
 def _read_dense(layer: Any) -> list[Layer] | None:
-    activation = _read_activation(layer)
-    if activation is None:
-        return None
     weights, *biases = map(as_floats, layer.get_weights())
-    return [Affine(weights, biases[0] if biases else np.zeros(weights.shape[1])), *activation]
+    (bias,) = biases or [np.zeros(weights.shape[1])]
+    return join_layers([[Affine(weights, bias)], _read_activation(layer)])
 
 
 def _read_normalization(layer: Any) -> list[Layer]:
@@ -79,7 +80,7 @@ def _read_normalization(layer: Any) -> list[Layer]:
     *learned, mean, variance = map(as_floats, layer.get_weights())
     scale = learned.pop(0) if layer.scale else np.ones_like(mean)
     shift = learned.pop(0) if layer.center else np.zeros_like(mean)
-    return [normalization(mean, variance, layer.epsilon), Affine(scale, shift)]
+    return [normalization(mean, variance, layer.epsilon), scaling(scale, shift)]
 
 
 _READERS: dict[str, Callable[[Any], list[Layer] | None]] = {

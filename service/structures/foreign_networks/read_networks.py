@@ -5,9 +5,10 @@ What is read needs neither library any more. Next: :mod:`service.structures.tree
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.structures.family import Family
 from service.structures.foreign_networks.keras_models import call_keras, is_keras_model, read_keras
-from service.structures.foreign_networks.layers import Network
+from service.structures.foreign_networks.layers import Layer, Network
 from service.structures.foreign_networks.torch_modules import (
     call_module,
     is_torch_module,
@@ -23,6 +24,7 @@ from service.structures.foreign_networks.torch_modules import (
 )
 from service.structures.links import Floats
 from service.structures.networks import NetworkStructure
+from service.structures.structure import as_floats
 
 # Of the largest answer: what single precision loses.
 SAME = 1e-4
@@ -32,9 +34,9 @@ N_COMPARED_ROWS = 64
 def as_network_structure(network: Network) -> NetworkStructure:
     """Return a network as the structure that engines know."""
     return NetworkStructure(
-        weights=[layer.weights for layer in network.affine],
-        biases=[layer.biases for layer in network.affine],
-        activation=network.activations or "identity",
+        weights=list(map(attrgetter("weights"), network.affine)),
+        biases=list(map(attrgetter("biases"), network.affine)),
+        activation=network.activations,
         output_activation=network.last,
     )
 
@@ -42,7 +44,7 @@ def as_network_structure(network: Network) -> NetworkStructure:
 def evaluate(structure: NetworkStructure, rows: NDArray[Any]) -> Floats:
     """Return the outputs of rows, shape (n_rows, n_outputs)."""
     hidden = np.asarray(rows, dtype=np.float64) @ structure.weights[0] + structure.biases[0]
-    return structure.outputs(structure.readout(hidden))
+    return structure.outputs(as_floats(structure.readout(hidden)))
 
 
 @dataclass(frozen=True)
@@ -131,53 +133,90 @@ class SigmoidFunction:
         return np.column_stack([1 - second, second])
 
 
-def is_foreign_network(model: Any) -> bool:
-    """Tell whether a model is a network of torch or Keras."""
-    return is_torch_module(model) or is_keras_model(model)
+@dataclass(frozen=True)
+class Library:
+    """What is done with the networks of a library.
+
+    Attributes
+    ----------
+    has, call, read : callable
+        Whether a model is one of its networks; what it answers for rows; its layers, or None.
+    """
+
+    has: Callable[[Any], bool]
+    call: Callable[[Any, NDArray[Any]], Floats]
+    read: Callable[[Any, NDArray[Any]], Sequence[Layer] | None]
 
 
-def read_foreign(model: Any, rows: NDArray[Any], task: str) -> Any:
+LIBRARIES = (
+    Library(is_torch_module, call_module, read_module),
+    Library(is_keras_model, call_keras, read_keras),
+)
+
+
+def library_of(model: Any) -> Library | None:
+    """Return the library of a network; None where a model is none of torch or Keras."""
+    return next((library for library in LIBRARIES if library.has(model)), None)
+
+
+def read_foreign(model: Any, library: Library, rows: NDArray[Any], task: str) -> Any:
     """Return a network as a model of rows: read where its layers are known, else as a function.
 
     Parameters
     ----------
     model : object
         A module of torch, or a model of Keras.
+    library : Library
     rows : ndarray of shape (n_rows, n_features)
         Rows that it takes.
     task : {"unknown", "classification", "regression"}
         "unknown" asks for the last layer: a sigmoid or softmax classifies.
     """
     rows = rows[:N_COMPARED_ROWS]
-    ask = partial(call_module if is_torch_module(model) else call_keras, model)
-    answers = ask(rows)
-    answers = answers.reshape(len(rows), -1)
-    layers = read_module(model, rows) if is_torch_module(model) else read_keras(model)
-    network = None if layers is None else Network.of(layers)
+    ask = partial(library.call, model)
+    answers = ask(rows).reshape(len(rows), -1)
+    network = _put_together(library.read(model, rows), rows.shape[1])
     if network is None or not _reproduces(network, rows, answers):
         return _as_function(ask, answers, task)
     return _as_model(network, task)
 
 
+def _put_together(layers: Sequence[Layer] | None, n_inputs: int) -> Network | None:
+    if layers is None:
+        return None
+    try:
+        return Network.of(layers, n_inputs)
+    except ValueError:  # what is executed in an order of its own need not fit
+        return None
+
+
 def _reproduces(network: Network, rows: NDArray[Any], answers: Floats) -> bool:
-    structure = as_network_structure(network.with_last_inside())
-    if len(network.affine[0].weights) != rows.shape[1]:
-        return False
-    found = evaluate(structure, rows)
+    found = evaluate(as_network_structure(network.with_last_inside()), rows)
     allowed = SAME * max(1.0, float(np.abs(answers).max()))
     return found.shape == answers.shape and bool((np.abs(found - answers) <= allowed).all())
 
 
 def _as_model(network: Network, task: str) -> Any:
-    has_probabilities = network.last != "identity"
-    if task == "regression" or (task == "unknown" and not has_probabilities):
-        return NetworkRegressor(network)
-    return ProbabilityNetwork(network) if has_probabilities else NetworkClassifier(network)
+    """Return a classifier where the task or the last layer says so."""
+    classifier = _CLASSIFIERS[network.last]
+    if task == "unknown":
+        task = _TASKS[network.last]
+    return classifier(network) if task == "classification" else NetworkRegressor(network)
+
+
+# By what comes last.
+_CLASSIFIERS: dict[str, type[NetworkClassifier]] = {
+    "identity": NetworkClassifier,
+    "logistic": ProbabilityNetwork,
+    "softmax": ProbabilityNetwork,
+}
+_TASKS = {"identity": "regression", "logistic": "classification", "softmax": "classification"}
 
 
 def _as_function(ask: Callable[[NDArray[Any]], Floats], answers: Floats, task: str) -> Any:
-    is_share = answers.shape[1] == 1 and bool(((answers >= 0) & (answers <= 1)).all())
-    return SigmoidFunction(ask) if task == "classification" and is_share else ask
+    """Return a function of rows; a single share is the probability of the second of two classes."""
+    is_share = answers.shape[1] == 1 and float(np.abs(answers - 0.5).max()) <= 0.5
+    return SigmoidFunction(ask) if (task, is_share) == ("classification", True) else ask
 
 
 def _read(model: Any, scale: str) -> NetworkStructure:

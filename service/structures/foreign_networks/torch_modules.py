@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.structures.class_names import library_name
-from service.structures.foreign_networks.layers import Affine, Layer, normalization
+from service.structures.foreign_networks.layers import (
+    Affine,
+    Layer,
+    join_layers,
+    normalization,
+    scaling,
+)
 from service.structures.links import Floats
 from service.structures.structure import as_floats
 
@@ -64,22 +70,31 @@ def read_module(module: Any, rows: NDArray[Any]) -> list[Layer] | None:
     Functions that it calls between its layers are not seen: what is read must be held against it.
     """
     executed: list[Any] = []
-    handles = []
-    for part in module.modules():
-        if not list(part.children()):
-            handles.append(part.register_forward_hook(lambda leaf, *_: executed.append(leaf)))
+    leaves = filter(_is_leaf, module.modules())
+    handles = [leaf.register_forward_hook(partial(_record, executed)) for leaf in leaves]
     try:
         call_module(module, rows[:1])
     finally:
         for handle in handles:
             handle.remove()
-    layers: list[Layer] = []
-    for leaf in executed:
-        read = _READERS.get(type(leaf).__name__)
-        if read is None or library_name(leaf) != "torch":
-            return None
-        layers += read(leaf)
-    return layers
+    return join_layers(map(_read_leaf, executed))
+
+
+def _is_leaf(module: Any) -> bool:
+    return not list(module.children())
+
+
+def _record(executed: list[Any], leaf: Any, *_: Any) -> None:
+    """Note a layer when it has been executed."""
+    executed.append(leaf)
+
+
+def _read_leaf(leaf: Any) -> list[Layer] | None:
+    return _READERS.get(type(leaf).__name__, _read_none)(leaf)
+
+
+def _read_none(_: Any) -> None:
+    """Say that a layer is not known."""
 
 
 def _read_linear(layer: Any) -> list[Layer]:
@@ -95,19 +110,24 @@ def _read_normalization(layer: Any) -> list[Layer]:
     scaled = normalization(_as_array(layer.running_mean), _as_array(layer.running_var), layer.eps)
     if layer.weight is None:
         return [scaled]
-    return [scaled, Affine(_as_array(layer.weight), _as_array(layer.bias))]
+    return [scaled, scaling(_as_array(layer.weight), _as_array(layer.bias))]
+
+
+def _read_nothing(_: Any) -> list[Layer]:
+    """Read a layer that changes nothing when it is asked."""
+    return []
 
 
 def _activation(name: str) -> Callable[[Any], list[Layer]]:
     return lambda layer: [name]
 
 
-_READERS: dict[str, Callable[[Any], list[Layer]]] = {
-    "AlphaDropout": _activation("identity"),
+_READERS: dict[str, Callable[[Any], list[Layer] | None]] = {
+    "AlphaDropout": _read_nothing,
     "BatchNorm1d": _read_normalization,
-    "Dropout": _activation("identity"),
-    "Flatten": _activation("identity"),
-    "Identity": _activation("identity"),
+    "Dropout": _read_nothing,
+    "Flatten": _read_nothing,
+    "Identity": _read_nothing,
     "Linear": _read_linear,
     "ReLU": _activation("relu"),
     "Sigmoid": _activation("logistic"),
