@@ -75,7 +75,7 @@ def test_every_explanation_has_an_id_of_its_own():
         ("residuals", "surrogate"),
         ("fidelity", "no surrogate"),
         ("engineered", "engineered=True"),
-        ("to_raw", "not made by an explainer's transformations"),
+        ("to_raw", "it is known of none which raw column"),
     ],
 )
 def test_what_is_absent_says_why(name, why):

@@ -49,6 +49,8 @@ NEVER_SAVED = {
     "Plan",
     "Population",
     "Sides",
+    "SparseImportances",
+    "SparseValues",
     "Structure",
     "Subject",
     "SurveyedGame",
