@@ -43,6 +43,7 @@ NEVER_SAVED = {
     "HasSize",
     "Importances",
     "KernelMachineStructure",
+    "Library",
     "LocalImportances",
     "MarginGame",
     "ModelCost",

@@ -157,6 +157,14 @@ def test_the_network_stays_as_it_was():
     assert not any(part._forward_hooks for part in network.modules())
 
 
+def test_a_called_network_is_saved_with_its_engine(tmp_path):
+    """It is asked where rows are scored, and needs torch there."""
+    explainer = DeepExplainer(NETWORKS["called sigmoid"], X, model_task="classification")
+    save(KernelScoringExplainer(explainer), tmp_path / "saved")
+    values = load(tmp_path / "saved").explain(X[:2])
+    assert values == explainer.explain_local(X[:2]).local_importance_values
+
+
 def test_a_read_network_is_scored_without_torch(tmp_path):
     """Saved, and loaded in a process that never imports torch: the same bytes."""
     explainer = DeepExplainer(NETWORKS["softmax"], X)

@@ -115,20 +115,65 @@ class _EncodedModel(ExplainableModel):
 
 
 class LinearExplainableModel(_EncodedModel):
-    """A linear regression."""
+    """A linear regression; categories are one-hot, what is missing is imputed.
+
+    It is given to :class:`service.explainers.MimicExplainer`, whose ``explainable_model_args`` are
+    those of scikit-learn's LinearRegression.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn.svm import SVR
+    >>> from service.explainers import MimicExplainer, LinearExplainableModel
+    >>> rows, y = make_friedman1(60, random_state=0)
+    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> explainer = MimicExplainer(model, rows, LinearExplainableModel)
+    >>> explainer.method, explainer.fidelity["rows"]
+    ('mimic/linear', 60)
+    """
 
     regressor = LinearRegression
 
 
 class SGDExplainableModel(_EncodedModel):
-    """A linear regression by stochastic gradient descent, of scaled columns."""
+    """A linear regression by stochastic gradient descent, of scaled columns.
+
+    It is given to :class:`service.explainers.MimicExplainer`, whose ``explainable_model_args`` are
+    those of scikit-learn's SGDRegressor.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn.svm import SVR
+    >>> from service.explainers import MimicExplainer, SGDExplainableModel
+    >>> rows, y = make_friedman1(60, random_state=0)
+    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> explainer = MimicExplainer(model, rows, SGDExplainableModel)
+    >>> explainer.method, explainer.fidelity["rows"]
+    ('mimic/linear', 60)
+    """
 
     regressor = SGDRegressor
     is_scaled = True
 
 
 class DecisionTreeExplainableModel(_EncodedModel):
-    """One decision tree."""
+    """One decision tree; categories are one-hot.
+
+    It is given to :class:`service.explainers.MimicExplainer`, whose ``explainable_model_args`` are
+    those of scikit-learn's DecisionTreeRegressor.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn.svm import SVR
+    >>> from service.explainers import MimicExplainer, DecisionTreeExplainableModel
+    >>> rows, y = make_friedman1(60, random_state=0)
+    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> explainer = MimicExplainer(model, rows, DecisionTreeExplainableModel)
+    >>> explainer.method, explainer.fidelity["rows"]
+    ('mimic/tree', 60)
+    """
 
     regressor = DecisionTreeRegressor
     takes_missing = True
@@ -136,7 +181,22 @@ class DecisionTreeExplainableModel(_EncodedModel):
 
 
 class LGBMExplainableModel(ExplainableModel):
-    """LightGBM's boosted trees, which take categories as they are."""
+    """LightGBM's boosted trees, which take categories as they are.
+
+    It is given to :class:`service.explainers.MimicExplainer`, whose ``explainable_model_args`` are
+    those of LightGBM's LGBMRegressor.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from sklearn.svm import SVR
+    >>> from service.explainers import MimicExplainer, LGBMExplainableModel
+    >>> rows, y = make_friedman1(60, random_state=0)
+    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> explainer = MimicExplainer(model, rows, LGBMExplainableModel)
+    >>> explainer.method, explainer.fidelity["rows"]
+    ('mimic/tree', 60)
+    """
 
     library = "lightgbm"
 
