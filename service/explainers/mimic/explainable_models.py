@@ -122,14 +122,14 @@ class LinearExplainableModel(_EncodedModel):
 
     Examples
     --------
-    >>> from sklearn.datasets import make_friedman1
-    >>> from sklearn.svm import SVR
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import MimicExplainer, LinearExplainableModel
-    >>> rows, y = make_friedman1(60, random_state=0)
-    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> rows, species = load_iris(return_X_y=True)
+    >>> model = LinearRegression().fit(rows, species)
     >>> explainer = MimicExplainer(model, rows, LinearExplainableModel)
     >>> explainer.method, explainer.fidelity["rows"]
-    ('mimic/linear', 60)
+    ('mimic/linear', 150)
     """
 
     regressor = LinearRegression
@@ -143,14 +143,14 @@ class SGDExplainableModel(_EncodedModel):
 
     Examples
     --------
-    >>> from sklearn.datasets import make_friedman1
-    >>> from sklearn.svm import SVR
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import MimicExplainer, SGDExplainableModel
-    >>> rows, y = make_friedman1(60, random_state=0)
-    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> rows, species = load_iris(return_X_y=True)
+    >>> model = LinearRegression().fit(rows, species)
     >>> explainer = MimicExplainer(model, rows, SGDExplainableModel)
     >>> explainer.method, explainer.fidelity["rows"]
-    ('mimic/linear', 60)
+    ('mimic/linear', 150)
     """
 
     regressor = SGDRegressor
@@ -165,14 +165,14 @@ class DecisionTreeExplainableModel(_EncodedModel):
 
     Examples
     --------
-    >>> from sklearn.datasets import make_friedman1
-    >>> from sklearn.svm import SVR
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import MimicExplainer, DecisionTreeExplainableModel
-    >>> rows, y = make_friedman1(60, random_state=0)
-    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> rows, species = load_iris(return_X_y=True)
+    >>> model = LinearRegression().fit(rows, species)
     >>> explainer = MimicExplainer(model, rows, DecisionTreeExplainableModel)
     >>> explainer.method, explainer.fidelity["rows"]
-    ('mimic/tree', 60)
+    ('mimic/tree', 150)
     """
 
     regressor = DecisionTreeRegressor
@@ -188,14 +188,14 @@ class LGBMExplainableModel(ExplainableModel):
 
     Examples
     --------
-    >>> from sklearn.datasets import make_friedman1
-    >>> from sklearn.svm import SVR
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LinearRegression
     >>> from service.explainers import MimicExplainer, LGBMExplainableModel
-    >>> rows, y = make_friedman1(60, random_state=0)
-    >>> model = SVR(kernel="linear").fit(rows, y)
+    >>> rows, species = load_iris(return_X_y=True)
+    >>> model = LinearRegression().fit(rows, species)
     >>> explainer = MimicExplainer(model, rows, LGBMExplainableModel)
     >>> explainer.method, explainer.fidelity["rows"]
-    ('mimic/tree', 60)
+    ('mimic/tree', 150)
     """
 
     library = "lightgbm"
