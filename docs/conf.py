@@ -36,6 +36,7 @@ TUTORIAL_FILES = (
     "diabetes_svr.py",
     "mimic.py",
     "permutation_importance.py",
+    "raw_features.py",
 )
 
 

@@ -293,6 +293,14 @@ class RowExplainer:
             check_in_pieces(rows, self.read)
             raise
 
+    def ask_model(self, rows: Any, method: str) -> NDArray[Any] | None:
+        """Ask the model for rows by one of its own methods; None where it has no such one."""
+        ask = getattr(self.function.model, method, None)
+        if ask is None:
+            return None
+        answer = self.schema.answers(self.schema.matrix(row_as_table(rows)), ask)
+        return None if isinstance(answer, list) else np.asarray(answer)
+
     def name_refused_value(self, matrix: NDArray[Any]) -> None:
         """Look for a value that the model refuses among rows that the schema has checked.
 

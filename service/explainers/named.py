@@ -232,7 +232,7 @@ class DeepExplainer(_NamedExplainer):
     >>> from sklearn.neural_network import MLPClassifier
     >>> from service.explainers import DeepExplainer
     >>> rows, species = load_iris(return_X_y=True)
-    >>> model = MLPClassifier((5,), max_iter=2000, random_state=0).fit(rows, species)
+    >>> model = MLPClassifier((5,), max_iter=2000, tol=1e-2, random_state=0).fit(rows, species)
     >>> DeepExplainer(model, rows).method
     'kernel/network'
     """

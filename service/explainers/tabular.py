@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
@@ -23,7 +23,7 @@ from service.engines.transformed.engineered import EngineeredExplainer
 from service.explainers.transformations import build_engineered, compose
 from service.explanations import GlobalExplanation, LocalExplanation
 from service.explanations.batches import explain_in_batches, gather
-from service.explanations.context import ExplanationContext
+from service.explanations.context import ExplanationContext, tell_nothing
 from service.rows.tables import row_as_table
 from service.shapley.kernel import Stopping
 from service.structures.encoders import TransformedModel
@@ -161,7 +161,7 @@ class TabularExplainer:
         random_state: int = 0,
         nullable: bool | Sequence[str] = False,
     ) -> None:
-        _warn_of_gpu(use_gpu)
+        _warn_of(use_gpu, "use_gpu: no engine is for graphics cards, and the numbers are the same")
         self.model = as_function(model) if is_function else model
         if transformations is not None:
             self.model = compose(transformations, self.model, initialization_examples, features)
@@ -264,6 +264,7 @@ class TabularExplainer:
         *,
         include_local: bool = True,
         batch_size: int | None = None,
+        sampling_policy: Any = None,
         n_jobs: int | None = None,
     ) -> GlobalExplanation:
         """Explain the model as a whole, by the mean absolute local importance of some rows.
@@ -280,6 +281,8 @@ class TabularExplainer:
         batch_size : int, optional
             How many rows are explained at once where no local importances are kept; by default as
             many as give 4 MB of importances.
+        sampling_policy : object, optional
+            Nothing is sampled from the rows: one is accepted with a warning.
         n_jobs : int, optional
             Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
 
@@ -296,11 +299,12 @@ class TabularExplainer:
         ValueError
             When `batch_size` is not positive.
         """
+        _warn_of(sampling_policy, "sampling_policy: all rows are explained; pass fewer of them")
         if not include_local:
             overall = explain_in_batches(
                 self.row_explainer, evaluation_examples, batch_size, n_jobs, progress_bar
             )
-            context = replace(self._describe(None), is_one_row=False)
+            context = replace(self._describe(None), ask=tell_nothing)
             return GlobalExplanation(None, context, overall)
         rows = gather(evaluation_examples)
         return GlobalExplanation(self._explain(rows, n_jobs), self._describe(rows))
@@ -330,6 +334,7 @@ class TabularExplainer:
             is_one_row=row_as_table(rows) is not rows,
             row_labels=rows.index if isinstance(rows, pd.DataFrame) else None,
             eval_data=rows,
+            ask=partial(self.row_explainer.ask_model, rows),
             init_data=self.initialization_examples,
         )
 
@@ -344,11 +349,7 @@ def as_function(model: Any) -> Any:
     return model.__call__ if hasattr(model, "predict") else model
 
 
-def _warn_of_gpu(use_gpu: bool) -> None:
-    if use_gpu:
-        warnings.warn(
-            "use_gpu: there is no engine for graphics cards; the processor computes the same "
-            "numbers.",
-            UserWarning,
-            stacklevel=3,
-        )
+def _warn_of(option: Any, why: str) -> None:
+    """Say that an option of interpret-community's changes nothing here, where one is given."""
+    if option:
+        warnings.warn(f"{why}.", UserWarning, stacklevel=3)

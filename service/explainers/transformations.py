@@ -66,7 +66,8 @@ def compose(
     >>> compose(encoder, model, rows, None).predict(rows).round(3).tolist()
     [1.25, 1.75]
     """
-    rows = _take_some(examples, names)
+    of_list = names if isinstance(transformations, list | tuple) else None
+    rows = _take_some(examples, getattr(transformations, "feature_names_in_", of_list))
     transformer = read_transformations(transformations, rows)
     model = asked_with_rows(model)
     made = _transform(transformer, rows)
@@ -87,7 +88,9 @@ def _take_some(examples: Any, names: Sequence[str] | None) -> Any:
     if isinstance(table, pd.DataFrame):
         return table.iloc[:N_TRIED_ROWS]
     rows = np.asarray(table)[:N_TRIED_ROWS]
-    return rows if names is None else pd.DataFrame(rows, columns=list(names))
+    if names is None or len(names) != rows.shape[-1]:
+        return rows
+    return pd.DataFrame(rows, columns=list(names))
 
 
 def read_transformations(transformations: Any, rows: Any) -> Any:

@@ -28,6 +28,7 @@ from service.explanations.moments import Moments
 from service.rows.chunks import in_chunks, renumber_rows
 from service.rows.parquet_rows import pyarrow_parquet
 from service.rows.tables import as_table, is_sparse, row_as_table
+from service.rows.values import shown
 
 BUDGET = 4 * 2**20  # bytes of importances that are there at once, in each job
 BATCHES_PER_JOB = 4
@@ -154,6 +155,11 @@ def _cut(row_explainer: RowExplainer, rows: Any, batch_size: int | None) -> Iter
 
 
 def _sliceable(piece: Any) -> Any:
+    if not hasattr(piece, "__len__"):
+        raise PayloadError(
+            "Rows: expected a table, an iterator of tables or the path of a Parquet file, got "
+            f"{shown(piece)}."
+        )
     return piece.tocsr() if is_sparse(piece) else as_table(piece)
 
 

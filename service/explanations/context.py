@@ -5,14 +5,19 @@ Next: :mod:`service.explanations.moments`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+
+def tell_nothing(_: str) -> None:
+    """Answer for a model that is not there."""
 
 
 def _make_id() -> str:
@@ -47,6 +52,9 @@ class ExplanationContext:
     eval_y_predicted : ndarray of shape (n_rows,), or None
         What the model predicted for the rows.
     eval_y_predicted_proba : ndarray of shape (n_rows, n_classes), or None
+    ask : callable
+        Asks the model for both, by the name of its method, when they are first wanted: explaining
+        is no slower for them. What is pickled or saved has the answers, and never the model.
     residuals : ndarray of shape (n_classes, n_rows) or (n_rows,), or None
         What is missing from expected value + Σ importances to the output of another model that the
         explained one stands for.
@@ -78,11 +86,34 @@ class ExplanationContext:
     true_labels: Any = None
     eval_y_predicted: NDArray[Any] | None = None
     eval_y_predicted_proba: NDArray[Any] | None = None
+    ask: Callable[[str], NDArray[Any] | None] = tell_nothing
     residuals: NDArray[np.float64] | None = None
     fidelity: Mapping[str, float] | None = None
     engineered: Any = None
     feature_maps: Sequence[Any] | None = None
     raw_features: Sequence[str] | None = None
+
+    def predicted(self) -> NDArray[Any] | None:
+        """Return what the model predicted for the rows, or predicts now; None if nobody knows."""
+        return self._answer(self.eval_y_predicted, "predict")
+
+    def predicted_proba(self) -> NDArray[Any] | None:
+        """Return the probabilities that the model predicted, or predicts now."""
+        return self._answer(self.eval_y_predicted_proba, "predict_proba")
+
+    def _answer(self, known: NDArray[Any] | None, method: str) -> NDArray[Any] | None:
+        return self.ask(method) if known is None else known
+
+    def settled(self) -> ExplanationContext:
+        """Return the same context with the model's predictions, and without the model."""
+        predicted, probabilities = self.predicted(), self.predicted_proba()
+        return replace(
+            self, ask=tell_nothing, eval_y_predicted=predicted, eval_y_predicted_proba=probabilities
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the predictions in place of the model."""
+        return dict(self.settled().__dict__)
 
     def take_rows(self, rows: Any) -> ExplanationContext:
         """Return the context of some of the rows, with an id of its own.
@@ -93,6 +124,7 @@ class ExplanationContext:
             Their positions.
         """
         taken = {name: _take(getattr(self, name), rows) for name in OF_ROWS}
+        taken["ask"] = partial(_ask_of_rows, self.ask, rows)
         if self.is_one_row:
             taken["eval_data"] = self.eval_data  # which has no axis of rows
         if self.residuals is not None:
@@ -123,6 +155,14 @@ class ExplanationContext:
 
 # The fields that have a row for each row explained.
 OF_ROWS = ("row_labels", "eval_data", "true_labels", "eval_y_predicted", "eval_y_predicted_proba")
+
+
+def _ask_of_rows(
+    ask: Callable[[str], NDArray[Any] | None], rows: Any, method: str
+) -> NDArray[Any] | None:
+    """Ask the model for all rows, and return the answers for some of them."""
+    answers = ask(method)
+    return None if answers is None else answers[rows]
 
 
 def _take(values: Any, rows: Any) -> Any:
@@ -214,8 +254,7 @@ class KnowsContext:
     @property
     def eval_y_predicted(self) -> list[Any]:
         """What the model predicted for the rows."""
-        predicted = self.context.eval_y_predicted
-        return require(predicted, "eval_y_predicted", NOT_ASKED).tolist()
+        return require(self.context.predicted(), "eval_y_predicted", NOT_ASKED).tolist()
 
     @property
     def predictions(self) -> list[Any]:
@@ -225,7 +264,7 @@ class KnowsContext:
     @property
     def eval_y_predicted_proba(self) -> list[Any]:
         """The probabilities that the model predicted, ``[row][class]``."""
-        predicted = self.context.eval_y_predicted_proba
+        predicted = self.context.predicted_proba()
         return require(predicted, "eval_y_predicted_proba", NOT_ASKED).tolist()
 
     @property
@@ -247,4 +286,4 @@ class KnowsContext:
         return require(self.context.engineered, "engineered", why)
 
 
-NOT_ASKED = "the model was not asked, or does not predict it"
+NOT_ASKED = "the rows were not kept, or the model does not predict it"

@@ -13,12 +13,14 @@ import io
 import os
 import tempfile
 import warnings
+from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
 import joblib
+import numpy as np
 
 from service.errors import ArtifactError, DigestError
 from service.scoring.answer import plain
@@ -75,6 +77,8 @@ def save(
         When `directory` is a file.
     ArtifactError
         When the model cannot be pickled.
+    ValueError
+        When the explainer has transformations, and the model does not take raw rows.
 
     Warns
     -----
@@ -103,6 +107,7 @@ def save(
     }
     files = {}
     if original_model is not None:
+        _check_takes_raw_rows(original_model, scoring_explainer)
         original = _pickled(original_model)
         described["original_model"] = {"artifact": ORIGINAL_NAME, "sha256": _digest(original)}
         described["example"]["predictions"] = _predicted(original_model, scoring_explainer)
@@ -156,9 +161,9 @@ def load(path: str | Path, *, check_versions: bool = True) -> KernelScoringExpla
     (4, 2)
     """
     file = _artifact_file(Path(path))
-    manifest, n_bytes = read_manifest(file, MANIFEST_NAME)
+    manifest, n_behind = read_manifest(file, MANIFEST_NAME)
     with file.open("rb") as opened:
-        _check_digest(opened, file, manifest.get("sha256"), n_bytes)
+        _check_digest(opened, file, manifest.get("sha256"), n_behind)
         if check_versions:
             check_library_versions(file, manifest["libraries"])
         explainer = _unpickled(opened, file)
@@ -215,7 +220,7 @@ def load_original_model(folder: str | Path) -> Any:
     recorded = manifest.get("original_model", {}).get("sha256")
     with file.open("rb") as opened:
         if recorded is not None:
-            _check_digest(opened, file, recorded, file.stat().st_size)
+            _check_digest(opened, file, recorded)
         check_library_versions(file, manifest["libraries"])
         return _unpickled(opened, file)
 
@@ -241,12 +246,15 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_digest(opened: BufferedReader, file: Path, recorded: str | None, n_bytes: int) -> None:
-    """Refuse a file whose digest is not the recorded one, of so many bytes from its beginning.
+def _check_digest(
+    opened: BufferedReader, file: Path, recorded: str | None, n_behind: int = 0
+) -> None:
+    """Refuse a file whose digest, but for some bytes at its end, is not the recorded one.
 
     It is read in pieces: a second copy of a large model would need memory that serving it does not.
     The same opened file is unpickled afterwards, whatever has taken its name meanwhile.
     """
+    n_bytes = os.fstat(opened.fileno()).st_size - n_behind
     digest = hashlib.sha256()
     for start in range(0, n_bytes, PIECE):
         digest.update(opened.read(min(PIECE, n_bytes - start)))
@@ -262,6 +270,33 @@ def _predicted(original_model: Any, scoring_explainer: KernelScoringExplainer) -
     schema = scoring_explainer.schema
     rows = schema.model_rows(schema.from_records([scoring_explainer.example]))
     return list(plain(with_predict(original_model).predict(rows)))
+
+
+def _check_takes_raw_rows(original_model: Any, scoring_explainer: KernelScoringExplainer) -> None:
+    """Refuse the model behind transformations in place of both, while the notebook is open.
+
+    Raises
+    ------
+    ValueError
+        When it does not answer the raw example as both do.
+    """
+    explainer = scoring_explainer.row_explainer
+    function, recorded = explainer.function, explainer.example_output
+    if explainer.n_engineered is None or recorded is None or not function.can_ask(original_model):
+        return
+    try:
+        output = replace(function, model=original_model)(explainer.example)
+        is_alike = output.shape == recorded.shape and np.all(
+            np.abs(output - recorded) <= explainer.tolerance
+        )
+    except Exception:  # every library has its own
+        is_alike = False
+    if not is_alike:
+        raise ValueError(
+            "save: expected an original_model that takes raw rows, as the explainer does, got "
+            f"{type(original_model).__name__}, which answers them otherwise; save the pipeline, "
+            "make_pipeline(transformations, model)."
+        )
 
 
 def _warn_of_unimportable(models: list[Any]) -> None:

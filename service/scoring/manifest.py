@@ -11,6 +11,7 @@ version of this package before the change, or after it, could not load it. Next:
 from __future__ import annotations
 
 import json
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +21,8 @@ from service.errors import ManifestError, VersionError
 
 FORMAT = 4
 MARK = b"manifest of a scoring explainer"
-N_LENGTH_BYTES = 8
+N_LENGTH_BYTES = 4
+N_END = N_LENGTH_BYTES + len(MARK)
 LIBRARIES = ("joblib", "numpy", "pandas", "scikit-learn", "scipy")
 
 
@@ -68,20 +70,19 @@ def read_manifest(file: Path, usual_name: str) -> tuple[dict[str, Any], int]:
     Returns
     -------
     manifest : dict
-    n_bytes : int
-        How much of the file, from its beginning, its digest is of.
+    n_behind : int
+        How many bytes at the end of the file its digest is not of: those of the manifest in it.
 
     Raises
     ------
     ManifestError
         When there is none, or it is not of this format.
     """
-    n_bytes = file.stat().st_size if file.is_file() else 0
     beside = [file.with_suffix(".json"), file.with_name(usual_name)]
     manifest = next(filter(Path.is_file, beside), None)
     if manifest is not None:
-        return _parse(manifest.read_bytes(), manifest), n_bytes
-    text = _read_appended(file, n_bytes)
+        return _parse(manifest.read_bytes(), manifest), 0
+    text = _read_appended(file)
     if not text:
         names = " or ".join(dict.fromkeys(path.name for path in beside))
         raise ManifestError(
@@ -89,21 +90,20 @@ def read_manifest(file: Path, usual_name: str) -> tuple[dict[str, Any], int]:
             f"in {file.parent}, and behind the pickle in the file itself. Copy it along, or save "
             "the explainer again: it is in the file then."
         )
-    return _parse(text, file), n_bytes - len(text) - N_LENGTH_BYTES - len(MARK)
+    return _parse(text, file), len(text) + N_END
 
 
-def _read_appended(file: Path, n_bytes: int) -> bytes:
+def _read_appended(file: Path) -> bytes:
     """Read what stands behind the pickle in a file; nothing where there is no mark at its end."""
-    n_end = N_LENGTH_BYTES + len(MARK)
-    if n_bytes < n_end:
+    try:
+        with file.open("rb") as opened:
+            opened.seek(-N_END, os.SEEK_END)
+            length, mark = int.from_bytes(opened.read(N_LENGTH_BYTES)), opened.read()
+            opened.seek(-N_END - length, os.SEEK_END)
+            text = opened.read(length)
+    except OSError:  # there is no file, or it is shorter
         return b""
-    with file.open("rb") as opened:
-        opened.seek(n_bytes - n_end)
-        length, mark = int.from_bytes(opened.read(N_LENGTH_BYTES)), opened.read()
-        if mark != MARK or length > n_bytes - n_end:
-            return b""
-        opened.seek(n_bytes - n_end - length)
-        return opened.read(length)
+    return text if mark == MARK else b""
 
 
 def _parse(text: bytes, place: Path) -> dict[str, Any]:

@@ -299,7 +299,7 @@ def raw_columns(first: Any, n_columns: int, names: Sequence[str]) -> Owner:
     ndarray of int
         Positions; −1 for a column that is not there.
     """
-    if not hasattr(first, "feature_names_in_"):
+    if getattr(first, "feature_names_in_", None) is None:
         return np.arange(n_columns)
     position = dict(zip(names, range(len(names)), strict=True))
     return np.array([position.get(name, -1) for name in first.feature_names_in_], dtype=np.intp)

@@ -1,5 +1,6 @@
 """What explanations know, the tables and objects they turn into, and raw columns by maps."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from service.explainers import TabularExplainer
 from service.explanations import (
     ExplanationContext,
     GlobalExplanation,
     GlobalImportances,
     LocalExplanation,
+    load_explanation,
+    save_explanation,
 )
 from service.scoring import LocalImportances
 
@@ -70,8 +75,8 @@ def test_every_explanation_has_an_id_of_its_own():
         ("eval_data", "not kept"),
         ("init_data", "not kept"),
         ("true_labels", "none were given"),
-        ("eval_y_predicted", "not asked"),
-        ("eval_y_predicted_proba", "not asked"),
+        ("eval_y_predicted", "not kept"),
+        ("eval_y_predicted_proba", "not kept"),
         ("residuals", "surrogate"),
         ("fidelity", "no surrogate"),
         ("engineered", "engineered=True"),
@@ -145,6 +150,34 @@ def test_rows_are_taken_with_what_belongs_to_them():
     assert LocalExplanation(REGRESSOR, lists)[1].true_labels == [2]
     sparse = ExplanationContext(eval_data=csr_array(ROWS.to_numpy()))
     assert LocalExplanation(REGRESSOR, sparse)[1:].eval_data.shape == (3, 3)
+
+
+def test_predictions_are_asked_of_the_model_when_they_are_wanted(monkeypatch, tmp_path):
+    """Not before; and what is pickled or saved has the answers, not the model."""
+    frame = pd.DataFrame(GENERATOR.normal(size=(40, 3)), columns=["a", "b", "c"])
+    labels = np.array(["no", "yes"])[(frame["a"] > 0) * 1]
+    model = LogisticRegression().fit(frame, labels)
+    explainer = TabularExplainer(model, frame)
+    asked = []
+    predict = LogisticRegression.predict
+    monkeypatch.setattr(
+        LogisticRegression, "predict", lambda self, rows: asked.append(1) or predict(self, rows)
+    )
+    local = explainer.explain_local(frame[:5])
+    assert not asked
+    assert local.predictions == labels[:5].tolist()
+    assert local[[3, 1]].eval_y_predicted == labels[[3, 1]].tolist()
+    probabilities = model.predict_proba(frame[:5])
+    assert local.eval_y_predicted_proba == probabilities.tolist()
+    content = pickle.dumps(local)
+    assert b"coef_" not in content
+    saved = save_explanation(local, tmp_path / "e", include_data=True)
+    for again in (pickle.loads(content), load_explanation(saved)):
+        assert again.eval_y_predicted == labels[:5].tolist()
+        assert again.eval_y_predicted_proba == probabilities.tolist()
+    assert not hasattr(explainer.explain_global(frame, include_local=False), "predictions")
+    regressor = TabularExplainer(LinearRegression().fit(frame, frame["a"]), frame)
+    assert not hasattr(regressor.explain_local(frame), "eval_y_predicted_proba")
 
 
 def test_standard_errors_and_the_noise_floor_come_by_their_definitions():

@@ -156,6 +156,7 @@ def test_the_iterator_is_never_far_ahead():
     [
         (FRAME, {"batch_size": 0}, ValueError, "batch_size: expected a positive number of rows"),
         (FRAME, {"batch_size": 2.5}, ValueError, r"batch_size: .* got 2\.5"),
+        (5, {}, PayloadError, "expected a table, an iterator of tables or the path .* got 5"),
         (iter([]), {}, PayloadError, "expected at least one row, got none"),
         (FRAME[:0], {}, PayloadError, "expected at least one row, got none"),
         ("nowhere.parquet", {}, FileNotFoundError, "nowhere.parquet is not there"),

@@ -196,13 +196,6 @@ def test_a_subset_reports_the_same_numbers_for_fewer_features():
             TabularExplainer(model, X, explain_subset=wrong)
 
 
-def test_transformations_wait_for_their_own_release():
-    """They are refused by name, not ignored."""
-    model, X = fitted(LogisticRegression(), 2)
-    with pytest.raises(NotImplementedError, match="transformations"):
-        TabularExplainer(model, X, transformations=[("scale", None)])
-
-
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -205,6 +205,23 @@ def test_raw_columns_are_renamed_and_reported_by_name():
     np.testing.assert_array_equal(some.explain_local(FRAME[:2]).local_importance_values, expected)
 
 
+def test_examples_may_be_an_array():
+    """With transformers of arrays and of frames, and lists of positions and of given names."""
+    array = FRAME[["age", "rooms"]].to_numpy(dtype=float)
+    frame = pd.DataFrame(array, columns=["Age", "Rooms"])
+    of_array, of_frame = StandardScaler().fit(array), StandardScaler().fit(frame)
+    model = Ridge().fit(of_array.transform(array), TARGET)
+    expected = TabularExplainer(model, frame, transformations=of_frame).explain_local(frame[:2])
+    names = ["Age", "Rooms"]
+    for transformations in (of_array, of_frame, [([0, 1], of_array)], [(names, of_array)]):
+        explainer = TabularExplainer(model, array, None, names, transformations=transformations)
+        local = explainer.explain_local(array[:2])
+        assert (local.method, local.features) == ("linear", names)
+        np.testing.assert_allclose(
+            local.local_importance_values, expected.local_importance_values, rtol=0, atol=1e-12
+        )
+
+
 def test_levels_that_training_did_not_have_are_explained():
     """Unknown, infrequent and missing ones, by the definition."""
     frame = FRAME.copy()
@@ -306,6 +323,8 @@ def test_the_scoring_explainer_takes_raw_rows(model, tmp_path):
     local = explainer.explain_local(FRAME[:3], engineered=True)
     scoring = KernelScoringExplainer(explainer, engineered=True)
     whole = make_pipeline(transformer, model)
+    with pytest.raises(ValueError, match="expected an original_model that takes raw rows"):
+        save(scoring, tmp_path / "not", original_model=model)
     save(scoring, tmp_path / "raw", original_model=whole)
     loaded = load(tmp_path / "raw")
     assert loaded.explain(FRAME[:3]) == local.local_importance_values

@@ -65,7 +65,7 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
     """
     overall = getattr(explanation, "overall", None)
     described: LocalImportances | GlobalImportances = overall or explanation.importances
-    context = explanation.context
+    context = explanation.context.settled() if include_data else explanation.context
     heading: dict[str, Any] = {
         "format": FORMAT,
         "kind": "local" if overall is None else "global",
