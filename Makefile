@@ -28,6 +28,8 @@ TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytes
 # A module is compiled at its first import: compiling them all takes 40 of 57 seconds of an installation.
 # The locks are complete: pip need not, and may not, look for more.
 PIP_INSTALL := python -m pip install --quiet --no-compile --no-deps
+# Tests of what the kernels compute for: they run on the numpy form too.
+ON_BOTH_FORMS := kernels structures precision links sampled_backgrounds
 # One version per package, good for every Python from 3.11 on. UPGRADE=--upgrade moves the pins forward.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
 	--custom-compile-command "make lock" $(UPGRADE)
@@ -44,7 +46,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients setup-torch train train-regression serve test test-fast test-torch test-swarm sweep fuzz lint format docs audit \
+.PHONY: help setup setup-dev setup-clients setup-torch train train-regression serve test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -73,6 +75,14 @@ test: test-fast test-torch $(CLIENTS) $(AZURE) ## run the tests; the last lines 
 
 test-fast: $(DEV) ## run the tests that need no server and no engine (four minutes)
 	$(TWO_PROCESSES) tests/fast
+	$(TWO_PROCESSES) --kernels=numpy $(addprefix tests/fast/test_,$(addsuffix .py,$(ON_BOTH_FORMS)))
+
+# What the kernels do outside their arrays, or undefined, ends the tests.
+sanitize: $(DEV) ## run the kernels' tests on a library that watches its memory
+	$(BIN)/python native/build.py build/sanitized/compiled.so -g -O1 -fno-omit-frame-pointer \
+		-fsanitize=address,undefined -fno-sanitize-recover=all
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+		KERNELS_FOLDER=build/sanitized $(BIN)/python -m pytest tests/fast/test_kernels.py
 
 test-torch: $(TORCH) ## run the tests of networks of torch, in .venv-torch
 	OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/torch
@@ -152,8 +162,9 @@ $(LOCKED): requirements.lock
 	@touch $@
 
 # This folder itself, as it is: `import service` and the commands then work from anywhere.
-$(RUNTIME): pyproject.toml $(LOCKED)
+$(RUNTIME): pyproject.toml setup.py $(wildcard native/*) $(LOCKED)
 	@$(BIN)/$(PIP_INSTALL) --no-build-isolation --editable .
+	@$(BIN)/python -m service.shapley.kernels
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)

@@ -125,10 +125,11 @@ def _check(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     model.self_check()
     explainer = model.scoring_explainer
     logging.info(
-        "%s: %d features, method %s; the example scores.",
+        "%s: %d features, method %s, kernels: %s; the example scores.",
         settings.model_folder,
         len(explainer.features),
         explainer.method,
+        explainer.kernels,
     )
     if not settings.entry_script.is_file():
         logging.info(

@@ -14,9 +14,12 @@ ScoringError
     ├── DigestError         the file is not the one that the manifest describes
     └── VersionError        it was saved with other library versions
 
-There are no HTTP statuses here: :mod:`service.web` maps these errors to them. Next:
-:mod:`service.version`.
+There are no HTTP statuses here: :mod:`service.web` maps these errors to them. A run of checks is
+written as a run of :func:`expect`, each with what is expected and the sentence of its refusal.
+Next: :mod:`service.version`.
 """
+
+from collections.abc import Callable, Iterable
 
 
 class ScoringError(Exception):
@@ -25,6 +28,56 @@ class ScoringError(Exception):
 
 class PayloadError(ScoringError, ValueError):
     """Rows that do not fit; says which column and row, what was expected and what came."""
+
+
+def expect(fits: bool, sentence: str, refusal: type[Exception] = PayloadError) -> None:
+    """Refuse what does not fit.
+
+    Parameters
+    ----------
+    fits : bool
+    sentence : str
+        Who, what was expected, what came. It is written whether it is needed or not, so let it be
+        cheap; and it may not be about what only a misfit has.
+    refusal : type, default PayloadError
+
+    Raises
+    ------
+    PayloadError
+        Or another refusal, with that sentence.
+
+    Examples
+    --------
+    >>> expect(2 + 2 == 4, "Arithmetic: expected 4.")
+    """
+    if not fits:
+        raise refusal(sentence)
+
+
+def expect_each(fit: Iterable[bool], sentence: Callable[[int], str]) -> None:
+    """Refuse the first of many that does not fit.
+
+    Parameters
+    ----------
+    fit : iterable of bool
+        Of each whether it fits; they are looked at in order, and none behind the first misfit.
+    sentence : callable
+        The place of the misfit, from 0, to the sentence of its refusal.
+
+    Raises
+    ------
+    PayloadError
+        With that sentence.
+
+    Examples
+    --------
+    >>> expect_each([True, False], "Row {}: expected something that fits.".format)
+    Traceback (most recent call last):
+    service.errors.PayloadError: Row 1: expected something that fits.
+    """
+    for place, fits in enumerate(fit):
+        if not fits:
+            raise PayloadError(sentence(place))
 
 
 class TooManyRowsError(PayloadError):

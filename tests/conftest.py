@@ -15,6 +15,17 @@ from sklearn.svm import SVC, SVR
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, save
+from service.shapley import kernels
+
+
+def pytest_addoption(parser):
+    """`--kernels=numpy` leaves the compiled kernels out."""
+    parser.addoption("--kernels", choices=["compiled", "numpy"], default="compiled")
+
+
+def pytest_configure(config):
+    if config.getoption("--kernels") == "numpy":
+        kernels.current = kernels.NumpyKernels()
 
 
 @pytest.fixture(scope="session")

@@ -22,9 +22,10 @@ from deploy.errors import ConfigurationError
 
 DEPLOY = Path(__file__).parents[1]
 PREFLIGHT_FOLDER = "preflight"
+OWN_FOLDERS = ("service", "native")  # the service, and what its hot loops are compiled of
 # What the first part of a place may not be but for the project's own files: Python would find the
 # user's `service` in place of the project's, or the other way round.
-OWN = {"service", "service.py", PREFLIGHT_FOLDER, Path(CONTENT_HASH).name}
+OWN = {*OWN_FOLDERS, "service.py", PREFLIGHT_FOLDER, Path(CONTENT_HASH).name}
 # .git, .env, .venv: what is hidden is never imported, and often not meant for others.
 PRIVATE = re.compile(r"\..*|__pycache__", re.DOTALL)
 HINTS = {"artifacts": "; `make train` makes the example's"}
@@ -94,8 +95,14 @@ def read(file: Path, key: str) -> bytes:
 
 
 def _own() -> Iterator[Placed]:
-    yield from _tree(DEPLOY.parent / "service", "service", "")
+    service, native = (_tree(DEPLOY.parent / folder, folder, "") for folder in OWN_FOLDERS)
+    yield from filterfalse(_is_compiled, service + native)
     yield Placed("probe.py", DEPLOY / "release" / "probe.py")
+
+
+def _is_compiled(placed: Placed) -> bool:
+    """Tell the library that was compiled here from what it is compiled of."""
+    return placed.file.suffix == ".so"
 
 
 def _of_the_user(config: Configuration, root: Path) -> Iterator[Placed]:

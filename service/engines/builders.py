@@ -36,8 +36,8 @@ from service.engines.surrogate import with_surrogate
 from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, BackgroundSummary, spread_out
-from service.shapley.games import BlackBoxGame, Function, Game, Link, MarginGame
-from service.shapley.grouping import Grouping
+from service.shapley.games import BlackBoxGame, Function, Game, Link
+from service.shapley.grouping import Grouped, Grouping
 from service.shapley.permutations import PermutationGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import (
@@ -107,18 +107,6 @@ FEWEST_ORDERS, MOST_ORDERS = 16, 512
 
 # Takes a row and a background, returns exact importances of shape (n_outputs, n_features).
 ExactShapley = Callable[[NDArray[Any], Background], NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """Contributions of columns, added up by feature."""
-
-    of_columns: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    grouping: Grouping
-
-    def __call__(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return contributions of shape (n_rows, n_features, n_hidden)."""
-        return self.grouping.add_up(self.of_columns(rows))
 
 
 @dataclass(frozen=True)
@@ -194,7 +182,7 @@ class Subject:
 
     def known_margins(
         self, shapley: ExactShapley, outputs: Function, affordable: int
-    ) -> tuple[MarginGame, Background]:
+    ) -> tuple[ExactGame | SampledGame, Background]:
         """Return the margins' importances with their background: all examples unless one is chosen.
 
         Where they cannot meet all examples they are estimated, with standard errors.
@@ -323,7 +311,7 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
 def build_product(subject: Subject, structure: ProductStructure | LogLinearStructure) -> Engine:
     """Take the exact values of a product kernel, or sample around it behind a link."""
     n_features = subject.grouping.n_features
-    log_factors = Grouped(structure.log_factors, subject.grouping)
+    log_factors = structure.log_factors(subject.grouping)
     kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
     if structure.link is None:
         dual, intercepts = subject.per_class(structure.dual, structure.intercepts)

@@ -2,6 +2,7 @@
 
 ``values``        one value, by the kind of its column
 ``categories``    the categories of a column, and how they are written
+``kinds``         what a column of each kind does with a value
 ``columns``       one column, and the check of all its values
 ``schema``        the columns of the examples, and the check of every row against them
 ``tables``        what holds rows in other libraries

@@ -3,7 +3,7 @@
 A category can be anything that pandas takes for one: an interval of ``pd.cut``, a month, a span of
 time. JSON has numbers, text and truth values only, so each kind has one text by which it is written
 here, and those by which pandas itself writes it in JSON, CSV and Parquet are read too. Next:
-:mod:`service.rows.columns`.
+:mod:`service.rows.kinds`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from service.errors import expect
 from service.rows.values import (
     KINDS,
     OF_TEXT,
@@ -185,17 +186,19 @@ class Vocabulary:
     def _check_spelling(self, category: Any) -> None:
         """Refuse a category that would not come back from JSON, or from CSV, as it is."""
         written = write_category(category)
-        if written is None:
-            raise ValueError(
-                "expected categories of text, numbers, booleans, dates, times, periods or "
-                f"intervals, got {shown(category)}; turn them into text"
-            )
+        expect(
+            written is not None,
+            "expected categories of text, numbers, booleans, dates, times, periods or intervals, "
+            f"got {shown(category)}; turn them into text",
+            ValueError,
+        )
         ways = [category, *spellings(category), self.of_text(str(written))]
-        if any(self.read(way) is not category for way in ways):
-            raise ValueError(
-                f"expected categories that JSON and CSV can tell apart, got {shown(category)} and "
-                "another one that is written alike; give all of them one type"
-            )
+        expect(
+            all(self.read(way) is category for way in ways),
+            f"expected categories that JSON and CSV can tell apart, got {shown(category)} and "
+            "another one that is written alike; give all of them one type",
+            ValueError,
+        )
 
 
 def write_category(category: Any) -> Any:

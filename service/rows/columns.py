@@ -5,45 +5,19 @@ A value that does not fit is refused with its column and row. Next: :mod:`servic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from service.errors import PayloadError
-from service.rows.categories import Vocabulary, write_category
-from service.rows.values import (
-    KINDS,
-    LARGEST_EXACT_INTEGER,
-    MISSING_MARKS,
-    NARROW,
-    OF_TEXT,
-    RANGES,
-    READERS,
-    datetime_as_text,
-    datetime_dtype,
-    is_missing,
-    mark_of,
-    read_datetime,
-    read_number_or_infinity,
-    shown,
-    without_numpy,
-    write_number,
-)
-
-NUMERIC_KINDS = ("number", "integer", "boolean")
-# Types of less than double precision, by the names of NumPy, pandas and Arrow.
-SINGLE = {
-    "float16": np.float16,
-    "halffloat": np.float16,
-    "float32": np.float32,
-    "float": np.float32,
-}
+from service.errors import PayloadError, expect
+from service.rows.categories import Vocabulary
+from service.rows.kinds import KIND_NAMED, Kind
+from service.rows.values import KINDS, MISSING_MARKS, is_missing, mark_of, shown, without_numpy
 
 
 @dataclass(frozen=True)
@@ -105,12 +79,11 @@ class Column:
             When it holds no values, or values of a kind that has no place in a row.
         """
         mark = _missing_mark(values if objects is None else objects, name)
-        column = cls(name, _kind(values, name), values.dtype, missing_mark=mark)
+        column = cls(name, _kind_of(values, name), values.dtype, missing_mark=mark)
         column._check_categories()
         known = values.dropna()
-        is_infinite = column.kind == "number" and np.isinf(known.to_numpy(dtype=np.float64)).any()
         nullable = len(known) < len(values)
-        return replace(column, nullable=nullable, takes_infinity=bool(is_infinite))
+        return replace(column, nullable=nullable, takes_infinity=column._kind.has_infinity(known))
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         """Check the values of this column.
@@ -136,19 +109,27 @@ class Column:
             read = np.array(self._read_each(values), dtype=self.matrix_dtype)
         self._check_range(read)
         self._check_missing(read)
-        return self._rounded(read)
+        return self._kind.rounded(read)
+
+    def fits(self, value: Any) -> bool:
+        """Tell whether a value is one that :meth:`read` takes."""
+        try:
+            self.read([value])
+        except PayloadError:
+            return False
+        return True
 
     def for_model(self, values: pd.Series) -> pd.Series:
         """Give read values the type that the model was fitted with, or one that holds them all."""
         if self.dtype != "object":
-            return values.astype(self._dtype_for(values))
+            return values.astype(self._kind.dtype_for(values))
         objects = self.objects_for_model(values.to_numpy(dtype=object))
         return type(values)(objects, index=values.index, dtype=object)
 
     def objects_for_model(self, values: NDArray[Any]) -> NDArray[Any]:
         """Give read values of a column of objects their Python types and their missing mark."""
         objects = np.empty(len(values), dtype=object)
-        mark, type_of = MISSING_MARKS[self.missing_mark], _OBJECTS.get(self.kind, without_numpy)
+        mark, type_of = MISSING_MARKS[self.missing_mark], self._kind.as_object
         for row, value in enumerate(values):
             objects[row] = mark if is_missing(value) else type_of(value)
         return objects
@@ -158,31 +139,24 @@ class Column:
 
         What does not fit stays text, which :meth:`read` refuses with its place.
         """
-        if text == "":
-            return None
-        if self.vocabulary is not None:
-            return self.vocabulary.of_text(text)
-        return OF_TEXT.get(self.kind, str)(text)
+        return self._kind.of_text(text) if text else None
 
     def make_new_categories(self) -> Sequence[Any]:
         """Return categories that the examples do not know; none where there can be none."""
-        return () if self.vocabulary is None else self.vocabulary.make_new()
+        return self._kind.make_new_categories()
 
     def plain(self, value: Any) -> Any:
         """Write a read value as JSON has it, for :meth:`read` to take back; None is missing."""
-        if is_missing(value):
-            return None
-        return _PLAIN.get(self.kind, without_numpy)(value)
+        return None if is_missing(value) else self._kind.plain(value)
 
     def to_dict(self) -> dict[str, Any]:
         """Describe the column in values of JSON, for the manifest."""
-        known = self.vocabulary
         return {
             "name": self.name,
             "kind": self.kind,
             "dtype": self.dtype,
             "nullable": self.nullable,
-            "categories": None if known is None else list(map(write_category, known.categories)),
+            "categories": self._kind.categories,
             "ordered": getattr(self.pandas_dtype, "ordered", None) is True,
             "takes_new": self.takes_new,
             "takes_infinity": self.takes_infinity,
@@ -198,88 +172,56 @@ class Column:
         """The dtype that the model was fitted with, in words."""
         return str(self.pandas_dtype)
 
-    @cached_property
+    @property
+    def width(self) -> str:
+        """The dtype as NumPy names it, of pandas' own "Int8" and Arrow's "int8[pyarrow]" too."""
+        return self.dtype.lower().removesuffix("[pyarrow]")
+
+    @property
     def vocabulary(self) -> Vocabulary | None:
         """The known categories, None in other columns."""
-        dtype = self.pandas_dtype
-        return Vocabulary.of(dtype) if isinstance(dtype, pd.CategoricalDtype) else None
+        return self._kind.vocabulary
 
     @property
     def value_kind(self) -> str:
         """The kind of its values: of categories the kind that they have themselves, "" for none."""
-        return self.kind if self.vocabulary is None else self.vocabulary.kind
+        return self._kind.value_kind
 
     @property
     def takes_any_number(self) -> bool:
         """True when every finite number fits."""
-        return self.kind == "number" and self.width not in NARROW
+        return self._kind.takes_any_number
 
     @property
     def takes_text(self) -> bool:
         """True when any text fits."""
-        return self.value_kind == "string" and (self.vocabulary is None or self.takes_new)
-
-    def _rounded(self, read: NDArray[Any]) -> NDArray[Any]:
-        """Round numbers to the precision of their column: encoders know those of the examples."""
-        single = SINGLE.get(self.width)
-        if self.kind != "number" or single is None:
-            return read
-        return read.astype(single).astype(np.float64)
+        return self._kind.takes_text
 
     @property
     def changes_with_missing(self) -> bool:
         """Whether the model gets values of another type where one of a call is missing."""
-        dtype = self.pandas_dtype
-        return self.nullable and isinstance(dtype, np.dtype) and dtype.kind in "iub"
+        return self.nullable and self._kind.widens
 
     @property
     def matrix_dtype(self) -> type:
         """The dtype of what :meth:`read` returns."""
-        return np.float64 if self.kind in NUMERIC_KINDS else object
+        return self._kind.matrix_dtype
 
-    def _dtype_for(self, values: pd.Series) -> Any:
-        """Return the dtype that the model was fitted with, or else one that holds the values."""
-        dtype = self.pandas_dtype
-        if self.takes_new and self.vocabulary is not None:
-            return self.vocabulary.dtype_with(dtype, values)
-        # As in pandas itself, whole numbers and truth values become floats beside a missing one.
-        is_narrow = isinstance(dtype, np.dtype) and dtype.kind in "iub"
-        return np.float64 if is_narrow and values.isna().any() else dtype
+    @cached_property
+    def _kind(self) -> Kind:
+        """What does for this column all that depends on its kind."""
+        of_kind = KIND_NAMED[self.kind]
+        return of_kind(self.pandas_dtype, self.width, self.takes_new, self.takes_infinity)
 
     def _read_each(self, values: Sequence[Any] | NDArray[Any]) -> list[Any]:
-        read_one = self._reader
+        read_one = self._kind.reader()
         read = []
         for row, value in enumerate(map(without_numpy, values)):
             one = np.nan if is_missing(value) else read_one(value)
             if one is None:
-                raise self._refusal(row, f"{shown(value)}{self._beyond(value)}")
+                raise self._refusal(row, self._kind.came(value))
             read.append(one)
         return read
-
-    def _beyond(self, value: Any) -> str:
-        """Say that an integer is too large, and what to do, where it is."""
-        is_too_large = isinstance(value, int) and abs(value) > LARGEST_EXACT_INTEGER
-        if self.kind != "integer" or not is_too_large:
-            return ""
-        return ", which is beyond 2^53 and would be rounded; turn such numbers into text"
-
-    @property
-    def _reader(self) -> Callable[[Any], Any]:
-        """What reads one value; it answers None for one that does not fit."""
-        if self.vocabulary is not None:
-            return self._read_category
-        if self.kind == "datetime":
-            return partial(read_datetime, dtype=datetime_dtype(self.pandas_dtype))
-        if self.takes_infinity:
-            return read_number_or_infinity
-        return READERS[self.kind]
-
-    def _read_category(self, value: Any) -> Any:
-        assert self.vocabulary is not None
-        category = self.vocabulary.read(value)
-        if category is None and self.takes_new:
-            return self.vocabulary.read_new(value)
-        return category
 
     def _check_categories(self) -> None:
         """Refuse categories that a client could not write."""
@@ -290,66 +232,46 @@ class Column:
 
     def _check_range(self, read: NDArray[Any]) -> None:
         """Refuse numbers that the model's dtype cannot hold; infinities are among them."""
-        if self.kind not in _RANGED:
-            return
-        smallest, largest = RANGES.get(self.width, RANGES["float64"])
-        outside = (read < smallest) | (read > largest)
-        if self.takes_infinity:
-            outside &= np.isfinite(read)
+        outside = self._kind.outside(read)
         if outside.any():
             row = int(outside.argmax())
-            raise self._refusal(row, shown(_RANGED[self.kind](read[row])))
+            raise self._refusal(row, shown(self._kind.as_object(read[row])))
 
     def _check_missing(self, read: NDArray[Any]) -> None:
+        if self.nullable:
+            return
         missing = pd.isna(read)
-        if not self.nullable and missing.any():
+        if missing.any():
             came = (
                 "a missing value, and the examples had none in this column; where the model takes "
                 f"them, its explainer is built with nullable=[{self.name!r}]"
             )
             raise self._refusal(int(missing.argmax()), came)
 
-    @property
-    def width(self) -> str:
-        """The dtype as NumPy names it, of pandas' own "Int8" and Arrow's "int8[pyarrow]" too."""
-        return self.dtype.lower().removesuffix("[pyarrow]")
-
     def _refusal(self, row: int, came: str) -> PayloadError:
         return PayloadError(
-            f"Column {self.name!r}, row {row}: expected {self._expected}, got {came}."
+            f"Column {self.name!r}, row {row}: expected {self._kind.expected}, got {came}."
         )
 
-    @property
-    def _expected(self) -> str:
-        if self.vocabulary is not None:
-            known = map(shown, map(write_category, self.vocabulary.categories[:10]))
-            return f"one of {', '.join(known)}{_OR_NEW[self.takes_new]}"
-        if self.kind == "datetime":
-            zone = getattr(datetime_dtype(self.pandas_dtype), "tz", None)
-            return _EXPECTED_WITHOUT_ZONE if zone is None else _EXPECTED_WITH_ZONE
-        expected = f"{_EXPECTED[self.kind]}{_OR_INFINITE[self.takes_infinity]}"
-        if self.kind in _RANGED and self.width in NARROW:
-            smallest, largest = RANGES[self.width]
-            return f"{expected} from {smallest:g} to {largest:g}"
-        return expected
 
-
-def _kind(values: pd.Series, name: str) -> str:
+def _kind_of(values: pd.Series, name: str) -> str:
     """Name the kind of a column by its values: an object column of numbers counts as numbers."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return "category"
     inferred = pd.api.types.infer_dtype(values, skipna=True)
-    if inferred == "empty":
-        raise ValueError(
-            f"initialization_examples: column {name!r}: expected values, got only missing "
-            "ones; leave the column out, or give it the dtype of its values."
-        )
-    if inferred not in KINDS:
-        raise ValueError(
-            f"initialization_examples: column {name!r}: expected numbers, booleans, strings, dates "
-            f"or categories, got {inferred} values ({values.dtype}); turn them into one of these, "
-            "for the model too."
-        )
+    expect(
+        inferred != "empty",
+        f"initialization_examples: column {name!r}: expected values, got only missing ones; leave "
+        "the column out, or give it the dtype of its values.",
+        ValueError,
+    )
+    expect(
+        inferred in KINDS,
+        f"initialization_examples: column {name!r}: expected numbers, booleans, strings, dates or "
+        f"categories, got {inferred} values ({values.dtype}); turn them into one of these, for the "
+        "model too.",
+        ValueError,
+    )
     return KINDS[inferred]
 
 
@@ -363,41 +285,11 @@ def _missing_mark(values: pd.Series, name: str) -> str:
     """
     if values.dtype != object:
         return "NaN"
-    marks = {mark_of(value) for value in values[values.isna()]}
-    if len(marks) > 1:
-        raise ValueError(
-            f"initialization_examples: column {name!r}: expected one mark for missing values, got "
-            f"{' and '.join(sorted(marks))}; replace one by the other before the model is fitted."
-        )
-    return marks.pop() if marks else "NaN"
-
-
-_EXPECTED = {
-    "number": "a number",
-    "integer": "an integer",
-    "boolean": "true or false",
-    "string": "a string",
-    "date": "a date as ISO 8601 text",
-}
-_OR_INFINITE = {False: "", True: ', "Infinity", "-Infinity"'}
-_OR_NEW = {False: "", True: " or a new one like them"}
-_EXPECTED_WITH_ZONE = (
-    "a date and time with a time zone, as ISO 8601 text or milliseconds (not seconds) since 1970"
-)
-_EXPECTED_WITHOUT_ZONE = (
-    "a date and time without a time zone, as ISO 8601 text or milliseconds (not seconds) since 1970"
-)
-
-_PLAIN: dict[str, Callable[[Any], Any]] = {
-    "number": write_number,
-    "boolean": bool,
-    "integer": int,
-    "date": date.isoformat,
-    "datetime": datetime_as_text,
-    "category": write_category,
-}
-
-_RANGED: dict[str, Callable[[Any], Any]] = {"number": float, "integer": int}
-
-# What numbers of the matrix were in a column of dtype object.
-_OBJECTS: dict[str, Callable[[Any], Any]] = {"boolean": bool, "integer": int}
+    marks = sorted(set(map(mark_of, values[values.isna()])))
+    expect(
+        len(marks) <= 1,
+        f"initialization_examples: column {name!r}: expected one mark for missing values, got "
+        f"{' and '.join(marks)}; replace one by the other before the model is fitted.",
+        ValueError,
+    )
+    return next(iter(marks), "NaN")

@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from service.errors import PayloadError
+from service.errors import PayloadError, expect
 from service.rows.chunks import Table, in_chunks
 from service.rows.columns import Column
 from service.rows.schema import Schema
+from service.rows.values import repeated
 
 
 def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> dict[str, Any]:
@@ -52,10 +54,7 @@ def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> di
     {'columns': ['zip', 'age'], 'data': [['10001', 72.0]]}
     """
     lines = list(csv_lines(io.StringIO(text), _PLACE))
-    names = schema.names
-    if lines and (_are_names(lines[0][1], schema) if has_header is None else has_header):
-        number, names = lines.pop(0)
-        schema.check_names(names, where=f"{_PLACE} {number}: ")
+    names = _take_header(lines, schema, has_header)
     by_name = dict(zip(schema.names, schema.columns, strict=True))
     columns = list(map(by_name.__getitem__, names))
     data = []
@@ -63,6 +62,21 @@ def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> di
         _check_width(cells, len(columns), f"{_PLACE} {number}")
         data.append(list(map(Column.of_text, columns, cells)))
     return {"columns": names, "data": data}
+
+
+def _take_header(
+    lines: list[tuple[int, list[str]]], schema: Schema, has_header: bool | None
+) -> list[str]:
+    """Take off the line of names, where there is one, and name the columns in their order."""
+    if not lines:
+        return schema.names
+    if has_header is None:
+        has_header = _are_names(lines[0][1], schema)
+    if not has_header:
+        return schema.names
+    number, names = lines.pop(0)
+    schema.check_names(names, where=f"{_PLACE} {number}: ")
+    return names
 
 
 def _are_names(cells: list[str], schema: Schema) -> bool:
@@ -76,33 +90,35 @@ def _are_names(cells: list[str], schema: Schema) -> bool:
         When nothing tells.
     """
     has_names = not {*map(_folded, cells)}.isdisjoint(map(_folded, schema.names))
-    if all(column.takes_text for column in schema.columns):
-        if has_names:
-            return True
-        raise PayloadError(
+    if all(map(_TAKES_TEXT, schema.columns)):
+        expect(
+            has_names,
             f"{_PLACE} 1: expected the names of the columns, since rows of nothing but text could "
-            f"be names too; {_DECLARE}"
+            f"be names too; {_DECLARE}",
         )
+        return True
     is_row = _fit(cells, schema)
-    if is_row and set(cells) == set(schema.names):
-        raise PayloadError(f"{_PLACE} 1: expected names or a row, got what can be both; {_DECLARE}")
+    is_both = is_row and set(cells) == set(schema.names)
+    expect(
+        not is_both,
+        f"{_PLACE} 1: expected names or a row, got what can be both; {_DECLARE}",
+    )
     return has_names and not is_row
 
 
 def _fit(cells: Sequence[str], schema: Schema) -> bool:
     """Tell whether every cell can be a value of its column."""
-    try:
-        for column, cell in zip(schema.columns, cells, strict=True):
-            column.read([column.of_text(cell)])
-    except (PayloadError, ValueError):  # the latter of another number of cells
+    if len(cells) != len(schema.columns):
         return False
-    return True
+    values = map(Column.of_text, schema.columns, cells)
+    return all(map(Column.fits, schema.columns, values))
 
 
 def _folded(name: str) -> str:
     return name.strip().casefold()
 
 
+_TAKES_TEXT = attrgetter("takes_text")
 _PLACE = "Body, line"
 _DECLARE = "say which by Content-Type: text/csv; header=present, or header=absent."
 
@@ -121,8 +137,7 @@ def csv_tables(file: Path, size: int) -> Iterator[Table]:
     with file.open(newline="", encoding="utf-8-sig") as stream:
         lines = csv_lines(stream)
         _, names = next(lines, (1, []))
-        if len(set(names)) != len(names):
-            raise PayloadError("expected each column name once in the first line.")
+        expect(not repeated(names), "expected each column name once in the first line.")
         for chunk in in_chunks(_rows_of(lines, len(names)), size):
             yield dict(zip(names, zip(*chunk, strict=True), strict=True))
 
@@ -158,16 +173,14 @@ def csv_lines(stream: Iterable[str], place: str = "line") -> Iterator[tuple[int,
     [(1, ['a', 'b c']), (4, ['1', '2'])]
     """
     reader = csv.reader(stream, strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise PayloadError(f"{place} {number}: expected CSV, but {error}.") from error
-        if cells:
-            yield number, cells
+    number = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield number, cells
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise PayloadError(f"{place} {number}: expected CSV, but {error}.") from error
 
 
 def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[list[str]]:
@@ -177,5 +190,4 @@ def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[l
 
 
 def _check_width(cells: Sequence[str], n_cells: int, place: str) -> None:
-    if len(cells) != n_cells:
-        raise PayloadError(f"{place}: expected {n_cells} cells, got {len(cells)}.")
+    expect(len(cells) == n_cells, f"{place}: expected {n_cells} cells, got {len(cells)}.")

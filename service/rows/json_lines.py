@@ -5,12 +5,12 @@ Next: :mod:`service.rows.parquet_rows`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from service.errors import PayloadError
+from service.errors import PayloadError, expect
 from service.rows.chunks import Table, in_chunks
 from service.rows.json_rows import decode
 from service.rows.values import shown
@@ -58,10 +58,13 @@ def _row_of_line(line: str, place: str, names: Sequence[str]) -> Any:
     except PayloadError as error:
         reason = str(error).removeprefix("Body: ").replace("at line 1, column", "at column")
         raise PayloadError(f"{place}: {reason}") from error
-    if isinstance(row, dict) and list(row) == [WRAPPER] and WRAPPER not in names:
+    is_wrapped = isinstance(row, dict) and row.keys() == {WRAPPER}
+    if is_wrapped and WRAPPER not in names:
         row = row[WRAPPER]
-    if not isinstance(row, dict | list):
-        raise PayloadError(f"{place}: expected a record or a list of values, got {shown(row)}.")
+    expect(
+        isinstance(row, dict | list),
+        f"{place}: expected a record or a list of values, got {shown(row)}.",
+    )
     return row
 
 
@@ -79,15 +82,15 @@ def json_tables(file: Path, size: int) -> Iterator[Table]:
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
-    names = None
+    names: Collection[str] = ()
     for row, line in enumerate(lines):
         try:
             record = decode(line)
         except PayloadError as error:
             raise PayloadError(f"row {row}: {error}") from error
-        if not isinstance(record, dict) or record.keys() != (names or record.keys()):
-            raise PayloadError(
-                f"row {row}: expected one JSON object a line, all with the same keys."
-            )
+        expect(
+            isinstance(record, dict) and record.keys() == (names or record.keys()),
+            f"row {row}: expected one JSON object a line, all with the same keys.",
+        )
         names = record.keys()
         yield record

@@ -17,11 +17,12 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from service.errors import PayloadError
+from service.errors import PayloadError, expect
 from service.rows.row_ids import (
     check_columns,
     check_id_columns,
     check_split,
+    columns_of_rows,
     in_order_of_first,
     is_split,
     is_table,
@@ -163,53 +164,52 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _unwrapped(body: Any, schema: Schema) -> Any:
     """Take off one wrapper; keys that are the model's own feature names are columns, not one."""
     is_whole = not isinstance(body, Mapping) or is_split(body) or is_table(body)
-    if is_whole or set(body) & set(schema.names):
+    if is_whole or not body.keys().isdisjoint(schema.names):
         return body
     wrappers = list(filter(WRAPPER_KEYS.__contains__, body))
-    if wrappers:
-        _check_alone(wrappers, body)
-        return body[wrappers[0]]
-    return body
+    if not wrappers:
+        return body
+    expect(
+        len(wrappers) == 1,
+        f"Body: expected one of {', '.join(WRAPPER_KEYS)}, got {' and '.join(wrappers)} together.",
+    )
+    siblings = dict(body)
+    rows = siblings.pop(wrappers[0])
+    _check_siblings(siblings, wrappers[0])
+    return rows
 
 
-def _check_alone(wrappers: Sequence[str], body: Mapping[str, Any]) -> None:
-    if len(wrappers) > 1:
-        raise PayloadError(
-            f"Body: expected one of {', '.join(WRAPPER_KEYS)}, got {' and '.join(wrappers)} "
-            "together."
+def _check_siblings(siblings: Mapping[str, Any], wrapper: str) -> None:
+    """Refuse what stands beside the wrapper and may ask for something."""
+    for key, value in siblings.items():
+        expect(
+            key in SIBLINGS,
+            f"Body: expected {wrapper!r} alone, got key {shown(key)} beside it.",
         )
-    for key in body:
-        if key not in wrappers:
-            _check_sibling(key, body[key], wrappers[0])
-
-
-def _check_sibling(key: str, value: Any, wrapper: str) -> None:
-    if key not in SIBLINGS:
-        raise PayloadError(f"Body: expected {wrapper!r} alone, got key {shown(key)} beside it.")
-    if value not in SIBLINGS[key]:
-        raise PayloadError(
+        expect(
+            value in SIBLINGS[key],
             f"Body: expected nothing that changes the answer under {key!r}, got {shown(value)}; "
-            "what this service can be asked for stands in the query of the URL."
+            "what this service can be asked for stands in the query of the URL.",
         )
 
 
 def _rows(body: Any, schema: Schema) -> NDArray[Any]:
+    if is_split(body):
+        return _split(body, schema)
     if isinstance(body, Mapping):
-        return _split(body, schema) if is_split(body) else _columns(body, schema)
-    if not isinstance(body, list):
-        raise PayloadError(
-            "Body: expected rows as a JSON object of columns, as records or as a list of lists, "
-            f"got {shown(body)}."
-        )
+        return _columns(body, schema)
+    expect(
+        isinstance(body, list),
+        "Body: expected rows as a JSON object of columns, as records or as a list of lists, got "
+        f"{shown(body)}.",
+    )
     return schema.matrix(body)
 
 
 def _split(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
     """Read {"columns": [names], "data": [[values]]}; an "index" has labels."""
     names = check_split(body)
-    data = body["data"]
-    columns = list(zip(*data, strict=True)) if data else [()] * len(names)
-    return schema.from_named(names, columns)
+    return schema.from_named(names, columns_of_rows(body["data"], len(names)))
 
 
 def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:

@@ -8,27 +8,30 @@ of rows before the model's schema sees them, and come back with the answer. Next
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from service.errors import PayloadError
+from service.errors import PayloadError, expect, expect_each
 from service.rows.schema import Schema
-from service.rows.values import shown
+from service.rows.values import is_list_of, repeated, shown
 
 
 def is_table(body: Any) -> bool:
     """Tell whether rows are of pandas' orient "table": ``{"schema": {…}, "data": records}``."""
-    is_pair = isinstance(body, Mapping) and set(body) == {"schema", "data"}
-    return is_pair and isinstance(body["schema"], Mapping) and isinstance(body["data"], list)
+    match body:
+        case {"schema": Mapping(), "data": list(), **others}:
+            return not others
+    return False
 
 
 def is_split(body: Any) -> bool:
     """Tell whether rows are of the orient "split": ``{"columns": names, "data": rows}``."""
-    is_mapping = isinstance(body, Mapping) and {"columns", "data"} <= set(body)
-    return is_mapping and set(body) <= {"columns", "index", "data"}
+    match body:
+        case {"columns": _, "data": _, **others}:
+            return others.keys() <= {"index"}
+    return False
 
 
 def labelled(body: Any, names: Collection[str]) -> tuple[Any, list[Any] | None]:
@@ -56,23 +59,26 @@ def labelled(body: Any, names: Collection[str]) -> tuple[Any, list[Any] | None]:
     >>> labelled({"7": {"age": 49}, "9": {"age": 30}}, ["age"])
     ([{'age': 49}, {'age': 30}], ['7', '9'])
     """
-    if not isinstance(body, Mapping) or not body:
-        return body, None
-    if is_table(body):
-        return _without_index(body, names)
-    if is_split(body):
-        return body, _labels_of_split(body)
-    return _by_label_or_column(body, names)
+    for is_of_shape, take_labels in _LABELLED:
+        if is_of_shape(body):
+            return take_labels(body, names)
+    return body, None
+
+
+def _is_by_label_or_column(body: Any) -> bool:
+    return isinstance(body, Mapping) and len(body) > 0
 
 
 def _by_label_or_column(
     body: Mapping[str, Any], names: Collection[str]
 ) -> tuple[Any, list[Any] | None]:
     """Turn records by label into records; columns stay what they are."""
-    first = next(iter(body.values()))
-    if {*body}.isdisjoint(names) and all(map(partial(_is_record, names), body.values())):
-        return list(body.values()), list(body)
-    return body, list(first) if isinstance(first, Mapping) else None
+    values = list(body.values())
+    has_columns = not body.keys().isdisjoint(names)
+    if not has_columns and all(map(partial(_is_record, names), values)):
+        return values, list(body)
+    labels = list(values[0]) if isinstance(values[0], Mapping) else None
+    return body, labels
 
 
 def _is_record(names: Collection[str], value: Any) -> bool:
@@ -83,31 +89,38 @@ def _is_record(names: Collection[str], value: Any) -> bool:
 def _without_index(body: Mapping[str, Any], names: Collection[str]) -> tuple[Any, list[Any] | None]:
     """Take the index out of the records of a table, whose schema says what it is called."""
     index = body["schema"].get("primaryKey", [])
-    if not isinstance(index, list) or not all(map(_is_text, index)):
-        raise PayloadError(
-            "Body: expected names in a list under 'primaryKey', as pandas writes them with "
-            f"orient='table', got {shown(index)}."
-        )
-    if not index or not {*index}.isdisjoint(names):
+    expect(
+        is_list_of(index, str),
+        "Body: expected names in a list under 'primaryKey', as pandas writes them with "
+        f"orient='table', got {shown(index)}.",
+    )
+    is_of_the_model = not {*index}.isdisjoint(names)
+    if is_of_the_model or not index:
         return body["data"], None
     rest, labels = take_ids(body["data"], index)
     return rest, list(map(itemgetter(*index), labels))
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _labels_of_split(body: Mapping[str, Any]) -> list[Any] | None:
+def _labels_of_split(
+    body: Mapping[str, Any], _: Collection[str]
+) -> tuple[Mapping[str, Any], list[Any] | None]:
+    """Look at the index beside the rows."""
     labels, data = body.get("index"), body["data"]
     if labels is None or not isinstance(data, list):
-        return None
-    if not isinstance(labels, list) or len(labels) != len(data):
-        raise PayloadError(
-            f"Body: expected a list of {len(data)} labels under 'index', one for each row, got "
-            f"{shown(labels)}."
-        )
-    return labels
+        return body, None
+    expect(
+        _is_row_of(len(data), labels),
+        f"Body: expected a list of {len(data)} labels under 'index', one for each row, got "
+        f"{shown(labels)}.",
+    )
+    return body, labels
+
+
+_LABELLED = (
+    (is_table, _without_index),
+    (is_split, _labels_of_split),
+    (_is_by_label_or_column, _by_label_or_column),
+)
 
 
 def check_split(body: Mapping[str, Any]) -> list[str]:
@@ -124,24 +137,24 @@ def check_split(body: Mapping[str, Any]) -> list[str]:
         When they are not, or are no lists.
     """
     names, data = body["columns"], body["data"]
-    if not isinstance(names, list) or not isinstance(data, list):
-        raise PayloadError("Body: expected lists under 'columns' and 'data'.")
-    if not all(map(_is_name, names)):
-        raise PayloadError("Body: expected names under 'columns'.")
-    _check_widths(data, len(names))
+    are_lists = isinstance(names, list) and isinstance(data, list)
+    expect(are_lists, "Body: expected lists under 'columns' and 'data'.")
+    expect(is_list_of(names, str, int, float), "Body: expected names under 'columns'.")
+    width = len(names)
+    expect_each(
+        map(partial(_is_row_of, width), data),
+        lambda row: f"Row {row}: expected a list of {width} values, as many as there are columns.",
+    )
     return list(map(str, names))
 
 
-def _check_widths(data: Sequence[Any], n_columns: int) -> None:
-    for row, values in enumerate(data):
-        if not isinstance(values, list) or len(values) != n_columns:
-            raise PayloadError(
-                f"Row {row}: expected a list of {n_columns} values, as many as there are columns."
-            )
+def _is_row_of(width: int, values: Any) -> bool:
+    return isinstance(values, list) and len(values) == width
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str | int | float)
+def columns_of_rows(rows: Sequence[Sequence[Any]], n_columns: int) -> list[list[Any]]:
+    """Turn lists of values into the columns that they are of, also where there are no rows."""
+    return list(map(list, zip(*rows, strict=True))) or [[]] * n_columns
 
 
 def check_columns(body: Mapping[str, Any]) -> None:
@@ -153,32 +166,35 @@ def check_columns(body: Mapping[str, Any]) -> None:
         Naming a column that has not.
     """
     first_name, first = next(iter(body.items()), ("", []))
+    rows = _rows_in(first)
     for name, values in body.items():
-        if type(values) is not type(first) or not isinstance(values, Mapping | list):
+        if rows is None or type(values) is not type(first):
             raise PayloadError(
                 f"Column {shown(name)}: expected a list of values, or an object of them by row "
                 "index."
             )
-        if not _are_of_same_rows(values, first):
+        if _rows_in(values) != rows:
             raise PayloadError(
                 f"Column {shown(name)}: expected the same rows as column {shown(first_name)}."
             )
 
 
-def _are_of_same_rows(values: Any, first: Any) -> bool:
-    if isinstance(first, Mapping):
-        return values.keys() == first.keys()
-    return len(values) == len(first)
+def _rows_in(column: Any) -> Any:
+    """Return what tells which rows a column has, None for what is no column."""
+    match column:
+        case Mapping():
+            return column.keys()
+        case list():
+            return len(column)
+    return None
 
 
 def in_order_of_first(columns: Mapping[str, Any]) -> list[list[Any]]:
     """Return the values of all columns, their rows in the order of the first."""
     first: Any = next(iter(columns.values()), [])
-    return [_in_order(values, first) for values in columns.values()]
-
-
-def _in_order(values: Any, first: Any) -> list[Any]:
-    return [values[label] for label in first] if isinstance(first, Mapping) else values
+    if not isinstance(first, Mapping):
+        return list(columns.values())
+    return [list(map(values.__getitem__, first)) for values in columns.values()]
 
 
 def take_ids(body: Any, id_columns: Sequence[str]) -> tuple[Any, list[dict[str, Any]]]:
@@ -206,15 +222,13 @@ def take_ids(body: Any, id_columns: Sequence[str]) -> tuple[Any, list[dict[str, 
     ([{'age': 49}], [{'customer': 'C-7'}])
     """
     if is_split(body):
-        names = check_split(body)
-        columns = list(map(list, zip(*body["data"], strict=True))) or [[]] * len(names)
-        return _ids_of_columns(_columns_by_name(names, columns), id_columns)
+        body = _columns_of_split(body)
     if isinstance(body, Mapping):
         return _ids_of_columns(body, id_columns)
-    if not isinstance(body, list) or not all(isinstance(row, Mapping) for row in body):
-        raise PayloadError(
-            "Option 'id_columns': expected rows with the names of their columns, got some without."
-        )
+    expect(
+        is_list_of(body, Mapping),
+        "Option 'id_columns': expected rows with the names of their columns, got some without.",
+    )
     rest, ids = [], []
     for row, record in enumerate(body):
         own, of_row = _taken_apart(record, id_columns, f"Row {row}")
@@ -223,12 +237,13 @@ def take_ids(body: Any, id_columns: Sequence[str]) -> tuple[Any, list[dict[str, 
     return rest, ids
 
 
-def _columns_by_name(names: Sequence[str], columns: Sequence[Any]) -> dict[str, Any]:
-    by_name = dict(zip(names, columns, strict=True))
-    if len(by_name) < len(names):
-        twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise PayloadError(f"Body: expected each column once, but {shown(twice)} came more often.")
-    return by_name
+def _columns_of_split(body: Mapping[str, Any]) -> dict[str, Any]:
+    names = check_split(body)
+    if twice := repeated(names):
+        raise PayloadError(
+            f"Body: expected each column once, but {shown(twice[0])} came more often."
+        )
+    return dict(zip(names, columns_of_rows(body["data"], len(names)), strict=True))
 
 
 def _ids_of_columns(

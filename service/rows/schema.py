@@ -8,21 +8,21 @@ that matrix, and the matrix back into the form in which the model was fitted. Ne
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from operator import attrgetter, itemgetter
+from functools import cached_property, partial
+from itertools import filterfalse
+from operator import attrgetter, itemgetter, not_
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from service.errors import PayloadError
-from service.rows.columns import NUMERIC_KINDS, Column
+from service.errors import PayloadError, expect, expect_each
+from service.rows.columns import Column
 from service.rows.tables import as_table
-from service.rows.values import shown
+from service.rows.values import repeated, shown
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ class Schema:
             When `examples` is not a non-empty table, or the names do not fit it.
         """
         came_as_frame = isinstance(examples, pd.DataFrame)
-        table = _table(examples)
+        table, objects = _tables(examples)
+        expect(
+            0 not in table.shape,
+            f"initialization_examples: expected at least one row and column, got {table.shape}.",
+            ValueError,
+        )
         labels = tuple(table.columns) if came_as_frame else _labels_of_array(table, names, model)
         chosen = _chosen_names(names, labels, table.shape[1])
-        objects = _objects(examples, table)
         columns = tuple(
             Column.of(table.iloc[:, i], name, objects.iloc[:, i]) for i, name in enumerate(chosen)
         )
@@ -175,24 +179,28 @@ class Schema:
         ask : callable
             The model: from rows as it takes them to an array with an answer for each.
         """
-        changing = self._change_with_missing
-        if not self.as_frame or not changing:
+        groups = self._groups_by_missing(matrix)
+        if len(groups) == 1:
             return ask(self.model_rows(matrix))
-        missing = pd.isna(matrix[:, changing])
-        patterns, of_row = np.unique(missing, axis=0, return_inverse=True)
-        if len(patterns) == 1:
-            return ask(self.model_rows(matrix))
-        groups = [np.flatnonzero(of_row == pattern) for pattern in range(len(patterns))]
         answered = [np.asarray(ask(self.model_rows(matrix[group]))) for group in groups]
         return np.concatenate(answered)[np.argsort(np.concatenate(groups))]
 
+    def _groups_by_missing(self, matrix: NDArray[Any]) -> list[Any]:
+        """Group rows in which the same columns change their type, for what is missing in them."""
+        changing = self._change_with_missing
+        if not self.as_frame or not changing:
+            return [slice(None)]
+        missing = pd.isna(matrix[:, changing])
+        patterns, of_row = np.unique(missing, axis=0, return_inverse=True)
+        return [np.flatnonzero(of_row == pattern) for pattern in range(len(patterns))]
+
     @cached_property
     def _change_with_missing(self) -> list[int]:
-        return [i for i, column in enumerate(self.columns) if column.changes_with_missing]
+        return _positions(map(_CHANGES_WITH_MISSING, self.columns))
 
     def _with_marks(self, matrix: NDArray[Any]) -> NDArray[Any]:
         """Return a matrix of objects where columns have marks of missing values of their own."""
-        if all(column.missing_mark == "NaN" for column in self.columns):
+        if set(map(_MISSING_MARK, self.columns)) == {"NaN"}:
             return matrix
         rows = matrix.astype(object)
         for i, column in enumerate(self.columns):
@@ -223,7 +231,7 @@ class Schema:
         """Cut rows into columns, when each row has as many values as there are columns."""
         if isinstance(rows, np.ndarray | pd.DataFrame):
             return self._cut_array(rows)
-        if not isinstance(rows, Sequence) or isinstance(rows, str):
+        if not _is_list(rows):
             raise PayloadError(
                 "Rows: expected a DataFrame, an array, records or a list of lists, got "
                 f"{shown(rows)}."
@@ -231,28 +239,27 @@ class Schema:
         return self._cut_lists(rows)
 
     def _cut_lists(self, rows: Sequence[Any]) -> Sequence[Any]:
-        n_columns = len(self.columns)
-        for row, values in enumerate(rows):
-            if not isinstance(values, list | tuple | np.ndarray) or len(values) != n_columns:
-                raise PayloadError(
-                    f"Row {row}: expected a list of {n_columns} values, got {shown(values)}."
-                )
-        return list(zip(*rows, strict=True)) if len(rows) else [()] * n_columns
+        width = len(self.columns)
+        expect_each(
+            map(partial(_is_row_of, width), rows),
+            lambda row: f"Row {row}: expected a list of {width} values, got {shown(rows[row])}.",
+        )
+        return list(zip(*rows, strict=True)) or [()] * width
 
     def _cut_array(self, rows: NDArray[Any] | pd.DataFrame) -> Sequence[Any]:
         n_columns = len(self.columns)
-        if rows.ndim != 2 or rows.shape[1] != n_columns:
-            raise PayloadError(
-                f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}."
-            )
+        expect(
+            rows.shape[1:] == (n_columns,),
+            f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}.",
+        )
         return _columns(rows) if isinstance(rows, pd.DataFrame) else list(rows.T)
 
     def _read(self, columns: Sequence[Any]) -> NDArray[Any]:
         """Check the values of all columns, in the model's order, and make one matrix of them."""
-        if not columns or len(columns[0]) == 0:
-            raise PayloadError("Rows: expected at least one row, got none.")
+        has_rows = len(columns) > 0 and len(columns[0]) > 0
+        expect(has_rows, "Rows: expected at least one row, got none.")
         at_once = self._take_any_number
-        numbers = self._plain_numbers([columns[i] for i in at_once])
+        numbers = _plain_numbers([columns[i] for i in at_once])
         if numbers is None:
             return self._read_singly(columns, range(len(columns)))
         if len(at_once) == len(columns):
@@ -269,23 +276,13 @@ class Schema:
             read[:, i] = self.columns[i].read(columns[i])
         return read
 
-    def _plain_numbers(self, columns: Sequence[Any]) -> NDArray[np.float64] | None:
-        """Read columns of nothing but finite numbers at once, which is what most requests send."""
-        if not columns or not all(map(_holds_numbers, columns)):
-            return None
-        try:
-            read = np.array(columns, dtype=np.float64).T
-        except OverflowError:  # an integer of more than 308 digits; by itself it is refused
-            return None
-        return np.ascontiguousarray(read) if np.isfinite(read).all() else None
-
     @cached_property
     def _take_any_number(self) -> list[int]:
-        return [i for i, column in enumerate(self.columns) if column.takes_any_number]
+        return _positions(map(_TAKES_ANY_NUMBER, self.columns))
 
     @cached_property
     def _take_some_values(self) -> list[int]:
-        return [i for i, column in enumerate(self.columns) if not column.takes_any_number]
+        return _positions(map(not_, map(_TAKES_ANY_NUMBER, self.columns)))
 
     def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
         """Turn a DataFrame's labels into column names; they may be the model's own names."""
@@ -319,24 +316,30 @@ class Schema:
             Naming what is missing, unknown or comes more often.
         """
         own, came = set(self.names), set(names)
-        wrong = []
-        if missing := _others(self.names, came):
-            wrong.append(f"missing {_named(missing)}")
-        if unknown := _others(names, own):
-            wrong.append(f"unknown {_named(unknown)}")
-        if wrong:
-            raise PayloadError(
-                f"{where}Expected the model's own columns, but {' and '.join(wrong)}."
-            )
+        missing = _named("missing ", list(filterfalse(came.__contains__, self.names)))
+        unknown = _named("unknown ", list(filterfalse(own.__contains__, names)))
+        wrong = " and ".join(filter(None, [missing, unknown]))
+        expect(not wrong, f"{where}Expected the model's own columns, but {wrong}.")
         if len(came) != len(names):
-            twice = sorted(name for name, count in Counter(names).items() if count > 1)
-            raise PayloadError(
-                f"{where}Expected each column once, but {_named(twice)} came more often."
-            )
+            twice = _named("", sorted(repeated(names)))
+            raise PayloadError(f"{where}Expected each column once, but {twice} came more often.")
 
 
-_NAME, _KIND, _DTYPE = attrgetter("name"), attrgetter("kind"), attrgetter("dtype")
+_NAME, _DTYPE, _MATRIX_DTYPE = map(attrgetter, ("name", "dtype", "matrix_dtype"))
+_MISSING_MARK, _CHANGES_WITH_MISSING = map(attrgetter, ("missing_mark", "changes_with_missing"))
+_TAKES_ANY_NUMBER = attrgetter("takes_any_number")
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
+
+
+def _plain_numbers(columns: Sequence[Any]) -> NDArray[np.float64] | None:
+    """Read columns of nothing but finite numbers at once, which is what most requests send."""
+    if not all(map(_holds_numbers, columns)):
+        return None
+    try:
+        read = np.array(columns, dtype=np.float64).T
+    except OverflowError:  # an integer of more than 308 digits; by itself it is refused
+        return None
+    return np.ascontiguousarray(read) if np.isfinite(read).all() else None
 
 
 def _holds_numbers(values: Any) -> bool:
@@ -345,52 +348,53 @@ def _holds_numbers(values: Any) -> bool:
     return isinstance(values, list | tuple) and _NUMBERS.issuperset(map(type, values))
 
 
+def _positions(have_it: Iterable[bool]) -> list[int]:
+    """Return where something is true."""
+    return np.flatnonzero(list(have_it)).tolist()
+
+
+def _is_row_of(width: int, values: Any) -> bool:
+    return isinstance(values, (list, tuple, np.ndarray)) and len(values) == width
+
+
 def _are_numeric(columns: Iterable[Column]) -> bool:
-    return set(map(_KIND, columns)) <= set(NUMERIC_KINDS)
+    return set(map(_MATRIX_DTYPE, columns)) <= {np.float64}
 
 
 def _are_records(rows: Any) -> bool:
-    is_list = isinstance(rows, Sequence) and not isinstance(rows, str)
-    return is_list and len(rows) > 0 and isinstance(rows[0], Mapping)
+    return _is_list(rows) and isinstance(next(iter(rows), None), Mapping)
 
 
-def _others(names: Iterable[str], than: Collection[str]) -> list[str]:
-    return [name for name in names if name not in than]
+def _is_list(rows: Any) -> bool:
+    return isinstance(rows, Sequence) and not isinstance(rows, str)
 
 
-def _table(examples: Any) -> pd.DataFrame:
-    table = examples if isinstance(examples, pd.DataFrame) else _frame(examples)
-    if 0 in table.shape:
-        raise ValueError(
-            f"initialization_examples: expected at least one row and column, got {table.shape}."
-        )
-    return table
+def _tables(examples: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make a table of the examples, and one in which what is missing has the marks that it had."""
+    if isinstance(examples, pd.DataFrame):
+        return examples, examples
+    array = _array(examples)
+    # An array of numbers and text has become text all over; pandas keeps the type of each column of
+    # a list.
+    is_mixed = isinstance(examples, Sequence) and array.dtype.kind in "OSU"
+    table = pd.DataFrame(list(examples) if is_mixed else array)
+    objects = pd.DataFrame(array, dtype=object) if array.dtype == object else table
+    return table, objects
 
 
-def _frame(examples: Any) -> pd.DataFrame:
+def _array(examples: Any) -> NDArray[Any]:
     try:
         array = np.asarray(examples)
     except ValueError:
         raise ValueError(
             "initialization_examples: expected a table, got rows of different lengths."
         ) from None
-    if array.ndim != 2:
-        raise ValueError(
-            "initialization_examples: expected a DataFrame or a 2-D array, got shape "
-            f"{array.shape}."
-        )
-    # An array of numbers and text has become text all over; pandas keeps the type of each column of
-    # a list.
-    is_mixed = isinstance(examples, Sequence) and array.dtype.kind in "OSU"
-    return pd.DataFrame(list(examples) if is_mixed else array)
-
-
-def _objects(examples: Any, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the examples as they came; a DataFrame made of a list or array has changed marks."""
-    if isinstance(examples, pd.DataFrame):
-        return table
-    array = np.asarray(examples)
-    return pd.DataFrame(array, dtype=object) if array.dtype == object else table
+    expect(
+        array.ndim == 2,
+        f"initialization_examples: expected a DataFrame or a 2-D array, got shape {array.shape}.",
+        ValueError,
+    )
+    return array
 
 
 def _labels_of_array(
@@ -400,11 +404,12 @@ def _labels_of_array(
     fitted_on = getattr(model, "feature_names_in_", None)
     if fitted_on is None:
         return tuple(names if names is not None else table.columns)
-    if len(fitted_on) != table.shape[1]:
-        raise ValueError(
-            f"initialization_examples: expected the {len(fitted_on)} columns that "
-            f"{type(model).__name__} was fitted on, got {table.shape[1]}."
-        )
+    expect(
+        len(fitted_on) == table.shape[1],
+        f"initialization_examples: expected the {len(fitted_on)} columns that "
+        f"{type(model).__name__} was fitted on, got {table.shape[1]}.",
+        ValueError,
+    )
     return tuple(fitted_on)
 
 
@@ -413,18 +418,22 @@ def _chosen_names(
 ) -> list[str]:
     own = list(map(str, labels))
     chosen = own if names is None else list(map(str, names))
-    if len(chosen) != n_columns or len(set(chosen)) != len(chosen):
-        raise ValueError(
-            f"features: expected {n_columns} different names, one for each column of the examples, "
-            f"got {len(set(chosen))} different ones in {len(chosen)}."
-        )
+    n_names, n_different = len(chosen), len(set(chosen))
+    expect(
+        n_different == n_names == n_columns,
+        f"features: expected {n_columns} different names, one for each column of the examples, got "
+        f"{n_different} different ones in {n_names}.",
+        ValueError,
+    )
     for name, label in zip(chosen, own, strict=True):
-        if name != label and name in own:  # which column would a DataFrame mean?
-            raise ValueError(
-                "features: expected new names, or the model's own in their places, got "
-                f"{name!r} for the column that the model calls {label!r}; reorder the columns of "
-                "the examples instead."
-            )
+        is_in_place = name == label
+        expect(
+            is_in_place or name not in own,  # else which column would a DataFrame mean?
+            f"features: expected new names, or the model's own in their places, got {name!r} for "
+            f"the column that the model calls {label!r}; reorder the columns of the examples "
+            "instead.",
+            ValueError,
+        )
     return chosen
 
 
@@ -436,10 +445,14 @@ def _takes_frames(model: Any, examples_are_frame: bool, columns: Sequence[Column
     return examples_are_frame and not takes_numbers
 
 
-def _named(names: Sequence[str]) -> str:
-    plural = "s" if len(names) > 1 else ""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"column{plural} {', '.join(map(shown, names[:10]))}{more}"
+def _named(what: str, names: Sequence[str]) -> str:
+    """Name columns in a sentence, the first ten of many; "" for none."""
+    if not names:
+        return ""
+    plural = "s" * (len(names) > 1)
+    n_more = len(names) - 10
+    more = f" and {n_more} more" * (n_more > 0)
+    return f"{what}column{plural} {', '.join(map(shown, names[:10]))}{more}"
 
 
 def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:

@@ -5,12 +5,13 @@ Next: :mod:`service.rows.unusual_rows`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from service.errors import expect
 from service.rows.values import shown
 
 LARGEST_DENSE = 4 * 2**30  # bytes; a sparse matrix of more is not made dense
@@ -41,10 +42,11 @@ def as_table(rows: Any) -> Any:
     >>> as_table(csr_array([[0, 1], [2, 0]])).tolist()
     [[0, 1], [2, 0]]
     """
-    for is_of_kind, convert in _KINDS:
-        if is_of_kind(rows):
-            return convert(rows)
-    return rows
+    if is_sparse(rows):
+        return _make_dense(rows)
+    if isinstance(rows, pd.DataFrame):
+        return _with_dense_columns(rows)
+    return _to_pandas(rows) if hasattr(rows, "to_pandas") else rows
 
 
 def row_as_table(rows: Any) -> Any:
@@ -54,10 +56,11 @@ def row_as_table(rows: Any) -> Any:
        age    zip
     0   49  02139
     """
-    if isinstance(rows, pd.Series):
-        return rows.to_frame().T.infer_objects()
-    if isinstance(rows, np.ndarray) and rows.ndim == 1:
-        return rows[None]
+    match rows:
+        case pd.Series():
+            return rows.to_frame().T.infer_objects()
+        case np.ndarray(ndim=1):
+            return rows[None]
     return rows
 
 
@@ -68,23 +71,18 @@ def is_sparse(rows: Any) -> bool:
 
 def _make_dense(rows: Any) -> Any:
     n_bytes = rows.shape[0] * rows.shape[1] * rows.dtype.itemsize
-    if n_bytes > LARGEST_DENSE:
-        raise ValueError(
-            f"Rows: expected a sparse matrix of at most {LARGEST_DENSE / 2**30:.0f} GB when it is "
-            f"dense, got one of {n_bytes / 2**30:.0f} GB; bring fewer rows."
-        )
+    expect(
+        n_bytes <= LARGEST_DENSE,
+        f"Rows: expected a sparse matrix of at most {LARGEST_DENSE / 2**30:.0f} GB when it is "
+        f"dense, got one of {n_bytes / 2**30:.0f} GB; bring fewer rows.",
+        ValueError,
+    )
     return rows.toarray()
 
 
-def _has_sparse_columns(rows: Any) -> bool:
-    return isinstance(rows, pd.DataFrame) and any(map(_is_sparse_dtype, rows.dtypes))
-
-
-def _is_sparse_dtype(dtype: Any) -> bool:
-    return isinstance(dtype, pd.SparseDtype)
-
-
-def _make_columns_dense(frame: pd.DataFrame) -> pd.DataFrame:
+def _with_dense_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    if not any(map(_is_sparse_dtype, frame.dtypes)):
+        return frame
     return frame.apply(_make_column_dense)
 
 
@@ -93,8 +91,8 @@ def _make_column_dense(column: pd.Series) -> pd.Series:
     return column.astype(subtype) if _is_sparse_dtype(column.dtype) else column
 
 
-def _is_foreign(rows: Any) -> bool:
-    return hasattr(rows, "to_pandas") and not isinstance(rows, pd.DataFrame)
+def _is_sparse_dtype(dtype: Any) -> bool:
+    return isinstance(dtype, pd.SparseDtype)
 
 
 def _to_pandas(rows: Any) -> Any:
@@ -106,22 +104,15 @@ def _to_pandas(rows: Any) -> Any:
 
 
 def _with_none(column: pd.Series) -> pd.Series:
-    is_of_texts = pd.api.types.is_string_dtype(column.dtype) or column.dtype == object
-    if not is_of_texts or not column.hasnans:
+    lacks_texts = pd.api.types.is_string_dtype(column.dtype) and column.hasnans
+    if not lacks_texts:
         return column
     objects = column.astype(object)
     return objects.where(objects.notna(), None)
 
 
 def _are_records(rows: Any) -> bool:
-    return isinstance(rows, list | tuple) and len(rows) > 0 and isinstance(rows[0], Mapping)
-
-
-_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...] = (
-    (is_sparse, _make_dense),
-    (_has_sparse_columns, _make_columns_dense),
-    (_is_foreign, _to_pandas),
-)
+    return isinstance(rows, list | tuple) and isinstance(next(iter(rows), None), Mapping)
 
 
 def records_as_table(rows: Any) -> Any:
@@ -138,11 +129,12 @@ def examples_as_table(examples: Any) -> Any:
         When they are one column or row, without a second axis, or no table at all.
     """
     table = records_as_table(as_table(examples))
-    if not isinstance(table, Sequence) and not hasattr(table, "__array__"):
+    is_table = isinstance(table, Sequence) or hasattr(table, "__array__")
+    if not is_table:
         raise ValueError(
             f"initialization_examples: expected a DataFrame or a 2-D array, got {shown(table)}."
         )
-    if isinstance(table, pd.Series) or getattr(table, "ndim", 2) == 1:
+    if getattr(table, "ndim", 2) == 1:
         raise ValueError(
             "initialization_examples: expected a DataFrame or a 2-D array, got one axis of "
             f"{len(table)} values; of one column make a table with two axes (to_frame() of a "

@@ -9,11 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeGuard
+from operator import attrgetter
+from typing import Any
 
-from service.errors import PayloadError
+from service.errors import expect, expect_each
 from service.rows.schema import Schema
-from service.rows.values import shown
+from service.rows.values import is_list_of, shown
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Tensor:
     name: str
     shape: list[int]
     values: list[Any]
+
+    @property
+    def is_column(self) -> bool:
+        """Whether it has the values of one column."""
+        return self.shape[1:] in ([], [1])
 
 
 def rows_of_tensors(tensors: Any, schema: Schema | None) -> dict[str, Any] | list[Any]:
@@ -66,27 +72,22 @@ def rows_of_tensors(tensors: Any, schema: Schema | None) -> dict[str, Any] | lis
     >>> rows_of_tensors([column], None)
     {'columns': ['age'], 'data': [[49], [30]]}
     """
-    if not _are_objects(tensors):
-        raise PayloadError(
-            "Body: expected a list of tensors under 'inputs', each with name, shape, datatype and "
-            "data."
-        )
-    read = [_read(tensor) for tensor in tensors]
+    expect(
+        is_list_of(tensors, dict) and len(tensors) > 0,
+        "Body: expected a list of tensors under 'inputs', each with name, shape, datatype and "
+        "data.",
+    )
+    read = list(map(_read, tensors))
     return _rows_of_matrix(read[0]) if _is_matrix(read, schema) else _rows_of_columns(read)
-
-
-def _are_objects(tensors: Any) -> bool:
-    is_list = isinstance(tensors, list) and len(tensors) > 0
-    return is_list and all(isinstance(tensor, dict) for tensor in tensors)
 
 
 def _is_matrix(tensors: Sequence[Tensor], schema: Schema | None) -> bool:
     """Tell whether the rows are one tensor; one of the only column's name is that column."""
-    if len(tensors) > 1 or len(tensors[0].shape) == 1:
-        return False
+    first, *others = tensors
     names = [] if schema is None else schema.names
-    is_column = tensors[0].shape[1] == 1 and names == [tensors[0].name]
-    return not is_column
+    is_only_column = first.is_column and names == [first.name]
+    has_two_axes = len(first.shape) == 2
+    return has_two_axes and not others and not is_only_column
 
 
 def _rows_of_matrix(tensor: Tensor) -> list[Any]:
@@ -96,56 +97,62 @@ def _rows_of_matrix(tensor: Tensor) -> list[Any]:
 
 
 def _rows_of_columns(tensors: Sequence[Tensor]) -> dict[str, Any]:
-    names, columns = [], []
-    for tensor in tensors:
-        if tensor.shape[1:] not in ([], [1]):
-            raise PayloadError(
-                "Body: expected one tensor of shape [rows, columns], or one of shape [rows] for "
-                "each column."
-            )
-        names.append(tensor.name)
-        columns.append(tensor.values)
-    if len(set(map(len, columns))) > 1:
-        raise PayloadError("Body: expected tensors of the same number of rows.")
-    return {"columns": names, "data": list(map(list, zip(*columns, strict=True)))}
+    expect(
+        all(map(_IS_COLUMN, tensors)),
+        "Body: expected one tensor of shape [rows, columns], or one of shape [rows] for each "
+        "column.",
+    )
+    columns = list(map(_VALUES, tensors))
+    n_rows = set(map(len, columns))
+    expect(len(n_rows) == 1, "Body: expected tensors of the same number of rows.")
+    rows = list(map(list, zip(*columns, strict=True)))
+    return {"columns": list(map(_NAME, tensors)), "data": rows}
 
 
 def _read(tensor: dict[str, Any]) -> Tensor:
     """Check a tensor's values against its shape, and write them one behind the other."""
-    name, shape, data = tensor.get("name"), tensor.get("shape"), tensor.get("data")
-    if not isinstance(name, str) or not _is_shape(shape) or not isinstance(data, list):
-        raise PayloadError(
-            "Body: expected each tensor with 'name', 'shape' (one or two whole numbers) and 'data' "
-            "(a list); binary tensors are not read here."
-        )
-    values = _flat(data)
-    if len(values) != math.prod(shape):
-        raise PayloadError(
-            f"Tensor {shown(name)}: expected as many values as its shape has places, got "
-            f"{len(values)}."
-        )
-    _refuse_nested(name, values)
-    return Tensor(name, shape, values)
+    name: Any = tensor.get("name")
+    shape: Any = tensor.get("shape")
+    data: Any = tensor.get("data")
+    expect(
+        isinstance(name, str) and _is_shape(shape) and isinstance(data, list),
+        "Body: expected each tensor with 'name', 'shape' (one or two whole numbers) and 'data' "
+        "(a list); binary tensors are not read here.",
+    )
+    read = Tensor(name, shape, _flat(data))
+    n_values = len(read.values)
+    expect(
+        n_values == math.prod(read.shape),
+        f"Tensor {shown(name)}: expected as many values as its shape has places, got {n_values}.",
+    )
+    expect_each(
+        map(_is_plain, read.values),
+        lambda place: (
+            f"Tensor {shown(name)}: expected plain values under 'data', got "
+            f"{shown(read.values[place])}."
+        ),
+    )
+    return read
 
 
-def _refuse_nested(name: str, values: Sequence[Any]) -> None:
-    for value in values:
-        if isinstance(value, list | dict):
-            raise PayloadError(
-                f"Tensor {shown(name)}: expected plain values under 'data', got {shown(value)}."
-            )
+def _is_shape(shape: Any) -> bool:
+    has_one_or_two = isinstance(shape, list) and len(shape) in (1, 2)
+    return has_one_or_two and all(map(_is_size, shape))
 
 
-def _is_shape(shape: Any) -> TypeGuard[list[int]]:
-    is_list = isinstance(shape, list) and len(shape) in (1, 2)
-    return is_list and all(type(size) is int and size >= 0 for size in shape)
+def _is_size(size: Any) -> bool:
+    return type(size) is int and size >= 0
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, list | dict)
 
 
 def _flat(data: list[Any]) -> list[Any]:
-    while data and all(map(_is_list, data)):
+    while data and is_list_of(data, list):
         data = list(chain.from_iterable(data))
     return data
 
 
-def _is_list(item: Any) -> bool:
-    return isinstance(item, list)
+_NAME, _VALUES = attrgetter("name"), attrgetter("values")
+_IS_COLUMN = attrgetter("is_column")

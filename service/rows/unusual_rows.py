@@ -10,13 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from service.errors import PayloadError
+from service.errors import PayloadError, expect
 from service.rows.columns import Column
 from service.rows.schema import Schema
 from service.rows.values import shown
@@ -46,7 +47,8 @@ def ask_for_new_categories(schema: Schema, example: NDArray[Any], ask: Ask) -> S
     for position, column in enumerate(schema.columns):
         new = column.make_new_categories()
         wider = _with_column(schema, position, replace(column, takes_new=True))
-        rows = np.concatenate([example, *[_with_value(example, position, one) for one in new]])
+        rows = np.repeat(example, 1 + len(new), axis=0)
+        rows[1:, position] = new
         if len(new) and _is_answered(ask, wider, rows):
             schema = wider
     return schema
@@ -76,26 +78,35 @@ def ask_for_missing_values(
     ValueError
         When there is no such column, or the model takes no missing value there.
     """
-    wanted = [schema.names.index(name) for name in _wanted_names(schema, nullable)]
+    wanted = list(map(schema.names.index, _wanted_names(schema, nullable)))
     if not wanted:
         return schema
     wider = _with_missing(schema, wanted, example, ask)  # all at once, if the model takes it
     if wider is not None:
         return wider
+    wider, refused = _with_missing_singly(schema, wanted, example, ask)
+    most_refused = len(wanted) - 1 if nullable is True else 0
+    expect(
+        len(refused) <= most_refused,
+        "nullable: expected columns in which the model takes a missing value, but it refuses one "
+        f"in {', '.join(map(repr, refused[:10]))}; put an imputer into its pipeline, or leave them "
+        "out.",
+        ValueError,
+    )
+    return wider
+
+
+def _with_missing_singly(
+    schema: Schema, positions: Sequence[int], example: NDArray[Any], ask: Ask
+) -> tuple[Schema, list[str]]:
+    """Return the schema with those columns nullable that the model takes so, and the others."""
     refused = []
-    for position in wanted:
+    for position in positions:
         wider = _with_missing(schema, [position], example, ask)
         if wider is None:
             refused.append(schema.names[position])
         schema = wider or schema
-    most_refused = len(wanted) - 1 if nullable is True else 0
-    if len(refused) > most_refused:
-        raise ValueError(
-            "nullable: expected columns in which the model takes a missing value, but it refuses "
-            f"one in {', '.join(map(repr, refused[:10]))}; put an imputer into its pipeline, or "
-            "leave them out."
-        )
-    return schema
+    return schema, refused
 
 
 def _with_missing(
@@ -113,12 +124,11 @@ def _with_missing(
 def _wanted_names(schema: Schema, nullable: bool | Sequence[str]) -> Sequence[str]:
     if isinstance(nullable, bool):
         return schema.names if nullable else []
-    if not isinstance(nullable, str | Sequence):
-        raise ValueError(f"nullable: expected names of columns or True, got {nullable!r}.")
+    expected = "nullable: expected names of columns or True, got"
+    expect(isinstance(nullable, Sequence), f"{expected} {nullable!r}.", ValueError)
     wanted = [nullable] if isinstance(nullable, str) else list(nullable)
-    unknown = set(wanted) - set(schema.names)
-    if unknown:
-        raise ValueError(f"nullable: expected names of columns or True, got {sorted(unknown)}.")
+    unknown = sorted(set(wanted) - set(schema.names))
+    expect(not unknown, f"{expected} {unknown}.", ValueError)
     return wanted
 
 
@@ -155,30 +165,15 @@ def _make_unusual_values(column: Column, examples: NDArray[Any]) -> NDArray[Any]
     make = _MAKE.get(column.kind, _make_none)
     known = examples[~pd.isna(examples)]
     made = make(known) if len(known) else []
-    if column.takes_new:
-        made = [*made, *column.make_new_categories()]
+    new = column.make_new_categories() if column.takes_new else []
     missing = [None] * column.nullable
-    fitting = [value for value in [*made, *missing] if _fits(column, value)]
-    return _in_width(column, column.read(fitting))
+    fitting = list(filter(partial(_fits, column), [*made, *new, *missing]))
+    return column.read(fitting)
 
 
 def _fits(column: Column, value: Any) -> bool:
     """Tell whether a value is within the column's type."""
-    if column.takes_any_number:
-        return True
-    try:
-        column.read([value])
-    except PayloadError:
-        return False
-    return True
-
-
-def _in_width(column: Column, values: NDArray[Any]) -> NDArray[Any]:
-    """Round numbers to the type of their column, so that the model gets what is asked for."""
-    if column.kind != "number" or column.takes_any_number:
-        return values
-    rounded = column.for_model(pd.Series(values))
-    return rounded.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column.takes_any_number or column.fits(value)
 
 
 def _are_answered(ask: Ask, schema: Schema, rows: NDArray[Any]) -> NDArray[np.bool_]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import MAXYEAR, MINYEAR, date, datetime, tzinfo
 from decimal import Decimal
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,10 @@ INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf, "inf": math.inf, "-i
 
 
 MISSING_MARKS: dict[str, Any] = {"None": None, "NA": pd.NA, "NaT": pd.NaT, "NaN": np.nan}
+_NAME_OF_MARK = {id(mark): name for name, mark in MISSING_MARKS.items()}  # there is one of each
 
 
+@singledispatch
 def shown(value: Any) -> str:
     """Show a value in a message, cut to a readable length.
 
@@ -36,19 +40,45 @@ def shown(value: Any) -> str:
     >>> shown("much"), shown([1, 2, 3]), shown({"a": 1})
     ("'much'", 'a list of 3', 'a record of 1')
     """
-    if isinstance(value, Mapping):
-        return f"a record of {len(value)}"
-    if isinstance(value, list | tuple | np.ndarray):
-        return f"a list of {len(value)}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+@shown.register(Mapping)
+def _(value: Mapping[Any, Any]) -> str:
+    return f"a record of {len(value)}"
+
+
+@shown.register(list)
+@shown.register(tuple)
+@shown.register(np.ndarray)
+def _(value: Any) -> str:
+    return f"a list of {len(value)}"
+
+
+def is_list_of(values: Any, *types: type) -> bool:
+    """Tell whether something is a list of nothing but values of some types.
+
+    >>> is_list_of(["age", "zip"], str), is_list_of(["age", 2], str), is_list_of("age", str)
+    (True, False, False)
+    """
+    return isinstance(values, list) and all(isinstance(value, types) for value in values)
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """List the names that come more than once, each once.
+
+    >>> repeated(["age", "zip", "age"])
+    ['age']
+    """
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def is_missing(value: Any) -> bool:
     """Tell whether a value is None, NaN, or one of pandas' own for what is missing."""
     if isinstance(value, float):
         return math.isnan(value)
-    return value is None or value is pd.NA or value is pd.NaT
+    return id(value) in _NAME_OF_MARK
 
 
 def mark_of(value: Any) -> str:
@@ -59,10 +89,7 @@ def mark_of(value: Any) -> str:
     >>> mark_of(None), mark_of(float("nan"))
     ('None', 'NaN')
     """
-    for name, mark in MISSING_MARKS.items():
-        if value is mark:
-            return name
-    return "NaN"
+    return _NAME_OF_MARK.get(id(value), "NaN")
 
 
 def without_numpy(value: Any) -> Any:
@@ -94,7 +121,7 @@ def _as_float(value: Any) -> float | None:
     try:
         return float(value)
     except OverflowError:  # an integer of more than 308 digits
-        return math.inf if value > 0 else -math.inf
+        return float(Decimal(value))
 
 
 def write_number(value: float) -> float | str:
@@ -119,12 +146,13 @@ def read_integer(value: Any) -> float | None:
     if number is None or not number.is_integer():
         return None
     largest = LARGEST_EXACT_INTEGER - isinstance(value, float)
-    return number if number == value and abs(number) <= largest else None
+    is_exact = number == value and abs(number) <= largest
+    return number if is_exact else None
 
 
 def read_boolean(value: Any) -> float | None:
     """Read a truth value, or 0 or 1."""
-    return float(value) if isinstance(value, bool) or value in (0, 1) else None
+    return float(value) if value in (0, 1) else None
 
 
 def read_string(value: Any) -> str | None:
@@ -155,10 +183,7 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
     """
     zone = getattr(dtype, "tz", None)
     try:
-        read = _timestamp(value, zone)
-        if read is None or (read.tzinfo is None) != (zone is None):
-            return None
-        local = read if zone is None else read.tz_convert(zone)
+        local = _in_zone(_timestamp(value, zone), zone)
         return _in_resolution(local, dtype) if _can_be_written(local) else None
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         return None  # the last is pandas' word for a local time beyond the years of ISO 8601
@@ -201,19 +226,42 @@ def datetime_as_text(value: Any) -> str:
     return written.isoformat()
 
 
-def _timestamp(value: Any, zone: tzinfo | None) -> pd.Timestamp | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        if 0 < abs(value) < FEWEST_MILLISECONDS:
-            return None
-        return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
-    if isinstance(value, date):
-        return pd.Timestamp(value)
-    if isinstance(value, str):
-        datetime.fromisoformat(value)  # pandas alone also reads "now", "12:00" and "10/11/2024"
-        return pd.Timestamp(value)
-    return None
+@singledispatch
+def _timestamp(value: Any, _: tzinfo | None) -> pd.Timestamp:
+    """Read what can be a date and time."""
+    raise TypeError(value)
+
+
+@_timestamp.register
+def _(value: bool, _: tzinfo | None) -> pd.Timestamp:
+    raise TypeError(value)
+
+
+@_timestamp.register
+def _(value: int, zone: tzinfo | None) -> pd.Timestamp:
+    if 0 < abs(value) < FEWEST_MILLISECONDS:
+        raise ValueError(value)
+    return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
+
+
+@_timestamp.register
+def _(value: date, _: tzinfo | None) -> pd.Timestamp:
+    return pd.Timestamp(value)
+
+
+@_timestamp.register
+def _(value: str, _: tzinfo | None) -> pd.Timestamp:
+    datetime.fromisoformat(value)  # pandas alone also reads "now", "12:00" and "10/11/2024"
+    return pd.Timestamp(value)
+
+
+def _in_zone(read: pd.Timestamp, zone: tzinfo | None) -> pd.Timestamp:
+    """Turn a time into that of a zone; both have one, or none."""
+    if zone is not None:
+        return read.tz_convert(zone)  # which refuses a time without a zone
+    if read.tzinfo is not None:
+        raise ValueError(read)
+    return read
 
 
 def _can_be_written(local: pd.Timestamp) -> bool:
@@ -265,22 +313,13 @@ def moment_of_text(text: str) -> Any:
     ('20240105', 1704448800000)
     """
     moment = text.strip()
-    is_count = _DIGITS.fullmatch(moment) is not None and len(moment) != len("20240105")
-    return int(moment) if is_count else moment or None
+    return int(moment) if _MILLISECONDS.fullmatch(moment) else moment or None
 
 
 def _range(width: str) -> tuple[float, float]:
     info: Any = np.finfo(width) if width.startswith("float") else np.iinfo(width)
     return float(info.min), float(info.max)
 
-
-READERS: dict[str, Callable[[Any], Any]] = {
-    "number": read_number,
-    "integer": read_integer,
-    "boolean": read_boolean,
-    "string": read_string,
-    "date": read_date,
-}
 
 # The kind of a column, by what pandas infers from its values.
 KINDS = {
@@ -303,7 +342,7 @@ OF_TEXT: dict[str, Callable[[str], Any]] = {
     "datetime": moment_of_text,
 }
 _BOOLEANS = {"true": True, "false": False}
-_DIGITS = re.compile("-?[0-9]{1,18}")
+_MILLISECONDS = re.compile("(?!.{8}$)-?[0-9]{1,18}")  # eight digits are 20240105
 
 # The numbers that a dtype can hold, for what is not refused already: beyond float64, or 2^53 for
 # integers.

@@ -23,6 +23,7 @@ from service.engines.transformed.engineered import EngineeredExplainer
 from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
 from service.scoring.stored_form import rebuild, take_apart
+from service.shapley import kernels
 from service.shapley.background import Background
 
 
@@ -121,6 +122,11 @@ class KernelScoringExplainer:
     def method(self) -> str:
         """How the importances are computed; see :class:`service.scoring.LocalImportances`."""
         return self._explainer.method
+
+    @property
+    def kernels(self) -> str:
+        """What computes here: "numpy", or "compiled" with the level of instructions."""
+        return kernels.current.name
 
     @property
     def exactness(self) -> str:

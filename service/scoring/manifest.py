@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import ManifestError, VersionError
+from service.shapley import kernels
 
 FORMAT = 4
 MARK = b"manifest of a scoring explainer"
@@ -34,6 +35,7 @@ def heading(artifact: str, sha256: str) -> dict[str, Any]:
         "sha256": sha256,
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
+        "kernels": kernels.current.name,
     }
 
 

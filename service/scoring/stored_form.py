@@ -30,8 +30,9 @@ _ROOMS = {
     "shapley.coalitions": ["Pairs"],
     "shapley.controls": ["DrawMarks"],
     "shapley.games": ["BlackBoxGame"],
-    "shapley.grouping": ["Grouping"],
+    "shapley.grouping": ["Grouped", "Grouping"],
     "shapley.kernel": ["Sampling", "Stopping"],
+    "shapley.kernels.distances": ["Distances"],
     "shapley.permutations": ["PermutationGame"],
     "shapley.plan": ["Solver"],
     "shapley.polynomials": ["PolynomialKernel", "polynomial_shapley"],
@@ -70,7 +71,6 @@ _ROOMS = {
         "SigmoidFunction",
     ],
     "structures.xgboost_trees": ["BoosterModel"],
-    "engines.builders": ["Grouped"],
     "engines.engine": ["unchanged"],
     "engines.compiled_encoding": [
         "Applied",

@@ -17,6 +17,7 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``trees``             the closed form of a sum of decision trees
 ``products``          kernel machines with a product kernel: closed form, and the game behind a link
 ``polynomials``       the closed form of kernel machines with a polynomial kernel
+``kernels``           the hot loops, in numpy and compiled
 ``quadrature``        Gauss–Legendre nodes for the integrals of `products` and `polynomials`
 ``additive``          linear models behind a link and networks, without a call of the model
 ``permutations``      the same with very many features, along sampled orders of them

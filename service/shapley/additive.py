@@ -175,7 +175,7 @@ class AdditiveGame:
         outputs = np.subtract(self._linked(first), self._linked(second), order="C")
         return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
 
-    def control_values(self, row: NDArray[Any]) -> Known:
+    def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the Shapley values of known margins, shape (n_controls, n_features).
 
         Linear margins are no controls: they would leave the regression nothing that it does not

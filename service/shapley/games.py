@@ -93,7 +93,7 @@ class Game(Protocol):
         controls : ndarray of shape (n_pairs, n_draws, n_controls)
         """
 
-    def control_values(self, row: NDArray[Any]) -> Known:
+    def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return what is known of the controls' Shapley values."""
 
 
@@ -167,7 +167,7 @@ class BlackBoxGame:
         )
         return both[:, :, : len(self.empty_value)], both[:, :, len(self.empty_value) :]
 
-    def control_values(self, row: NDArray[Any]) -> Known:
+    def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the exact Shapley values of the control, shape (n_controls, n_features)."""
         if self.control is None:
             return nothing_known(len(row))

@@ -7,6 +7,7 @@ Next: :mod:`service.shapley.coalitions`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,3 +61,15 @@ class Grouping:
         features = np.zeros(self.n_features, dtype=bool)
         features[self.owner[varying]] = True
         return features
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Contributions of columns, added up by feature."""
+
+    of_columns: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    grouping: Grouping
+
+    def __call__(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return contributions of shape (n_rows, n_features, n_hidden)."""
+        return self.grouping.add_up(self.of_columns(rows))

@@ -216,7 +216,7 @@ def _regress(
     """
     outputs, controls = game.differences(row, players, plan)
     # Both (n_controls, n_players)
-    known, uncertain = (part[:, players] for part in game.control_values(row))
+    known, uncertain = (part[:, players] for part in game.control_values(row, plan))
     estimate = partial(
         _estimate, game, players, plan, controls=controls, known=known, uncertain=uncertain
     )

@@ -19,28 +19,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.shapley import kernels
 from service.shapley.background import Background
 from service.shapley.background_tables import SideTables
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, MarginGame
+from service.shapley.games import Known, Link
 from service.shapley.grouping import Grouping
+from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, integrate_products
 from service.shapley.plan import Numbers, Plan, Precision, Solver
-from service.shapley.quadrature import unit_interval
+from service.shapley.survey import ExactGame, SampledGame
 
-NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
-ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
 ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
 SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
 # A logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none.
 LEAST = -1e4
-TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
+ROUGHLY = 1e-10  # as NEGLIGIBLE, for what only serves as a control
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ class ProductKernel:
 
 
 def product_shapley(
-    kernel: ProductKernel, row: NDArray[Any], background: Background
+    kernel: ProductKernel,
+    row: NDArray[Any],
+    background: Background,
+    negligible: float = NEGLIGIBLE,
 ) -> NDArray[np.float64]:
     """Compute the exact Shapley values of the margins of one row.
 
@@ -79,62 +84,17 @@ def product_shapley(
     kernel : ProductKernel
     row : ndarray of shape (n_features,)
     background : Background
+    negligible : float, default 1e-14
+        What may be left out, of the largest possible margin.
 
     Returns
     -------
     ndarray of shape (n_margins, n_features)
     """
-    at_row = kernel.log_factors(row[None])[0]  # (n_features, n_support)
-    values = np.zeros((len(kernel.dual), len(at_row)))
-    rows_at_once = max(1, ROWS_CHUNK // at_row.size)
-    for start in range(0, len(background.rows), rows_at_once):
-        part = slice(start, start + rows_at_once)
-        at_background = kernel.log_factors(background.rows[part])  # (n_rows, n_features, n_support)
-        values += _integrate(kernel.dual, at_row, at_background, background.weights[part])
-    return values
-
-
-def _integrate(
-    dual: NDArray[np.float64],
-    at_row: NDArray[np.float64],
-    at_background: NDArray[np.float64],
-    weights: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Sum the integral over the terms that matter; shape (n_margins, n_features).
-
-    A term is a background row with a support vector.
-    """
-    largest = np.maximum(at_row, at_background)  # (n_rows, n_features, n_support)
-    bound = np.exp(largest.sum(axis=1)) * weights[:, None]  # (n_rows, n_support)
-    size = np.abs(dual).max(axis=0)
-    which, support = np.nonzero(bound * size > NEGLIGIBLE * size.sum() / bound.size)
-    values = np.zeros((len(dual), len(at_row)))
-    step = max(1, TERMS_CHUNK // len(at_row))
-    for start in range(0, len(which), step):
-        term = which[start : start + step], support[start : start + step]
-        # One of p and q is 1, the other exp(−|difference of the logarithms|).
-        ratio = at_row[:, term[1]] - at_background[term[0], :, term[1]].T  # (n_features, n_terms)
-        p, q = np.exp(np.minimum(ratio, 0)), np.exp(np.minimum(-ratio, 0))
-        values += (dual[:, term[1]] * bound[term]) @ _product_values(p, q).T
-    return values
-
-
-def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term.
-
-    The result has shape (n_features, n_terms).
-
-    The larger of p_j and q_j is 1, so no factor is 0 inside (0, 1) and the product can be divided
-    by each of them.
-    """
-    slope = p - q
-    values, factors = np.zeros_like(p), np.empty_like(p)
-    for t, weight in unit_interval(len(p) - 1):
-        np.multiply(slope, t, out=factors)
-        factors += q
-        product = weight * factors.prod(axis=0)
-        values += np.divide(product, factors, out=factors)
-    return values * slope
+    factors, dual = kernel.log_factors, kernel.dual
+    if isinstance(factors, Distances):
+        return kernels.current.product_values(factors, dual, row, background, negligible)
+    return integrate_products(factors, dual, row, background, negligible)
 
 
 class EnumeratedProducts:
@@ -191,8 +151,8 @@ class ProductGame:
     kernel : ProductKernel
     link : callable
         From margins (n, n_margins) to outputs (n, n_outputs).
-    known : MarginGame
-        The margins' Shapley values.
+    known : ExactGame or SampledGame
+        The margins' Shapley values, by :func:`product_shapley`.
     background : Background
     grouping : Grouping
     """
@@ -201,7 +161,7 @@ class ProductGame:
         self,
         kernel: ProductKernel,
         link: Link,
-        known: MarginGame,
+        known: ExactGame | SampledGame,
         background: Background,
         grouping: Grouping,
     ) -> None:
@@ -260,14 +220,20 @@ class ProductGame:
         return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
 
     def _margins(self, side: Numbers, at_row: Numbers, table: Numbers) -> NDArray[np.float64]:
-        dual = self.kernel.dual.T.astype(table.dtype, copy=False)
+        dual = self.kernel.dual.astype(table.dtype, copy=False)
         step = max(1, SIDES_CHUNK // dual.size)
         parts = [
-            np.matmul(table[i : i + step], np.exp(side[i : i + step] @ at_row)[:, :, None] * dual)
+            kernels.current.hybrid_margins(side[i : i + step] @ at_row, table[i : i + step], dual)
             for i in range(0, len(side), step)
         ]
         return np.concatenate(parts, dtype=np.float64) + self.kernel.intercept
 
-    def control_values(self, row: NDArray[Any]) -> Known:
-        """Return the Shapley values of the margins, shape (n_margins, n_features)."""
-        return self.known.estimate(row)
+    def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
+        """Return the Shapley values of the margins, shape (n_margins, n_features).
+
+        Where coalitions are sampled, what is left out of them is far below the standard errors.
+        """
+        if plan.is_exact:
+            return self.known.estimate(row)
+        roughly = partial(product_shapley, self.kernel, negligible=ROUGHLY)
+        return replace(self.known, shapley=roughly).estimate(row)

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
 from service.shapley.games import Link
+from service.shapley.grouping import Grouping
+from service.shapley.kernels.distances import Distances
 from service.structures.family import Family
 from service.structures.linear import LinearStructure
 from service.structures.links import Floats, OneVersusRest, PairwisePlatt
@@ -102,23 +104,9 @@ class ProductStructure(KernelMachineStructure):
         """The power; rates may differ from one support vector to another."""
         return (self.power,)
 
-    def log_factors(self, rows: Floats) -> Floats:
-        """Return the logarithm of each column's factor of the kernel.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n_rows, n_columns)
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_columns, n_support)
-        """
-        distance = rows[:, :, None] - self.support.T
-        if self.power == 2:
-            raised = np.square(distance, out=distance)
-        else:
-            raised = np.abs(distance, out=distance)
-        return np.multiply(raised, -self.rate, out=raised)
+    def log_factors(self, grouping: Grouping) -> Distances:
+        """Return what takes rows to the logarithm of each feature's factor of the kernel."""
+        return Distances(self.support, self.rate, self.power, grouping)
 
     def spread(self, columns: NDArray[np.intp], n_columns: int) -> ProductStructure:
         """Return the same margins of rows that have more columns."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.additive import AdditiveModel
+from service.shapley.grouping import Grouped, Grouping
 from service.shapley.plan import Numbers
 from service.structures.family import Family
 from service.structures.links import Floats, binary_or_multinomial
@@ -91,7 +92,11 @@ class LogLinearStructure(Structure):
         """The weight of the only support vector."""
         return np.ones((1, 1))
 
-    def log_factors(self, rows: Floats) -> Floats:
+    def log_factors(self, grouping: Grouping) -> Grouped:
+        """Return what takes rows to the logarithm of each feature's factor."""
+        return Grouped(self.log_factors_of_columns, grouping)
+
+    def log_factors_of_columns(self, rows: Floats) -> Floats:
         """Return the logarithm of each column's factor, shape (n_rows, n_columns, 1).
 
         The first column has the intercept's, so that the product is as large as the outputs.

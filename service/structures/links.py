@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn.utils.multiclass import _ovr_decision_function
 
+from service.shapley import kernels
 from service.shapley.games import Link
 
 Floats = NDArray[np.float64]
@@ -209,10 +210,9 @@ def _shares(positive: Floats, total_of_none: float) -> Floats:
 class PairwisePlatt:
     """libsvm's probabilities: a sigmoid for each pair of classes, coupled into one distribution.
 
-    The coupling is method 2 of Wu, Lin and Weng, "Probability Estimates for Multi-class
-    Classification by Pairwise Coupling" (2004). libsvm iterates it until the error is below 0.005 /
-    n_classes, for two classes too, so its probabilities are up to some thousandths off the sigmoid;
-    the iteration is repeated here step by step.
+    libsvm iterates the coupling until a small error is left, for two classes too, so its
+    probabilities are up to some thousandths off the sigmoid; the iteration is repeated step by
+    step.
 
     Attributes
     ----------
@@ -229,52 +229,4 @@ class PairwisePlatt:
     def __call__(self, margins: Floats) -> Floats:
         """Return probabilities from one-versus-one margins."""
         first = np.clip(expit(-(margins * self.slopes + self.offsets)), 1e-7, 1 - 1e-7)
-        pairwise = np.zeros((len(margins), self.n_classes, self.n_classes))
-        upper = np.triu_indices(self.n_classes, 1)
-        pairwise[:, upper[0], upper[1]] = first
-        pairwise[:, upper[1], upper[0]] = 1 - first
-        return _coupled(pairwise)
-
-
-def _coupled(pairwise: NDArray[np.float64]) -> Floats:
-    """Find the distributions p that minimise Σ (r_ji p_i − r_ij p_j)², as far as libsvm goes.
-
-    Parameters
-    ----------
-    pairwise : ndarray of shape (n, n_classes, n_classes)
-        r_ij, the probability of class i where it is i or j; zeros on the diagonal.
-    """
-    n_classes = pairwise.shape[1]
-    swapped = pairwise.transpose(0, 2, 1)
-    form = -swapped * pairwise
-    form[:, range(n_classes), range(n_classes)] = np.square(swapped).sum(axis=2)
-    probabilities = np.full((len(pairwise), n_classes), 1 / n_classes)
-    going = np.arange(len(pairwise))
-    for _ in range(max(100, n_classes)):
-        gradient = (form[going] * probabilities[going, None]).sum(axis=2)
-        value = (probabilities[going] * gradient).sum(axis=1)
-        still = np.abs(gradient - value[:, None]).max(axis=1) >= 0.005 / n_classes
-        going = going[still]
-        if not len(going):
-            break
-        probabilities[going] = _one_round(
-            form[going], probabilities[going], gradient[still], value[still]
-        )
-    return probabilities
-
-
-def _one_round(
-    form: NDArray[np.float64], probabilities: Floats, gradient: Floats, value: NDArray[np.float64]
-) -> Floats:
-    """Adjust each probability in turn to its optimum given the others, and rescale.
-
-    Overwrites its arguments.
-    """
-    for t in range(probabilities.shape[1]):
-        step = (value - gradient[:, t]) / form[:, t, t]
-        total = 1 + step
-        value = (value + step * (step * form[:, t, t] + 2 * gradient[:, t])) / total / total
-        probabilities[:, t] += step
-        probabilities /= total[:, None]
-        gradient = (gradient + step[:, None] * form[:, t]) / total[:, None]
-    return probabilities
+        return kernels.current.couple_probabilities(first, self.n_classes)

@@ -61,7 +61,14 @@ class WrapperReader(Protocol):
 # every function can be a key.
 _EXPONENTIALS = {id(np.exp): 0.0, id(np.expm1): -1.0}
 # Transformers of a target whose inverses are affine.
-AFFINE_TRANSFORMERS = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
+# A FunctionTransformer without an inverse function leaves targets as they are.
+AFFINE_TRANSFORMERS = (
+    "FunctionTransformer",
+    "MaxAbsScaler",
+    "MinMaxScaler",
+    "RobustScaler",
+    "StandardScaler",
+)
 
 
 def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -217,7 +224,8 @@ def read_transformed_target(estimator: Any, scale: str, read: Read) -> Structure
     transformer = look_through(estimator.transformer_)
     if _has_inverse_function(transformer):
         return _behind_function(part, transformer)
-    if not isinstance(part, Combinable) or not _is_affine(transformer):
+    is_affine = type(transformer).__name__ in AFFINE_TRANSFORMERS
+    if not isinstance(part, Combinable) or not is_affine:
         return None
     ends = np.repeat([[0.0], [1.0]], len(part.intercepts), axis=1)
     shift, at_one = transformer.inverse_transform(ends)
@@ -241,13 +249,6 @@ def _behind_function(part: Structure | None, transformer: Any) -> Structure | No
 
 def _has_one_linear_margin(part: Structure) -> TypeGuard[LinearStructure]:
     return isinstance(part, LinearStructure) and len(part.intercepts) == 1
-
-
-def _is_affine(transformer: Any) -> bool:
-    name = type(transformer).__name__
-    if name == "FunctionTransformer":
-        return transformer.inverse_func is None
-    return name in AFFINE_TRANSFORMERS
 
 
 def open_wrapper(wrapper: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:

@@ -81,10 +81,12 @@ def network(weights, biases, background):
 
 def machine(support, dual, background=X[:200]):
     structure = ProductStructure(np.array([0.3]), support, dual, rate=np.array([[0.02]]), power=2)
-    kernel = ProductKernel(structure.log_factors, structure.dual, structure.intercepts)
+    grouping = Grouping.identity(N_FEATURES)
+    log_factors = structure.log_factors(grouping)
+    kernel = ProductKernel(log_factors, structure.dual, structure.intercepts)
     whole = Background.uniform(background)
     known = ExactGame(partial(product_shapley, kernel), whole)
-    return ProductGame(kernel, logistic, known, whole, Grouping.identity(N_FEATURES))
+    return ProductGame(kernel, logistic, known, whole, grouping)
 
 
 @pytest.mark.parametrize(

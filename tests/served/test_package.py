@@ -6,6 +6,7 @@ environment that runs the tests.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from serving import OURS, ROOT, Service, free_port, stop
 
 from service.scoring import load, save
 
-SOURCES = ("service", "deploy", "dockerfiles")
+SOURCES = ("service", "deploy", "dockerfiles", "native")
 
 
 def run(*command, folder):
@@ -38,9 +39,9 @@ def wheel(tmp_path_factory):
     """The wheel of this checkout, built from a copy, so that nothing is left in it."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
-        without_bytecode = shutil.ignore_patterns("__pycache__")
+        without_bytecode = shutil.ignore_patterns("__pycache__", "*.so")
         shutil.copytree(ROOT / name, folder / name, ignore=without_bytecode)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     run(*pip, "--wheel-dir", folder / "dist", ".", folder=folder)
@@ -68,13 +69,22 @@ def installed(wheel, tmp_path_factory):
 def test_a_wheel_holds_every_file_of_its_packages(wheel):
     """Code and what lies beside it; neither tests nor examples."""
     sources = [path for name in SOURCES for path in (ROOT / name).rglob("*") if path.is_file()]
-    expected = {
-        str(path.relative_to(ROOT)) for path in sources if path.parent.name != "__pycache__"
-    }
+    made_here = re.compile(r".*(/__pycache__/.*|\.so)")
+    expected = {str(path.relative_to(ROOT)) for path in sources}
+    expected = {name for name in expected if not made_here.fullmatch(name)}
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    (compiled,) = names - expected
 
-    assert names == expected
+    assert expected < names
+    assert re.fullmatch(r"service/shapley/kernels/compiled\..*so", compiled)
+
+
+def test_an_installed_wheel_computes_in_its_compiled_kernels(installed):
+    """The library comes in the wheel, and is found where that was installed."""
+    said = run(installed.bin / "python", "-m", "service.shapley.kernels", folder=installed.folder)
+
+    assert said.startswith("The kernels are compiled")
 
 
 def test_the_public_names_are_those_of_the_installed_package(installed):

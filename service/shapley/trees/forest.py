@@ -203,6 +203,22 @@ class Forest:
         return places
 
     @cached_property
+    def children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Where a row goes: the two children of every split, left first, and the roots.
+
+        They have shape (2, n_splits) and (n_trees,). A number below 0 is leaf −1 − number.
+        """
+        nodes: list[NDArray[np.int32]] = []
+        n_leaves = 0
+        for level, place in zip(self.levels, self.places, strict=True):
+            nodes.append(np.where(place < 0, place - n_leaves, place + level.splits.start))
+            n_leaves += len(level.leaves)
+        # The nodes below a level: all left children, then all right ones.
+        below = [children.reshape(2, -1) for children in nodes[1:]]
+        children = np.hstack([np.zeros((2, 0)), *below]).astype(np.int32)
+        return children, nodes[0].astype(np.int32)
+
+    @cached_property
     def n_slots(self) -> NDArray[np.int16]:
         """The number of features that each leaf's path tests; shape (n_leaves,)."""
         here, at_leaves = np.zeros(self.n_trees, dtype=np.int16), []

@@ -1,28 +1,53 @@
 """Trees behind a link: the game of boosted probabilities, with the exact margins as controls.
 
-A hybrid row reaches a leaf when neither the explained row breaks a feature of its path that is in
-the coalition, nor the background row one that is not: three operations on patterns
-(:mod:`service.shapley.trees.patterns`) for each leaf, and no call of the model.
+A hybrid row goes left at a split where the explained row does, if the split's feature is in the
+coalition, and where the background row does otherwise. All hybrid rows of a plan go down the trees
+together, 64 to a word: what the coalitions and the background rows decide is in words that are made
+once for a plan, and the model is not called.
 
 Next: :mod:`service.shapley.products`.
 """
 
 from __future__ import annotations
 
-from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.shapley import kernels
 from service.shapley.background import Background
+from service.shapley.cache import BoundedCache
 from service.shapley.controls import DrawMarks
 from service.shapley.games import Known, Link
 from service.shapley.grouping import Grouping
+from service.shapley.kernels.words import Words, pack_words
 from service.shapley.plan import Plan, Precision
 from service.shapley.trees.patterns import TreeGame, patterns_of
 
-CHUNK = 2**18  # leaves of hybrid rows at once: what stays in the processor's cache
+CHUNK = 2**22  # decisions at once, while they are packed
+
+
+class Decisions(NamedTuple):
+    """What a plan decides for its hybrid rows, whatever row is explained.
+
+    Attributes
+    ----------
+    background : Words of shape (n_splits, n_words)
+        Where the background row of a hybrid row goes left.
+    inside, outside : Words of shape (n_features, n_words)
+        Where a feature is in the pair's coalition, and where in its complement. A feature that is
+        no player is in neither.
+    """
+
+    background: Words
+    inside: Words
+    outside: Words
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of all."""
+        return self.background.nbytes + self.inside.nbytes + self.outside.nbytes
 
 
 class LinkedTreeGame:
@@ -51,24 +76,7 @@ class LinkedTreeGame:
         outputs = background.outputs(self._outputs)
         self.empty_value = background.weights @ outputs
         self.draw_marks = DrawMarks(background, grouping, outputs)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._lock = Lock()
-        self._patterns: NDArray[Any] | None = None
-        self._cache: tuple[Plan, NDArray[np.intp], NDArray[Any]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the tables out of a pickle: they are made again at first use."""
-        state = self.__dict__.copy()
-        for name in ("_lock", "_patterns", "_cache"):
-            del state[name]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore all but the tables."""
-        self.__dict__.update(state)
-        self._forget()
+        self._cache: BoundedCache[Decisions] = BoundedCache()
 
     def in_single_precision(self) -> None:
         """Return nothing: patterns are whole numbers, and leaves are added up in double."""
@@ -81,7 +89,7 @@ class LinkedTreeGame:
         """Return the output for `row`, shape (n_outputs,)."""
         return self._outputs(row[None])[0]
 
-    def control_values(self, row: NDArray[Any]) -> Known:
+    def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
         values = self.margins.shapley_values(row)
         return values, np.zeros_like(values)
@@ -93,23 +101,18 @@ class LinkedTreeGame:
 
         The model is not called.
         """
-        masks, background = self._tables(players, plan)
-        at_row = self._patterns_of(row[None])[0]
-        n_draws = len(background) if plan.draws is None else plan.draws.shape[1]
-        step = max(1, CHUNK // (n_draws * len(at_row)))
-        parts = []
-        for start in range(0, len(masks), step):
-            inside = masks[start : start + step, None]  # (n_pairs, 1, n_leaves)
-            drawn = (
-                background[None]
-                if plan.draws is None
-                else background[plan.draws[start : start + step]]
-            )
-            sides = (drawn & ~inside) | (at_row & inside), (drawn & inside) | (at_row & ~inside)
-            parts.append(np.stack([self._margins(side.reshape(-1, len(at_row))) for side in sides]))
-        margins = np.concatenate(parts, axis=1)  # (2, n_pairs · n_draws, n_margins)
-        outputs = self.link(margins[0]) - self.link(margins[1])
-        return self._by_pair(outputs, plan), self._by_pair(margins[0] - margins[1], plan)
+        forest, decisions = self.margins.forest, self._decisions(players, plan)
+        x = np.ascontiguousarray(row[:, None].astype(self.margins.input_dtype))
+        at_row = forest.goes_left(x)[:, 0]
+        n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
+        n_hybrids = len(plan.pairs.members) * n_draws
+        first, second = (
+            kernels.current.hybrid_leaf_sums(forest, at_row, decisions.background, side)[:n_hybrids]
+            for side in (decisions.inside, decisions.outside)
+        )
+        offset = self.margins.offset
+        outputs = self.link(first + offset) - self.link(second + offset)
+        return self._by_pair(outputs, plan), self._by_pair(first - second, plan)
 
     def _by_pair(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
         """Bring differences to shape (n_pairs, n_draws, n).
@@ -143,29 +146,26 @@ class LinkedTreeGame:
             + self.margins.offset
         )
 
-    def _tables(self, players: NDArray[np.intp], plan: Plan) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return what is the same for all rows.
+    def _decisions(self, players: NDArray[np.intp], plan: Plan) -> Decisions:
+        key = plan, players.tobytes()
+        return self._cache.get(key, lambda: self._decide(players, plan))
 
-        These are the bits of each pair's coalition, and the background's patterns.
-        """
-        with self._lock:
-            if self._patterns is None:
-                parts = np.array_split(self.background.rows, -(-self.background.rows.size // CHUNK))
-                self._patterns = np.concatenate([self._patterns_of(part) for part in parts])
-            if (
-                self._cache is None
-                or self._cache[0] is not plan
-                or not np.array_equal(self._cache[1], players)
-            ):
-                self._cache = plan, players, self._masks(players, plan)
-            return self._cache[2], self._patterns
-
-    def _masks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[Any]:
-        """Return the bits that stand for a pair's coalition at each leaf, (n_pairs, n_leaves)."""
+    def _decide(self, players: NDArray[np.intp], plan: Plan) -> Decisions:
         forest, members = self.margins.forest, plan.pairs.members
-        masks = np.zeros((len(members), len(forest.features)), dtype=forest.bits[0].dtype)
-        for position, player in enumerate(players):
-            leaf, slot = np.nonzero(forest.features == player)
-            bits = np.ones(len(leaf), dtype=masks.dtype) << slot.astype(masks.dtype)
-            masks[:, leaf] |= members[:, position, None] * bits
-        return masks
+        columns = np.ascontiguousarray(self.background.rows.astype(self.margins.input_dtype).T)
+        goes_left = forest.goes_left(columns)  # (n_splits, n_background)
+        if plan.draws is None:
+            drawn = np.tile(np.arange(columns.shape[1]), len(members))
+        else:
+            drawn = plan.draws.ravel()
+        step = max(1, CHUNK // len(drawn))
+        background = np.concatenate(
+            [
+                pack_words(goes_left[i : i + step, drawn])
+                for i in range(0, max(1, len(goes_left)), step)
+            ]
+        )
+        playing = np.zeros((2, self.n_features, len(drawn)), dtype=bool)
+        by_hybrid = np.repeat(members.T, len(drawn) // len(members), axis=1)
+        playing[0, players], playing[1, players] = by_hybrid, ~by_hybrid
+        return Decisions(background, pack_words(playing[0]), pack_words(playing[1]))

@@ -37,7 +37,11 @@ def routes(script: GuardedScript) -> Blueprint:
 
     @blueprint.get("")
     def server() -> Response:
-        return json_response({"name": "scoring-service", "version": VERSION, "extensions": []})
+        about = {"name": "scoring-service", "version": VERSION, "extensions": []}
+        model = script.entry_script.model
+        if model is not None:
+            about["kernels"] = model.scoring_explainer.kernels
+        return json_response(about)
 
     @blueprint.get("/health/live")
     def live() -> Response:

@@ -1,0 +1,20 @@
+"""The hot loops: pure functions on arrays, in numpy and, where a compiler was, in C++.
+
+Who wants a loop run calls a method of :data:`current`. Which of both it is was decided when this
+package was imported, by whether the compiled library lies beside it; the numpy form is the
+specification of each loop, and what tests hold the compiled one against.
+
+``distances``         kernels that are products of one factor a feature, by distances
+``words``             truth values of many rows, 64 to a word
+``numpy_kernels``     the loops in numpy
+``compiled_kernels``  the same in the library that ``native/build.py`` makes of ``native/``
+
+Next: :mod:`service.shapley.kernels.distances`.
+"""
+
+from service.shapley.kernels.compiled_kernels import CompiledKernels
+from service.shapley.kernels.numpy_kernels import NumpyKernels
+
+current: NumpyKernels = CompiledKernels.load() or NumpyKernels()
+
+__all__ = ["CompiledKernels", "NumpyKernels", "current"]

@@ -1,0 +1,191 @@
+"""The hot loops in C++, in a library that knows nothing of Python.
+
+``native/build.py`` makes it; it is looked for beside this module. A call goes through ctypes, which
+lets other threads run meanwhile. Each loop is in the library once for each level of instructions,
+and the highest level that the processor has is called. Next:
+:mod:`service.shapley.additive`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.background import Background
+from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels
+from service.shapley.kernels.words import Words
+from service.shapley.quadrature import unit_interval
+
+if TYPE_CHECKING:
+    from service.shapley.trees.forest import Forest  # whose package uses these loops
+
+LIBRARY = "compiled*.so"
+LEVELS = ("base", "avx2", "avx512")
+GROUP = 8  # support vectors that lie side by side in native/products.cpp
+
+
+class CompiledKernels(NumpyKernels):
+    """The loops that the library has; the others are numpy's.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+    level : int
+        Of instructions: 0 runs on every processor of the architecture, 1 needs AVX2, 2 AVX-512.
+
+    Raises
+    ------
+    ValueError
+        When the processor does not have the level.
+    """
+
+    def __init__(self, library: ctypes.CDLL, level: int) -> None:
+        highest = library.highest_level()
+        if not 0 <= level <= highest:
+            raise ValueError(f"level: expected 0 to {highest} on this processor, got {level}.")
+        self.library = library
+        self.level = LEVELS[level]
+        self.name = f"compiled ({self.level})"
+
+    @property
+    def sentence(self) -> str:
+        """Say what computes, for who installs or looks after it."""
+        return f"The kernels are compiled, and run at level {self.level}."
+
+    @classmethod
+    def load(cls, folder: Path = Path(__file__).parent) -> CompiledKernels | None:
+        """Load the library in a folder at the processor's highest level; None without one."""
+        for path in sorted(folder.glob(LIBRARY)):
+            try:
+                library = ctypes.CDLL(str(path))
+            except OSError:  # made for another machine
+                continue
+            return cls(library, library.highest_level())
+        return None
+
+    def product_values(
+        self,
+        distances: Distances,
+        dual: NDArray[np.float64],
+        row: NDArray[Any],
+        background: Background,
+        negligible: float = NEGLIGIBLE,
+    ) -> NDArray[np.float64]:
+        """Compute exact Shapley values of the margins; see :class:`NumpyKernels`."""
+        grouping = distances.grouping
+        order = np.argsort(grouping.owner, kind="stable")
+        starts = np.searchsorted(grouping.owner[order], np.arange(grouping.n_features + 1))
+        values = np.zeros((len(dual), grouping.n_features))
+        n_terms = len(background.rows) * dual.shape[1]
+        least = negligible * float(np.abs(dual).max(axis=0).sum()) / n_terms
+        n_rules = (grouping.n_features - 1) // 2 + 1
+        for which, scale in distances.of_one_rate():
+            support = _side_by_side(distances.support[which][:, order] * scale[order])
+            of_part = _padded(dual[:, which], support.shape[0] * GROUP)
+            self._call(
+                "product_values",
+                (row * scale)[order],
+                (background.rows * scale)[:, order],
+                background.weights,
+                support,
+                starts,
+                of_part,
+                np.abs(of_part).max(axis=0),
+                *_rules(n_rules),
+                values,
+                least,
+                distances.power,
+                n_rules,
+                len(background.rows),
+                len(order),
+                grouping.n_features,
+                of_part.shape[1],
+                len(dual),
+            )
+        return values
+
+    def hybrid_margins(self, logarithms: Numbers, table: Numbers, dual: Numbers) -> Numbers:
+        """Evaluate the margins of hybrid rows; see :class:`NumpyKernels`."""
+        n_pairs, n_draws, n_support = table.shape
+        margins = np.empty((n_pairs, n_draws, len(dual)))
+        name = "margins_single" if table.dtype == np.float32 else "margins_double"
+        self._call(name, logarithms, table, dual, margins, n_pairs, n_draws, n_support, len(dual))
+        return margins
+
+    def hybrid_leaf_sums(
+        self, forest: Forest, at_row: NDArray[np.bool_], at_background: Words, inside: Words
+    ) -> NDArray[np.float64]:
+        """Add up the leaves that hybrid rows reach; see :class:`NumpyKernels`."""
+        children, roots = forest.children
+        n_words, n_outputs = at_background.shape[1], forest.value.shape[1]
+        sums = np.zeros((64 * n_words, n_outputs))
+        self._call(
+            "hybrid_leaf_sums",
+            forest.feature,
+            *children,
+            roots,
+            forest.value,
+            at_row,
+            at_background,
+            inside,
+            sums,
+            forest.n_trees,
+            n_words,
+            n_outputs,
+            len(forest.levels),
+        )
+        return sums
+
+    def couple_probabilities(
+        self, first: NDArray[np.float64], n_classes: int
+    ) -> NDArray[np.float64]:
+        """Couple probabilities of pairs of classes; see :class:`NumpyKernels`."""
+        probabilities = np.empty((len(first), n_classes))
+        self._call("couple_probabilities", first, probabilities, len(first), n_classes)
+        return probabilities
+
+    def _call(self, name: str, *arguments: NDArray[Any] | float) -> None:
+        function: Callable[..., None] = getattr(self.library, f"{name}_{self.level}")
+        arrays = [_contiguous(one) for one in arguments]
+        function(*map(_argument, arrays))
+
+
+def _contiguous(one: NDArray[Any] | float) -> NDArray[Any] | float:
+    return np.ascontiguousarray(one) if isinstance(one, np.ndarray) else one
+
+
+def _argument(one: NDArray[Any] | float) -> Any:
+    """Hand over an array by its address, and a number by its value."""
+    if isinstance(one, np.ndarray):
+        return ctypes.c_void_p(one.ctypes.data)
+    if isinstance(one, float):
+        return ctypes.c_double(one)
+    return ctypes.c_int64(one)
+
+
+def _side_by_side(support: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lay support vectors side by side, (n_groups, n_columns, GROUP), with zeros at the end."""
+    n_support, n_columns = support.shape
+    padded = np.zeros((-(-n_support // GROUP) * GROUP, n_columns))
+    padded[:n_support] = support
+    return padded.reshape(-1, GROUP, n_columns).transpose(0, 2, 1)
+
+
+def _padded(dual: NDArray[np.float64], n_support: int) -> NDArray[np.float64]:
+    """Give the support vectors that fill up the last group no weight."""
+    return np.pad(dual, ((0, 0), (0, n_support - dual.shape[1])))
+
+
+@lru_cache
+def _rules(most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return nodes and weights of the rules of 1, 2, … nodes, one rule after another."""
+    rules = [np.array(unit_interval(2 * n - 1)) for n in range(1, most + 1)]
+    nodes, weights = np.concatenate(rules).T
+    return np.ascontiguousarray(nodes), np.ascontiguousarray(weights)

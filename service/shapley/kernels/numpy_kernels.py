@@ -1,0 +1,278 @@
+"""The hot loops in numpy: the specification, and what runs where no compiler was.
+
+Next: :mod:`service.shapley.kernels.compiled_kernels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.shapley.background import Background
+from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.words import Words, unpack_words
+from service.shapley.quadrature import unit_interval
+
+if TYPE_CHECKING:
+    from service.shapley.trees.forest import Forest  # whose package uses these loops
+
+Numbers = NDArray[np.floating[Any]]
+LogFactors = Callable[[NDArray[Any]], NDArray[np.float64]]
+
+NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
+ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
+WORDS_AT_ONCE = 8  # of hybrid rows that go down the trees together
+ALL, NONE = np.uint64(2**64 - 1), np.uint64(0)
+TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
+
+
+class NumpyKernels:
+    """The hot loops, each a pure function on arrays.
+
+    Attributes
+    ----------
+    name : str
+        "numpy", or "compiled" with the level of instructions.
+    """
+
+    name = "numpy"
+
+    @property
+    def sentence(self) -> str:
+        """Say what computes, for who installs or looks after it."""
+        return (
+            "The kernels were not compiled: importances are computed in numpy, several times "
+            "slower. Install g++ and run `make setup` again."
+        )
+
+    def product_values(
+        self,
+        distances: Distances,
+        dual: NDArray[np.float64],
+        row: NDArray[Any],
+        background: Background,
+        negligible: float = NEGLIGIBLE,
+    ) -> NDArray[np.float64]:
+        """Compute exact Shapley values of the margins of a kernel machine with a product kernel.
+
+        Parameters
+        ----------
+        distances : Distances
+        dual : ndarray of shape (n_margins, n_support)
+        row : ndarray of shape (n_columns,)
+        background : Background
+        negligible : float, default 1e-14
+            What may be left out, of the largest possible margin.
+
+        Returns
+        -------
+        ndarray of shape (n_margins, n_features)
+        """
+        return integrate_products(distances, dual, row, background, negligible)
+
+    def hybrid_margins(self, logarithms: Numbers, table: Numbers, dual: Numbers) -> Numbers:
+        """Evaluate the margins of hybrid rows, without intercepts.
+
+        Parameters
+        ----------
+        logarithms : ndarray of shape (n_pairs, n_support)
+            Of what the explained row contributes to the kernel with each support vector; ≤ 0.
+        table : ndarray of shape (n_pairs, n_draws, n_support)
+            What the background rows contribute to it.
+        dual : ndarray of shape (n_margins, n_support)
+
+        Returns
+        -------
+        ndarray of shape (n_pairs, n_draws, n_margins)
+        """
+        return np.matmul(table, np.exp(logarithms)[:, :, None] * dual.T)
+
+    def hybrid_leaf_sums(
+        self, forest: Forest, at_row: NDArray[np.bool_], at_background: Words, inside: Words
+    ) -> NDArray[np.float64]:
+        """Add up the leaves that hybrid rows reach, one of each tree.
+
+        Parameters
+        ----------
+        forest : Forest
+        at_row : ndarray of bool, shape (n_splits,)
+            Where the explained row goes left.
+        at_background : Words of shape (n_splits, n_words)
+            Where each hybrid row's background row does.
+        inside : Words of shape (n_features, n_words)
+            Where a feature is the explained row's.
+
+        Returns
+        -------
+        ndarray of shape (64 · n_words, n_outputs)
+        """
+        sums = np.empty((64 * at_background.shape[1], forest.value.shape[1]))
+        for word in range(0, at_background.shape[1], WORDS_AT_ONCE):
+            part = slice(word, word + WORDS_AT_ONCE)
+            of_row = inside[forest.feature, part]
+            takes = np.where(at_row[:, None], ALL, NONE)
+            goes_left = (of_row & takes) | (~of_row & at_background[:, part])
+            here = np.full((forest.n_trees, goes_left.shape[1]), ALL)
+            at_leaves = []
+            for level in forest.levels:
+                at_leaves.append(here[level.leaves])
+                above, left = here[level.inner], goes_left[level.splits]
+                here = np.concatenate([above & left, above & ~left])
+            reached = unpack_words(np.concatenate(at_leaves))  # (n_leaves, 64 · n_words)
+            sums[64 * word : 64 * (word + WORDS_AT_ONCE)] = reached.T @ forest.value
+        return sums
+
+    def couple_probabilities(
+        self, first: NDArray[np.float64], n_classes: int
+    ) -> NDArray[np.float64]:
+        """Couple probabilities of pairs of classes into distributions, as libsvm does.
+
+        The coupling is method 2 of Wu, Lin and Weng, "Probability Estimates for Multi-class
+        Classification by Pairwise Coupling" (2004), iterated until the error is below 0.005 /
+        n_classes.
+
+        Parameters
+        ----------
+        first : ndarray of shape (n, n_pairs)
+            The probability of the first class of each pair (0, 1), (0, 2), …, (1, 2), … where it is
+            one of the two.
+        n_classes : int
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+        """
+        pairwise = np.zeros((len(first), n_classes, n_classes))
+        upper = np.triu_indices(n_classes, 1)
+        pairwise[:, upper[0], upper[1]] = first
+        pairwise[:, upper[1], upper[0]] = 1 - first
+        return _coupled(pairwise)
+
+
+def integrate_products(
+    log_factors: LogFactors,
+    dual: NDArray[np.float64],
+    row: NDArray[Any],
+    background: Background,
+    negligible: float = NEGLIGIBLE,
+) -> NDArray[np.float64]:
+    """Sum Owen's integral over all terms; see :mod:`service.shapley.products`.
+
+    Parameters
+    ----------
+    log_factors : callable
+        Takes rows (n_rows, n_columns), returns log k_j(x_j, s_j), shape (n_rows, n_features,
+        n_support).
+    dual : ndarray of shape (n_margins, n_support)
+    row : ndarray of shape (n_columns,)
+    background : Background
+    negligible : float, default 1e-14
+        What may be left out, of the largest possible margin.
+
+    Returns
+    -------
+    ndarray of shape (n_margins, n_features)
+    """
+    at_row = log_factors(row[None])[0]  # (n_features, n_support)
+    values = np.zeros((len(dual), len(at_row)))
+    rows_at_once = max(1, ROWS_CHUNK // at_row.size)
+    for start in range(0, len(background.rows), rows_at_once):
+        part = slice(start, start + rows_at_once)
+        at_background = log_factors(background.rows[part])  # (n_rows, n_features, n_support)
+        weights = background.weights[part]
+        values += _integrate(dual, at_row, at_background, weights, negligible)
+    return values
+
+
+def _integrate(
+    dual: NDArray[np.float64],
+    at_row: NDArray[np.float64],
+    at_background: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    negligible: float,
+) -> NDArray[np.float64]:
+    """Sum the integral over the terms that matter; shape (n_margins, n_features).
+
+    A term is a background row with a support vector.
+    """
+    largest = np.maximum(at_row, at_background)  # (n_rows, n_features, n_support)
+    bound = np.exp(largest.sum(axis=1)) * weights[:, None]  # (n_rows, n_support)
+    size = np.abs(dual).max(axis=0)
+    which, support = np.nonzero(bound * size > negligible * size.sum() / bound.size)
+    values = np.zeros((len(dual), len(at_row)))
+    step = max(1, TERMS_CHUNK // len(at_row))
+    for start in range(0, len(which), step):
+        term = which[start : start + step], support[start : start + step]
+        # One of p and q is 1, the other exp(−|difference of the logarithms|).
+        ratio = at_row[:, term[1]] - at_background[term[0], :, term[1]].T  # (n_features, n_terms)
+        p, q = np.exp(np.minimum(ratio, 0)), np.exp(np.minimum(-ratio, 0))
+        values += (dual[:, term[1]] * bound[term]) @ _product_values(p, q).T
+    return values
+
+
+def _product_values(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Integrate (p_j − q_j) Π_{l≠j} (t·p_l + (1−t)·q_l) over t, for each term.
+
+    The result has shape (n_features, n_terms).
+
+    The larger of p_j and q_j is 1, so no factor is 0 inside (0, 1) and the product can be divided
+    by each of them.
+    """
+    slope = p - q
+    values, factors = np.zeros_like(p), np.empty_like(p)
+    for t, weight in unit_interval(len(p) - 1):
+        np.multiply(slope, t, out=factors)
+        factors += q
+        product = weight * factors.prod(axis=0)
+        values += np.divide(product, factors, out=factors)
+    return values * slope
+
+
+def _coupled(pairwise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Find the distributions p that minimise Σ (r_ji p_i − r_ij p_j)², as far as libsvm goes.
+
+    Parameters
+    ----------
+    pairwise : ndarray of shape (n, n_classes, n_classes)
+        r_ij, the probability of class i where it is i or j; zeros on the diagonal.
+    """
+    n_classes = pairwise.shape[1]
+    swapped = pairwise.transpose(0, 2, 1)
+    form = -swapped * pairwise
+    form[:, range(n_classes), range(n_classes)] = np.square(swapped).sum(axis=2)
+    probabilities = np.full((len(pairwise), n_classes), 1 / n_classes)
+    going = np.arange(len(pairwise))
+    for _ in range(max(100, n_classes)):
+        gradient = (form[going] * probabilities[going, None]).sum(axis=2)
+        value = (probabilities[going] * gradient).sum(axis=1)
+        still = np.abs(gradient - value[:, None]).max(axis=1) >= 0.005 / n_classes
+        going = going[still]
+        if not len(going):
+            break
+        probabilities[going] = _one_round(
+            form[going], probabilities[going], gradient[still], value[still]
+        )
+    return probabilities
+
+
+def _one_round(
+    form: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    value: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Adjust each probability in turn to its optimum given the others, and rescale.
+
+    Overwrites its arguments.
+    """
+    for t in range(probabilities.shape[1]):
+        step = (value - gradient[:, t]) / form[:, t, t]
+        total = 1 + step
+        value = (value + step * (step * form[:, t, t] + 2 * gradient[:, t])) / total / total
+        probabilities[:, t] += step
+        probabilities /= total[:, None]
+        gradient = (gradient + step[:, None] * form[:, t]) / total[:, None]
+    return probabilities

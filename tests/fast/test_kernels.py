@@ -1,0 +1,232 @@
+"""The compiled kernels against their numpy form, at every level that this processor has."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+
+from service.shapley.background import Background
+from service.shapley.grouping import Grouping
+from service.shapley.kernels import CompiledKernels, NumpyKernels
+from service.shapley.kernels.compiled_kernels import LEVELS
+from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.words import pack_words, unpack_words
+from service.shapley.trees import Forest
+from service.structures.sklearn_trees import read_forest
+
+ROOT = Path(__file__).parents[2]
+NUMPY = NumpyKernels()
+# `make sanitize` has these tests run on a library that watches its memory.
+FOLDER = os.environ.get("KERNELS_FOLDER", ROOT / "service" / "shapley" / "kernels")
+
+
+@pytest.fixture(scope="module", params=range(len(LEVELS)), ids=LEVELS)
+def compiled(request):
+    """The library at one level; where there is a compiler, there is a library."""
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("There is no C++ compiler here: the kernels run in numpy.")
+    found = CompiledKernels.load(Path(FOLDER))
+    assert found is not None, "expected a compiled library: run `make setup`"
+    if request.param > found.library.highest_level():
+        pytest.skip(f"This processor does not have {LEVELS[request.param]}.")
+    return CompiledKernels(found.library, request.param)
+
+
+def product_case(seed, n_rows, n_support, owner, *, power=2, rates=1, scale=1.0):
+    """A kernel machine, a row and a background; `rates` kinds of support vectors."""
+    rng = np.random.default_rng(seed)
+    grouping = Grouping(np.asarray(owner), max(owner) + 1)
+    support = rng.normal(size=(n_support, len(owner))) * scale
+    rate = rng.uniform(0.01, 0.2, size=(len(owner), 1 if rates == 1 else n_support))
+    if rates > 1:
+        rate = rate[:, np.arange(n_support) % rates]
+    weights = rng.uniform(0.1, 1, n_rows)
+    rows = rng.normal(size=(n_rows, len(owner))) * scale
+    background = Background(rows, weights / weights.sum(), "whole", n_rows)
+    distances = Distances(support, rate, power, grouping)
+    return distances, rng.normal(size=(2, n_support)), rng.normal(size=len(owner)), background
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param({"n_rows": 1, "n_support": 1, "owner": [0]}, id="one"),
+        pytest.param({"n_rows": 7, "n_support": 33, "owner": range(5)}, id="odd"),
+        pytest.param({"n_rows": 40, "n_support": 64, "owner": range(30)}, id="round"),
+        pytest.param({"n_rows": 9, "n_support": 21, "owner": [2, 0, 1, 0, 2, 2]}, id="grouped"),
+        pytest.param({"n_rows": 9, "n_support": 21, "owner": range(4), "power": 1}, id="laplacian"),
+        pytest.param({"n_rows": 9, "n_support": 21, "owner": range(4), "rates": 3}, id="rates"),
+        pytest.param({"n_rows": 9, "n_support": 50, "owner": range(8), "scale": 40.0}, id="far"),
+        pytest.param({"n_rows": 5, "n_support": 12, "owner": range(130)}, id="wide"),
+    ],
+)
+def test_product_values_are_those_of_the_numpy_form(compiled, case):
+    """Margins' Shapley values agree to 1e-12 of the largest possible margin."""
+    distances, dual, row, background = product_case(0, **case)
+    expected = NUMPY.product_values(distances, dual, row, background)
+    found = compiled.product_values(distances, dual, row, background)
+    assert np.abs(found - expected).max() <= 1e-12 * np.abs(dual).sum(axis=1).max()
+
+
+def test_product_values_add_up_to_the_margin(compiled):
+    """f(x) − E f is Σ φ, by the kernel itself and no quadrature."""
+    distances, dual, row, background = product_case(1, 20, 45, range(12))
+
+    def margins(rows):
+        return np.exp(distances(rows).sum(axis=1)) @ dual.T
+
+    values = compiled.product_values(distances, dual, row, background)
+    expected = margins(row[None])[0] - background.weights @ margins(background.rows)
+    np.testing.assert_allclose(values.sum(axis=1), expected, rtol=0, atol=1e-12)
+
+
+def test_arrays_may_lie_anyhow(compiled):
+    """Strided, reversed and Fortran-ordered arrays give the same bytes."""
+    distances, dual, row, background = product_case(2, 11, 19, range(6))
+    expected = compiled.product_values(distances, dual, row, background)
+    other = Distances(np.asfortranarray(distances.support), distances.rate, 2, distances.grouping)
+    twice = np.repeat(background.rows, 2, axis=0)
+    strided = Background(twice[::2], background.weights, "whole", len(background.rows))
+    found = compiled.product_values(other, dual[:, ::-1][:, ::-1], row, strided)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "least", "allowed"), [(np.float64, -700.0, 5e-16), (np.float32, -85.0, 3e-7)]
+)
+def test_the_exponential_is_good_to_its_last_places(compiled, dtype, least, allowed):
+    """exp(x) over all of its range, against numpy's in double precision."""
+    x = np.linspace(least, 0, 200_001).astype(dtype)[:, None]
+    one = np.ones((1, 1), dtype=dtype)
+    found = compiled.hybrid_margins(x, np.ones((len(x), 1, 1), dtype=dtype), one)[:, 0]
+    exact = np.exp(x.astype(np.float64))
+    assert np.abs(found / exact - 1).max() <= allowed
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 17, 1), (40, 5, 64, 3), (2, 9, 131, 2)])
+def test_hybrid_margins_are_those_of_the_numpy_form(compiled, dtype, shape):
+    """Any number of draws, margins and support vectors, in both precisions."""
+    n_pairs, n_draws, n_support, n_margins = shape
+    rng = np.random.default_rng(0)
+    logarithms = -rng.exponential(3, size=(n_pairs, n_support)).astype(dtype)
+    table = rng.uniform(size=(n_pairs, n_draws, n_support)).astype(dtype)
+    dual = rng.normal(size=(n_margins, n_support)).astype(dtype)
+    found = compiled.hybrid_margins(logarithms, table, dual)
+    expected = NUMPY.hybrid_margins(logarithms, table, dual)
+    allowed = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(found, expected, rtol=0, atol=allowed)
+
+
+def forest_of(model, n_features=9, n_classes=3, n_rows=400):
+    """A fitted ensemble's trees side by side."""
+    x, y = make_classification(
+        n_rows, n_features, n_informative=6, n_classes=n_classes, random_state=0
+    )
+    structure = read_forest(model.fit(x, y), "probability")
+    return Forest.of(structure.trees, Grouping.identity(n_features)), x
+
+
+@pytest.mark.parametrize("n_hybrids", [1, 63, 64, 65, 4_000])
+def test_leaf_sums_are_those_of_the_numpy_form_and_of_the_trees(compiled, n_hybrids):
+    """Hybrid rows reach the leaves that they reach as rows."""
+    model = RandomForestClassifier(n_estimators=7, max_depth=6, random_state=0)
+    forest, x = forest_of(model)
+    rng = np.random.default_rng(1)
+    rows, inside = x[rng.integers(1, len(x), n_hybrids)], rng.random((n_hybrids, 9)) < 0.5
+    goes_left = forest.goes_left(np.ascontiguousarray(rows.T.astype(np.float32)))
+    at_row = forest.goes_left(x[:1].T.astype(np.float32))[:, 0]
+    arguments = forest, at_row, pack_words(goes_left), pack_words(inside.T)
+    found = compiled.hybrid_leaf_sums(*arguments)[:n_hybrids]
+    np.testing.assert_allclose(found, NUMPY.hybrid_leaf_sums(*arguments)[:n_hybrids], atol=1e-13)
+    hybrids = np.where(inside, x[0], rows)
+    np.testing.assert_allclose(found, model.predict_proba(hybrids), rtol=0, atol=1e-12)
+
+
+def test_a_tree_without_a_split_adds_its_only_leaf(compiled):
+    """A constant model, as boosting with nothing to learn makes."""
+    x = np.zeros((20, 2))
+    model = RandomForestClassifier(n_estimators=3, random_state=0).fit(x, np.arange(20) % 2)
+    structure = read_forest(model, "probability")
+    forest = Forest.of(structure.trees, Grouping.identity(2))
+    nothing = np.zeros(0, dtype=bool), pack_words(np.zeros((0, 70), dtype=bool))
+    inside = pack_words(np.ones((2, 70), dtype=bool))
+    found = compiled.hybrid_leaf_sums(forest, *nothing, inside)
+    np.testing.assert_allclose(found[:70], model.predict_proba(np.zeros((70, 2))), atol=1e-15)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+def test_coupled_probabilities_are_those_of_the_numpy_form(compiled, n_classes):
+    """The iteration ends at the same round for every row, extreme ones too."""
+    rng = np.random.default_rng(0)
+    first = rng.beta(0.3, 0.3, size=(500, n_classes * (n_classes - 1) // 2)).clip(1e-7, 1 - 1e-7)
+    found = compiled.couple_probabilities(first, n_classes)
+    expected = NUMPY.couple_probabilities(first, n_classes)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_words_keep_every_row():
+    """Packing and unpacking gives the truth values back, zeros after them."""
+    truths = np.random.default_rng(0).random((5, 131)) < 0.4
+    back = unpack_words(pack_words(truths))
+    np.testing.assert_array_equal(back[:, :131], truths)
+    assert back.shape == (5, 192)
+    assert not back[:, 131:].any()
+
+
+def test_a_level_that_the_processor_has_not_is_refused():
+    """It would end the process with an illegal instruction."""
+
+    class Old:
+        @staticmethod
+        def highest_level():
+            return 0
+
+    with pytest.raises(ValueError, match="level: expected 0 to 0 on this processor, got 1"):
+        CompiledKernels(Old(), 1)
+
+
+def test_without_a_library_or_with_one_of_another_machine_numpy_computes(tmp_path):
+    """What cannot be loaded is passed over."""
+    assert CompiledKernels.load(tmp_path) is None
+    (tmp_path / "compiled.so").write_bytes(b"\x7fELF of another machine")
+    assert CompiledKernels.load(tmp_path) is None
+    assert "g++" in NUMPY.sentence
+
+
+def test_without_a_compiler_the_build_says_so(tmp_path):
+    """In one sentence, with an exit code."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "native" / "build.py", tmp_path / "compiled.so"],
+        env={**os.environ, "CXX": "no-such-compiler"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "native/build.py: no-such-compiler: no such compiler\n"
+
+
+def test_a_game_of_boosted_trees_is_the_same_in_both_forms(compiled, monkeypatch):
+    """The same importances to 1e-12, with the same standard errors."""
+    from service.explainers import TabularExplainer
+    from service.shapley import kernels
+
+    x, y = make_classification(300, 8, random_state=0)
+    model = GradientBoostingClassifier(n_estimators=30, random_state=0).fit(x, y)
+    explainer = TabularExplainer(model, x, output="probability")
+    answers = []
+    for form in (compiled, NUMPY):
+        monkeypatch.setattr(kernels, "current", form)
+        answers.append(explainer.explain_local(x[:3]))
+    first, second = answers
+    np.testing.assert_allclose(
+        first.local_importance_values, second.local_importance_values, rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(first.standard_errors, second.standard_errors, rtol=0, atol=1e-12)
