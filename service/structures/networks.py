@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
@@ -60,23 +61,19 @@ class NetworkStructure(Structure):
 
     def readout(self, hidden: Numbers) -> Numbers:
         """Evaluate the other layers, all but the last bias; overwrites its argument."""
+        inner = [*self.biases[1:-1], np.zeros(1)]
         for layer in range(1, len(self.weights)):
             activate = ACTIVATIONS[self._activation_before(layer)]
             hidden = activate(hidden) @ self.weights[layer].astype(hidden.dtype, copy=False)
-            if layer < len(self.weights) - 1:
-                hidden += self.biases[layer].astype(hidden.dtype, copy=False)
+            hidden += inner[layer - 1].astype(hidden.dtype, copy=False)
         return hidden
 
     def _activation_before(self, layer: int) -> str:
-        if isinstance(self.activation, str):
-            return self.activation
-        return self.activation[layer - 1]
+        return str(np.resize(self.activation, layer)[layer - 1])  # one stands for all of them
 
     def outputs(self, margins: Floats) -> Floats:
         """Add the last bias, and go through the output's activation and the link."""
-        last: Floats | float = 0.0
-        if len(self.biases) > 1:  # a single one is there already
-            last = self.biases[-1]
+        last = [np.zeros(1), *self.biases[1:]][-1]  # a single one is there already
         activate = OUTPUT_ACTIVATIONS[self.output_activation]
         outputs = activate(margins + last)
         if self.link is None:
@@ -125,7 +122,8 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
 def read_network(estimator: Any, scale: str) -> NetworkStructure | None:
     """Read MLPClassifier and MLPRegressor; None for an activation that is not in the tables."""
     activation, output_activation = estimator.activation, estimator.out_activation_
-    if activation not in ACTIVATIONS or output_activation not in OUTPUT_ACTIVATIONS:
+    known = set(product(ACTIVATIONS, OUTPUT_ACTIVATIONS))
+    if (activation, output_activation) not in known:
         return None
     return NetworkStructure(
         weights=list(map(as_floats, estimator.coefs_)),

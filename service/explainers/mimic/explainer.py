@@ -24,7 +24,6 @@ from service.explainers.tabular import TabularExplainer, as_function
 from service.explainers.transformations import compose
 from service.explanations import GlobalExplanation
 from service.explanations.context import ExplanationContext
-from service.rows.columns import NUMERIC_KINDS
 from service.rows.tables import is_sparse, row_as_table
 
 VALUES = ("default", "probability", "teacher_probability")
@@ -267,7 +266,7 @@ def _imitate(
 ) -> StandIn:
     """Fit a surrogate to a model's output."""
     columns = function.schema.columns
-    categories = {i for i, column in enumerate(columns) if column.kind not in NUMERIC_KINDS}
+    categories = {i for i, column in enumerate(columns) if column.matrix_dtype is object}
     named = find_columns(categorical, function.schema.names, "categorical_features")
     every = tuple(sorted(categories.union(named or ())))
     return Apprenticeship(function, explainable, every, most, random_state).fit(matrix)
