@@ -6,7 +6,8 @@ Next: :mod:`service.explainers.mimic.hybrids`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from operator import itemgetter
 from typing import Any, ClassVar
@@ -82,7 +83,7 @@ class ExplainableModel(ABC):
 class _EncodedModel(ExplainableModel):
     """A regressor of scikit-learn's behind one-hot categories."""
 
-    regressor: ClassVar[type]
+    regressor: ClassVar[Callable[..., Any]]
     takes_missing: ClassVar[bool] = False
     is_scaled: ClassVar[bool] = False
 
@@ -132,7 +133,7 @@ class LinearExplainableModel(_EncodedModel):
     ('mimic/linear', 150)
     """
 
-    regressor = LinearRegression
+    regressor = partial(LinearRegression)
 
 
 class SGDExplainableModel(_EncodedModel):
@@ -153,7 +154,7 @@ class SGDExplainableModel(_EncodedModel):
     ('mimic/linear', 150)
     """
 
-    regressor = SGDRegressor
+    regressor = partial(SGDRegressor)
     is_scaled = True
 
 
@@ -175,7 +176,7 @@ class DecisionTreeExplainableModel(_EncodedModel):
     ('mimic/tree', 150)
     """
 
-    regressor = DecisionTreeRegressor
+    regressor = partial(DecisionTreeRegressor)
     takes_missing = True
     takes_sparse = False
 
