@@ -90,7 +90,7 @@ class TreeExplainer(_NamedExplainer):
     >>> rows, y = load_diabetes(return_X_y=True, as_frame=True)
     >>> model = RandomForestRegressor(5, max_depth=4, random_state=0).fit(rows, y)
     >>> TreeExplainer(model, rows[:50]).explain_global(rows[:9]).get_ranked_global_names(2)
-    ['s5', 'bmi']
+    ['bmi', 's5']
     """
 
     kind = "tree"
