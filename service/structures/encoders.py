@@ -29,6 +29,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import filterfalse
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -334,13 +336,13 @@ def _columns_read(step: Any, n_inputs: int) -> Owner:
 
 
 def _read_by_blocks(transformer: Any, _: int) -> Owner:
-    blocks = [columns for _, _, columns in blocks_of(transformer)]
-    return np.concatenate([np.arange(0), *blocks])
+    columns = map(itemgetter(2), blocks_of(transformer))
+    return np.concatenate([np.arange(0), *columns])
 
 
 def _read_by_branches(union: Any, n_inputs: int) -> Owner:
-    branches = map(first_step, branches_of(union))
-    return np.concatenate([_columns_read(first, n_inputs) for first in branches])
+    first_steps = map(first_step, branches_of(union))
+    return np.concatenate(list(map(partial(_columns_read, n_inputs=n_inputs), first_steps)))
 
 
 def _through(steps: Sequence[Any], n_inputs: int) -> Owner | None:
@@ -466,7 +468,8 @@ def _feature_union(union: Any, n_inputs: int) -> Owner | None:
 
 def branches_of(union: Any) -> list[Any]:
     """Return the transformers of a FeatureUnion that make something of its columns."""
-    return [step for _, step in union.transformer_list if not is_word(step, "drop")]
+    steps = dict(union.transformer_list).values()
+    return list(filterfalse(partial(is_word, word="drop"), steps))
 
 
 def blocks_of(transformer: Any) -> Iterator[tuple[str, Any, Owner]]:
