@@ -19,7 +19,8 @@ AZURE := $(AZURE_VENV)/.installed
 TORCH_VENV := .venv-torch
 TORCH := $(TORCH_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
-PICKLED := rows shapley shapley/trees structures engines explainers scoring
+PICKLED := rows shapley shapley/kernels shapley/trees structures structures/foreign_networks engines explainers \
+	explainers/mimic scoring
 # What networks are tested with: it is large, and needed nowhere else, so no lock has it.
 TORCH_VERSION := 2.13.0
 
