@@ -16,8 +16,13 @@ CLIENTS_VENV := .venv-clients
 CLIENTS := $(CLIENTS_VENV)/.installed
 AZURE_VENV := .venv-azure
 AZURE := $(AZURE_VENV)/.installed
+TORCH_VENV := .venv-torch
+TORCH := $(TORCH_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
-PICKLED := rows shapley shapley/trees structures engines explainers scoring
+PICKLED := rows shapley shapley/kernels shapley/trees structures structures/foreign_networks engines explainers \
+	explainers/mimic scoring
+# What networks are tested with: it is large, and needed nowhere else, so no lock has it.
+TORCH_VERSION := 2.13.0
 
 # Each with one thread for linear algebra, on the two processors that there are at least.
 TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
@@ -42,7 +47,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients train train-regression serve test test-fast test-swarm sanitize sweep fuzz lint format docs audit \
+.PHONY: help setup setup-dev setup-clients setup-torch train train-regression serve test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -54,6 +59,8 @@ setup-dev: $(DEV) ## add the development tools to .venv
 
 setup-clients: $(CLIENTS) $(AZURE) ## create .venv-clients and .venv-azure, the foreign clients and server that the tests run
 
+setup-torch: $(TORCH) ## create .venv-torch, .venv with torch (for processors) in front of it
+
 train: $(MODEL) ## train the breast cancer example and save it under artifacts/
 
 train-regression: $(RUNTIME) ## train the diabetes example and save it under artifacts-diabetes/
@@ -62,7 +69,7 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
 
-test: test-fast $(CLIENTS) $(AZURE) ## run the tests; the last lines say what was left out, and why
+test: test-fast test-torch $(CLIENTS) $(AZURE) ## run the tests; the last lines say what was left out, and why
 	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients
 	$(BIN)/python -m pytest -m alone tests/served
 	$(BIN)/python -m pytest tests/docker
@@ -77,6 +84,9 @@ sanitize: $(DEV) ## run the kernels' tests on a library that watches its memory
 		-fsanitize=address,undefined -fno-sanitize-recover=all
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 		KERNELS_FOLDER=build/sanitized $(BIN)/python -m pytest tests/fast/test_kernels.py
+
+test-torch: $(TORCH) ## run the tests of networks of torch, in .venv-torch
+	OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/torch
 
 # It needs root, for network namespaces.
 test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they start
@@ -138,7 +148,7 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,--group azure --constraint requirements.lock,tests/clients/azure.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) artifacts artifacts-diabetes build docs/_build docs/tutorials *.egg-info \
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) $(TORCH_VENV) artifacts artifacts-diabetes artifacts-mimic build docs/_build docs/tutorials *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -180,6 +190,15 @@ $(AZURE): tests/clients/azure.lock $(LOCKED)
 	@echo "Installing tests/clients/azure.lock into $(AZURE_VENV) ..."
 	@$(BIN)/python -m venv --clear $(AZURE_VENV)
 	@$(AZURE_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/azure.lock
+	@touch $@
+
+# All that is in .venv can be imported from there too.
+$(TORCH): $(DEV)
+	@echo "Installing torch into $(TORCH_VENV) ..."
+	@$(BIN)/python -m venv --clear $(TORCH_VENV)
+	@$(TORCH_VENV)/bin/python -m pip install --quiet --no-compile torch==$(TORCH_VERSION)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		$$($(TORCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/locked.pth
 	@touch $@
 
 # The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.

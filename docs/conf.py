@@ -30,12 +30,20 @@ autodoc_typehints = "none"  # numpydoc's sections have them in words
 numpydoc_show_class_members = False
 
 TUTORIALS = HERE / "_build" / "examples"
+TUTORIAL_FILES = (
+    "GALLERY_HEADER.rst",
+    "breast_cancer.py",
+    "diabetes_svr.py",
+    "mimic.py",
+    "permutation_importance.py",
+    "raw_features.py",
+)
 
 
 def copy_tutorials() -> None:
     """Copy the examples to where they may write: each is run in its own folder."""
     TUTORIALS.mkdir(parents=True, exist_ok=True)
-    for name in ("GALLERY_HEADER.rst", "breast_cancer.py", "diabetes_svr.py", "raw_features.py"):
+    for name in TUTORIAL_FILES:
         shutil.copy2(ROOT / "examples" / name, TUTORIALS / name)
 
 

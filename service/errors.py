@@ -5,6 +5,7 @@ ScoringError
 │   └── TooManyRowsError    there are more of them than a request may have
 ├── ModelOutputError        the model answered something that cannot be explained
 ├── UnsupportedStructureError  a model's inside cannot be read; stays inside, Kernel SHAP takes over
+├── WrongKindError          a model is of another kind than an engine asks for; a ValueError too
 ├── MissingPackageError     what was asked for needs a package that is not installed
 ├── BatchError              a file cannot be scored
 ├── SelfCheckError          model and scoring explainer do not belong together
@@ -89,6 +90,30 @@ class ModelOutputError(ScoringError):
 
 class UnsupportedStructureError(ScoringError):
     """A model of a known kind whose inside cannot be read."""
+
+
+class WrongKindError(ScoringError, ValueError):
+    """A model of another kind than was asked for, or one whose inside cannot be read.
+
+    Parameters
+    ----------
+    kind : str
+        What was expected.
+    name : str
+        What came.
+    note : str, optional
+        Why it cannot be read.
+    """
+
+    def __init__(self, kind: str, name: str, note: str = "") -> None:
+        self.kind, self.name, self.note = kind, name, note
+        super().__init__(f"engine={kind!r}: {self.said}; use engine='auto'.")
+
+    @property
+    def said(self) -> str:
+        """What was expected, and what came."""
+        why = f" ({self.note.rstrip('.')})" if self.note else ""
+        return f"expected a {self.kind} model, got {self.name}{why}"
 
 
 class MissingPackageError(ScoringError):

@@ -54,10 +54,11 @@ from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput
 from service.engines.precision import in_good_precision
 from service.engines.progress import Begin, steps_shown
-from service.errors import UnsupportedStructureError
+from service.errors import UnsupportedStructureError, WrongKindError
 from service.rows.unusual_rows import make_unusual_rows
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
+from service.structures.encoders import last_step, model_itself
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import LinearStructure, LogLinearStructure
 from service.structures.links import OneVersusRest, chained
@@ -76,6 +77,13 @@ BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     ProductStructure: build_product,
     PolynomialStructure: build_polynomial,
     NetworkStructure: build_network,
+}
+
+# The kinds of models by which an engine may be asked for.
+KINDS: dict[str, Any] = {
+    "tree": TreeStructure,
+    "linear": (LinearStructure, LogLinearStructure),
+    "network": NetworkStructure,
 }
 
 
@@ -127,7 +135,7 @@ def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
     Its like is the same kind of engine on another background.
     """
     note = ""
-    if subject.options.engine == "auto":
+    if subject.options.engine != "kernel":
         try:
             structured = _build_structured(subject, begin)
         except UnsupportedStructureError as unsupported:
@@ -135,11 +143,19 @@ def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
         if structured is not None:
             engine, build = structured
             return engine, note, build
+    if subject.options.engine in KINDS:
+        raise _wrong_kind(subject, note)
     begin("what the model answers, and a surrogate for it")
     called = build_called(subject)
     if subject.options.engine == "auto":
         note = write_note(subject.function, called, subject.cost, note)
     return called, note, _make_build(subject, build_called)
+
+
+def _wrong_kind(subject: Subject, note: str) -> WrongKindError:
+    """Say that a model is not of the kind that was asked for, or cannot be read."""
+    name = type(model_itself(last_step(subject.function.model))).__name__
+    return WrongKindError(subject.options.engine, name, note)
 
 
 def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | None:
@@ -157,10 +173,13 @@ def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | 
     # A model refuses examples that do not fit it in clearer words than its arrays would.
     function(examples[:1])
     names = [str(name) for name in function.schema.model_names]
-    read = read_model(function.model, function.scale, names)
+    read = read_model(function.model, function.read_scale, names)
     if read is None:
         return None
     encoder, structure = read
+    kind = KINDS.get(subject.options.engine, Structure)
+    if not isinstance(structure, kind):
+        return None
     if isinstance(function.form, OneVersusRest):
         structure = replace(structure, link=chained(structure.link, function.form))
     schema = function.in_double_precision().schema

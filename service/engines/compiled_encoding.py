@@ -386,7 +386,9 @@ def _ask_encoder(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:
     for column, values in enumerate(asked):
         # Shorter columns are filled up with their first category, and the answers cut again.
         filling = [values[0]] * (longest - len(values))
-        columns[column] = pd.Series([*values, *filling])
+        # Numbers among objects stay objects, which the encoder compares with its own.
+        dtype = {"O": object}.get(encoder.categories_[column].dtype.kind)
+        columns[column] = pd.Series([*values, *filling], dtype=dtype)
     frame = pd.DataFrame(columns)
     frame = frame.set_axis(getattr(encoder, "feature_names_in_", frame.columns), axis=1)
     with warnings.catch_warnings():

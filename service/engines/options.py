@@ -16,7 +16,7 @@ import numpy as np
 
 from service.shapley.kernel import Stopping
 
-ENGINES = ("auto", "kernel", "shap")
+ENGINES = ("auto", "tree", "linear", "network", "kernel", "shap")
 BACKGROUNDS = ("auto", "whole", "sample", "kmeans")
 SIZED_BACKGROUNDS = ("sample", "kmeans")
 
@@ -29,7 +29,8 @@ class EngineOptions:
 
     Attributes
     ----------
-    engine : {"auto", "kernel", "shap"}, default "auto"
+    engine : {"auto", "tree", "linear", "network", "kernel", "shap"}, default "auto"
+        A kind of model is looked into, and any other refused.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
     background_size : int or None
     nsamples : "auto" or int, default "auto"

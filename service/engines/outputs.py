@@ -245,6 +245,11 @@ class ModelOutput:
             return list(range(n_outputs))
         return names
 
+    @property
+    def read_scale(self) -> str:
+        """The scale on which the model itself answers: a surrogate predicts whatever it is."""
+        return "prediction" if self.method == "predict" else self.scale
+
     def without_model(self) -> ModelOutput:
         """Return the same output by name only."""
         return replace(self, model=self._model_name)

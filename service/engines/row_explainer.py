@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from service.engines.progress import Progress, no_progress
 from service.engines.sparse.additive import check_in_pieces, check_width, explain_sparse
 from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.engines.transformed.raw_rows import check_are_raw, count_engineered
+from service.rows.columns import Column
 from service.rows.schema import Schema
 from service.rows.tables import examples_as_table, is_sparse, row_as_table
 from service.rows.unusual_rows import (
@@ -46,6 +47,36 @@ from service.structures.encoders import first_step, unread_columns
 from service.structures.xgboost_trees import with_rows
 
 TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A surrogate that is explained in place of the model.
+
+    Attributes
+    ----------
+    output : ModelOutput
+        What it answers, in the unit of the model's own output.
+    residual : ndarray of shape (n_outputs,)
+        What is missing to the model's output for the example.
+    description : dict
+        What it is and how well it follows the model, in plain values.
+    """
+
+    output: ModelOutput
+    residual: NDArray[np.float64]
+    description: dict[str, Any]
+
+    def without_model(self) -> StandIn:
+        """Leave the surrogate to the engine."""
+        return replace(self, output=self.output.without_model())
+
+
+# Said of the engine where a surrogate is explained.
+_MIMIC = {False: "", True: "mimic/"}
+_OF_SURROGATE = {False: "", True: ", of a surrogate"}
+# Makes a surrogate of a model's output, on examples.
+Imitate = Callable[[ModelOutput, NDArray[Any]], StandIn]
 
 
 @dataclass(frozen=True)
@@ -76,6 +107,8 @@ class RowExplainer:
         places, so that they do not vary, and are worth exactly nothing.
     n_engineered : int or None
         How many columns the model's transformations make, where it stands behind some.
+    stand_in : StandIn or None
+        The surrogate that is explained in place of the model, where there is one.
     """
 
     function: ModelOutput
@@ -89,6 +122,7 @@ class RowExplainer:
     example_output: NDArray[np.float64] | None = None
     unread: tuple[int, ...] = ()
     n_engineered: int | None = None
+    stand_in: StandIn | None = None
 
     @classmethod
     def build(
@@ -103,6 +137,7 @@ class RowExplainer:
         task: str,
         options: EngineOptions,
         nullable: bool | Sequence[str] = False,
+        imitate: Imitate | None = None,
     ) -> RowExplainer:
         """Record the schema of the examples, decide what is explained, and build the engine for it.
 
@@ -122,23 +157,25 @@ class RowExplainer:
         given = examples.tocsr() if is_sparse(examples) else table
         check_examples(function, given, matrix)
         check_rows_alone(function, matrix)
-        function = _open_columns(function, matrix[:1], nullable)
         names = list(map(str, schema.model_names))
         unread = tuple(unread_columns(model, len(names), names).tolist())
         read = with_constants(matrix, unread, matrix[:1])
-        engine, note = choose_engine(function, read, options)
+        function, stand_in = _imitated(function, read, nullable, imitate)
+        explained = function if stand_in is None else stand_in.output
+        engine, note = choose_engine(explained, read, options)
         return cls(
             function,
             engine,
             options,
             example=matrix[:1].copy(),
             classes=class_names(function, classes, len(engine.expected_values)),
-            subset=_find_columns(subset, schema.names),
+            subset=find_columns(subset, schema.names),
             note=note,
             tolerance=find_tolerance(function, matrix, engine),
             example_output=_ask_as_given(function, given),
             unread=unread,
             n_engineered=count_engineered(model, schema.model_rows(matrix[:1])),
+            stand_in=stand_in,
         )
 
     @property
@@ -183,12 +220,15 @@ class RowExplainer:
         """Return an explainer of the same output with a background chosen from other examples."""
         options = self._options(nsamples, random_state)
         matrix = with_constants(self.schema.matrix(examples), self.unread, self.example)
-        engine, note = choose_engine(self.function, matrix, options)
+        engine, note = choose_engine(self.explained, matrix, options)
         return replace(self, options=options, engine=engine, note=note)
 
     def without_model(self) -> RowExplainer:
         """Leave the model to the engine, which has it where it calls it."""
-        return replace(self, function=self.function.without_model())
+        stand_in = self.stand_in
+        if stand_in is not None:
+            stand_in = stand_in.without_model()
+        return replace(self, function=self.function.without_model(), stand_in=stand_in)
 
     def _options(self, nsamples: str | int | None, random_state: int | None) -> EngineOptions:
         options = self.options
@@ -297,9 +337,29 @@ class RowExplainer:
             "expected_values": self.expected_values,
             "features": self.features,
             "classes": self.classes,
-            "method": self.engine.method,
+            "method": self.method,
             "output": self.function.scale,
         }
+
+    @property
+    def explained(self) -> ModelOutput:
+        """The output that is explained: the model's, or that of the surrogate in its place."""
+        return self.function if self.stand_in is None else self.stand_in.output
+
+    @property
+    def example_residual(self) -> NDArray[np.float64] | float:
+        """What is missing to the model's output for the example, where a surrogate is explained."""
+        return 0.0 if self.stand_in is None else self.stand_in.residual
+
+    @property
+    def method(self) -> str:
+        """The engine; "mimic/" before it says that a surrogate is explained."""
+        return _MIMIC[self.stand_in is not None] + self.engine.method
+
+    @property
+    def exactness(self) -> str:
+        """Whether the importances are exact, in words."""
+        return self.engine.exactness + _OF_SURROGATE[self.stand_in is not None]
 
     @property
     def expected_values(self) -> Any:
@@ -351,6 +411,26 @@ def with_constants(
     constant = matrix.copy()
     constant[:, columns] = example[0, columns]
     return constant
+
+
+def _imitated(
+    function: ModelOutput,
+    examples: NDArray[Any],
+    nullable: bool | Sequence[str],
+    imitate: Imitate | None,
+) -> tuple[ModelOutput, StandIn | None]:
+    """Let the rows have what is taken by that which is explained: the model, or a surrogate."""
+    if imitate is None:
+        return _open_columns(function, examples[:1], nullable), None
+    stand_in = imitate(function, examples)
+    opened = _open_columns(stand_in.output, examples[:1], nullable)
+    columns = tuple(map(_with_own_mark, opened.schema.columns, function.schema.columns))
+    function = replace(function, schema=replace(function.schema, columns=columns))
+    return function, replace(stand_in, output=opened)
+
+
+def _with_own_mark(column: Column, own: Column) -> Column:
+    return replace(column, missing_mark=own.missing_mark)
 
 
 def asked_with_rows(model: Any) -> Any:
@@ -458,10 +538,10 @@ def class_names(
     return names
 
 
-def _find_columns(
-    subset: Sequence[int | str] | None, names: Sequence[str]
+def find_columns(
+    subset: Sequence[int | str] | None, names: Sequence[str], option: str = "explain_subset"
 ) -> tuple[int, ...] | None:
-    """Find the columns of a subset, given by name or position."""
+    """Find the columns of a subset, given by name or position; `option` is what messages say."""
     if subset is None:
         return None
     # A bare name is no list of letters.
@@ -472,7 +552,7 @@ def _find_columns(
         unnamed = list(map(str, range(len(names))))
         hint = "; the columns have no names, so give positions, or name all by features="
         raise ValueError(
-            "explain_subset: expected different column names or positions from 0 to "
+            f"{option}: expected different column names or positions from 0 to "
             f"{len(names) - 1}, got {subset!r}{hint if names == unnamed else ''}."
         )
     return positions

@@ -3,12 +3,29 @@
 ``tabular``                 TabularExplainer: explains a fitted model on tabular data
 ``transformations``         puts a model behind transformations, so that raw rows are explained
 ``listed_transformations``  reads transformations that are listed column by column
+``named``                   Tree-, Linear-, Kernel- and DeepExplainer: the engine is fixed
+``mimic``                   MimicExplainer: explains a surrogate, and how well it follows the model
+``pfi``                     PFIExplainer: how much worse a metric gets when a column is permuted
 
 What they answer is in :mod:`service.explanations`; its classes can be imported from here as well.
 Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer` takes what it needs
 along. Next: :mod:`service.explainers.tabular`.
 """
 
+from service.explainers.mimic import (
+    DecisionTreeExplainableModel,
+    LGBMExplainableModel,
+    LinearExplainableModel,
+    MimicExplainer,
+    SGDExplainableModel,
+)
+from service.explainers.named import (
+    DeepExplainer,
+    KernelExplainer,
+    LinearExplainer,
+    TreeExplainer,
+)
+from service.explainers.pfi import PFIExplainer
 from service.explainers.tabular import TabularExplainer
 from service.explanations import (
     GlobalExplanation,
@@ -18,9 +35,19 @@ from service.explanations import (
 )
 
 __all__ = [
+    "DecisionTreeExplainableModel",
+    "DeepExplainer",
     "GlobalExplanation",
+    "KernelExplainer",
+    "LGBMExplainableModel",
+    "LinearExplainableModel",
+    "LinearExplainer",
     "LocalExplanation",
+    "MimicExplainer",
+    "PFIExplainer",
+    "SGDExplainableModel",
     "TabularExplainer",
+    "TreeExplainer",
     "load_explanation",
     "save_explanation",
 ]

@@ -2,7 +2,8 @@
 
 A list becomes a ColumnTransformer of scikit-learn's whose parts are frozen, so that what is known
 of a ColumnTransformer holds for it too, and a saved explainer needs no class but scikit-learn's. A
-DataFrameMapper is read from its attributes; sklearn-pandas is not imported.
+DataFrameMapper is read from its attributes; sklearn-pandas is not imported. Next:
+:mod:`service.explainers.named`.
 """
 
 from __future__ import annotations

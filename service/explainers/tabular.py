@@ -67,10 +67,11 @@ class TabularExplainer:
         The scale of the importances. "auto" is "prediction" for regressors and functions, "margin"
         (``decision_function``) for linear and boosted classifiers and for outlier detectors, and
         "probability" for every other classifier with ``predict_proba``.
-    engine : {"auto", "kernel", "shap"}, default "auto"
+    engine : {"auto", "tree", "linear", "network", "kernel", "shap"}, default "auto"
         "auto" looks into the model: exact for linear models, trees, forests, boosting and kernel
         machines (RBF, polynomial); sampled without a call of the model behind a link and for neural
-        networks; otherwise the model is called. "kernel" calls any model, "shap" uses
+        networks; otherwise the model is called. "tree", "linear" and "network" do the same for a
+        model of that kind and refuse any other. "kernel" calls any model, "shap" uses
         ``shap.KernelExplainer`` as it is. See :mod:`service.engines.choice`.
     background : {"auto", "whole", "sample", "kmeans"}, default "auto"
         Which examples stand for "unknown". "auto" is all of them, down to a sample of what an exact
@@ -161,7 +162,7 @@ class TabularExplainer:
         nullable: bool | Sequence[str] = False,
     ) -> None:
         _warn_of(use_gpu, "use_gpu: no engine is for graphics cards, and the numbers are the same")
-        self.model = _as_function(model) if is_function else model
+        self.model = as_function(model) if is_function else model
         if transformations is not None:
             self.model = compose(transformations, self.model, initialization_examples, features)
         self.initialization_examples = initialization_examples
@@ -198,7 +199,7 @@ class TabularExplainer:
     @property
     def method(self) -> str:
         """The engine chosen; see :class:`service.scoring.LocalImportances`."""
-        return self.row_explainer.engine.method
+        return self.row_explainer.method
 
     @property
     def output(self) -> str:
@@ -338,7 +339,7 @@ class TabularExplainer:
         )
 
 
-def _as_function(model: Any) -> Any:
+def as_function(model: Any) -> Any:
     """Take a model as a function of rows, whatever methods it has."""
     if not callable(model):
         raise TypeError(

@@ -92,7 +92,7 @@ def explain_in_batches(
         moments.take_columns(row_explainer.subset),
         features=row_explainer.features,
         n_rows=moments.n_rows,
-        method=row_explainer.engine.method,
+        method=row_explainer.method,
         output=row_explainer.function.scale,
         classes=row_explainer.classes,
         expected_values=row_explainer.expected_values,

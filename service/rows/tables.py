@@ -115,6 +115,11 @@ def _are_records(rows: Any) -> bool:
     return isinstance(rows, list | tuple) and isinstance(next(iter(rows), None), Mapping)
 
 
+def records_as_table(rows: Any) -> Any:
+    """Make a table of a list of records; leave everything else."""
+    return pd.DataFrame(list(rows)) if _are_records(rows) else rows
+
+
 def examples_as_table(examples: Any) -> Any:
     """Turn examples into a table as :func:`as_table` does, and a list of records too.
 
@@ -123,7 +128,7 @@ def examples_as_table(examples: Any) -> Any:
     ValueError
         When they are one column or row, without a second axis, or no table at all.
     """
-    table = pd.DataFrame(list(examples)) if _are_records(examples) else as_table(examples)
+    table = records_as_table(as_table(examples))
     is_table = isinstance(table, Sequence) or hasattr(table, "__array__")
     if not is_table:
         raise ValueError(

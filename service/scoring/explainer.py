@@ -121,7 +121,7 @@ class KernelScoringExplainer:
     @property
     def method(self) -> str:
         """How the importances are computed; see :class:`service.scoring.LocalImportances`."""
-        return self._explainer.engine.method
+        return self._explainer.method
 
     @property
     def kernels(self) -> str:
@@ -131,7 +131,7 @@ class KernelScoringExplainer:
     @property
     def exactness(self) -> str:
         """Whether the importances are exact, in words: "exact", "sampled", or exact on what."""
-        return self._explainer.engine.exactness
+        return self._explainer.exactness
 
     @property
     def output(self) -> str:
@@ -300,7 +300,17 @@ class KernelScoringExplainer:
             "relative_standard_error": engine.relative_standard_error(),
             "precision": engine.precision,
             "random_state": explainer.options.random_state,
+            **self._stand_in,
         }
+
+    @property
+    def _stand_in(self) -> dict[str, Any]:
+        """What is known of the surrogate that is explained; nothing where there is none."""
+        stand_in = self._explainer.stand_in
+        if stand_in is None:
+            return {}
+        residual = stand_in.residual.tolist()
+        return {"surrogate": {**stand_in.description, "example_residual": residual}}
 
 
 def _row_explainer(original: Any) -> RowExplainer:

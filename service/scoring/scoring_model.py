@@ -234,6 +234,7 @@ class ScoringModel:
         if explainer.subset is None and answer.importances is not None:
             importances = answer.importances
             explained = importances.expected_values + importances.values.sum(axis=-1).T
+            explained = explained + explainer.example_residual
             self._check_close(explained, output, "have importances that add up to the output")
 
     def _score_example(self) -> Answer:

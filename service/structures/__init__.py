@@ -14,6 +14,7 @@ Nothing here calls a model. LightGBM and XGBoost are read without being imported
 ``linear``           linear models, and exponentials of them
 ``kernel_machines``  support vector machines, kernel ridge, Gaussian processes
 ``networks``         multilayer perceptrons
+``foreign_networks`` networks of torch and Keras
 ``trees``            tree ensembles of any library
 ``sklearn_trees``    scikit-learn's trees, forests and boosting
 ``lightgbm_trees``   LightGBM's

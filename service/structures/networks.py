@@ -1,17 +1,18 @@
 """Neural networks: multilayer perceptrons, whose first layer adds up over columns.
 
 Kernel machines with a sigmoid kernel become one too (:mod:`service.structures.kernel_machines`).
-Next: :mod:`service.structures.trees`.
+Next: :mod:`service.structures.foreign_networks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from service.shapley.additive import AdditiveModel
 from service.shapley.plan import Numbers
@@ -29,14 +30,15 @@ class NetworkStructure(Structure):
     weights : sequence of ndarrays of shape (n_inputs, n_units)
         Of each layer, the first one included.
     biases : sequence of ndarrays of shape (n_units,)
-    activation, output_activation : str
-        As scikit-learn names them.
+    activation : str or sequence of str
+        As scikit-learn names it; one for all hidden layers, or one for each.
+    output_activation : str
     link : callable or None
     """
 
     weights: Sequence[Floats]
     biases: Sequence[Floats]
-    activation: str
+    activation: str | Sequence[str]
     output_activation: str
 
     def contributions(self, rows: Floats) -> Floats:
@@ -59,18 +61,19 @@ class NetworkStructure(Structure):
 
     def readout(self, hidden: Numbers) -> Numbers:
         """Evaluate the other layers, all but the last bias; overwrites its argument."""
-        activate = ACTIVATIONS[self.activation]
+        inner = [*self.biases[1:-1], np.zeros(1)]
         for layer in range(1, len(self.weights)):
+            activate = ACTIVATIONS[self._activation_before(layer)]
             hidden = activate(hidden) @ self.weights[layer].astype(hidden.dtype, copy=False)
-            if layer < len(self.weights) - 1:
-                hidden += self.biases[layer].astype(hidden.dtype, copy=False)
+            hidden += inner[layer - 1].astype(hidden.dtype, copy=False)
         return hidden
+
+    def _activation_before(self, layer: int) -> str:
+        return str(np.resize(self.activation, layer)[layer - 1])  # one stands for all of them
 
     def outputs(self, margins: Floats) -> Floats:
         """Add the last bias, and go through the output's activation and the link."""
-        last: Floats | float = 0.0
-        if len(self.biases) > 1:  # a single one is there already
-            last = self.biases[-1]
+        last = [np.zeros(1), *self.biases[1:]][-1]  # a single one is there already
         activate = OUTPUT_ACTIVATIONS[self.output_activation]
         outputs = activate(margins + last)
         if self.link is None:
@@ -106,6 +109,7 @@ ACTIVATIONS: dict[str, Callable[[Numbers], Numbers]] = {
     "relu": lambda x: np.maximum(x, 0, out=x),
     "tanh": lambda x: np.tanh(x, out=x),
     "logistic": lambda x: expit(x, out=x),
+    "softmax": lambda x: softmax(x, axis=-1),
 }
 OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "identity": lambda x: x,
@@ -118,7 +122,8 @@ OUTPUT_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
 def read_network(estimator: Any, scale: str) -> NetworkStructure | None:
     """Read MLPClassifier and MLPRegressor; None for an activation that is not in the tables."""
     activation, output_activation = estimator.activation, estimator.out_activation_
-    if activation not in ACTIVATIONS or output_activation not in OUTPUT_ACTIVATIONS:
+    known = set(product(ACTIVATIONS, OUTPUT_ACTIVATIONS))
+    if (activation, output_activation) not in known:
         return None
     return NetworkStructure(
         weights=list(map(as_floats, estimator.coefs_)),

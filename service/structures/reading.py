@@ -10,7 +10,8 @@
 |                         | Laplacian one                                                          |
 | ``PolynomialStructure`` | the same support vector machines and KernelRidge with a polynomial     |
 |                         | kernel                                                                 |
-| ``NetworkStructure``    | MLPClassifier, MLPRegressor; the same machines with a sigmoid kernel   |
+| ``NetworkStructure``    | MLPClassifier, MLPRegressor; the same machines with a sigmoid kernel;  |
+|                         | networks of torch and Keras                                            |
 | ``TreeStructure``       | decision trees, forests, extra trees, gradient and histogram boosting, |
 |                         | LightGBM, XGBoost                                                      |
 
@@ -35,6 +36,7 @@ from service.structures import (
 )
 from service.structures.encoders import Encoder, last_step, split_model, steps_of
 from service.structures.family import Family
+from service.structures.foreign_networks import read_networks
 from service.structures.searches import look_through
 from service.structures.structure import Structure
 
@@ -199,6 +201,7 @@ FAMILIES = (
     linear.FAMILY,
     kernel_machines.FAMILY,
     networks.FAMILY,
+    read_networks.FAMILY,
     sklearn_trees.FORESTS,
     sklearn_trees.GRADIENT_BOOSTING,
     sklearn_trees.HISTOGRAM_BOOSTING,

@@ -50,6 +50,7 @@ NEVER_SAVED = {
     "Integers",
     "KernelMachineStructure",
     "Kind",
+    "Library",
     "LocalImportances",
     "MarginGame",
     "ModelCost",

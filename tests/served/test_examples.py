@@ -48,6 +48,20 @@ def diabetes_artifacts(tmp_path_factory):
     return folder / "artifacts-diabetes"
 
 
+def test_the_example_of_a_surrogate_says_how_far_it_follows(tmp_path):
+    """And what it saved explains rows."""
+    told = run_example("examples.mimic", tmp_path)
+    assert float(re.search(r"r2_hybrids +([\d.]+)", told).group(1)) > 0.9
+    explainer = load(tmp_path / "artifacts-mimic")
+    assert explainer.explain_rows([explainer.example]).values.shape == (2, 1, 4)
+
+
+def test_the_example_of_permutations_ranks_raw_columns(tmp_path):
+    """By each of its metrics."""
+    told = run_example("examples.permutation_importance", tmp_path)
+    assert told.count("bmi, s5, bp") == 2
+
+
 @pytest.mark.parametrize("example", ["breast_cancer", "diabetes"])
 def test_each_example_trains_and_saves_what_the_service_needs(example, request):
     """It runs without a warning, and what it saved explains the rows that it saved."""

@@ -1,0 +1,310 @@
+"""PFIExplainer: which columns a metric of a model depends on.
+
+It explains a metric on labelled rows, not a prediction; so it has global importances alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+
+from service.engines.options import check_choice, is_whole
+from service.engines.outputs import plain_values
+from service.engines.row_explainer import find_columns
+from service.explainers.pfi.asked_models import TASKS, as_asked, settled
+from service.explainers.pfi.labels import check_labels
+from service.explainers.pfi.metrics import Metric, MetricRequest, resolve_metric
+from service.explainers.pfi.permuted_rows import Permutation, permute_columns
+from service.explainers.transformations import compose
+from service.explanations import ExplanationContext, GlobalExplanation, GlobalImportances
+from service.rows.tables import as_table, is_sparse, records_as_table
+from service.rows.values import shown
+
+
+class PFIExplainer:
+    """Explain a metric of a fitted model by how much worse it gets when a column is permuted.
+
+    Parameters
+    ----------
+    model : object
+        A fitted estimator with ``predict`` (for metrics of probabilities also with
+        ``predict_proba``), or a function of rows.
+    is_function : bool, default False
+        Whether `model` is a function of rows; it answers a number for each row, a label, or a
+        column for each class. What has no ``predict`` is one anyway.
+    metric : str, callable or None
+        The name of a scorer (``"roc_auc"``) or of a function of ``sklearn.metrics``
+        (``"f1_score"``), such a function, a scorer, or any function of true labels and answers that
+        returns a number. By default accuracy for classifiers, and the mean absolute error for
+        regressors.
+    metric_args : mapping, optional
+        Arguments of a metric function.
+    is_error_metric : bool, default False
+        Whether a metric that is given as a function is an error: less of it is better. Of names it
+        is known.
+    explain_subset : sequence of str or int, optional
+        Names or positions of the columns that are permuted. They are the same numbers as without
+        it.
+    features : sequence of str, optional
+        Feature names; by default the DataFrame's columns, those that the model was fitted on, or
+        "0", "1", ….
+    classes : sequence, optional
+        Class names in ``predict_proba`` column order; by default the model's ``classes_``. What the
+        columns stand for that a function answers.
+    transformations : transformer or list of (columns, transformer), optional
+        Fitted ones that stand before the model, as in :class:`service.explainers.TabularExplainer`.
+        Raw columns are permuted, each as a whole.
+    allow_all_transformations : bool, default False
+        Without effect: every transformer is allowed.
+    seed : int, default 0
+        Of the permutations.
+    n_repeats : int, default 10
+        How often each column is permuted.
+    for_classifier_use_predict_proba : bool, default False
+        Whether a metric function of your own is given probabilities, (n_rows, n_classes), in place
+        of labels. Those of ``sklearn.metrics`` get what they need.
+    show_progress : bool, default True
+        Show a bar on a terminal once the work takes longer than a second.
+    model_task : {"unknown", "classification", "regression"}, default "unknown"
+        "unknown" asks the model; a function of several columns is a classifier.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the model is no model, the metric is none, or a known error is said to be none.
+
+    Notes
+    -----
+    Permutation importance (Breiman, "Random Forests", 2001), by
+    :func:`sklearn.inspection.permutation_importance`. A value is what the metric loses, in its own
+    unit: positive is important, also where the metric is an error. Raw columns are permuted, each
+    as a whole; what comes of several encoded columns one by one does not add up to it. Columns that
+    say the same stand in for each other, and both may show nothing.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from service.explainers import PFIExplainer
+    >>> rows, species = load_iris(return_X_y=True, as_frame=True)
+    >>> model = LogisticRegression(max_iter=1000).fit(rows, species)
+    >>> overall = PFIExplainer(model).explain_global(rows, species)
+    >>> overall.get_ranked_global_names(top_k=2)
+    ['petal length (cm)', 'petal width (cm)']
+    >>> overall.method, overall.output
+    ('permutation importance', 'accuracy_score')
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        is_function: bool = False,
+        metric: Any = None,
+        metric_args: Mapping[str, Any] | None = None,
+        is_error_metric: bool = False,
+        explain_subset: Sequence[str | int] | None = None,
+        features: Sequence[str] | None = None,
+        classes: Sequence[Any] | None = None,
+        transformations: Any = None,
+        allow_all_transformations: bool = False,
+        seed: int = 0,
+        n_repeats: int = 10,
+        for_classifier_use_predict_proba: bool = False,
+        show_progress: bool = True,
+        model_task: str = "unknown",
+    ) -> None:
+        check_choice("model_task", model_task, TASKS)
+        self._model_type = f"{type(model).__module__}.{type(model).__qualname__}"
+        first = model if transformations is None else transformations
+        self._fitted_on: Any = getattr(first, "feature_names_in_", None)
+        self._as_asked = partial(
+            as_asked, task=model_task, is_function=is_function, classes=classes
+        )
+        self._model = self._as_asked(model)
+        self._behind = model, transformations
+        self._task = model_task
+        self._request = MetricRequest(
+            metric, metric_args or {}, is_error_metric, for_classifier_use_predict_proba
+        )
+        self._subset = explain_subset
+        self._features = features
+        self._classes = classes
+        self._n_repeats = _checked("n_repeats", n_repeats, at_least=1)
+        self._seed = _checked("seed", seed, at_least=0)
+        self._show_progress = show_progress
+        self._metric_of(self._model)  # what is no metric is refused before there are rows
+
+    def explain_global(
+        self,
+        evaluation_examples: Any,
+        true_labels: Any = None,
+        *,
+        sample_weight: Any = None,
+        max_samples: int | float = 1.0,
+        n_jobs: int | None = None,
+    ) -> GlobalExplanation:
+        """Permute each column of some rows, and measure what the metric loses.
+
+        Parameters
+        ----------
+        evaluation_examples : DataFrame, array, list of lists, list of records or sparse matrix
+            Rows of shape (n_rows, n_features), better those that the model was not fitted on. A
+            DataFrame keeps its dtypes, and sparse rows stay sparse.
+        true_labels : array-like of shape (n_rows,)
+            What the rows are labelled with.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows, for metrics that take them.
+        max_samples : int or float, default 1.0
+            How many rows, or which share of them, are drawn for each column.
+        n_jobs : int, optional
+            Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
+
+        Returns
+        -------
+        GlobalExplanation
+            ``standard_errors`` are those of the permutation alone: std(ddof=1)/√n_repeats. They do
+            not tell how the importances would be on other rows. None with a single repeat.
+
+        Raises
+        ------
+        TypeError
+            When there are no labels.
+        ValueError
+            When labels or weights do not fit the rows, or the metric cannot be computed of them.
+        """
+        rows = self._rows(evaluation_examples)
+        names = self._names(rows)
+        model = settled(self._behind_transformations(rows), self._task, rows)
+        task = _task_of(model)
+        labels = check_labels(true_labels, rows.shape[0], model, task)
+        metric = self._metric_of(model)
+        columns = find_columns(self._subset, names) or tuple(range(len(names)))
+        losses = permute_columns(
+            model,
+            metric,
+            rows,
+            labels,
+            columns=columns,
+            permutation=Permutation(
+                self._n_repeats, self._seed, max_samples, n_jobs, self._show_progress
+            ),
+            weights=_weights(sample_weight, rows.shape[0]),
+        )
+        overall = GlobalImportances(
+            values=losses.mean(axis=1),
+            features=[names[i] for i in columns],
+            n_rows=rows.shape[0],
+            method="permutation importance",
+            output=metric.name,
+            classes=self._class_names(model, task),
+            standard_errors=_standard_errors(losses),
+        )
+        context = ExplanationContext(
+            model_task=task,
+            model_type=self._model_type,
+            is_raw=self._behind[1] is not None,
+            row_labels=evaluation_examples.index if hasattr(rows, "iloc") else None,
+            eval_data=evaluation_examples,
+            true_labels=true_labels,
+        )
+        return GlobalExplanation(None, context, overall)
+
+    def explain_local(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Say why there are no local importances."""
+        raise NotImplementedError(
+            "PFIExplainer: explain_local cannot exist, since a metric is one number for all rows; "
+            "use TabularExplainer for the reasons of single predictions."
+        )
+
+    def _behind_transformations(self, rows: Any) -> Any:
+        """Return the model as it is asked with raw rows."""
+        model, transformations = self._behind
+        if transformations is None:
+            return self._model
+        return self._as_asked(compose(transformations, model, rows, self._features))
+
+    def _rows(self, given: Any) -> Any:
+        """Return rows as the model takes them, with the names that it was fitted on."""
+        if is_sparse(given):
+            return given
+        table = records_as_table(as_table(given))
+        if isinstance(table, pd.DataFrame):
+            return table
+        array = _as_array(table)
+        names = self._fitted_on
+        if np.shape(names) != array.shape[1:]:
+            return array
+        return pd.DataFrame(array, columns=names).infer_objects()
+
+    def _names(self, rows: Any) -> list[str]:
+        n_columns = rows.shape[1]
+        own: Any = getattr(rows, "columns", self._fitted_on)
+        if np.shape(own) != (n_columns,):
+            own = range(n_columns)
+        names = list(map(str, own if self._features is None else self._features))
+        if (len(names), len(set(names))) != (n_columns, n_columns):
+            raise ValueError(
+                f"features: expected {n_columns} different names, one for each column of the rows, "
+                f"got {len(set(names))} different ones in {len(names)}."
+            )
+        return names
+
+    def _metric_of(self, model: Any) -> Metric:
+        classes = getattr(model, "classes_", None)
+        return resolve_metric(self._request, _task_of(model), classes)
+
+    def _class_names(self, model: Any, task: str) -> list[Any] | None:
+        if task == "regression":
+            return None
+        own = getattr(model, "classes_", None)
+        classes = own if self._classes is None else self._classes
+        return None if classes is None else plain_values(classes)
+
+
+def _task_of(model: Any) -> str:
+    return "classification" if is_classifier(model) else "regression"
+
+
+def _checked(name: str, value: Any, at_least: int) -> int:
+    if not is_whole(value, at_least):
+        raise ValueError(
+            f"{name}: expected a whole number of at least {at_least}, got {shown(value)}."
+        )
+    return int(value)
+
+
+def _as_array(rows: Any) -> NDArray[Any]:
+    """Return lists and arrays as an array with two axes; texts among numbers stay texts."""
+    array = np.asarray(rows, dtype=getattr(rows, "dtype", object))
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            "evaluation_examples: expected rows with columns, a DataFrame or a 2-D array, got "
+            f"shape {array.shape}."
+        )
+    return pd.DataFrame(array).infer_objects().to_numpy()
+
+
+def _weights(sample_weight: Any, n_rows: int) -> dict[str, Any]:
+    if sample_weight is None:
+        return {}
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    is_weight = np.isfinite(weights) & (weights >= 0)
+    if weights.shape != (n_rows,) or not is_weight.all():
+        raise ValueError(
+            f"sample_weight: expected a number of at least 0 for each of {n_rows} rows, got shape "
+            f"{weights.shape}."
+        )
+    return {"sample_weight": weights}
+
+
+def _standard_errors(losses: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the standard errors of the means over permutations; one tells nothing of others."""
+    n_repeats = losses.shape[1]
+    return losses.std(axis=1, ddof=1) / np.sqrt(n_repeats) if n_repeats > 1 else None

@@ -1,0 +1,233 @@
+"""Models of torch and Keras as models of rows: read into arrays, or called as they are.
+
+What is read needs neither library any more. Next: :mod:`service.structures.trees`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.structures.family import Family
+from service.structures.foreign_networks.keras_models import call_keras, is_keras_model, read_keras
+from service.structures.foreign_networks.layers import Layer, Network
+from service.structures.foreign_networks.torch_modules import (
+    call_module,
+    is_torch_module,
+    read_module,
+)
+from service.structures.links import Floats
+from service.structures.networks import NetworkStructure
+from service.structures.structure import as_floats
+
+# Of the largest answer: what single precision loses.
+SAME = 1e-4
+N_COMPARED_ROWS = 64
+
+
+def as_network_structure(network: Network) -> NetworkStructure:
+    """Return a network as the structure that engines know."""
+    return NetworkStructure(
+        weights=list(map(attrgetter("weights"), network.affine)),
+        biases=list(map(attrgetter("biases"), network.affine)),
+        activation=network.activations,
+        output_activation=network.last,
+    )
+
+
+def evaluate(structure: NetworkStructure, rows: NDArray[Any]) -> Floats:
+    """Return the outputs of rows, shape (n_rows, n_outputs)."""
+    hidden = np.asarray(rows, dtype=np.float64) @ structure.weights[0] + structure.biases[0]
+    return structure.outputs(as_floats(structure.readout(hidden)))
+
+
+@dataclass(frozen=True)
+class NetworkRegressor:
+    """A network that was read; what it answers are numbers.
+
+    Attributes
+    ----------
+    network : Network
+    """
+
+    network: Network
+
+    @property
+    def n_features_in_(self) -> int:
+        """How many columns it takes."""
+        return len(self.network.affine[0].weights)
+
+    def predict(self, rows: NDArray[Any]) -> Floats:
+        """Return a number for each row, or one for each output."""
+        outputs = evaluate(self.structure("prediction"), rows)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def structure(self, scale: str) -> NetworkStructure:
+        """Return the structure; it has one scale."""
+        return as_network_structure(self.network.with_last_inside())
+
+
+@dataclass(frozen=True)
+class NetworkClassifier:
+    """A network that was read; what it answers before its last activation are margins.
+
+    Attributes
+    ----------
+    network : Network
+    """
+
+    network: Network
+
+    @property
+    def n_features_in_(self) -> int:
+        """How many columns it takes."""
+        return len(self.network.affine[0].weights)
+
+    def decision_function(self, rows: NDArray[Any]) -> Floats:
+        """Return a margin for each class, one for two of them."""
+        margins = evaluate(self.structure("margin"), rows)
+        return margins[:, 0] if margins.shape[1] == 1 else margins
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[np.intp]:
+        """Return the number of the likeliest class."""
+        margins = evaluate(self.structure("margin"), rows)
+        if margins.shape[1] == 1:
+            return (margins[:, 0] > 0).astype(np.intp)
+        return margins.argmax(axis=1)
+
+    def structure(self, scale: str) -> NetworkStructure:
+        """Return the structure of the probabilities, or of the margins."""
+        last = self.network.last if scale == "probability" else "identity"
+        return as_network_structure(Network(self.network.affine, self.network.activations, last))
+
+
+@dataclass(frozen=True)
+class ProbabilityNetwork(NetworkClassifier):
+    """A network that ends in a sigmoid or softmax, so that it has probabilities."""
+
+    def predict_proba(self, rows: NDArray[Any]) -> Floats:
+        """Return a probability for each class; one sigmoid stands for the second of two."""
+        return evaluate(self.structure("probability"), rows)
+
+
+@dataclass(frozen=True)
+class SigmoidFunction:
+    """A function of one probability, that of the second of two classes.
+
+    Attributes
+    ----------
+    ask : callable
+    """
+
+    ask: Callable[[NDArray[Any]], Floats]
+
+    def __call__(self, rows: NDArray[Any]) -> Floats:
+        """Return the probabilities of both classes."""
+        second = self.ask(rows).reshape(len(rows))
+        return np.column_stack([1 - second, second])
+
+
+@dataclass(frozen=True)
+class Library:
+    """What is done with the networks of a library.
+
+    Attributes
+    ----------
+    has, call, read : callable
+        Whether a model is one of its networks; what it answers for rows; its layers, or None.
+    """
+
+    has: Callable[[Any], bool]
+    call: Callable[[Any, NDArray[Any]], Floats]
+    read: Callable[[Any, NDArray[Any]], Sequence[Layer] | None]
+
+
+LIBRARIES = (
+    Library(is_torch_module, call_module, read_module),
+    Library(is_keras_model, call_keras, read_keras),
+)
+
+
+def library_of(model: Any) -> Library | None:
+    """Return the library of a network; None where a model is none of torch or Keras."""
+    return next((library for library in LIBRARIES if library.has(model)), None)
+
+
+def read_foreign(model: Any, library: Library, rows: NDArray[Any], task: str) -> Any:
+    """Return a network as a model of rows: read where its layers are known, else as a function.
+
+    Parameters
+    ----------
+    model : object
+        A module of torch, or a model of Keras.
+    library : Library
+    rows : ndarray of shape (n_rows, n_features)
+        Rows that it takes.
+    task : {"unknown", "classification", "regression"}
+        "unknown" asks for the last layer: a sigmoid or softmax classifies.
+    """
+    rows = rows[:N_COMPARED_ROWS]
+    ask = partial(library.call, model)
+    answers = ask(rows).reshape(len(rows), -1)
+    network = _put_together(library.read(model, rows), rows.shape[1])
+    if network is None or not _reproduces(network, rows, answers):
+        return _as_function(ask, answers, task)
+    return _as_model(network, task)
+
+
+def _put_together(layers: Sequence[Layer] | None, n_inputs: int) -> Network | None:
+    if layers is None:
+        return None
+    try:
+        return Network.of(layers, n_inputs)
+    except ValueError:  # what is executed in an order of its own need not fit
+        return None
+
+
+def _reproduces(network: Network, rows: NDArray[Any], answers: Floats) -> bool:
+    found = evaluate(as_network_structure(network.with_last_inside()), rows)
+    allowed = SAME * max(1.0, float(np.abs(answers).max()))
+    return found.shape == answers.shape and bool((np.abs(found - answers) <= allowed).all())
+
+
+def _as_model(network: Network, task: str) -> Any:
+    """Return a classifier where the task or the last layer says so."""
+    classifier = _CLASSIFIERS[network.last]
+    if task == "unknown":
+        task = _TASKS[network.last]
+    return classifier(network) if task == "classification" else NetworkRegressor(network)
+
+
+# By what comes last.
+_CLASSIFIERS: dict[str, type[NetworkClassifier]] = {
+    "identity": NetworkClassifier,
+    "logistic": ProbabilityNetwork,
+    "softmax": ProbabilityNetwork,
+}
+_TASKS = {"identity": "regression", "logistic": "classification", "softmax": "classification"}
+
+
+def _as_function(ask: Callable[[NDArray[Any]], Floats], answers: Floats, task: str) -> Any:
+    """Return a function of rows; a single share is the probability of the second of two classes."""
+    is_share = answers.shape[1] == 1 and float(np.abs(answers - 0.5).max()) <= 0.5
+    return SigmoidFunction(ask) if (task, is_share) == ("classification", True) else ask
+
+
+def _read(model: Any, scale: str) -> NetworkStructure:
+    return model.structure(scale)
+
+
+FAMILY = Family(
+    library="service",
+    readers={
+        "NetworkClassifier": _read,
+        "NetworkRegressor": _read,
+        "ProbabilityNetwork": _read,
+    },
+)

@@ -1,0 +1,456 @@
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+from shapley_by_definition import shapley_by_definition
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, SVR
+
+from service.explainers import (
+    DecisionTreeExplainableModel,
+    LGBMExplainableModel,
+    LinearExplainableModel,
+    MimicExplainer,
+    SGDExplainableModel,
+    TabularExplainer,
+)
+from service.explainers.mimic.hybrids import make_hybrids
+from service.scoring import KernelScoringExplainer, ScoringModel, SelfCheckError, load, save
+
+pytestmark = pytest.mark.filterwarnings("ignore:MimicExplainer:UserWarning")
+KINDS = [
+    LGBMExplainableModel,
+    LinearExplainableModel,
+    SGDExplainableModel,
+    DecisionTreeExplainableModel,
+]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(70, 4))
+BENT = X[:, 0] * X[:, 1] + X[:, 2]
+IRIS, SPECIES = load_iris(return_X_y=True, as_frame=True)
+SMALL = {LGBMExplainableModel: {"n_estimators": 8, "num_leaves": 4}}
+
+
+def mimic(model, rows, kind, **options):
+    options.setdefault("explainable_model_args", SMALL.get(kind))
+    options.setdefault("max_num_of_augmentations", 2)
+    return MimicExplainer(model, rows, kind, **options)
+
+
+def teachers():
+    """A regression, a binary margin, margins of several classes, probabilities, functions."""
+    binary = BENT > 0
+    several = np.digitize(BENT, [-0.7, 0.7])
+    forest = RandomForestClassifier(10, random_state=0).fit(X, several)
+    return {
+        "regression": SVR().fit(X, BENT),
+        "binary": SVC().fit(X, binary),
+        "several": SVC(decision_function_shape="ovr").fit(X, several),
+        "probability": forest,
+        "texts": SVC().fit(X, np.array(["no", "yes"])[binary.astype(int)]),
+        "function": lambda rows: np.asarray(rows)[:, 0] ** 2,
+        "columns": forest.predict_proba,
+    }
+
+
+TEACHERS = teachers()
+
+
+def frame_of_kinds(n=80):
+    rng = np.random.default_rng(1)
+    return pd.DataFrame(
+        {
+            "town": rng.choice(["Bern", "Chur", "Genf"], n),
+            "class": pd.Categorical(rng.choice(["x", "y"], n)),
+            "age": np.where(rng.random(n) < 0.1, np.nan, rng.normal(40, 10, n)),
+            "code": rng.integers(0, 4, n),
+        }
+    )
+
+
+def ask_frame(rows):
+    """A function of categories and numbers, some of which are missing."""
+    towns = rows["town"].map({"Bern": 3.0, "Chur": 0.0, "Genf": -1.0}).astype(float).fillna(9.0)
+    codes = rows["code"].astype(int).map({0: 0.0, 1: 4.0, 2: 0.0, 3: 4.0})
+    return (towns + (rows["class"] == "x") + rows["age"].fillna(0) / 20 + codes).to_numpy()
+
+
+@every_kind
+@pytest.mark.parametrize("name", TEACHERS)
+def test_importances_add_up_to_the_surrogate(kind, name):
+    """For every class, in the unit and with the classes of TabularExplainer."""
+    model = TEACHERS[name]
+    explainer = mimic(model, X, kind)
+    exact = TabularExplainer(model, X[:20], engine="auto", surrogate=False)
+    local = explainer.explain_local(X[:5])
+    assert (local.output, local.classes) == (exact.output, exact.classes)
+    assert local.method in ("mimic/tree", "mimic/linear")
+    found = np.array(local.local_importance_values).sum(axis=-1).T + local.expected_values
+    followed = explainer.row_explainer.explained(X[:5])
+    np.testing.assert_allclose(np.squeeze(followed), found, rtol=0, atol=1e-9)
+    assert local.fidelity == explainer.fidelity
+    assert explainer.fidelity["rows"] == len(X)
+    assert (explainer.fidelity["agreement"] is None) is (explainer.classes is None)
+
+
+@pytest.mark.parametrize("kind", [LGBMExplainableModel, DecisionTreeExplainableModel])
+def test_importances_are_those_of_the_definition(kind):
+    """Enumerated over all coalitions of the surrogate, on all examples."""
+    explainer = mimic(TEACHERS["regression"], X, kind)
+    surrogate = explainer.row_explainer.explained
+    expected = shapley_by_definition(surrogate, X[3], X, np.ones(len(X)))
+    found = explainer.explain_local(X[3:4]).local_importance_values
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("task", ["regression", "margin"])
+def test_a_linear_teacher_with_a_linear_surrogate_comes_out_exact(task):
+    """The margin is fitted, and not a probability's logarithm that is cut."""
+    if task == "regression":
+        model = LinearRegression().fit(X, BENT)
+    else:
+        model = LogisticRegression(C=1e6).fit(X, X[:, 0] > 0)
+    explainer = MimicExplainer(model, X, LinearExplainableModel)
+    exact = TabularExplainer(model, X).explain_local(X[:6])
+    found = explainer.explain_local(X[:6])
+    scale = np.abs(exact.local_importance_values).max()
+    np.testing.assert_allclose(
+        found.local_importance_values, exact.local_importance_values, rtol=0, atol=1e-9 * scale
+    )
+    np.testing.assert_allclose(found.expected_values, exact.expected_values, atol=1e-9 * scale)
+    assert explainer.num_of_augmentations == 0
+    assert explainer.fidelity["r2"] == pytest.approx(1.0)
+    assert explainer.fidelity["r2_hybrids"] == pytest.approx(1.0)
+
+
+def test_augmentation_brings_the_importances_of_an_rbf_machine_near():
+    """Breast cancer: within 0.45 relative RMS of the exact ones, and the fidelity on hybrids says
+    which surrogate is near where that on real rows does not.
+    """
+    rows, labels = load_breast_cancer(return_X_y=True, as_frame=True)
+    rows, unseen, labels, _ = train_test_split(rows, labels, train_size=455, random_state=0)
+    unseen = unseen[:20]
+    model = make_pipeline(StandardScaler(), SVC()).fit(rows, labels)
+    exact = np.array(TabularExplainer(model, rows).explain_local(unseen).local_importance_values)
+    far, near = (
+        MimicExplainer(model, rows, LGBMExplainableModel, augment_data=augment)
+        for augment in (False, True)
+    )
+    off = []
+    for explainer in (far, near):
+        found = np.array(explainer.explain_local(unseen).local_importance_values)
+        off.append(np.sqrt(((found - exact) ** 2).mean() / (exact**2).mean()))
+    assert off[0] > 0.8
+    assert off[1] < 0.45
+    assert far.fidelity["r2"] > 0.9 > far.fidelity["r2_hybrids"]
+    assert near.fidelity["r2_hybrids"] > 0.94
+    assert far.num_of_augmentations == 0 < near.num_of_augmentations <= 10
+
+
+@pytest.mark.filterwarnings("default:MimicExplainer:UserWarning")
+def test_a_surrogate_that_does_not_follow_says_so():
+    """With the number; one that follows is silent."""
+    with pytest.warns(UserWarning, match=r"LinearExplainableModel follows the model with R² 0\.\d"):
+        MimicExplainer(TEACHERS["regression"], X, LinearExplainableModel)
+
+
+@every_kind
+def test_rows_and_columns_of_what_is_fitted_are_closed(kind, monkeypatch):
+    """At most (1 + max)·n rows, n without augmentation; values stay in their columns."""
+    fitted = []
+    original = kind.fit
+
+    def record(self, rows, outputs, categories):
+        fitted.append(rows)
+        return original(self, rows, outputs, categories)
+
+    monkeypatch.setattr(kind, "fit", record)
+    frame = frame_of_kinds()
+    mimic(ask_frame, frame, kind, max_num_of_augmentations=3, categorical_features=["code"])
+    assert max(map(len, fitted)) <= 4 * len(frame)
+    for rows in fitted:
+        for column, own in zip(rows.T, frame, strict=True):
+            known = set(frame[own].dropna())
+            assert set(column[~pd.isna(column)].tolist()) <= known
+    fitted.clear()
+    mimic(ask_frame, frame, kind, augment_data=False)
+    assert len(fitted[0]) == len(frame)
+    assert max(map(len, fitted)) == len(frame)
+
+
+def test_hybrids_take_every_share_of_a_row():
+    """Coalitions of all sizes, about equally often."""
+    rows = np.repeat([[0.0], [1.0]], 9, axis=1)
+    sizes = make_hybrids(rows, 20_000, np.random.default_rng(0)).sum(axis=1)
+    mixed = np.bincount(sizes.astype(int), minlength=10)[1:-1]
+    assert mixed.min() > 0.8 * mixed.max()
+
+
+@every_kind
+def test_categories_and_missing_values(kind):
+    """By dtype, name and position; a level that no example has is a level of its own."""
+    frame = frame_of_kinds()
+    explainer = mimic(
+        ask_frame,
+        frame,
+        kind,
+        categorical_features=["code"],
+        explainable_model_args={"min_child_samples": 1} if kind is LGBMExplainableModel else None,
+    )
+    assert explainer.features == ["town", "class", "age", "code"]
+    unseen = frame.iloc[:3].assign(town=["Basel", "Chur", "Genf"])
+    local = explainer.explain_local(unseen)
+    values = np.array(local.local_importance_values)
+    assert values.shape == (3, 4)
+    surrogate = explainer.row_explainer.explained(explainer.row_explainer.schema.matrix(unseen))
+    sums = values.sum(axis=1) + local.expected_values
+    np.testing.assert_allclose(sums, surrogate[:, 0], rtol=0, atol=1e-9)
+    assert explainer.fidelity["r2_hybrids"] > 0.6
+    by_position = mimic(ask_frame, frame, kind, categorical_features=[3])
+    assert by_position.explain_local(frame[:2]).num_features == 4
+
+
+def test_codes_that_are_categories_are_told_apart():
+    """A linear surrogate follows what jumps from code to code if it knows them as categories."""
+    frame = frame_of_kinds()
+    knowing = mimic(ask_frame, frame, LinearExplainableModel, categorical_features=["code"])
+    assert knowing.fidelity["r2_hybrids"] > 0.99
+    unknowing = mimic(ask_frame, frame, LinearExplainableModel)
+    assert unknowing.fidelity["r2_hybrids"] < 0.95
+
+
+@pytest.mark.parametrize("values", ["probability", "teacher_probability"])
+def test_probabilities_and_residuals(values):
+    """Expected value + Σ importances + residual = the teacher's own probability."""
+    model = RandomForestClassifier(10, random_state=0).fit(IRIS, SPECIES)
+    explainer = mimic(model, IRIS, DecisionTreeExplainableModel, shap_values_output=values)
+    local = explainer.explain_local(IRIS[40:60])
+    sums = np.array(local.local_importance_values).sum(axis=2) + np.c_[local.expected_values]
+    assert local.output == "probability"
+    if values == "probability":
+        assert not hasattr(local, "residuals")
+        return
+    teacher = model.predict_proba(IRIS[40:60]).T
+    np.testing.assert_allclose(sums + local.residuals, teacher, rtol=0, atol=1e-12)
+    part = local[3:5]
+    np.testing.assert_array_equal(part.residuals, np.array(local.residuals)[:, 3:5])
+
+
+def test_global_explanations_need_no_rows_and_forget_them():
+    """Without rows the examples; with rows these, each time anew: mean magnitudes of the local."""
+    explainer = mimic(TEACHERS["several"], X, DecisionTreeExplainableModel)
+    own = explainer.explain_global()
+    local = np.array(explainer.explain_local(X).local_importance_values)
+    np.testing.assert_allclose(
+        own.global_importance_values, np.abs(local).mean(axis=(0, 1)), rtol=0, atol=1e-12
+    )
+    few = explainer.explain_global(X[:5])
+    assert few.num_examples == 5
+    assert few.global_importance_values != own.global_importance_values
+    assert explainer.explain_global(X[:5]).global_importance_values == few.global_importance_values
+    assert max(own.global_importance_values) > 0.1
+
+
+@every_kind
+def test_it_is_repeatable_and_pickled_whole(kind):
+    """The same seed gives the same bytes, also behind a pickle; the arguments stay as they were."""
+    arguments = dict(SMALL.get(kind) or {})
+    given = dict(arguments)
+    first, second = (
+        mimic(TEACHERS["binary"], X, kind, explainable_model_args=given) for _ in range(2)
+    )
+    third = pickle.loads(pickle.dumps(first))
+    values = [e.explain_local(X[:4]).local_importance_values for e in (first, second, third)]
+    assert values[0] == values[1] == values[2]
+    assert first.fidelity == second.fidelity
+    assert given == arguments
+
+
+def test_labels_of_every_kind_and_a_class_that_is_never_predicted():
+    """Texts and truth values name the classes; a constant output is nobody's merit."""
+    names = mimic(TEACHERS["texts"], X, LinearExplainableModel)
+    assert names.classes == ["no", "yes"]
+    assert mimic(TEACHERS["binary"], X, LinearExplainableModel).classes == [False, True]
+
+    def never(rows):
+        share = 1 / (1 + np.exp(-np.asarray(rows)[:, 0]))
+        return np.column_stack([share, 1 - share, 0 * share])
+
+    local = mimic(never, X, LGBMExplainableModel).explain_local(X[:3])
+    np.testing.assert_allclose(local.local_importance_values[2], 0.0, atol=1e-12)
+    constant = mimic(DummyClassifier().fit(X, BENT > 0), X, DecisionTreeExplainableModel)
+    assert constant.fidelity["r2_hybrids"] == 1.0
+    assert np.abs(constant.explain_global().global_importance_values).max() == 0.0
+
+
+@every_kind
+@pytest.mark.parametrize("n_rows", [1, 2, 12, 40])
+def test_few_rows_are_enough(kind, n_rows):
+    """Fewer than fifty, down to one, of which nothing can be left out."""
+    explainer = mimic(TEACHERS["regression"], X[:n_rows], kind)
+    assert explainer.fidelity["rows"] == (n_rows if n_rows > 1 else 0)
+    assert np.isfinite(explainer.explain_local(X[:2]).local_importance_values).all()
+
+
+def test_wide_rows():
+    """Thousands of columns and fifty rows."""
+    rows = np.random.default_rng(0).normal(size=(50, 2_000))
+    model = LinearRegression().fit(rows, rows[:, 0])
+    explainer = mimic(model, rows, LinearExplainableModel, max_num_of_augmentations=1)
+    assert explainer.explain_local(rows[:1]).num_features == 2_000
+
+
+@every_kind
+def test_sparse_rows(kind):
+    """As dense ones; a decision tree refuses them by name."""
+    rows = np.where(np.random.default_rng(0).random((60, 6)) < 0.3, 1.0, 0.0)
+    model = LinearRegression().fit(rows, rows[:, 0])
+    if kind is DecisionTreeExplainableModel:
+        with pytest.raises(TypeError, match="DecisionTreeExplainableModel: expected dense rows"):
+            mimic(model, csr_matrix(rows), kind)
+        return
+    dense = mimic(model, rows, kind).explain_local(rows[:3])
+    sparse = mimic(model, csr_matrix(rows), kind).explain_local(csr_matrix(rows[:3]))
+    assert dense.local_importance_values == sparse.local_importance_values
+
+
+def test_the_replication_measure():
+    """Accuracy of the likeliest class, or R², by scikit-learn's own functions."""
+    explainer = mimic(TEACHERS["several"], X, LGBMExplainableModel)
+    teacher = TEACHERS["several"].decision_function(X).argmax(axis=1)
+    surrogate = explainer.row_explainer.explained(X).argmax(axis=1)
+    share = float(np.mean(teacher == surrogate))
+    assert explainer.get_surrogate_model_replication_measure(X) == share
+    linear = mimic(TEACHERS["regression"], X, LinearExplainableModel)
+    predicted = TEACHERS["regression"].predict(X)
+    left = ((predicted - linear.row_explainer.explained(X)[:, 0]) ** 2).sum()
+    r2 = 1 - left / ((predicted - predicted.mean()) ** 2).sum()
+    assert linear.get_surrogate_model_replication_measure(X) == pytest.approx(r2, abs=1e-12)
+
+
+def test_transformations_leave_raw_columns_as_players():
+    """The surrogate is fitted on raw columns; engineered ones are TabularExplainer's."""
+    frame = frame_of_kinds()[["town", "class"]]
+    encoder = make_column_transformer((OneHotEncoder(), ["town", "class"]))
+    y = (frame["town"] == "Bern") * 2.0 + (frame["class"] == "x")
+    model = LinearRegression().fit(encoder.fit_transform(frame), y)
+    explainer = mimic(model, frame, LinearExplainableModel, transformations=encoder)
+    exact = TabularExplainer(model, frame, transformations=encoder).explain_local(frame[:4])
+    local = explainer.explain_local(frame[:4])
+    assert (local.features, local.is_raw) == (["town", "class"], True)
+    np.testing.assert_allclose(
+        local.local_importance_values, exact.local_importance_values, rtol=0, atol=1e-9
+    )
+    with pytest.raises(ValueError, match="fitted on raw columns"):
+        explainer.explain_local(frame[:4], engineered=True)
+
+
+@every_kind
+def test_it_is_saved_and_served_without_its_teacher(kind, tmp_path):
+    """Bit-equal after a round trip; the self-check knows the example's residual, and another model.
+
+    The scoring process has no LightGBM.
+    """
+    rows = pd.DataFrame(X, columns=list("abcd"))
+    model = SVC().fit(rows, BENT > 0)
+    explainer = mimic(model, rows, kind)
+    scoring = KernelScoringExplainer(explainer)
+    assert b"sklearn.svm._classes\x94" not in pickle.dumps(scoring)
+    path = save(scoring, tmp_path, exist_ok=True, original_model=model)
+    loaded = load(tmp_path)
+    values = loaded.explain_rows(rows[:5]).values
+    local = explainer.explain_local(rows[:5]).local_importance_values
+    np.testing.assert_array_equal(values, local)
+    manifest = (tmp_path / "scoring_explainer.json").read_text()
+    assert '"r2_hybrids"' in manifest
+    assert '"example_residual"' in manifest
+    assert loaded.method.startswith("mimic/")
+    assert loaded.exactness == "exact, of a surrogate"
+    ScoringModel(model, loaded).self_check()
+    other = SVC(C=0.01).fit(rows, BENT > 0)
+    with pytest.raises(SelfCheckError):
+        ScoringModel(other, loaded).self_check()
+    script = (
+        "import sys; sys.modules['lightgbm'] = None\n"
+        "from service.scoring import load\n"
+        f"import numpy; numpy.save({str(tmp_path / 'there')!r}, load({str(path)!r})"
+        f".explain([[*row] for row in {rows[:5].to_numpy().tolist()!r}]))\n"
+    )
+    if kind is LGBMExplainableModel:
+        root = Path(__file__).parents[2]
+        subprocess.run([sys.executable, "-c", script], cwd=root, check=True)
+        np.testing.assert_array_equal(np.load(tmp_path / "there.npy"), values)
+
+
+def test_it_may_meet_other_examples_when_it_scores():
+    """The surrogate stays, the background is another one."""
+    explainer = mimic(TEACHERS["regression"], X, DecisionTreeExplainableModel)
+    scoring = KernelScoringExplainer(explainer, X[:20])
+    surrogate = explainer.row_explainer.explained
+    expected = shapley_by_definition(surrogate, X[50], X[:20], np.ones(20))
+    np.testing.assert_allclose(scoring.explain(X[50:51]), expected, rtol=0, atol=1e-9)
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch):
+    """With what to install, when the explainer is built."""
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(ImportError, match="pip install lightgbm"):
+        MimicExplainer(TEACHERS["regression"], X, LGBMExplainableModel)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "error", "refusal"),
+    [
+        ("lightgbm", {}, TypeError, "one of the classes LGBMExplainableModel"),
+        (
+            LinearExplainableModel,
+            {"explainable_model_args": {"depth": 3}},
+            ValueError,
+            "explainable_model_args: expected arguments of LinearExplainableModel, .* got depth",
+        ),
+        (LGBMExplainableModel, {"explainable_model_args": {"dpth": 3}}, ValueError, "got dpth"),
+        (
+            LinearExplainableModel,
+            {"shap_values_output": "odds"},
+            ValueError,
+            "shap_values_output: expected one of default, probability, teacher_probability",
+        ),
+        (
+            LinearExplainableModel,
+            {"shap_values_output": "probability"},
+            ValueError,
+            "expected a regression model",
+        ),
+        (
+            LinearExplainableModel,
+            {"max_num_of_augmentations": -1},
+            ValueError,
+            "max_num_of_augmentations: expected a whole number",
+        ),
+        (
+            LinearExplainableModel,
+            {"categorical_features": ["colour"]},
+            ValueError,
+            "categorical_features: expected different column names",
+        ),
+        (LinearExplainableModel, {"random_state": -1}, ValueError, "random_state: expected"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(kind, options, error, refusal):
+    """One sentence each."""
+    with pytest.raises(error, match=refusal):
+        MimicExplainer(TEACHERS["regression"], X, kind, **options)

@@ -1,0 +1,408 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from joblib import parallel_config
+from lightgbm import LGBMClassifier
+from scipy.sparse import csr_matrix
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
+from sklearn.metrics import make_scorer, mean_squared_error
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from service.explainers import PFIExplainer
+
+ROWS, SPECIES = load_iris(return_X_y=True, as_frame=True)
+CLASSIFIER = LogisticRegression(max_iter=1000).fit(ROWS, SPECIES)
+X_DIABETES, Y_DIABETES = load_diabetes(return_X_y=True)
+REGRESSOR = LinearRegression().fit(X_DIABETES, Y_DIABETES)
+PETALS = ["petal length (cm)", "petal width (cm)"]
+
+
+def one_column():
+    """A target that is the first of three columns, and a model of it."""
+    rows = np.random.default_rng(0).normal(size=(80, 3))
+    return LinearRegression().fit(rows, 3 * rows[:, 0]), rows, 3 * rows[:, 0]
+
+
+def binary():
+    rows = np.random.default_rng(1).normal(size=(80, 3))
+    labels = np.where(rows[:, 0] > 0, "yes", "no")
+    return LogisticRegression(C=100).fit(rows, labels), rows, labels
+
+
+def squared(true, predicted):
+    return float(np.mean((true - predicted) ** 2))
+
+
+def negative_squared(true, predicted):
+    return -squared(true, predicted)
+
+
+def test_the_numbers_are_those_of_scikit_learn():
+    """All rows, every column, the same seed: bit-equal, and the errors are those of the means."""
+    theirs = permutation_importance(
+        CLASSIFIER, ROWS, SPECIES, scoring="neg_log_loss", n_repeats=7, random_state=3
+    )
+    overall = PFIExplainer(CLASSIFIER, metric="neg_log_loss", n_repeats=7, seed=3).explain_global(
+        ROWS, SPECIES
+    )
+    np.testing.assert_array_equal(overall.global_importance_values, theirs.importances_mean)
+    errors = theirs.importances.std(axis=1, ddof=1) / np.sqrt(7)
+    np.testing.assert_array_equal(overall.standard_errors, errors)
+
+
+def test_iris_comes_in_its_known_order():
+    """Petal length, petal width, then the rest."""
+    overall = PFIExplainer(CLASSIFIER).explain_global(ROWS, SPECIES)
+    assert overall.get_ranked_global_names(2) == PETALS
+    assert overall.classes == [0, 1, 2]
+    assert (overall.method, overall.output) == ("permutation importance", "accuracy_score")
+    assert (overall.model_task, overall.num_examples) == ("classification", 150)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"metric": "mean_squared_error"},
+        {"metric": "mean_squared_error", "is_error_metric": True},
+        {"metric": mean_squared_error, "is_error_metric": True},
+        {"metric": "neg_mean_squared_error"},
+        {"metric": "max_error"},
+        {"metric": "r2"},
+        {"metric": "r2_score"},
+        {"metric": sklearn.metrics.r2_score},
+        {"metric": "d2_pinball_score", "metric_args": {"alpha": 0.3}},
+        {"metric": make_scorer(squared, greater_is_better=False)},
+        {"metric": squared, "is_error_metric": True},
+        {"metric": negative_squared},
+        {"metric": lambda estimator, X, y: -squared(y, estimator.predict(X))},
+    ],
+    ids=str,
+)
+def test_positive_is_important_for_every_metric_of_a_regression(options):
+    """Errors and scores alike; a column without influence is exactly 0 ± 0."""
+    model, rows, y = one_column()
+    model.coef_[1:] = 0.0
+    overall = PFIExplainer(model, **options).explain_global(rows, y)
+    values = overall.global_importance_values
+    assert values[0] > 0.1
+    assert values[1:] == [0, 0]
+    assert overall.standard_errors[1:] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"metric": "f1_score", "metric_args": {"pos_label": "yes"}},
+        {"metric": "roc_auc"},
+        {"metric": "roc_auc_score"},
+        {"metric": "log_loss"},
+        {"metric": sklearn.metrics.log_loss, "is_error_metric": True},
+        {"metric": "brier_score_loss", "metric_args": {"pos_label": "yes"}},
+        {"metric": "zero_one_loss"},
+        {"metric": "hinge_loss"},
+        {"metric": "d2_log_loss_score"},
+        {"metric": "matthews_corrcoef"},
+        {"metric": "balanced_accuracy_score"},
+        {"metric": "average_precision_score", "metric_args": {"pos_label": "yes"}},
+        {
+            "metric": lambda true, shares: float(np.mean(shares[true == "yes", 1])),
+            "for_classifier_use_predict_proba": True,
+        },
+    ],
+    ids=str,
+)
+def test_positive_is_important_for_every_metric_of_a_classification(options):
+    """Metrics of labels, of margins and of probabilities: each is given what it needs."""
+    model, rows, labels = binary()
+    overall = PFIExplainer(model, **options).explain_global(rows, labels)
+    assert overall.get_ranked_global_names(1) == ["0"]
+    assert overall.global_importance_values[0] > 0.1
+
+
+def test_labels_may_come_by_position_or_keyword():
+    """The same numbers."""
+    explainer = PFIExplainer(CLASSIFIER)
+    by_position = explainer.explain_global(ROWS, SPECIES)
+    by_keyword = explainer.explain_global(ROWS, true_labels=SPECIES)
+    assert by_position.global_importance_values == by_keyword.global_importance_values
+
+
+def test_the_same_seed_gives_the_same_bytes_for_any_number_of_jobs():
+    """And numpy's own generator is left alone."""
+    before = np.random.get_state()[1].tobytes()
+    explainer = PFIExplainer(CLASSIFIER, metric="log_loss", seed=5, n_repeats=3)
+    alone = explainer.explain_global(ROWS, SPECIES, max_samples=0.7)
+    with parallel_config(backend="threading"):
+        shared = explainer.explain_global(ROWS, SPECIES, max_samples=0.7, n_jobs=2)
+    assert alone.global_importance_values == shared.global_importance_values
+    assert np.random.get_state()[1].tobytes() == before
+    other = PFIExplainer(CLASSIFIER, metric="log_loss", seed=6).explain_global(ROWS, SPECIES)
+    assert alone.global_importance_values != other.global_importance_values
+
+
+def test_a_sample_of_the_rows_is_held_against_itself():
+    """What is sampled plays no part in what a column without influence loses."""
+    model, rows, y = one_column()
+    model.coef_[1:] = 0.0
+    overall = PFIExplainer(model).explain_global(rows, y + 1, max_samples=20)
+    assert overall.global_importance_values[1:] == [0, 0]
+
+
+def test_sparse_rows_give_the_numbers_of_dense_ones():
+    """Column by column, without becoming dense."""
+    rows = np.where(np.random.default_rng(0).random((60, 12)) < 0.1, 1.0, 0.0)
+    rows[:, 7] = 0.0
+    y = rows @ np.arange(12.0)
+    model = LinearRegression().fit(rows, y)
+    dense = PFIExplainer(model, n_repeats=3).explain_global(rows, y)
+    for sparse in (csr_matrix(rows), csr_matrix(rows).tocoo()):
+        found = PFIExplainer(model, n_repeats=3).explain_global(sparse, y)
+        np.testing.assert_allclose(
+            found.global_importance_values, dense.global_importance_values, rtol=0, atol=1e-12
+        )
+        sampled = PFIExplainer(model, n_repeats=2).explain_global(sparse, y, max_samples=0.5)
+        assert sampled.global_importance_values[7] == 0
+    assert found.global_importance_values[7] == 0
+
+
+def test_dtypes_survive_and_raw_columns_are_permuted_whole():
+    """A frame of categories, integers and texts comes to the model as it is."""
+    frame = pd.DataFrame(
+        {
+            "kind": pd.Categorical(["a", "b", "c"] * 30),
+            "count": np.arange(90, dtype="int8"),
+            "text": pd.Series(["x", "y"] * 45, dtype="string"),
+            "flag": [True, False, False] * 30,
+        }
+    )
+    labels = (frame["kind"] == "b").to_numpy()
+    seen = []
+
+    def predict(rows):
+        seen.append(rows.dtypes.equals(frame.dtypes))
+        return rows["kind"] == "b"
+
+    overall = PFIExplainer(predict, classes=[False, True]).explain_global(frame, labels)
+    assert all(seen)
+    assert overall.features == ["kind", "count", "text", "flag"]
+    assert overall.global_importance_values[0] > 0.3
+    assert overall.global_importance_values[1:] == [0, 0, 0]
+
+    encoded = make_column_transformer((OneHotEncoder(), ["kind", "text"]), remainder="drop")
+    model = make_pipeline(encoded, LogisticRegression()).fit(frame, labels)
+    theirs = permutation_importance(model, frame, labels, n_repeats=10, random_state=0)
+    ours = PFIExplainer(model).explain_global(frame, labels)
+    np.testing.assert_array_equal(ours.global_importance_values, theirs.importances_mean)
+
+
+def test_raw_columns_are_permuted_behind_transformations():
+    """Both forms give the numbers of a pipeline of the same parts: raw columns, each whole."""
+    frame = pd.DataFrame({"kind": list("abcd") * 25, "size": np.arange(100.0)})
+    labels = frame["kind"].isin(["a", "c"]).to_numpy()
+    encoder = make_column_transformer((OneHotEncoder(), ["kind"]), ("passthrough", ["size"]))
+    model = LogisticRegression(max_iter=500).fit(encoder.fit_transform(frame), labels)
+    listed = [(["kind"], OneHotEncoder().fit(frame[["kind"]])), (["size"], None)]
+    whole = make_pipeline(encoder, model)
+    expected = PFIExplainer(whole, metric="log_loss").explain_global(frame, labels)
+    for transformations in (encoder, listed):
+        explainer = PFIExplainer(model, metric="log_loss", transformations=transformations)
+        found = explainer.explain_global(frame, labels)
+        np.testing.assert_allclose(
+            found.global_importance_values, expected.global_importance_values, rtol=0, atol=1e-12
+        )
+        assert (found.features, found.is_raw) == (["kind", "size"], True)
+    with pytest.raises(ValueError, match="OneHotEncoder"):
+        PFIExplainer(model, transformations=OneHotEncoder()).explain_global(frame, labels)
+
+
+def test_a_subset_has_the_numbers_of_the_whole():
+    """By names and positions, in the order in which they are named."""
+    whole = PFIExplainer(CLASSIFIER).explain_global(ROWS, SPECIES).global_importance_values
+    part = PFIExplainer(CLASSIFIER, explain_subset=["petal width (cm)", 0]).explain_global(
+        ROWS, SPECIES
+    )
+    assert part.features == ["petal width (cm)", "sepal length (cm)"]
+    assert part.global_importance_values == [whole[3], whole[0]]
+
+
+def test_weights_count():
+    """A row of weight 0 plays no part in the score: scikit-learn's own numbers."""
+    weights = np.r_[np.zeros(50), np.ones(100)]
+    theirs = permutation_importance(
+        CLASSIFIER, ROWS, SPECIES, n_repeats=4, random_state=0, sample_weight=weights
+    )
+    ours = PFIExplainer(CLASSIFIER, n_repeats=4).explain_global(
+        ROWS, SPECIES, sample_weight=weights
+    )
+    np.testing.assert_allclose(
+        ours.global_importance_values, theirs.importances_mean, rtol=0, atol=1e-12
+    )
+
+
+def test_functions_and_foreign_models_are_asked_alike():
+    """Functions, a model without tags, and one whose predictions are columns."""
+
+    class Foreign:
+        predict = staticmethod(CLASSIFIER.predict_proba)
+
+    class Bare:
+        classes_ = CLASSIFIER.classes_
+        predict = staticmethod(CLASSIFIER.predict)
+        predict_proba = staticmethod(CLASSIFIER.predict_proba)
+
+    known = PFIExplainer(CLASSIFIER, metric="log_loss").explain_global(ROWS, SPECIES)
+    others = [
+        PFIExplainer(CLASSIFIER.predict_proba, is_function=True, metric="log_loss"),
+        PFIExplainer(CLASSIFIER.predict_proba, metric="log_loss", model_task="classification"),
+        PFIExplainer(Foreign(), metric="log_loss", model_task="classification"),
+        PFIExplainer(Bare(), metric="log_loss"),
+    ]
+    for other in others:
+        found = other.explain_global(ROWS, SPECIES)
+        assert found.global_importance_values == known.global_importance_values
+    regression = PFIExplainer(REGRESSOR.predict).explain_global(X_DIABETES, Y_DIABETES)
+    own = PFIExplainer(REGRESSOR).explain_global(X_DIABETES, Y_DIABETES)
+    assert regression.global_importance_values == own.global_importance_values
+
+
+def test_one_probability_is_that_of_the_second_class():
+    """As a network with one sigmoid unit answers it."""
+    model, rows, labels = binary()
+    single = PFIExplainer(
+        lambda rows: model.predict_proba(rows)[:, 1], classes=["no", "yes"], metric="log_loss"
+    )
+    both = PFIExplainer(model, metric="log_loss")
+    np.testing.assert_allclose(
+        single.explain_global(rows, labels).global_importance_values,
+        both.explain_global(rows, labels).global_importance_values,
+        rtol=0,
+        atol=1e-12,
+    )
+
+
+def test_lightgbm_with_categories_is_asked_with_its_frame():
+    """No name or category is lost on the way."""
+    frame = pd.DataFrame({"kind": pd.Categorical(list("abcd") * 25), "noise": np.arange(100.0)})
+    labels = frame["kind"].isin(["a", "c"]).to_numpy()
+    model = LGBMClassifier(
+        n_estimators=5, min_child_samples=2, min_data_per_group=2, cat_smooth=0, verbose=-1
+    )
+    model.fit(frame, labels)
+    overall = PFIExplainer(model).explain_global(frame, labels)
+    assert overall.get_ranked_global_names(1) == ["kind"]
+
+
+def test_standard_errors_cover_the_permutation():
+    """Over 100 seeds, some 95% of the intervals hold the mean over all of them."""
+    model, rows, y = one_column()
+    means, errors = [], []
+    for seed in range(100):
+        overall = PFIExplainer(
+            model.predict,
+            seed=seed,
+            n_repeats=12,
+            explain_subset=[0],
+            metric=squared,
+            is_error_metric=True,
+            show_progress=False,
+        ).explain_global(rows, y)
+        means.append(overall.global_importance_values[0])
+        errors.append(overall.standard_errors[0])
+    truth = np.mean(means)
+    is_covered = np.abs(np.array(means) - truth) <= 2.2 * np.array(errors)  # t of 11 degrees
+    assert 0.9 <= is_covered.mean() <= 0.99
+    once = PFIExplainer(model, n_repeats=1).explain_global(rows, y)
+    assert once.standard_errors is None
+
+
+def test_there_is_nothing_local():
+    """What cannot exist says why, or is absent."""
+    explainer = PFIExplainer(CLASSIFIER)
+    with pytest.raises(NotImplementedError, match="a metric is one number for all rows"):
+        explainer.explain_local(ROWS)
+    overall = explainer.explain_global(ROWS, SPECIES)
+    for absent in ("local_importance_values", "per_class_values", "expected_values"):
+        assert not hasattr(overall, absent)
+    assert pickle.loads(pickle.dumps(explainer)).explain_global(ROWS, SPECIES).features
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"metric": "f1_scor"}, "did you mean 'f1_score'"),
+        ({"metric": "confusion_matrix"}, "returns one number, got 'confusion_matrix'"),
+        ({"metric": 3}, "metric: expected the name of a metric"),
+        ({"metric": sklearn.metrics.log_loss}, "expected True for log_loss, which is an error"),
+        ({"metric": "f1_score", "is_error_metric": True}, "expected False for f1_score"),
+        ({"metric": "accuracy", "is_error_metric": True}, "with the scorer accuracy"),
+        ({"metric": "f1_score", "metric_args": {"averages": 1}}, "got averages"),
+        ({"n_repeats": 0}, "n_repeats: expected a whole number of at least 1, got 0"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0"),
+        ({"model_task": "ranking"}, "model_task: expected one of"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused_at_once(options, refusal):
+    """Before there are rows."""
+    with pytest.raises(ValueError, match=refusal):
+        PFIExplainer(CLASSIFIER, **options)
+
+
+def test_classes_need_probabilities():
+    """In the words that people know."""
+    model = RidgeClassifier().fit(ROWS, SPECIES)
+    told = "^Classes is specified but model does not define predict_proba, only predict.$"
+    with pytest.raises(ValueError, match=told):
+        PFIExplainer(model, classes=["a", "b", "c"])
+    with pytest.raises(
+        TypeError, match="an estimator with predict, or a function of rows, got int"
+    ):
+        PFIExplainer(3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "refusal"),
+    [
+        (None, TypeError, "PFI explainer requires true_labels"),
+        (SPECIES[:3], ValueError, r"one for each of 150 rows, got shape \(3,\)"),
+        (["setosa"] * 150, ValueError, "expected what the model predicts, 0, 1, 2, got 'setosa'"),
+        (SPECIES.where(SPECIES != 1), ValueError, "50 are missing, the first in row 50"),
+    ],
+    ids=str,
+)
+def test_labels_are_held_against_rows_and_model(labels, kind, refusal):
+    """One sentence each."""
+    with pytest.raises(kind, match=refusal):
+        PFIExplainer(CLASSIFIER).explain_global(ROWS, labels)
+
+
+def test_rows_weights_and_metrics_that_do_not_fit_are_refused():
+    """One sentence each."""
+    explainer = PFIExplainer(CLASSIFIER)
+    with pytest.raises(ValueError, match="expected rows with columns"):
+        explainer.explain_global([1, 2, 3], [0, 1, 2])
+    with pytest.raises(ValueError, match="sample_weight: expected a number of at least 0"):
+        explainer.explain_global(ROWS, SPECIES, sample_weight=[1])
+    with pytest.raises(ValueError, match="features: expected 4 different names"):
+        PFIExplainer(CLASSIFIER, features=["a"]).explain_global(ROWS, SPECIES)
+    with pytest.raises(ValueError, match="roc_auc_score, which says: multi_class must be in"):
+        PFIExplainer(CLASSIFIER, metric="roc_auc_score").explain_global(ROWS, SPECIES)
+    with pytest.raises(ValueError, match="true_labels: expected numbers, for a regression"):
+        PFIExplainer(REGRESSOR).explain_global(X_DIABETES, ["a"] * len(X_DIABETES))
+    with pytest.raises(ValueError, match="a finite number from <lambda>, got nan"):
+        PFIExplainer(CLASSIFIER, metric=lambda true, predicted: np.nan).explain_global(
+            ROWS, SPECIES
+        )
+    with pytest.raises(ValueError, match="answers labels alone has no probabilities"):
+        PFIExplainer(
+            CLASSIFIER.predict, model_task="classification", metric="log_loss"
+        ).explain_global(ROWS, SPECIES)
