@@ -7,8 +7,10 @@ that is refused where the two meet (:class:`service.engines.sampled_engines.Effo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from numbers import Integral, Real
 from typing import Any
 
@@ -55,8 +57,9 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range, and keep numpy's integers as Python's own."""
-        check_choice("engine", self.engine, ENGINES)
-        check_choice("background", self.background, BACKGROUNDS)
+        object.__setattr__(self, "engine", check_choice("engine", self.engine, ENGINES))
+        background = check_choice("background", self.background, BACKGROUNDS)
+        object.__setattr__(self, "background", background)
         _check_background_size(self.background_size, self.background)
         _check_positive("tolerance", self.stopping.tolerance)
         _check_positive("time_budget", self.stopping.time_budget)
@@ -65,16 +68,41 @@ class EngineOptions:
         object.__setattr__(self, "random_state", _checked_seed(self.random_state))
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Refuse a value that is none of the choices.
+def plain_word(value: Any) -> Any:
+    """Return what a member of an Enum stands for; leave everything else.
+
+    >>> Task = Enum("Task", {"Regression": "regression"})
+    >>> plain_word(Task.Regression)
+    'regression'
+    """
+    return value.value if isinstance(value, Enum) else value
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return the word that is chosen, given as such or as the member of an Enum.
 
     Raises
     ------
     ValueError
-        The message names the option and lists the choices.
+        When it is none of the choices; the message names the option and lists them.
     """
-    is_chosen = isinstance(value, str) and value in choices
-    _check(name, value, is_chosen, f"one of {', '.join(choices)}")
+    word = plain_word(value)
+    is_chosen = isinstance(word, str) and word in choices
+    _check(name, word, is_chosen, f"one of {', '.join(choices)}")
+    return str(word)
+
+
+def check_different(name: str, values: Sequence[Any]) -> None:
+    """Refuse names of which one is given twice.
+
+    Raises
+    ------
+    ValueError
+        Naming the option and what came twice.
+    """
+    counts = Counter(map(repr, values))
+    twice, count = counts.most_common(1)[0] if counts else ("", 0)
+    _check(name, list(values), count < 2, f"different names, but {twice} comes {count} times")
 
 
 def is_whole(value: Any, at_least: int) -> bool:

@@ -351,9 +351,8 @@ def choose_output(
     TypeError, ValueError
         When the model is no model, or has no such output.
     """
-    check_choice("output", output, ("auto", *OUTPUTS))
-    check_choice("model_task", task, ("unknown", *TASKS))
-    output, task = str.__str__(output), str.__str__(task)  # what an Enum of words stands for
+    output = check_choice("output", output, ("auto", *OUTPUTS))
+    task = check_choice("model_task", task, ("unknown", *TASKS))
     if not _is_estimator(model):
         return _choose_function_output(model, schema, probe, output, task)
     _check_fitted(model)

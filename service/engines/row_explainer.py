@@ -20,7 +20,7 @@ from scipy.sparse import sparray, spmatrix
 from service.engines.choice import choose_engine
 from service.engines.engine import Engine, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
-from service.engines.options import EngineOptions, is_whole
+from service.engines.options import EngineOptions, check_different, is_whole
 from service.engines.outputs import (
     N_COMPARED_ROWS,
     SAME,
@@ -530,6 +530,7 @@ def class_names(
     if classes is None:
         return function.output_names(n_outputs)
     names = plain_values(classes)
+    check_different("classes", names)
     if len(names) != n_outputs:
         raise ValueError(
             f"classes: expected {n_outputs} names, one for each output of {function.name}, got "

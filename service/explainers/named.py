@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from service.engines.options import plain_word
 from service.errors import WrongKindError
 from service.explainers.tabular import TabularExplainer
 from service.rows.tables import examples_as_table
@@ -279,5 +280,5 @@ _KINDS = {True: "network", False: "auto"}
 
 def _task_of(classes: Sequence[Any] | None, options: dict[str, Any]) -> str:
     """Return the task that is said; names of classes say it too."""
-    task = str(options.get("model_task", "unknown"))
+    task = str(plain_word(options.get("model_task", "unknown")))
     return "classification" if task == "unknown" and classes is not None else task

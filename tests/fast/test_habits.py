@@ -8,9 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neural_network import MLPRegressor
 
 import service.scoring
-from service.explainers import TabularExplainer
+from service.explainers import (
+    DeepExplainer,
+    KernelExplainer,
+    LinearExplainableModel,
+    LinearExplainer,
+    MimicExplainer,
+    PFIExplainer,
+    TabularExplainer,
+)
 from service.scoring import (
     DigestError,
     KernelScoringExplainer,
@@ -45,6 +54,10 @@ class Labels:
 
 
 class ModelTask(str, Enum):  # noqa: UP042  # as interpret-community has it
+    Classification = "classification"
+
+
+class PlainTask(Enum):
     Classification = "classification"
 
 
@@ -96,7 +109,7 @@ def test_a_model_may_be_taken_as_a_function():
         TabularExplainer(CLASSIFIER, ROWS, is_function=True)
 
 
-@pytest.mark.parametrize("task", ["unknown", "classification", ModelTask.Classification])
+@pytest.mark.parametrize("task", ["unknown", "classification", *ModelTask, *PlainTask])
 def test_a_network_that_answers_shares_is_a_classifier(task):
     """By its answers, by a word, or by a member of an Enum, which is shown as its word."""
     explainer = TabularExplainer(Network(), ROWS.to_numpy(), model_task=task)
@@ -113,6 +126,43 @@ def test_a_classifier_that_only_predicts_is_explained():
     assert local.classes == ["no", "yes"]
     sums = np.array(local.local_importance_values).sum(axis=2)[1] + local.expected_values[1]
     np.testing.assert_allclose(sums, ROWS["a"][:2] > 0, rtol=0, atol=1e-9)
+
+
+def test_members_of_plain_enums_are_words_to_every_explainer():
+    """Also of options that other libraries have no Enum for."""
+    plain = Enum("Plain", ["regression", "prediction", "kernel", "default", "whole"])
+    words = Enum("Words", {name: name for name in plain.__members__})
+    model = REGRESSOR
+    network = MLPRegressor(hidden_layer_sizes=(2,), max_iter=2000, tol=1)
+    told = {"model_task": words.regression}
+    called = TabularExplainer(
+        model, ROWS, output=words.prediction, engine=words.kernel, background=words.whole, **told
+    )
+    assert (called.method, called.output) == ("kernel", "prediction")
+    assert called.row_explainer.options.engine == "kernel"
+    explainers = [
+        KernelExplainer(model, ROWS, **told),
+        LinearExplainer(model, ROWS, **told),
+        DeepExplainer(network.fit(ROWS, LABELS), ROWS, **told),
+        MimicExplainer(
+            model, ROWS, LinearExplainableModel, shap_values_output=words.default, **told
+        ),
+    ]
+    for explainer in explainers:
+        assert explainer.explain_local(ROWS[:1]).model_task == "regression"
+    overall = PFIExplainer(model, **told).explain_global(ROWS, LABELS)
+    assert overall.model_task == "regression"
+    with pytest.raises(ValueError, match=r"model_task: expected one of .*, got 1"):
+        TabularExplainer(model, ROWS, model_task=plain.regression)
+
+
+@pytest.mark.parametrize("classes", [["a", "a"], np.array([1, 1])], ids=str)
+def test_names_of_classes_are_different(classes):
+    """Otherwise an answer by class would be that of another."""
+    with pytest.raises(ValueError, match=r"classes: expected different names, .* comes 2 times"):
+        TabularExplainer(CLASSIFIER, ROWS, classes=classes)
+    with pytest.raises(ValueError, match=r"classes: expected different names, .* comes 2 times"):
+        PFIExplainer(CLASSIFIER, classes=classes)
 
 
 def test_names_of_a_subset_want_names():

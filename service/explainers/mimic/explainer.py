@@ -124,7 +124,7 @@ class MimicExplainer(TabularExplainer):
         output: str = "auto",
         random_state: int = 0,
     ) -> None:
-        check_choice("shap_values_output", shap_values_output, VALUES)
+        shap_values_output = check_choice("shap_values_output", shap_values_output, VALUES)
         options = EngineOptions(random_state=random_state)
         explainable = make_explainable(
             explainable_model, explainable_model_args, options.random_state
