@@ -9,13 +9,17 @@ from lightgbm import LGBMClassifier
 from scipy.sparse import csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.metrics import make_scorer, mean_squared_error
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier, XGBRegressor
 
 from service.explainers import PFIExplainer
+from service.scoring import ModelOutputError
 
 ROWS, SPECIES = load_iris(return_X_y=True, as_frame=True)
 CLASSIFIER = LogisticRegression(max_iter=1000).fit(ROWS, SPECIES)
@@ -289,6 +293,190 @@ def test_one_probability_is_that_of_the_second_class():
     )
 
 
+def pure_leaves(labels):
+    """A tree whose probabilities are 0.0 and 1.0, its one column, and what it was fitted on."""
+    rows = np.random.default_rng(1).normal(size=(80, 3))
+    is_second = rows[:, 0] + rows[:, 1] ** 2 > 0.5
+    truth = np.array(labels)[is_second.astype(int)]
+    tree = DecisionTreeClassifier(random_state=0).fit(rows, truth)
+    return tree, lambda rows: tree.predict_proba(rows)[:, 1], rows, truth
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [1, 2], [0.0, 1.0], ["no", "yes"], [False, True]])
+@pytest.mark.parametrize("metric", [None, "f1_macro", "log_loss", "roc_auc"])
+@pytest.mark.parametrize("max_samples", [1.0, 30])
+def test_a_probability_is_one_also_where_it_is_0_or_1(labels, metric, max_samples):
+    """Pure leaves, saturated units and small samples: it is decided once, for all rows."""
+    tree, share, rows, truth = pure_leaves(labels)
+    found, own = (
+        PFIExplainer(model, metric=metric, n_repeats=2, **named).explain_global(
+            rows, truth, max_samples=max_samples
+        )
+        for model, named in [(share, {"classes": labels}), (tree, {})]
+    )
+    assert found.global_importance_values == own.global_importance_values
+    assert found.global_importance_values[0] > 0.1
+
+
+def test_a_saturated_unit_without_names_is_no_label_of_others():
+    """0.0 and 1.0 are labels then, of which one is never true: the names are asked for."""
+    _, share, rows, truth = pure_leaves([1, 2])
+    named = PFIExplainer(share, model_task="classification")
+    with pytest.raises(ValueError, match=r"answers 0\.0, which no row .*, and never 2"):
+        named.explain_global(rows, truth)
+    _, share, rows, truth = pure_leaves([0, 1])
+    sloped = PFIExplainer(
+        lambda rows: 1 / (1 + np.exp(-rows[:, 0])), model_task="classification", metric="log_loss"
+    )
+    assert sloped.explain_global(rows, truth).global_importance_values[0] > 0.1
+    with pytest.raises(ModelOutputError, match=r"^model: expected labels \(0, 1, 2\), .*, got 0.2"):
+        PFIExplainer(lambda rows: np.tile([0.2, 1.5], 40), classes=[0, 1, 2]).explain_global(
+            rows, truth
+        )
+    came = rows[:, 0].copy()
+    with pytest.raises(ModelOutputError, match=r"^model: expected a column for each of 2 classes"):
+        PFIExplainer(
+            lambda rows: np.where(rows[:, 0] == came, 0.5, 1.5), classes=[0, 1]
+        ).explain_global(rows, truth)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [1, 2], ["no", "yes"], [False, True]])
+@pytest.mark.parametrize("metric", [None, "f1_macro", "balanced_accuracy_score", "accuracy"])
+def test_models_that_answer_labels_are_asked_by_what_is_true(labels, metric):
+    """Functions with and without names, and classes of one's own with and without `classes_`."""
+    _, _, rows, truth = pure_leaves(labels)
+    forest = RandomForestClassifier(5, max_depth=2, random_state=0).fit(rows, truth)
+
+    class Only:
+        predict = staticmethod(forest.predict)
+
+    class Both(Only):
+        predict_proba = staticmethod(forest.predict_proba)
+
+    fast = {"metric": metric, "n_repeats": 2}
+    own = PFIExplainer(forest, **fast).explain_global(rows, truth)
+    told = {"model_task": "classification", **fast}
+    others = [
+        PFIExplainer(forest.predict, **told),
+        PFIExplainer(forest.predict, classes=labels, **fast),
+        PFIExplainer(Only(), **told),
+        PFIExplainer(Both(), **fast),
+    ]
+    for other in others:
+        found = other.explain_global(rows, truth)
+        assert found.global_importance_values == own.global_importance_values
+    if metric is None:
+        both = PFIExplainer(Both(), metric="log_loss").explain_global(rows, truth)
+        own = PFIExplainer(forest, metric="log_loss").explain_global(rows, truth)
+        assert both.global_importance_values == own.global_importance_values
+
+
+def test_answers_that_are_no_numbers_are_labels():
+    """Nobody has to say so."""
+    _, _, rows, truth = pure_leaves(["no", "yes"])
+    model = LogisticRegression().fit(rows, truth)
+    found = PFIExplainer(model.predict).explain_global(rows, truth)
+    assert found.model_task == "classification"
+    assert found.classes == ["no", "yes"]
+    own = PFIExplainer(model).explain_global(rows, truth)
+    assert found.global_importance_values == own.global_importance_values
+    with pytest.raises(ValueError, match="answers labels alone has no probabilities"):
+        PFIExplainer(model.predict, metric="log_loss", is_error_metric=True).explain_global(
+            rows, truth
+        )
+    with pytest.raises(ValueError, match="say model_task='classification'"):
+        PFIExplainer(lambda rows: rows[:, 0]).explain_global(rows, truth)
+    with pytest.raises(ValueError, match="classes= names what a function predicts"):
+        PFIExplainer(model.predict_proba).explain_global(rows, truth)
+    with pytest.raises(ValueError, match=r"what the model predicts, 'no', 'maybe', got 'yes'"):
+        PFIExplainer(model.predict, classes=["no", "maybe"]).explain_global(rows, truth)
+    with pytest.raises(ValueError, match="classes: expected 2 names, one for each column"):
+        PFIExplainer(model.predict_proba, classes=["no", "yes", "?"]).explain_global(rows, truth)
+
+
+@pytest.mark.parametrize("spelling", ["model", "method", "pipeline", "transformations", "booster"])
+def test_columns_are_matched_by_name(spelling):
+    """In any order, as they came; what is missing or unknown is named."""
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 3)), columns=list("abc"))
+    truth = (frame["a"] + frame["b"] ** 2 > 0.5).to_numpy(dtype=int)
+    scaler = StandardScaler().set_output(transform="pandas").fit(frame)
+    forest = RandomForestClassifier(5, random_state=0).fit(frame, truth)
+    boosted = LGBMClassifier(n_estimators=5, verbose=-1).fit(frame, truth).booster_
+    model, options = {
+        "model": (forest, {}),
+        "method": (forest.predict, {"model_task": "classification"}),
+        "pipeline": (make_pipeline(scaler, forest), {}),
+        "transformations": (forest, {"transformations": scaler}),
+        "booster": (boosted, {}),
+    }[spelling]
+    options["n_repeats"] = 2
+    whole = PFIExplainer(model, **options).explain_global(frame, truth)
+    values = dict(zip(whole.features, whole.global_importance_values, strict=True))
+    for order in (["b", "a", "c"], ["c", "a", "b"]):
+        found = PFIExplainer(model, **options).explain_global(frame[order], truth)
+        assert found.features == order
+        assert found.global_importance_values == [values[name] for name in order]
+        renamed = PFIExplainer(
+            model, features=list("xyz"), explain_subset=["z", 0], **options
+        ).explain_global(frame[order], truth)
+        assert renamed.features == ["z", "x"]
+        assert renamed.global_importance_values == [values[order[2]], values[order[0]]]
+    explainer = PFIExplainer(model, **options)
+    with pytest.raises(ValueError, match="'c' are missing, and none are unknown"):
+        explainer.explain_global(frame[["a", "b"]], truth)
+    with pytest.raises(ValueError, match="'c' are missing, and 'd' are unknown"):
+        explainer.explain_global(frame.rename(columns={"c": "d"}), truth)
+    numbered = explainer.explain_global(pd.DataFrame(frame.to_numpy()), truth)
+    assert numbered.global_importance_values == list(values.values())
+    with pytest.raises(ValueError, match="expected 3 columns, those that the model was fitted on"):
+        explainer.explain_global(frame.to_numpy()[:, :2], truth)
+
+
+def test_rows_that_the_model_refuses_are_not_blamed_on_the_metric():
+    """Who says it is named."""
+    model, rows, truth = binary()
+    with pytest.raises(ModelOutputError, match=r"model: expected one .*, which says: could n"):
+        PFIExplainer(model).explain_global(np.where(rows > 1, "text", "x"), truth)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix, pd.DataFrame])
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_too_few_rows_are_refused(kind, n_rows):
+    """One row has nothing to be permuted with."""
+    model, rows, truth = binary()
+    with pytest.raises(ValueError, match=f"expected at least 2 rows, .*, got {n_rows}"):
+        PFIExplainer(model).explain_global(kind(rows[:n_rows]), truth[:n_rows])
+
+
+def test_a_bare_booster_is_asked_with_rows():
+    """As the estimator around it."""
+    model = XGBRegressor(n_estimators=5).fit(X_DIABETES, Y_DIABETES)
+    own = PFIExplainer(model, n_repeats=2).explain_global(X_DIABETES, Y_DIABETES)
+    bare = PFIExplainer(model.get_booster(), n_repeats=2).explain_global(X_DIABETES, Y_DIABETES)
+    np.testing.assert_allclose(
+        bare.global_importance_values, own.global_importance_values, rtol=1e-6, atol=1e-9
+    )
+    classifier = XGBClassifier(n_estimators=5).fit(ROWS, SPECIES > 1)
+    own = PFIExplainer(classifier, n_repeats=2).explain_global(ROWS, SPECIES > 1)
+    bare = PFIExplainer(
+        classifier.get_booster(), n_repeats=2, model_task="classification"
+    ).explain_global(ROWS, (SPECIES > 1).astype(int))
+    assert bare.global_importance_values == own.global_importance_values
+
+
+@pytest.mark.parametrize(
+    "metric", ["cohen_kappa_score", "adjusted_rand_score", "v_measure_score", "mutual_info_score"]
+)
+def test_metrics_of_two_sides_are_known(metric):
+    """Functions of sklearn.metrics that do not call their first argument y_true."""
+    function = getattr(sklearn.metrics, metric)
+    found = PFIExplainer(CLASSIFIER, metric=metric).explain_global(ROWS, SPECIES)
+    theirs = permutation_importance(
+        CLASSIFIER, ROWS, SPECIES, scoring=make_scorer(function), n_repeats=10, random_state=0
+    )
+    np.testing.assert_array_equal(found.global_importance_values, theirs.importances_mean)
+
+
 def test_lightgbm_with_categories_is_asked_with_its_frame():
     """No name or category is lost on the way."""
     frame = pd.DataFrame({"kind": pd.Categorical(list("abcd") * 25), "noise": np.arange(100.0)})
@@ -360,9 +548,19 @@ def test_what_cannot_be_is_refused_at_once(options, refusal):
 def test_classes_need_probabilities():
     """In the words that people know."""
     model = RidgeClassifier().fit(ROWS, SPECIES)
-    told = "^Classes is specified but model does not define predict_proba, only predict.$"
+    told = (
+        r"^Classes is specified but model does not define predict_proba, only predict\. Leave "
+        r"classes out, .* PFIExplainer\(model\.predict, is_function=True, classes=…\)\.$"
+    )
     with pytest.raises(ValueError, match=told):
         PFIExplainer(model, classes=["a", "b", "c"])
+    way_out = PFIExplainer(model.predict, is_function=True, classes=[0, 1, 2])
+    found, own = way_out.explain_global(ROWS, SPECIES), PFIExplainer(model)
+    assert (
+        found.global_importance_values == own.explain_global(ROWS, SPECIES).global_importance_values
+    )
+    with pytest.raises(TypeError, match=r"of an estimator give a method, as model\.predict"):
+        PFIExplainer(model, is_function=True)
     with pytest.raises(
         TypeError, match="an estimator with predict, or a function of rows, got int"
     ):

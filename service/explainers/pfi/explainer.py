@@ -10,20 +10,20 @@ from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from service.engines.options import check_choice, is_whole
+from service.engines.options import check_choice, check_different, is_whole, plain_word
 from service.engines.outputs import plain_values
 from service.engines.row_explainer import find_columns
+from service.errors import expect
 from service.explainers.pfi.asked_models import TASKS, as_asked, settled
-from service.explainers.pfi.labels import check_labels
+from service.explainers.pfi.expected_columns import expected_columns, in_order_of, read_rows
+from service.explainers.pfi.labels import labels_for, read_labels
 from service.explainers.pfi.metrics import Metric, MetricRequest, resolve_metric
 from service.explainers.pfi.permuted_rows import Permutation, permute_columns
 from service.explainers.transformations import compose
 from service.explanations import ExplanationContext, GlobalExplanation, GlobalImportances
-from service.rows.tables import as_table, is_sparse, records_as_table
 from service.rows.values import shown
 
 
@@ -55,8 +55,9 @@ class PFIExplainer:
         Feature names; by default the DataFrame's columns, those that the model was fitted on, or
         "0", "1", ….
     classes : sequence, optional
-        Class names in ``predict_proba`` column order; by default the model's ``classes_``. What the
-        columns stand for that a function answers.
+        Class names in ``predict_proba`` column order; by default the model's ``classes_``. What a
+        function predicts, and what its columns stand for. Of two classes one column of floats from
+        0 to 1 is the probability of the second.
     transformations : transformer or list of (columns, transformer), optional
         Fitted ones that stand before the model, as in :class:`service.explainers.TabularExplainer`.
         Raw columns are permuted, each as a whole.
@@ -72,12 +73,14 @@ class PFIExplainer:
     show_progress : bool, default True
         Show a bar on a terminal once the work takes longer than a second.
     model_task : {"unknown", "classification", "regression"}, default "unknown"
-        "unknown" asks the model; a function of several columns is a classifier.
+        "unknown" asks the model; a function of several columns, or of what are no numbers, is a
+        classifier.
 
     Raises
     ------
     TypeError, ValueError
-        When the model is no model, the metric is none, or a known error is said to be none.
+        When the model is no model, the metric is none, a known error is said to be none, or two
+        classes have one name.
 
     Notes
     -----
@@ -120,10 +123,11 @@ class PFIExplainer:
         show_progress: bool = True,
         model_task: str = "unknown",
     ) -> None:
-        check_choice("model_task", model_task, TASKS)
+        model_task = check_choice("model_task", model_task, TASKS)
+        if classes is not None:
+            check_different("classes", plain_values(classes))
         self._model_type = f"{type(model).__module__}.{type(model).__qualname__}"
-        first = model if transformations is None else transformations
-        self._fitted_on: Any = getattr(first, "feature_names_in_", None)
+        self._expected = expected_columns(model if transformations is None else transformations)
         self._as_asked = partial(
             as_asked, task=model_task, is_function=is_function, classes=classes
         )
@@ -131,7 +135,7 @@ class PFIExplainer:
         self._behind = model, transformations
         self._task = model_task
         self._request = MetricRequest(
-            metric, metric_args or {}, is_error_metric, for_classifier_use_predict_proba
+            plain_word(metric), metric_args or {}, is_error_metric, for_classifier_use_predict_proba
         )
         self._subset = explain_subset
         self._features = features
@@ -156,7 +160,8 @@ class PFIExplainer:
         ----------
         evaluation_examples : DataFrame, array, list of lists, list of records or sparse matrix
             Rows of shape (n_rows, n_features), better those that the model was not fitted on. A
-            DataFrame keeps its dtypes, and sparse rows stay sparse.
+            DataFrame keeps its dtypes, and sparse rows stay sparse. A DataFrame and records are
+            matched by column name, where the model knows names.
         true_labels : array-like of shape (n_rows,)
             What the rows are labelled with.
         sample_weight : array-like of shape (n_rows,), optional
@@ -176,22 +181,27 @@ class PFIExplainer:
         ------
         TypeError
             When there are no labels.
+        service.scoring.ModelOutputError
+            When the model does not take the rows, or answers something else than it should.
         ValueError
-            When labels or weights do not fit the rows, or the metric cannot be computed of them.
+            When the rows have not the model's columns, labels or weights do not fit the rows, or
+            the metric cannot be computed of them.
         """
-        rows = self._rows(evaluation_examples)
-        names = self._names(rows)
-        model = settled(self._behind_transformations(rows), self._task, rows)
-        task = _task_of(model)
-        labels = check_labels(true_labels, rows.shape[0], model, task)
-        metric = self._metric_of(model)
+        given = read_rows(evaluation_examples, self._expected)
+        names = self._names(given)
         columns = find_columns(self._subset, names) or tuple(range(len(names)))
+        rows, positions = in_order_of(given, self._expected)
+        labels = read_labels(true_labels, rows.shape[0])
+        model = settled(self._behind_transformations(rows), self._task, rows, labels)
+        task = _task_of(model)
+        labels = labels_for(model, task, labels)
+        metric = self._metric_of(model)
         losses = permute_columns(
             model,
             metric,
             rows,
             labels,
-            columns=columns,
+            columns=[positions[i] for i in columns],
             permutation=Permutation(
                 self._n_repeats, self._seed, max_samples, n_jobs, self._show_progress
             ),
@@ -230,30 +240,17 @@ class PFIExplainer:
             return self._model
         return self._as_asked(compose(transformations, model, rows, self._features))
 
-    def _rows(self, given: Any) -> Any:
-        """Return rows as the model takes them, with the names that it was fitted on."""
-        if is_sparse(given):
-            return given
-        table = records_as_table(as_table(given))
-        if isinstance(table, pd.DataFrame):
-            return table
-        array = _as_array(table)
-        names = self._fitted_on
-        if np.shape(names) != array.shape[1:]:
-            return array
-        return pd.DataFrame(array, columns=names).infer_objects()
-
     def _names(self, rows: Any) -> list[str]:
         n_columns = rows.shape[1]
-        own: Any = getattr(rows, "columns", self._fitted_on)
-        if np.shape(own) != (n_columns,):
-            own = range(n_columns)
+        known = {len(self._expected.names): self._expected.names}
+        own = getattr(rows, "columns", known.get(n_columns, range(n_columns)))
         names = list(map(str, own if self._features is None else self._features))
-        if (len(names), len(set(names))) != (n_columns, n_columns):
-            raise ValueError(
-                f"features: expected {n_columns} different names, one for each column of the rows, "
-                f"got {len(set(names))} different ones in {len(names)}."
-            )
+        expect(
+            (len(names), len(set(names))) == (n_columns, n_columns),
+            f"features: expected {n_columns} different names, one for each column of the rows, "
+            f"got {len(set(names))} different ones in {len(names)}.",
+            ValueError,
+        )
         return names
 
     def _metric_of(self, model: Any) -> Metric:
@@ -273,22 +270,9 @@ def _task_of(model: Any) -> str:
 
 
 def _checked(name: str, value: Any, at_least: int) -> int:
-    if not is_whole(value, at_least):
-        raise ValueError(
-            f"{name}: expected a whole number of at least {at_least}, got {shown(value)}."
-        )
+    told = f"{name}: expected a whole number of at least {at_least}, got {shown(value)}."
+    expect(is_whole(value, at_least), told, ValueError)
     return int(value)
-
-
-def _as_array(rows: Any) -> NDArray[Any]:
-    """Return lists and arrays as an array with two axes; texts among numbers stay texts."""
-    array = np.asarray(rows, dtype=getattr(rows, "dtype", object))
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(
-            "evaluation_examples: expected rows with columns, a DataFrame or a 2-D array, got "
-            f"shape {array.shape}."
-        )
-    return pd.DataFrame(array).infer_objects().to_numpy()
 
 
 def _weights(sample_weight: Any, n_rows: int) -> dict[str, Any]:
@@ -296,11 +280,12 @@ def _weights(sample_weight: Any, n_rows: int) -> dict[str, Any]:
         return {}
     weights = np.asarray(sample_weight, dtype=np.float64)
     is_weight = np.isfinite(weights) & (weights >= 0)
-    if weights.shape != (n_rows,) or not is_weight.all():
-        raise ValueError(
-            f"sample_weight: expected a number of at least 0 for each of {n_rows} rows, got shape "
-            f"{weights.shape}."
-        )
+    expect(
+        weights.shape == (n_rows,) and bool(is_weight.all()),
+        f"sample_weight: expected a number of at least 0 for each of {n_rows} rows, got shape "
+        f"{weights.shape}.",
+        ValueError,
+    )
     return {"sample_weight": weights}
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import sklearn.metrics
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
+from service.errors import ModelOutputError, expect
+
 # Takes a model, rows and labels; the more, the better.
 Scorer = Callable[..., float]
 # By the task of a model.
@@ -22,6 +24,8 @@ DEFAULTS = {"classification": "accuracy_score", "regression": "mean_absolute_err
 # scikit-learn names its functions so; True where less is better.
 _ENDINGS = {"_score": False, "_error": True, "_loss": True, "_deviance": True}
 _OTHERS = {"matthews_corrcoef": False}
+# What it calls their first argument: true labels, or two sides that count alike.
+_FIRST = ("y_true", "y1", "labels_true")
 # Of a function of one's own, by whether it wants probabilities.
 _METHODS = {False: "predict", True: "predict_proba"}
 # What the second argument of a metric of scikit-learn's is called, and what it is then given.
@@ -74,20 +78,37 @@ class Metric:
         ------
         ValueError
             When the metric cannot be computed, or is no finite number.
+        ModelOutputError
+            When the model does not take the rows, or answers what it should not.
         """
         try:
             score = float(self.scorer(model, rows, labels, **weights))
-        except (AttributeError, TypeError, ValueError) as error:
+        except ModelOutputError:
+            raise
+        except Exception as error:  # every library has its own
+            _check_answers(model, rows)
             raise ValueError(
                 f"metric: expected one that can be computed of these rows and labels, got "
                 f"{self.name}, which says: {error}; choose another, or give it metric_args."
             ) from error
-        if not np.isfinite(score):
-            raise ValueError(
-                f"metric: expected a finite number from {self.name}, got {score}; choose another "
-                "metric, or more rows."
-            )
+        expect(
+            bool(np.isfinite(score)),
+            f"metric: expected a finite number from {self.name}, got {score}; choose another "
+            "metric, or more rows.",
+            ValueError,
+        )
         return score
+
+
+def _check_answers(model: Any, rows: Any) -> None:
+    """Refuse rows that it is the model, not the metric, that does not take."""
+    try:
+        model.predict(rows)
+    except Exception as error:  # every library has its own
+        raise ModelOutputError(
+            f"model: expected one that takes these rows, got {type(model).__name__}, which says: "
+            f"{error}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -213,7 +234,7 @@ def _direction(function: Callable[..., Any]) -> bool | None:
     if not getattr(function, "__module__", "").startswith("sklearn.metrics"):
         return None
     name = getattr(function, "__name__", "")
-    if _parameters(function)[:1] != ["y_true"]:
+    if next(iter(_parameters(function)), "") not in _FIRST:
         return None
     for ending, is_error in {**_ENDINGS, **_OTHERS}.items():
         if name.endswith(ending):
@@ -252,11 +273,12 @@ def _check_arguments(
     function: Callable[..., Any], arguments: Mapping[str, Any], parameters: list[str]
 ) -> None:
     unknown = sorted(set(arguments) - set(parameters[2:]))
-    if unknown:
-        raise ValueError(
-            f"metric_args: expected arguments of {function.__name__}, {', '.join(parameters[2:])}, "
-            f"got {', '.join(unknown)}."
-        )
+    expect(
+        not unknown,
+        f"metric_args: expected arguments of {function.__name__}, {', '.join(parameters[2:])}, got "
+        f"{', '.join(unknown)}.",
+        ValueError,
+    )
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
