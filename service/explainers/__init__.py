@@ -1,6 +1,7 @@
 """The training side: full explainers, for the notebook in which a model is fitted.
 
 ``tabular``                 TabularExplainer: explains a fitted model on tabular data
+``pieces``                  makes tables of rows that come in pieces
 ``transformations``         puts a model behind transformations, so that raw rows are explained
 ``listed_transformations``  reads transformations that are listed column by column
 ``named``                   Tree-, Linear-, Kernel- and DeepExplainer: the engine is fixed

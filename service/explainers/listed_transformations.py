@@ -234,7 +234,36 @@ def _freeze(transformer: Any, columns: Any, rows: Any, takes_frames: bool | None
     named = _with_names(transformer, rows)
     if _can_be_frozen(named) and _takes(named, rows):
         return FrozenEstimator(named)
-    return _as_functions(transformer, rows, takes_frames)
+    return _asked_as_functions(transformer, columns, rows, takes_frames)
+
+
+def _asked_as_functions(
+    transformer: Any, columns: Any, rows: Any, takes_frames: bool | None
+) -> Pipeline:
+    """Ask any transformer, and say what is wrong where it does not take the rows.
+
+    Raises
+    ------
+    ValueError
+        Naming the transformer and its columns.
+    """
+    try:
+        return _as_functions(transformer, rows, takes_frames)
+    except Exception as error:  # every library has its own
+        raise ValueError(_refusal(transformer, columns, rows, error)) from error
+
+
+def _refusal(transformer: Any, columns: Any, rows: Any, error: Exception) -> str:
+    """Say what a transformer does not take, and the other way of writing its columns."""
+    hint = ""
+    if np.ndim(rows) == 1:
+        hint = f"; write [{columns!r}] where it was fitted on a table of one column"
+    elif rows.shape[1] == 1:
+        hint = "; write the name without brackets where it was fitted on one axis of values"
+    return (
+        f"transformations: expected {type(transformer).__name__} to take {columns!r}, "
+        f"{np.ndim(rows)} axes of the initialization examples, but it says: {error}{hint}."
+    )
 
 
 def _joined_steps(transformer: Any) -> Any:

@@ -2,7 +2,7 @@
 
 It does not serve: make a :class:`service.scoring.KernelScoringExplainer` from it for that. Which
 engine explains which model is written in :mod:`service.engines.choice`, which output is explained
-in :mod:`service.engines.outputs`. Next: :mod:`service.explainers.transformations`.
+in :mod:`service.engines.outputs`. Next: :mod:`service.explainers.pieces`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from service.engines.options import EngineOptions
 from service.engines.progress import progress_bar
 from service.engines.row_explainer import RowExplainer
 from service.engines.transformed.engineered import EngineeredExplainer
+from service.explainers.pieces import in_pieces
 from service.explainers.transformations import build_engineered, compose
 from service.explanations import GlobalExplanation, LocalExplanation
 from service.explanations.batches import explain_in_batches, gather
@@ -43,7 +44,8 @@ class TabularExplainer:
         that rows must have.
     explain_subset : sequence of str or int, optional
         Names or positions of the features whose importances are reported. They are the same numbers
-        as without it, so their sum leaves out the rest.
+        as without it, so their sum leaves out the rest. Of engineered columns those are reported
+        that are made of them.
     features : sequence of str, optional
         Feature names; by default the DataFrame's columns, or "0", "1", … for an array.
     classes : sequence, optional
@@ -274,7 +276,8 @@ class TabularExplainer:
         evaluation_examples : DataFrame, array, list of records or list of lists
             Rows of `n_features` columns. A DataFrame and records are matched by column name. A
             Series, or an array of shape (n_features,), is one row. Sparse rows stay sparse. Also an
-            iterator of such tables, or the path of a Parquet file.
+            iterator of such tables or of single rows, a list of DataFrames or of arrays, or the
+            path of a Parquet file.
         include_local : bool, default True
             Whether the local importances are kept. Without them memory does not grow with the
             number of rows, and the global ones are the same but for the last digits.
@@ -300,13 +303,14 @@ class TabularExplainer:
             When `batch_size` is not positive.
         """
         _warn_of(sampling_policy, "sampling_policy: all rows are explained; pass fewer of them")
+        pieces = in_pieces(evaluation_examples)
         if not include_local:
             overall = explain_in_batches(
-                self.row_explainer, evaluation_examples, batch_size, n_jobs, progress_bar
+                self.row_explainer, pieces, batch_size, n_jobs, progress_bar
             )
             context = replace(self._describe(None), ask=tell_nothing)
             return GlobalExplanation(None, context, overall)
-        rows = gather(evaluation_examples)
+        rows = gather(pieces)
         return GlobalExplanation(self._explain(rows, n_jobs), self._describe(rows))
 
     def _explain(self, rows: Any, n_jobs: int | None) -> LocalImportances:
@@ -320,7 +324,7 @@ class TabularExplainer:
             is_raw=False,
             is_engineered=True,
             feature_maps=explainer.feature_maps,
-            raw_features=explainer.schema.names,
+            raw_features=self.features,
         )
         return LocalExplanation(explainer.explain(rows, progress_bar, n_jobs), context)
 

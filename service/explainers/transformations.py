@@ -226,23 +226,57 @@ def build_engineered(
     model : TransformedModel
     examples : DataFrame or array of shape (n_examples, n_raw)
     row_explainer : RowExplainer
-        Explains the same output by raw columns.
+        Explains the same output by raw columns. Where it reports a part of them, only the
+        engineered ones that are made of these are reported.
+
+    Raises
+    ------
+    ValueError
+        When it is not known which columns are made of that part, or none are.
     """
     schema, function = row_explainer.schema, row_explainer.function
     table = examples_as_table(examples)
+    maps, subset = _cut_maps(map_columns(model, schema), row_explainer.subset)
     made = model.transform_rows(schema.model_rows(schema.from_positions(table)))
     explainer = RowExplainer.build(
         model.model,
         made,
         features=name_columns(model, np.shape(made)[-1]),
         classes=row_explainer.classes,
-        subset=None,
+        subset=subset,
         output=function.scale,
         task=function.task,
         options=row_explainer.options,
     )
     transformers = tuple(step for _, step in model.steps[:-1])
-    return EngineeredExplainer(schema, transformers, explainer, map_columns(model, schema))
+    return EngineeredExplainer(schema, transformers, explainer, maps)
+
+
+def _cut_maps(
+    maps: list[NDArray[np.float64]] | None, raw: Sequence[int] | None
+) -> tuple[list[NDArray[np.float64]] | None, list[int] | None]:
+    """Return the map of some raw columns, and which engineered columns are made of them.
+
+    Raises
+    ------
+    ValueError
+        When that is not known, or there are none.
+    """
+    if raw is None:
+        return maps, None
+    if maps is None:
+        raise ValueError(
+            "engineered: expected transformations that make each column of one raw column, since "
+            "explain_subset names raw columns, but they mix several; leave explain_subset out."
+        )
+    made_of = maps[0][list(raw)]
+    made = [int(i) for i in np.nonzero(made_of)[1]]
+    if not made:
+        raise ValueError(
+            "engineered: expected columns that are made of those of explain_subset, but the "
+            "transformations drop these; leave explain_subset out."
+        )
+    return [made_of[:, made]], made
 
 
 def map_columns(model: TransformedModel, schema: Schema) -> list[NDArray[np.float64]] | None:

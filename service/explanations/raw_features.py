@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from service.engines.local_importances import LocalImportances
+from service.errors import expect
 
 
 def to_raw(
@@ -32,7 +33,7 @@ def to_raw(
     Parameters
     ----------
     importances : LocalImportances
-    feature_maps : sequence of matrices of shape (n_columns, n_more_columns)
+    feature_maps : sequence of matrices of shape (n_columns, n_more_columns), or such a matrix
         Dense or sparse, transformation after transformation.
     raw_features : sequence of str or None
         Names of the raw columns; by default "0", "1", ….
@@ -45,11 +46,12 @@ def to_raw(
     n_columns = importances.values.shape[-1]
     shares = _share_out(feature_maps, n_columns)  # (n_raw, n_columns)
     names = list(map(str, raw_features or range(len(shares))))
-    if len(names) != len(shares):
-        raise ValueError(
-            f"raw_feature_names: expected {len(shares)}, one for each row of the first feature "
-            f"map, got {len(names)}."
-        )
+    expect(
+        len(names) == len(shares),
+        f"raw_feature_names: expected {len(shares)}, one for each row of the first feature map, "
+        f"got {len(names)}.",
+        ValueError,
+    )
     errors = importances.standard_errors
     return LocalImportances(
         values=importances.values @ shares.T,
@@ -62,11 +64,19 @@ def to_raw(
     )
 
 
+def _in_list(feature_maps: Any) -> Sequence[Any]:
+    """Return a matrix that is in no list in one."""
+    is_matrix = getattr(feature_maps, "ndim", 0) == 2  # also a sparse one, and a DataFrame
+    if is_matrix or np.ndim(feature_maps[0]) == 1:
+        return [feature_maps]
+    return list(feature_maps)
+
+
 def _share_out(feature_maps: Sequence[Any], n_columns: int) -> NDArray[np.float64]:
     """Return the share of each raw column in each made one, shape (n_raw, n_columns)."""
-    if len(feature_maps) == 0:
+    if not hasattr(feature_maps, "shape") and len(feature_maps) == 0:
         raise ValueError("feature_maps: expected at least one, got none.")
-    maps = [csr_array(each, dtype=np.float64) for each in feature_maps]
+    maps = [csr_array(each, dtype=np.float64) for each in _in_list(feature_maps)]
     try:
         combined: NDArray[np.float64] = reduce(lambda a, b: a @ b, maps).toarray()
     except ValueError:
@@ -75,11 +85,12 @@ def _share_out(feature_maps: Sequence[Any], n_columns: int) -> NDArray[np.float6
             f"feature_maps: expected each to begin with as many columns as the last one makes, got "
             f"shapes {shapes}."
         ) from None
-    if combined.shape[1] != n_columns:
-        raise ValueError(
-            f"feature_maps: expected maps to the {n_columns} features explained, got one to "
-            f"{combined.shape[1]}."
-        )
+    expect(
+        combined.shape[1] == n_columns,
+        f"feature_maps: expected maps to the {n_columns} features explained, got one to "
+        f"{combined.shape[1]}.",
+        ValueError,
+    )
     sums = combined.sum(axis=0)
     nothing = np.flatnonzero((sums == 0) | (combined < 0).any(axis=0) | ~np.isfinite(sums))
     if len(nothing):

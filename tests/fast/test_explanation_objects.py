@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from service.explainers import TabularExplainer
@@ -325,6 +325,16 @@ def test_engineered_explanations_know_the_way_back():
     )
     raw = LocalExplanation(REGRESSOR, context).to_raw()
     assert (raw.features, raw.is_raw, raw.is_engineered) == (["colour", "size"], True, False)
+
+
+@pytest.mark.parametrize("kind", [np.ndarray.tolist, np.array, csr_matrix, csr_array, pd.DataFrame])
+def test_a_map_may_come_without_a_list(kind):
+    """As one matrix of any form; it is the same as a list of it."""
+    local = LocalExplanation(REGRESSOR)
+    raw = local.get_raw_explanation(kind(ONE_HOT), ["colour", "size"])
+    listed = local.get_raw_explanation([np.array(ONE_HOT)], ["colour", "size"])
+    assert raw.features == ["colour", "size"]
+    assert raw.local_importance_values == listed.local_importance_values
 
 
 @pytest.mark.parametrize(

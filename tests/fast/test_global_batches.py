@@ -314,3 +314,28 @@ def test_a_refused_value_of_sparse_rows_is_named_with_its_row(monkeypatch):
         explainer.explain_global(rows)
     with pytest.raises(PayloadError, match="'7', row 123: expected a number, got a missing"):
         explainer.explain_global(rows.tocsr(), include_local=False, batch_size=50)
+
+
+@pytest.mark.parametrize("include_local", [True, False])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        lambda: iter(X[:30]),
+        lambda: iter(X[:30].tolist()),
+        lambda: iter(FRAME[:30].to_dict("records")),
+        lambda: (row for _, row in FRAME[:30].iterrows()),
+        lambda: [FRAME[:10], FRAME[10:30]],
+        lambda: [X[:10], X[10:30]],
+        lambda: iter([FRAME[:10].to_dict("records"), FRAME[10:30].to_dict("records")]),
+    ],
+    ids=["arrays", "lists", "records", "series", "frames", "tables", "lists of records"],
+)
+def test_rows_may_come_one_by_one_and_tables_in_a_list(pieces, include_local):
+    """The numbers of one table."""
+    explainer = EXPLAINERS["linear"]
+    whole = explainer.explain_global(FRAME[:30])
+    found = explainer.explain_global(pieces(), include_local=include_local)
+    assert found.num_examples == 30
+    np.testing.assert_allclose(
+        found.global_importance_values, whole.global_importance_values, rtol=0, atol=1e-12
+    )

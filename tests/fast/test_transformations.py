@@ -288,6 +288,48 @@ def test_a_model_that_takes_no_sparse_rows_gets_dense_ones_from_a_list():
     assert explainer.method == "tree"
 
 
+def test_what_takes_a_table_is_no_name_without_brackets():
+    """The other way of writing the columns is named, where that is what is wrong."""
+    frame = pd.DataFrame({"age": np.arange(20.0), "text": ["some words", "other"] * 10})
+    scaler = StandardScaler().fit(frame[["age"]])
+    model = Ridge().fit(scaler.transform(frame[["age"]]), frame["age"])
+    with pytest.raises(ValueError, match=r"StandardScaler to take 'age', .*write \['age'\] where"):
+        TabularExplainer(model, frame, transformations=[("age", scaler)])
+    with pytest.raises(ValueError, match=r"StandardScaler to take 0, .*write \[0\] where"):
+        TabularExplainer(model, frame[["age"]].to_numpy(), transformations=[(0, scaler)])
+    binarizer = LabelBinarizer().fit(frame["text"])
+    listed = [(["age", "text"], binarizer)]
+    with pytest.raises(ValueError, match=r"LabelBinarizer to take \['age', 'text'\], 2 axes"):
+        TabularExplainer(model, frame, transformations=listed)
+
+
+def test_a_subset_of_raw_columns_is_one_of_the_engineered_made_of_them():
+    """The same numbers as of the whole, locally and behind a scoring explainer."""
+    transformer = one_hot().fit(FRAME)
+    model = Ridge().fit(transformer.transform(FRAME), TARGET)
+    names = list(FRAME)
+    subset = [names[1], names[0]]
+    whole = TabularExplainer(model, FRAME, transformations=transformer)
+    part = TabularExplainer(model, FRAME, subset, transformations=transformer)
+    local = part.explain_local(FRAME[:3], engineered=True)
+    every = whole.explain_local(FRAME[:3], engineered=True)
+    made = every.engineered.to_frame()
+    found = local.engineered.to_frame()
+    assert 2 <= found.shape[1] < made.shape[1]
+    np.testing.assert_array_equal(found, made[list(found)])
+    summed = local.engineered.to_raw()
+    assert summed.features == subset
+    np.testing.assert_allclose(summed.to_frame(), every.to_frame()[subset], rtol=0, atol=1e-9)
+    scoring = KernelScoringExplainer(part, engineered=True)
+    scored = scoring.explain(FRAME[:3], get_raw=False)
+    np.testing.assert_array_equal(scored, found)
+    mixing = SPELLINGS["components"].fit(FRAME)
+    model = Ridge().fit(mixing.transform(FRAME), TARGET)
+    mixed = TabularExplainer(model, FRAME, subset, transformations=mixing)
+    with pytest.raises(ValueError, match="explain_subset names raw columns, but they mix several"):
+        mixed.explain_local(FRAME[:3], engineered=True)
+
+
 def test_engineered_importances_are_added_up_on_demand():
     """Locally, by the raw column of each; not where a step mixes columns."""
     transformer = one_hot().fit(FRAME)
