@@ -276,9 +276,9 @@ def test_a_function_of_probabilities_is_taken_as_its_model_is(values):
     assert hasattr(function, "residuals") is (values == "teacher_probability")
     machine = TEACHERS["several"]
     for teacher in (machine, machine.decision_function, lambda rows: rows[:, 0]):
-        with pytest.raises(ValueError, match="^shap_values_output: expected 'default' of .*prob"):
+        with pytest.raises(ValueError, match=r"^shap_values_output: expected 'default' of .*prob"):
             mimic(teacher, X, DecisionTreeExplainableModel, **options)
-    with pytest.raises(ValueError, match="^output, with shap_values_output=.*got 'margin'"):
+    with pytest.raises(ValueError, match=r"^output, with shap_values_output=.*got 'margin'"):
         mimic(forest, X, DecisionTreeExplainableModel, output="margin", **options)
 
 
@@ -338,6 +338,23 @@ def test_probabilities_and_residuals(values):
     np.testing.assert_allclose(sums + local.residuals, teacher, rtol=0, atol=1e-12)
     part = local[3:5]
     np.testing.assert_array_equal(part.residuals, np.array(local.residuals)[:, 3:5])
+
+
+@pytest.mark.parametrize("kind", ["series", "array"])
+def test_a_row_without_an_axis_of_rows_has_one_residual_for_each_class(kind):
+    """Expected value + Σ importances + residual = the probability, without broadcasting."""
+    model = RandomForestClassifier(10, random_state=0).fit(IRIS.to_numpy(), SPECIES)
+    explainer = mimic(
+        model, IRIS, DecisionTreeExplainableModel, shap_values_output="teacher_probability"
+    )
+    row = IRIS.iloc[70] if kind == "series" else IRIS.to_numpy()[70]
+    local = explainer.explain_local(row)
+    sums = np.sum(local.local_importance_values, axis=-1) + local.expected_values + local.residuals
+    assert sums.shape == (3,)
+    np.testing.assert_allclose(sums, local.eval_y_predicted_proba, rtol=0, atol=1e-12)
+    assert local.eval_y_predicted == model.classes_[np.argmax(sums)]
+    again = pickle.loads(pickle.dumps(local))
+    assert (again.residuals, again.eval_y_predicted) == (local.residuals, local.eval_y_predicted)
 
 
 def test_global_explanations_need_no_rows_and_forget_them():
