@@ -274,7 +274,7 @@ def _unpack_index(spec: Spec, prefix: str, arrays: Arrays) -> pd.Index[Any]:
 
 
 def _pack_series(series: pd.Series) -> tuple[Spec, Arrays]:
-    return _pack_frame(series.to_frame(), "series")
+    return _pack_frame(series.to_frame(series.name), "series")
 
 
 def _pack_labels(index: pd.Index[Any]) -> tuple[Spec, Arrays]:
