@@ -306,7 +306,7 @@ class TabularExplainer:
             )
             context = replace(self._describe(None), ask=tell_nothing)
             return GlobalExplanation(None, context, overall)
-        rows = gather(evaluation_examples)
+        rows = gather(self.row_explainer, evaluation_examples)
         return GlobalExplanation(self._explain(rows, n_jobs), self._describe(rows))
 
     def _explain(self, rows: Any, n_jobs: int | None) -> LocalImportances:

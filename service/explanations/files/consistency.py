@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from service.explanations.context import OF_ROWS
 from service.explanations.files.storage import HEADING
 from service.rows.values import shown
 
+LARGEST_COUNT = 2**53  # which every number of JSON keeps
 LARGEST_DENSE = 2**30  # bytes of what is stored sparse and cannot stay so
 Check = Callable[[Any], bool]
 
@@ -32,7 +34,7 @@ def _is_truth(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
+    return type(value) is int and 0 <= value < LARGEST_COUNT
 
 
 def _is_object(value: Any) -> bool:
@@ -47,6 +49,13 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str | int | float) for name in value)
 
 
+def _are_numbers(value: Any) -> bool:
+    with suppress(ValueError, TypeError, OverflowError):
+        check_numbers(value)
+        return True
+    return False
+
+
 def _if_any(is_right: Check) -> Check:
     return lambda value: value is None or is_right(value)
 
@@ -59,6 +68,7 @@ _EXPECTED: dict[str, tuple[Check, str]] = {
     "has_engineered_part": (_is_truth, "true or false"),
     "features": (_are_names, "a list of names"),
     "classes": (_if_any(_are_names), "null or a list of names"),
+    "expected_values": (_if_any(_are_numbers), "null or numbers"),
     "raw_features": (_if_any(_are_names), "null or a list of names"),
     "n_rows": (_is_count, "a count"),
     "n_features": (_is_count, "a count"),
@@ -67,6 +77,13 @@ _EXPECTED: dict[str, tuple[Check, str]] = {
     "feature_maps": (_if_any(_is_list), "null or a list"),
     "tables": (_is_object, "an object"),
 }
+
+
+# What explanation.json says of a global explanation, which a local one has not.
+OF_GLOBAL = (
+    *("global_importance_values", "per_class_values", "global_standard_errors"),
+    *("per_class_standard_errors", "noise_floor"),
+)
 
 
 def check_heading(heading: Mapping[str, Any], place: str) -> None:
@@ -85,6 +102,9 @@ def check_heading(heading: Mapping[str, Any], place: str) -> None:
     """
     for name, (is_right, expected) in _EXPECTED.items():
         expect_heading(is_right(heading[name]), place, f"{name} to be {expected}", heading[name])
+    for name in OF_GLOBAL:
+        values = heading.get(name)
+        expect_heading(values is None or _are_numbers(values), place, f"numbers in {name}", values)
     n_names = len(heading["features"])
     expect_heading(
         heading["n_features"] == n_names, place, f"{heading['n_features']} features", n_names
