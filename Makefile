@@ -86,7 +86,7 @@ sanitize: $(DEV) ## run the kernels' tests on a library that watches its memory
 		KERNELS_FOLDER=build/sanitized $(BIN)/python -m pytest tests/fast/test_kernels.py
 
 test-torch: $(TORCH) ## run the tests of networks of torch, in .venv-torch
-	OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/torch
+	OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/networks
 
 # It needs root, for network namespaces.
 test-swarm: $(DEV) ## run the tests of `target: swarm` on two engines that they start

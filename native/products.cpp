@@ -36,31 +36,33 @@ struct Block {
           factor(size_t(n) * LANES) {}
 };
 
-// Nodes and weights on (0, 1), one rule after another; rule n has n of them.
+// Nodes and weights on (0, 1), one rule after another, with how many nodes each has; the last rule
+// is exact.
 struct Rules {
     const double* nodes;
     const double* weights;
+    const int64_t* counts;
     int n_rules;
-
-    const double* at(const double* numbers, int n) const { return numbers + n * (n - 1) / 2; }
 };
 
-// The fewest nodes whose error is below `allowed` times the largest weight of a block.
+// How many nodes have an error below `allowed`, relative to the weight of a term; never more than
+// are exact.
 //
 // On the ellipse with foci 0 and 1 and the sum of semi-axes rho/2, a factor q + t (p - q) is at
 // most 1 + |p - q| d with d = ((rho + 1/rho)/2 - 1)/2, so the integrand is at most
 // exp(d sum |p - q|), and the error of n nodes at most 32/15 of that times
 // rho^(-2n) / (1 - rho^-2) (Trefethen, "Approximation Theory and Approximation Practice", 2013,
 // theorem 19.3).
-INLINE int count_nodes(double steepness, double allowed, int n_rules) {
-    static const double RHO[] = {2, 3, 4, 6, 8, 12, 18, 30};
-    int fewest = n_rules;
+INLINE double count_nodes(double steepness, double allowed, double exact) {
+    static const double RHO[] = {1.2, 1.5, 2, 3, 4, 6, 8, 12, 18, 30};
+    double fewest = exact;
+    if (!(allowed > 0)) return fewest;
     for (double rho : RHO) {
         const double d = ((rho + 1 / rho) / 2 - 1) / 2;
         const double needed =
             (std::log(32.0 / 15 / (1 - 1 / (rho * rho))) - std::log(allowed) + d * steepness) /
             (2 * std::log(rho));
-        fewest = std::min(fewest, std::max(1, int(std::ceil(needed))));
+        fewest = std::min(fewest, needed);
     }
     return fewest;
 }
@@ -87,10 +89,15 @@ void integrate(Block& block, const Rules& rules, double negligible, const double
         }
     }
     const double steepest = *std::max_element(steepness, steepness + LANES);
-    const int n_nodes =
-        count_nodes(steepest, QUADRATURE * negligible / block.heaviest, rules.n_rules);
-    const double *nodes = rules.at(rules.nodes, n_nodes),
-                 *weights = rules.at(rules.weights, n_nodes);
+    const double needed = count_nodes(steepest, QUADRATURE * negligible / block.heaviest,
+                                      double(rules.counts[rules.n_rules - 1]));
+    const double *nodes = rules.nodes, *weights = rules.weights;
+    int rule = 0;
+    for (; rule < rules.n_rules - 1 && double(rules.counts[rule]) < needed; rule++) {
+        nodes += rules.counts[rule];
+        weights += rules.counts[rule];
+    }
+    const int n_nodes = int(rules.counts[rule]);
     for (int node = 0; node < n_nodes; node++) {
         const double t = nodes[node];
         Doubles running[CHAINS];
@@ -238,15 +245,16 @@ void add_margins(const Number* logarithms, const Number* table, const Number* du
 // Exact Shapley values of the margins of one row.
 //
 // row (n_columns), background (n_rows, n_columns), weights (n_rows), support (n_support / 8,
-// n_columns, 8), starts (n_features + 1), dual (n_margins, n_support), size (n_support), nodes and
-// quadrature (1 + 2 + ... + n_rules), values (n_margins, n_features), to which is added. n_support
+// n_columns, 8), starts (n_features + 1), dual (n_margins, n_support), size (n_support), counts
+// (n_rules), nodes and quadrature (as many as counts add up to), values (n_margins, n_features), to
+// which is added. n_support
 // is a multiple of 8; what fills it up has the size 0.
 EXPORT(product_values)
 (const double* row, const double* background, const double* weights, const double* support,
- const int64_t* starts, const double* dual, const double* size, const double* nodes,
- const double* quadrature, double* values, double negligible, int64_t power, int64_t n_rules,
+ const int64_t* starts, const double* dual, const double* size, const int64_t* counts,
+ const double* nodes, const double* quadrature, double* values, double negligible, int64_t power, int64_t n_rules,
  int64_t n_rows, int64_t n_columns, int64_t n_features, int64_t n_support, int64_t n_margins) {
-    const Rules rules{nodes, quadrature, int(n_rules)};
+    const Rules rules{nodes, quadrature, counts, int(n_rules)};
     const Distances distances{support, starts, int(n_columns), int(n_features), int(n_support)};
     const auto add = power == 2 ? add_product_values<true> : add_product_values<false>;
     add(distances, row, background, weights, dual, size, rules, negligible, int(n_rows),

@@ -35,33 +35,45 @@ INLINE void add_leaf(const Trees& trees, int leaf, const uint64_t* reached, int 
     }
 }
 
-// Send the rows that reach a node to its leaves. `reached` has a place of AT_ONCE words for each
-// level below it.
-void descend(const Trees& trees, int node, int64_t first_word, int count, uint64_t* reached,
+// A node that waits, with the rows that reach it, until another subtree is done.
+struct Waiting {
+    int node;
+    uint64_t reached[AT_ONCE];
+};
+
+// Send rows from a root to its leaves: to the left first, and what goes right waits, one node a
+// level at most. It is no recursion, since a tree may be as deep as it has leaves.
+void descend(const Trees& trees, int node, int64_t first_word, int count, Waiting* waiting,
              double* sums) {
-    if (node < 0) {
-        add_leaf(trees, -1 - node, reached, count, sums);
-        return;
-    }
-    const uint64_t* background = trees.at_background + node * trees.n_words + first_word;
-    const uint64_t* inside = trees.inside + trees.feature[node] * trees.n_words + first_word;
-    const uint64_t at_row = trees.row_goes_left[node] ? ~uint64_t(0) : 0;
-    uint64_t goes_left[AT_ONCE];
-    uint64_t any_left = 0, any_right = 0;
-    for (int word = 0; word < count; word++) {
-        const uint64_t left = (inside[word] & at_row) | (~inside[word] & background[word]);
-        goes_left[word] = reached[word] & left;
-        any_left |= goes_left[word];
-        any_right |= reached[word] & ~left;
-    }
-    uint64_t* below = reached + AT_ONCE;
-    if (any_left) {
-        for (int word = 0; word < count; word++) below[word] = goes_left[word];
-        descend(trees, trees.left[node], first_word, count, below, sums);
-    }
-    if (any_right) {
-        for (int word = 0; word < count; word++) below[word] = reached[word] & ~goes_left[word];
-        descend(trees, trees.right[node], first_word, count, below, sums);
+    uint64_t reached[AT_ONCE];
+    for (int word = 0; word < count; word++) reached[word] = ~uint64_t(0);
+    int n_waiting = 0;
+    while (true) {
+        bool has_left = false, has_right = false;
+        if (node < 0) {
+            add_leaf(trees, -1 - node, reached, count, sums);
+        } else {
+            const uint64_t* background = trees.at_background + node * trees.n_words + first_word;
+            const uint64_t* inside =
+                trees.inside + trees.feature[node] * trees.n_words + first_word;
+            const uint64_t at_row = trees.row_goes_left[node] ? ~uint64_t(0) : 0;
+            uint64_t* to_the_right = waiting[n_waiting].reached;
+            for (int word = 0; word < count; word++) {
+                const uint64_t left = (inside[word] & at_row) | (~inside[word] & background[word]);
+                to_the_right[word] = reached[word] & ~left;
+                reached[word] &= left;
+                has_left |= reached[word] != 0;
+                has_right |= to_the_right[word] != 0;
+            }
+            if (has_right) waiting[n_waiting++].node = trees.right[node];
+        }
+        if (has_left) {
+            node = trees.left[node];
+            continue;
+        }
+        if (n_waiting == 0) return;
+        node = waiting[--n_waiting].node;
+        for (int word = 0; word < count; word++) reached[word] = waiting[n_waiting].reached[word];
     }
 }
 
@@ -79,12 +91,10 @@ EXPORT(hybrid_leaf_sums)
  int64_t n_levels) {
     const Trees trees{feature,       left,   right,   value,         row_goes_left,
                       at_background, inside, n_words, int(n_outputs)};
-    std::vector<uint64_t> reached(size_t(n_levels + 1) * AT_ONCE);
+    std::vector<Waiting> waiting(n_levels + 1);
     for (int64_t word = 0; word < n_words; word += AT_ONCE) {
         const int count = int(n_words - word < AT_ONCE ? n_words - word : AT_ONCE);
-        for (int64_t tree = 0; tree < n_trees; tree++) {
-            for (int i = 0; i < count; i++) reached[i] = ~uint64_t(0);
-            descend(trees, roots[tree], word, count, reached.data(), sums + word * 64 * n_outputs);
-        }
+        for (int64_t tree = 0; tree < n_trees; tree++)
+            descend(trees, roots[tree], word, count, waiting.data(), sums + word * 64 * n_outputs);
     }
 }

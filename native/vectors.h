@@ -73,7 +73,7 @@ INLINE auto sum(Vector vector) {
 INLINE Doubles exponential(Doubles x) {
     const double rounding = 6755399441055744.0;
     const Doubles least = Doubles{} - 708.0;
-    x = larger(x, least);
+    x = x < least ? least : x;  // what is no number stays none
     const Doubles shifted = x * 1.4426950408889634 + rounding;
     const Doubles whole = shifted - rounding;
     const Doubles rest = (x - whole * 0.693147180369123816490) - whole * 1.90821492927058770002e-10;
@@ -101,7 +101,7 @@ INLINE Doubles exponential(Doubles x) {
 INLINE Floats exponential(Floats x) {
     const float rounding = 12582912.0f;
     const Floats least = Floats{} - 87.0f;
-    x = x > least ? x : least;
+    x = x < least ? least : x;
     const Floats shifted = x * 1.44269504f + rounding;
     const Floats whole = shifted - rounding;
     const Floats rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;

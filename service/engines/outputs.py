@@ -360,7 +360,11 @@ def choose_output(
     if task == "unknown":
         task = task_of(model)
         tells_little = not hasattr(model, "__sklearn_tags__") and task == "regression"
-        if tells_little and (has_names or _answers_shares(model, schema, probe)):
+        # A booster's objective says what it answers, so its shares are predictions like others.
+        has_objective = _has_output(model, "margin")
+        if tells_little and (
+            has_names or (not has_objective and _answers_shares(model, schema, probe))
+        ):
             task = "classification"
     return _choose_estimator_output(model, schema, output, task).settled(probe)
 

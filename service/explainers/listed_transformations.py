@@ -295,7 +295,7 @@ def _as_functions(transformer: Any, rows: Any, takes_frames: bool | None) -> Pip
     if not takes_frames:
         steps = [FunctionTransformer(np.asarray), *steps]
     asked = make_pipeline(*steps)
-    if np.ndim(asked.transform(rows)) == 1:
+    if np.ndim(asked.transform(rows.copy())) == 1:
         asked.steps.append(("column", FunctionTransformer(np.reshape, kw_args={"shape": (-1, 1)})))
     return asked
 
@@ -303,7 +303,7 @@ def _as_functions(transformer: Any, rows: Any, takes_frames: bool | None) -> Pip
 def _takes(transformer: Any, rows: Any) -> bool:
     """Tell whether a transformer that does not say what it was fitted on takes a DataFrame."""
     try:
-        transformer.transform(rows)
+        transformer.transform(rows.copy())
     except Exception:  # every library has its own
         return False
     return True

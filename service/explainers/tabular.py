@@ -13,8 +13,6 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
-import pandas as pd
-
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions
 from service.engines.progress import progress_bar
@@ -23,7 +21,7 @@ from service.engines.transformed.engineered import EngineeredExplainer
 from service.explainers.transformations import build_engineered, compose
 from service.explanations import GlobalExplanation, LocalExplanation
 from service.explanations.batches import explain_in_batches, gather
-from service.explanations.context import ExplanationContext, tell_nothing
+from service.explanations.context import ExplanationContext, label_rows, tell_nothing
 from service.rows.tables import row_as_table
 from service.shapley.kernel import Stopping
 from service.structures.encoders import TransformedModel
@@ -332,7 +330,7 @@ class TabularExplainer:
             model_type=function.type_name,
             is_raw=isinstance(self.model, TransformedModel),
             is_one_row=row_as_table(rows) is not rows,
-            row_labels=rows.index if isinstance(rows, pd.DataFrame) else None,
+            row_labels=label_rows(rows),
             eval_data=rows,
             ask=partial(self.row_explainer.ask_model, rows),
             init_data=self.initialization_examples,

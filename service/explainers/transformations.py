@@ -68,7 +68,7 @@ def compose(
     """
     of_list = names if isinstance(transformations, list | tuple) else None
     rows = _take_some(examples, getattr(transformations, "feature_names_in_", of_list))
-    transformer = read_transformations(transformations, rows)
+    transformer = read_transformations(transformations, rows.copy())
     model = asked_with_rows(model)
     made = _transform(transformer, rows)
     _check_widths(model, made, rows)
@@ -86,8 +86,8 @@ def _take_some(examples: Any, names: Sequence[str] | None) -> Any:
     """Return some examples, enough to see what transformers make of them."""
     table = examples_as_table(examples)
     if isinstance(table, pd.DataFrame):
-        return table.iloc[:N_TRIED_ROWS]
-    rows = np.asarray(table)[:N_TRIED_ROWS]
+        return table.iloc[:N_TRIED_ROWS].copy()  # transformers may write into them
+    rows = np.asarray(table)[:N_TRIED_ROWS].copy()
     if names is None or len(names) != rows.shape[-1]:
         return rows
     return pd.DataFrame(rows, columns=list(names))
@@ -130,7 +130,7 @@ def _transform(transformer: Any, rows: Any) -> Any:
         When it does not take them.
     """
     try:
-        return transformer.transform(rows)
+        return transformer.transform(rows.copy())  # it may write into them
     except NotFittedError as error:
         refuse_unfitted(str(error).removeprefix("This ").partition(" instance")[0])
     except Exception as error:  # every library has its own

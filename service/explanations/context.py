@@ -42,7 +42,8 @@ class ExplanationContext:
     is_one_row : bool
         Whether a single row came, without an axis of rows; what is answered has none either.
     row_labels : Index or None
-        What the rows are called: the index of the DataFrame that was explained.
+        What the rows are called: the index of the DataFrame that was explained, or the name of the
+        Series.
     eval_data : table or None
         The rows that were explained, as they came.
     init_data : table or None
@@ -174,6 +175,17 @@ def _take(values: Any, rows: Any) -> Any:
     return (values.tocsr() if hasattr(values, "tocsr") else values)[rows]
 
 
+def label_rows(rows: Any) -> pd.Index[Any] | None:
+    """Return what rows are called: a DataFrame's index, a Series' name; None of all others.
+
+    >>> label_rows(pd.Series({"age": 49}, name="r5"))
+    Index(['r5'], dtype='str')
+    """
+    if isinstance(rows, pd.Series) and rows.name is not None:
+        return pd.Index([rows.name])
+    return rows.index if isinstance(rows, pd.DataFrame) else None
+
+
 def require(value: Any, name: str, why: str) -> Any:
     """Return a value that is there.
 
@@ -224,7 +236,10 @@ class KnowsContext:
 
     @property
     def row_labels(self) -> list[Any]:
-        """What the rows are called: the index of the DataFrame explained, else 0, 1, …."""
+        """What the rows are called, a list also of one row.
+
+        The index of the DataFrame explained, the name of the Series, else 0, 1, ….
+        """
         return self._row_index.tolist()
 
     @property
@@ -252,26 +267,41 @@ class KnowsContext:
         return require(self.context.true_labels, "true_labels", "none were given")
 
     @property
-    def eval_y_predicted(self) -> list[Any]:
-        """What the model predicted for the rows."""
-        return require(self.context.predicted(), "eval_y_predicted", NOT_ASKED).tolist()
+    def eval_y_predicted(self) -> Any:
+        """What the model predicted for the rows; of a row without an axis of rows one value."""
+        predicted = require(self.context.predicted(), "eval_y_predicted", NOT_ASKED)
+        return self._list_rows(predicted, 0)
 
     @property
-    def predictions(self) -> list[Any]:
+    def predictions(self) -> Any:
         """What the model predicted for the rows, as :attr:`eval_y_predicted`."""
         return self.eval_y_predicted
 
     @property
     def eval_y_predicted_proba(self) -> list[Any]:
-        """The probabilities that the model predicted, ``[row][class]``."""
+        """The probabilities that the model predicted, ``[row][class]``.
+
+        Of a row that came without an axis of rows ``[class]``.
+        """
         predicted = self.context.predicted_proba()
-        return require(predicted, "eval_y_predicted_proba", NOT_ASKED).tolist()
+        probabilities = require(predicted, "eval_y_predicted_proba", NOT_ASKED)
+        return self._list_rows(probabilities, 0)
 
     @property
-    def residuals(self) -> list[Any]:
-        """What is missing from expected value + Σ importances to the teacher's output."""
+    def residuals(self) -> Any:
+        """What is missing from expected value + Σ importances to the teacher's output.
+
+        ``[class][row]``, or ``[class]`` of a row that came without an axis of rows.
+        """
         why = "only a surrogate of a teacher's probability leaves residuals"
-        return require(self.context.residuals, "residuals", why).tolist()
+        residuals = require(self.context.residuals, "residuals", why)
+        return self._list_rows(residuals, -1)
+
+    def _list_rows(self, of_rows: NDArray[Any], axis: int) -> Any:
+        """Write an array, without its axis of rows where a single row came without one."""
+        if self.context.is_one_row:
+            return np.moveaxis(of_rows, axis, 0).tolist()[0]
+        return of_rows.tolist()
 
     @property
     def fidelity(self) -> dict[str, float]:

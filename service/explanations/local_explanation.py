@@ -110,7 +110,8 @@ class LocalExplanation(KnowsContext):
 
     def _to_lists(self, of_rows: NDArray[Any]) -> list[Any]:
         """Write an array whose last axis but one has the rows."""
-        return (of_rows[..., 0, :] if self.context.is_one_row else of_rows).tolist()
+        listed: list[Any] = self._list_rows(of_rows, -2)
+        return listed
 
     @property
     def expected_values(self) -> Any:
@@ -255,14 +256,16 @@ class LocalExplanation(KnowsContext):
         Returns
         -------
         shap.Explanation
-            Its values have the shape (n_rows, n_features), or (n_rows, n_features, n_classes).
+            Its values have the shape (n_rows, n_features), or (n_rows, n_features, n_classes); of a
+            row that came without an axis of rows (n_features,), or (n_features, n_classes).
 
         Raises
         ------
         ValueError
             When there is no such class.
         """
-        return to_shap(self._local, self.context, class_)
+        explained = to_shap(self._local, self.context, class_)
+        return explained[0] if self.context.is_one_row else explained
 
     def plot_row(self, row: int, class_: Any = None, top_k: int = 10) -> Any:
         """Draw how a row comes from the expected value to its output, as shap's waterfall.

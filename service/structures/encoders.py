@@ -163,7 +163,8 @@ class TransformedModel:
         return self.steps[-1][1]
 
     def transform_rows(self, rows: Any) -> Any:
-        """Return raw rows as the model itself takes them."""
+        """Return raw rows as the model itself takes them; they stay as they are themselves."""
+        rows = rows.copy()  # a transformer may write into what it gets
         for _, step in self.steps[:-1]:
             rows = step.transform(rows)
         return rows

@@ -64,6 +64,20 @@ def test_one_row_without_an_axis_of_rows_is_answered_without_one(model):
         for of_row, of_table in pairs:
             np.testing.assert_array_equal(of_row, np.array(of_table)[..., 0, :])
         assert len(local) == 1
+        assert local.eval_y_predicted == local.predictions == table.eval_y_predicted[0]
+        shaped, of_shaped = local.to_shap(), table.to_shap()[0]
+        for part in ("values", "base_values", "data"):
+            np.testing.assert_array_equal(getattr(shaped, part), getattr(of_shaped, part))
+        if model is CLASSIFIER:
+            assert local.eval_y_predicted_proba == table.eval_y_predicted_proba[0]
+
+
+@pytest.mark.parametrize("name", ["r5", 5, ("a", 1)], ids=str)
+def test_the_name_of_a_series_is_the_label_of_its_row(name):
+    """As it is in the DataFrame that the row was taken of; without a name it is row 0."""
+    explainer = TabularExplainer(REGRESSOR, ROWS)
+    assert explainer.explain_local(ROWS.iloc[0].rename(name)).row_labels == [name]
+    assert explainer.explain_local(ROWS.iloc[0].rename(None)).row_labels == [0]
 
 
 def test_five_arguments_may_be_given_by_position():

@@ -146,10 +146,13 @@ LINEAR = Ridge().fit(ROWS, Y)
     "row", [ROWS.iloc[3], ROWS.to_numpy()[3], ROWS.iloc[3][["c", "a"]], ROWS.loc[3]]
 )
 def test_a_row_is_a_table_of_one_row(row):
-    """A Series, matched by its names in any order, and an array of one axis."""
+    """A Series, matched by its names in any order, and an array of one axis.
+
+    Only what is told row by row loses the axis of rows.
+    """
     explainer = TabularExplainer(LINEAR, ROWS)
     expected = explainer.explain_local(ROWS[3:4]).local_importance_values
-    assert explainer.explain_local(row).local_importance_values == expected
+    assert [explainer.explain_local(row).local_importance_values] == expected
     assert KernelScoringExplainer(explainer).explain(row) == expected
     assert explainer.explain_global(row).num_examples == 1
 
@@ -170,7 +173,7 @@ def test_a_row_of_several_types_is_a_table_too():
 
     explainer = TabularExplainer(function, frame)
     expected = explainer.explain_local(frame[1:2]).local_importance_values
-    assert explainer.explain_local(frame.iloc[1]).local_importance_values == expected
+    assert [explainer.explain_local(frame.iloc[1]).local_importance_values] == expected
 
 
 def test_a_row_that_does_not_fit_is_refused_like_a_table():

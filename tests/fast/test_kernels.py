@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,3 +232,50 @@ def test_a_game_of_boosted_trees_is_the_same_in_both_forms(compiled, monkeypatch
         first.local_importance_values, second.local_importance_values, rtol=0, atol=1e-12
     )
     np.testing.assert_allclose(first.standard_errors, second.standard_errors, rtol=0, atol=1e-12)
+
+
+def test_a_tree_may_be_as_deep_as_it_has_leaves(compiled):
+    """A chain of 60,000 splits, which a recursion would end the process at."""
+    n = 60_000
+    leaf = np.arange(n + 1, dtype=np.int32)
+    chain = SimpleNamespace(
+        children=((np.r_[leaf[1:n], -1 - n], -1 - leaf[:n]), np.zeros(1)),
+        feature=np.zeros(n),
+        value=leaf[:, None] + 1.0,
+        n_trees=1,
+        levels=[0] * (n + 1),
+    )
+    goes_left = np.arange(n) != n // 2
+    at_background = pack_words(np.stack([goes_left, np.ones(n, dtype=bool)], axis=1))
+    nothing = pack_words(np.zeros((1, 2), dtype=bool))
+    sums = compiled.hybrid_leaf_sums(chain, np.ones(n, dtype=bool), at_background, nothing)
+    assert sums[:2, 0].tolist() == [n // 2 + 1, n + 1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.float64])
+def test_arrays_may_be_of_any_type(compiled, dtype):
+    """They are read as what they are, and not as the doubles that the library expects."""
+    distances, _, row, background = product_case(3, 9, 21, range(4))
+    dual = np.random.default_rng(0).integers(-3, 4, size=(1, 21))
+    found = compiled.product_values(distances, dual.astype(dtype), row, background)
+    expected = NUMPY.product_values(distances, dual.astype(np.float64), row, background)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
+    first = np.array([[0.25], [0.5]])
+    np.testing.assert_array_equal(
+        compiled.couple_probabilities(first.astype(np.float32), 2),
+        compiled.couple_probabilities(first, 2),
+    )
+
+
+def test_what_is_no_number_stays_none_and_nothing_may_be_left_out(compiled):
+    """NaN is no small number; a limit of 0 asks for the exact rule; no support adds up to 0."""
+    one = np.ones((1, 1))
+    assert np.isnan(compiled.hybrid_margins(np.array([[np.nan]]), one[None], one)).all()
+    distances, dual, row, background = product_case(4, 5, 9, range(7))
+    arguments = distances, dual, row, background
+    found = compiled.product_values(*arguments, negligible=0.0)
+    expected = NUMPY.product_values(*arguments)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    empty = replace(distances, support=np.zeros((0, 7)))
+    for form in (compiled, NUMPY):
+        assert not form.product_values(empty, np.zeros((2, 0)), row, background).any()

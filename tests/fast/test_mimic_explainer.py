@@ -191,6 +191,97 @@ def test_rows_and_columns_of_what_is_fitted_are_closed(kind, monkeypatch):
     assert max(map(len, fitted)) == len(frame)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_more_hybrids_are_not_given_up_by_chance(seed):
+    """With few rows some stage is no better than the last; the next ones are tried all the same."""
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 3)), columns=list("abc"))
+    labels = np.where(rows["a"] + rows["b"] ** 2 > 0.5, "yes", "no")
+    model = RandomForestClassifier(10, random_state=0).fit(rows, labels)
+    explainer = MimicExplainer(model, rows, DecisionTreeExplainableModel, random_state=seed)
+    exact = np.array(TabularExplainer(model, rows).explain_local(rows).local_importance_values)
+    found = np.array(explainer.explain_local(rows).local_importance_values)
+    assert np.sqrt(((found - exact) ** 2).mean() / (exact**2).mean()) < 0.2
+    assert explainer.num_of_augmentations >= 8
+    assert explainer.fidelity["r2_hybrids"] > 0.94
+
+
+@pytest.mark.filterwarnings("default:MimicExplainer:UserWarning")
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"augment_data": False}, "Let hybrids be fitted .augment_data"),
+        ({"max_num_of_augmentations": 0}, "Let hybrids be fitted .augment_data"),
+        ({"max_num_of_augmentations": 10}, "10 blocks of hybrids were tried and more do not help"),
+    ],
+)
+def test_a_warning_advises_what_was_not_tried(options, advice, monkeypatch):
+    """Not more of what has not helped; and as many as there may be were fitted before."""
+    fitted = []
+    original = LinearExplainableModel.fit
+
+    def record(self, rows, outputs, categories):
+        fitted.append(len(rows))
+        return original(self, rows, outputs, categories)
+
+    monkeypatch.setattr(LinearExplainableModel, "fit", record)
+    with pytest.warns(UserWarning, match=advice):
+        MimicExplainer(lambda rows: rows[:, 0] * rows[:, 1], X, LinearExplainableModel, **options)
+    most = options.get("max_num_of_augmentations", 0)
+    assert max(fitted) == (1 + most) * len(X)
+
+
+@pytest.mark.filterwarnings("default:MimicExplainer:UserWarning")
+def test_a_warning_advises_more_hybrids_where_the_most_are_the_best():
+    """There the maximum is what holds the surrogate back."""
+    with pytest.warns(UserWarning, match="Let max_num_of_augmentations be more than 1, or take"):
+        MimicExplainer(
+            TEACHERS["regression"], X, DecisionTreeExplainableModel, max_num_of_augmentations=1
+        )
+
+
+@every_kind
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_level_without_examples_is_the_most_ordinary_one(kind, missing):
+    """That whose rows are answered nearest to the average, not where a split leaves it over."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"x": rng.normal(size=90), "z": rng.choice(list("pqrst"), 90)})
+    frame["other"] = rng.choice([1, 7], 90)
+    if missing:
+        frame.loc[:8, "z"] = None
+    worth = {"p": 9.0, "q": 1.0, "r": 0.0, "s": -1.0, "t": -9.0}
+
+    def ask(rows):
+        return (rows["x"] + rows["z"].map(worth).fillna(5.0)).to_numpy()
+
+    explainer = mimic(ask, frame, kind, categorical_features=["other"])
+    row = frame.iloc[20:21]
+    new = explainer.explain_local(row.assign(z="new")).local_importance_values
+    known = {z: explainer.explain_local(row.assign(z=z)).local_importance_values for z in worth}
+    average = ask(frame).mean()
+    ordinary = min(worth, key=lambda z: abs(ask(frame[frame["z"] == z]).mean() - average))
+    assert new == known[ordinary]
+    assert abs(new[0][1]) < 2.5
+    assert known["p"][0][1] > new[0][1] > known["t"][0][1]
+
+
+@pytest.mark.parametrize("values", ["probability", "teacher_probability"])
+def test_a_function_of_probabilities_is_taken_as_its_model_is(values):
+    """The same surrogate, and the same residuals; what are no shares of 1 is refused."""
+    forest, options = TEACHERS["probability"], {"shap_values_output": values}
+    model, function = (
+        mimic(teacher, X, DecisionTreeExplainableModel, **options).explain_local(X[:4])
+        for teacher in (forest, forest.predict_proba)
+    )
+    assert function.local_importance_values == model.local_importance_values
+    assert hasattr(function, "residuals") is (values == "teacher_probability")
+    machine = TEACHERS["several"]
+    for teacher in (machine, machine.decision_function, lambda rows: rows[:, 0]):
+        with pytest.raises(ValueError, match=r"^shap_values_output: expected 'default' of .*prob"):
+            mimic(teacher, X, DecisionTreeExplainableModel, **options)
+    with pytest.raises(ValueError, match=r"^output, with shap_values_output=.*got 'margin'"):
+        mimic(forest, X, DecisionTreeExplainableModel, output="margin", **options)
+
+
 def test_hybrids_take_every_share_of_a_row():
     """Coalitions of all sizes, about equally often."""
     rows = np.repeat([[0.0], [1.0]], 9, axis=1)
@@ -201,7 +292,7 @@ def test_hybrids_take_every_share_of_a_row():
 
 @every_kind
 def test_categories_and_missing_values(kind):
-    """By dtype, name and position; a level that no example has is a level of its own."""
+    """By dtype, name and position; a level that no example has is taken, and adds up."""
     frame = frame_of_kinds()
     explainer = mimic(
         ask_frame,
@@ -247,6 +338,23 @@ def test_probabilities_and_residuals(values):
     np.testing.assert_allclose(sums + local.residuals, teacher, rtol=0, atol=1e-12)
     part = local[3:5]
     np.testing.assert_array_equal(part.residuals, np.array(local.residuals)[:, 3:5])
+
+
+@pytest.mark.parametrize("kind", ["series", "array"])
+def test_a_row_without_an_axis_of_rows_has_one_residual_for_each_class(kind):
+    """Expected value + Σ importances + residual = the probability, without broadcasting."""
+    model = RandomForestClassifier(10, random_state=0).fit(IRIS.to_numpy(), SPECIES)
+    explainer = mimic(
+        model, IRIS, DecisionTreeExplainableModel, shap_values_output="teacher_probability"
+    )
+    row = IRIS.iloc[70] if kind == "series" else IRIS.to_numpy()[70]
+    local = explainer.explain_local(row)
+    sums = np.sum(local.local_importance_values, axis=-1) + local.expected_values + local.residuals
+    assert sums.shape == (3,)
+    np.testing.assert_allclose(sums, local.eval_y_predicted_proba, rtol=0, atol=1e-12)
+    assert local.eval_y_predicted == model.classes_[np.argmax(sums)]
+    again = pickle.loads(pickle.dumps(local))
+    assert (again.residuals, again.eval_y_predicted) == (local.residuals, local.eval_y_predicted)
 
 
 def test_global_explanations_need_no_rows_and_forget_them():
@@ -432,7 +540,19 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
             LinearExplainableModel,
             {"shap_values_output": "probability"},
             ValueError,
-            "expected a regression model",
+            "shap_values_output: expected 'default' of SVR.predict, which answers no probabilities",
+        ),
+        (
+            LGBMExplainableModel(),
+            {},
+            TypeError,
+            "got an instance of LGBMExplainableModel; pass the class itself, and its arguments as",
+        ),
+        (
+            LinearExplainableModel,
+            {"explainable_model_args": ["positive"]},
+            TypeError,
+            "explainable_model_args: expected a mapping of the regressor's arguments",
         ),
         (
             LinearExplainableModel,

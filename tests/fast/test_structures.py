@@ -30,6 +30,7 @@ from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
 from service.shapley.products import product_shapley
 from service.structures import xgboost_trees
+from service.structures.foreign_networks import read_networks
 from service.structures.reading import FAMILIES, family_of, read_model
 
 N_FEATURES, N_BACKGROUND = 6, 25
@@ -414,7 +415,7 @@ def test_every_class_of_the_tables_exists_and_is_of_one_family():
         "sklearn": dict(all_estimators()).keys(),
         "lightgbm": vars(lightgbm).keys(),
         "xgboost": vars(xgboost).keys(),
-        "service": vars(xgboost_trees).keys(),
+        "service": vars(xgboost_trees).keys() | vars(read_networks).keys(),
     }
     seen = set()
     for family in FAMILIES:

@@ -199,7 +199,7 @@ def test_a_subset_reports_the_same_numbers_for_fewer_features():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"engine": "fast"}, "engine: expected one of auto, kernel"),
+        ({"engine": "fast"}, "engine: expected one of auto, tree, linear, network, kernel"),
         ({"output": "odds"}, "output: expected one of auto, probability"),
         ({"model_task": "ranking"}, "model_task: expected one of unknown"),
         ({"classes": ["only one"]}, "classes: expected 2 names"),

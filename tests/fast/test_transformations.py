@@ -383,3 +383,20 @@ def test_a_model_with_its_transformations_inside_is_refused_behind_them():
         TabularExplainer(whole, FRAME).explain_local(FRAME[:1], engineered=True)
     with pytest.raises(ValueError, match="of an explainer with transformations"):
         KernelScoringExplainer(TabularExplainer(whole, FRAME), engineered=True)
+
+
+@pytest.mark.parametrize("is_list", [True, False])
+def test_a_transformer_that_writes_into_its_rows_changes_nobodys(is_list):
+    """Its answer is right, and the rows of who asks stay as they are."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(5, 3, (60, 3)), columns=list("abc"))
+    before = rows.copy()
+    scaler = StandardScaler(copy=False).fit(before.copy())
+    scaled = (before - before.mean()) / before.std(ddof=0)
+    model = LinearRegression().fit(scaled.to_numpy(), before["a"] + before["b"])
+    transformations = [(["a", "b", "c"], scaler)] if is_list else scaler
+    explainer = TabularExplainer(model, rows, transformations=transformations)
+    values = np.array(explainer.explain_local(rows[:5]).local_importance_values)
+    expected = (before - before.mean()).to_numpy()[:5] * [1, 1, 0]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-9)
+    pd.testing.assert_frame_equal(rows, before)

@@ -62,6 +62,7 @@ class EngineeredExplainer:
 
     def transform(self, rows: Any) -> NDArray[Any]:
         """Return the engineered columns of rows as the transformations take them."""
+        rows = rows.copy()  # a transformer may write into what it gets
         for transformer in self.transformers:
             rows = transformer.transform(rows)
         return np.asarray(make_dense(rows))

@@ -3,7 +3,8 @@
 ``explainable_models``  the kinds of surrogates, with their regressors
 ``hybrids``             the rows on which a surrogate must follow its teacher
 ``fidelity``            how well it follows
-``surrogate_fit``       fitting, on as many hybrids as help
+``surrogate_fit``       fitting, on as many hybrids as help most
+``probabilities``       what is imitated where probabilities are asked for
 ``explainer``           MimicExplainer, what a user holds
 
 Next: :mod:`service.explainers.mimic.explainable_models`.

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, SGDRegressor
@@ -32,9 +33,10 @@ class ExplainableModel(ABC):
 
     Parameters
     ----------
-    arguments : mapping
+    random_state : int, default 0
+        By position only: the regressor's arguments have their own names.
+    **arguments
         Of the regressor inside.
-    random_state : int
 
     Raises
     ------
@@ -45,8 +47,8 @@ class ExplainableModel(ABC):
     takes_sparse: ClassVar[bool] = True
     library: ClassVar[str] = "sklearn"
 
-    def __init__(self, arguments: Mapping[str, Any], random_state: int) -> None:
-        self.arguments = dict(arguments)
+    def __init__(self, random_state: int = 0, /, **arguments: Any) -> None:
+        self.arguments = arguments
         self.random_state = random_state
         known = self.known_arguments()
         unknown = sorted(set(self.arguments) - known)
@@ -94,7 +96,7 @@ class _EncodedModel(ExplainableModel):
         self, rows: NDArray[Any], outputs: NDArray[np.float64], categories: Sequence[int]
     ) -> Any:
         regressor = self.regressor(**self._with_seed())
-        steps = [*self._encoders(rows, categories), *[StandardScaler()] * self.is_scaled]
+        steps = [*self._encoders(rows, outputs, categories), *[StandardScaler()] * self.is_scaled]
         return make_pipeline(*steps, for_outputs(regressor, outputs)).fit(rows, squeezed(outputs))
 
     def _with_seed(self) -> dict[str, Any]:
@@ -102,17 +104,19 @@ class _EncodedModel(ExplainableModel):
             return self.arguments
         return {"random_state": self.random_state, **self.arguments}
 
-    def _encoders(self, rows: NDArray[Any], categories: Sequence[int]) -> list[Any]:
+    def _encoders(
+        self, rows: NDArray[Any], outputs: NDArray[np.float64], categories: Sequence[int]
+    ) -> list[Any]:
         """Return what makes numbers without gaps of rows; nothing where they are."""
         numbers = numbers_beside(rows, categories)
         has_gaps = not self.takes_missing and bool(pd.isna(rows[:, numbers]).any())
         if not categories and not has_gaps:
             return []
-        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        one_hot = OneHotEncoder(sparse_output=False)
         imputer = SimpleImputer(add_indicator=True, keep_empty_features=True)
         of_numbers: Any = imputer if has_gaps else "passthrough"
-        blocks = [("categories", one_hot, list(categories)), ("numbers", of_numbers, numbers)]
-        return [join_blocks(blocks)]
+        blocks = make_category_blocks(rows, outputs, categories, [one_hot])
+        return [join_blocks([*blocks, ("numbers", of_numbers, numbers)])]
 
 
 class LinearExplainableModel(_EncodedModel):
@@ -225,10 +229,9 @@ class LGBMExplainableModel(ExplainableModel):
         regressor = for_outputs(lightgbm.LGBMRegressor(**{**defaults, **self.arguments}), outputs)
         if not categories:
             return regressor.fit(rows.astype(np.float64), squeezed(outputs))
-        codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
         numbers = numbers_beside(rows, categories)
-        blocks = [("categories", codes, list(categories)), ("numbers", "passthrough", numbers)]
-        encoder = join_blocks(blocks)
+        blocks = make_category_blocks(rows, outputs, categories)
+        encoder = join_blocks([*blocks, ("numbers", "passthrough", numbers)])
         encoded = np.asarray(encoder.fit_transform(rows), dtype=np.float64)
         of_categories = list(range(len(categories)))
         regressor.fit(encoded, squeezed(outputs), categorical_feature=of_categories)
@@ -238,6 +241,48 @@ class LGBMExplainableModel(ExplainableModel):
 def numbers_beside(rows: NDArray[Any], categories: Sequence[int]) -> list[int]:
     """Return the columns that hold numbers."""
     return np.setdiff1d(np.arange(rows.shape[1]), np.asarray(categories, dtype=np.intp)).tolist()
+
+
+def make_codes(column: NDArray[Any], outputs: NDArray[np.float64]) -> list[Any]:
+    """Return steps that make codes of levels; of one that is not there, that of the most ordinary.
+
+    A tree has never split by such a level and would send it to whatever side is left over: here it
+    is explained as the level whose rows have the outputs nearest to the average. What is missing is
+    a level like others, where it is there.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_rows, 1)
+    outputs : ndarray of shape (n_rows, n_outputs)
+
+    Returns
+    -------
+    list of transformers
+        To be fitted.
+    """
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        encoded_missing_value=len(pd.unique(column[:, 0])),
+    )
+    codes = encoder.fit_transform(column)[:, 0]
+    means = pd.DataFrame(outputs).groupby(codes).mean()
+    ordinary = ((means - outputs.mean(axis=0)) ** 2).sum(axis=1).idxmin()
+    return [encoder, SimpleImputer(strategy="constant", fill_value=float(ordinary))]
+
+
+def make_category_blocks(
+    rows: NDArray[Any],
+    outputs: NDArray[np.float64],
+    categories: Sequence[int],
+    last_steps: Sequence[Any] = (),
+) -> list[tuple[str, Any, list[int]]]:
+    """Return a block for each column of categories, whose codes go through some last steps."""
+    blocks: list[tuple[str, Any, list[int]]] = []
+    for column in categories:
+        steps = [*make_codes(rows[:, [column]], outputs), *map(clone, last_steps)]
+        blocks.append((f"categories of {column}", make_pipeline(*steps), [column]))
+    return blocks
 
 
 def join_blocks(blocks: Sequence[tuple[str, Any, list[int]]]) -> ColumnTransformer:
@@ -285,11 +330,28 @@ def make_explainable(
     ValueError
         When an argument is unknown.
     """
-    if not (isinstance(kind, type) and issubclass(kind, ExplainableModel)):
+    if not (isinstance(kind, type) and issubclass(kind, KINDS)):
         names = ", ".join(known.__name__ for known in KINDS)
-        raise TypeError(f"explainable_model: expected one of the classes {names}, got {kind!r}.")
+        raise TypeError(
+            f"explainable_model: expected one of the classes {names}, got {_tell(kind)}."
+        )
+    if not isinstance(arguments, Mapping | None):
+        raise TypeError(
+            "explainable_model_args: expected a mapping of the regressor's arguments, got "
+            f"{arguments!r}."
+        )
     _check_installed(kind)
-    return kind(arguments or {}, random_state)
+    return kind(random_state, **(arguments or {}))
+
+
+def _tell(kind: Any) -> str:
+    """Say what came in place of a class, and what to do where it is an instance of one."""
+    if not isinstance(kind, KINDS):
+        return repr(kind)
+    return (
+        f"an instance of {type(kind).__name__}; pass the class itself, and its arguments as "
+        "explainable_model_args"
+    )
 
 
 def _check_installed(kind: type[ExplainableModel]) -> None:

@@ -19,6 +19,7 @@ from service.engines.outputs import ModelOutput
 from service.engines.row_explainer import RowExplainer, StandIn, find_columns
 from service.explainers.mimic.explainable_models import ExplainableModel, make_explainable
 from service.explainers.mimic.fidelity import Followed, warn_of_infidelity
+from service.explainers.mimic.probabilities import check_probabilities, probability_output
 from service.explainers.mimic.surrogate_fit import Apprenticeship
 from service.explainers.tabular import TabularExplainer, as_function
 from service.explainers.transformations import compose
@@ -50,10 +51,10 @@ class MimicExplainer(TabularExplainer):
     is_function : bool, default False
         Whether `model` is to be called with rows, whatever methods it has.
     augment_data : bool, default True
-        Whether hybrids of examples are fitted too, blocks of as many as there are examples, until
-        the surrogate does not follow the model better by another block. Shapley values evaluate
-        hybrids, so a surrogate that was fitted on real rows alone may follow the model well and
-        have other importances.
+        Whether hybrids of examples are fitted too, blocks of as many as there are examples: 0, 1,
+        2, 4, 8, … and the most there may be are tried, and those are kept with which the surrogate
+        follows the model best. Shapley values evaluate hybrids, so a surrogate that was fitted on
+        real rows alone may follow the model well and have other importances.
     max_num_of_augmentations : int, default 10
         How many blocks there are at most.
     explain_subset, features, classes, transformations, allow_all_transformations : optional
@@ -61,13 +62,17 @@ class MimicExplainer(TabularExplainer):
     shap_values_output : {"default", "probability", "teacher_probability"}, default "default"
         "probability" explains a surrogate of the probability; "teacher_probability" does the same,
         and explanations have ``residuals``: expected value + Σ importances + residual is the
-        model's own probability.
+        model's own probability. A plain function is taken that answers a probability for each
+        class.
     categorical_features : sequence of str or int, optional
-        Names or positions of columns that hold categories, beside those whose dtype says so.
+        Names or positions of columns that hold categories, beside those whose dtype says so. A
+        level that no example has is explained as the most ordinary one of its column, that whose
+        rows are answered nearest to the average.
     model_task : {"unknown", "classification", "regression"}, default "unknown"
         "unknown" asks the model.
     output : {"auto", "probability", "margin", "prediction"}, default "auto"
-        As in TabularExplainer.
+        As in TabularExplainer; "auto" or "probability" where `shap_values_output` asks for
+        probabilities.
     random_state : int, default 0
         Seed of the surrogate and of the hybrids.
 
@@ -140,24 +145,26 @@ class MimicExplainer(TabularExplainer):
             self.model = compose(transformations, self.model, initialization_examples, features)
         self.initialization_examples = initialization_examples
         self.shap_values_output = shap_values_output
+        most = augment_data * _checked_most(max_num_of_augmentations)
         self.row_explainer = RowExplainer.build(
             self.model,
             initialization_examples,
             features=features,
             classes=classes,
             subset=explain_subset,
-            output=output if shap_values_output == "default" else "probability",
+            output=probability_output(self.model, shap_values_output, output, model_task),
             task=model_task,
             options=options,
             imitate=partial(
                 _imitate,
                 explainable=explainable,
                 categorical=categorical_features,
-                most=augment_data * _checked_most(max_num_of_augmentations),
+                most=most,
                 random_state=options.random_state,
+                values=shap_values_output,
             ),
         )
-        warn_of_infidelity(self._description["fidelity"]["r2_hybrids"], explainable_model.__name__)
+        warn_of_infidelity(self._description, most)
 
     @property
     def _stand_in(self) -> StandIn:
@@ -263,8 +270,10 @@ def _imitate(
     categorical: Sequence[str | int] | None,
     most: int,
     random_state: int,
+    values: str,
 ) -> StandIn:
     """Fit a surrogate to a model's output."""
+    check_probabilities(function, matrix, values)
     columns = function.schema.columns
     categories = {i for i, column in enumerate(columns) if column.matrix_dtype is object}
     named = find_columns(categorical, function.schema.names, "categorical_features")

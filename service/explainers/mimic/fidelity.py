@@ -6,7 +6,9 @@ Next: :mod:`service.explainers.mimic.surrogate_fit`.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,13 +74,33 @@ def describe_fidelity(real: Followed, hybrids: Followed, task: str) -> dict[str,
     }
 
 
-def warn_of_infidelity(r2_hybrids: float, kind: str) -> None:
-    """Say that a surrogate does not follow its teacher where importances are computed."""
-    if r2_hybrids < FAITHFUL:
-        warnings.warn(
-            f"MimicExplainer: {kind} follows the model with R² {r2_hybrids:.2f} on hybrid rows, on "
-            f"which importances are computed; below {FAITHFUL} they may be far from the model's. "
-            "Take another surrogate, more examples or augmentations, or TabularExplainer.",
-            UserWarning,
-            stacklevel=4,
-        )
+def warn_of_infidelity(description: Mapping[str, Any], most_augmentations: int) -> None:
+    """Say that a surrogate does not follow its teacher where importances are computed.
+
+    Parameters
+    ----------
+    description : mapping
+        Of the surrogate, with its ``model``, ``augmentations`` and ``fidelity``.
+    most_augmentations : int
+        How many blocks of hybrids were tried.
+    """
+    r2_hybrids = description["fidelity"]["r2_hybrids"]
+    if r2_hybrids >= FAITHFUL:
+        return
+    warnings.warn(
+        f"MimicExplainer: {description['model']} follows the model with R² {r2_hybrids:.2f} on "
+        f"hybrid rows, on which importances are computed; below {FAITHFUL} they may be far from "
+        f"the model's. {_advise(description['augmentations'], most_augmentations)}take another "
+        "surrogate, more examples, or TabularExplainer.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def _advise(used: int, most: int) -> str:
+    """Say whether more hybrids may help: where all that might be tried are the best, or none."""
+    if most == 0:
+        return "Let hybrids be fitted (augment_data, max_num_of_augmentations), or "
+    if used == most:
+        return f"Let max_num_of_augmentations be more than {most}, or "
+    return f"Up to {most} blocks of hybrids were tried and more do not help: "

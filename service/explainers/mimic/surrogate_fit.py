@@ -1,6 +1,6 @@
-"""Fitting a surrogate: with as many blocks of hybrid rows as make it follow its teacher better.
+"""Fitting a surrogate: with as many blocks of hybrid rows as make it follow its teacher best.
 
-Next: :mod:`service.explainers.mimic.explainer`.
+Next: :mod:`service.explainers.mimic.probabilities`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.explainers.mimic.explainable_models import ExplainableModel
 from service.explainers.mimic.fidelity import Followed, describe_fidelity
 from service.explainers.mimic.hybrids import make_hybrids
 
-# Blocks are added as long as they take this share of what is unexplained away.
+# More blocks are preferred where they take this share of what is unexplained away.
 WORTH_IT = 0.01
 NOTHING_LEFT = 1e-9
 FEWEST_FRESH, MOST_FRESH = 500, 2_000
@@ -69,7 +69,11 @@ class Apprenticeship:
     def _choose(
         self, examples: NDArray[Any], n_fresh: int, rng: np.random.Generator
     ) -> tuple[ModelOutput, int]:
-        """Fit on more and more blocks, until the fidelity on hybrids does not improve."""
+        """Fit on more and more blocks, and keep those that follow best on hybrids.
+
+        A stage that is no better ends nothing, for the next ones may be: with few examples it is a
+        matter of chance which stage is.
+        """
         fresh = make_hybrids(examples, n_fresh, rng)
         answers = self.teacher(fresh)
         rows, outputs = examples, self.teacher(examples)
@@ -83,9 +87,8 @@ class Apprenticeship:
             outputs = np.concatenate([outputs, self.teacher(added)])
             tried = self._fit_on(rows, outputs)
             left_now = 1.0 - Followed(answers, tried(fresh)).r2
-            if left_now > (1.0 - WORTH_IT) * left:
-                break
-            best, used, left = tried, n_blocks, left_now
+            if left_now <= (1.0 - WORTH_IT) * left:
+                best, used, left = tried, n_blocks, left_now
         return best, used
 
     def _follow_unfitted(

@@ -103,38 +103,77 @@ def _unpack_masked(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
 
 def _pack_categories(column: pd.Series, prefix: str, arrays: Arrays) -> Spec:
     arrays[prefix] = column.cat.codes.to_numpy()
-    categories = pd.Series(column.cat.categories)
+    categories = _as_series(column.cat.categories)
     known = pack_column(categories, f"{prefix}.categories", arrays)
     return {"kind": "categories", "ordered": column.cat.ordered, "categories": known}
 
 
 def _unpack_categories(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
-    categories = pd.Index(unpack_column(spec["categories"], f"{prefix}.categories", arrays))
+    categories = _as_index(unpack_column(spec["categories"], f"{prefix}.categories", arrays))
     codes = pd.Categorical.from_codes(arrays[prefix], categories, ordered=spec["ordered"])
     return pd.Series(codes)
 
 
 def _pack_objects(column: pd.Series, prefix: str, arrays: Arrays) -> Spec:
-    """Pack texts and mixtures of plain values: codes, and the different ones in JSON."""
-    places: dict[tuple[type, Any], int] = {}
-    codes = np.fromiter((_place(value, column, places) for value in column), np.int64, len(column))
+    """Pack texts and mixtures of plain values: codes, and the different ones in JSON.
+
+    JSON has lists for tuples; there are no other lists.
+    """
+    places: dict[Any, tuple[int, Any]] = {}
+    try:
+        codes = np.fromiter((_place(value, places) for value in column), np.int64, len(column))
+    except TypeError as error:
+        what, way_out = _PARTS.get(prefix.partition(".")[0], _A_COLUMN)
+        raise ValueError(
+            f"{what.format(column.name)}: expected numbers, texts, truth values, dates, categories "
+            f"or tuples of plain values, got {error}, which has no plain form; {way_out}."
+        ) from None
     arrays[prefix] = codes.astype(np.int32)
-    vocabulary = [value for _, value in places]
-    return {"kind": "objects", "vocabulary": vocabulary}
+    return {"kind": "objects", "vocabulary": [value for _, value in places.values()]}
 
 
-def _place(value: Any, column: pd.Series, places: dict[tuple[type, Any], int]) -> int:
+# What a column is called in errors, and what helps, by what its arrays are called.
+_A_COLUMN = ("Column {0!r}", "leave the data out")
+_PARTS = {
+    "index": ("Row labels", "give the rows others, as by reset_index(drop=True)"),
+    "names": ("Column names", "name the columns by texts, or leave the data out"),
+}
+
+
+def _place(value: Any, places: dict[Any, tuple[int, Any]]) -> int:
     """Return the code of a value; the marks of what is missing have those below 0."""
-    value = value.item() if isinstance(value, np.generic) else value
     for code, is_mark in _MARKS:
         if is_mark(value):
             return code
+    value = _plain(value)
+    return places.setdefault(_key(value), (len(places), value))[0]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON keeps it, a tuple of such values as a tuple.
+
+    Raises
+    ------
+    TypeError
+        Naming the type of what is none; infinities and what is missing within a tuple are none.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
     if not isinstance(value, PLAIN_TYPES):
-        raise ValueError(
-            f"Column {column.name!r}: expected numbers, texts, truth values, dates or categories, "
-            f"got {type(value).__name__}, which has no plain form; leave the data out."
-        )
-    return places.setdefault((type(value), value), len(places))
+        raise TypeError(type(value).__name__)
+    if isinstance(value, float) and not np.isfinite(value):
+        raise TypeError(str(value))
+    return value
+
+
+def _key(value: Any) -> Any:
+    """Tell 1, 1.0 and True apart, within tuples too."""
+    return tuple(map(_key, value)) if isinstance(value, tuple) else (type(value), value)
+
+
+def _retuple(value: Any) -> Any:
+    return tuple(map(_retuple, value)) if isinstance(value, list) else value
 
 
 def _is_nan(value: Any) -> bool:
@@ -145,16 +184,14 @@ _MARKS: tuple[tuple[int, Callable[[Any], bool]], ...] = (
     (-1, lambda value: value is None),
     (-2, lambda value: value is pd.NA),
     (-3, _is_nan),
-    (-4, lambda value: isinstance(value, float) and value == np.inf),  # JSON has none
-    (-5, lambda value: isinstance(value, float) and value == -np.inf),
 )
 
 
 def _unpack_objects(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
-    marks = [-np.inf, np.inf, np.nan, pd.NA, None]  # codes below 0 count from the end
+    marks = [np.nan, pd.NA, None]  # codes below 0 count from the end
     are_known = bool(np.all(arrays[prefix] >= -len(marks)))
     expect(are_known, f"{prefix}: codes are of no vocabulary", ValueError)
-    known = [*spec["vocabulary"], *marks]
+    known = [*map(_retuple, spec["vocabulary"]), *marks]
     table = np.empty(len(known), dtype=object)
     table[:] = known
     return pd.Series(table[arrays[prefix]], dtype=object).astype(spec["dtype"])
@@ -258,7 +295,8 @@ def _pack_index(index: pd.Index[Any], prefix: str, arrays: Arrays) -> Spec:
         return {"range": [index.start, index.stop, index.step]}
     packed = []
     for i in range(index.nlevels):
-        packed.append(pack_column(index.get_level_values(i).to_series(), f"{prefix}.{i}", arrays))
+        level = _as_series(index.get_level_values(i))
+        packed.append(pack_column(level, f"{prefix}.{i}", arrays))
     return {"levels": packed, "names": list(index.names)}
 
 
@@ -268,9 +306,20 @@ def _unpack_index(spec: Spec, prefix: str, arrays: Arrays) -> pd.Index[Any]:
     levels = []
     for i, level in enumerate(spec["levels"]):
         levels.append(unpack_column(level, f"{prefix}.{i}", arrays))
+    names = list(map(_retuple, spec["names"]))
     if len(levels) == 1:
-        return pd.Index(levels[0], name=spec["names"][0])
-    return pd.MultiIndex.from_arrays(levels, names=spec["names"])
+        return _as_index(levels[0]).rename(names[0])
+    return pd.MultiIndex.from_arrays(levels, names=names)
+
+
+def _as_series(labels: pd.Index[Any]) -> pd.Series:
+    """Return labels of the type that they have: texts in an index of objects are objects."""
+    return pd.Series(labels, dtype=labels.dtype)
+
+
+def _as_index(labels: pd.Series) -> pd.Index[Any]:
+    """Return labels of the type that they have: None stays None, and a tuple one label."""
+    return pd.Index(labels, dtype=labels.dtype, tupleize_cols=False)
 
 
 def _pack_series(series: pd.Series) -> tuple[Spec, Arrays]:

@@ -29,6 +29,21 @@ if TYPE_CHECKING:
 LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
 GROUP = 8  # support vectors that lie side by side in native/products.cpp
+FEW = 24  # nodes up to which there is a rule for every number of them
+# The arrays that each loop takes, in the order of its declaration in native/.
+DTYPES: dict[str, tuple[type[np.generic], ...]] = {
+    "product_values": (
+        *(np.float64, np.float64, np.float64, np.float64, np.int64, np.float64, np.float64),
+        *(np.int64, np.float64, np.float64, np.float64),
+    ),
+    "margins_single": (np.float32, np.float32, np.float32, np.float64),
+    "margins_double": (np.float64, np.float64, np.float64, np.float64),
+    "hybrid_leaf_sums": (
+        *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8),
+        *(np.uint64, np.uint64, np.float64),
+    ),
+    "couple_probabilities": (np.float64, np.float64),
+}
 
 
 class CompiledKernels(NumpyKernels):
@@ -83,9 +98,9 @@ class CompiledKernels(NumpyKernels):
         order = np.argsort(grouping.owner, kind="stable")
         starts = np.searchsorted(grouping.owner[order], np.arange(grouping.n_features + 1))
         values = np.zeros((len(dual), grouping.n_features))
-        n_terms = len(background.rows) * dual.shape[1]
+        n_terms = max(1, len(background.rows) * dual.shape[1])
         least = negligible * float(np.abs(dual).max(axis=0).sum()) / n_terms
-        n_rules = (grouping.n_features - 1) // 2 + 1
+        rules = _rules((grouping.n_features - 1) // 2 + 1)
         for which, scale in distances.of_one_rate():
             support = _side_by_side(distances.support[which][:, order] * scale[order])
             of_part = _padded(dual[:, which], support.shape[0] * GROUP)
@@ -98,11 +113,11 @@ class CompiledKernels(NumpyKernels):
                 starts,
                 of_part,
                 np.abs(of_part).max(axis=0),
-                *_rules(n_rules),
+                *rules,
                 values,
                 least,
                 distances.power,
-                n_rules,
+                len(rules[0]),
                 len(background.rows),
                 len(order),
                 grouping.n_features,
@@ -153,12 +168,14 @@ class CompiledKernels(NumpyKernels):
 
     def _call(self, name: str, *arguments: NDArray[Any] | float) -> None:
         function: Callable[..., None] = getattr(self.library, f"{name}_{self.level}")
-        arrays = [_contiguous(one) for one in arguments]
-        function(*map(_argument, arrays))
-
-
-def _contiguous(one: NDArray[Any] | float) -> NDArray[Any] | float:
-    return np.ascontiguousarray(one) if isinstance(one, np.ndarray) else one
+        dtypes = DTYPES[name]
+        # An address says nothing of a type: each array becomes what is read there.
+        arrays = [
+            np.ascontiguousarray(array, dtype=dtype)
+            for array, dtype in zip(arguments, dtypes, strict=False)
+        ]
+        numbers = arguments[len(dtypes) :]
+        function(*map(_argument, [*arrays, *numbers]))
 
 
 def _argument(one: NDArray[Any] | float) -> Any:
@@ -184,8 +201,11 @@ def _padded(dual: NDArray[np.float64], n_support: int) -> NDArray[np.float64]:
 
 
 @lru_cache
-def _rules(most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return nodes and weights of the rules of 1, 2, … nodes, one rule after another."""
-    rules = [np.array(unit_interval(2 * n - 1)) for n in range(1, most + 1)]
+def _rules(exact: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many nodes each rule has, and the nodes and weights, one rule after another."""
+    counts = [*range(1, min(exact, FEW) + 1)]
+    while counts[-1] < exact:
+        counts.append(min(exact, counts[-1] * 5 // 4))
+    rules = [np.array(unit_interval(2 * count - 1)) for count in counts]
     nodes, weights = np.concatenate(rules).T
-    return np.ascontiguousarray(nodes), np.ascontiguousarray(weights)
+    return np.array(counts), np.ascontiguousarray(nodes), np.ascontiguousarray(weights)

@@ -178,7 +178,7 @@ def integrate_products(
     """
     at_row = log_factors(row[None])[0]  # (n_features, n_support)
     values = np.zeros((len(dual), len(at_row)))
-    rows_at_once = max(1, ROWS_CHUNK // at_row.size)
+    rows_at_once = max(1, ROWS_CHUNK // max(1, at_row.size))
     for start in range(0, len(background.rows), rows_at_once):
         part = slice(start, start + rows_at_once)
         at_background = log_factors(background.rows[part])  # (n_rows, n_features, n_support)
@@ -201,7 +201,7 @@ def _integrate(
     largest = np.maximum(at_row, at_background)  # (n_rows, n_features, n_support)
     bound = np.exp(largest.sum(axis=1)) * weights[:, None]  # (n_rows, n_support)
     size = np.abs(dual).max(axis=0)
-    which, support = np.nonzero(bound * size > negligible * size.sum() / bound.size)
+    which, support = np.nonzero(bound * size > negligible * size.sum() / max(1, bound.size))
     values = np.zeros((len(dual), len(at_row)))
     step = max(1, TERMS_CHUNK // len(at_row))
     for start in range(0, len(which), step):
