@@ -25,7 +25,7 @@ from service.engines.options import is_whole
 from service.engines.progress import Progress, no_progress
 from service.engines.row_explainer import RowExplainer
 from service.engines.sparse.additive import check_width
-from service.errors import PayloadError
+from service.errors import PayloadError, expect
 from service.explanations.global_importances import GlobalImportances
 from service.explanations.moments import Moments
 from service.rows.chunks import in_chunks, renumber_rows
@@ -133,8 +133,7 @@ def gather(row_explainer: RowExplainer, rows: Any) -> Any:
         with _renumbering(first):
             tables.append(_take(row_explainer, table))
         first += _count_rows(table)
-    if first == 0:
-        raise PayloadError(NO_ROWS)
+    expect(first > 0, NO_ROWS)
     return _concatenate(row_explainer.schema, tables, is_numbered=not isinstance(rows, Iterator))
 
 
@@ -177,8 +176,9 @@ def _as_read(schema: Schema, table: Any) -> pd.DataFrame:
 
 
 def _check_size(batch_size: int | None) -> None:
-    if batch_size is not None and not is_whole(batch_size, at_least=1):
-        raise ValueError(f"batch_size: expected a positive number of rows, got {batch_size!r}.")
+    fits = batch_size is None or is_whole(batch_size, at_least=1)
+    told = f"batch_size: expected a positive number of rows, got {batch_size!r}."
+    expect(fits, told, ValueError)
 
 
 def _choose_size(row_explainer: RowExplainer, table: Any) -> int:
