@@ -308,7 +308,7 @@ class TabularExplainer:
             )
             context = replace(self._describe(None), ask=tell_nothing)
             return GlobalExplanation(None, context, overall)
-        rows = gather(pieces)
+        rows = gather(self.row_explainer, pieces)
         return GlobalExplanation(self._explain(rows, n_jobs), self._describe(rows))
 
     def _explain(self, rows: Any, n_jobs: int | None) -> LocalImportances:

@@ -5,8 +5,9 @@ Next: :mod:`service.explainers`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -17,16 +18,19 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
+from scipy.sparse import vstack
 
 from service.engines.engine import SHORT, Engine, explain_rows
 from service.engines.options import is_whole
 from service.engines.progress import Progress, no_progress
 from service.engines.row_explainer import RowExplainer
-from service.errors import PayloadError
+from service.engines.sparse.additive import check_width
+from service.errors import PayloadError, expect
 from service.explanations.global_importances import GlobalImportances
 from service.explanations.moments import Moments
 from service.rows.chunks import in_chunks, renumber_rows
 from service.rows.parquet_rows import pyarrow_parquet
+from service.rows.schema import Schema
 from service.rows.tables import as_table, is_sparse, row_as_table
 from service.rows.values import shown
 
@@ -99,22 +103,82 @@ def explain_in_batches(
     )
 
 
-def gather(rows: Any) -> Any:
-    """Return the rows of an iterator or a Parquet file as one table, any others as they are."""
+def gather(row_explainer: RowExplainer, rows: Any) -> Any:
+    """Return the rows of an iterator or a Parquet file as one table, any others as they are.
+
+    Parameters
+    ----------
+    row_explainer : RowExplainer
+        Checks table after table by itself, as in batches.
+    rows : table, iterator of tables, or path of a Parquet file
+
+    Returns
+    -------
+    table
+        DataFrames of the same columns make one with their labels, whatever the order of columns;
+        arrays of one type make one, and so do sparse rows. Any others make a DataFrame of the
+        columns that the explainer reads; its rows are numbered unless all pieces have labels.
+
+    Raises
+    ------
+    PayloadError
+        When rows do not fit, with the number of the row among all, or there are none.
+    """
     if not _comes_in_pieces(rows):
         return rows
-    tables = list(map(as_table, _pieces(rows, None)))
-    if not tables:
-        raise PayloadError(NO_ROWS)
+    tables: list[Any] = []
+    first = 0
+    for piece in _pieces(rows, None):
+        table = _sliceable(piece)
+        with _renumbering(first):
+            tables.append(_take(row_explainer, table))
+        first += _count_rows(table)
+    expect(first > 0, NO_ROWS)
+    return _concatenate(row_explainer.schema, tables, is_numbered=not isinstance(rows, Iterator))
+
+
+def _take(row_explainer: RowExplainer, table: Any) -> Any:
+    """Copy rows that fit, since who brings them may use the same memory for the next ones."""
+    if is_sparse(table):
+        check_width(table, len(row_explainer.schema.columns))
+        return table.copy()
+    row_explainer.read(table)
+    if isinstance(table, pd.DataFrame | np.ndarray):
+        return table.copy()
+    return _as_read(row_explainer.schema, table)
+
+
+def _concatenate(schema: Schema, tables: list[Any], is_numbered: bool) -> Any:
+    """Put tables one under another; those of several forms in the form of the schema."""
+    forms = set(map(_form_of, tables))
+    is_mixed = len(set(map(type, tables))) > 1  # where not all have labels
+    if len(forms) > 1:
+        tables = [_as_read(schema, each) for each in tables]
     if isinstance(tables[0], pd.DataFrame):
-        is_numbered = isinstance(tables[0].index, pd.RangeIndex) and not isinstance(rows, Iterator)
-        return pd.concat(tables, ignore_index=is_numbered)
-    return np.concatenate(list(map(np.asarray, tables)))
+        is_numbered &= isinstance(tables[0].index, pd.RangeIndex)
+        return pd.concat(tables, ignore_index=is_numbered or is_mixed)
+    if forms == {"sparse"}:
+        return vstack(tables, format="csr")
+    return np.concatenate(tables)
+
+
+def _form_of(table: Any) -> str:
+    """Tell what tables have in common that are put together without a change of any value."""
+    if isinstance(table, pd.DataFrame):
+        return f"frame of {list(zip(table.columns, map(str, table.dtypes), strict=True))}"
+    return "sparse" if is_sparse(table) else f"array of {table.dtype}"
+
+
+def _as_read(schema: Schema, table: Any) -> pd.DataFrame:
+    """Return rows by the names of their columns, or by position where they have none."""
+    labels = table.index if isinstance(table, pd.DataFrame) else None
+    return pd.DataFrame(schema.matrix(table), index=labels, columns=schema.names).infer_objects()
 
 
 def _check_size(batch_size: int | None) -> None:
-    if batch_size is not None and not is_whole(batch_size, at_least=1):
-        raise ValueError(f"batch_size: expected a positive number of rows, got {batch_size!r}.")
+    fits = batch_size is None or is_whole(batch_size, at_least=1)
+    told = f"batch_size: expected a positive number of rows, got {batch_size!r}."
+    expect(fits, told, ValueError)
 
 
 def _choose_size(row_explainer: RowExplainer, table: Any) -> int:
@@ -139,10 +203,17 @@ def _pieces(rows: Any, size: int | None) -> Iterable[Any]:
 def _read_parquet(file: Path, size: int | None) -> Iterator[pd.DataFrame]:
     if not file.is_file():
         raise FileNotFoundError(f"Rows: expected a Parquet file, but {file} is not there.")
-    # Otherwise a whole row group, which can be the whole file, is read ahead.
-    with pyarrow_parquet().ParquetFile(file, pre_buffer=False, buffer_size=2**20) as source:
-        for batch in source.iter_batches(batch_size=size or 2**16):
-            yield as_table(batch)
+    parquet = pyarrow_parquet()
+    try:
+        # Otherwise a whole row group, which can be the whole file, is read ahead.
+        with parquet.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as source:
+            for batch in source.iter_batches(batch_size=size or 2**16):
+                yield as_table(batch)
+    except (ValueError, OSError) as error:
+        raise PayloadError(
+            f"Rows: expected a whole Parquet file, but {file} is none ({error}); read other files "
+            "yourself, and pass their tables one after another."
+        ) from error
 
 
 def _cut(row_explainer: RowExplainer, rows: Any, batch_size: int | None) -> Iterator[Any]:
@@ -155,12 +226,12 @@ def _cut(row_explainer: RowExplainer, rows: Any, batch_size: int | None) -> Iter
 
 
 def _sliceable(piece: Any) -> Any:
-    if not hasattr(piece, "__len__"):
+    if not hasattr(piece, "__len__") or isinstance(piece, str | bytes | Mapping):
         raise PayloadError(
             "Rows: expected a table, an iterator of tables or the path of a Parquet file, got "
             f"{shown(piece)}."
         )
-    return piece.tocsr() if is_sparse(piece) else as_table(piece)
+    return piece.tocsr() if is_sparse(piece) else row_as_table(as_table(piece))
 
 
 def _take_rows(table: Any, rows: slice) -> Any:
@@ -180,9 +251,16 @@ def _sum_batches(
         with _naming_refused_values(row_explainer, [batch]):
             yield _sum(row_explainer.engine, batch.content)
     with Parallel(n_jobs=n_jobs or 1) as jobs:
-        for group in in_chunks(batches, BATCHES_PER_JOB * effective_n_jobs(n_jobs or 1)):
+        for group in in_chunks(
+            map(_copy, batches), BATCHES_PER_JOB * effective_n_jobs(n_jobs or 1)
+        ):
             with _naming_refused_values(row_explainer, group):
                 yield from jobs(delayed(_sum)(row_explainer.engine, each.content) for each in group)
+
+
+def _copy(batch: Batch) -> Batch:
+    """Copy rows that wait for others, since who brings these may use the same memory for them."""
+    return Batch(batch.first, deepcopy(batch.content))
 
 
 def _take_first(batches: Iterator[Batch], n_jobs: int | None) -> Iterator[Batch]:
@@ -216,11 +294,19 @@ def _read_all(row_explainer: RowExplainer, tables: Iterator[Any]) -> Iterator[Ba
     """Check tables; what is sparse and additive is added up at once, which takes no time."""
     first = 0
     for table in tables:
-        try:
-            yield Batch(first, _read(row_explainer, table))
-        except PayloadError as error:
-            raise renumber_rows(error, first) from None
+        with _renumbering(first):
+            batch = Batch(first, _read(row_explainer, table))
+        yield batch
         first += _count_rows(table)
+
+
+@contextmanager
+def _renumbering(first: int) -> Iterator[None]:
+    """Name rows by their number among all where a table is refused."""
+    try:
+        yield
+    except PayloadError as error:
+        raise renumber_rows(error, first) from None
 
 
 def _read(row_explainer: RowExplainer, table: Any) -> NDArray[Any] | Moments:
@@ -237,7 +323,5 @@ def _sum(engine: Engine, content: NDArray[Any] | Moments) -> Moments:
 
 
 def _name_refused_value(row_explainer: RowExplainer, first: int, rows: NDArray[Any]) -> None:
-    try:
+    with _renumbering(first):
         row_explainer.name_refused_value(rows)
-    except PayloadError as error:
-        raise renumber_rows(error, first) from None

@@ -1,8 +1,14 @@
 """Explanations in files: bit for bit the same, without pickles, and nothing altered is taken."""
 
+import io
+import itertools
 import json
+import os
+import re
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -508,4 +514,358 @@ def test_other_folders_of_the_reference_are_refused(change, told, tmp_path):
     folder = reference_folder(tmp_path / "f")
     (folder / "global_importance_values.json").write_text('{"metadata": "list", "data": ["a"]}')
     with pytest.raises(ManifestError, match=r"values\.json: expected numbers"):
+        load_explanation(folder)
+
+
+WITH_ROWS = LocalExplanation(
+    KINDS["regressor"],
+    ExplanationContext(engineered=LocalExplanation(KINDS["regressor"], CONTEXT), eval_data=ROWS),
+)
+
+
+def contents(folder):
+    """Every file of a folder and its folders, by name."""
+    files = filter(Path.is_file, folder.rglob("*"))
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("new", [LocalExplanation(KINDS["regressor"]), WITH_ROWS])
+def test_no_row_stays_of_an_explanation_that_is_replaced(new, tmp_path):
+    """Nor of its engineered part; what else lies beside stays."""
+    path = save_explanation(WITH_ROWS, tmp_path / "e", include_data=True)
+    assert "engineered/evaluation_examples.npz" in contents(path)
+    (path / "engineered" / "notes.txt").write_text("mine")
+    save_explanation(new, path, exist_ok=True)
+    alone = contents(save_explanation(new, tmp_path / "alone"))
+    assert contents(path) == {**alone, "engineered/notes.txt": b"mine"}
+    assert ROWS.iloc[0, 0].tobytes() not in b"".join(contents(path).values())
+
+
+@pytest.mark.parametrize("place", ["folder", "file.zip"])
+def test_a_save_that_fails_leaves_the_explanation_that_was_there(place, tmp_path, monkeypatch):
+    """Byte for byte, and nothing of the new one."""
+    path = save_explanation(WITH_ROWS, tmp_path / place, include_data=True)
+    before = contents(tmp_path)
+    labels = pd.Index(pd.period_range("2024", periods=50))
+    context = ExplanationContext(eval_data=ROWS, row_labels=labels)
+    measured = ExplanationContext(eval_data=ROWS, fidelity={"r2": -np.inf})
+    with pytest.raises(ValueError, match="got Period"):
+        save_explanation(LocalExplanation(KINDS["regressor"], context), path, True)
+    with pytest.raises(ValueError, match=r"finite numbers among names and measures"):
+        save_explanation(
+            LocalExplanation(KINDS["regressor"], measured), path, True, include_data=True
+        )
+    assert contents(tmp_path) == before
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_explanation(LocalExplanation(KINDS["regressor"]), path, True)
+    assert contents(tmp_path) == before
+
+
+def test_a_save_that_was_killed_is_told_from_a_whole_one_and_cleared_by_the_next(
+    tmp_path, monkeypatch
+):
+    """While files take their places explanation.json says so."""
+    path, replace, moved = tmp_path / "e", Path.replace, []
+
+    def fail(self, target):
+        moved.append(target)
+        if len(moved) == 3:
+            raise OSError("killed")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="killed"):
+        save_explanation(WITH_ROWS, path, include_data=True)
+    monkeypatch.undo()
+    with pytest.raises(ManifestError, match=r"saving did not come to its end; save it again"):
+        load_explanation(path)
+    abandoned = path / ".explanation-0.part"
+    abandoned.mkdir()
+    (abandoned / "evaluation_examples.npz").write_bytes(b"rows")
+    new = LocalExplanation(KINDS["regressor"])
+    save_explanation(new, path, exist_ok=True)
+    assert contents(path) == contents(save_explanation(new, tmp_path / "alone"))
+
+
+@pytest.mark.parametrize(
+    "heading",
+    ['{"files": ["data.npy"]}', '{"files": 3}', "[]", "no json", '{"files": {"data.npy": {}}}'],
+)
+def test_only_an_explanation_is_replaced(heading, tmp_path):
+    """What another tool calls explanation.json stays, and so do the files that it names."""
+    (tmp_path / "explanation.json").write_text(heading)
+    (tmp_path / "data.npy").write_bytes(b"mine")
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=r"explanation\.json is none, or is damaged"):
+        save_explanation(WHOLE, tmp_path, exist_ok=True)
+    assert contents(tmp_path) == before
+
+
+def test_what_is_in_the_way_is_named(tmp_path):
+    """Files of nobody knows which explanation, links, folders, and another's zip file."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "predictions.npy").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"without predictions\.npy"):
+        save_explanation(WHOLE, folder, exist_ok=True)
+    (folder / "predictions.npy").unlink()
+    (folder / "importances-00000.npy").mkdir()
+    with pytest.raises(FileExistsError, match=r"no folder .*importances-00000\.npy"):
+        save_explanation(WHOLE, folder, exist_ok=True)
+    (folder / "importances-00000.npy").rmdir()
+    (folder / "engineered").symlink_to(tmp_path)
+    with pytest.raises(FileExistsError, match=r"no link .*engineered"):
+        save_explanation(WITH_ROWS, folder, exist_ok=True)
+    (tmp_path / "x.zip").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"x\.zip is a folder"):
+        save_explanation(WHOLE, tmp_path / "x.zip", exist_ok=True)
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("photo.png", "mine")
+    before = other.read_bytes()
+    with pytest.raises(FileExistsError, match=r"other\.zip is none, or is damaged"):
+        save_explanation(WHOLE, other, exist_ok=True)
+    assert other.read_bytes() == before
+    other.write_bytes(b"")
+    long = tmp_path / f"{'n' * 250}.zip"
+    for path in (other, long):
+        assert load_explanation(save_explanation(WHOLE, path, exist_ok=True)).id == WHOLE.id
+
+
+def test_who_may_read_a_file_is_what_the_umask_or_the_former_file_says(tmp_path):
+    """In a folder and a zip file; a link that lies where a part is written is not followed."""
+    umask = os.umask(0o077)
+    try:
+        archive = save_explanation(WHOLE, tmp_path / "e.zip")
+        folder = save_explanation(WHOLE, tmp_path / "e", include_data=True)
+    finally:
+        os.umask(umask)
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    (folder / ".predictions.npy.part").symlink_to(secret)
+    for _ in range(2):
+        files = [archive, *folder.glob("*.*")]
+        assert {file.stat().st_mode & 0o777 for file in files if not file.is_symlink()} == {0o600}
+        save_explanation(WHOLE, archive, exist_ok=True)
+        save_explanation(WHOLE, folder, exist_ok=True, include_data=True)
+    assert secret.read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["folder", "file.zip"])
+def test_those_that_save_at_the_same_time_do_not_mix(place, tmp_path):
+    """What is there in the end is one of the explanations."""
+    path = tmp_path / place
+    kinds = [WHOLE, LocalExplanation(KINDS["one row"]), WITH_ROWS, EXPLANATIONS["of permutations"]]
+    with ThreadPoolExecutor(4) as pool:
+        saved = [pool.submit(save_explanation, each, path, True) for each in kinds * 5]
+    assert [each.result() for each in saved] == [path] * 20
+    last = load_explanation(path)
+    (tmp_path / "alone").mkdir()
+    alone = save_explanation(last, tmp_path / "alone" / place)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["alone", place])
+    if path.is_dir():
+        assert set(contents(path)) == set(contents(alone))
+
+
+def set_entry(name, value):
+    return lambda _, heading: heading.update({name: value})
+
+
+def set_local(name, value):
+    return lambda _, heading: heading["local"].update({name: value})
+
+
+def set_values(name, value):
+    return lambda _, heading: heading["local"]["values"].update({name: value})
+
+
+def with_nan(writer, _):
+    writer.write_array("importances-00000.npy", np.full((1, 5, 50), np.nan))
+
+
+def with_huge_array(writer, heading):
+    header = io.BytesIO()
+    shape = {"descr": "<f8", "fortran_order": False, "shape": (10**7, 10**9)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    writer.write("importances-00000.npy", header.getvalue())
+
+
+def with_table(table, change=None, name="row_labels"):
+    """A table of a heading, whose arrays or description are changed."""
+
+    def write(writer, heading):
+        spec, arrays = pack_rows(table)
+        if change is not None:
+            change(spec, arrays)
+        heading["tables"] = {name: {**spec, "file": "row_ids.npz"}}
+        writer.write_arrays("row_ids.npz", arrays)
+
+    return write
+
+
+def with_map(spec_shape, parts):
+    def write(writer, heading):
+        heading["feature_maps"] = [{"form": "sparse", "shape": spec_shape}]
+        names = ("data", "indices", "indptr")
+        arrays = dict(zip(names, map(np.array, parts), strict=True))
+        writer.write_arrays("feature_map-0.npz", arrays)
+
+    return write
+
+
+def with_bomb(writer, heading):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, values=np.zeros(10**6))
+    heading["tables"] = {"true_labels": {"form": "array", "file": "true_labels.npz"}}
+    writer.write("true_labels.npz", buffer.getvalue())
+
+
+def outside(codes):
+    return lambda _, arrays: arrays.update({"0": np.full(50, codes, dtype=arrays["0"].dtype)})
+
+
+FRAMES = {
+    "categories": pd.DataFrame({"a": pd.Categorical(["x", "y"] * 25)}),
+    "objects": pd.DataFrame({"a": pd.Series(["x", "y"] * 25, dtype=object)}),
+    "masked": pd.DataFrame({"a": pd.array([1, None] * 25, dtype="Int64")}),
+}
+CONTRADICTIONS = {
+    "names": set_entry("features", ["a", "b"]),
+    "no names": set_entry("features", None),
+    "nested names": set_entry("features", [["a"]] * 5),
+    "classes": set_entry("classes", ["no", "yes"]),
+    "expected values": set_entry("expected_values", [1.0, 2.0, 3.0]),
+    "texts for numbers": set_entry("expected_values", ["1.0"]),
+    "text": set_entry("expected_values", "many"),
+    "kind": set_entry("kind", "weird"),
+    "rows below 0": set_entry("n_rows", -1),
+    "many rows": set_entry("n_rows", 10**12),
+    "rows beyond numbers": set_entry("n_rows", 10**40),
+    "half a row": set_entry("n_rows", 50.0),
+    "many features": set_entry("n_features", 10**9),
+    "order": set_local("order", [0.0, 1.0, 2.0, 3.0, 4.0]),
+    "order in texts": set_local("order", list("01234")),
+    "order twice": set_local("order", [0, 0, 1, 2, 3]),
+    "kept": set_values("n_kept", 10**9),
+    "mirrored": set_values("mirrored", True),
+    "firsts": set_values("firsts", [0, 0]),
+    "NaN": with_nan,
+    "huge array": with_huge_array,
+    "row names": with_table(pd.Index(list("abc"))),
+    "range of row names": with_table(
+        pd.Index(list("abc")), lambda spec, _: spec.update(index={"range": [0, 10**15, 1]})
+    ),
+    "rows of data": with_table(ROWS[:9], name="eval_data"),
+    "codes": with_table(FRAMES["categories"], outside(7), "eval_data"),
+    "codes below": with_table(FRAMES["objects"], outside(-7), "eval_data"),
+    "mask": with_table(
+        FRAMES["masked"],
+        lambda _, arrays: arrays.update({"0.missing": np.ones(3, bool)}),
+        "eval_data",
+    ),
+    "short column": with_table(
+        ROWS, lambda _, arrays: arrays.update({"1": np.zeros(7)}), "eval_data"
+    ),
+    "map behind its end": with_map([2, 5], ([1.0, 2.0], [0, 10**9], [0, 1, 2])),
+    "map before its beginning": with_map([2, 5], ([1.0, 2.0], [0, -1], [0, 1, 2])),
+    "wide map": with_map([2, 10**9], ([1.0, 2.0], [0, 1], [0, 1, 2])),
+    "compressed": with_bomb,
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_headings_that_contradict_their_arrays_are_refused(name, tmp_path):
+    """In one sentence that names the folder, before memory is taken."""
+    path = crafted(tmp_path / "e", CONTRADICTIONS[name])
+    with pytest.raises(ArtifactError, match=re.escape(str(path))) as caught:
+        load_explanation(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"a": 1e999}', '{"a": ' * 10**5, "\x00", "{}"])
+def test_what_no_parser_takes_is_refused(text, tmp_path):
+    """Nesting without end, and numbers beyond all."""
+    (tmp_path / "explanation.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"explanation\.json"):
+        load_explanation(tmp_path)
+
+
+def test_a_zip_file_with_any_bit_changed_is_refused_or_the_same(tmp_path):
+    """Whatever the reader of zip files says to it: encrypted, of another version, cut."""
+    path = save_explanation(LocalExplanation(KINDS["one row"]), tmp_path / "e.zip")
+    whole, expected = path.read_bytes(), load_explanation(path)
+    refused = []
+    places = [*range(60), *range(60, len(whole) - 200, 197), *range(len(whole) - 200, len(whole))]
+    for place, bit in itertools.product(places, (1, 128)):
+        damaged = bytearray(whole)
+        damaged[place] ^= bit
+        path.write_bytes(damaged)
+        try:
+            loaded = load_explanation(path)
+        except ArtifactError as error:
+            refused.append(str(error))
+        else:
+            assert answers(loaded, ACCESSORS) == answers(expected, ACCESSORS)
+    assert len(refused) > len(places)
+    assert all("e.zip" in told for told in refused)
+
+
+def sparse_local(folder, data):
+    """A folder of interpret-community whose local values are sparse, of a regressor."""
+    reference_folder(folder, **{"global": False, "model_type": "regression", "num_classes": None})
+    (folder / "expected_values.json").write_text('{"metadata": "list", "data": [0.5]}')
+    text = json.dumps({"metadata": "sparse", "data": data})
+    (folder / "local_importance_values.json").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [[1.0, 2.0], [0, 1_000_000_000], [0, 1, 2], [2, 2]],
+        [[1.0, 2.0], [0, 1_000_000_000], [0, 1, 2], [2, 5]],
+        [[1.0, 2.0], [0, -1], [0, 1, 2], [2, 5]],
+        [[1.0, 2.0], [0, 1], [0, 1, 2], [2, 2]],
+        [[1.0, 2.0], [0, 1], [0, 1, 2], [2, 10**9]],
+        [[1.0, 2.0], [0, 1], [0, 2, 1], [2, 5]],
+        [[1.0], [0], [0, 1], [10**9, 5]],
+        ["a", [0], [0, 1], [1, 5]],
+        [],
+        3,
+    ],
+)
+def test_sparse_values_of_the_reference_lie_in_their_rows_and_columns(data, tmp_path):
+    """Nothing is written elsewhere."""
+    right = sparse_local(tmp_path / "right", [[1.0, 2.0], [0, 4], [0, 1, 2], [2, 5]])
+    dense = [[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 2.0]]
+    assert load_explanation(right).local_importance_values == dense
+    with pytest.raises(ManifestError, match=r"local_importance_values\.json: expected"):
+        load_explanation(sparse_local(tmp_path / "e", data))
+
+
+def test_names_and_numbers_of_the_reference_fit_each_other(tmp_path):
+    """And a count that nothing stands behind makes no names."""
+    folder = reference_folder(tmp_path / "e")
+    changes = {
+        "features": ["a"],
+        "classes": ["a", "b", "c"],
+        "expected_values": [1.0, 2.0, 3.0],
+        "global_importance_values": [1.0],
+        "per_class_values": [[1.0]],
+        "local_importance_values": ["1.0"],
+    }
+    for name, data in changes.items():
+        file = folder / f"{name}.json"
+        before = file.read_text()
+        file.write_text(json.dumps({"metadata": "list", "data": data}))
+        with pytest.raises(ManifestError, match=re.escape(str(folder))):
+            load_explanation(folder)
+        file.write_text(before)
+    for name in ("classes", "features"):
+        (folder / f"{name}.json").unlink()
+    metadata = json.loads((folder / "explanation_metadata.json").read_text())
+    metadata["num_classes"] = metadata["num_features"] = 10**12
+    (folder / "explanation_metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ManifestError, match="a number of classes"):
         load_explanation(folder)

@@ -339,3 +339,85 @@ def test_rows_may_come_one_by_one_and_tables_in_a_list(pieces, include_local):
     np.testing.assert_allclose(
         found.global_importance_values, whole.global_importance_values, rtol=0, atol=1e-12
     )
+
+
+def buffered():
+    """Rows that come in the same memory, one table after another."""
+    buffer = np.empty((50, 4))
+    for first in range(0, 200, 50):
+        buffer[:] = X[first : first + 50]
+        yield buffer
+
+
+PIECES = {
+    "a buffer": buffered,
+    "a buffer in frames": lambda: (pd.DataFrame(each, columns=list("abcd")) for each in buffered()),
+    "columns in another order": lambda: iter([FRAME[:90], FRAME.loc[90:, list("dbca")]]),
+    "a frame and an array": lambda: iter([FRAME[:90], X[90:]]),
+    "an array and a frame": lambda: iter([X[:90], FRAME.loc[90:, list("dbca")]]),
+    "other types": lambda: iter([FRAME[:90], FRAME[90:].astype(object)]),
+    "records and lists": lambda: iter([FRAME[:90].to_dict("records"), X[90:].tolist()]),
+    "an object array": lambda: iter([X[:90], X[90:].astype(object)]),
+    "sparse and dense": lambda: iter([csr_array(X[:90]), X[90:]]),
+    "sparse": lambda: iter([csr_array(X[:90]), csr_matrix(X[90:])]),
+    "single rows": lambda: iter([*X[:5], *(FRAME.iloc[i] for i in range(5, 10)), X[10:]]),
+}
+
+
+def test_labels_of_pieces_are_kept():
+    """Where all have some, though a column is of whole numbers in one and of others in the next."""
+    rows = FRAME[:4].set_axis(list("wxyz")).round()
+    pieces = iter([rows[:2].astype(int), rows[2:]])
+    assert EXPLAINERS["linear"].explain_global(pieces).row_labels == list("wxyz")
+
+
+@pytest.mark.parametrize("name", PIECES)
+@pytest.mark.parametrize("kind", ["linear", "tree"])
+def test_rows_in_pieces_are_those_of_one_table(kind, name):
+    """With local importances and without, in jobs too, in whatever form each piece comes."""
+    explainer = EXPLAINERS[kind]
+    whole = explainer.explain_global(FRAME)
+    kept = explainer.explain_global(PIECES[name]())
+    expected = whole.local_importance_values
+    np.testing.assert_allclose(kept.local_importance_values, expected, rtol=1e-12, atol=1e-13)
+    assert kept.predictions == whole.predictions
+    check_same(explainer.explain_global(PIECES[name](), include_local=False), whole)
+
+
+def test_a_buffer_may_be_used_again_while_jobs_wait(monkeypatch):
+    """Each batch is copied before the next one comes."""
+    monkeypatch.setattr(batches, "SHORT", -1)
+    explainer = EXPLAINERS["tree"]
+    with joblib.parallel_config(backend="threading"):
+        found = explainer.explain_global(buffered(), include_local=False, n_jobs=2)
+    check_same(found, explainer.explain_global(FRAME))
+
+
+@pytest.mark.parametrize("include_local", [True, False])
+@pytest.mark.parametrize(
+    ("pieces", "told"),
+    [
+        ([FRAME[:90], FRAME[90:].drop(columns="c")], "'c'"),
+        ([X[:90], X[90:, :3]], r"expected an array of shape \(n, 4\)|expected 4"),
+        ([FRAME[:90], FRAME[90:].assign(b="x")], "row 90: "),
+        (["rows.parquet"], "expected a table, an iterator of tables"),
+        ([FRAME[:90], FRAME[90:].assign(more="text")], "unknown column 'more'"),
+        ([FRAME[:0]], "expected at least one row"),
+    ],
+)
+def test_pieces_that_do_not_fit_are_refused(pieces, told, include_local):
+    """In the same sentence whether local importances are kept or not."""
+    with pytest.raises(PayloadError, match=told):
+        EXPLAINERS["linear"].explain_global(iter(pieces), include_local=include_local)
+
+
+@pytest.mark.parametrize("include_local", [True, False])
+def test_a_file_that_is_no_parquet_file_is_named(include_local, tmp_path):
+    """A CSV file, or half of one."""
+    FRAME.to_csv(tmp_path / "rows.csv")
+    FRAME.to_parquet(tmp_path / "half.parquet")
+    half = (tmp_path / "half.parquet").read_bytes()[:900]
+    (tmp_path / "half.parquet").write_bytes(half)
+    for name in ("rows.csv", "half.parquet"):
+        with pytest.raises(PayloadError, match=f"{name} is none"):
+            EXPLAINERS["linear"].explain_global(tmp_path / name, include_local=include_local)

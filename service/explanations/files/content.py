@@ -10,8 +10,10 @@ Next: :mod:`service.explanations.files.reference`.
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -22,10 +24,20 @@ from scipy.sparse import csr_array
 
 from service.engines.local_importances import LocalImportances
 from service.engines.sparse.importances import SparseImportances, SparseValues
-from service.errors import ManifestError
+from service.errors import ManifestError, expect
 from service.explanations.context import ExplanationContext
+from service.explanations.files.consistency import (
+    check_dense_size,
+    check_heading,
+    check_layout,
+    check_numbers,
+    check_outputs,
+    check_overall,
+    check_table,
+    expect_heading,
+)
 from service.explanations.files.packed_columns import pack_rows, unpack_rows
-from service.explanations.files.storage import Reader, Writer
+from service.explanations.files.storage import HEADING, NOT_FITTING, UNFINISHED, Reader, Writer
 from service.explanations.global_explanation import GlobalExplanation
 from service.explanations.global_importances import GlobalImportances, with_output_axis
 from service.explanations.local_explanation import LocalExplanation
@@ -117,25 +129,40 @@ def read_explanation(reader: Reader) -> LocalExplanation:
     ArtifactError
         When a file is missing, altered, or of another kind.
     """
-    heading = reader.heading
+    heading, place = reader.heading, reader.place
+    if heading.get("kind") == UNFINISHED:
+        raise ManifestError(
+            f"{place}/{HEADING}: expected a whole explanation, got one whose saving did not come "
+            "to its end; save it again with exist_ok=True."
+        )
     if heading.get("format") != FORMAT:
         raise ManifestError(
-            f"{reader.place}: expected format {FORMAT} of explanations, got "
+            f"{place}: expected format {FORMAT} of explanations, got "
             f"{heading.get('format')!r}; load it with the version that wrote it."
         )
-    context, local = _read_context(reader), _unless_none(_read_local, heading["local"], reader)
+    check_heading(heading, place)
+    local = _unless_none(_read_local, heading["local"], reader)
+    context = _read_context(reader)
     if heading["kind"] == "global":
-        return GlobalExplanation(local, context, _read_overall(heading))
-    if local is None:
-        raise ManifestError(f"{reader.place}: expected local values of a local explanation.")
+        return GlobalExplanation(local, context, _read_overall(heading, local, place))
+    expect_heading(local is not None, place, "local values of a local explanation", None)
     return LocalExplanation(local, context)
 
 
-def _read_overall(heading: Mapping[str, Any]) -> GlobalImportances:
+def _read_overall(
+    heading: Mapping[str, Any], local: LocalImportances | None, place: str
+) -> GlobalImportances:
     arrays: dict[str, Any] = {}
     for name, stored in GLOBAL_ARRAYS.items():
-        arrays[name] = _unless_none(_array, heading[stored])
-    return GlobalImportances(**arrays, **_described(heading), n_rows=heading["n_rows"])
+        arrays[name] = _unless_none(check_numbers, heading[stored])
+    overall = GlobalImportances(**arrays, **_described(heading), n_rows=heading["n_rows"])
+    check_overall(overall, place)
+    if local is not None and overall.per_class is not None:
+        n_outputs = len(overall.per_class)
+        expect_heading(
+            n_outputs == math.prod(local.shape[:-2]), place, "global values", local.shape
+        )
+    return overall
 
 
 def _described(heading: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,17 +172,13 @@ def _described(heading: Mapping[str, Any]) -> dict[str, Any]:
         "method": heading["method"],
         "output": heading["output"],
         "classes": heading["classes"],
-        "expected_values": _unless_none(_array, heading["expected_values"]),
+        "expected_values": _unless_none(check_numbers, heading["expected_values"]),
     }
 
 
 def _unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
     """Return what a function makes of a value, None of None."""
     return None if value is None else function(value, *others)
-
-
-def _array(values: Any) -> NDArray[np.float64]:
-    return np.asarray(values, dtype=np.float64)
 
 
 def _listed(array: NDArray[np.float64], name: str) -> Any:
@@ -209,13 +232,40 @@ def _read_sparse(reader: Reader) -> SparseImportances:
     """
     heading = reader.heading
     arrays = reader.read_arrays(SPARSE_FILE)
-    sparse = SparseValues(*map(arrays.__getitem__, SPARSE_PARTS))
-    n_stored = sparse.data.shape[1]
-    csr_array((sparse.data[0], sparse.indices, sparse.indptr)).check_format(full_check=True)
-    fits = len(sparse) == heading["n_rows"] and n_stored == len(sparse.indices)
-    if not fits or sparse.constants.shape[1] != heading["n_features"]:
-        raise ManifestError(f"{reader.place}/{SPARSE_FILE}: expected cells of all rows.")
-    return SparseImportances(sparse, heading["local"]["has_class_axis"], **_described(heading))
+    has_axis = heading["local"]["has_class_axis"]
+    with _naming(f"{reader.place}/{SPARSE_FILE}", "cells of all rows"):
+        sparse = SparseValues(*map(arrays.__getitem__, SPARSE_PARTS))
+        _check_cells(sparse, (heading["n_rows"], heading["n_features"]))
+        expect(has_axis is True or len(sparse.constants) == 1, "outputs without axis", ValueError)
+    return SparseImportances(sparse, has_axis, **_described(heading))
+
+
+def _check_cells(sparse: SparseValues, shape: tuple[int, int]) -> None:
+    """Check that every cell is finite, and in a row and column that there is."""
+    cells = csr_array((sparse.data[0], sparse.indices, sparse.indptr), shape=shape)
+    cells.check_format(full_check=True)
+    n_outputs, n_stored = sparse.data.shape
+    counts = {n_stored, len(sparse.indices), int(sparse.indptr[-1])}
+    expect(len(counts) == 1, f"{n_stored} cells", ValueError)
+    expect(sparse.constants.shape == (n_outputs, shape[1]), "constants", ValueError)
+    _check_finite(sparse.data, "importances")
+    _check_finite(sparse.constants, "importances")
+
+
+@contextmanager
+def _naming(file: str, expected: str) -> Iterator[None]:
+    """Name a file and what was expected of it where its content does not fit.
+
+    Raises
+    ------
+    ManifestError
+        Of all that crafted content raises.
+    """
+    try:
+        yield
+    except NOT_FITTING as error:
+        told = str(error) or type(error).__name__
+        raise ManifestError(f"{file}: expected {expected}, got others ({told}).") from error
 
 
 def _write_blocks(
@@ -249,33 +299,54 @@ def _row_is_negative(one: NDArray[np.float64], other: NDArray[np.float64]) -> bo
 
 
 def _read_local(described: Mapping[str, Any], reader: Reader) -> LocalImportances:
-    if described.get("is_sparse"):
-        return _read_sparse(reader)
+    """Return the local values, with as many names and expected values as they have."""
+    importances = _read_sparse(reader) if described.get("is_sparse") else _read_dense(reader)
+    n_outputs, n_features = math.prod(importances.shape[:-2]), importances.shape[-1]
+    check_outputs(importances, n_outputs, n_features, reader.place)
+    return importances
+
+
+def _read_dense(reader: Reader) -> LocalImportances:
+    described = reader.heading["local"]
+    values = _read_blocks(described["values"], reader, "importances")
     errors = described["standard_errors"]
-    return LocalImportances(
-        **_described(reader.heading),
-        values=_read_blocks(described["values"], reader, "importances"),
-        standard_errors=_unless_none(_read_blocks, errors, reader, "standard_errors"),
-    )
+    errors = _unless_none(_read_blocks, errors, reader, "standard_errors")
+    if errors is not None:
+        expect_heading(
+            errors.shape == values.shape, reader.place, "an error of each value", errors.shape
+        )
+    return LocalImportances(**_described(reader.heading), values=values, standard_errors=errors)
 
 
 def _read_blocks(described: Mapping[str, Any], reader: Reader, name: str) -> NDArray[np.float64]:
     """Put blocks together to the shape that the explanation had."""
     heading, n_kept, firsts = reader.heading, described["n_kept"], described["firsts"]
     n_rows, n_features = heading["n_rows"], heading["n_features"]
-    order = np.asarray(heading["local"]["order"], dtype=np.intp)
+    with _naming(f"{reader.place}/{HEADING}", f"how {name} lie in blocks"):
+        check_layout(described, heading["local"], n_features)
+    blocks = _iterate_blocks(described, reader, name)
+    n_there = sum(reader.measure(_block_name(name, first)) for first in firsts)
+    if n_there < 8 * n_kept * n_rows * n_features:
+        list(blocks)  # names the one that is too short, before memory is taken for all
     values = np.empty((n_kept, n_rows, n_features))
-    bounds = [*firsts, n_features]
-    if sorted(order) != list(range(n_features)) or bounds[0] != 0 or sorted(bounds) != bounds:
-        raise ManifestError(f"{reader.place}: expected blocks of all {n_features} features.")
-    for first, end in pairwise(bounds):
-        held = order[first:end]
-        block = reader.read_array(_block_name(name, first))
-        _check_block(block, (n_kept, len(held), n_rows), f"{reader.place}/{name}-{first:05}")
+    for held, block in blocks:
         values[:, :, held] = block.transpose(0, 2, 1)
     if described["mirrored"]:
         values = np.concatenate([values, -values])
     return values if heading["local"]["has_class_axis"] else values[0]
+
+
+def _iterate_blocks(
+    described: Mapping[str, Any], reader: Reader, name: str
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    """Read block after block, with the features that it holds."""
+    heading = reader.heading
+    order = np.asarray(heading["local"]["order"], dtype=np.intp)
+    for first, end in pairwise([*described["firsts"], heading["n_features"]]):
+        block, held = reader.read_array(_block_name(name, first)), order[first:end]
+        shape = (described["n_kept"], len(held), heading["n_rows"])
+        _check_block(block, shape, f"{reader.place}/{_block_name(name, first)}")
+        yield held, block
 
 
 def _check_block(block: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
@@ -283,6 +354,8 @@ def _check_block(block: NDArray[Any], shape: tuple[int, ...], name: str) -> None
         raise ManifestError(
             f"{name}: expected float64 of shape {shape}, got {block.dtype} of shape {block.shape}."
         )
+    if not np.isfinite(block).all():
+        raise ManifestError(f"{name}: expected finite numbers, got NaN or an infinity.")
 
 
 def _write_tables(
@@ -324,7 +397,9 @@ def _read_context(reader: Reader) -> ExplanationContext:
     tables = {}
     for name, spec in heading["tables"].items():
         if name in TABLES:
-            tables[name] = _read_table(reader, spec)
+            with _naming(f"{reader.place}/{spec['file'] or HEADING}", f"the table {name}"):
+                tables[name] = _read_table(reader, spec)
+                check_table(name, tables[name], heading)
     return ExplanationContext(
         id=heading["id"],
         model_task=heading["task"],
@@ -351,12 +426,24 @@ def _read_table(reader: Reader, spec: Mapping[str, Any]) -> Any:
 def _read_maps(specs: Sequence[dict[str, Any]], reader: Reader) -> list[Any]:
     maps = []
     for i, spec in enumerate(specs):
-        maps.append(unpack_rows(spec, reader.read_arrays(f"feature_map-{i}.npz")))
+        file = f"feature_map-{i}.npz"
+        with _naming(f"{reader.place}/{file}", "a feature map"):
+            maps.append(unpack_rows(spec, reader.read_arrays(file)))
+            _check_map(maps)
     return maps
+
+
+def _check_map(maps: Sequence[Any]) -> None:
+    """Check that the product of the maps so far is small enough to be made dense."""
+    check_dense_size(maps[0].shape[0], maps[-1].shape[1])
 
 
 def _read_engineered(reader: Reader) -> LocalExplanation | None:
     if not reader.heading["has_engineered_part"]:
         return None
-    nested = Reader(lambda name: reader.read(f"engineered/{name}"), f"{reader.place}/engineered")
-    return read_explanation(nested)
+    engineered = read_explanation(reader.open_part("engineered"))
+    n_rows = reader.heading["n_rows"]
+    expect_heading(
+        len(engineered) == n_rows, reader.place, f"{n_rows} engineered rows", len(engineered)
+    )
+    return engineered

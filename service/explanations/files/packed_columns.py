@@ -3,7 +3,7 @@
 A column is one array: numbers and truth values as they are, dates as integers, texts and categories
 as codes with their vocabulary in JSON; a second array says what is missing, where needed.
 
-Next: :mod:`service.explanations.files.content`.
+Next: :mod:`service.explanations.files.consistency`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from service.errors import expect
 from service.rows.tables import as_table, is_sparse
 
 Arrays = dict[str, NDArray[Any]]
@@ -78,6 +79,7 @@ def _unit(column: pd.Series) -> str:
 
 
 def _unpack_times(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
+    expect(arrays[prefix].dtype == np.int64, f"{prefix}: times are no whole numbers", ValueError)
     letter = "m" if spec["is_span"] else "M"
     times = pd.Series(arrays[prefix].view(np.dtype(f"{letter}8[{spec['unit']}]")))
     zone = spec["dtype"].removesuffix("]").partition(", ")[2]
@@ -94,7 +96,9 @@ def _pack_masked(column: pd.Series, prefix: str, arrays: Arrays) -> Spec:
 
 def _unpack_masked(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
     column = pd.Series(arrays[prefix]).astype(spec["dtype"])
-    return column.mask(arrays[f"{prefix}.{MISSING}"])
+    missing = arrays[f"{prefix}.{MISSING}"]
+    expect(missing.dtype == bool, f"{prefix}: what is missing is no truth value", ValueError)
+    return column.mask(missing)
 
 
 def _pack_categories(column: pd.Series, prefix: str, arrays: Arrays) -> Spec:
@@ -184,8 +188,10 @@ _MARKS: tuple[tuple[int, Callable[[Any], bool]], ...] = (
 
 
 def _unpack_objects(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
-    # Codes below 0 count from the end.
-    known = [*map(_retuple, spec["vocabulary"]), np.nan, pd.NA, None]
+    marks = [np.nan, pd.NA, None]  # codes below 0 count from the end
+    are_known = bool(np.all(arrays[prefix] >= -len(marks)))
+    expect(are_known, f"{prefix}: codes are of no vocabulary", ValueError)
+    known = [*map(_retuple, spec["vocabulary"]), *marks]
     table = np.empty(len(known), dtype=object)
     table[:] = known
     return pd.Series(table[arrays[prefix]], dtype=object).astype(spec["dtype"])
@@ -271,9 +277,13 @@ def _pack_frame(frame: pd.DataFrame, form: str = "frame") -> tuple[Spec, Arrays]
 
 
 def _unpack_frame(spec: Spec, arrays: Arrays) -> pd.DataFrame:
-    columns = enumerate(spec["columns"])
     index = _unpack_index(spec["index"], "index", arrays)
-    frame = pd.DataFrame({i: unpack_column(column, str(i), arrays) for i, column in columns})
+    columns = {}
+    for i, column in enumerate(spec["columns"]):
+        columns[i] = unpack_column(column, str(i), arrays)
+        n_values = len(columns[i])  # pandas would fill it up
+        expect(n_values == len(index), f"column {i}: {n_values} of {len(index)} values", ValueError)
+    frame = pd.DataFrame(columns)
     frame.index = index
     frame.columns = _unpack_index(spec["names"], "names", arrays)
     return frame
@@ -313,7 +323,7 @@ def _as_index(labels: pd.Series) -> pd.Index[Any]:
 
 
 def _pack_series(series: pd.Series) -> tuple[Spec, Arrays]:
-    return _pack_frame(series.to_frame(), "series")
+    return _pack_frame(series.to_frame(series.name), "series")
 
 
 def _pack_labels(index: pd.Index[Any]) -> tuple[Spec, Arrays]:
@@ -345,7 +355,9 @@ def _pack_sparse(matrix: Any) -> tuple[Spec, Arrays]:
 
 def _unpack_sparse(spec: Spec, arrays: Arrays) -> Any:
     parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-    return csr_array(parts, shape=tuple(spec["shape"]))
+    rows = csr_array(parts, shape=tuple(spec["shape"]))
+    rows.check_format(full_check=True)
+    return rows
 
 
 def _pack_list(rows: list[Any]) -> tuple[Spec, Arrays]:

@@ -6,7 +6,8 @@ Such a folder holds ``explanation_metadata.json`` and a JSON file for each prope
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,29 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from service.engines.local_importances import LocalImportances
-from service.errors import ArtifactError, ManifestError
+from service.errors import ArtifactError, ManifestError, expect
 from service.explanations.context import ExplanationContext
-from service.explanations.files.storage import Get, read_json
+from service.explanations.files.consistency import (
+    check_dense_size,
+    check_numbers,
+    check_outputs,
+    check_overall,
+    count_rows,
+    expect_heading,
+)
+from service.explanations.files.storage import NOT_FITTING, read_json
 from service.explanations.global_explanation import GlobalExplanation
 from service.explanations.global_importances import GlobalImportances
 from service.explanations.local_explanation import LocalExplanation
+from service.rows.tables import is_sparse
 
 METADATA = "explanation_metadata.json"
 VERSION = 1
+MOST_CLASSES = 2**16  # that are numbered where they have no names
 SPARSE = ("sparse", "DatasetWrapperSparse")
 
 
-def read_reference(get: Get, place: str) -> LocalExplanation:
+def read_reference(get: Callable[[str], bytes], place: str) -> LocalExplanation:
     """Make an explanation of a folder of interpret-community.
 
     Parameters
@@ -60,7 +71,9 @@ def read_reference(get: Get, place: str) -> LocalExplanation:
 class _Folder:
     """Reads the properties of one folder."""
 
-    def __init__(self, get: Get, place: str, metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self, get: Callable[[str], bytes], place: str, metadata: Mapping[str, Any]
+    ) -> None:
         self.get = get
         self.place = place
         self.metadata = metadata
@@ -72,12 +85,13 @@ class _Folder:
         except ArtifactError:
             return otherwise
         stored = read_json(content, f"{self.place}/{name}.json")
-        kind, data = stored["metadata"], stored["data"]
-        if kind in SPARSE:
-            return _read_sparse(data)
-        if kind == "DataFrame":
-            return pd.DataFrame(data)
-        return data if kind in ("list", "other") else np.asarray(data)
+        try:
+            return _make(stored["metadata"], stored["data"])
+        except NOT_FITTING as error:
+            raise ManifestError(
+                f"{self.place}/{name}.json: expected what interpret-community writes, got "
+                f"others ({type(error).__name__}: {error})."
+            ) from error
 
     def read_array(self, name: str) -> NDArray[np.float64] | None:
         """Return a property as an array of finite numbers.
@@ -91,8 +105,8 @@ class _Folder:
         if value is None:
             return None
         try:
-            array = _to_dense(value)
-        except (TypeError, ValueError) as error:
+            array = _to_dense(value, self.metadata["num_features"])
+        except NOT_FITTING as error:
             raise ManifestError(
                 f"{self.place}/{name}.json: expected numbers, got {error}."
             ) from error
@@ -100,21 +114,28 @@ class _Folder:
             raise ManifestError(f"{self.place}/{name}.json: expected finite numbers.")
         return array
 
-    def describe(self) -> dict[str, Any]:
-        """Return what local and global importances have in common."""
+    def describe(self, n_features: int) -> dict[str, Any]:
+        """Return what local and global importances of so many features have in common."""
         described = {
-            "features": list(map(str, self.read("features", range(self.metadata["num_features"])))),
+            "features": list(map(str, self.read("features", range(n_features)))),
             "method": self.metadata["method"],
             "output": "unknown",
             "classes": None,
             "expected_values": self.read_array("expected_values"),
         }
         if self.metadata["model_type"] == "classification":
-            classes = self.read("classes", range(self.metadata["num_classes"]))
-            return {**described, "classes": list(classes)}
+            classes = self.read("classes")
+            return {**described, "classes": self._number_classes() if classes is None else classes}
         if np.size(described["expected_values"]) == 1 and self.has("expected_values"):
             described["expected_values"] = np.reshape(described["expected_values"], ())
         return described
+
+    def _number_classes(self) -> list[int]:
+        n_classes = self.metadata["num_classes"]
+        expect_heading(
+            n_classes in range(MOST_CLASSES), self.place, "a number of classes", n_classes
+        )
+        return list(range(n_classes))
 
     def has(self, name: str) -> bool:
         """Tell whether a property was stored."""
@@ -127,7 +148,10 @@ class _Folder:
             raise ManifestError(
                 f"{self.place}: expected local_importance_values.json in it, found none."
             )
-        return LocalImportances(values=values, **self.describe())
+        expect_heading(values.ndim in (2, 3), self.place, "rows and features", values.shape)
+        local = LocalImportances(values=values, **self.describe(values.shape[-1]))
+        check_outputs(local, math.prod(values.shape[:-2]), values.shape[-1], self.place)
+        return local
 
     def read_overall(self) -> GlobalImportances:
         """Return the global values as they were stored."""
@@ -137,12 +161,15 @@ class _Folder:
                 f"{self.place}: expected global_importance_values.json in it, found none."
             )
         per_class = self.read_array("per_class_values")
-        return GlobalImportances(
+        expect_heading(values.ndim == 1, self.place, "a global value of each feature", values.shape)
+        overall = GlobalImportances(
             values=values,
             per_class=values[None] if per_class is None else per_class,
-            n_rows=self.metadata["num_examples"] or _count_rows(self.read("eval_data", ())),
-            **self.describe(),
+            n_rows=self.metadata["num_examples"] or count_rows(self.read("eval_data", ())),
+            **self.describe(len(values)),
         )
+        check_overall(overall, self.place)
+        return overall
 
     def read_labels(self, name: str) -> NDArray[Any] | None:
         """Return predictions."""
@@ -164,8 +191,13 @@ class _Folder:
         )
 
 
-def _count_rows(rows: Any) -> int:
-    return rows.shape[0] if hasattr(rows, "shape") else len(rows)
+def _make(kind: Any, data: Any) -> Any:
+    """Return data as the type that it had."""
+    if kind in SPARSE:
+        return _read_sparse(data)
+    if kind == "DataFrame":
+        return pd.DataFrame(data)
+    return data if kind in ("list", "other") else np.asarray(data)
 
 
 def _read_sparse(data: Any) -> Any:
@@ -177,10 +209,23 @@ def _read_sparse(data: Any) -> Any:
 
 def _read_csr(data: Any) -> Any:
     values, indices, indptr, shape = data
-    return csr_array((values, indices, indptr), shape=tuple(shape))
+    matrix = csr_array((values, indices, indptr), shape=tuple(shape))
+    matrix.check_format(full_check=True)
+    return matrix
 
 
-def _to_dense(value: Any) -> NDArray[np.float64]:
-    if isinstance(value, list) and value and hasattr(value[0], "toarray"):
-        return np.stack(list(map(_to_dense, value)))
-    return np.asarray(value.toarray() if hasattr(value, "toarray") else value, dtype=np.float64)
+def _to_dense(value: Any, n_features: int) -> NDArray[np.float64]:
+    """Return numbers as an array, those of sparse matrices too where they are not too large."""
+    if is_sparse(value):
+        return _stack_dense([value], n_features)[0]
+    if isinstance(value, list) and any(map(is_sparse, value)):
+        return _stack_dense(value, n_features)
+    return check_numbers(value)
+
+
+def _stack_dense(matrices: list[Any], n_features: int) -> NDArray[np.float64]:
+    shapes = {matrix.shape for matrix in matrices}
+    fits = len(shapes) == 1 and matrices[0].shape[1] == n_features
+    expect(fits, f"shapes {shapes} for {n_features} features", ValueError)
+    check_dense_size(len(matrices), *matrices[0].shape)
+    return np.stack([matrix.toarray().astype(np.float64) for matrix in matrices])

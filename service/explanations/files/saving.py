@@ -11,13 +11,14 @@ from typing import Any
 from service.errors import ManifestError
 from service.explanations.files.content import read_explanation, write_explanation
 from service.explanations.files.reference import METADATA, read_reference
+from service.explanations.files.replacing import opened_to_write
 from service.explanations.files.storage import (
     HEADING,
-    Get,
+    NOT_FITTING,
+    Files,
     Reader,
     Writer,
     opened_to_read,
-    opened_to_write,
 )
 from service.explanations.local_explanation import LocalExplanation
 
@@ -36,7 +37,8 @@ def save_explanation(
     explanation : LocalExplanation or GlobalExplanation
     path : path
     exist_ok : bool, default False
-        Whether the folder or file may exist already; an explanation in it is then replaced.
+        Whether the folder or file may exist already; an explanation in it is then replaced, as a
+        whole or, when saving fails, not at all. Nothing else in a folder is touched.
     include_data : bool, default False
         Whether rows, examples, labels and predictions are written too. Importances, names of
         features, classes and rows always are.
@@ -51,7 +53,8 @@ def save_explanation(
     TypeError
         When it is no explanation.
     FileExistsError
-        When the folder or file exists and `exist_ok` is False.
+        When the folder or file exists and `exist_ok` is False, or what would be replaced is no
+        explanation.
     NotADirectoryError
         When `path` is a file that does not end in ``.zip``.
     ValueError
@@ -83,7 +86,7 @@ def save_explanation(
             f"save_explanation: expected a folder or a name that ends in .zip, but {target} is a "
             "file; name another one."
         )
-    with opened_to_write(target) as put:
+    with opened_to_write(target, exist_ok) as put:
         write_explanation(explanation, Writer(put), include_data)
     return target
 
@@ -119,17 +122,17 @@ def load_explanation(path: str | Path) -> Any:
     5.0
     """
     source = Path(path)
-    with opened_to_read(source) as get:
+    with opened_to_read(source) as files:
         try:
-            return _load(source, get)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            return _load(source, files)
+        except NOT_FITTING as error:
             raise ManifestError(
                 f"{source}: expected an explanation, got files that do not fit each other "
                 f"({type(error).__name__}: {error})."
             ) from error
 
 
-def _load(source: Path, get: Get) -> LocalExplanation:
+def _load(source: Path, files: Files) -> LocalExplanation:
     if source.is_dir() and (source / METADATA).is_file() and not (source / HEADING).is_file():
-        return read_reference(get, str(source))
-    return read_explanation(Reader(get, str(source)))
+        return read_reference(files.get, str(source))
+    return read_explanation(Reader(files, str(source)))

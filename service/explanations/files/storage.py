@@ -1,6 +1,6 @@
 """Where the files of an explanation lie: a folder, or one zip file, with the digest of each.
 
-Next: :mod:`service.explanations.files.packed_columns`.
+Next: :mod:`service.explanations.files.replacing`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
+import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,31 @@ from numpy.typing import NDArray
 from service.errors import ArtifactError, DigestError, ManifestError
 
 HEADING = "explanation.json"
+UNFINISHED = "unfinished"  # the kind of an explanation whose files are taking their places
 Put = Callable[[str, bytes], None]
-Get = Callable[[str], bytes]
+# What crafted content raises where it is put together, beside errors of this package.
+NOT_FITTING = (
+    *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(RuntimeError, MemoryError),
+)
+# What a damaged or encrypted file raises where it is read.
+UNREADABLE = (*NOT_FITTING, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files that are read by name.
+
+    Attributes
+    ----------
+    get : callable
+        Returns the content of a file.
+    measure : callable
+        Returns its length in bytes, without reading it.
+    """
+
+    get: Callable[[str], bytes]
+    measure: Callable[[str], int]
 
 
 class Writer:
@@ -67,8 +91,7 @@ class Reader:
 
     Parameters
     ----------
-    get : callable
-        Returns the content of a file.
+    files : Files
     place : str
         What the files are called in errors.
 
@@ -78,20 +101,33 @@ class Reader:
         When ``explanation.json`` cannot be read, or was altered.
     """
 
-    def __init__(self, get: Get, place: str) -> None:
-        self.get = get
+    def __init__(self, files: Files, place: str) -> None:
+        self.source = files
         self.place = place
-        self.heading = read_json(get(HEADING), f"{place}/{HEADING}")
+        self.heading = read_json(files.get(HEADING), f"{place}/{HEADING}")
         recorded = self.heading.pop("sha256", None)
         if digest(_to_text(self.heading)) != recorded:
             raise altered(f"{place}/{HEADING}")
+
+    def measure(self, name: str) -> int:
+        """Return the true length of a file in bytes, 0 where none is recorded."""
+        return self.source.measure(name) if name in self.heading["files"] else 0
+
+    def open_part(self, name: str) -> Reader:
+        """Return a reader of the explanation that lies in a folder of this one."""
+        files = Files(
+            lambda file: self.read(f"{name}/{file}"), lambda file: self.measure(f"{name}/{file}")
+        )
+        return Reader(files, f"{self.place}/{name}")
 
     def read(self, name: str) -> bytes:
         """Return the content of a file after comparing its digest."""
         recorded = self.heading["files"].get(name)
         if recorded is None:
             raise ManifestError(f"{self.place}/{HEADING}: expected an entry for {name}, got none.")
-        content = self.get(name)
+        if self.source.measure(name) != recorded["bytes"]:
+            raise altered(f"{self.place}/{name}")
+        content = self.source.get(name)
         if digest(content) != recorded["sha256"]:
             raise altered(f"{self.place}/{name}")
         return content
@@ -108,13 +144,23 @@ class Reader:
         content = io.BytesIO(self.read(name))
         try:
             if name.endswith(".npz"):
+                _check_not_inflated(content)
                 return dict(np.load(content, allow_pickle=False))
             return np.load(content, allow_pickle=False)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             raise ArtifactError(
                 f"{self.place}/{name}: expected an array of numbers or texts, got something else "
                 f"({error})."
             ) from error
+
+
+def _check_not_inflated(content: io.BytesIO) -> None:
+    """Refuse arrays that take more memory than their file has bytes; here none is compressed."""
+    with zipfile.ZipFile(content) as archive:
+        inflated = sum(info.file_size for info in archive.infolist())
+    if inflated > len(content.getbuffer()):
+        raise ValueError("compressed arrays")
+    content.seek(0)
 
 
 def digest(content: bytes) -> str:
@@ -139,8 +185,8 @@ def read_json(content: bytes, name: str) -> dict[str, Any]:
         When it is none.
     """
     try:
-        read = json.loads(content, parse_constant=_refuse_constant)
-    except ValueError as error:
+        read = json.loads(content, parse_constant=_refuse_constant, parse_float=_to_finite)
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"{name}: expected JSON, got something else ({error}).") from error
     if not isinstance(read, dict):
         raise ManifestError(f"{name}: expected a JSON object, got {type(read).__name__}.")
@@ -149,6 +195,12 @@ def read_json(content: bytes, name: str) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _to_finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text} is larger than any number of 64 bits")
+    return float(text)
 
 
 def _plain(value: Any) -> Any:
@@ -162,93 +214,74 @@ def _plain(value: Any) -> Any:
 
 
 def _to_text(heading: dict[str, Any]) -> bytes:
-    return json.dumps(heading, sort_keys=True, indent=1, allow_nan=False, default=_plain).encode()
-
-
-@contextmanager
-def opened_to_write(path: Path) -> Iterator[Put]:
-    """Open a folder, or a file that ends in ``.zip``, for files to be put into.
-
-    A zip file takes its name when it is whole. What is in a folder loses its ``explanation.json``
-    first, so that half of one explanation is never taken for the other.
-    """
-    if path.suffix == ".zip":
-        with _opened_zip(path) as put:
-            yield put
-        return
-    path.mkdir(parents=True, exist_ok=True)
-    _remove_former(path)
-    yield lambda name, content: _put_into_folder(path / name, content)
-
-
-def _remove_former(folder: Path) -> None:
-    """Remove the explanation that a folder holds, and no file else."""
-    heading = folder / HEADING
-    if not heading.exists():
-        return
-    names = [file.name for file in folder.glob("*.np[yz]")]
-    recorded = read_json(heading.read_bytes(), str(heading)).get("files", {})
-    heading.unlink()
-    for name in set(names) & set(recorded):
-        (folder / name).unlink()
-
-
-def _put_into_folder(file: Path, content: bytes) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    file.parent.mkdir(exist_ok=True)
-    temporary = file.with_name(f".{file.name}.part")
-    temporary.write_bytes(content)
-    temporary.replace(file)
-
-
-@contextmanager
-def _opened_zip(path: Path) -> Iterator[Put]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
-        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            yield archive.writestr
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        text = json.dumps(heading, sort_keys=True, indent=1, allow_nan=False, default=_plain)
+    except ValueError as error:
+        if "Out of range" not in str(error):
+            raise
+        raise ValueError(
+            "explanation.json: expected finite numbers among names and measures, got NaN or an "
+            "infinity; name it in words, or leave it out."
+        ) from error
+    return text.encode()
 
 
 @contextmanager
-def opened_to_read(path: Path) -> Iterator[Get]:
+def opened_to_read(path: Path) -> Iterator[Files]:
     """Open a folder or a zip file for its files to be got by name.
 
     Raises
     ------
     ArtifactError
-        When there is nothing, or no zip file. Getting a file raises it too, where it is missing.
+        When there is nothing, or no zip file. Getting a file raises it too, where it is missing,
+        encrypted or damaged.
     """
     if path.is_dir():
-        yield lambda name: _get_from_folder(path, name)
+        yield Files(
+            lambda name: _find(path, name).read_bytes(),
+            lambda name: _find(path, name).stat().st_size,
+        )
         return
     if not path.is_file():
         raise ArtifactError(f"{path}: expected an explanation's folder or zip file, found nothing.")
+    with _open_zip(path) as archive:
+        yield Files(
+            lambda name: _get_from_zip(archive, path, name),
+            lambda name: _find_in_zip(archive, path, name).file_size,
+        )
+
+
+def _find(folder: Path, name: str) -> Path:
+    file = folder / name
+    if not file.is_file():
+        raise _missing(folder, name)
+    return file
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield lambda name: _get_from_zip(archive, path, name)
-    except zipfile.BadZipFile as error:
+        return zipfile.ZipFile(path)
+    except UNREADABLE as error:
         raise ArtifactError(
             f"{path}: expected a whole zip file, got another or a part of one ({error})."
         ) from error
 
 
-def _get_from_folder(folder: Path, name: str) -> bytes:
-    file = folder / name
-    if not file.is_file():
-        raise _missing(folder, name)
-    return file.read_bytes()
+def _find_in_zip(archive: zipfile.ZipFile, path: Path, name: str) -> zipfile.ZipInfo:
+    if name not in archive.namelist():
+        raise _missing(path, name)
+    return archive.getinfo(name)
 
 
 def _get_from_zip(archive: zipfile.ZipFile, path: Path, name: str) -> bytes:
-    if name not in archive.namelist():
-        raise _missing(path, name)
-    return archive.read(name)
+    info = _find_in_zip(archive, path, name)
+    try:
+        return archive.read(info)
+    except UNREADABLE as error:
+        raise ArtifactError(
+            f"{path}/{name}: expected a whole file without a password, got a damaged or encrypted "
+            f"one ({error}). Save the explanation again."
+        ) from error
 
 
 def _missing(place: Path, name: str) -> ArtifactError:
