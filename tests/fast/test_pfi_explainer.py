@@ -604,3 +604,29 @@ def test_rows_weights_and_metrics_that_do_not_fit_are_refused():
         PFIExplainer(
             CLASSIFIER.predict, model_task="classification", metric="log_loss"
         ).explain_global(ROWS, SPECIES)
+
+
+def test_a_model_or_a_metric_that_writes_into_what_it_gets_changes_nothing():
+    """The numbers are those of a model that does not, and rows and labels stay as they are."""
+    rows = pd.DataFrame(np.random.default_rng(0).uniform(1, 9, (200, 2)), columns=["a", "b"])
+    labels = rows["a"] / 10 + 0.2 * rows["b"]
+    before, labels_before = rows.copy(), labels.to_numpy().copy()
+
+    def tidy(frame):
+        return frame["a"] / 10 + 0.2 * frame["b"]
+
+    def untidy(frame):
+        frame["a"] = frame["a"] / 10
+        return frame["a"] + 0.2 * frame["b"]
+
+    def metric(truth, found):
+        error = np.abs(truth - found).mean()
+        truth[:] = 0
+        return error
+
+    options = {"is_function": True, "metric": metric, "is_error_metric": True}
+    expected = PFIExplainer(tidy, **options).explain_global(rows, labels.to_numpy())
+    found = PFIExplainer(untidy, **options).explain_global(rows, labels.to_numpy())
+    assert found.global_importance_values == pytest.approx(expected.global_importance_values)
+    pd.testing.assert_frame_equal(rows, before)
+    np.testing.assert_array_equal(labels, labels_before)

@@ -284,7 +284,7 @@ def settled(asked: Any, task: str, rows: Any, labels: NDArray[Any]) -> Any:
     """
     if not isinstance(asked, AskedRegressor | AskedClassifier):
         return asked
-    answers = _read(asked.ask(rows))
+    answers = _read(asked.ask(rows.copy()))  # it may write into them
     if isinstance(asked, AskedRegressor):
         if task == "regression" or _are_numbers(answers):
             return asked
@@ -336,7 +336,7 @@ def _of_labels(
         return AskedClassifier(ask, asked.classes, ask_probabilities)
     classes = _find_classes(answers, labels)
     if ask_probabilities is not None and not _are_in_order(
-        classes, answers, np.asarray(ask_probabilities(rows))
+        classes, answers, np.asarray(ask_probabilities(rows.copy()))
     ):
         ask_probabilities = None
     return AskedClassifier(ask, classes, ask_probabilities)

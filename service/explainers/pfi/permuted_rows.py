@@ -75,7 +75,7 @@ class LossOfScore:
         (column,) = positions.columns[is_moved]
         permuted = self._permuted(kept, column, positions[column].to_numpy())
         whole = self._unpermuted(model, kept, labels, weights)
-        return self.score(model, permuted, labels, **weights) - whole
+        return self.score(model, permuted, labels.copy(), **weights) - whole
 
     def _unpermuted(
         self, model: Any, kept: NDArray[np.intp], labels: Any, weights: dict[str, Any]
@@ -85,7 +85,7 @@ class LossOfScore:
         key = kept.tobytes()
         if key not in self._of_sample:
             self._of_sample[key] = self.score(
-                model, as_asked_rows(self._take(kept)), labels, **weights
+                model, as_asked_rows(self._take(kept).copy()), labels.copy(), **weights
             )
         return self._of_sample[key]
 
@@ -160,7 +160,8 @@ def permute_columns(
     """
     if is_sparse(rows):
         rows = rows.tocsc()
-    whole = score(model, as_asked_rows(rows), labels, **weights)
+    # A model or a metric that writes into what it gets is given what nobody else has.
+    whole = score(model, as_asked_rows(rows.copy()), labels.copy(), **weights)
     loss = LossOfScore(score, rows, whole)
     at_once = COLUMNS_PER_JOB * effective_n_jobs(permutation.n_jobs)
     blocks = [columns[i : i + at_once] for i in range(0, len(columns), at_once)]
