@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from identifiers import written
 from scipy.sparse import csr_matrix
 from shapley_by_definition import shapley_by_definition
 from sklearn.compose import make_column_transformer
@@ -568,7 +569,7 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
         ),
         (LinearExplainableModel, {"random_state": -1}, ValueError, "random_state: expected"),
     ],
-    ids=str,
+    ids=written,
 )
 def test_what_cannot_be_is_refused(kind, options, error, refusal):
     """One sentence each."""

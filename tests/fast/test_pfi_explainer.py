@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.metrics
+from identifiers import written
 from joblib import parallel_config
 from lightgbm import LGBMClassifier
 from scipy.sparse import csr_matrix
@@ -88,7 +89,7 @@ def test_iris_comes_in_its_known_order():
         {"metric": negative_squared},
         {"metric": lambda estimator, X, y: -squared(y, estimator.predict(X))},
     ],
-    ids=str,
+    ids=written,
 )
 def test_positive_is_important_for_every_metric_of_a_regression(options):
     """Errors and scores alike; a column without influence is exactly 0 ± 0."""
@@ -122,7 +123,7 @@ def test_positive_is_important_for_every_metric_of_a_regression(options):
             "for_classifier_use_predict_proba": True,
         },
     ],
-    ids=str,
+    ids=written,
 )
 def test_positive_is_important_for_every_metric_of_a_classification(options):
     """Metrics of labels, of margins and of probabilities: each is given what it needs."""
@@ -537,7 +538,7 @@ def test_there_is_nothing_local():
         ({"seed": -1}, "seed: expected a whole number of at least 0"),
         ({"model_task": "ranking"}, "model_task: expected one of"),
     ],
-    ids=str,
+    ids=written,
 )
 def test_what_cannot_be_is_refused_at_once(options, refusal):
     """Before there are rows."""
@@ -575,7 +576,7 @@ def test_classes_need_probabilities():
         (["setosa"] * 150, ValueError, "expected what the model predicts, 0, 1, 2, got 'setosa'"),
         (SPECIES.where(SPECIES != 1), ValueError, "50 are missing, the first in row 50"),
     ],
-    ids=str,
+    ids=written,
 )
 def test_labels_are_held_against_rows_and_model(labels, kind, refusal):
     """One sentence each."""
