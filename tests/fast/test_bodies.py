@@ -72,7 +72,7 @@ PACKED = [
     ("gzip", gzip.compress(BODY, mtime=0)),
     ("GZIP", gzip.compress(BODY, 1, mtime=0)),
     ("x-gzip", gzip.compress(BODY, mtime=0)),
-    ("gzip", gzip.compress(BODY[:9], mtime=0) + gzip.compress(BODY[9:])),
+    ("gzip", gzip.compress(BODY[:9], mtime=0) + gzip.compress(BODY[9:], mtime=0)),
     ("deflate", zlib.compress(BODY)),
     ("deflate", zlib.compress(BODY, 0)),
     ("deflate", bare_deflate(BODY)),
