@@ -97,7 +97,7 @@ sweep: $(DEV) ## compare 232 pairs of rows and models with the definition, and s
 	$(TWO_PROCESSES) tests/sweep
 
 fuzz: $(DEV) ## run the generated bodies at length: 100,000 of them
-	FUZZ_BODIES=100000 $(TWO_PROCESSES) -rP tests/served/test_fuzz.py
+	FUZZ_BODIES=$${FUZZ_BODIES:-100000} $(TWO_PROCESSES) -rP tests/served/test_fuzz.py
 
 lint: $(DEV) ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -95,14 +95,9 @@ def read(file: Path, key: str) -> bytes:
 
 
 def _own() -> Iterator[Placed]:
-    service, native = (_tree(DEPLOY.parent / folder, folder, "") for folder in OWN_FOLDERS)
-    yield from filterfalse(_is_compiled, service + native)
+    for folder in OWN_FOLDERS:
+        yield from _tree(DEPLOY.parent / folder, folder, "")
     yield Placed("probe.py", DEPLOY / "release" / "probe.py")
-
-
-def _is_compiled(placed: Placed) -> bool:
-    """Tell the library that was compiled here from what it is compiled of."""
-    return placed.file.suffix == ".so"
 
 
 def _of_the_user(config: Configuration, root: Path) -> Iterator[Placed]:
