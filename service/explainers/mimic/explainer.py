@@ -91,8 +91,8 @@ class MimicExplainer(TabularExplainer):
     Notes
     -----
     The method is "mimic/tree" or "mimic/linear": interventional Shapley values of the surrogate on
-    the initialization examples. Global importances are mean |local| ones, never split counts or
-    coefficients.
+    the initialization examples. Global importances are means of absolute local ones, never split
+    counts or coefficients.
 
     Examples
     --------
