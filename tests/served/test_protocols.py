@@ -12,6 +12,7 @@ from serving import FORM, JSON, serving, strict
 from sklearn.linear_model import LinearRegression
 
 from service.scoring import load
+from service.shapley import kernels
 from service.version import VERSION
 
 INFER = "/v2/models/model/infer"
@@ -242,7 +243,8 @@ def test_metadata_of_the_open_inference_protocol(regressor_service, mixed):
     plain = regressor_service.ask("GET", "/v2/models/model")
     versioned = regressor_service.ask("GET", f"/v2/models/model/versions/{VERSION}")
 
-    assert server == {"name": "scoring-service", "version": VERSION, "extensions": []}
+    about = {"name": "scoring-service", "version": VERSION, "extensions": []}
+    assert server == {**about, "kernels": kernels.current.name}
     assert plain.body == versioned.body
     assert plain.json()["versions"] == [VERSION]
     assert [(one["name"], one["datatype"]) for one in plain.json()["inputs"]] == [
