@@ -110,10 +110,10 @@ class NumpyKernels:
         ndarray of shape (64 · n_words, n_outputs)
         """
         sums = np.empty((64 * at_background.shape[1], forest.value.shape[1]))
+        takes = np.where(at_row[:, None], ALL, NONE)
         for word in range(0, at_background.shape[1], WORDS_AT_ONCE):
             part = slice(word, word + WORDS_AT_ONCE)
             of_row = inside[forest.feature, part]
-            takes = np.where(at_row[:, None], ALL, NONE)
             goes_left = (of_row & takes) | (~of_row & at_background[:, part])
             here = np.full((forest.n_trees, goes_left.shape[1]), ALL)
             at_leaves = []
