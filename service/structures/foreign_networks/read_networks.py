@@ -48,8 +48,8 @@ def evaluate(structure: NetworkStructure, rows: NDArray[Any]) -> Floats:
 
 
 @dataclass(frozen=True)
-class NetworkRegressor:
-    """A network that was read; what it answers are numbers.
+class _ReadNetwork:
+    """A network that was read.
 
     Attributes
     ----------
@@ -62,6 +62,10 @@ class NetworkRegressor:
     def n_features_in_(self) -> int:
         """How many columns it takes."""
         return len(self.network.affine[0].weights)
+
+
+class NetworkRegressor(_ReadNetwork):
+    """A network that was read; what it answers are numbers."""
 
     def predict(self, rows: NDArray[Any]) -> Floats:
         """Return a number for each row, or one for each output."""
@@ -73,21 +77,8 @@ class NetworkRegressor:
         return as_network_structure(self.network.with_last_inside())
 
 
-@dataclass(frozen=True)
-class NetworkClassifier:
-    """A network that was read; what it answers before its last activation are margins.
-
-    Attributes
-    ----------
-    network : Network
-    """
-
-    network: Network
-
-    @property
-    def n_features_in_(self) -> int:
-        """How many columns it takes."""
-        return len(self.network.affine[0].weights)
+class NetworkClassifier(_ReadNetwork):
+    """A network that was read; what it answers before its last activation are margins."""
 
     def decision_function(self, rows: NDArray[Any]) -> Floats:
         """Return a margin for each class, one for two of them."""
