@@ -175,7 +175,8 @@ def refined_shapley(
     sampling : Sampling
         What one round evaluates.
     stopping : Stopping
-        At most 64 rounds are made; a warning says that they were not enough.
+        A time budget ends the rounds, however many they are. Without one at most 64 are made; a
+        warning says that they were not enough for the tolerance.
 
     Returns
     -------
@@ -183,28 +184,23 @@ def refined_shapley(
         The mean of the rounds, each with coalitions and background rows of its own.
     """
     start = monotonic()
-    rounds: list[Estimate] = []
-    while len(rounds) < MOST_ROUNDS:
-        rounds.append(
-            kernel_shapley(
-                game, row, replace(sampling, seed=sampling.seed + ROUND_STRIDE * len(rounds))
+    mean = kernel_shapley(game, row, sampling)
+    values, variances = mean.values, mean.standard_errors**2  # sums over the rounds
+    n_rounds = 1
+    while not stopping.is_met(mean, monotonic() - start):
+        if n_rounds == MOST_ROUNDS and stopping.time_budget is None:
+            warnings.warn(
+                f"tolerance: {stopping.tolerance} was not reached in {MOST_ROUNDS} times the work "
+                "of a row; its standard errors say what was.",
+                stacklevel=2,
             )
-        )
-        mean = _mean(rounds) if len(rounds) > 1 else rounds[0]
-        if stopping.is_met(mean, monotonic() - start):
-            return mean
-    warnings.warn(
-        f"tolerance: {stopping.tolerance} was not reached in {MOST_ROUNDS} times the work of a "
-        "row; its standard errors say what was.",
-        stacklevel=2,
-    )
+            break
+        seed = sampling.seed + ROUND_STRIDE * n_rounds
+        estimate = kernel_shapley(game, row, replace(sampling, seed=seed))
+        values, variances = values + estimate.values, variances + estimate.standard_errors**2
+        n_rounds += 1
+        mean = Estimate(values / n_rounds, np.sqrt(variances / n_rounds / n_rounds))
     return mean
-
-
-def _mean(rounds: list[Estimate]) -> Estimate:
-    values = np.mean([estimate.values for estimate in rounds], axis=0)
-    variance = np.mean([estimate.standard_errors**2 for estimate in rounds], axis=0) / len(rounds)
-    return Estimate(values, np.sqrt(variance))
 
 
 def _regress(

@@ -1,11 +1,12 @@
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import pytest
 import shap
 from shapley_by_definition import shapley_by_definition, third_order_interaction
 
-from service.shapley import plan
+from service.shapley import kernel, plan
 from service.shapley.background import Background
 from service.shapley.games import BlackBoxGame
 from service.shapley.kernel import Sampling, Stopping, kernel_shapley, refined_shapley
@@ -245,6 +246,22 @@ def test_a_time_budget_ends_the_rounds():
     ).all()
     longer = refined_shapley(game, row, sampling, Stopping(time_budget=0.5))
     assert longer.standard_errors.mean() < 0.7 * one.standard_errors.mean()
+
+
+@pytest.mark.parametrize("stopping", [Stopping(time_budget=5), Stopping(1e-9, time_budget=5)])
+def test_a_time_budget_is_filled_however_fast_the_rounds_are(monkeypatch, stopping):
+    """On a clock of a twentieth of a second a round a hundred are made, and nothing warns: only a
+    tolerance alone is given up after a number of rounds.
+    """
+    clock, made = count(), []
+    monkeypatch.setattr(kernel, "monotonic", lambda: next(clock) / 20)
+    once = kernel.kernel_shapley
+    monkeypatch.setattr(kernel, "kernel_shapley", lambda *args: made.append(1) or once(*args))
+    game, row = wide_game()
+    longest = refined_shapley(game, row, Sampling(400, 2000), stopping)
+    assert len(made) == 100
+    one = once(game, row, Sampling(400, 2000))
+    assert longest.standard_errors.mean() < 0.15 * one.standard_errors.mean()
 
 
 def test_an_exact_result_needs_no_rounds():
