@@ -44,6 +44,7 @@ from service.rows.unusual_rows import (
 )
 from service.shapley.background import spread_out
 from service.structures.encoders import first_step, unread_columns
+from service.structures.foreign_networks.read_networks import as_function
 from service.structures.xgboost_trees import with_rows
 
 TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
@@ -434,8 +435,11 @@ def _with_own_mark(column: Column, own: Column) -> Column:
 
 
 def asked_with_rows(model: Any) -> Any:
-    """Return a model that is asked with rows, the model itself or one around a bare booster."""
-    return with_rows(model)
+    """Return a model that is asked with rows, the model itself or one around it.
+
+    A bare booster of XGBoost gets a model around it, a network of torch or Keras a function.
+    """
+    return as_function(with_rows(model))
 
 
 def check_takes_columns(model: Any) -> None:
