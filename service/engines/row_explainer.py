@@ -42,6 +42,7 @@ from service.rows.unusual_rows import (
     ask_for_new_categories,
     name_refused_value,
 )
+from service.rows.values import list_names
 from service.shapley.background import spread_out
 from service.structures.encoders import first_step, unread_columns
 from service.structures.foreign_networks.read_networks import as_function
@@ -525,15 +526,16 @@ def class_names(
     ValueError
         When there are not as many names as outputs, or names for a regressor.
     """
+    given = list_names("classes", classes)
     if function.task == "regression":
-        if classes is not None:
+        if given is not None:
             raise ValueError(
-                f"classes: expected none for {function.name}, a regression, got {list(classes)}."
+                f"classes: expected none for {function.name}, a regression, got {given}."
             )
         return None
-    if classes is None:
+    if given is None:
         return function.output_names(n_outputs)
-    names = plain_values(classes)
+    names = plain_values(given)
     check_different("classes", names)
     if len(names) != n_outputs:
         raise ValueError(
