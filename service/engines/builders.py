@@ -7,7 +7,7 @@ values are sampled. Which function belongs to which structure stands in the tabl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -23,6 +23,7 @@ from service.engines.exact_engines import (
     PolynomialEngine,
     PolynomialSumEngine,
     ProductEngine,
+    SumEngine,
     TreeEngine,
 )
 from service.engines.options import EngineOptions
@@ -68,6 +69,7 @@ from service.structures.linear import (
 from service.structures.links import Shifted
 from service.structures.networks import NetworkStructure
 from service.structures.trees import TreeStructure
+from service.structures.wrappers import SumStructure
 
 # What an exact engine takes whole; more examples are sampled down to it. Background rows × support
 # vectors × features × quadrature nodes: ~2 ns each a row.
@@ -289,6 +291,23 @@ def build_polynomial_sum(subject: Subject, structure: PolynomialSumStructure) ->
         structure.powers, coefficients, intercepts, subject.grouping, background
     )
     return PolynomialSumEngine(subject.encode, polynomial, subject.grouping, background)
+
+
+def add_up(structure: SumStructure, engines: Sequence[Engine]) -> Engine:
+    """Put the engines of all parts of a sum together.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When one of them estimates.
+    """
+    estimating = [engine.method for engine in engines if not engine.is_exact]
+    if estimating:
+        raise UnsupportedStructureError(
+            f"One of the models that are added up is estimated ({estimating[0]}); sums of exact "
+            "ones are looked into."
+        )
+    return SumEngine(engines, structure.weights, structure.intercept)
 
 
 def build_network(subject: Subject, structure: NetworkStructure) -> Engine:

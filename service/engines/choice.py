@@ -9,7 +9,9 @@
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |
 | linear, of polynomial terms    | none | "polynomial": exact                                  |
-| either, with too many rows     | none | "product/sampled", "polynomial/sampled": on a sample |
+| sums of exact ones             | none | "sum": exact                                         |
+| either kernel, with too many   | none | "product/sampled", "polynomial/sampled": on a sample |
+| rows                           |      |                                                      |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
 | linear or network, very wide   |      | "permutation/…": sampled along orders of features    |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
@@ -40,6 +42,7 @@ from service.engines.background_error import Build, estimate_background_error, w
 from service.engines.blas_threads import one_blas_thread
 from service.engines.builders import (
     Subject,
+    add_up,
     build_called,
     build_linear,
     build_network,
@@ -60,7 +63,7 @@ from service.errors import UnsupportedStructureError, WrongKindError
 from service.rows.unusual_rows import make_unusual_rows
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
-from service.structures.encoders import last_step, model_itself
+from service.structures.encoders import Encoder, last_step, model_itself
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import (
     LinearStructure,
@@ -72,6 +75,7 @@ from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
 from service.structures.structure import Structure
 from service.structures.trees import TreeStructure
+from service.structures.wrappers import SumStructure
 
 LARGEST_DIFFERENCE = 1e-9  # from the model, of the spread of its outputs
 N_HYBRID_ROWS = 64
@@ -85,6 +89,9 @@ BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     PolynomialStructure: build_polynomial,
     NetworkStructure: build_network,
 }
+
+# From a background, None for one of the examples, to an engine.
+Given = Callable[[Background | None], Engine]
 
 # The kinds of models by which an engine may be asked for.
 KINDS: dict[str, Any] = {
@@ -189,15 +196,8 @@ def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | 
         return None
     if isinstance(function.form, OneVersusRest):
         structure = replace(structure, link=chained(structure.link, function.form))
-    schema = function.in_double_precision().schema
-    compiled = compile_encoder(encoder, names, schema, examples)
-    encode = compiled or FittedEncoding(schema, encoder)
-    subject = replace(subject, encode=encode, grouping=Grouping(encoder.owner, len(names)))
-
-    def build(subject: Subject) -> Engine:
-        return BUILDERS[type(structure)](subject, structure)
-
-    engine = build(subject)
+    build = _plan_build(subject, encoder, structure)
+    engine = build(subject.given)
     begin("whether the engine reproduces the model")
     off = _find_disagreement(engine, function, examples, structure.rounding)
     if off:
@@ -205,7 +205,30 @@ def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | 
             f"The {engine.method} engine differs from {function.name} by {off}; the model is "
             "called instead."
         )
-    return engine, _make_build(subject, build)
+    return engine, build
+
+
+def _plan_build(subject: Subject, encoder: Encoder, structure: Structure) -> Given:
+    """Return what builds the engine of a structure, or of all parts of a sum, on a background."""
+    if isinstance(structure, SumStructure):
+        return _plan_sum(subject, encoder, structure)
+    names = list(map(str, subject.function.schema.model_names))
+    schema = subject.function.in_double_precision().schema
+    compiled = compile_encoder(encoder, names, schema, subject.examples)
+    encode = compiled or FittedEncoding(schema, encoder)
+    behind = replace(subject, encode=encode, grouping=Grouping(encoder.owner, len(names)))
+    return lambda given: BUILDERS[type(structure)](replace(behind, given=given), structure)
+
+
+def _plan_sum(subject: Subject, encoder: Encoder, structure: SumStructure) -> Given:
+    if subject.given is None and subject.options.background == "kmeans":
+        raise UnsupportedStructureError(
+            "The models that are added up would each see centres of their own."
+        )
+    builds = []
+    for part in structure.parts:
+        builds.append(_plan_build(subject, encoder.followed_by(part.encoder), part.structure))
+    return lambda given: add_up(structure, [build(given) for build in builds])
 
 
 def _make_build(subject: Subject, build: Callable[[Subject], Engine]) -> Build:

@@ -1,4 +1,4 @@
-"""The engines that are exact: linear, tree, product and both kinds of polynomial.
+"""The engines that are exact: linear, tree, product, both kinds of polynomial, and sums of them.
 
 Each knows the inside of a model and calls it for nothing. Next:
 :mod:`service.engines.sampled_engines`.
@@ -6,12 +6,13 @@ Each knows the inside of a model and calls it for nothing. Next:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engines.engine import Encoding, Engine, Importances
+from service.engines.engine import Encoding, Engine, Importances, unchanged
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import Background, BackgroundSummary
 from service.shapley.grouping import Grouping
@@ -202,3 +203,44 @@ class PolynomialSumEngine(Engine):
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the polynomial, shape (n_rows, n_outputs)."""
         return self.polynomial.margins(self.encode(rows))
+
+
+class SumEngine(Engine):
+    """Exact importances of a weighted sum of models, from the exact ones of each.
+
+    Parameters
+    ----------
+    parts : sequence of Engine
+        All of one output, exact, and on the same background.
+    weights : ndarray of shape (n_parts,)
+    intercept : float
+    """
+
+    method = "sum"
+    n_checked_rows = 2
+
+    def __init__(
+        self, parts: Sequence[Engine], weights: NDArray[np.float64], intercept: float
+    ) -> None:
+        self.encode = unchanged
+        self.parts = list(parts)
+        self.weights = weights
+        self.intercept = intercept
+        self.background = parts[0].background
+        self.expected_values = intercept + self._add_up([part.expected_values for part in parts])
+
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Add up the local importances of all parts."""
+        return Importances(
+            self._add_up([part.importances(rows).values for part in progress(self.parts)])
+        )
+
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Add up what the parts are, shape (n_rows, n_outputs)."""
+        values = [part.game_values(rows) for part in self.parts]
+        if len(set(map(len, values))) > 1:  # not all parts play a game
+            return super().game_values(rows)
+        return self.intercept + self._add_up(values)
+
+    def _add_up(self, of_parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.tensordot(self.weights, np.array(of_parts), axes=1)

@@ -90,6 +90,7 @@ _ROOMS = {
         "PolynomialEngine",
         "PolynomialSumEngine",
         "ProductEngine",
+        "SumEngine",
         "TreeEngine",
     ],
     "engines.options": ["EngineOptions"],

@@ -45,8 +45,8 @@ from service.structures.searches import look_through
 
 Owner = NDArray[np.intp]
 
-# The steps that give each column a scale and a shift.
-AFFINE = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
+# The steps that give each column a scale and a shift, as long as they do not clip.
+AFFINE = dict.fromkeys(("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"), False)
 # The steps that keep some of their columns and change none.
 SELECTIONS = (
     "GenericUnivariateSelect",
@@ -267,21 +267,22 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
 
 def _split_at_terms(flat: list[Any]) -> tuple[list[Any], Any]:
     """Take polynomial terms, and what scales them, as a part of the estimator behind them."""
-    *steps, estimator = flat
-    kinds = list(map(sklearn_name, steps))
-    if "PolynomialFeatures" not in kinds:
-        return steps, estimator
-    place = kinds.index("PolynomialFeatures")
-    is_scaled_at_most = all(map(_is_affine, steps[place + 1 :]))
-    if not is_scaled_at_most:
-        return steps, estimator
-    behind = [(str(number), step) for number, step in enumerate(flat[place:])]
-    return steps[:place], Pipeline(behind)
+    last = len(flat) - 1
+    starts = filter(lambda start: are_terms(flat[start:last]), range(last))
+    start = next(starts, last)
+    behind = [(str(number), step) for number, step in enumerate(flat[start:])]
+    return flat[:start], flat[last] if start == last else Pipeline(behind)
+
+
+def are_terms(steps: Sequence[Any]) -> bool:
+    """Tell whether steps make polynomial terms, and scale them at most."""
+    terms, *scalers = steps
+    return sklearn_name(terms) == "PolynomialFeatures" and all(map(_is_affine, scalers))
 
 
 def _is_affine(step: Any) -> bool:
     """Tell whether a step multiplies columns and adds to them, and nothing else."""
-    return sklearn_name(step) in AFFINE and not getattr(step, "clip", False)
+    return AFFINE.get(sklearn_name(step)) is getattr(step, "clip", False)
 
 
 def last_step(model: Any) -> Any:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from service.errors import UnsupportedStructureError
+from service.errors import UnsupportedStructureError, expect
 from service.shapley.additive import AdditiveModel
 from service.shapley.grouping import Grouped, Grouping
 from service.shapley.plan import Numbers
+from service.structures.encoders import are_terms
 from service.structures.family import Family
 from service.structures.links import Floats, binary_or_multinomial
 from service.structures.structure import (
@@ -126,6 +127,11 @@ class PolynomialSumStructure(Structure):
     intercepts: Floats
 
 
+def is_linear(structure: Structure | None) -> TypeGuard[LinearStructure]:
+    """Tell whether a structure is linear margins without a link."""
+    return isinstance(structure, LinearStructure) and structure.link is None
+
+
 def exponential_of(margins: LinearStructure, plus: float = 0.0) -> LogLinearStructure:
     """Return the exponential of a single margin, plus a number."""
     return LogLinearStructure(
@@ -167,31 +173,35 @@ def read_behind_terms(pipeline: Any, scale: str) -> Structure | None:
     Parameters
     ----------
     pipeline : Pipeline
-        PolynomialFeatures, scalers, and an estimator: what
-        :func:`service.structures.encoders.split_model` leaves as the last step.
+        As :func:`service.structures.encoders.split_model` leaves it: PolynomialFeatures, scalers,
+        and an estimator.
     scale : {"probability", "margin", "prediction"}
 
     Returns
     -------
     Structure or None
-        None unless the estimator is linear, and that output of it too.
+        None unless it is such a pipeline, and that output of the estimator linear.
 
     Raises
     ------
     UnsupportedStructureError
         When there are too many terms to look at each.
     """
-    (_, terms), *scalers, (_, estimator) = pipeline.steps
-    margins = FAMILY.read(estimator, scale) if FAMILY.has(estimator) else None
-    if not isinstance(margins, LinearStructure) or margins.link is not None:
+    *steps, estimator = [step for _, step in pipeline.steps]
+    if not are_terms(steps) or not FAMILY.has(estimator):
         return None
-    if terms.n_output_features_ > MOST_TERMS:
-        raise UnsupportedStructureError(
-            f"PolynomialFeatures makes {terms.n_output_features_:,} terms, and at most "
-            f"{MOST_TERMS:,} are looked at one by one."
-        )
+    margins = FAMILY.read(estimator, scale)
+    if not is_linear(margins):
+        return None
+    terms, *scalers = steps
+    expect(
+        terms.n_output_features_ <= MOST_TERMS,
+        f"PolynomialFeatures makes {terms.n_output_features_:,} terms, and at most "
+        f"{MOST_TERMS:,} are looked at one by one.",
+        UnsupportedStructureError,
+    )
     coefficients, intercepts = margins.coefficients, margins.intercepts
-    for _, scaler in reversed(scalers):
+    for scaler in reversed(scalers):
         at_zero, at_one = _ends_of(scaler)
         intercepts = intercepts + coefficients @ at_zero
         coefficients = coefficients * (at_one - at_zero)

@@ -5,13 +5,15 @@
 | CalibratedClassifierCV     | calibrated probabilities of the margin, their mean over the folds   |
 | OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
 | VotingRegressor            | a weighted mean                                                     |
+| StackingRegressor          | a linear model of the predictions of models inside                  |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
 | MultiOutputRegressor       | one model per target, side by side                                  |
 | RegressorChain             | linear models, each of the columns and the predictions before it    |
 | TransformedTargetRegressor | its predictions scaled back, by an affine transformer or a function |
 
 The models inside must be of one class of structure that can be joined: linear models, or kernel
-machines with one kind of kernel. A pipeline that stands alone inside a calibration or under a
+machines with one kind of kernel. Of voting and stacked regressors they may be of any, each behind
+preprocessing of its own. A pipeline that stands alone inside a calibration or under a
 scaled target is taken apart, so that its preprocessing comes first (:func:`open_wrapper`). Models
 that hand everything on are in :mod:`service.structures.searches`. Next:
 :mod:`service.structures.reading`.
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol, TypeGuard
@@ -32,7 +34,7 @@ from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
 from service.structures.encoders import Encoder, split_model
 from service.structures.family import Family
-from service.structures.linear import LinearStructure, exponential_of
+from service.structures.linear import LinearStructure, exponential_of, is_linear
 from service.structures.links import (
     Calibrated,
     Elementwise,
@@ -69,6 +71,38 @@ AFFINE_TRANSFORMERS = (
     "RobustScaler",
     "StandardScaler",
 )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the models whose predictions are added up.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        From the columns of the sum to those of the structure.
+    structure : Structure
+        Of one margin, without a link.
+    """
+
+    encoder: Encoder
+    structure: Structure
+
+
+@dataclass(frozen=True)
+class SumStructure(Structure):
+    """A weighted sum of the predictions of models of different kinds.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+    weights : ndarray of shape (n_parts,)
+    intercept : float
+    """
+
+    parts: tuple[Part, ...]
+    weights: Floats
+    intercept: float = 0.0
 
 
 def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -151,11 +185,43 @@ def _links_of_equals(parts: Sequence[Structure]) -> tuple[Link, ...] | None:
 
 def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Average the predictions of VotingRegressor's models, with its weights."""
-    parts = _read_each(estimator.estimators_, scale, read)
-    weights = estimator._weights_not_none
+    models, weights = estimator.estimators_, estimator._weights_not_none
     if weights is None:
-        weights = np.ones(len(parts))
-    return _mean(parts, np.array(weights))
+        weights = np.ones(len(models))
+    joined = _mean(_read_each(models, scale, read), np.array(weights))
+    if joined is not None:
+        return joined
+    return _weighted_sum(estimator, np.array(weights) / np.sum(weights), 0.0, read)
+
+
+def read_stacking(estimator: Any, scale: str, read: Read) -> Structure | None:
+    """Weigh the predictions of StackingRegressor's models as a linear last one does."""
+    last: Any = read(estimator.final_estimator_, scale)
+    asked = set(estimator.stack_method_), estimator.passthrough
+    has_one_margin = is_linear(last) and len(last.intercepts) == 1
+    if not has_one_margin or asked != ({"predict"}, False):
+        return None
+    return _weighted_sum(estimator, last.coefficients[0], float(last.intercepts[0]), read)
+
+
+def _weighted_sum(
+    estimator: Any, weights: Floats, intercept: float, read: Read
+) -> SumStructure | None:
+    """Add up what the models inside predict; None where one of them cannot be read."""
+    n_columns = estimator.n_features_in_
+    names = list(map(str, getattr(estimator, "feature_names_in_", range(n_columns))))
+    parts = []
+    for model in estimator.estimators_:
+        split = split_model(model, n_columns, names)
+        if split is None:
+            return None
+        encoder, last = split
+        structure = read(last, "prediction")
+        if structure is None or structure.link is not None:
+            return None
+        parts.append(Part(encoder, structure))
+    rounding = max(part.structure.rounding for part in parts)
+    return SumStructure(tuple(parts), weights, intercept, rounding=rounding)
 
 
 def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -202,7 +268,7 @@ def read_chain(estimator: Any, scale: str, read: Read) -> Structure | None:
     Each sees the columns and then the predictions of those before it.
     """
     parts: list[Any] = _read_each(estimator.estimators_, scale, read)
-    if set(map(_is_linear, parts)) != {True}:  # none of them, where one cannot be read
+    if set(map(is_linear, parts)) != {True}:  # none of them, where one cannot be read
         return None
     n_columns = estimator.n_features_in_
     coefficients, intercepts = np.zeros((0, n_columns)), np.zeros(0)
@@ -212,10 +278,6 @@ def read_chain(estimator: Any, scale: str, read: Read) -> Structure | None:
         intercepts = np.append(intercepts, part.intercepts + of_others @ intercepts)
     order = np.argsort(estimator.order_)
     return LinearStructure(intercepts[order], coefficients[order])
-
-
-def _is_linear(part: Structure) -> bool:
-    return isinstance(part, LinearStructure) and part.link is None
 
 
 def read_transformed_target(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -321,6 +383,7 @@ _READERS: dict[str, WrapperReader] = {
     "MultiOutputRegressor": read_several_targets,
     "OneVsRestClassifier": read_one_versus_rest,
     "RegressorChain": read_chain,
+    "StackingRegressor": read_stacking,
     "TransformedTargetRegressor": read_transformed_target,
     "VotingRegressor": read_voting,
 }

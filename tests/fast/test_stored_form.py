@@ -12,7 +12,11 @@ import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    RandomForestRegressor,
+    VotingRegressor,
+)
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
@@ -57,6 +61,7 @@ NEVER_SAVED = {
     "Moments",
     "Numbers",
     "NumpyKernels",
+    "Part",
     "Plan",
     "PolynomialSumStructure",
     "Population",
@@ -66,6 +71,7 @@ NEVER_SAVED = {
     "SparseValues",
     "Structure",
     "Subject",
+    "SumStructure",
     "SurveyedGame",
     "Tensor",
     "Term",
@@ -110,6 +116,7 @@ MODELS = {
     "product": SVR(),
     "polynomial": KernelRidge(kernel="poly"),
     "polynomial of terms": make_pipeline(PolynomialFeatures(), Ridge()),
+    "sum": VotingRegressor([("a", SVR()), ("b", Ridge())]),
     "kernel/linear": LogisticRegression(),
     "kernel/tree": GradientBoostingClassifier(n_estimators=5),
     "kernel/product": CalibratedClassifierCV(SVC(), ensemble=False),

@@ -217,7 +217,7 @@ def test_a_scaled_target_at_the_end_of_a_pipeline_is_looked_into():
     [
         (VotingRegressor([("a", Ridge()), ("b", Lasso())], weights=[1, 3]), Y, "linear"),
         (VotingRegressor([("a", SVR()), ("b", SVR(gamma=0.1)), ("c", "drop")]), Y, "product"),
-        (VotingRegressor([("a", SVR()), ("b", Ridge())]), Y, "kernel"),
+        (VotingRegressor([("a", SVR()), ("b", Ridge())]), Y, "sum"),
         (BaggingRegressor(Ridge(), 4, random_state=0), TARGETS, "linear"),
         (BaggingRegressor(SVR(), 4, max_features=0.6, random_state=0), Y, "product"),
         (

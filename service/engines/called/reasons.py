@@ -28,7 +28,8 @@ WHAT_HELPS = {
     "PCA": "The model is looked into where it is explained on the components.",
     "PolynomialFeatures": "A linear model behind it is looked into, except for probabilities.",
     "StackingClassifier": "VotingRegressor of linear models or kernel machines is looked into.",
-    "StackingRegressor": "VotingRegressor of linear models or kernel machines is looked into.",
+    "StackingRegressor": "One of exact models, with a linear last one, is looked into.",
+    "VotingRegressor": "One of exact models is looked into.",
 }
 
 
