@@ -244,7 +244,8 @@ def _check_labels(model: Any, predicted: NDArray[Any], form: Indicators) -> None
     if are_scores or not are_known.all():
         raise ModelOutputError(
             f"{type(model).__name__}.predict: expected a label a row, as of a classifier, one "
-            f"column per class, or the probability of the second of two, got {predicted.ravel()[:3]}; leave model_task to the model, or "
+            f"column per class, or the probability of the second of two, got "
+            f"{predicted.ravel()[:3]}; leave model_task to the model, or "
             "explain a function that returns one column per class."
         )
 

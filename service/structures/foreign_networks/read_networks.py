@@ -150,7 +150,7 @@ class Library:
     read: Callable[[Any, NDArray[Any]], Sequence[Layer] | None]
 
 
-# With torch under it a model of Keras is a module of torch as well, which knows nothing of training.
+# On torch, a model of Keras is a module of torch too, but is not asked as one.
 LIBRARIES = (
     Library(is_keras_model, call_keras, read_keras),
     Library(is_torch_module, call_module, read_module),
