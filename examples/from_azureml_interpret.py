@@ -7,7 +7,6 @@ line by line. A line that differs has a comment that says so; "Coming from azure
 why. The page's code is published under the MIT license.
 """
 
-# fmt: off
 # %%
 # Train a model. scikit-learn 1.9 spells ``SVC(probability=True)`` as a calibrated SVC.
 
