@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
 from service.explainers.listed_transformations import read_mapper, read_part, take_columns
 
@@ -62,7 +63,13 @@ class DataFrameMapper(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         rows : DataFrame or array of shape (n_rows, n_columns)
+
+        Raises
+        ------
+        NotFittedError
+            Before :meth:`fit`.
         """
+        check_is_fitted(self, "joined_")
         return self.joined_.transform(rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:

@@ -58,7 +58,7 @@ def draw_global(overall: GlobalImportances) -> str:
     under = f"{overall.output}, over {overall.n_rows} rows, by {overall.method}"
     names = [overall.features[i] for i in order]
     bars = starmap(Bar, zip(names, overall.values[order], errors[order], strict=True))
-    return _draw("Importance of each feature", under, list(bars), "{:.3g}")
+    return _draw("Importance of each feature", under, list(bars), "{:.4g}")
 
 
 def draw_first_row(importances: LocalImportances, labels: pd.Index[Any]) -> str:
@@ -78,14 +78,14 @@ def draw_first_row(importances: LocalImportances, labels: pd.Index[Any]) -> str:
     output = largest_output(importances, 0)
     values = with_output_axis(importances.values)[output, 0]
     start = float(np.atleast_1d(importances.expected_values)[output])
-    ends = f"from {start:.3g} on average to {start + values.sum():.3g}"
+    ends = f"from {start:.4g} on average to {start + values.sum():.4g}"
     order = rank_features(np.abs(values), None)
     names = [importances.features[i] for i in order]
     return _draw(
         f"{_name_output(importances, output)}{importances.output} of row {labels[0]}",
         f"{ends}, the first of {len(importances)} rows" if len(importances) > 1 else ends,
         list(starmap(Bar, zip(names, values[order], strict=True))),
-        "{:+.3g}",
+        "{:+.4g}",
     )
 
 

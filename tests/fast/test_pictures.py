@@ -50,7 +50,7 @@ def test_global_importances_are_bars_in_their_order():
     texts, bars = read(overall)
     assert [text for text in texts if text in NAMES] == overall.get_ranked_global_names(15)
     values = overall.get_ranked_global_values(15)
-    assert numbers_of(texts) == [float(f"{value:.3g}") for value in values]
+    assert numbers_of(texts) == [float(f"{value:.4g}") for value in values]
     widths = np.array([width for _, width in bars])
     np.testing.assert_allclose(widths / widths[0], np.array(values) / values[0], atol=0.002)
     assert "and 5 more" in texts
@@ -66,9 +66,9 @@ def test_a_row_has_bars_to_both_sides():
     output = list(CLASSIFIER.classes_).index(label)
     values = np.array(local.local_importance_values)[output, 0]
     end = np.abs(CLASSIFIER.decision_function(X[3:4])[0])
-    assert texts[1].endswith(f"on average to {end:.3g}, the first of 2 rows")
+    assert texts[1].endswith(f"on average to {end:.4g}, the first of 2 rows")
     largest = values[np.argsort(-np.abs(values))[:15]]
-    assert numbers_of(texts) == [float(f"{value:.3g}") for value in largest]
+    assert numbers_of(texts) == [float(f"{value:.4g}") for value in largest]
     zero = max(x for (x, _), value in zip(bars, largest, strict=True) if value > 0)
     below = [x + width for (x, width), value in zip(bars, largest, strict=True) if value < 0]
     np.testing.assert_allclose(below, zero, atol=0.2)

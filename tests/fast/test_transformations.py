@@ -24,6 +24,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -93,6 +94,8 @@ def test_the_mapper_fits_what_is_listed_in_place():
         np.testing.assert_allclose(sums, whole.predict(FRAME[:3]), rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match="expected columns of the initialization examples, got"):
         DataFrameMapper([(["colour"], StandardScaler())]).fit(FRAME)
+    with pytest.raises(NotFittedError, match="This DataFrameMapper instance is not fitted yet"):
+        DataFrameMapper(listed).transform(FRAME)
     with pytest.raises(ValueError, match=r"expected a fitted trans.* got str 'age' in the list"):
         DataFrameMapper(["age"]).fit(FRAME)
 
