@@ -21,8 +21,9 @@ TORCH := $(TORCH_VENV)/.installed
 MODEL := artifacts/scoring_explainer.json
 PICKLED := rows shapley shapley/kernels shapley/trees structures structures/foreign_networks engines explainers \
 	explainers/mimic scoring
-# What networks are tested with: it is large, and needed nowhere else, so no lock has it.
+# What networks are tested with: they are large, and needed nowhere else, so no lock has them.
 TORCH_VERSION := 2.13.0
+KERAS_VERSION := 3.15.1
 
 # Each with one thread for linear algebra, on the two processors that there are at least.
 TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
@@ -59,7 +60,7 @@ setup-dev: $(DEV) ## add the development tools to .venv
 
 setup-clients: $(CLIENTS) $(AZURE) ## create .venv-clients and .venv-azure, the foreign clients and server that the tests run
 
-setup-torch: $(TORCH) ## create .venv-torch, .venv with torch (for processors) in front of it
+setup-torch: $(TORCH) ## create .venv-torch, .venv with torch (for processors) and Keras in front of it
 
 train: $(MODEL) ## train the breast cancer example and save it under artifacts/
 
@@ -85,7 +86,7 @@ sanitize: $(DEV) ## run the kernels' tests on a library that watches its memory
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
 		KERNELS_FOLDER=build/sanitized $(BIN)/python -m pytest tests/fast/test_kernels.py
 
-test-torch: $(TORCH) ## run the tests of networks of torch, in .venv-torch
+test-torch: $(TORCH) ## run the tests of networks of torch and Keras, in .venv-torch
 	OMP_NUM_THREADS=1 $(TORCH_VENV)/bin/python -m pytest tests/networks
 
 # It needs root, for network namespaces.
@@ -192,13 +193,13 @@ $(AZURE): tests/clients/azure.lock $(LOCKED)
 	@$(AZURE_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/azure.lock
 	@touch $@
 
-# All that is in .venv can be imported from there too.
+# All that is in .venv can be imported from there too, and is not installed anew.
 $(TORCH): $(DEV)
-	@echo "Installing torch into $(TORCH_VENV) ..."
+	@echo "Installing torch and Keras into $(TORCH_VENV) ..."
 	@$(BIN)/python -m venv --clear $(TORCH_VENV)
-	@$(TORCH_VENV)/bin/python -m pip install --quiet --no-compile torch==$(TORCH_VERSION)
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
 		$$($(TORCH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/locked.pth
+	@$(TORCH_VENV)/bin/python -m pip install --quiet --no-compile torch==$(TORCH_VERSION) keras==$(KERAS_VERSION)
 	@touch $@
 
 # The manifest is the example's sign that all is written. A pickle fits only the code that wrote it, so new code trains anew.

@@ -34,6 +34,7 @@ TUTORIAL_FILES = (
     "GALLERY_HEADER.rst",
     "breast_cancer.py",
     "diabetes_svr.py",
+    "from_azureml_interpret.py",
     "mimic.py",
     "permutation_importance.py",
     "raw_features.py",
@@ -52,7 +53,8 @@ sphinx_gallery_conf = {
     "examples_dirs": str(TUTORIALS),
     "gallery_dirs": "tutorials",
     "filename_pattern": r"\.py$",
-    "image_scrapers": (),  # they print, and draw nothing
+    "capture_repr": ("_repr_html_",),  # explanations are shown as pictures
+    "image_scrapers": (),  # and nothing else is drawn
     "reset_modules": (),
     "download_all_examples": False,
     "show_memory": False,

@@ -4,18 +4,17 @@ It needs what ``make train`` saved under ``artifacts/``, and writes ``docs/image
 """
 
 import json
-from html import escape
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.explanations.drawing import BAR, DOWN, FAINT, INK, UP, bar, framed, line, text
 from service.scoring import load
 
 FILE = Path(__file__).parent / "images" / "reasons.svg"
 ROW, N_SHOWN = 3, 7  # the row that is malignant; its largest importances by name
-LEFT, RIGHT, TOP, STEP, BAR = 200, 560, 66, 28, 18  # pixels
-UP, DOWN, INK, FAINT = "#c2410c", "#1d4ed8", "#1f2937", "#9ca3af"
+LEFT, RIGHT, TOP, STEP = 200, 560, 66, 28  # pixels
 
 
 def main() -> None:
@@ -74,50 +73,6 @@ def largest_first(values: NDArray[np.float64], names: list[str]) -> list[tuple[s
     shown = [(names[i], float(values[i])) for i in order[:N_SHOWN]]
     rest = float(values[order[N_SHOWN:]].sum())
     return [*shown, (f"{len(values) - N_SHOWN} others", rest)]
-
-
-def text(
-    x: float,
-    y: float,
-    content: str,
-    color: str = INK,
-    *,
-    size: int = 13,
-    anchor: str = "start",
-    weight: int = 400,
-) -> str:
-    """Write a line of text, with a white rim where it crosses a line."""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{color}" font-size="{size}" stroke="#ffffff" '
-        f'stroke-width="3" paint-order="stroke" '
-        f'font-weight="{weight}" text-anchor="{anchor}">{escape(content)}</text>'
-    )
-
-
-def bar(x: float, y: float, width: float, color: str) -> str:
-    """Draw a bar."""
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 1):.1f}" '
-        f'height="{BAR}" rx="2" fill="{color}"/>'
-    )
-
-
-def line(x1: float, y1: float, x2: float, y2: float, color: str) -> str:
-    """Draw a thin line."""
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
-        f'stroke="{color}" stroke-dasharray="3 3"/>'
-    )
-
-
-def framed(parts: list[str], width: float, height: float) -> str:
-    """Put the parts on a white card, which is legible on a dark page too."""
-    inside = "\n".join(parts)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" height="{height:.0f}" font-family="system-ui, sans-serif">\n'
-        f'<rect width="100%" height="100%" rx="8" fill="#ffffff"/>\n{inside}\n</svg>\n'
-    )
 
 
 if __name__ == "__main__":

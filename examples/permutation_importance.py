@@ -30,7 +30,8 @@ overall = explainer.explain_global(x_test, y_test)
 print(f"{overall.output}, more by")
 errors = dict(zip(overall.features, overall.standard_errors or [], strict=True))
 for name, value in overall.get_feature_importance_dict().items():
-    print(f"  {name:4} {value:+6.2f} ± {errors[name]:.2f} {'#' * max(0, round(3 * value))}")
+    print(f"  {name:4} {value:+6.2f} ± {errors[name]:.2f}")
+overall  # its picture, in a notebook
 
 # %%
 # 3. Any other metric: a name says which, and in which direction it is better. A positive value is

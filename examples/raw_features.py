@@ -2,8 +2,8 @@
 Raw features
 ============
 
-Rents of flats: texts, numbers and missing values. The model sees encoded columns; people want the
-columns that they know. ``transformations=`` explains the model on raw rows.
+Rents of flats: texts, numbers and missing values. The model sees encoded columns, and people want
+those that they know: ``transformations=`` explains it on raw rows.
 """
 
 import numpy as np
@@ -48,12 +48,12 @@ model.fit(transformations.fit_transform(flats), rent)
 explainer = TabularExplainer(model, flats, transformations=transformations)
 local = explainer.explain_local(flats[:2], engineered=True)
 for explanation in (local, local.engineered):
-    (names,) = explanation[0].get_ranked_local_names()
-    (values,) = explanation[0].get_ranked_local_values()
-    print(", ".join(f"{name} {value:+.1f}" for name, value in zip(names, values, strict=True)))
+    ranked = explanation[0].to_frame().iloc[0].sort_values(ascending=False)
+    print(", ".join(f"{name} {value:+.1f}" for name, value in ranked.items()))
+local  # the picture of the first row, in a notebook
 
 # %%
 # 4. The scoring explainer takes raw rows, and the served model is the whole pipeline.
-whole = make_pipeline(transformations, model)
-path = save(KernelScoringExplainer(explainer), "artifacts-flats", True, original_model=whole)
+scoring, whole = KernelScoringExplainer(explainer), make_pipeline(transformations, model)
+path = save(scoring, "artifacts-flats", True, original_model=whole)
 print(f"Saved {path}; it says {np.round(load(path).explain(flats[:1]), 1).tolist()}")

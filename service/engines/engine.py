@@ -78,6 +78,8 @@ class Engine:
         Whether importances are estimated.
     is_additive : bool
         Whether the importance of a feature depends on its own value alone.
+    has_idle_features : bool
+        Whether most of many features may have no influence at all.
     background_errors : ndarray of shape (n_outputs, n_features), or None
         The standard errors that come of a background that is a sample of the examples.
     n_checked_rows : int
@@ -91,12 +93,18 @@ class Engine:
     background_errors: NDArray[np.float64] | None = None
     is_sampled: ClassVar[bool] = False
     is_additive: ClassVar[bool] = False
+    has_idle_features: ClassVar[bool] = False
     n_checked_rows: ClassVar[int] = 16
 
     @property
     def calls_model(self) -> bool:
         """Whether the model is called for every row that is explained."""
         return False
+
+    @property
+    def keeps_sparse(self) -> bool:
+        """Whether the importances of sparse rows are a constant row and few that differ from it."""
+        return self.is_additive or (self.has_idle_features and self.background_errors is None)
 
     @property
     def is_exact(self) -> bool:

@@ -73,6 +73,7 @@ class TreeEngine(Engine):
     """
 
     method = "tree"
+    has_idle_features = True
 
     def __init__(
         self, encode: Encoding, game: TreeGame | TraversedTreeGame, background: BackgroundSummary

@@ -9,7 +9,8 @@
 | outlier detector             | "margin": ``decision_function``, one number; low is an outlier  |
 | classifier with neither      | "prediction": the share of the votes for each class where it is |
 |                              | a hard vote, else 1 for the class that is predicted             |
-| plain function               | "prediction": whatever it returns; several columns are classes  |
+| plain function               | "prediction": whatever it returns; several columns are classes, |
+|                              | and of a classification one is the probability of the second    |
 
 A binary margin is given for both classes, −m and m, so that every classifier has one output per
 class. Margins of pairs of classes are turned into one per class, and the probabilities of several
@@ -41,6 +42,8 @@ from service.shapley.background import spread_out
 from service.structures.answer_forms import (
     Form,
     Indicators,
+    SecondOfTwo,
+    are_shares,
     find_form,
     find_votes,
     labels_of_targets,
@@ -66,6 +69,8 @@ NARROW_EPSILONS = {
 # Of the spread of the outputs, in units of the precision of narrow columns: scalers cancel digits.
 NARROW_ROUNDING = 1_000
 MOST_NARROW = 0.1
+# Who names the classes of a function says what it is for.
+_TASKS_OF_NAMED = {("unknown", True): "classification"}
 _METHODS = {"probability": "predict_proba", "margin": "decision_function", "prediction": "predict"}
 
 
@@ -158,7 +163,7 @@ class ModelOutput:
         answer = self._ask(rows)
         epsilon = NARROW_EPSILONS.get(str(getattr(answer, "dtype", "")), EPSILON)
         told = replace(self, epsilon=epsilon)
-        if self.task != "classification":
+        if self.task != "classification" or self.form is not None:
             return told
         votes = find_votes(self.model)
         if votes is not None:
@@ -354,6 +359,7 @@ def choose_output(
     output = check_choice("output", output, ("auto", *OUTPUTS))
     task = check_choice("model_task", task, ("unknown", *TASKS))
     if not _is_estimator(model):
+        task = _TASKS_OF_NAMED.get((task, has_names), task)
         return _choose_function_output(model, schema, probe, output, task)
     _check_fitted(model)
     if task == "unknown":
@@ -555,12 +561,22 @@ def _choose_function_output(
         )
     if output not in ("auto", "prediction"):
         raise ValueError(f"output: a plain function has only its own 'prediction', got {output!r}.")
-    n_outputs = ModelOutput(model, "prediction", "regression", schema)(probe[:1]).shape[1]
+    answers = ModelOutput(model, "prediction", "regression", schema)(probe[:N_COMPARED_ROWS])
+    n_outputs = answers.shape[1]
     if task == "unknown":
         task = "classification" if n_outputs > 1 else "regression"
-    elif (task, n_outputs) == ("classification", 1):
+    form = None
+    if (task, n_outputs) == ("classification", 1):
+        _check_is_probability(answers)
+        form = SecondOfTwo()
+    return ModelOutput(model, "prediction", task, schema, form=form).settled(probe)
+
+
+def _check_is_probability(answers: NDArray[np.float64]) -> None:
+    """Refuse a single column that is no probability of the second of two classes."""
+    if not are_shares(answers):
         raise ValueError(
-            "model: expected a classification function to return one column per class, got one "
-            "column."
+            "model: expected a classification function to return one column per class, or the "
+            f"probability of the second of two, got one column with numbers from "
+            f"{answers.min():.3g} to {answers.max():.3g}."
         )
-    return ModelOutput(model, "prediction", task, schema).settled(probe)

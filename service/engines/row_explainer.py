@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import sparray, spmatrix
 
 from service.engines.choice import choose_engine
-from service.engines.engine import Engine, explain_in_parallel, explain_rows
+from service.engines.engine import Engine, Importances, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, check_different, is_whole
 from service.engines.outputs import (
@@ -32,6 +33,7 @@ from service.engines.outputs import (
 )
 from service.engines.progress import Progress, no_progress
 from service.engines.sparse.additive import check_in_pieces, check_width, explain_sparse
+from service.engines.sparse.blocks import explain_in_blocks
 from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.engines.transformed.raw_rows import check_are_raw, count_engineered
 from service.rows.columns import Column
@@ -252,8 +254,8 @@ class RowExplainer:
         PayloadError
             When they do not fit the schema, or the model refuses a value.
         """
-        if is_sparse(rows) and self.engine.is_additive:
-            return self._explain_sparse(rows)
+        if is_sparse(rows) and self.engine.keeps_sparse:
+            return self._explain_sparse(rows, progress, n_jobs)
         matrix = self.read(rows)
         try:
             return self.explain_matrix(matrix, progress, n_jobs)
@@ -273,14 +275,20 @@ class RowExplainer:
         matrix = self.schema.matrix(row_as_table(rows))
         return with_constants(matrix, self.unread, self.example)
 
-    def _explain_sparse(self, rows: Any) -> LocalImportances:
-        sparse = self.sparse_values(rows)
+    def _explain_sparse(
+        self, rows: Any, progress: Progress, n_jobs: int | None
+    ) -> LocalImportances:
+        sparse = self.sparse_values(rows, progress, n_jobs)
         if self.subset is not None:
             sparse = sparse.take_columns(self.subset)
         return SparseImportances(sparse, not self._has_no_class_axis, **self._describe())
 
-    def sparse_values(self, rows: Any) -> SparseValues:
-        """Explain sparse rows by all columns without making them dense, by an additive engine.
+    def sparse_values(
+        self, rows: Any, progress: Progress = no_progress, n_jobs: int | None = None
+    ) -> SparseValues:
+        """Explain sparse rows by all columns without making them all dense.
+
+        By an engine that says so, :attr:`Engine.keeps_sparse`.
 
         Raises
         ------
@@ -290,7 +298,11 @@ class RowExplainer:
         check_are_raw(rows, len(self.schema.columns), self.n_engineered)
         check_width(rows, len(self.schema.columns))
         try:
-            return explain_sparse(self.engine, rows, self.read)
+            if self.engine.is_additive:
+                return explain_sparse(self.engine, rows, self.read)
+            return explain_in_blocks(
+                partial(self._importances, n_jobs=n_jobs), rows, self.read, progress
+            )
         except ValueError:
             check_in_pieces(rows, self.read)
             raise
@@ -322,16 +334,20 @@ class RowExplainer:
     ) -> LocalImportances:
         """Explain rows that the schema has checked already."""
         matrix = with_constants(matrix, self.unread, self.example)
-        if n_jobs in (None, 1):
-            importances = explain_rows(self.engine, matrix, progress)
-        else:
-            importances = explain_in_parallel(self.engine, matrix, progress, n_jobs)
+        importances = self._importances(matrix, progress, n_jobs)
         errors = importances.standard_errors
         return LocalImportances(
             values=self._shape(importances.values),
             standard_errors=None if errors is None else self._shape(errors),
             **self._describe(),
         )
+
+    def _importances(
+        self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
+    ) -> Importances:
+        if n_jobs in (None, 1):
+            return explain_rows(self.engine, matrix, progress)
+        return explain_in_parallel(self.engine, matrix, progress, n_jobs)
 
     def _describe(self) -> dict[str, Any]:
         """Return what importances are told with."""

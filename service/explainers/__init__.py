@@ -4,6 +4,7 @@
 ``pieces``                  makes tables of rows that come in pieces
 ``transformations``         puts a model behind transformations, so that raw rows are explained
 ``listed_transformations``  reads transformations that are listed column by column
+``mapper``                  DataFrameMapper: fits such a list, as sklearn-pandas did
 ``named``                   Tree-, Linear-, Kernel- and DeepExplainer: the engine is fixed
 ``mimic``                   MimicExplainer: explains a surrogate, and how well it follows the model
 ``pfi``                     PFIExplainer: how much worse a metric gets when a column is permuted
@@ -13,6 +14,7 @@ Nothing here is needed to score: :class:`service.scoring.KernelScoringExplainer`
 along. Next: :mod:`service.explainers.tabular`.
 """
 
+from service.explainers.mapper import DataFrameMapper
 from service.explainers.mimic import (
     DecisionTreeExplainableModel,
     LGBMExplainableModel,
@@ -36,6 +38,7 @@ from service.explanations import (
 )
 
 __all__ = [
+    "DataFrameMapper",
     "DecisionTreeExplainableModel",
     "DeepExplainer",
     "GlobalExplanation",

@@ -3,7 +3,7 @@
 A list becomes a ColumnTransformer of scikit-learn's whose parts are frozen, so that what is known
 of a ColumnTransformer holds for it too, and a saved explainer needs no class but scikit-learn's. A
 DataFrameMapper is read from its attributes; sklearn-pandas is not imported. Next:
-:mod:`service.explainers.named`.
+:mod:`service.explainers.mapper`.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def join_parts(
         raise ValueError(f"{EXPECTED}, got an empty list; leave it out where there are none.")
     blocks: list[Any] = [("dropped", "drop", list(dropped))]
     for position, part in enumerate(parts):
-        columns, transformer, options = _read_part(part)
-        taken = _take_columns(rows, columns)
+        columns, transformer, options = read_part(part)
+        taken = take_columns(rows, columns)
         if transformer is None and isinstance(columns, str | int):  # a table passes, with two axes
             columns = [columns]
         frozen = _freeze(transformer, columns, taken, options.get("input_df", takes_frames))
@@ -197,7 +197,7 @@ def make_dense_output(joined: ColumnTransformer, model: Any, rows: Any) -> None:
         joined.set_params(sparse_threshold=0.0).fit(rows)
 
 
-def _read_part(part: Any) -> tuple[Any, Any, Mapping[str, Any]]:
+def read_part(part: Any) -> tuple[Any, Any, Mapping[str, Any]]:
     """Read (columns, transformer), or the same with options of sklearn-pandas' behind it."""
     if isinstance(part, tuple | list) and len(part) in (2, 3):
         columns, transformer, options = (*part, None)[:3]
@@ -209,7 +209,7 @@ def _read_part(part: Any) -> tuple[Any, Any, Mapping[str, Any]]:
     )
 
 
-def _take_columns(rows: Any, columns: Any) -> Any:
+def take_columns(rows: Any, columns: Any) -> Any:
     """Take columns by sklearn-pandas' rule: one name gives one axis, a list of names two."""
     chosen = columns(rows) if callable(columns) else columns
     try:

@@ -5,7 +5,9 @@
 ``moments``             sums over rows
 ``global_importances``  global importances as arrays
 ``frames``              tables of pandas, and shap's objects
-``plots``               pictures, where matplotlib is installed
+``drawing``             pieces of a picture, as SVG
+``pictures``            what a notebook shows of an explanation
+``plots``               plots, where matplotlib is installed
 ``given_values``        importances that were computed elsewhere
 ``raw_features``        from made columns to raw ones
 ``local_explanation``   local explanations, with ranked names and values

@@ -1,6 +1,6 @@
 """Explanations as tables of pandas and as objects of shap.
 
-Next: :mod:`service.explanations.plots`.
+Next: :mod:`service.explanations.drawing`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from service.explanations.context import listed, require
 from service.explanations.frames import global_frame
 from service.explanations.global_importances import GlobalImportances
 from service.explanations.local_explanation import LocalExplanation
+from service.explanations.pictures import draw_global
 from service.explanations.plots import plot_global
 from service.explanations.ranks import rank_features
 
@@ -84,6 +85,10 @@ class GlobalExplanation(LocalExplanation):
             return told
         largest = self.get_feature_importance_dict(3).items()
         return f"{told[:-1]}; {', '.join(f'{name} {value:.3g}' for name, value in largest)}>"
+
+    def _repr_html_(self) -> str | None:
+        """Draw the largest importances, where a notebook or page shows this."""
+        return draw_global(self.overall) if len(self) else None
 
     def __len__(self) -> int:
         """Return the number of rows that were averaged."""

@@ -23,6 +23,7 @@ from service.explanations.context import ExplanationContext, KnowsContext, requi
 from service.explanations.frames import local_frame, to_shap
 from service.explanations.given_values import take_values
 from service.explanations.global_importances import GlobalImportances
+from service.explanations.pictures import draw_first_row
 from service.explanations.plots import plot_row
 from service.explanations.ranks import rank_features
 from service.explanations.raw_features import to_raw
@@ -68,6 +69,10 @@ class LocalExplanation(KnowsContext):
     def __repr__(self) -> str:
         """Tell in a line what it explains."""
         return repr(self.importances).replace("LocalImportances", type(self).__name__)
+
+    def _repr_html_(self) -> str | None:
+        """Draw the first row, where a notebook or page shows this; nothing where there is none."""
+        return draw_first_row(self._local, self._row_index) if len(self) else None
 
     def __len__(self) -> int:
         """Return the number of evaluation rows."""

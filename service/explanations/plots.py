@@ -13,7 +13,8 @@ import numpy as np
 from service.engines.local_importances import LocalImportances
 from service.explanations.context import ExplanationContext
 from service.explanations.frames import names_of_outputs, to_shap
-from service.explanations.global_importances import GlobalImportances, with_output_axis
+from service.explanations.global_importances import GlobalImportances
+from service.explanations.pictures import largest_output
 from service.explanations.ranks import rank_features
 
 ROW_HEIGHT = 0.3  # inches
@@ -91,7 +92,7 @@ def plot_row(
     """
     axes = _new_axes(top_k)
     if class_ is None:
-        class_ = _name_largest_output(importances, row)
+        class_ = names_of_outputs(importances)[largest_output(importances, row)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # shap's own, of matplotlib's newer versions
         import shap
@@ -99,9 +100,3 @@ def plot_row(
         explained = to_shap(importances[row], context.take_rows([row]), class_)[0]
         shap.plots.waterfall(explained, max_display=top_k, show=False)
     return axes
-
-
-def _name_largest_output(importances: LocalImportances, row: int) -> Any:
-    """Return which class or target comes out highest for a row."""
-    sums = with_output_axis(importances.values)[:, row].sum(axis=-1)
-    return names_of_outputs(importances)[int(np.argmax(sums + importances.expected_values))]

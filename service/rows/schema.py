@@ -82,9 +82,9 @@ class Schema:
         names = list_names("features", names)
         labels = tuple(table.columns) if came_as_frame else _labels_of_array(table, names, model)
         chosen = _chosen_names(names, labels, table.shape[1])
-        columns = tuple(
-            Column.of(table.iloc[:, i], name, objects.iloc[:, i]) for i, name in enumerate(chosen)
-        )
+        series = (values for _, values in table.items())
+        as_they_came = (values for _, values in objects.items())
+        columns = tuple(map(Column.of, series, chosen, as_they_came))
         return cls(columns, _takes_frames(model, came_as_frame, columns), labels)
 
     @property

@@ -6,6 +6,7 @@
 | one array of probabilities a target | ``SideBySide``: one after another                        |
 | one vote of each model inside       | ``VoteShares``: the share of the votes for each class    |
 | labels and nothing else             | ``Indicators``: 1 for the class that is predicted        |
+| one probability                     | ``SecondOfTwo``: 1 − p and p                             |
 
 All can be pickled. Next: :mod:`service.structures.structure`.
 """
@@ -88,6 +89,45 @@ class Indicators:
         for column, labels in zip(columns, self.labels, strict=True):
             compared.append(column[:, None] == labels)
         return np.hstack(compared).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class SecondOfTwo:
+    """The probability of the second of two classes, behind what is missing to 1."""
+
+    def __call__(self, answer: Any) -> Floats:
+        """Return both probabilities, shape (n_rows, 2).
+
+        Parameters
+        ----------
+        answer : array-like of shape (n_rows,) or (n_rows, 1)
+
+        Raises
+        ------
+        ModelOutputError
+            When a number is not from 0 to 1.
+
+        Examples
+        --------
+        >>> SecondOfTwo()([[0.25], [1.0]]).tolist()
+        [[0.75, 0.25], [0.0, 1.0]]
+        """
+        second = np.asarray(answer, dtype=np.float64).reshape(len(answer))
+        if not are_shares(second):
+            raise ModelOutputError(
+                "model: expected probabilities of the second of two classes, from 0 to 1, as for "
+                f"the examples, got {second[:3]}."
+            )
+        return np.column_stack([1.0 - second, second])
+
+
+def are_shares(numbers: NDArray[Any]) -> bool:
+    """Tell whether all numbers are from 0 to 1.
+
+    >>> are_shares(np.array([0.0, 0.5])), are_shares(np.array([1.5]))
+    (True, False)
+    """
+    return bool(np.all((numbers >= 0) & (numbers <= 1)))
 
 
 def tells_pairs(margins: Floats, labels: NDArray[Any], predicted: NDArray[Any]) -> bool:
@@ -187,6 +227,8 @@ def _form_of_predictions(model: Any, rows: Any, answer: Any) -> Form | None:
         is_numeric = predicted.dtype.kind in "biuf"
         if is_numeric and len(columns) > 1:  # one for each class
             return None
+        if predicted.dtype.kind == "f" and np.any(predicted % 1) and are_shares(predicted):
+            return SecondOfTwo()
         labels = tuple(map(np.unique, columns))
     form = Indicators(labels)
     _check_labels(model, predicted, form)
@@ -201,8 +243,9 @@ def _check_labels(model: Any, predicted: NDArray[Any], form: Indicators) -> None
         are_scores = bool(np.any(predicted % 1))
     if are_scores or not are_known.all():
         raise ModelOutputError(
-            f"{type(model).__name__}.predict: expected a label a row, as of a classifier, or one "
-            f"column per class, got {predicted.ravel()[:3]}; leave model_task to the model, or "
+            f"{type(model).__name__}.predict: expected a label a row, as of a classifier, one "
+            f"column per class, or the probability of the second of two, got "
+            f"{predicted.ravel()[:3]}; leave model_task to the model, or "
             "explain a function that returns one column per class."
         )
 

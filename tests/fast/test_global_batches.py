@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
-from service.engines.sparse import additive
+from service.engines.sparse import additive, blocks
 from service.engines.sparse.importances import SparseImportances
 from service.errors import PayloadError
 from service.explainers import TabularExplainer
@@ -303,6 +303,36 @@ def test_sparse_rows_of_other_engines_are_dense_a_batch_at_a_time(model):
     assert explainer.explain_global(narrow[:20]).local_importance_values == (
         dense.local_importance_values
     )
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_sparse_rows_of_trees_keep_what_differs_from_a_row_of_zeros(n_jobs, monkeypatch, tmp_path):
+    """In blocks, the bytes of dense rows, also taken apart, of some columns, saved and loaded."""
+    model = LGBMClassifier(n_estimators=1, num_leaves=5, min_child_samples=5, verbose=-1)
+    model.fit(ROWS.toarray(), np.digitize(TARGETS, [-0.1, 0.1]))
+    explainer = TabularExplainer(model, ROWS[:50].toarray())
+    assert explainer.method == "tree"
+    dense = explainer.explain_global(ROWS.toarray())
+    monkeypatch.setattr(blocks, "BLOCK", 40 * 70)  # five blocks
+    for form in (csr_array, coo_array):
+        sparse = explainer.explain_global(form(ROWS), n_jobs=n_jobs)
+        assert isinstance(sparse.importances, SparseImportances)
+        stored = sparse.importances.sparse
+        assert len(stored.indices) < 0.5 * ROWS.shape[0] * ROWS.shape[1]
+        np.testing.assert_array_equal(sparse.importances.values, dense.importances.values)
+        for found in NAMES[:4]:
+            np.testing.assert_allclose(
+                getattr(sparse, found), getattr(dense, found), rtol=1e-12, atol=1e-13
+            )
+    assert sparse[[5, 2]].local_importance_values == dense[[5, 2]].local_importance_values
+    some = TabularExplainer(model, ROWS[:50].toarray(), explain_subset=[7, 3])
+    assert some.explain_local(ROWS[:9]).local_importance_values == (
+        some.explain_local(ROWS[:9].toarray()).local_importance_values
+    )
+    loaded = load_explanation(save_explanation(sparse, tmp_path / "e"))
+    assert loaded.local_importance_values == dense.local_importance_values
+    with pytest.raises(PayloadError, match=r"of shape \(n, 40\), got \(300, 39\)"):
+        explainer.explain_local(ROWS[:, :39])
 
 
 def test_a_refused_value_of_sparse_rows_is_named_with_its_row(monkeypatch):

@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPRegressor
 
 import service.scoring
+from service.errors import ModelOutputError
 from service.explainers import (
     DeepExplainer,
     KernelExplainer,
@@ -132,6 +133,35 @@ def test_a_network_that_answers_shares_is_a_classifier(task):
     assert KernelScoringExplainer(explainer).to_dict()["task"] == "classification"
     sums = np.array(local.local_importance_values).sum(axis=2).T + local.expected_values
     np.testing.assert_allclose(sums, Network().predict(ROWS[:2]), rtol=0, atol=1e-6)
+
+
+class OneSigmoid:
+    """What a network with one sigmoid looks like."""
+
+    def predict(self, rows):
+        return 1 / (1 + np.exp(-np.asarray(rows)[:, :1]))
+
+
+@pytest.mark.parametrize("form", ["predict", "function", "array of one axis"])
+def test_one_column_of_probabilities_is_that_of_the_second_class(form):
+    """[1 − p, p] where a classification is asked for; what leaves 0 to 1 is refused later too."""
+    model = OneSigmoid()
+    forms = {"predict": model, "function": model.predict}
+    asked = forms.get(form, lambda rows: model.predict(rows)[:, 0])
+    rows = ROWS.to_numpy()
+    for told in ({}, {"model_task": "classification"}):
+        explainer = TabularExplainer(asked, rows, classes=["no", "yes"], **told)
+    local = explainer.explain_local(rows[:4])
+    sums = np.array(local.local_importance_values).sum(axis=2).T + local.expected_values
+    second = model.predict(rows[:4])
+    np.testing.assert_allclose(sums, np.hstack([1 - second, second]), rtol=0, atol=1e-9)
+    assert local.classes == ["no", "yes"]
+    largest = np.abs(rows).max()
+    grown = TabularExplainer(
+        lambda rows: np.abs(rows[:, 0]) / largest, rows, model_task="classification"
+    )
+    with pytest.raises(ModelOutputError, match="from 0 to 1, as for the examples, got"):
+        grown.explain_local(rows[:1] + 10)
 
 
 def test_a_classifier_that_only_predicts_is_explained():

@@ -532,6 +532,18 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
         ),
         (LGBMExplainableModel, {"explainable_model_args": {"dpth": 3}}, ValueError, "got dpth"),
         (
+            LGBMExplainableModel,
+            {"explainable_model_args": {"num_leaves": -3}},
+            ValueError,
+            "expected arguments that LGBMExplainableModel can be .* got {'num_leaves': -3}, of whi",
+        ),
+        (
+            DecisionTreeExplainableModel,
+            {"explainable_model_args": {"max_depth": "deep"}},
+            ValueError,
+            "can be fitted with, got {'max_depth': 'deep'}, of which it says: The 'max_depth' para",
+        ),
+        (
             LinearExplainableModel,
             {"shap_values_output": "odds"},
             ValueError,

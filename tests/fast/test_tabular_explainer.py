@@ -340,7 +340,9 @@ def test_models_that_cannot_be_explained_say_why():
         TypeError, match="expected an estimator with predict, or a function of rows, got str"
     ):
         TabularExplainer("model", X)
-    with pytest.raises(ValueError, match="one column per class"):
+    with pytest.raises(
+        ValueError, match=r"one column per class, or the prob.* numbers from -1\.68 to 2"
+    ):
         TabularExplainer(lambda x: x[:, 0], X, model_task="classification")
     with pytest.raises(ModelOutputError, match="expected finite numbers"):
         TabularExplainer(lambda x: x[:, 0] * np.nan, X)

@@ -21,8 +21,10 @@ from raw_spellings import (
 )
 from shapley_by_definition import shapley_by_definition
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -35,7 +37,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from service.explainers import TabularExplainer
+from service.explainers import DataFrameMapper, TabularExplainer
 from service.scoring import KernelScoringExplainer, PayloadError, load, save
 
 
@@ -68,6 +70,34 @@ def parts():
 def as_mapper(features, **options):
     """What sklearn-pandas' DataFrameMapper looks like from outside."""
     return SimpleNamespace(features=features, transform=None, **options)
+
+
+def test_the_mapper_fits_what_is_listed_in_place():
+    """The same list is taken by an explainer, and the whole pipeline is a model of raw rows."""
+    listed = [
+        (["town"], OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
+        (["age", "income"], [SimpleImputer(), StandardScaler()], {"alias": "numbers"}),
+        ("rooms", None),
+    ]
+    whole = make_pipeline(DataFrameMapper(listed), Ridge()).fit(FRAME, TARGET)
+    by_hand = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["town"]),
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["age", "income"]),
+        ("passthrough", ["rooms"]),
+    )
+    np.testing.assert_array_equal(whole[0].transform(FRAME), by_hand.fit_transform(FRAME))
+    for transformations in (listed, whole[0]):
+        explainer = TabularExplainer(whole[-1], FRAME, transformations=transformations)
+        local = explainer.explain_local(FRAME[:3])
+        assert local.features == list(FRAME.columns)
+        sums = np.sum(local.local_importance_values, axis=1) + local.expected_values
+        np.testing.assert_allclose(sums, whole.predict(FRAME[:3]), rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="expected columns of the initialization examples, got"):
+        DataFrameMapper([(["colour"], StandardScaler())]).fit(FRAME)
+    with pytest.raises(NotFittedError, match="This DataFrameMapper instance is not fitted yet"):
+        DataFrameMapper(listed).transform(FRAME)
+    with pytest.raises(ValueError, match=r"expected a fitted trans.* got str 'age' in the list"):
+        DataFrameMapper(["age"]).fit(FRAME)
 
 
 def on_arrays():

@@ -78,6 +78,7 @@ def networks():
         "of its own": Residual(),
         "called": nn.Sequential(nn.Linear(5, 7), nn.GELU(), nn.Linear(7, 1)),
         "called by function": Functional(),
+        "called logit": nn.Sequential(nn.Linear(5, 7), nn.GELU(), nn.Linear(7, 1)),
         "called sigmoid": nn.Sequential(nn.Linear(5, 7), nn.GELU(), nn.Linear(7, 1), nn.Sigmoid()),
         "double": nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1)).double(),
     }
@@ -109,6 +110,11 @@ CASES = {
     "of its own": ("kernel/network", {"model_task": "regression"}, lambda out: out),
     "called": ("kernel", {}, lambda out: out),
     "called by function": ("kernel", {}, lambda out: out),
+    "called logit": (
+        "kernel",
+        {"model_task": "classification"},
+        lambda out: np.hstack([-out, out]),
+    ),
     "called sigmoid": (
         "kernel",
         {"model_task": "classification"},

@@ -17,9 +17,9 @@ from service.scoring import load
 ROOT = Path(__file__).parents[2]
 
 
-def run_example(module, folder):
+def run_example(module, folder, warnings="error"):
     """Run an example in an empty folder, as its own process, with the repository importable."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": warnings}
     done = subprocess.run(
         [sys.executable, "-m", module],
         cwd=folder,
@@ -60,6 +60,20 @@ def test_the_example_of_permutations_ranks_raw_columns(tmp_path):
     """By each of its metrics."""
     told = run_example("examples.permutation_importance", tmp_path)
     assert told.count("bmi, s5, bp") == 2
+
+
+def test_the_code_of_the_documents_runs_and_its_scoring_explainer_takes_raw_rows(tmp_path):
+    """Nothing warns but the surrogate, of how far it follows; what was saved stands alone."""
+    told = run_example(
+        "examples.from_azureml_interpret", tmp_path, "error,ignore:MimicExplainer:UserWarning"
+    )
+    predicted = json.loads(told.splitlines()[-1].lower())
+    explainer = load(tmp_path / "my_directory" / "scoring_explainer.pkl")
+    assert explainer.features == ["town", "heating", "area", "built"]
+    assert explainer.to_dict()["classes"] == ["cheap", "dear"]
+    importances = explainer.explain_rows([explainer.example]).values
+    assert np.ptp(importances) > 0.1
+    assert set(predicted) == {True, False}
 
 
 @pytest.mark.parametrize("example", ["breast_cancer", "diabetes"])

@@ -2,7 +2,7 @@
 
 Then rows need not be met as they are: the stored values of each column are moved together at its
 top, and a table of as many rows as the fullest column has values says it all. A row of zeros says
-what zeros are worth. Next: :mod:`service.engines.row_explainer`.
+what zeros are worth. Next: :mod:`service.engines.sparse.blocks`.
 """
 
 from __future__ import annotations

@@ -25,19 +25,52 @@ class SparseValues:
     Attributes
     ----------
     data : ndarray of shape (n_outputs, n_stored)
-        The importances of the cells that are stored in the rows.
+        The importances of the cells that are stored.
     indices : ndarray of int, shape (n_stored,)
         Their columns, as in ``scipy.sparse.csr_array``.
     indptr : ndarray of int, shape (n_rows + 1,)
         Where the cells of a row begin and end.
     constants : ndarray of shape (n_outputs, n_features)
-        The importances of zeros.
+        The importances of all other cells, as of zeros.
     """
 
     data: NDArray[np.float64]
     indices: NDArray[np.intp]
     indptr: NDArray[np.intp]
     constants: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], constants: NDArray[np.float64]) -> SparseValues:
+        """Keep what differs from constants.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_outputs, n_rows, n_features)
+        constants : ndarray of shape (n_outputs, n_features)
+
+        Examples
+        --------
+        >>> kept = SparseValues.of(np.array([[[1.0, 0.0], [2.0, 0.0]]]), np.array([[1.0, 0.0]]))
+        >>> kept.data.tolist(), kept.indices.tolist(), kept.indptr.tolist()
+        ([[2.0]], [0], [0, 0, 1])
+        """
+        differs = np.any(values != constants[:, None], axis=0)
+        row_of, indices = np.nonzero(differs)
+        indptr = np.concatenate([[0], np.cumsum(differs.sum(axis=1))]).astype(np.intp)
+        return cls(values[:, row_of, indices], indices, indptr, constants)
+
+    @classmethod
+    def joined(cls, parts: Sequence[SparseValues]) -> SparseValues:
+        """Put rows of the same constants one under another, at least one part."""
+        indptr = [np.zeros(1, dtype=np.intp)]
+        for part in parts:
+            indptr.append(indptr[-1][-1] + part.indptr[1:])
+        return cls(
+            np.concatenate([part.data for part in parts], axis=1),
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate(indptr),
+            parts[0].constants,
+        )
 
     def __len__(self) -> int:
         """Return the number of rows."""

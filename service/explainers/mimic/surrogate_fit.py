@@ -114,7 +114,16 @@ class Apprenticeship:
         is_margin = (self.teacher.task, self.teacher.scale) == ("classification", "margin")
         if is_margin and outputs.shape[1] == 2 and np.array_equal(outputs[:, 0], -outputs[:, 1]):
             outputs = outputs[:, 1:]
-        fitted = self.model.fit(rows, outputs, self.categories)
+        try:
+            fitted = self.model.fit(rows, outputs, self.categories)
+        except Exception as error:  # every library has its own
+            if not self.model.arguments:
+                raise
+            raise ValueError(
+                "explainable_model_args: expected arguments that "
+                f"{type(self.model).__name__} can be fitted with, got {self.model.arguments}, of "
+                f"which it says: {str(error).strip()}"
+            ) from error
         return self._output_of(fitted)
 
     def _output_of(self, fitted: Any) -> ModelOutput:

@@ -1,4 +1,4 @@
-"""Keras' Sequential models, by duck typing: their layers, and the activations in them.
+"""Keras' models that are chains of layers, by duck typing: the layers, and what is in them.
 
 Next: :mod:`service.structures.foreign_networks.read_networks`.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import ModelOutputError
 from service.structures.foreign_networks.layers import (
     Affine,
     Layer,
@@ -42,23 +43,47 @@ def _is_keras_class(cls: type) -> bool:
 
 
 def call_keras(model: Any, rows: NDArray[Any]) -> Floats:
-    """Ask a model; its ``predict`` does so in batches and without training."""
-    return as_floats(model.predict(np.asarray(rows, dtype=np.float32), verbose=0))
+    """Ask a model; its ``predict`` does so in batches and without training.
+
+    Raises
+    ------
+    ModelOutputError
+        When it answers several arrays, as one with several heads does.
+    """
+    dtype = getattr(model, "variable_dtype", "float32")
+    answer = model.predict(np.asarray(rows, dtype=dtype), verbose=0)
+    if isinstance(answer, list | tuple | dict):
+        raise ModelOutputError(
+            f"model: expected a network with one output, got {len(answer)} outputs of "
+            f"{type(model).__name__}; explain a model of the one that is meant."
+        )
+    return as_floats(answer)
 
 
 def read_keras(model: Any, rows: NDArray[Any]) -> list[Layer] | None:
-    """Read the layers of a Sequential model; None where one of them is not known."""
-    if type(model).__name__ != "Sequential":
-        return None
-    return join_layers(map(_read_layer, model.layers))
+    """Read the layers of a model; None where it is no chain of them, or one is not known.
+
+    What connects layers is not looked at: what is read must be held against the model.
+    """
+    return _read_layer(model)
 
 
 def _read_layer(layer: Any) -> list[Layer] | None:
-    return _READERS.get(type(layer).__name__, _read_none)(layer)
+    return _READERS.get(_name_kind(layer), _read_none)(layer)
+
+
+def _name_kind(layer: Any) -> str:
+    """Name the class of a layer, or the kind of chain that a class of one's own is made of."""
+    names = [cls.__name__ for cls in type(layer).__mro__]
+    return next(filter(_CHAINS.__contains__, names), names[0])
 
 
 def _read_none(_: Any) -> None:
     """Say that a layer is not known."""
+
+
+def _read_chain(model: Any) -> list[Layer] | None:
+    return join_layers(map(_read_layer, model.layers))
 
 
 def _read_identity(_: Any) -> list[Layer]:
@@ -71,6 +96,8 @@ def _read_activation(layer: Any) -> list[Layer] | None:
 
 def _read_dense(layer: Any) -> list[Layer] | None:
     weights, *biases = map(as_floats, layer.get_weights())
+    if len(biases) > 1:  # adapters of a low rank beside them
+        return None
     (bias,) = biases or [np.zeros(weights.shape[1])]
     return join_layers([[Affine(weights, bias)], _read_activation(layer)])
 
@@ -83,11 +110,31 @@ def _read_normalization(layer: Any) -> list[Layer]:
     return [normalization(mean, variance, layer.epsilon), scaling(scale, shift)]
 
 
+def _read_rectifier(layer: Any) -> list[Layer] | None:
+    """Read a rectifier that has neither a slope, a threshold nor a ceiling."""
+    bends = layer.max_value, float(layer.negative_slope), float(layer.threshold)
+    return {(None, 0.0, 0.0): _ACTIVATIONS["relu"]}.get(bends)
+
+
+def _read_softmax(layer: Any) -> list[Layer] | None:
+    return {"-1": _ACTIVATIONS["softmax"]}.get(str(layer.axis))
+
+
+# Models of layers, one behind the other; a class of your own may be made of one.
+_CHAINS = ("Functional", "Sequential")
 _READERS: dict[str, Callable[[Any], list[Layer] | None]] = {
     "Activation": _read_activation,
+    "ActivityRegularization": _read_identity,
+    "AlphaDropout": _read_identity,
     "BatchNormalization": _read_normalization,
     "Dense": _read_dense,
     "Dropout": _read_identity,
     "Flatten": _read_identity,
+    "Functional": _read_chain,
+    "GaussianDropout": _read_identity,
+    "GaussianNoise": _read_identity,
     "InputLayer": _read_identity,
+    "ReLU": _read_rectifier,
+    "Sequential": _read_chain,
+    "Softmax": _read_softmax,
 }

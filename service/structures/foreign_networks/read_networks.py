@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.structures.answer_forms import are_shares
 from service.structures.family import Family
 from service.structures.foreign_networks.keras_models import call_keras, is_keras_model, read_keras
 from service.structures.foreign_networks.layers import Layer, Network
@@ -69,8 +70,7 @@ class NetworkRegressor(_ReadNetwork):
 
     def predict(self, rows: NDArray[Any]) -> Floats:
         """Return a number for each row, or one for each output."""
-        outputs = evaluate(self.structure("prediction"), rows)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        return _without_single_axis(evaluate(self.structure("prediction"), rows))
 
     def structure(self, scale: str) -> NetworkStructure:
         """Return the structure; it has one scale."""
@@ -82,15 +82,11 @@ class NetworkClassifier(_ReadNetwork):
 
     def decision_function(self, rows: NDArray[Any]) -> Floats:
         """Return a margin for each class, one for two of them."""
-        margins = evaluate(self.structure("margin"), rows)
-        return margins[:, 0] if margins.shape[1] == 1 else margins
+        return _without_single_axis(evaluate(self.structure("margin"), rows))
 
     def predict(self, rows: NDArray[Any]) -> NDArray[np.intp]:
         """Return the number of the likeliest class."""
-        margins = evaluate(self.structure("margin"), rows)
-        if margins.shape[1] == 1:
-            return (margins[:, 0] > 0).astype(np.intp)
-        return margins.argmax(axis=1)
+        return _likeliest(self.decision_function(rows))
 
     def structure(self, scale: str) -> NetworkStructure:
         """Return the structure of the probabilities, or of the margins."""
@@ -108,8 +104,8 @@ class ProbabilityNetwork(NetworkClassifier):
 
 
 @dataclass(frozen=True)
-class SigmoidFunction:
-    """A function of one probability, that of the second of two classes.
+class CalledMargins:
+    """A network that can only be called, and answers margins.
 
     Attributes
     ----------
@@ -118,10 +114,25 @@ class SigmoidFunction:
 
     ask: Callable[[NDArray[Any]], Floats]
 
-    def __call__(self, rows: NDArray[Any]) -> Floats:
-        """Return the probabilities of both classes."""
-        second = self.ask(rows).reshape(len(rows))
-        return np.column_stack([1 - second, second])
+    def decision_function(self, rows: NDArray[Any]) -> Floats:
+        """Return a margin for each class, one for two of them."""
+        return _without_single_axis(self.ask(rows).reshape(len(rows), -1))
+
+    def predict(self, rows: NDArray[Any]) -> NDArray[np.intp]:
+        """Return the number of the likeliest class."""
+        return _likeliest(self.decision_function(rows))
+
+
+def _without_single_axis(outputs: Floats) -> Floats:
+    """Return one output for each row without an axis of outputs."""
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+def _likeliest(margins: Floats) -> NDArray[np.intp]:
+    """Return the number of the class with the largest margin; the sign tells two apart."""
+    if margins.ndim == 1:
+        return (margins > 0).astype(np.intp)
+    return margins.argmax(axis=1)
 
 
 @dataclass(frozen=True)
@@ -139,9 +150,10 @@ class Library:
     read: Callable[[Any, NDArray[Any]], Sequence[Layer] | None]
 
 
+# On torch, a model of Keras is a module of torch too, but is not asked as one.
 LIBRARIES = (
-    Library(is_torch_module, call_module, read_module),
     Library(is_keras_model, call_keras, read_keras),
+    Library(is_torch_module, call_module, read_module),
 )
 
 
@@ -219,9 +231,10 @@ _TASKS = {"identity": "regression", "logistic": "classification", "softmax": "cl
 
 
 def _as_function(ask: Callable[[NDArray[Any]], Floats], answers: Floats, task: str) -> Any:
-    """Return a function of rows; a single share is the probability of the second of two classes."""
-    is_share = answers.shape[1] == 1 and float(np.abs(answers - 0.5).max()) <= 0.5
-    return SigmoidFunction(ask) if (task, is_share) == ("classification", True) else ask
+    """Return a function of rows; of a classification what are no shares of 1 are margins."""
+    if task != "classification" or are_shares(answers):
+        return ask
+    return CalledMargins(ask)
 
 
 def _read(model: Any, scale: str) -> NetworkStructure:
