@@ -1,0 +1,5 @@
+"""Explanations of a run."""
+
+
+class ExplanationClient:
+    """Uploads and downloads explanations."""
