@@ -19,6 +19,7 @@ engine, and a target performs a plan.
 ``errors``         what can go wrong
 
 ``engine``         the room that talks to Docker
+``registry``       models that are registered in MLflow
 ``image``          from files to an image
 ``release``        an image with its configuration: proven and kept
 ``host``           where replicas share a port

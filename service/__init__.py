@@ -17,6 +17,7 @@ Beside the rooms stand modules that any of them may import:
 
 ``errors``            what can go wrong in scoring
 ``settings``          what can be set by the environment
+``model_origin``      which registered models lie in the model folder
 ``model_paths``       where a model lies that a script asks for by name
 ``container_limits``  processors and memory that this process may use
 ``strict_json``       JSON that every parser accepts

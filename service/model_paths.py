@@ -5,6 +5,7 @@ Next: `service.container_limits`.
 
 from pathlib import Path
 
+from service.model_origin import read_origins
 from service.settings import Settings
 
 
@@ -15,7 +16,8 @@ def find_model_path(model_name: str, version: int | None = None) -> str:
     ----------
     model_name : str
         The name of a file or folder in it. A folder of that name with one numbered folder for
-        each version stands for the one file or folder in the newest of them.
+        each version stands for the one file or folder in the newest of them. Where registered
+        models were deployed, the name of one of these will do too, whatever its file is called.
     version : int, optional
         Another version than the newest.
 
@@ -29,6 +31,9 @@ def find_model_path(model_name: str, version: int | None = None) -> str:
         found = _in_version(root / model_name, version)
         if found.exists():
             return str(found)
+    for origin in read_origins(folder):
+        if origin.name == model_name and str(version or origin.version) == origin.version:
+            return str(folder / origin.path)
     raise FileNotFoundError(
         f"Model.get_model_path({model_name!r}, version={version}): expected it in "
         f"{folder.absolute()}, which AZUREML_MODEL_DIR names, found none"

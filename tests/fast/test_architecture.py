@@ -13,7 +13,8 @@ SERVICE = {
     "strict_json": set(),
     "container_limits": set(),
     "settings": {"container_limits"},
-    "model_paths": {"settings"},
+    "model_origin": {"errors"},
+    "model_paths": {"settings", "model_origin"},
     "shapley": set(),
     "rows": {"errors", "strict_json"},
     "structures": {"errors", "rows", "shapley"},
@@ -24,14 +25,14 @@ SERVICE = {
     "runs": {"errors", "model_paths", "rows", "scoring", "explanations", "explainers"},
     "web": {
         *("errors", "strict_json", "version", "container_limits"),
-        *("settings", "model_paths", "rows", "scoring"),
+        *("settings", "model_origin", "model_paths", "rows", "scoring"),
     },
     "server": {"settings", "web"},
     "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
     "commands": {"errors", "settings", "scoring", "batch", "server"},
     "__main__": {"commands"},
 }
-BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine"}
+BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine", "registry"}
 BELOW_TARGET = BELOW_IMAGE | {"release", "serving", "steps"}
 DEPLOY = {
     "errors": set(),
@@ -40,6 +41,7 @@ DEPLOY = {
     "interrupts": {"console"},
     "configuration": {"errors", "contract"},
     "engine": {"errors"},
+    "registry": {"errors", "contract", "configuration"},
     "client": {"errors", "contract", "configuration", "engine"},
     "image": BELOW_IMAGE,
     "release": BELOW_IMAGE | {"image"},

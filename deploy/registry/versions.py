@@ -1,0 +1,142 @@
+"""A version of a registered model: found by its number or an alias, and its files.
+
+Next: `deploy.registry.fetching`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from deploy.configuration import MODEL_URI
+from deploy.errors import RegistryError
+from deploy.registry.store import Store
+
+DATA = "model/"  # what was registered lies there, beside what MLflow needs
+DEPTH = 4  # <experiment>/models/<id>/artifacts, below an embedded store's `artifacts`
+LOCAL = ("", "file", "mlflow-artifacts")
+PIECE = 2**20  # bytes
+SHOWN = 20  # names in a message
+
+
+def find_version(store: Store, uri: str) -> Any:
+    """Look a version up; an alias is looked up once, here.
+
+    Parameters
+    ----------
+    store : Store
+    uri : str
+        ``models:/name@alias`` or ``models:/name/3``.
+
+    Returns
+    -------
+    object
+        What MLflow keeps of the version.
+
+    Raises
+    ------
+    RegistryError
+        When there is none; says which there are.
+    """
+    found = re.fullmatch(MODEL_URI, uri)
+    assert found is not None, uri  # the configuration was checked
+    name, alias, number = found["name"], found["alias"], found["version"]
+    try:
+        if alias:
+            return store.ask("get_model_version_by_alias", name, alias)
+        return store.ask("get_model_version", name, number)
+    except RegistryError as error:
+        there = _what_is_there(store, name) if _was_answered(error) else ""
+        raise (RegistryError(f"{uri}: {there}") if there else error) from error
+
+
+def _was_answered(error: RegistryError) -> bool:
+    code = getattr(error.__cause__, "error_code", "")
+    return code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
+
+
+def _what_is_there(store: Store, name: str) -> str:
+    models = {model.name: model for model in store.ask("search_registered_models")}
+    if name not in models:
+        there = ", ".join(sorted(models)[:SHOWN]) or "none"
+        return f"no model of that name is registered in {store.place}; there are: {there}"
+    quoted = name.replace("'", "''")
+    versions = store.ask("search_model_versions", filter_string=f"name = '{quoted}'")
+    numbers = ", ".join(sorted((str(found.version) for found in versions), key=int)[-SHOWN:])
+    aliases = ", ".join(f"@{key} is {at}" for key, at in sorted(models[name].aliases.items()))
+    return (
+        f"no such version in {store.place}; {name} has the versions {numbers or 'none'}, and the "
+        f"aliases {aliases or 'none'}"
+    )
+
+
+def digests_of(found: Any) -> dict[str, str]:
+    """Return the digests of what was registered, by the names of its files.
+
+    Raises
+    ------
+    RegistryError
+        When the version has none, or a file has a name that leads elsewhere.
+    """
+    what = f"models:/{found.name}/{found.version}"
+    try:
+        digests = dict(json.loads(found.tags["sha256"]))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise RegistryError(
+            f"{what}: expected the digests of its files in the tag sha256, got none, so nothing "
+            "says that the files are what was registered; register it by "
+            "service.runs.Run.register_model"
+        ) from error
+    wanted: dict[str, str] = {}
+    for name, digest in digests.items():
+        if name.startswith(DATA):
+            wanted[_inner(name, what)] = str(digest)
+    if not wanted:
+        raise RegistryError(f"{what}: expected files below {DATA}, its tag sha256 names none")
+    return wanted
+
+
+def _inner(name: str, what: str) -> str:
+    inner = name.removeprefix(DATA)
+    path = PurePosixPath(inner)
+    if not inner or path.is_absolute() or ".." in path.parts or "\0" in inner:
+        raise RegistryError(f"{what}: a file may not be called {name!r}")
+    return str(path)
+
+
+def fetch_files(
+    store: Store, found: Any, digests: dict[str, str], target: Path, seconds: float
+) -> None:
+    """Copy the files of a version into a folder that nobody else writes, and compare the copies.
+
+    Parameters
+    ----------
+    store : Store
+    found : object
+        What MLflow keeps of the version.
+    digests : dict
+        Of `digests_of`.
+    target : Path
+    seconds : float
+        For one file to come.
+
+    Raises
+    ------
+    RegistryError
+        When one is not what was registered, or does not come.
+    """
+    what = f"models:/{found.name}/{found.version}"
+    with _opened(store, str(found.source), target) as get:
+        for name, digest in digests.items():
+            copy = target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            doing = f"fetching {name} of {what}"
+            store.within(seconds, doing, partial(get, f"{DATA}{name}", copy))
