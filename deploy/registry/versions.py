@@ -5,16 +5,11 @@ Next: `deploy.registry.fetching`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from deploy.configuration import MODEL_URI
 from deploy.errors import RegistryError
@@ -23,7 +18,6 @@ from deploy.registry.store import Store
 DATA = "model/"  # what was registered lies there, beside what MLflow needs
 DEPTH = 4  # <experiment>/models/<id>/artifacts, below an embedded store's `artifacts`
 LOCAL = ("", "file", "mlflow-artifacts")
-PIECE = 2**20  # bytes
 SHOWN = 20  # names in a message
 
 
@@ -140,3 +134,40 @@ def fetch_files(
             copy.parent.mkdir(parents=True, exist_ok=True)
             doing = f"fetching {name} of {what}"
             store.within(seconds, doing, partial(get, f"{DATA}{name}", copy))
+            if _digest(copy) != digest:
+                raise RegistryError(
+                    f"{what}: {name} is not what was registered: its SHA-256 is another than the "
+                    "version's tag says. Nothing of it was loaded; register the model again, and "
+                    "ask who writes to the store"
+                )
+
+
+@contextmanager
+def _opened(store: Store, source: str, target: Path) -> Iterator[Callable[[str, Path], object]]:
+    """Have a function that copies one file of a version.
+
+    What MLflow writes down is an absolute address, which is wrong when an embedded store was moved:
+    of that only the end counts.
+    """
+    parts = urlsplit(source)
+    if store.folder is not None and parts.scheme in LOCAL:
+        tail = unquote(parts.path).strip("/").split("/")[-DEPTH:]
+        if len(tail) != DEPTH or ".." in tail:
+            raise RegistryError(f"{source}: expected an address below the store's artifacts")
+        folder = store.folder.joinpath("artifacts", *tail)
+        yield lambda name, copy: shutil.copyfile(folder / name, copy)
+        return
+    repository = store.repository(source)
+    part = target.with_name(f"{target.name}.part")
+
+    def download(name: str, copy: Path) -> None:
+        part.mkdir(exist_ok=True)
+        Path(repository.download_artifacts(name, str(part))).replace(copy)
+
+    yield download
+    shutil.rmtree(part, ignore_errors=True)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

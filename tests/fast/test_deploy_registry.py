@@ -1,4 +1,4 @@
-"""Deploying what is registered: from an alias to a release's files, on a real store and no engine."""
+"""Deploying what is registered: from an alias to files, on a real store and without an engine."""
 
 import hashlib
 import json
