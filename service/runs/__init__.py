@@ -15,7 +15,7 @@ A registered version is a copy of what a run has, in a folder of its own, an MLf
 
 and these tags in the database, written in the same transaction as the version itself:
 
-``sha256``            a JSON object: the path of every file of the version (``model/…``, ``MLmodel``)
+``sha256``            a JSON object: the path of each file of the version (``model/…``, ``MLmodel``)
                       and its SHA-256, which it is compared with before anything is unpickled
 ``file``              the one file in ``model/`` that was registered; "" where a folder was
 ``explanation``       the newest explanation of the run when it was registered; "" of none

@@ -270,6 +270,12 @@ class Run:
             self.tag(error=message[:LONGEST_MESSAGE])
         self._end("FAILED")
 
+    def end_as(self, status: str, message: str) -> None:
+        """Say how the run has ended, whatever it has said of itself."""
+        if status != "FINISHED":
+            self.tag(error=message)
+        self.workspace.engine.ask("set_terminated", self.id, status)
+
     def _end(self, status: str) -> None:
         if self.status not in ENDED:
             self.workspace.engine.ask("set_terminated", self.id, status)
