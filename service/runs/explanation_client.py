@@ -19,6 +19,7 @@ import pandas as pd
 from service.errors import DigestError
 from service.explanations import LocalExplanation, top
 from service.explanations.context import ExplanationContext, tell_nothing
+from service.explanations.files.consistency import count_rows
 from service.explanations.files.content import write_explanation
 from service.explanations.files.saving import read_files
 from service.explanations.files.storage import HEADING, Content, Files, Writer, digest
@@ -122,17 +123,21 @@ class ExplanationClient:
             )
         check_comment(comment)
         cut = explanation if top_k is None else top(explanation, top_k)
-        given = {
-            "eval_data": eval_data,
-            "true_labels": true_ys,
-            "eval_y_predicted": ys_pred,
-            "eval_y_predicted_proba": ys_pred_proba,
-        }
-        _check_rows(given, row_ids, len(cut))
+        _check_rows(
+            len(cut),
+            eval_data=eval_data,
+            true_ys=true_ys,
+            ys_pred=ys_pred,
+            ys_pred_proba=ys_pred_proba,
+            row_ids=row_ids,
+        )
         context = _without_data(cut.context)
         context = replace(
             context,
-            **given,
+            eval_data=eval_data,
+            true_labels=true_ys,
+            eval_y_predicted=ys_pred,
+            eval_y_predicted_proba=ys_pred_proba,
             row_labels=context.row_labels if row_ids is None else pd.Index(row_ids),
             is_raw=context.is_raw if raw is None else raw,
             is_engineered=context.is_engineered if engineered is None else engineered,
@@ -324,10 +329,10 @@ class _Upload:
         }
 
 
-def _check_rows(given: Mapping[str, Any], row_ids: Any, n_rows: int) -> None:
+def _check_rows(n_rows: int, **given: Any) -> None:
     """Check that what is given beside an explanation is of as many rows, before it is uploaded."""
-    for name, values in {**given, "row_ids": row_ids}.items():
-        found = n_rows if values is None else len(values)
+    for name, values in given.items():
+        found = n_rows if values is None else count_rows(values)
         if found != n_rows:
             raise ValueError(
                 f"upload_model_explanation: expected {name} of {n_rows} rows, as were explained, "
