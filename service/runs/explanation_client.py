@@ -45,6 +45,16 @@ class ExplanationClient:
     run : Run
     preferred : str, optional
         The id of the explanation that is downloaded when none is named; by default the newest.
+
+    Examples
+    --------
+    >>> local = LocalExplanation.from_values([[1.0, -2.0]], expected_values=5.0)
+    >>> with Run.get_context() as run:
+    ...     client = ExplanationClient.from_run(run)
+    ...     upload = client.upload_model_explanation(local, comment="first")
+    >>> cut = client.download_model_explanation(comment="first", top_k=1)
+    >>> cut.features, cut.local_importance_values, cut.other
+    (['1'], [[-2.0]], [1.0])
     """
 
     def __init__(self, run: Run, preferred: str = "") -> None:

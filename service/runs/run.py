@@ -42,6 +42,13 @@ class Run:
     ------
     NotInStoreError
         When there is none.
+
+    Examples
+    --------
+    >>> with Run.get_context() as run:
+    ...     run.log("accuracy", 0.5)
+    >>> run.status, run.get_metrics()
+    ('FINISHED', {'accuracy': 0.5})
     """
 
     _current: ClassVar[Run | None] = None
