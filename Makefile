@@ -20,6 +20,7 @@ RUNS_SERVER_VENV := .venv-runs-server
 RUNS_SERVER := $(RUNS_SERVER_VENV)/.installed
 TORCH_VENV := .venv-torch
 TORCH := $(TORCH_VENV)/.installed
+RUNS := $(VENV)/.runs-installed
 MODEL := artifacts/scoring_explainer.json
 PICKLED := rows shapley shapley/kernels shapley/trees structures structures/foreign_networks engines explainers \
 	explainers/mimic scoring
@@ -37,7 +38,7 @@ ON_BOTH_FORMS := kernels structures precision links sampled_backgrounds
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
 	--custom-compile-command "make lock" $(UPGRADE)
 # What the tests read or the documentation is made with; matplotlib is not among it: with it, importing shap warns.
-EXTRAS := $(addprefix --extra ,deploy docs lightgbm parquet xgboost)
+EXTRAS := $(addprefix --extra ,deploy docs lightgbm parquet runs xgboost)
 # catboost asks for what it draws with, and nothing here is drawn with it.
 UNDRAWN := --override tests/sweep/undrawn.txt
 # uv rewrites its output even when it is the same; then the old time is put back, and .venv is not rebuilt.
@@ -49,7 +50,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients setup-torch train train-regression serve runs-server test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
+.PHONY: help setup setup-dev setup-runs setup-clients setup-torch train train-regression serve runs-server test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -58,6 +59,8 @@ help: ## list the targets
 setup: $(RUNTIME) ## create .venv from requirements.lock, with this project in it
 
 setup-dev: $(DEV) ## add the development tools to .venv
+
+setup-runs: $(RUNS) ## add what run history needs to .venv, from requirements-runs.lock
 
 setup-clients: $(CLIENTS) $(AZURE) ## create .venv-clients and .venv-azure, the foreign clients and server that the tests run
 
@@ -118,7 +121,7 @@ docs: $(DEV) ## build the documentation into docs/_build/html; warnings are erro
 	@echo "Open docs/_build/html/index.html"
 
 audit: $(DEV) ## ask for known vulnerabilities of what is deployed (needs PyPI's own JSON API)
-	@$(BIN)/python tools/audit.py requirements.lock
+	@$(BIN)/python tools/audit.py requirements.lock requirements-runs.lock
 	@$(BIN)/python tools/audit.py tools/runs-server/requirements.lock
 
 bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE --tools ours,shap' for a part)
@@ -149,6 +152,7 @@ undeploy: $(RUNTIME) ## remove what is deployed: containers, releases, keys, ima
 lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,pyproject.toml --group host,requirements.lock)
 	$(call compile,pyproject.toml $(EXTRAS) --group dev $(UNDRAWN) --constraint requirements.lock,requirements-dev.lock)
+	$(call compile,pyproject.toml --extra runs --constraint requirements.lock,requirements-runs.lock)
 	$(call compile,pyproject.toml --group bench --constraint requirements.lock,benchmarks/requirements.lock)
 	$(call compile,--group clients,tests/clients/requirements.lock)
 	$(call compile,--group azure --constraint requirements.lock,tests/clients/azure.lock)
@@ -178,6 +182,12 @@ $(RUNTIME): pyproject.toml setup.py $(wildcard native/*) $(LOCKED)
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "Installing requirements-dev.lock into $(VENV) ..."
 	@$(BIN)/$(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+# Over what is served with, whose versions it has too.
+$(RUNS): requirements-runs.lock $(RUNTIME)
+	@echo "Installing requirements-runs.lock into $(VENV) ..."
+	@$(BIN)/$(PIP_INSTALL) --require-hashes --requirement requirements-runs.lock
 	@touch $@
 
 # The peers bring matplotlib, which shap then imports, with warnings: they stay out of .venv.

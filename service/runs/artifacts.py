@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,9 @@ class Artifacts(Protocol):
 
     def list_names(self, below: str = "") -> list[str]:
         """Return the names of all files in a folder and below it."""
+
+    def is_older(self, below: str, seconds: float) -> bool:
+        """Tell whether nothing was put into a folder for so long."""
 
     def remove(self, below: str) -> None:
         """Remove a folder with all that is in it."""
@@ -85,6 +89,12 @@ class LocalArtifacts:
         """Return the names of all files in a folder and below it."""
         files = filter(Path.is_file, (self.folder / below).rglob("*"))
         return sorted(file.relative_to(self.folder).as_posix() for file in files)
+
+    def is_older(self, below: str, seconds: float) -> bool:
+        """Tell whether nothing was put into a folder for so long."""
+        folder = self.folder / below
+        latest = max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
+        return latest <= time.time() - seconds
 
     def remove(self, below: str) -> None:
         """Remove a folder with all that is in it."""
@@ -153,6 +163,10 @@ class RemoteArtifacts:
         listed = self.engine.within_time(lambda: self._repository.list_artifacts(below or None))
         files = [info.path for info in listed if not info.is_dir]
         return files, [info.path for info in listed if info.is_dir]
+
+    def is_older(self, below: str, seconds: float) -> bool:
+        """Tell so only when it does not matter: a server keeps no times."""
+        return seconds <= 0
 
     def remove(self, below: str) -> None:
         """Remove a folder with all that is in it."""

@@ -186,7 +186,9 @@ def _failure(error: Any, uri: str) -> RunStoreError:
     place, said = without_credentials(uri), without_credentials(str(error).split("\n")[0])
     if "API request to" in said or "Max retries exceeded" in said:
         return _unreachable(place, said)
-    kind = NotInStoreError if error.error_code in _MISSING else RunStoreError
+    # Of an alias that is not there the code is that of a wrong parameter.
+    is_missing = error.error_code in _MISSING or said.endswith("not found.")
+    kind = NotInStoreError if is_missing else RunStoreError
     return kind(f"{place}: {said}")
 
 

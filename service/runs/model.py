@@ -51,6 +51,16 @@ class Model:
     ------
     NotInStoreError
         When there is no such model, version or alias; says which there are.
+
+    Examples
+    --------
+    >>> from service.runs import Run
+    >>> size = Path("notes.txt").write_text("any file")
+    >>> with Run.get_context() as run:
+    ...     run.upload_file("notes.txt", "notes.txt")
+    ...     registered = run.register_model("notes", "notes.txt")
+    >>> Model(Workspace(), "notes").download("there")
+    'there/notes.txt'
     """
 
     def __init__(

@@ -42,6 +42,13 @@ class Run:
     ------
     NotInStoreError
         When there is none.
+
+    Examples
+    --------
+    >>> with Run.get_context() as run:
+    ...     run.log("accuracy", 0.5)
+    >>> run.status, run.get_metrics()
+    ('FINISHED', {'accuracy': 0.5})
     """
 
     _current: ClassVar[Run | None] = None
@@ -269,6 +276,12 @@ class Run:
         if message:
             self.tag(error=message[:LONGEST_MESSAGE])
         self._end("FAILED")
+
+    def end_as(self, status: str, message: str) -> None:
+        """Say how the run has ended, whatever it has said of itself."""
+        if status != "FINISHED":
+            self.tag(error=message)
+        self.workspace.engine.ask("set_terminated", self.id, status)
 
     def _end(self, status: str) -> None:
         if self.status not in ENDED:

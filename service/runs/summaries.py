@@ -68,6 +68,11 @@ def _read(name: str, text: str) -> dict[str, Any]:
     return dict(summary)
 
 
-def named_features(features: list[str], values: list[float], order: list[int]) -> list[Any]:
-    """Return the names and values of the most important features, for a list."""
-    return [[str(features[i])[:LONGEST_FEATURE], values[i]] for i in order[:N_NAMED]]
+def named_features(
+    features: list[str], values: list[float] | None, order: list[int]
+) -> list[list[Any]]:
+    """Return the names of the most important features, with their global values if there are."""
+    named = [[str(features[i])[:LONGEST_FEATURE]] for i in order[:N_NAMED]]
+    if values is None:
+        return named
+    return [[*name, values[i]] for name, i in zip(named, order, strict=False)]

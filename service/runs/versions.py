@@ -76,7 +76,28 @@ def make_version(engine: Engine, data: Path, name: str, run: Any, tags: Mapping[
         shutil.copytree(package, made / "code" / package.name, ignore=NEVER_COPIED)
         for file, content in _describe(name, run.info.run_id).items():
             (made / file).write_text(content, encoding="utf-8")
-        return _register(engine, made, name, run, tags)
+        return _register(engine, made, name, (run, tags))
+
+
+def copy_version(
+    source: Engine, found: Any, target: Engine, part: Path, of_copy: tuple[Any, Mapping[str, str]]
+) -> Any:
+    """Register a copy of a version in another store, its files as they are.
+
+    Parameters
+    ----------
+    source, target : Engine
+    found : object
+        What MLflow keeps of the version.
+    part : Path
+        A folder of the target's for files on their way.
+    of_copy : tuple
+        What MLflow keeps of the run in the target, and the tags of the copy.
+    """
+    fetch_version(source, found, part, below="")
+    run, tags = of_copy
+    known = {**tags, "description": found.description or ""}
+    return _register(target, part, found.name, (run, known))
 
 
 def _describe(name: str, run_id: str) -> dict[str, str]:
@@ -119,8 +140,11 @@ def _pin(package: str) -> str:
         return ""
 
 
-def _register(engine: Engine, made: Path, name: str, run: Any, tags: Mapping[str, str]) -> Any:
+def _register(
+    engine: Engine, made: Path, name: str, of_version: tuple[Any, Mapping[str, str]]
+) -> Any:
     """Copy a model into a place of its own, then write the version with all digests at once."""
+    run, tags = of_version
     files = sorted(file for file in made.rglob("*") if file.is_file())
     names = [file.relative_to(made).as_posix() for file in files]
     digests = json.dumps(dict(zip(names, map(digest_file, files), strict=True)))

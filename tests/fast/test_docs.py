@@ -23,11 +23,12 @@ from sklearn.preprocessing import StandardScaler
 
 import deploy
 import service.explainers
+import service.runs
 import service.scoring
 from deploy.cli import parser
 from deploy.configuration import configuration
 
-PUBLIC = [service.explainers, service.scoring, deploy]
+PUBLIC = [service.explainers, service.scoring, service.runs, deploy]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # What no test runs, with the page that says why.
 NOT_RUN = {("docs/deploying.md", "text"), ("docs/operating.md", "promql")}
@@ -88,7 +89,8 @@ def test_the_commands_of_a_page_are_commands(block):
         elif words[:3] == ["python", "-m", "deploy"]:
             check_deploy(words[3:], command)
         else:
-            assert words[0] == "curl" or words[:3] == [".venv/bin/python", "-m", "service"]
+            ours = words[:2] == [".venv/bin/python", "-m"] and words[2].startswith("service")
+            assert words[0] == "curl" or ours
 
 
 def check_deploy(arguments, command):
