@@ -22,6 +22,7 @@ from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.host.target import HostTarget
 from deploy.interrupts import uninterrupted
 from deploy.registry.marking import mark_versions
+from deploy.registry.origin import Origin
 from deploy.release import credentials
 from deploy.release.assembly import foresee_release, make_release
 from deploy.release.inventory import Inventory, take_inventory
@@ -407,12 +408,9 @@ class Deployment:
 
     def _mark(self, release: Release | None, sound: Sight) -> None:
         """Say in the registry which versions serve now, in place of those that did."""
-        before = sound.inventory.find(sound.state.release)
-        former = before.origins if before else ()
-        serving = release.origins if release else ()
-        if serving:
-            sound.facts["models"] = [origin.uri for origin in serving]
-        identity = release.id if release else ""
+        former = origins_of(sound.inventory.find(sound.state.release))
+        serving, identity = origins_of(release), release.id if release else ""
+        sound.facts["models"] = [origin.uri for origin in serving]
         for sentence in mark_versions(self.name, identity, serving, former, self.root):
             self.console.say(sentence)
 
@@ -498,6 +496,11 @@ def check_properties(config: Configuration, inventory: Inventory) -> None:
             f"properties: fixed with the first deploy as {dict(known[-1].config.properties)}, got "
             f"{dict(config.properties)}; put what changes into tags, or undeploy first"
         )
+
+
+def origins_of(release: Release | None) -> tuple[Origin, ...]:
+    """Return the registered models of a release; of none there are none."""
+    return release.origins if release else ()
 
 
 def nothing(name: str) -> NotDeployedError:

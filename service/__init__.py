@@ -10,6 +10,7 @@ Each room imports only from rooms above it, never from one below:
 ``explainers``        the training side: full explainers
 ``scoring``           what is saved, and served beside the original model
 ``runs``              run history and registry, on MLflow
+``pages``             pages for people
 ``web``               the Flask application around the user's entry script
 ``server``            gunicorn's process
 

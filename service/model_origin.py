@@ -73,13 +73,8 @@ def read_origins(folder: Path) -> tuple[Origin, ...]:
         When what is written cannot be read.
     """
     file = folder / ORIGIN_FILE
-    if not file.is_file():
-        return ()
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError:
-        return ()
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = _content(file)
+    if content.get("format") != FORMAT:
         return ()
     try:
         return tuple(map(_origin, content["models"]))
@@ -87,6 +82,15 @@ def read_origins(folder: Path) -> tuple[Origin, ...]:
         raise ManifestError(
             f"{file}: expected the registered models that lie beside it ({error!r}); deploy again."
         ) from error
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """Return what stands in a file, nothing where it is not there or is something else."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        content = None
+    return content if isinstance(content, dict) else {}
 
 
 def _origin(facts: Mapping[str, Any]) -> Origin:

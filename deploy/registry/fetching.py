@@ -61,23 +61,22 @@ def fetched_models(
     RegistryError
         When a version is not there, is not what was registered, or cannot be reached in time.
     """
-    wanted = {f"models[{at}]": text for at, text in enumerate(config.models) if is_registered(text)}
-    if not wanted:
+    if not any(map(is_registered, config.models)):
         yield (), ()
         return
     store = Store(registry_uri(config.tracking_uri, root))
     origins: list[Origin] = []
     files: list[RegisteredFile] = []
     with tempfile.TemporaryDirectory(prefix="registered-") as folder:
-        for key, uri in wanted.items():
-            found = find_version(store, uri)
-            target, digests = Path(folder, key), digests_of(found)
-            fetch_files(store, found, digests, target, config.timeouts.build)
-            path = _path_of(found, alone=len(config.models) == 1)
-            below = "" if found.tags.get("file") or not path else f"{path}/"
-            files += [RegisteredFile(below + name, target / name, key) for name in digests]
-            by_place = {below + name: digest for name, digest in digests.items()}
-            origins.append(_origin(store, found, path, by_place))
+        for at, uri in enumerate(config.models):
+            if is_registered(uri):
+                found = find_version(store, uri)
+                target, digests = Path(folder, str(at)), digests_of(found)
+                fetch_files(store, found, digests, target, config.timeouts.build)
+                origin = _origin(store, found, digests, alone=len(config.models) == 1)
+                origins.append(origin)
+                for name, place in zip(digests, origin.sha256, strict=True):
+                    files.append(RegisteredFile(place, target / name, f"models[{at}]"))
         yield tuple(origins), tuple(files)
 
 
@@ -99,20 +98,21 @@ def pinned(config: Configuration, origins: Iterable[Origin]) -> Configuration:
     return replace(config, models=tuple(models))
 
 
-def _path_of(found: Any, *, alone: bool) -> str:
-    """Say where a version lies: a file by its own name, a folder by the model's unless alone."""
-    file = str(found.tags.get("file") or "")
-    return file or ("" if alone else str(found.name))
+def _origin(store: Store, found: Any, digests: Mapping[str, str], *, alone: bool) -> Origin:
+    """Say what a version is, and where its files lie.
 
-
-def _origin(store: Store, found: Any, path: str, digests: Mapping[str, str]) -> Origin:
+    A file lies by its own name; so does the content of a folder that is the only model. Of several
+    models a folder has one of the model's name.
+    """
+    file = found.tags.get("file", "")
+    folder = "" if file or alone else f"{found.name}/"
     return Origin(
         uri=f"models:/{found.name}/{found.version}",
         name=str(found.name),
         version=str(found.version),
         run=str(found.run_id or ""),
         registry=store.place,
-        explanation=str(found.tags.get("explanation") or ""),
-        path=path,
-        sha256=digests,
+        explanation=found.tags.get("explanation", ""),
+        path=file or folder.rstrip("/"),
+        sha256={folder + name: digest for name, digest in digests.items()},
     )

@@ -7,8 +7,6 @@ answer costs a sentence, not a deployment. Next: `deploy.image.context`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 
 from deploy.errors import RegistryError
@@ -37,19 +35,14 @@ def mark_versions(
     Yields
     ------
     str
-        A sentence for each registry that could not be told.
+        A sentence for each version whose registry could not be told.
     """
-    now = {origin.uri: origin for origin in serving}
-    gone = [origin for origin in former if origin.uri not in now]
-    by_registry = attrgetter("registry")
-    every = sorted([*now.values(), *gone], key=by_registry)
-    for registry, origins in groupby(every, by_registry):
+    tags = dict.fromkeys(former, "") | dict.fromkeys(serving, release)
+    for origin, value in tags.items():
         try:
-            store = Store(registry_uri(registry, root))
-            for origin in origins:
-                _mark(store, origin, f"{TAG}{name}", release if origin.uri in now else "")
+            _mark(Store(registry_uri(origin.registry, root)), origin, f"{TAG}{name}", value)
         except RegistryError as error:
-            yield f"  The registry was not told what serves: {error}"
+            yield f"  The registry was not told about {origin.uri}: {error}"
 
 
 def _mark(store: Store, origin: Origin, tag: str, release: str) -> None:

@@ -47,13 +47,13 @@ class Origin:
     registry: str
     explanation: str = ""
     path: str = ""
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def text(self) -> str:
         """What it is, for people."""
-        run = f" of run {self.run}" if self.run else ""
-        explained = f", explanation {self.explanation}" if self.explanation else ""
+        run = self.run and f" of run {self.run}"
+        explained = self.explanation and f", explanation {self.explanation}"
         return f"{self.uri}{run}{explained} in {self.registry}"
 
     def facts(self) -> dict[str, Any]:
@@ -63,20 +63,20 @@ class Origin:
 
 def to_file(origins: Iterable[Origin]) -> bytes:
     """Write what lies beside the models in an image; the service reads it."""
-    content = {"format": ORIGIN_FORMAT, "models": [origin.facts() for origin in origins]}
+    content = {"format": ORIGIN_FORMAT, "models": [*map(asdict, origins)]}
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
 
 
 def to_label(origins: Iterable[Origin]) -> str:
-    """Write origins for a label of the release; nothing where there are none."""
-    facts = [origin.facts() for origin in origins]
-    return json.dumps(facts, sort_keys=True, separators=(",", ":")) if facts else ""
+    """Write origins for a label of the release."""
+    return json.dumps([*map(asdict, origins)], sort_keys=True, separators=(",", ":"))
 
 
 def from_label(text: str) -> tuple[Origin, ...]:
     """Read what `to_label` wrote; facts that another version of this package wrote are left out."""
-    known = Origin.__dataclass_fields__.keys()
-    origins = []
-    for facts in json.loads(text or "[]"):
-        origins.append(Origin(**{key: facts[key] for key in known & facts.keys()}))
-    return tuple(origins)
+    return tuple(map(_origin, json.loads(text)))
+
+
+def _origin(facts: Mapping[str, Any]) -> Origin:
+    known = Origin.__dataclass_fields__.keys() & facts.keys()
+    return Origin(**{key: facts[key] for key in known})

@@ -12,7 +12,9 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +26,7 @@ SECONDS = 30  # for one question to a registry
 PIP = 'pip install "mlflow-skinny>=3.17,<4" "sqlalchemy<2.1" alembic'
 SQLITE = "sqlite:///"
 RUNS_FOLDER, DATABASE = ".runs", "runs.db"
+UNANSWERED = re.compile("API request to|Max retries exceeded")
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 # MLflow takes these from the environment alone. Only the word "true" turns off what it sends home.
 ALWAYS = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
@@ -67,9 +70,10 @@ def registry_uri(named: str, root: Path, environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     present = environ.get("MLFLOW_TRACKING_URI", "")
-    if named in ("", without_credentials(present)):
-        folder = environ.get("RUNS_DIR") or RUNS_FOLDER
-        named = present or f"{SQLITE}{folder}/{DATABASE}"
+    if named == without_credentials(present):
+        named = present
+    folder = environ.get("RUNS_DIR", RUNS_FOLDER)
+    named = named or present or f"{SQLITE}{folder}/{DATABASE}"
     if named.startswith(SQLITE):
         return f"{SQLITE}{(root / named.removeprefix(SQLITE)).absolute()}"
     return named
@@ -135,43 +139,43 @@ class Store:
 
         A server that sends a byte now and then keeps every time-out of a socket from coming.
         """
-        answers: list[Found] = []
-        errors: list[Exception] = []
-
-        def answer() -> None:
-            try:
-                answers.append(call())
-            except Exception as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=answer, name="registry", daemon=True)
-        thread.start()
-        thread.join(seconds)
-        if errors:
-            raise self._failure(doing, errors[0]) from errors[0]
-        if not answers:
+        outcome: Future[Found] = Future()
+        work = partial(_settle, outcome, call)
+        threading.Thread(target=work, name="registry", daemon=True).start()
+        try:
+            return outcome.result(seconds)
+        except TimeoutError as error:
             raise RegistryError(
                 f"{self.place}: no answer within {seconds:g} s ({doing}); try again when the "
                 "registry answers, or name another by tracking_uri"
-            )
-        return answers[0]
+            ) from error
+        except RegistryError:
+            raise
+        except Exception as error:
+            raise self._failure(doing, error) from error
 
     def _failure(self, doing: str, error: Exception) -> RegistryError:
-        if isinstance(error, RegistryError):
-            return error
-        lines = without_credentials(str(error)).strip().splitlines() or [type(error).__name__]
-        said = lines[0][:300]
-        if "API request to" in said or "Max retries exceeded" in said:
+        text = f"{type(error).__name__}: {without_credentials(str(error))}"
+        said = text.partition("\n")[0][:300]
+        if UNANSWERED.search(said):
             return RegistryError(
                 f"{self.place}: expected MLflow's server to answer, it does not ({said:.160}); "
                 "start it, or name another registry by tracking_uri"
             )
-        if "401" in said or "403" in said:
-            said += (
-                " (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD say who asks, or "
-                "MLFLOW_TRACKING_TOKEN)"
-            )
-        return RegistryError(f"{self.place}: {doing} failed: {said}")
+        return RegistryError(f"{self.place}: {doing} failed: {said}{_advice(said)}")
+
+
+def _settle(outcome: Future[Found], call: Callable[[], Found]) -> None:
+    try:
+        outcome.set_result(call())
+    except Exception as error:
+        outcome.set_exception(error)
+
+
+def _advice(said: str) -> str:
+    if re.search(r"\b40[13]\b", said):
+        return " (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD say who asks)"
+    return ""
 
 
 def _load_mlflow() -> Any:

@@ -5,11 +5,17 @@ Next: `deploy.registry.fetching`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from deploy.configuration import MODEL_URI
 from deploy.errors import RegistryError
@@ -18,6 +24,7 @@ from deploy.registry.store import Store
 DATA = "model/"  # what was registered lies there, beside what MLflow needs
 DEPTH = 4  # <experiment>/models/<id>/artifacts, below an embedded store's `artifacts`
 LOCAL = ("", "file", "mlflow-artifacts")
+NONE_SUCH = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
 SHOWN = 20  # names in a message
 
 
@@ -43,33 +50,32 @@ def find_version(store: Store, uri: str) -> Any:
     found = re.fullmatch(MODEL_URI, uri)
     assert found is not None, uri  # the configuration was checked
     name, alias, number = found["name"], found["alias"], found["version"]
+    method = "get_model_version_by_alias" if alias else "get_model_version"
     try:
-        if alias:
-            return store.ask("get_model_version_by_alias", name, alias)
-        return store.ask("get_model_version", name, number)
+        return store.ask(method, name, alias or number)
     except RegistryError as error:
-        there = _what_is_there(store, name) if _was_answered(error) else ""
-        raise (RegistryError(f"{uri}: {there}") if there else error) from error
-
-
-def _was_answered(error: RegistryError) -> bool:
-    code = getattr(error.__cause__, "error_code", "")
-    return code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
+        if getattr(error.__cause__, "error_code", "") not in NONE_SUCH:
+            raise
+        raise RegistryError(f"{uri}: {_what_is_there(store, name)}") from error
 
 
 def _what_is_there(store: Store, name: str) -> str:
     models = {model.name: model for model in store.ask("search_registered_models")}
     if name not in models:
-        there = ", ".join(sorted(models)[:SHOWN]) or "none"
+        there = _listed(sorted(models)[:SHOWN])
         return f"no model of that name is registered in {store.place}; there are: {there}"
     quoted = name.replace("'", "''")
     versions = store.ask("search_model_versions", filter_string=f"name = '{quoted}'")
-    numbers = ", ".join(sorted((str(found.version) for found in versions), key=int)[-SHOWN:])
-    aliases = ", ".join(f"@{key} is {at}" for key, at in sorted(models[name].aliases.items()))
+    numbers = sorted(map(int, map(attrgetter("version"), versions)))[-SHOWN:]
+    aliases = map("@{0[0]} is {0[1]}".format, sorted(models[name].aliases.items()))
     return (
-        f"no such version in {store.place}; {name} has the versions {numbers or 'none'}, and the "
-        f"aliases {aliases or 'none'}"
+        f"no such version in {store.place}; {name} has the versions {_listed(map(str, numbers))}, "
+        f"and the aliases {_listed(aliases)}"
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def digests_of(found: Any) -> dict[str, str]:
@@ -89,13 +95,14 @@ def digests_of(found: Any) -> dict[str, str]:
             "says that the files are what was registered; register it by "
             "service.runs.Run.register_model"
         ) from error
-    wanted: dict[str, str] = {}
-    for name, digest in digests.items():
-        if name.startswith(DATA):
-            wanted[_inner(name, what)] = str(digest)
+    wanted = {_inner(name, what): str(digests[name]) for name in filter(_is_data, digests)}
     if not wanted:
         raise RegistryError(f"{what}: expected files below {DATA}, its tag sha256 names none")
     return wanted
+
+
+def _is_data(name: str) -> bool:
+    return name.startswith(DATA)
 
 
 def _inner(name: str, what: str) -> str:

@@ -75,7 +75,7 @@ def release_from(record_labels: dict[str, str], image: str) -> Release:
         content=record_labels[f"{LABEL}content"],
         created=float(record_labels[f"{LABEL}created"]),
         borrows=bool(record_labels.get(f"{LABEL}borrows")),
-        origins=from_label(record_labels.get(f"{LABEL}origins", "")),
+        origins=from_label(record_labels.get(f"{LABEL}origins", "[]")),
     )
 
 

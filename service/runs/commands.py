@@ -7,7 +7,7 @@
 ``prune``          remove what interrupted uploads have left
 ``submit SCRIPT``  run a script as a run, which ends as its exit code says
 
-Next: :mod:`service.web`.
+Next: :mod:`service.pages`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ SERVICE = {
     "explainers": {"errors", "rows", "shapley", "structures", "engines", "explanations"},
     "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
     "runs": {"errors", "model_paths", "rows", "scoring", "explanations", "explainers"},
+    "pages": {"runs"},
     "web": {
         *("errors", "strict_json", "version", "container_limits"),
         *("settings", "model_origin", "model_paths", "rows", "scoring"),

@@ -7,11 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from flask import Flask
 
-pytest.importorskip("mlflow", reason="left out: MLflow's client is not in this environment")
-
+from service.pages import runs as runs_page_module
+from service.pages.runs import bars, runs_page
 from service.runs import Run, Workspace
-from service.runs import page as runs_page_module
-from service.runs.page import bars, runs_page
 from service.runs.summaries import to_tags
 
 HOSTILE = "<script>alert(1)</script>\"' onload=x {{ 7 * 7 }}"

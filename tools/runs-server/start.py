@@ -35,7 +35,7 @@ USERS = """\
 default_permission = READ
 database_uri = sqlite:///{database}
 admin_username = {admin}
-admin_password = {password}
+admin_password =
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 """
 
@@ -92,7 +92,8 @@ def serve(known: argparse.Namespace, others: list[str]) -> int:
     else:
         command += ["--app-name", "basic-auth"]
         environ |= prepare_users(folder)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     # A group of its own: Ctrl-C comes here alone, and its workers are ended with it.
     server = subprocess.Popen(command, env=environ, start_new_session=True)
     try:
@@ -152,7 +153,9 @@ def prepare_users(folder: Path) -> dict[str, str]:
 
     The first start makes the administrator; later ones find it, with the password that it has.
     """
-    database = folder / "users.db"
+    private = folder / "server"
+    private.mkdir(mode=0o700, exist_ok=True)
+    database = private / "users.db"
     admin, password = os.environ.get(ADMIN) or "admin", os.environ.get(PASSWORD, "")
     if password and len(password) < 12:
         raise RefusalError(f"{PASSWORD}: expected at least 12 characters, got {len(password)}")
@@ -160,11 +163,9 @@ def prepare_users(folder: Path) -> dict[str, str]:
         password = secrets.token_urlsafe(18)
         if not database.exists():
             print(f"user {admin}, password {password} (told this once; note it)", flush=True)
-    settings = folder / "users.ini"
-    settings.touch(mode=0o600)
-    settings.chmod(0o600)
+    settings = private / "users.ini"
     # MLflow's own environment wins over the file, so no password is written.
-    settings.write_text(USERS.format(database=database, admin=admin, password=""))
+    settings.write_text(USERS.format(database=database, admin=admin))
     return {
         ADMIN: admin,
         PASSWORD: password,

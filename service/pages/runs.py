@@ -3,7 +3,7 @@
 Whatever has a name in a store was named by somebody: it is text on the page, and never markup. The
 page needs no script, and allows none. It is a blueprint, for any application to mount.
 
-Next: :mod:`service.runs.commands`.
+Next: :mod:`service.web`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from flask import Blueprint, Response, render_template, url_for
@@ -124,13 +125,15 @@ def read_store(workspace: Workspace) -> dict[str, Any]:
         When the store cannot be read, or not in time.
     """
     known = workspace.engine.pages("search_experiments")
-    names = {experiment.experiment_id: experiment.name for experiment in known}
+    names = dict(map(attrgetter("experiment_id", "name"), known))
     runs = workspace.runs()
-    shown = sorted(runs[:N_RUNS], key=lambda run: names[run.info.experiment_id])
-    by_experiment = groupby(shown, key=lambda run: names[run.info.experiment_id])
-    experiments = [(name, [*map(_told_run, group)]) for name, group in by_experiment]
+    experiment_of = attrgetter("info.experiment_id")
+    shown = sorted(runs[:N_RUNS], key=experiment_of)
+    experiments = []
+    for identity, group in groupby(shown, experiment_of):
+        experiments.append((names.get(identity, identity), [*map(_told_run, group)]))
     return {
-        "experiments": experiments,
+        "experiments": sorted(experiments, key=itemgetter(0)),
         "models": [*map(_told_model, Model.list(workspace))],
         "n_runs": len(runs),
         "n_shown": len(shown),
@@ -145,8 +148,9 @@ def bars(features: Any) -> list[Bar]:
     >>> [bar.percent for bar in bars([["radius", 0.5], ["texture", -0.25], ["odd", "x"]])]
     [100.0, 50.0]
     """
-    pairs = [pair for pair in features if _is_pair(pair)] if isinstance(features, list) else []
-    largest = max((abs(value) for _, value in pairs), default=0) or 1
+    listed = features if isinstance(features, list) else []
+    pairs = [*filter(_is_pair, listed)]
+    largest = max([abs(value) for _, value in pairs], default=0) or 1
     return [Bar(str(name), float(value), 100 * (abs(value) / largest)) for name, value in pairs]
 
 
@@ -180,15 +184,16 @@ def _told_explanation(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told_model(model: Model) -> dict[str, Any]:
-    deployed = []
-    for tag, release in sorted(model.tags.items()):
-        if tag.startswith(DEPLOYED):
-            deployed.append(f"{tag.removeprefix(DEPLOYED)}, release {release}")
+    deployed = filter(_is_deployed, sorted(model.tags.items()))
     return {
         "id": model.id,
         "run": model.run_id,
         "aliases": model.aliases,
         "description": model.description,
         "explanation": model.explanation,
-        "deployed": deployed,
+        "deployed": [f"{tag.removeprefix(DEPLOYED)}, release {id_}" for tag, id_ in deployed],
     }
+
+
+def _is_deployed(tag: tuple[str, str]) -> bool:
+    return tag[0].startswith(DEPLOYED)
