@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,13 @@ class Origin:
     path: str = ""
     sha256: Mapping[str, str] = field(default_factory=dict)
 
+    def is_called(self, name: str, version: int | None) -> bool:
+        """Whether it is the model of a name, and of a version where one is given."""
+        return (name, str(version or self.version)) == (self.name, self.version)
+
     def facts(self) -> dict[str, str]:
         """Return what a client may know of it."""
-        return {name: value for name, value in asdict(self).items() if name in SHOWN}
+        return dict(zip(SHOWN, attrgetter(*SHOWN)(self), strict=True))
 
 
 def read_origins(folder: Path) -> tuple[Origin, ...]:
@@ -87,15 +92,13 @@ def read_origins(folder: Path) -> tuple[Origin, ...]:
 def _content(file: Path) -> dict[str, Any]:
     """Return what stands in a file, nothing where it is not there or is something else."""
     try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        content = None
-    return content if isinstance(content, dict) else {}
+        return dict(json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _origin(facts: Mapping[str, Any]) -> Origin:
-    known = Origin.__dataclass_fields__.keys() & facts.keys()
-    origin = Origin(**{name: facts[name] for name in known})
+    origin = Origin(**facts)
     dict(origin.sha256.items())
     return origin
 
@@ -120,12 +123,14 @@ def check_files(folder: Path, origins: Iterable[Origin]) -> None:
 
 
 def _check_file(file: Path, recorded: str, uri: str) -> None:
-    if not file.is_file():
-        raise DigestError(f"{file}: expected this file of {uri}, found none; deploy again.")
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        digest = f"none: {error.strerror}"
     if digest != recorded:
         raise DigestError(
-            f"{file}: its SHA-256 is not what was registered as {uri}; nothing of it was loaded. "
-            "Deploy the version again."
+            f"{file}: expected the file that was registered as {uri}, with the SHA-256 "
+            f"{recorded:.12}..., got {digest:.40}; nothing of it was loaded. Deploy the version "
+            "again."
         )

@@ -32,7 +32,7 @@ def find_model_path(model_name: str, version: int | None = None) -> str:
         if found.exists():
             return str(found)
     for origin in read_origins(folder):
-        if origin.name == model_name and str(version or origin.version) == origin.version:
+        if origin.is_called(model_name, version):
             return str(folder / origin.path)
     raise FileNotFoundError(
         f"Model.get_model_path({model_name!r}, version={version}): expected it in "

@@ -70,10 +70,9 @@ def registry_uri(named: str, root: Path, environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     present = environ.get("MLFLOW_TRACKING_URI", "")
-    if named == without_credentials(present):
-        named = present
-    folder = environ.get("RUNS_DIR", RUNS_FOLDER)
-    named = named or present or f"{SQLITE}{folder}/{DATABASE}"
+    embedded = f"{SQLITE}{environ.get('RUNS_DIR', RUNS_FOLDER)}/{DATABASE}"
+    whole = {without_credentials(present): present, "": present or embedded}
+    named = whole.get(named, named)
     if named.startswith(SQLITE):
         return f"{SQLITE}{(root / named.removeprefix(SQLITE)).absolute()}"
     return named
@@ -173,9 +172,8 @@ def _settle(outcome: Future[Found], call: Callable[[], Found]) -> None:
 
 
 def _advice(said: str) -> str:
-    if re.search(r"\b40[13]\b", said):
-        return " (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD say who asks)"
-    return ""
+    refused = re.search(r"\b40[13]\b", said)
+    return " (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD say who asks)" * bool(refused)
 
 
 def _load_mlflow() -> Any:

@@ -25,6 +25,7 @@ DATA = "model/"  # what was registered lies there, beside what MLflow needs
 DEPTH = 4  # <experiment>/models/<id>/artifacts, below an embedded store's `artifacts`
 LOCAL = ("", "file", "mlflow-artifacts")
 NONE_SUCH = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
+BELOW = re.compile(r"(?!/)(?!(.*/)?\.\.(/|$))[^\0\n]+")  # a path that leads nowhere else
 SHOWN = 20  # names in a message
 
 
@@ -107,10 +108,9 @@ def _is_data(name: str) -> bool:
 
 def _inner(name: str, what: str) -> str:
     inner = name.removeprefix(DATA)
-    path = PurePosixPath(inner)
-    if not inner or path.is_absolute() or ".." in path.parts or "\0" in inner:
+    if not BELOW.fullmatch(inner):
         raise RegistryError(f"{what}: a file may not be called {name!r}")
-    return str(path)
+    return str(PurePosixPath(inner))
 
 
 def fetch_files(

@@ -57,6 +57,7 @@ DEPLOY = {
     | {"interrupts", "client", "image", "target", "host", "swarm", "verbs"},
     "cli": BELOW_TARGET | {"client", "image", "render", "verbs", "deployment"},
     "webservice": BELOW_TARGET | {"verbs", "deployment"},
+    "from_workspace": BELOW_TARGET | {"webservice"},
     "__main__": {"cli"},
 }
 ROOMS = {"service": SERVICE, "deploy": DEPLOY}
