@@ -53,7 +53,7 @@ class Origin:
 
     def is_called(self, name: str, version: int | None) -> bool:
         """Whether it is the model of a name, and of a version where one is given."""
-        return (name, str(version or self.version)) == (self.name, self.version)
+        return (name, version) in ((self.name, None), (self.name, int(self.version)))
 
     def facts(self) -> dict[str, str]:
         """Return what a client may know of it."""

@@ -3,6 +3,8 @@
 Next: `service.container_limits`.
 """
 
+from itertools import chain
+from operator import attrgetter, methodcaller
 from pathlib import Path
 
 from service.model_origin import read_origins
@@ -27,13 +29,12 @@ def find_model_path(model_name: str, version: int | None = None) -> str:
         When there is none.
     """
     folder = Settings.from_environment().model_folder
-    for root in (folder, Path("azureml-models"), Path()):
-        found = _in_version(root / model_name, version)
-        if found.exists():
-            return str(found)
-    for origin in read_origins(folder):
-        if origin.is_called(model_name, version):
-            return str(folder / origin.path)
+    roots = (folder, Path("azureml-models"), Path())
+    by_path = [_in_version(root / model_name, version) for root in roots]
+    called = filter(methodcaller("is_called", model_name, version), read_origins(folder))
+    registered = map(folder.joinpath, map(attrgetter("path"), called))
+    for found in filter(Path.exists, chain(by_path, registered)):
+        return str(found)
     raise FileNotFoundError(
         f"Model.get_model_path({model_name!r}, version={version}): expected it in "
         f"{folder.absolute()}, which AZUREML_MODEL_DIR names, found none"
@@ -43,9 +44,10 @@ def find_model_path(model_name: str, version: int | None = None) -> str:
 def _in_version(path: Path, version: int | None) -> Path:
     """Return what a version of a model consists of; the path itself where it has no versions."""
     versions = sorted(filter(_is_version, path.glob("*")), key=_number)
-    if versions and version is None:
-        return _alone_in(versions[-1])
-    return path if not versions else _alone_in(path / str(version))
+    if not versions:
+        return path
+    newest = versions[-1].name
+    return _alone_in(path / (newest if version is None else str(version)))
 
 
 def _is_version(path: Path) -> bool:

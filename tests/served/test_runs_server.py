@@ -147,7 +147,7 @@ def test_nobody_is_let_in_without_a_password(server, monkeypatch):
         data = json.dumps({"name": "x"}).encode() if method in ("PUT", "POST") else None
         request = urllib.request.Request(f"{server.uri}{path}", data, method=method)
         assert status(request) == 401, path
-    with pytest.raises(RunStoreError, match="401|[Uu]nauthorized|authenticated"):
+    with pytest.raises(RunStoreError, match=r"401|[Uu]nauthorized|authenticated"):
         Workspace(server.uri, experiment="none").experiments()
     assert answers(server.uri)
 
