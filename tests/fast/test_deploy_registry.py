@@ -9,9 +9,17 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from deploy import (
+    InferenceConfig,
+    deploy_configuration,
+    deploy_from_model,
+    from_workspace,
+    image_configuration,
+)
 from deploy.configuration import Configuration, configuration
 from deploy.errors import ConfigurationError, RegistryError
 from deploy.image.context import gather
@@ -316,3 +324,71 @@ def test_records_of_releases_without_origins_are_read():
     del record["scoring.deploy.origins"]
     assert release_from(record, "sha256:1") == release
     assert from_label(to_label(())) == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "uri"),
+    [
+        ("models:/iris@champion", "models:/iris@champion"),
+        ("iris:2", "models:/iris/2"),
+        ("iris@champion", "models:/iris@champion"),
+        (SimpleNamespace(name="iris", version=7), "models:/iris/7"),
+    ],
+)
+def test_the_documents_call_takes_models_in_their_spellings(monkeypatch, tmp_path, model, uri):
+    """What reaches `deploy` is an address of a version, the workspace's store, and the script."""
+    asked = []
+    monkeypatch.setattr(from_workspace, "deploy", lambda *given: asked.append(given))
+    (tmp_path / "src").mkdir()
+    for name in ("answer.py", "helper.py", ".env"):
+        (tmp_path / "src" / name).write_text("")
+    deploy_from_model(
+        workspace=SimpleNamespace(uri="https://runs.example"),
+        name="model-scoring",
+        models=[model],
+        inference_config=InferenceConfig("answer.py", source_directory="src"),
+        deployment_config=deploy_configuration(cpu_cores=2, memory_gb=1),
+        overwrite=True,
+        root=tmp_path,
+    )
+    [(name, models, config, _)] = asked
+    assert (name, models) == ("model-scoring", [uri])
+    assert config["tracking_uri"] == "https://runs.example"
+    assert config["entry_script"] == "src/answer.py"
+    assert config["code"] == ["src/answer.py", "src/helper.py"]
+    assert config["cpu_cores"] == 2
+    configuration({"name": name, "models": models, **config})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"models": ["original_model.pkl"]}, "expected NAME:VERSION"),
+        ({"models": [7]}, "expected registered models, got a int"),
+        ({"workspace": 7}, "expected a Workspace"),
+        ({"workspace": "https://me:secret@runs.example"}, "https://runs.example has a password"),
+        ({"deployment_target": "aks"}, "`engine`"),
+        ({"image_config": InferenceConfig()}, "got both"),
+    ],
+)
+def test_the_documents_call_refuses_what_it_cannot_do(change, said):
+    """In one sentence that has no password in it, before an engine is asked."""
+    given = {
+        "workspace": "https://runs.example",
+        "name": "scoring",
+        "models": ["iris:1"],
+        "inference_config": InferenceConfig(),
+    }
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        deploy_from_model(**{**given, **change})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_conda_file_stands_for_its_lock(tmp_path):
+    """A description that nobody has locked installs nothing, and is refused."""
+    (tmp_path / "myenv.yml").write_text("dependencies: []")
+    with pytest.raises(ConfigurationError, match=r"expected .*myenv\.lock"):
+        image_configuration("score.py", conda_file=str(tmp_path / "myenv.yml"))
+    (tmp_path / "myenv.lock").write_text("")
+    made = image_configuration("score.py", conda_file=str(tmp_path / "myenv.yml"))
+    assert made.keys_of_deploy_yml()["environment"] == str(tmp_path / "myenv.lock")
