@@ -2,8 +2,8 @@
 Finding what a run has left
 ===========================
 
-The notebook of Azure ML's documents, with its imports changed: an explanation and a registered scoring
-explainer, found by somebody who has neither run the script nor its files. Run
+The notebook of Azure ML's documents, with its imports changed: an explanation and a registered
+scoring explainer, found by somebody who has neither run the script nor its files. Run
 ``python -m examples.run_history`` before it, in the same folder.
 """
 

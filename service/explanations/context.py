@@ -135,10 +135,8 @@ class ExplanationContext:
         taken["ask"] = partial(_ask_of_rows, self.ask, rows)
         if self.is_one_row:
             taken["eval_data"] = self.eval_data  # which has no axis of rows
-        if self.residuals is not None:
-            taken["residuals"] = self.residuals[..., rows]
-        if self.other is not None:
-            taken["other"] = self.other[..., rows]
+        taken["residuals"] = _take_last(self.residuals, rows)
+        taken["other"] = _take_last(self.other, rows)
         if self.engineered is not None:
             taken["engineered"] = self.engineered[rows]
         return replace(self, id=_make_id(), **taken)
@@ -173,6 +171,11 @@ def _ask_of_rows(
     """Ask the model for all rows, and return the answers for some of them."""
     answers = ask(method)
     return None if answers is None else answers[rows]
+
+
+def _take_last(values: NDArray[Any] | None, rows: Any) -> NDArray[Any] | None:
+    """Take some rows of an array whose last axis has them; nothing of None."""
+    return None if values is None else values[..., rows]
 
 
 def _take(values: Any, rows: Any) -> Any:

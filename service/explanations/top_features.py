@@ -9,7 +9,7 @@ Next: :mod:`service.explanations.files`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -106,15 +106,17 @@ def keep_features(explanation: E, kept: NDArray[np.intp]) -> E:
     kept : ndarray of int
         Their positions, rising.
     """
-    parts: dict[str, Any] = {
-        "context": cut_context(explanation.context, kept, explanation.num_features)
-    }
-    if explanation.importances is not None:
-        parts["importances"] = _cut_local(explanation.importances, kept)
-    overall = getattr(explanation, "overall", None)
-    if overall is not None:
-        parts["overall"] = cut_global(overall, kept)
-    return replace(explanation, **parts)
+    context = cut_context(explanation.context, kept, explanation.num_features)
+    local = _unless_none(_cut_local, explanation.importances, kept)
+    whole: Any = explanation
+    if not hasattr(whole, "overall"):
+        return replace(whole, context=context, importances=local)
+    overall = cut_global(whole.overall, kept)
+    return replace(whole, context=context, importances=local, overall=overall)
+
+
+def _unless_none(cut: Callable[..., Any], whole: Any, kept: NDArray[np.intp]) -> Any:
+    return None if whole is None else cut(whole, kept)
 
 
 def cut_context(
@@ -141,32 +143,38 @@ def cut_context(
 
 def cut_global(overall: GlobalImportances, kept: NDArray[np.intp]) -> GlobalImportances:
     """Return the global importances of some features."""
-    parts: dict[str, Any] = {"features": [overall.features[i] for i in kept]}
+    parts: dict[str, Any] = {"features": _take_names(overall.features, kept)}
     for name in OF_FEATURES:
-        values = getattr(overall, name)
-        parts[name] = None if values is None else values[..., kept]
+        parts[name] = _unless_none(_take_last, getattr(overall, name), kept)
     return replace(overall, **parts)
 
 
+def _take_last(values: NDArray[Any], kept: NDArray[np.intp]) -> NDArray[Any]:
+    return values[..., kept]
+
+
+def _take_names(names: list[str], kept: NDArray[np.intp]) -> list[str]:
+    return list(map(names.__getitem__, kept))
+
+
 def _cut_local(importances: LocalImportances, kept: NDArray[np.intp]) -> LocalImportances:
-    features = [importances.features[i] for i in kept]
+    features = _take_names(importances.features, kept)
     if isinstance(importances, SparseImportances):
         sparse = importances.sparse.take_columns(kept.tolist())
         described = {**importances.described, "features": features}
         return SparseImportances(sparse, importances.has_output_axis, **described)
-    errors = importances.standard_errors
     return replace(
         importances,
-        values=importances.values[..., kept],
+        values=_take_last(importances.values, kept),
         features=features,
-        standard_errors=None if errors is None else errors[..., kept],
+        standard_errors=_unless_none(_take_last, importances.standard_errors, kept),
     )
 
 
 def _cut_table(table: Any, kept: NDArray[np.intp], n_features: int) -> Any:
     """Return the columns of a table that has one for each feature; another as it is."""
     shape: tuple[int, ...] = getattr(table, "shape", ())
-    if len(shape) != 2 or shape[1] != n_features:
+    if shape[1:] != (n_features,):
         return table
     if isinstance(table, pd.DataFrame):
         return table.iloc[:, kept]
@@ -185,13 +193,13 @@ def _mean_magnitudes(importances: LocalImportances) -> NDArray[np.float64]:
     n_rows, n_features = importances.shape[-2:]
     if n_rows == 0:
         return np.zeros(n_features)
-    values = with_output_axis(importances.values)
-    per_output = np.empty((n_features, len(values)))
-    for output, of_output in enumerate(values):
-        for feature in range(n_features):
-            column = np.ascontiguousarray(of_output[:, feature])
-            per_output[feature, output] = np.abs(column).mean()
-    return np.array([of_feature.mean() for of_feature in per_output])
+    columns = np.moveaxis(with_output_axis(importances.values), -1, 0)
+    return np.array(list(map(_mean_magnitude, columns)))
+
+
+def _mean_magnitude(column: NDArray[np.float64]) -> float:
+    """Average a column, of shape (n_outputs, n_rows), as it would be alone in memory."""
+    return float(np.abs(np.ascontiguousarray(column)).mean(axis=-1).mean())
 
 
 def _add_up(explanation: LocalExplanation, cut: NDArray[np.intp]) -> NDArray[np.float64] | None:
@@ -199,10 +207,9 @@ def _add_up(explanation: LocalExplanation, cut: NDArray[np.intp]) -> NDArray[np.
     if explanation.importances is None:
         return None
     total = _begin(explanation)
-    values = with_output_axis(explanation.importances.values)
-    for of_output, sums in zip(values, with_outputs(total), strict=True):
-        for first in range(0, len(of_output), TILE):
-            add_ranks(sums[first : first + TILE], of_output[first : first + TILE].T[cut])
+    parts = tiles(with_output_axis(explanation.importances.values))
+    for part, sums in zip(parts, tiles(np.atleast_2d(total)[..., None]), strict=True):
+        add_ranks(sums[:, 0], part.T[cut])
     return total
 
 
@@ -210,11 +217,6 @@ def _begin(explanation: LocalExplanation) -> NDArray[np.float64]:
     """Return the sum so far. It begins at +0, and so never is −0, whatever is added."""
     before = explanation.context.other
     return np.zeros(explanation.importances.shape[:-1]) if before is None else before.copy()
-
-
-def with_outputs(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return sums of shape (n_outputs, n_rows), a regressor's with one output."""
-    return sums if sums.ndim == 2 else sums[None]
 
 
 def add_ranks(sums: NDArray[np.float64], columns: NDArray[np.float64]) -> None:

@@ -161,8 +161,9 @@ class RemoteArtifacts:
 
     def _list(self, below: str) -> tuple[list[str], list[str]]:
         listed = self.engine.within_time(lambda: self._repository.list_artifacts(below or None))
-        files = [info.path for info in listed if not info.is_dir]
-        return files, [info.path for info in listed if info.is_dir]
+        is_folder = {info.path: bool(info.is_dir) for info in listed}
+        folders = list(filter(is_folder.__getitem__, is_folder))
+        return sorted(is_folder.keys() - folders), folders
 
     def is_older(self, below: str, seconds: float) -> bool:
         """Tell so only when it does not matter: a server keeps no times."""

@@ -22,6 +22,7 @@ from service.runs.surroundings import SECONDS, default_folder, quieten_mlflow
 PIP = 'pip install "mlflow-skinny>=3.17,<4" "sqlalchemy<2.1" alembic'
 MOST_SECONDS = 4 * SECONDS  # for one question, with its retries
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+_UNREACHED = re.compile("API request to|Max retries exceeded")
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND", "NOT_FOUND")
 
 
@@ -184,7 +185,7 @@ def _told(call: Callable[[], Any], uri: str) -> Any:
 
 def _failure(error: Any, uri: str) -> RunStoreError:
     place, said = without_credentials(uri), without_credentials(str(error).split("\n")[0])
-    if "API request to" in said or "Max retries exceeded" in said:
+    if _UNREACHED.search(said):
         return _unreachable(place, said)
     # Of an alias that is not there the code is that of a wrong parameter.
     is_missing = error.error_code in _MISSING or said.endswith("not found.")

@@ -8,7 +8,8 @@ Next: :mod:`service.runs.submission`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -132,7 +133,7 @@ class ExplanationClient:
                 f"{type(explanation).__name__}; explain_global and explain_local make them."
             )
         check_comment(comment)
-        cut = explanation if top_k is None else top(explanation, top_k)
+        cut = top(explanation, explanation.num_features if top_k is None else top_k)
         _check_rows(
             len(cut),
             eval_data=eval_data,
@@ -148,10 +149,10 @@ class ExplanationClient:
             true_labels=true_ys,
             eval_y_predicted=ys_pred,
             eval_y_predicted_proba=ys_pred_proba,
-            row_labels=context.row_labels if row_ids is None else pd.Index(row_ids),
-            is_raw=context.is_raw if raw is None else raw,
-            is_engineered=context.is_engineered if engineered is None else engineered,
         )
+        said = {"is_raw": raw, "is_engineered": engineered}
+        said["row_labels"] = _unless_none(pd.Index, row_ids)
+        context = replace(context, **_without_none(said))
         known = {"comment": comment, "model_id": str(model_id), "top_k": top_k}
         return self._upload(replace(cut, context=context), known)
 
@@ -191,9 +192,9 @@ class ExplanationClient:
             global values, among others.
         """
         wanted = {"comment": comment, "raw": raw, "engineered": engineered}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
+        known = _without_none(wanted).items()
         summaries = read_summaries(self.run.tags)
-        return [summary for summary in summaries if wanted.items() <= _plain(summary).items()]
+        return [summary for summary in summaries if known <= _plain(summary).items()]
 
     def download_model_explanation(
         self,
@@ -228,8 +229,7 @@ class ExplanationClient:
         ValueError
             When `top_k` is not positive.
         """
-        if top_k is not None:
-            check_count(top_k)
+        _unless_none(check_count, top_k)
         found = self.list_model_explanations(comment, raw, engineered)
         summary = self._pick(found, explanation_id)
         folder = f"{RESERVED_FOLDER}/{summary['id']}"
@@ -244,17 +244,18 @@ class ExplanationClient:
 
     def _pick(self, found: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
         """Return the newest of some explanations, or the one that is named."""
-        names = [wanted] if wanted is not None else [self._preferred]
-        named = [one for one in found if one["id"] in names or one["explanation"] in names]
+        named = _called(found, wanted or self._preferred)
         if wanted is None:
             named = named or found
-        if named:
-            return named[-1]
-        there = read_summaries(self.run.tags)
-        told = "; ".join(f"{one['id']} ({one['comment'] or 'no comment'})" for one in there[-10:])
-        asked = wanted or "one that fits what was asked for"
-        raise ExplanationNotFoundError(
-            f"Run {self.run.id}: expected one of its explanations ({told or 'none'}), got {asked}."
+        if not named:
+            raise self._not_there(wanted or "one that fits what was asked for")
+        return named[-1]
+
+    def _not_there(self, asked: str) -> ExplanationNotFoundError:
+        told = list(map("{id} ({comment})".format_map, read_summaries(self.run.tags)[-10:]))
+        return ExplanationNotFoundError(
+            f"Run {self.run.id}: expected one of its explanations ({'; '.join(told) or 'none'}), "
+            f"got {asked}."
         )
 
     def delete_model_explanation(self, explanation_id: str) -> None:
@@ -283,18 +284,39 @@ class ExplanationClient:
             Only what nobody has written to for so long; behind a server no times are known, and
             only 0 removes anything.
         """
-        there = {summary["id"] for summary in read_summaries(self.run.tags)}
         with self.run.artifacts() as artifacts:
-            names = artifacts.list_names(RESERVED_FOLDER)
-            orphans = {name.split("/")[1] for name in names} - there
-            places = {orphan: f"{RESERVED_FOLDER}/{orphan}" for orphan in sorted(orphans)}
+            places = self._orphans(artifacts)
             old = [one for one in places if artifacts.is_older(places[one], seconds)]
-            for orphan in old:
-                artifacts.remove(places[orphan])
+            deque(map(artifacts.remove, map(places.__getitem__, old)), maxlen=0)
         folder = self.run.workspace.engine.folder
         if folder is not None:
             remove_abandoned(folder, seconds)
         return old
+
+    def _orphans(self, artifacts: Artifacts) -> dict[str, str]:
+        """Return the folders of explanations that have no tag, by their ids."""
+        folders = map(_folder_of, artifacts.list_names(RESERVED_FOLDER))
+        there = {summary["id"] for summary in read_summaries(self.run.tags)}
+        orphans = sorted({*folders} - there)
+        return dict(zip(orphans, map(f"{RESERVED_FOLDER}/{{}}".format, orphans), strict=True))
+
+
+def _without_none(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given of some arguments."""
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _unless_none(function: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else function(value)
+
+
+def _folder_of(name: str) -> str:
+    return name.split("/")[1]
+
+
+def _called(found: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return those of some explanations that have an id, as an upload or of their own."""
+    return [one for one in found if name in (one["id"], one["explanation"])]
 
 
 class _Upload:
@@ -332,7 +354,7 @@ class _Upload:
             "explanation": heading["id"],
             "uploaded": datetime.now(UTC).isoformat(timespec="microseconds"),
             "n_features": heading["n_explained"] or n_features,
-            "n_classes": len(heading["classes"]) if heading["classes"] else None,
+            "n_classes": _unless_none(len, heading["classes"]),
             "bytes": self.n_bytes,
             "heading": digest(self.heading),
             "features": named_features(heading["features"], values, order),
@@ -352,9 +374,7 @@ def _check_rows(n_rows: int, **given: Any) -> None:
 
 def _without_data(context: ExplanationContext) -> ExplanationContext:
     """Return what is known beside importances, without rows, labels and predictions."""
-    engineered = context.engineered
-    if engineered is not None:
-        engineered = replace(engineered, context=_without_data(engineered.context))
+    engineered = _unless_none(_explained_without_data, context.engineered)
     return replace(
         context,
         ask=tell_nothing,
@@ -365,6 +385,10 @@ def _without_data(context: ExplanationContext) -> ExplanationContext:
         eval_y_predicted=None,
         eval_y_predicted_proba=None,
     )
+
+
+def _explained_without_data(explanation: LocalExplanation) -> LocalExplanation:
+    return replace(explanation, context=_without_data(explanation.context))
 
 
 def _plain(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,11 +190,10 @@ def _versions(workspace: Workspace, name: str) -> list[int]:
 
 
 def _not_there(workspace: Workspace, name: str, version: Any, alias: str) -> NotInStoreError:
-    wanted = f"{name}@{alias}" if version is None and alias else name
-    if version is not None:
-        wanted = f"{name}:{version}"
-    there = [f"{name}:{number}" for number in reversed(_versions(workspace, name))]
-    there = there or workspace.models()
+    ends = {(True, False): f"@{alias}", (True, True): ""}
+    wanted = name + ends.get((version is None, not alias), f":{version}")
+    numbers = map(str, reversed(_versions(workspace, name)))
+    there = list(map(f"{name}:{{}}".format, numbers)) or workspace.models()
     return NotInStoreError(
         f"Model: expected a registered version, got {wanted}; there are "
         f"{', '.join(there) or 'none'}."

@@ -284,17 +284,17 @@ def pick_data(artifacts: Artifacts, path: str, target: Path) -> tuple[str, Seque
     if path in there:
         beside = Path(path).with_suffix(".json").as_posix()
         names = [path, *{beside}.intersection(set(there) - {path})]
-        root = path.rpartition("/")[0]
+        file, root = Path(path).name, path.rpartition("/")[0]
     else:
         names = [name for name in there if name.startswith(f"{path}/")]
-        root = path
+        file, root = "", path
     if not names:
         raise NotInStoreError(
             f"register_model: expected one of the run's files ({', '.join(there) or 'none'}), got "
             f"{path!r}; run.upload_file(name, path) puts one there."
         )
     for name in names:
-        file = target / name.removeprefix(f"{root}/" if root else "")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(artifacts.open(name), file)
-    return Path(path).name if path in there else "", names
+        copied = target / Path(name).relative_to(root)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifacts.open(name), copied)
+    return file, names

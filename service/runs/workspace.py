@@ -87,14 +87,21 @@ class Workspace:
             When there is no such experiment.
         """
         found = self.engine.pages("search_experiments")
-        ids = [known.experiment_id for known in found if experiment in (None, known.name)]
-        if experiment is not None and not ids:
+        ids = {known.name: known.experiment_id for known in found}
+        if experiment is not None:
+            ids = {experiment: self._id_among(ids, experiment)}
+        wanted = EVERY_RUN_WITH_ONE if with_explanations else ""
+        return self.engine.pages(
+            "search_runs", experiment_ids=[*ids.values()], filter_string=wanted
+        )
+
+    def _id_among(self, ids: dict[str, str], experiment: str) -> str:
+        if experiment not in ids:
             raise NotInStoreError(
                 f"Workspace: expected one of the experiments that there are "
                 f"({', '.join(self.experiments()) or 'none'}), got {experiment!r}."
             )
-        wanted = EVERY_RUN_WITH_ONE if with_explanations else ""
-        return self.engine.pages("search_runs", experiment_ids=ids, filter_string=wanted)
+        return ids[experiment]
 
     def models(self) -> list[str]:
         """Return the names of the registered models."""

@@ -166,7 +166,7 @@ def test_a_version_is_what_was_registered(registered, iris_folder, tmp_path):
     with pytest.raises(FileExistsError, match="exist_ok=True"):
         registered.download(tmp_path)
     for wanted in (f"{name}:7", f"{name}@nobody", "nothing"):
-        with pytest.raises(NotInStoreError, match=f"{name}:1|there are"):
+        with pytest.raises(NotInStoreError, match=rf"{name}:1|there are"):
             Model(registered.workspace, wanted)
 
 
@@ -224,7 +224,7 @@ def test_versions_of_others_are_refused(registered, tmp_path, digests):
     registered._found.tags.pop("sha256")
     if digests is not None:
         registered._found.tags["sha256"] = digests
-    with pytest.raises(RunStoreError, match="expected digests|may not be called"):
+    with pytest.raises(RunStoreError, match=r"expected digests|may not be called"):
         registered.download(tmp_path)
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 import platform
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,7 +54,6 @@ from service.explanations.top_features import (
     rank_all,
     tiles,
     top,
-    with_outputs,
 )
 
 FORMAT = 1
@@ -180,13 +181,13 @@ def _count_held(heading: Mapping[str, Any], top_k: int | None, place: str) -> in
 
     All of them, where files have no such sums.
     """
-    n_features, local = heading["n_features"], heading["local"]
-    if top_k is None or top_k >= n_features or local is None or local.get("is_sparse"):
-        return int(n_features)
+    n_features = heading["n_features"]
     with _naming(f"{place}/{HEADING}", "how importances lie in blocks"):
-        sums = local["values"].get("sums", [])
-        expect(set(sums) <= set(local["values"]["firsts"]), f"sums after {sums}", ValueError)
-        return int(min([end for end in sums if end >= top_k], default=n_features))
+        described = (heading["local"] or {}).get("values", {})
+        sums = described.get("sums", [])
+        expect(set(sums) <= set(described.get("firsts", [])), f"sums {sums}", ValueError)
+        ends = sorted([*sums, n_features])
+        return int(ends[bisect_left(ends, min(top_k or n_features, n_features))])
 
 
 def _read_held(reader: Reader, n_held: int) -> LocalExplanation:
@@ -289,7 +290,7 @@ def _write_local(explanation: LocalExplanation, writer: Writer) -> dict[str, Any
     return {
         "order": order.tolist(),
         "has_class_axis": importances.values.ndim == 3,
-        "values": blocks.write(writer, with_outputs(sums)),
+        "values": blocks.write_with_sums(writer, np.atleast_2d(sums)),
         "standard_errors": _unless_none(_write_errors, errors, order, writer),
     }
 
@@ -377,33 +378,40 @@ class _Blocks:
         width = max(1, BLOCK // max(1, 8 * n_kept * n_rows))
         self.firsts = list(range(0, n_features, width))
 
-    def write(self, writer: Writer, sums: NDArray[np.float64] | None = None) -> dict[str, Any]:
-        """Write block after block, the last first, and beside each what comes after it.
+    @property
+    def described(self) -> dict[str, Any]:
+        """How they lie in blocks."""
+        return {"mirrored": self.mirrored, "n_kept": len(self.kept), "firsts": self.firsts}
+
+    def write(self, writer: Writer) -> dict[str, Any]:
+        """Write block after block, and say how they lie there."""
+        deque(self._written(writer), maxlen=0)
+        return self.described
+
+    def write_with_sums(self, writer: Writer, sums: NDArray[np.float64]) -> dict[str, Any]:
+        """Write beside each block, but the first, what it and all after it add up to.
 
         Parameters
         ----------
         writer : Writer
-        sums : ndarray of shape (n_classes, n_rows), optional
-            What comes after the last; by default nothing is added up.
+        sums : ndarray of shape (n_classes, n_rows)
+            What comes after the last.
         """
-        described = {
-            "mirrored": self.mirrored,
-            "n_kept": len(self.kept),
-            "firsts": self.firsts,
-        }
-        bounds = list(pairwise([*self.firsts, len(self.order)]))
-        running = None
-        if sums is not None and len(bounds) > 1 and self._fit(sums):
-            described["sums"] = [end for _, end in bounds[:-1]]
-            running = sums[: len(self.kept)].copy()
-        for first, end in reversed(bounds):
-            if running is not None and end < len(self.order):
-                writer.write_array(_block_name("others", end), running)
+        if not self._fit(sums):
+            return self.write(writer)
+        running = sums[: len(self.kept)].copy()
+        for first, block in self._written(writer):
+            add_ranks(running, block.transpose(1, 0, 2))
+            if first > 0:
+                writer.write_array(_block_name("others", first), running)
+        return {**self.described, "sums": self.firsts[1:]}
+
+    def _written(self, writer: Writer) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Write block after block, the last first, and give each with the rank it begins at."""
+        for first, end in reversed(list(pairwise([*self.firsts, len(self.order)]))):
             block = self._gather(self.order[first:end])
             writer.write_array(_block_name(self.name, first), block)
-            if running is not None:
-                add_ranks(running, block.transpose(1, 0, 2))
-        return described
+            yield first, block
 
     def _fit(self, sums: NDArray[np.float64]) -> bool:
         """Tell whether sums are mirrored where values are, as those are that `top` has made."""
@@ -454,8 +462,7 @@ def _read_dense(reader: Reader, n_held: int) -> LocalImportances:
             errors.shape == values.shape, reader.place, "an error of each value", errors.shape
         )
     known = _described(reader.heading)
-    if n_held < reader.heading["n_features"]:
-        known["features"] = [known["features"][i] for i in _held(reader.heading, n_held)]
+    known["features"] = list(map(known["features"].__getitem__, _held(reader.heading, n_held)))
     return LocalImportances(**known, values=values, standard_errors=errors)
 
 
