@@ -19,6 +19,9 @@ import numpy as np
 import pytest
 from serving import ROOT, free_port
 
+from deploy.configuration import configuration
+from deploy.registry.fetching import fetched_models
+from deploy.registry.marking import mark_versions
 from service.runs import Model, Run, RunStoreError, Workspace
 
 pytestmark = pytest.mark.alone
@@ -99,38 +102,28 @@ def status(request):
         return error.code
 
 
-def test_files_and_versions_go_there_and_come_back(admin, tmp_path, monkeypatch):
-    """Over HTTP, byte by byte, and what is registered is compared with its digests."""
+def test_a_version_goes_there_comes_back_and_is_deployed_from_there(admin, tmp_path, monkeypatch):
+    """Over HTTP, byte by byte: by the registry's own client, and by the deployment's, which writes
+    where it runs.
+    """
     monkeypatch.chdir(tmp_path)
     run = Run(admin, admin.create_run())
     content = np.random.default_rng(0).bytes(300_000)
     (tmp_path / "model.pkl").write_bytes(content)
     run.upload_file("model.pkl", str(tmp_path / "model.pkl"))
     run.register_model("a model", "model.pkl").set_alias("champion")
+    run.complete()
     fetched = Model(admin, "a model@champion").download(tmp_path / "fetched")
     assert Path(fetched).read_bytes() == content
-    run.complete()
 
-
-def test_what_is_registered_there_is_deployed_from_there(admin, tmp_path, monkeypatch):
-    """By the deployment's own client: the alias, the files, the tag of where it runs."""
-    from deploy.configuration import configuration
-    from deploy.registry.fetching import fetched_models
-    from deploy.registry.marking import mark_versions
-
-    monkeypatch.chdir(tmp_path)
-    run = Run(admin, admin.create_run())
-    (tmp_path / "model.pkl").write_bytes(b"a model of the server's")
-    run.upload_file("model.pkl", str(tmp_path / "model.pkl"))
-    run.register_model("deployed", "model.pkl").set_alias("champion")
     config = configuration(
-        {"name": "scoring", "models": ["models:/deployed@champion"], "tracking_uri": admin.uri}
+        {"name": "scoring", "models": ["models:/a model@champion"], "tracking_uri": admin.uri}
     )
     with fetched_models(config, tmp_path) as ([origin], [file]):
-        assert file.file.read_bytes() == b"a model of the server's"
-    assert (origin.uri, origin.registry) == ("models:/deployed/1", admin.uri)
+        assert file.file.read_bytes() == content
+    assert (origin.uri, origin.registry) == ("models:/a model/1", admin.uri)
     assert list(mark_versions("scoring", "0123456789ab", [origin], (), tmp_path)) == []
-    assert Model(admin, "deployed:1").tags["deployed.scoring"] == "0123456789ab"
+    assert Model(admin, "a model:1").tags["deployed.scoring"] == "0123456789ab"
 
 
 def test_nobody_is_let_in_without_a_password(server, monkeypatch):
