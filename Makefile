@@ -16,8 +16,11 @@ CLIENTS_VENV := .venv-clients
 CLIENTS := $(CLIENTS_VENV)/.installed
 AZURE_VENV := .venv-azure
 AZURE := $(AZURE_VENV)/.installed
+RUNS_SERVER_VENV := .venv-runs-server
+RUNS_SERVER := $(RUNS_SERVER_VENV)/.installed
 TORCH_VENV := .venv-torch
 TORCH := $(TORCH_VENV)/.installed
+RUNS := $(VENV)/.runs-installed
 MODEL := artifacts/scoring_explainer.json
 PICKLED := rows shapley shapley/kernels shapley/trees structures structures/foreign_networks engines explainers \
 	explainers/mimic scoring
@@ -36,7 +39,7 @@ ON_BOTH_FORMS := kernels structures precision links sampled_backgrounds
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
 	--custom-compile-command "make lock" $(UPGRADE)
 # What the tests read or the documentation is made with; matplotlib is not among it: with it, importing shap warns.
-EXTRAS := $(addprefix --extra ,deploy docs lightgbm parquet xgboost)
+EXTRAS := $(addprefix --extra ,deploy docs lightgbm parquet runs xgboost)
 # catboost asks for what it draws with, and nothing here is drawn with it.
 UNDRAWN := --override tests/sweep/undrawn.txt
 # uv rewrites its output even when it is the same; then the old time is put back, and .venv is not rebuilt.
@@ -48,7 +51,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients setup-torch train train-regression serve test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
+.PHONY: help setup setup-dev setup-runs setup-clients setup-torch train train-regression serve runs-server test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -57,6 +60,8 @@ help: ## list the targets
 setup: $(RUNTIME) ## create .venv from requirements.lock, with this project in it
 
 setup-dev: $(DEV) ## add the development tools to .venv
+
+setup-runs: $(RUNS) ## add what run history needs to .venv, from requirements-runs.lock
 
 setup-clients: $(CLIENTS) $(AZURE) ## create .venv-clients and .venv-azure, the foreign clients and server that the tests run
 
@@ -69,6 +74,9 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
+
+runs-server: $(RUNS_SERVER) ## start MLflow's server over the store of runs until Ctrl-C (ARGS='--port 5001')
+	@exec $(RUNS_SERVER_VENV)/bin/python tools/runs-server/start.py $(ARGS)
 
 test: test-fast test-torch $(CLIENTS) $(AZURE) ## run the tests; the last lines say what was left out, and why
 	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients
@@ -114,7 +122,8 @@ docs: $(DEV) ## build the documentation into docs/_build/html; warnings are erro
 	@echo "Open docs/_build/html/index.html"
 
 audit: $(DEV) ## ask for known vulnerabilities of what is deployed (needs PyPI's own JSON API)
-	@$(BIN)/python tools/audit.py requirements.lock
+	@$(BIN)/python tools/audit.py requirements.lock requirements-runs.lock
+	@$(BIN)/python tools/audit.py tools/runs-server/requirements.lock
 
 bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE --tools ours,shap' for a part)
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
@@ -144,12 +153,14 @@ undeploy: $(RUNTIME) ## remove what is deployed: containers, releases, keys, ima
 lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,pyproject.toml --group host,requirements.lock)
 	$(call compile,pyproject.toml $(EXTRAS) --group dev $(UNDRAWN) --constraint requirements.lock,requirements-dev.lock)
+	$(call compile,pyproject.toml --extra runs --constraint requirements.lock,requirements-runs.lock)
 	$(call compile,pyproject.toml --group bench --constraint requirements.lock,benchmarks/requirements.lock)
 	$(call compile,--group clients,tests/clients/requirements.lock)
 	$(call compile,--group azure --constraint requirements.lock,tests/clients/azure.lock)
+	$(call compile,--group runs-server,tools/runs-server/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) $(TORCH_VENV) artifacts artifacts-diabetes artifacts-mimic build docs/_build docs/tutorials *.egg-info \
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) $(RUNS_SERVER_VENV) $(TORCH_VENV) artifacts artifacts-diabetes artifacts-mimic build docs/_build docs/tutorials *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -174,6 +185,12 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@$(BIN)/$(PIP_INSTALL) --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
+# Over what is served with, whose versions it has too.
+$(RUNS): requirements-runs.lock $(RUNTIME)
+	@echo "Installing requirements-runs.lock into $(VENV) ..."
+	@$(BIN)/$(PIP_INSTALL) --require-hashes --requirement requirements-runs.lock
+	@touch $@
+
 # The peers bring matplotlib, which shap then imports, with warnings: they stay out of .venv.
 $(BENCH): benchmarks/requirements.lock $(LOCKED)
 	@echo "Installing benchmarks/requirements.lock into $(BENCH_VENV) ..."
@@ -191,6 +208,12 @@ $(AZURE): tests/clients/azure.lock $(LOCKED)
 	@echo "Installing tests/clients/azure.lock into $(AZURE_VENV) ..."
 	@$(BIN)/python -m venv --clear $(AZURE_VENV)
 	@$(AZURE_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/azure.lock
+	@touch $@
+
+$(RUNS_SERVER): tools/runs-server/requirements.lock
+	@echo "Installing tools/runs-server/requirements.lock into $(RUNS_SERVER_VENV) ..."
+	@$(PYTHON) -m venv --clear $(RUNS_SERVER_VENV)
+	@$(RUNS_SERVER_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tools/runs-server/requirements.lock
 	@touch $@
 
 # All that is in .venv can be imported from there too, and is not installed anew.

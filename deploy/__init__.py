@@ -13,12 +13,14 @@ engine, and a target performs a plan.
 ``client``         asks what is deployed to score
 ``cli``            the command line
 ``webservice``     the same from Python
+``from_workspace``  models of a workspace, by Azure ML's call
 ``render``         writes manifests for clusters
 ``console``        what a person sees meanwhile
 ``interrupts``     what Ctrl-C must wait for
 ``errors``         what can go wrong
 
 ``engine``         the room that talks to Docker
+``registry``       models that are registered in MLflow
 ``image``          from files to an image
 ``release``        an image with its configuration: proven and kept
 ``host``           where replicas share a port
@@ -30,6 +32,16 @@ Next: `deploy.deployment`.
 
 from deploy.configuration import Configuration
 from deploy.errors import DeployError
+from deploy.from_workspace import InferenceConfig, deploy_from_model, image_configuration
 from deploy.webservice import Webservice, deploy, deploy_configuration
 
-__all__ = ["Configuration", "DeployError", "Webservice", "deploy", "deploy_configuration"]
+__all__ = [
+    "Configuration",
+    "DeployError",
+    "InferenceConfig",
+    "Webservice",
+    "deploy",
+    "deploy_configuration",
+    "deploy_from_model",
+    "image_configuration",
+]

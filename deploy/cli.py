@@ -191,7 +191,8 @@ def _releases(session: Session, arguments: argparse.Namespace) -> int:
         raise nothing(session.name)
     for release in found.releases:
         mark = found.mark(release["id"], "serves", "previous")
-        print(f"{release['id']}  content {release['content'][:16]}  {mark}".rstrip())
+        models = "".join(f"  {origin['uri']}" for origin in release["models"])
+        print(f"{release['id']}  content {release['content'][:16]}{models}  {mark}".rstrip())
     return 0
 
 

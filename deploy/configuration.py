@@ -36,6 +36,8 @@ FROM_ENVIRONMENT = (
     "port",
     "base_image",
 )
+REGISTERED = "models:"  # how the address of a registered model begins
+MODEL_URI = r"models:/(?P<name>[^/@:]+)(@(?P<alias>[\w.-]+)|/(?P<version>[1-9][0-9]*))"
 BUILD_TOOLS = (
     "RUN apt-get update && apt-get install -y --no-install-recommends g++"
     " && rm -rf /var/lib/apt/lists/*"
@@ -107,6 +109,7 @@ class Configuration:
 
     name: str
     models: tuple[str, ...] = ("artifacts/original_model.pkl", "artifacts/scoring_explainer.pkl")
+    tracking_uri: str = ""
     entry_script: str = "score.py"
     code: tuple[str, ...] = ()
     environment: str = "requirements.lock"
@@ -199,6 +202,17 @@ def configuration(values: Mapping[str, Any], source: str = "deploy.yml") -> Conf
     except ConfigurationError as error:
         raise ConfigurationError(f"{source}: {error}") from None
     return config
+
+
+def is_registered(model: str) -> bool:
+    """Say whether an entry of `models` names a registered model, and not a path.
+
+    Examples
+    --------
+    >>> is_registered("models:/tumours@champion"), is_registered("my-models/model.pkl")
+    (True, False)
+    """
+    return model.startswith(REGISTERED)
 
 
 def read(
@@ -407,6 +421,16 @@ def _nested(kind: type, check: Check) -> Check:
 
 _path = _text(r"[^\0]+", "a path")
 _paths = _list(_path, "a list of paths")
+_model_uri = _text(
+    MODEL_URI, "the address of a registered model, models:/NAME@ALIAS or models:/NAME/VERSION"
+)
+
+
+def _model(path: str, value: Any) -> str:
+    text: str = _path(path, value)
+    return _model_uri(path, text) if is_registered(text) else text
+
+
 _path_or_none = _text(r"[^\0]*", "a path")
 _reference = _text(r"|(env|file):.+", "env:NAME or file:PATH (a key itself is never written here)")
 
@@ -414,7 +438,12 @@ CHECKS: dict[str, Check] = {
     "name": _text(
         NAME, "3 to 32 lower-case letters, digits and hyphens, a letter first and no hyphen last"
     ),
-    "models": _paths,
+    "models": _list(_model, "a list of paths, or of registered models as models:/NAME@ALIAS"),
+    "tracking_uri": _text(
+        r"|(https?://[^@\s]+|sqlite:///[^\0]+)",
+        "http(s)://... or sqlite:///..., without a password (MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD in the environment say who asks)",
+    ),
     "entry_script": _path,
     "code": _paths,
     "environment": _path,

@@ -52,6 +52,8 @@ METRICS_ROUTE = "/metrics"
 # Places in the image.
 APP_FOLDER = "/app"
 MODELS_FOLDER = "models"  # below it
+ORIGIN_FILE = "origin.json"  # in the folder of the models: which registered versions they are
+ORIGIN_FORMAT = "registered models, 1"
 CONTENT_HASH = f"{APP_FOLDER}/content.sha256"
 SECRETS_FOLDER = "/run/secrets"
 PORT_VOLUME = "/run/port"

@@ -7,7 +7,6 @@ Each verb takes the mutex, heals what an interrupted one left, does its work and
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,8 +21,10 @@ from deploy.engine.tunnel import tunnel
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
 from deploy.host.target import HostTarget
 from deploy.interrupts import uninterrupted
+from deploy.registry.marking import mark_versions
+from deploy.registry.origin import Origin
 from deploy.release import credentials
-from deploy.release.assembly import foresee_image, make_release
+from deploy.release.assembly import foresee_release, make_release
 from deploy.release.inventory import Inventory, take_inventory
 from deploy.release.release import Release, release_id
 from deploy.release.releases import previous_to, record, remove_unused_images
@@ -252,6 +253,7 @@ class Deployment:
             sound.facts["release"] = release.id
             target = self._admit(release.config, sound)
             target.perform(going_back(target, sound.state, release))
+            self._mark(release, sound)
         return release
 
     def change(self, doing: str, **changes: Any) -> Release:
@@ -301,6 +303,7 @@ class Deployment:
         with audited(self.root, self.name, "down"), locked(self.engine, self.name, "down"):
             seen = self.check_owner()
             seen.target.perform(self._undeployment(seen))
+            self._mark(None, seen)
         self.console.say(f"{self.name}: nothing is deployed")
 
     # --- saying what would be done ---
@@ -319,11 +322,11 @@ class Deployment:
         plan, sound = self._mended()
         target = self._admit(config, sound)
         check_properties(config, sound.inventory)
-        tag, image = foresee_image(self.engine, config, self.root)
+        tag, release = foresee_release(self.engine, config, self.root)
+        plan += [Note(f"Taking {origin.text}") for origin in release.origins]
         if not tag:
             plan.append(Note(f"Pulling {config.base_image}"))
-        plan.append(Build(tag or self.name, built=bool(image)))
-        release = Release(release_id(image, config), image, config, "", time.time())
+        plan.append(Build(tag or self.name, built=bool(release.image)))
         state = sound.state if target is sound.target else target.look(sound.inventory)
         plan += replacement(target, state, release)
         return plan + self._steps_prune(sound, plan, release)
@@ -401,6 +404,15 @@ class Deployment:
         target = self._target(release.config.target)
         state = target.look(take_inventory(self.engine, self.name))
         target.perform(replacement(target, state, release))
+        self._mark(release, sound)
+
+    def _mark(self, release: Release | None, sound: Sight) -> None:
+        """Say in the registry which versions serve now, in place of those that did."""
+        former = origins_of(sound.inventory.find(sound.state.release))
+        serving, identity = origins_of(release), release.id if release else ""
+        sound.facts["models"] = [origin.uri for origin in serving]
+        for sentence in mark_versions(self.name, identity, serving, former, self.root):
+            self.console.say(sentence)
 
     def _prune(self, retain: int) -> list[str]:
         seen = self.look()
@@ -484,6 +496,11 @@ def check_properties(config: Configuration, inventory: Inventory) -> None:
             f"properties: fixed with the first deploy as {dict(known[-1].config.properties)}, got "
             f"{dict(config.properties)}; put what changes into tags, or undeploy first"
         )
+
+
+def origins_of(release: Release | None) -> tuple[Origin, ...]:
+    """Return the registered models of a release; of none there are none."""
+    return release.origins if release else ()
 
 
 def nothing(name: str) -> NotDeployedError:

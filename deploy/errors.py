@@ -8,6 +8,7 @@
     │   ├── UnreachableError     no engine answers
     │   ├── NotFoundError        it has no such container, image or volume
     │   └── ConflictError        the name is taken
+    ├── RegistryError            a registered model is not there, not as registered, or not reached
     ├── BuildError               a step of the image's build failed
     ├── RefusedError             a release did not prove itself; the one that serves was not touched
     ├── LockedError              somebody else is deploying under the same name
@@ -41,6 +42,10 @@ class NotFoundError(EngineError):
 
 class ConflictError(EngineError):
     """The name is taken."""
+
+
+class RegistryError(DeployError):
+    """A registered model is not there, is not what was registered, or cannot be reached."""
 
 
 class BuildError(DeployError):

@@ -9,7 +9,7 @@
     service.wait_for_deployment(show_output=True)
     service.run(rows.to_json())
 
-Next: `deploy.configuration`.
+Next: `deploy.from_workspace`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy.configuration import Configuration, configuration
+from deploy.configuration import Configuration, configuration, is_registered
 from deploy.console import Console
 from deploy.deployment import Deployment, opened
 from deploy.engine.docker_engine import address_from
@@ -315,5 +315,7 @@ def _example_beside(models: Sequence[str | Path], root: Path) -> str:
         raise ConfigurationError(
             "models: expected the original model and the scoring explainer, got none"
         )
+    if is_registered(str(models[0])):
+        return ""
     beside = Path(models[0]).parent / "examples.json"
     return str(beside) if (root / beside).is_file() else ""

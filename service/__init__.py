@@ -9,6 +9,8 @@ Each room imports only from rooms above it, never from one below:
 ``explanations``      what an explainer answers, in a notebook
 ``explainers``        the training side: full explainers
 ``scoring``           what is saved, and served beside the original model
+``runs``              run history and registry, on MLflow
+``pages``             pages for people
 ``web``               the Flask application around the user's entry script
 ``server``            gunicorn's process
 
@@ -16,12 +18,14 @@ Beside the rooms stand modules that any of them may import:
 
 ``errors``            what can go wrong in scoring
 ``settings``          what can be set by the environment
+``model_origin``      which registered models lie in the model folder
+``model_paths``       where a model lies that a script asks for by name
 ``container_limits``  processors and memory that this process may use
 ``strict_json``       JSON that every parser accepts
 ``version``           the version of the service
 
 ``commands`` is the command line, ``batch`` scores a file for it. Users import from
-:mod:`service.explainers` and :mod:`service.scoring`; nothing else is public.
+:mod:`service.explainers`, :mod:`service.scoring` and :mod:`service.runs`; nothing else is public.
 
 Next: `service.commands`.
 """

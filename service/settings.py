@@ -3,7 +3,7 @@
 Each setting is a field that knows its variables, how its text is read and what it means; the table
 in docs/operating.md is made from them. Only the standard library is needed.
 
-Next: `service.container_limits`.
+Next: `service.model_origin`.
 """
 
 import os

@@ -14,6 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 from service.explainers import TabularExplainer
+from service.runs import Run, Workspace
+from service.runs.surroundings import uri_of
 from service.scoring import KernelScoringExplainer, save
 from service.shapley import kernels
 
@@ -155,3 +157,23 @@ def regressor_service(mixed_regressor_folder, tmp_path_factory):
         tmp_path_factory.mktemp("service"), AZUREML_MODEL_DIR=str(mixed_regressor_folder)
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def runs_folder(tmp_path_factory):
+    """The folder of an embedded store of runs, made once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("runs")
+    Workspace(uri_of(folder)).engine  # noqa: B018
+    return folder
+
+
+@pytest.fixture
+def workspace(runs_folder, request):
+    """A workspace with an experiment for this test alone."""
+    name = request.node.name[-180:].strip()
+    return Workspace(uri_of(runs_folder), experiment=name)
+
+
+@pytest.fixture
+def run(workspace):
+    return Run(workspace, workspace.create_run())

@@ -3,7 +3,7 @@
 A socket here ends at the engine's socket there.
 The user's own ssh does it, so their configuration, keys and known hosts count, and only the
 `docker` package is needed. The same connection forwards the port that is scored on, since it is
-published on the other host's loopback. Next: `deploy.image.context`.
+published on the other host's loopback. Next: `deploy.registry.origin`.
 """
 
 from __future__ import annotations

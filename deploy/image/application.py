@@ -16,9 +16,10 @@ from itertools import chain, filterfalse
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
-from deploy.configuration import Configuration
+from deploy.configuration import Configuration, is_registered
 from deploy.contract import APP_FOLDER, CONTENT_HASH, MODELS_FOLDER
 from deploy.errors import ConfigurationError
+from deploy.registry.fetching import RegisteredFile
 
 DEPLOY = Path(__file__).parents[1]
 PREFLIGHT_FOLDER = "preflight"
@@ -55,7 +56,9 @@ class Placed:
         return self.place.split("/")[0]
 
 
-def application(config: Configuration, root: Path) -> dict[str, bytes]:
+def application(
+    config: Configuration, root: Path, registered: Iterable[RegisteredFile] = ()
+) -> dict[str, bytes]:
     """Read the files of the application by their places in its folder.
 
     Parameters
@@ -63,6 +66,8 @@ def application(config: Configuration, root: Path) -> dict[str, bytes]:
     config : Configuration
     root : Path
         The folder that the configuration's paths start from.
+    registered : iterable of RegisteredFile
+        What has been fetched of the models that are no paths.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def application(config: Configuration, root: Path) -> dict[str, bytes]:
         When a file is missing, or two would lie at one place.
     """
     found: dict[str, Placed] = {}
-    for placed in chain(_own(), _of_the_user(config, root)):
+    for placed in chain(_own(), _of_the_user(config, root), map(_fetched, registered)):
         _refuse_clash(found.setdefault(placed.place, placed), placed)
     _refuse_files_as_folders(found)
     _refuse_names(found)
@@ -106,8 +111,13 @@ def _of_the_user(config: Configuration, root: Path) -> Iterator[Placed]:
     for at, text in enumerate(config.code):
         yield from _named(root, text, "", f"code[{at}]")
     for at, text in enumerate(config.models):
-        yield from _named(root, text, f"{MODELS_FOLDER}/", f"models[{at}]")
-        yield from _manifest(_absolute(root / text), f"models[{at}]")
+        if not is_registered(text):
+            yield from _named(root, text, f"{MODELS_FOLDER}/", f"models[{at}]")
+            yield from _manifest(_absolute(root / text), f"models[{at}]")
+
+
+def _fetched(found: RegisteredFile) -> Placed:
+    return Placed(f"{MODELS_FOLDER}/{found.place}", found.file, found.key)
 
 
 def _manifest(model: Path, key: str) -> Iterator[Placed]:

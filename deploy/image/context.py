@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from deploy.contract import (
     APPLICATION_MODULE,
     MANIFEST_METHOD,
     MODELS_FOLDER,
+    ORIGIN_FILE,
     SCORE_ROUTE,
     SHAPS_METHOD,
 )
@@ -33,6 +34,8 @@ from deploy.errors import BuildError, ConfigurationError
 from deploy.image.application import PREFLIGHT_FOLDER, application, read
 from deploy.image.pins import without
 from deploy.image.recipe import dockerfile
+from deploy.registry.fetching import fetched_models
+from deploy.registry.origin import Origin, to_file
 
 # Who asked, in the project's own lock, for what this machine needs and an image does not.
 HOST_ONLY = "scoring-service (pyproject.toml:host)"
@@ -59,9 +62,12 @@ class Context:
     Parameters
     ----------
     files : mapping of str to bytes
+    origins : tuple of Origin
+        The registered models among them.
     """
 
     files: Mapping[str, bytes]
+    origins: tuple[Origin, ...] = ()
 
     def digest(self, prefix: str = "", ignoring: str = "pip/") -> str:
         """Hash the files below a prefix; how pip reaches its index makes no other image."""
@@ -117,10 +123,14 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
     ------
     ConfigurationError
         When a file is missing, or two would lie at one place.
+    RegistryError
+        When a registered model is not there, or not what was registered; nothing was loaded then.
     BuildError
         When the entry script does not answer the example here.
     """
-    app = application(config, root)
+    with fetched_models(config, root) as (origins, registered):
+        app = application(config, root, registered)
+    app |= _origin_file(origins, app)
     app |= _example(config, root, app)
     lock = without(read(root / config.environment, "environment").decode(), HOST_ONLY)
     return Context(
@@ -129,7 +139,8 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
             "requirements.lock": (lock if needs_shap(app) else without(lock, "shap")).encode(),
             **_below("pip", pip),
             **_below("app", app),
-        }
+        },
+        origins,
     )
 
 
@@ -148,6 +159,18 @@ def _method(manifest: bytes) -> object:
     except ValueError:
         return None  # some other file of the user's
     return content.get(MANIFEST_METHOD) if isinstance(content, dict) else None
+
+
+def _origin_file(origins: Sequence[Origin], app: Mapping[str, bytes]) -> dict[str, bytes]:
+    if not origins:
+        return {}
+    place = f"{MODELS_FOLDER}/{ORIGIN_FILE}"
+    if place in app:
+        raise ConfigurationError(
+            f"models: a file would lie at {place}, where it is written which registered models the "
+            "image has; rename it"
+        )
+    return {place: to_file(origins)}
 
 
 def _below(folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:

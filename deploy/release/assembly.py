@@ -15,6 +15,7 @@ from deploy.image import sbom
 from deploy.image.build import base_image, build_image, content_hash, image_tag
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
+from deploy.registry.fetching import pinned
 from deploy.release.release import Release, release_id
 
 
@@ -36,36 +37,43 @@ def make_release(
 
     Raises
     ------
-    ConfigurationError, BuildError, EngineError
+    ConfigurationError, RegistryError, BuildError, EngineError
     """
     doing = "Gathering the files, and asking the entry script for the example's answer"
     with console.step(doing) as found:
         context = gather(config, root, pip_files())
         megabytes = sum(map(len, context.files.values())) / 2**20
         found.append(f"{len(context.files)} files, {megabytes:.1f} MB")
+    for origin in context.origins:
+        console.say(f"  {origin.text}")
+    config = pinned(config, context.origins)
     base = base_image(engine, config.base_image, console)
     image = build_image(engine, config, context, base, console, fresh=fresh)
     identity = release_id(image, config)
     sbom.write(root, context.files["requirements.lock"].decode(), config.name, image)
     content = content_hash(engine, config.name, image)
-    return Release(identity, image, config, content, time.time())
+    return Release(identity, image, config, content, time.time(), origins=context.origins)
 
 
-def foresee_image(engine: Engine, config: Configuration, root: Path) -> tuple[str, str]:
-    """Say which image `make_release` would build; nothing is changed.
+def foresee_release(engine: Engine, config: Configuration, root: Path) -> tuple[str, Release]:
+    """Say which release `make_release` would make; nothing is changed.
 
     Returns
     -------
-    tag, image : str
-        Its tag, empty where not even the base image is there, and its id, empty unless it is built.
+    tag : str
+        The image's; empty where not even the base image is there.
+    release : Release
+        Its image is empty unless it is built, and so is its content.
 
     Raises
     ------
-    ConfigurationError, BuildError, EngineError
+    ConfigurationError, RegistryError, BuildError, EngineError
     """
     base = engine.image(config.base_image)
-    if base is None:
-        return "", ""
-    tag = image_tag(config, gather(config, root, pip_files()), str(base["Id"]))
-    built = engine.image(tag)
-    return tag, str(built["Id"]) if built else ""
+    context = gather(config, root, pip_files())
+    tag = image_tag(config, context, str(base["Id"])) if base else ""
+    built = engine.image(tag) if tag else None
+    image = str(built["Id"]) if built else ""
+    config = pinned(config, context.origins)
+    identity = release_id(image, config)
+    return tag, Release(identity, image, config, "", time.time(), origins=context.origins)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from deploy.configuration import Configuration
 from deploy.engine.docker_engine import Body
 from deploy.engine.labels import LABEL, RELEASE, labels
+from deploy.registry.origin import Origin, from_label, to_label
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Release:
     borrows : bool, default True
         Whether its service can take connections from a port that another container keeps; that of
         releases which an earlier version of this package has built cannot.
+    origins : tuple of Origin
+        The registered models in the image.
     """
 
     id: str
@@ -41,6 +44,7 @@ class Release:
     content: str
     created: float
     borrows: bool = True
+    origins: tuple[Origin, ...] = ()
 
 
 def release_record(release: Release) -> Body:
@@ -56,6 +60,7 @@ def release_record(release: Release) -> Body:
             created=release.created,
             configuration=config.to_json(),
             borrows="yes" if release.borrows else "",
+            origins=to_label(release.origins),
         ),
         "NetworkDisabled": True,
     }
@@ -70,6 +75,7 @@ def release_from(record_labels: dict[str, str], image: str) -> Release:
         content=record_labels[f"{LABEL}content"],
         created=float(record_labels[f"{LABEL}created"]),
         borrows=bool(record_labels.get(f"{LABEL}borrows")),
+        origins=from_label(record_labels.get(f"{LABEL}origins", "[]")),
     )
 
 

@@ -51,7 +51,9 @@ class Status:
         """Write one of the releases for people."""
         mark = self.mark(release["id"], "serves", "`rollback` goes there")
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(release["created"]))
-        return f"  release {release['id']} of {when}  {mark}".rstrip()
+        line = f"  release {release['id']} of {when}  {mark}".rstrip()
+        models = map("    {text}".format_map, release["models"])
+        return "\n".join([line, *models])
 
 
 def describe(target: Target[Any], state: Serving, here: str, unanswered: str = "") -> Status:
@@ -116,7 +118,13 @@ def as_text(found: Status) -> str:
 
 
 def _release(release: Release) -> dict[str, Any]:
-    return {"id": release.id, "created": release.created, "content": release.content}
+    models = [{**origin.facts(), "text": origin.text} for origin in release.origins]
+    return {
+        "id": release.id,
+        "created": release.created,
+        "content": release.content,
+        "models": models,
+    }
 
 
 def _replica_line(replica: ReplicaStatus) -> str:

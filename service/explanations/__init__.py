@@ -12,6 +12,7 @@
 ``raw_features``        from made columns to raw ones
 ``local_explanation``   local explanations, with ranked names and values
 ``global_explanation``  global explanations, with ranked names and values
+``top_features``        the most important features alone
 ``files``               saving and loading them in an open format
 ``batches``             global importances of more rows than fit into memory
 
@@ -23,6 +24,7 @@ from service.explanations.files import load_explanation, save_explanation
 from service.explanations.global_explanation import GlobalExplanation
 from service.explanations.global_importances import GlobalImportances
 from service.explanations.local_explanation import LocalExplanation
+from service.explanations.top_features import top
 
 __all__ = [
     "ExplanationContext",
@@ -31,4 +33,5 @@ __all__ = [
     "LocalExplanation",
     "load_explanation",
     "save_explanation",
+    "top",
 ]

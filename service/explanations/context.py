@@ -59,6 +59,11 @@ class ExplanationContext:
     residuals : ndarray of shape (n_classes, n_rows) or (n_rows,), or None
         What is missing from expected value + Σ importances to the output of another model that the
         explained one stands for.
+    other : ndarray of shape (n_classes, n_rows) or (n_rows,), or None
+        The sum of the importances of features that were cut; see
+        :func:`service.explanations.top_features.top`.
+    n_explained : int or None
+        How many features there were before.
     fidelity : mapping or None
         How well a surrogate follows the model that it stands for.
     engineered : explanation or None
@@ -89,6 +94,8 @@ class ExplanationContext:
     eval_y_predicted_proba: NDArray[Any] | None = None
     ask: Callable[[str], NDArray[Any] | None] = tell_nothing
     residuals: NDArray[np.float64] | None = None
+    other: NDArray[np.float64] | None = None
+    n_explained: int | None = None
     fidelity: Mapping[str, float] | None = None
     engineered: Any = None
     feature_maps: Sequence[Any] | None = None
@@ -128,8 +135,8 @@ class ExplanationContext:
         taken["ask"] = partial(_ask_of_rows, self.ask, rows)
         if self.is_one_row:
             taken["eval_data"] = self.eval_data  # which has no axis of rows
-        if self.residuals is not None:
-            taken["residuals"] = self.residuals[..., rows]
+        taken["residuals"] = _take_last(self.residuals, rows)
+        taken["other"] = _take_last(self.other, rows)
         if self.engineered is not None:
             taken["engineered"] = self.engineered[rows]
         return replace(self, id=_make_id(), **taken)
@@ -164,6 +171,11 @@ def _ask_of_rows(
     """Ask the model for all rows, and return the answers for some of them."""
     answers = ask(method)
     return None if answers is None else answers[rows]
+
+
+def _take_last(values: NDArray[Any] | None, rows: Any) -> NDArray[Any] | None:
+    """Take some rows of an array whose last axis has them; nothing of None."""
+    return None if values is None else values[..., rows]
 
 
 def _take(values: Any, rows: Any) -> Any:
@@ -296,6 +308,25 @@ class KnowsContext:
         why = "only a surrogate of a teacher's probability leaves residuals"
         residuals = require(self.context.residuals, "residuals", why)
         return self._list_rows(residuals, -1)
+
+    @property
+    def other(self) -> Any:
+        """The sum of the importances of features that were cut, ``[class][row]``, or ``[row]``.
+
+        Expected value + Σ importances + this is the model's output.
+        """
+        other = require(self.context.other, "other", "none of its local importances were cut")
+        return self._list_rows(other, -1)
+
+    @property
+    def n_features(self) -> int:
+        """How many features were explained, those included that were cut."""
+        return self.context.n_explained or self.num_features
+
+    @property
+    def num_features(self) -> int:
+        """Number of features that are there."""
+        raise NotImplementedError
 
     def _list_rows(self, of_rows: NDArray[Any], axis: int) -> Any:
         """Write an array, without its axis of rows where a single row came without one."""

@@ -1,6 +1,6 @@
 """What an explainer answers for a model as a whole: global explanations, with ranked names.
 
-Next: :mod:`service.explanations.files`.
+Next: :mod:`service.explanations.top_features`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from typing import Any
 
 from flask import Flask
 
-from service.errors import ScoringError
+from service.errors import ArtifactError, ScoringError
+from service.model_origin import check_files, read_origins
 from service.settings import Settings, SettingsError
 from service.web.entry_script import EntryScript
 from service.web.error_responses import register_error_handlers
@@ -65,6 +66,8 @@ def create_app(
         it would be of no use.
     SettingsError
         When the file with the keys cannot be used.
+    ArtifactError
+        When a file of a registered model is not what was registered; nothing was loaded then.
 
     Examples
     --------
@@ -79,12 +82,14 @@ def create_app(
     """
     lifecycle = lifecycle or Lifecycle()
     keys = Keys(settings.keys_file)
+    origins = read_origins(settings.model_folder)
+    check_files(settings.model_folder, origins)
     script = EntryScript(settings.entry_script)
     script.init()
     script.warm_up()
-    metrics = Metrics(settings.model_name, script.model, metrics_folder, replica)
+    metrics = Metrics(settings.model_name, script.model, metrics_folder, replica, origins=origins)
     gate = Gate(settings.n_in_flight, settings.n_slots)
-    guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle)
+    guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle, origins)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["stuck"] = guarded.computations.stuck
@@ -111,7 +116,7 @@ def create_app_or_exit(
     """
     try:
         return create_app(settings, lifecycle, metrics_folder, replica)
-    except (SettingsError, WebError) as error:
+    except (SettingsError, WebError, ArtifactError) as error:
         _show_cause(error)
         raise SystemExit(str(error)) from None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Response, g, request
 
+from service.model_origin import Origin
 from service.rows.json_rows import JsonRows
 from service.rows.schema import Schema
 from service.rows.values import shown
@@ -40,6 +41,8 @@ class GuardedScript:
     metrics : Metrics
     lifecycle : Lifecycle
         Knows whether this process is about to stop.
+    origins : tuple of Origin
+        The registered models that were deployed.
     computations : Computations
         Runs the script, so that a request can leave it behind at its deadline.
     """
@@ -50,6 +53,7 @@ class GuardedScript:
     keys: Keys
     metrics: Metrics
     lifecycle: Lifecycle
+    origins: tuple[Origin, ...] = ()
     computations: Computations = field(default_factory=Computations)
 
     @property

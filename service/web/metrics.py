@@ -6,7 +6,7 @@ numbers into files of that folder and any of them answers for all.
 Next: `service.server`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from service.model_origin import Origin
 from service.scoring.answer import Answer, plain
 from service.scoring.scoring_model import ScoringModel
 
@@ -29,6 +30,8 @@ MALFORMED = "unreadable"  # the route of requests that are no HTTP
 SUM, COUNT, MEAN = "scoring_importance_sum", "scoring_rows_explained", "scoring_importance_mean"
 IMPORTANCES = "local_importance_values"
 DESCRIBED_BY = ("model_type", "method", "output")  # attributes of the scoring explainer
+LABELS = ("model", "method", "output")  # their names as labels
+REGISTERED = ("uri", "run", "explanation")  # of the registered models, where some were deployed
 
 
 class Metrics:
@@ -45,6 +48,8 @@ class Metrics:
         this process is alone.
     replica : Path, optional
         The Unix socket of this service among the replicas behind one port.
+    origins : sequence of Origin
+        The registered models that were deployed.
 
     Examples
     --------
@@ -60,13 +65,15 @@ class Metrics:
         model: ScoringModel | None,
         folder: Path | None = None,
         replica: Path | None = None,
+        *,
+        origins: Sequence[Origin] = (),
     ) -> None:
         self._folder, self.replica = folder, replica
         self._registry = CollectorRegistry()
         self._count_requests()
         self._count_rows()
         self._name_features(model)
-        self._describe(model_name, model)
+        self._describe(model_name, model, origins)
 
     def _count_requests(self) -> None:
         registry = self._registry
@@ -107,16 +114,23 @@ class Metrics:
         self._sums = [importance.labels(name) for name in features]
         self._gaps = [missing.labels(name) for name in columns]
 
-    def _describe(self, model_name: str, model: ScoringModel | None) -> None:
+    def _describe(
+        self, model_name: str, model: ScoringModel | None, origins: Sequence[Origin]
+    ) -> None:
+        explainer = None if model is None else model.scoring_explainer
+        about = {"name": model_name}
+        for label, attribute in zip(LABELS, DESCRIBED_BY, strict=True):
+            about[label] = getattr(explainer, attribute, "")
+        if origins:
+            about |= {label: ",".join(map(attrgetter(label), origins)) for label in REGISTERED}
         info = Gauge(
             "scoring_model_info",
             "The model, 1",
-            ["name", "model", "method", "output"],
+            list(about),
             registry=self._registry,
             multiprocess_mode="max",
         )
-        explainer = None if model is None else model.scoring_explainer
-        info.labels(model_name, *(getattr(explainer, name, "") for name in DESCRIBED_BY)).set(1)
+        info.labels(**about).set(1)
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """Count a request that was answered."""

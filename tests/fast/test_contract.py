@@ -24,10 +24,12 @@ from deploy.host import specs as host_specs
 from deploy.image.application import DEPLOY
 from deploy.image.context import answer_here, needs_shap
 from deploy.image.recipe import DOCKERFILE
+from deploy.registry.origin import Origin, to_file
 from deploy.release import probe
 from deploy.release import specs as release_specs
 from deploy.release.preflight import readable
 from service.explainers import TabularExplainer
+from service.model_origin import FORMAT, ORIGIN_FILE, read_origins
 from service.scoring import KernelScoringExplainer, save
 from service.settings import Settings, SettingsError
 from service.web.logs import ACCESS, JsonLines
@@ -235,3 +237,16 @@ def test_the_recipe_puts_things_where_deploy_looks_for_them():
     assert f"{contract.PROBE[0]} -m compileall" in RECIPE
     assert f"\nEXPOSE {contract.SERVICE_PORT}\n" in RECIPE
     assert f"\nWORKDIR {contract.APP_FOLDER}\n" in RECIPE
+
+
+def test_the_service_reads_what_the_deployment_writes_of_registered_models(tmp_path):
+    """One file of one format, and every fact of it."""
+    origin = Origin(
+        "models:/a/3", "a", "3", "run", "https://runs.example", "e", "a.pkl", {"b": "0"}
+    )
+    assert (contract.ORIGIN_FILE, contract.ORIGIN_FORMAT) == (ORIGIN_FILE, FORMAT)
+    (tmp_path / contract.ORIGIN_FILE).write_bytes(to_file([origin]))
+    [read] = read_origins(tmp_path)
+    assert vars(read) == vars(origin)
+    (tmp_path / contract.ORIGIN_FILE).write_text('{"models": "of somebody else"}')
+    assert read_origins(tmp_path) == ()

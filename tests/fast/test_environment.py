@@ -21,7 +21,8 @@ DEVELOPMENT = "requirements-dev.lock"
 BENCHMARKS = "benchmarks/requirements.lock"
 CLIENTS = "tests/clients/requirements.lock"  # KServe's client needs another pandas
 AZURE = "tests/clients/azure.lock"
-LOCKS = [RUNTIME, DEVELOPMENT, BENCHMARKS, CLIENTS, AZURE]
+RUNS = "requirements-runs.lock"
+LOCKS = [RUNTIME, RUNS, DEVELOPMENT, BENCHMARKS, CLIENTS, AZURE]
 DIRECT = "scoring-service (pyproject.toml)"  # how uv annotates a dependency of the project itself
 
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][^\s;]*) \\")

@@ -105,6 +105,9 @@ def check_heading(heading: Mapping[str, Any], place: str) -> None:
     for name in OF_GLOBAL:
         values = heading.get(name)
         expect_heading(values is None or _are_numbers(values), place, f"numbers in {name}", values)
+    n_explained = heading.get("n_explained")
+    may_be = n_explained is None or _is_count(n_explained)
+    expect_heading(may_be, place, "null or a count in n_explained", n_explained)
     n_names = len(heading["features"])
     expect_heading(
         heading["n_features"] == n_names, place, f"{heading['n_features']} features", n_names
@@ -232,7 +235,7 @@ def check_table(name: str, table: Any, heading: Mapping[str, Any]) -> None:
         When it has more or fewer.
     """
     expected, found = heading["n_rows"], heading["n_rows"]
-    if name == "residuals":
+    if name in ("residuals", "other"):
         found = table.shape[-1]
     elif name == "row_labels" or (name in OF_ROWS and not heading["one_row"]):
         found = count_rows(table)

@@ -2,8 +2,9 @@
 
 Local values are blocks ``[class][feature][row]`` of at most 64 MB, the most important feature
 first, named by the first rank that they hold: the few features that are shown most are read alone.
-Two classes whose values are exact negatives are stored once. Global values are stored as they are,
-never computed anew.
+Two classes whose values are exact negatives are stored once. Where there are several blocks, the
+sum of all that comes after each is beside it, so that reading the first of them says what the
+others add up to. Global values are stored as they are, never computed anew.
 
 Next: :mod:`service.explanations.files.reference`.
 """
@@ -12,8 +13,12 @@ from __future__ import annotations
 
 import math
 import platform
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -41,6 +46,15 @@ from service.explanations.files.storage import HEADING, NOT_FITTING, UNFINISHED,
 from service.explanations.global_explanation import GlobalExplanation
 from service.explanations.global_importances import GlobalImportances, with_output_axis
 from service.explanations.local_explanation import LocalExplanation
+from service.explanations.top_features import (
+    TILE,
+    add_ranks,
+    cut_context,
+    cut_global,
+    rank_all,
+    tiles,
+    top,
+)
 
 FORMAT = 1
 BLOCK = 64 * 2**20  # bytes
@@ -53,6 +67,7 @@ TABLES = {
     "eval_y_predicted": ("predictions", True),
     "eval_y_predicted_proba": ("probabilities", True),
     "residuals": ("residuals", False),
+    "other": ("other", False),
 }
 # The arrays of global importances, which are lists in explanation.json.
 GLOBAL_ARRAYS = {
@@ -96,15 +111,23 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
         "engineered": context.is_engineered,
         "fidelity": context.fidelity,
         "raw_features": context.raw_features,
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in LIBRARIES}},
+        "n_explained": context.n_explained,
+        "versions": dict(_versions_here()),
     }
     heading |= _unless_none(_list_overall, overall) or {}
-    heading["local"] = _unless_none(_write_local, explanation.importances, overall, writer)
+    heading["local"] = None
+    if explanation.importances is not None:
+        heading["local"] = _write_local(explanation, writer)
     heading["tables"] = dict(_write_tables(context, writer, include_data))
     heading["feature_maps"] = _unless_none(_write_maps, context.feature_maps, writer)
     heading["has_engineered_part"] = context.engineered is not None
     _unless_none(_write_engineered, context.engineered, writer, include_data)
     writer.write_heading(heading)
+
+
+@cache  # looking them up takes longer than the rest of a small explanation
+def _versions_here() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def _list_overall(overall: GlobalImportances) -> dict[str, Any]:
@@ -121,8 +144,15 @@ def _write_engineered(engineered: LocalExplanation, writer: Writer, include_data
     write_explanation(engineered, nested, include_data)
 
 
-def read_explanation(reader: Reader) -> LocalExplanation:
+def read_explanation(reader: Reader, top_k: int | None = None) -> LocalExplanation:
     """Make an explanation of its files.
+
+    Parameters
+    ----------
+    reader : Reader
+    top_k : int, optional
+        Return what :func:`~service.explanations.top_features.top` makes of it; no more blocks are
+        read than that takes.
 
     Raises
     ------
@@ -141,28 +171,79 @@ def read_explanation(reader: Reader) -> LocalExplanation:
             f"{heading.get('format')!r}; load it with the version that wrote it."
         )
     check_heading(heading, place)
-    local = _unless_none(_read_local, heading["local"], reader)
+    n_held = _count_held(heading, top_k, place)
+    read = _read_held(reader, n_held)
+    return read if top_k is None else top(read, top_k)
+
+
+def _count_held(heading: Mapping[str, Any], top_k: int | None, place: str) -> int:
+    """Return how many of the first ranks are to be read: whole blocks, with a sum after the last.
+
+    All of them, where files have no such sums.
+    """
+    n_features = heading["n_features"]
+    with _naming(f"{place}/{HEADING}", "how importances lie in blocks"):
+        described = (heading["local"] or {}).get("values", {})
+        sums = described.get("sums", [])
+        expect(set(sums) <= set(described.get("firsts", [])), f"sums {sums}", ValueError)
+        ends = sorted([*sums, n_features])
+        return int(ends[bisect_left(ends, min(top_k or n_features, n_features))])
+
+
+def _read_held(reader: Reader, n_held: int) -> LocalExplanation:
+    """Make an explanation of the features of the first ranks, whose blocks alone are read."""
+    heading, place = reader.heading, reader.place
+    local = _unless_none(_read_local, heading["local"], reader, n_held)
     context = _read_context(reader)
+    kept = None
+    if n_held < heading["n_features"]:
+        kept = _held(heading, n_held)
+        context = cut_context(context, kept, heading["n_features"])
+        context = replace(context, other=_read_sums(reader, n_held))
     if heading["kind"] == "global":
-        return GlobalExplanation(local, context, _read_overall(heading, local, place))
+        overall = _read_overall(heading, place)
+        _check_outputs_alike(overall, local, place)
+        held = overall if kept is None else cut_global(overall, kept)
+        return GlobalExplanation(local, context, held)
     expect_heading(local is not None, place, "local values of a local explanation", None)
     return LocalExplanation(local, context)
 
 
-def _read_overall(
-    heading: Mapping[str, Any], local: LocalImportances | None, place: str
-) -> GlobalImportances:
+def _held(heading: Mapping[str, Any], n_held: int) -> NDArray[np.intp]:
+    """Return the features of the first ranks, in column order."""
+    return np.sort(np.asarray(heading["local"]["order"][:n_held], dtype=np.intp))
+
+
+def _read_sums(reader: Reader, n_held: int) -> NDArray[np.float64]:
+    """Return the sum of the features that are not read."""
+    heading = reader.heading
+    described = heading["local"]["values"]
+    name = _block_name("others", n_held)
+    sums = reader.read_array(name)
+    _check_block(sums, (described["n_kept"], heading["n_rows"]), f"{reader.place}/{name}")
+    if described["mirrored"]:
+        sums = np.concatenate([sums, 0.0 - sums])
+    return sums if heading["local"]["has_class_axis"] else sums[0]
+
+
+def _read_overall(heading: Mapping[str, Any], place: str) -> GlobalImportances:
     arrays: dict[str, Any] = {}
     for name, stored in GLOBAL_ARRAYS.items():
         arrays[name] = _unless_none(check_numbers, heading[stored])
     overall = GlobalImportances(**arrays, **_described(heading), n_rows=heading["n_rows"])
     check_overall(overall, place)
+    return overall
+
+
+def _check_outputs_alike(
+    overall: GlobalImportances, local: LocalImportances | None, place: str
+) -> None:
+    """Check that local and global importances are of as many outputs."""
     if local is not None and overall.per_class is not None:
         n_outputs = len(overall.per_class)
         expect_heading(
             n_outputs == math.prod(local.shape[:-2]), place, "global values", local.shape
         )
-    return overall
 
 
 def _described(heading: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,29 +269,37 @@ def _listed(array: NDArray[np.float64], name: str) -> Any:
 
 
 def _check_finite(values: NDArray[Any], name: str) -> None:
-    if not np.isfinite(values).all():
+    parts = tiles(values if values.ndim == 3 else np.atleast_1d(values)[None])
+    if not all(np.isfinite(part).all() for part in parts):
         raise ValueError(
             f"{name}: expected finite numbers to save, got NaN or an infinity; explain rows whose "
             "output the model knows."
         )
 
 
-def _write_local(
-    importances: LocalImportances, overall: GlobalImportances | None, writer: Writer
-) -> dict[str, Any]:
+def _write_local(explanation: LocalExplanation, writer: Writer) -> dict[str, Any]:
     """Put local values and their errors into blocks, and say how they lie there."""
+    importances = explanation.importances
     if isinstance(importances, SparseImportances):
         return _write_sparse(importances, writer)
     _check_finite(importances.values, "importances")
-    ranked = GlobalImportances.of(importances) if overall is None else overall
-    order = np.argsort(-ranked.values, kind="stable")
-    errors = importances.standard_errors
+    order = rank_all(explanation)
+    errors, other = importances.standard_errors, explanation.context.other
+    sums = np.zeros(importances.shape[:-1]) if other is None else other
+    blocks = _Blocks(importances.values, "importances", order)
     return {
         "order": order.tolist(),
         "has_class_axis": importances.values.ndim == 3,
-        "values": _write_blocks(importances.values, "importances", order, writer),
-        "standard_errors": _unless_none(_write_blocks, errors, "standard_errors", order, writer),
+        "values": blocks.write_with_sums(writer, np.atleast_2d(sums)),
+        "standard_errors": _unless_none(_write_errors, errors, order, writer),
     }
+
+
+def _write_errors(
+    errors: NDArray[np.float64], order: NDArray[np.intp], writer: Writer
+) -> dict[str, Any]:
+    _check_finite(errors, "standard_errors")
+    return _Blocks(errors, "standard_errors", order).write(writer)
 
 
 def _write_sparse(importances: SparseImportances, writer: Writer) -> dict[str, Any]:
@@ -268,21 +357,75 @@ def _naming(file: str, expected: str) -> Iterator[None]:
         raise ManifestError(f"{file}: expected {expected}, got others ({told}).") from error
 
 
-def _write_blocks(
-    array: NDArray[np.float64], name: str, order: NDArray[np.intp], writer: Writer
-) -> dict[str, Any]:
-    """Put values of rows and features, and classes where there are any, into blocks."""
-    _check_finite(array, name)
-    values = with_output_axis(array)
-    n_classes, n_rows, n_features = values.shape
-    mirrored = n_classes == 2 and _are_negatives(values[0], values[1])
-    kept = values[: n_classes - mirrored]
-    width = max(1, BLOCK // max(1, 8 * len(kept) * n_rows))
-    firsts = list(range(0, n_features, width))
-    for first in firsts:
-        block = kept[:, :, order[first : first + width]].transpose(0, 2, 1)
-        writer.write_array(_block_name(name, first), np.ascontiguousarray(block))
-    return {"mirrored": mirrored, "n_kept": len(kept), "firsts": firsts}
+class _Blocks:
+    """Values of rows and features, and classes where there are any, on their way into blocks.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n_rows, n_features) or (n_classes, n_rows, n_features)
+    name : str
+        What their files are called.
+    order : ndarray of int
+        Features by falling importance.
+    """
+
+    def __init__(self, array: NDArray[np.float64], name: str, order: NDArray[np.intp]) -> None:
+        values = with_output_axis(array)
+        self.name, self.order = name, order
+        self.mirrored = len(values) == 2 and _are_negatives(values[0], values[1])
+        self.kept = values[: len(values) - self.mirrored]
+        n_kept, n_rows, n_features = self.kept.shape
+        width = max(1, BLOCK // max(1, 8 * n_kept * n_rows))
+        self.firsts = list(range(0, n_features, width))
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """How they lie in blocks."""
+        return {"mirrored": self.mirrored, "n_kept": len(self.kept), "firsts": self.firsts}
+
+    def write(self, writer: Writer) -> dict[str, Any]:
+        """Write block after block, and say how they lie there."""
+        deque(self._written(writer), maxlen=0)
+        return self.described
+
+    def write_with_sums(self, writer: Writer, sums: NDArray[np.float64]) -> dict[str, Any]:
+        """Write beside each block, but the first, what it and all after it add up to.
+
+        Parameters
+        ----------
+        writer : Writer
+        sums : ndarray of shape (n_classes, n_rows)
+            What comes after the last.
+        """
+        if not self._fit(sums):
+            return self.write(writer)
+        running = sums[: len(self.kept)].copy()
+        for first, block in self._written(writer):
+            add_ranks(running, block.transpose(1, 0, 2))
+            if first > 0:
+                writer.write_array(_block_name("others", first), running)
+        return {**self.described, "sums": self.firsts[1:]}
+
+    def _written(self, writer: Writer) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Write block after block, the last first, and give each with the rank it begins at."""
+        for first, end in reversed(list(pairwise([*self.firsts, len(self.order)]))):
+            block = self._gather(self.order[first:end])
+            writer.write_array(_block_name(self.name, first), block)
+            yield first, block
+
+    def _fit(self, sums: NDArray[np.float64]) -> bool:
+        """Tell whether sums are mirrored where values are, as those are that `top` has made."""
+        return not self.mirrored or bool(np.array_equal(0.0 - sums[0], sums[1]))
+
+    def _gather(self, features: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return ``[class][feature][row]``, without a second copy on the way."""
+        n_kept, n_rows, _ = self.kept.shape
+        block = np.empty((n_kept, len(features), n_rows))
+        for of_class, target in zip(self.kept, block, strict=True):
+            for first in range(0, n_rows, TILE):
+                rows = slice(first, first + TILE)
+                target[:, rows] = of_class[rows].T[features]
+        return block
 
 
 def _block_name(name: str, first: int) -> str:
@@ -291,62 +434,71 @@ def _block_name(name: str, first: int) -> str:
 
 def _are_negatives(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     """Tell whether two classes mirror each other to the last bit, zeros and their signs too."""
-    return all(map(_row_is_negative, one, other))
+    return all(map(_part_is_negative, tiles(one[None]), tiles(other[None])))
 
 
-def _row_is_negative(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+def _part_is_negative(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     return (-one).tobytes() == other.tobytes()
 
 
-def _read_local(described: Mapping[str, Any], reader: Reader) -> LocalImportances:
+def _read_local(described: Mapping[str, Any], reader: Reader, n_held: int) -> LocalImportances:
     """Return the local values, with as many names and expected values as they have."""
-    importances = _read_sparse(reader) if described.get("is_sparse") else _read_dense(reader)
+    if described.get("is_sparse"):
+        importances: LocalImportances = _read_sparse(reader)
+    else:
+        importances = _read_dense(reader, n_held)
     n_outputs, n_features = math.prod(importances.shape[:-2]), importances.shape[-1]
     check_outputs(importances, n_outputs, n_features, reader.place)
     return importances
 
 
-def _read_dense(reader: Reader) -> LocalImportances:
+def _read_dense(reader: Reader, n_held: int) -> LocalImportances:
     described = reader.heading["local"]
-    values = _read_blocks(described["values"], reader, "importances")
+    values = _read_blocks(described["values"], reader, "importances", n_held)
     errors = described["standard_errors"]
-    errors = _unless_none(_read_blocks, errors, reader, "standard_errors")
+    errors = _unless_none(_read_blocks, errors, reader, "standard_errors", n_held)
     if errors is not None:
         expect_heading(
             errors.shape == values.shape, reader.place, "an error of each value", errors.shape
         )
-    return LocalImportances(**_described(reader.heading), values=values, standard_errors=errors)
+    known = _described(reader.heading)
+    known["features"] = list(map(known["features"].__getitem__, _held(reader.heading, n_held)))
+    return LocalImportances(**known, values=values, standard_errors=errors)
 
 
-def _read_blocks(described: Mapping[str, Any], reader: Reader, name: str) -> NDArray[np.float64]:
-    """Put blocks together to the shape that the explanation had."""
-    heading, n_kept, firsts = reader.heading, described["n_kept"], described["firsts"]
-    n_rows, n_features = heading["n_rows"], heading["n_features"]
+def _read_blocks(
+    described: Mapping[str, Any], reader: Reader, name: str, n_held: int
+) -> NDArray[np.float64]:
+    """Put blocks together to the shape that the explanation had, with the first ranks alone."""
+    heading, n_kept = reader.heading, described["n_kept"]
     with _naming(f"{reader.place}/{HEADING}", f"how {name} lie in blocks"):
-        check_layout(described, heading["local"], n_features)
-    blocks = _iterate_blocks(described, reader, name)
+        check_layout(described, heading["local"], heading["n_features"])
+    firsts = [first for first in described["firsts"] if first < n_held]
+    blocks = _iterate_blocks(described, reader, name, n_held)
     n_there = sum(reader.measure(_block_name(name, first)) for first in firsts)
-    if n_there < 8 * n_kept * n_rows * n_features:
+    if n_there < 8 * n_kept * heading["n_rows"] * n_held:
         list(blocks)  # names the one that is too short, before memory is taken for all
-    values = np.empty((n_kept, n_rows, n_features))
-    for held, block in blocks:
-        values[:, :, held] = block.transpose(0, 2, 1)
+    values = np.empty((n_kept, heading["n_rows"], n_held))
+    place = np.searchsorted(_held(heading, n_held), heading["local"]["order"][:n_held])
+    for ranks, block in blocks:
+        values[:, :, place[ranks]] = block.transpose(0, 2, 1)
     if described["mirrored"]:
         values = np.concatenate([values, -values])
     return values if heading["local"]["has_class_axis"] else values[0]
 
 
 def _iterate_blocks(
-    described: Mapping[str, Any], reader: Reader, name: str
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
-    """Read block after block, with the features that it holds."""
+    described: Mapping[str, Any], reader: Reader, name: str, n_held: int
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Read block after block, with the ranks that it holds of those that are wanted."""
     heading = reader.heading
-    order = np.asarray(heading["local"]["order"], dtype=np.intp)
     for first, end in pairwise([*described["firsts"], heading["n_features"]]):
-        block, held = reader.read_array(_block_name(name, first)), order[first:end]
-        shape = (described["n_kept"], len(held), heading["n_rows"])
+        if first >= n_held:
+            return
+        block = reader.read_array(_block_name(name, first))
+        shape = (described["n_kept"], end - first, heading["n_rows"])
         _check_block(block, shape, f"{reader.place}/{_block_name(name, first)}")
-        yield held, block
+        yield slice(first, min(end, n_held)), block[:, : n_held - first]
 
 
 def _check_block(block: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
@@ -409,6 +561,7 @@ def _read_context(reader: Reader) -> ExplanationContext:
         is_engineered=heading["engineered"],
         fidelity=heading["fidelity"],
         raw_features=heading["raw_features"],
+        n_explained=heading.get("n_explained"),  # which older files have not
         feature_maps=_unless_none(_read_maps, heading["feature_maps"], reader),
         engineered=_read_engineered(reader),
         **tables,

@@ -23,6 +23,7 @@ from service.errors import ArtifactError, expect
 from service.explanations.files.storage import (
     HEADING,
     UNFINISHED,
+    Content,
     Put,
     Writer,
     opened_to_read,
@@ -32,12 +33,12 @@ from service.explanations.files.storage import (
 _KINDS = ("local", "global", UNFINISHED)
 _TABLES = (
     "row_ids|evaluation_examples|initialization_examples|true_labels|predictions|probabilities|"
-    "residuals"
+    "residuals|other"
 )
 # Every name that a file of an explanation has; nothing else is ever removed or replaced.
 _OWN = re.compile(
     r"(engineered/)*(explanation\.json|importances_sparse\.npz|feature_map-\d+\.npz|"
-    rf"(importances|standard_errors)-\d{{5,}}\.npy|({_TABLES})\.np[yz])"
+    rf"(importances|standard_errors|others)-\d{{5,}}\.npy|({_TABLES})\.np[yz])"
 )
 _BESIDE = ".explanation-{}.part"
 
@@ -102,7 +103,7 @@ def _remove_abandoned(folder: Path) -> None:
             shutil.rmtree(beside)
 
 
-def _put_beside(beside: Path, mode: int | None, name: str, content: bytes) -> None:
+def _put_beside(beside: Path, mode: int | None, name: str, content: Content) -> None:
     expect(_OWN.fullmatch(name) is not None, f"{name}: expected a name of the format.", ValueError)
     file = beside / name
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +211,7 @@ def _depth(name: str) -> int:
 
 
 def _mark_unfinished(folder: Path, beside: Path) -> None:
-    put: dict[str, bytes] = {}
+    put: dict[str, Content] = {}
     Writer(put.__setitem__).write_heading({"format": None, "kind": UNFINISHED})
     mark = beside / UNFINISHED
     mark.write_bytes(put[HEADING])

@@ -5,6 +5,8 @@ Next: :mod:`service.explanations.batches`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from service.explanations.files.storage import (
     opened_to_read,
 )
 from service.explanations.local_explanation import LocalExplanation
+from service.explanations.top_features import check_count, top
 
 
 def save_explanation(
@@ -91,7 +94,7 @@ def save_explanation(
     return target
 
 
-def load_explanation(path: str | Path) -> Any:
+def load_explanation(path: str | Path, *, top_k: int | None = None) -> Any:
     """Load an explanation after comparing every file with its digest.
 
     Nothing is executed, and nothing is computed anew: every number is the one that was saved, to
@@ -102,6 +105,9 @@ def load_explanation(path: str | Path) -> Any:
     path : path
         A folder or ``.zip`` that :func:`save_explanation` wrote, or a folder of
         interpret-community's own.
+    top_k : int, optional
+        Return :func:`~service.explanations.top` of it; of a large one only what that takes is
+        read.
 
     Returns
     -------
@@ -122,17 +128,42 @@ def load_explanation(path: str | Path) -> Any:
     5.0
     """
     source = Path(path)
+    if top_k is not None:
+        check_count(top_k)
     with opened_to_read(source) as files:
-        try:
-            return _load(source, files)
-        except NOT_FITTING as error:
-            raise ManifestError(
-                f"{source}: expected an explanation, got files that do not fit each other "
-                f"({type(error).__name__}: {error})."
-            ) from error
+        if source.is_dir() and (source / METADATA).is_file() and not (source / HEADING).is_file():
+            with _naming_what_fits_not(str(source)):
+                read = read_reference(files.get, str(source))
+            return read if top_k is None else top(read, top_k)
+        return read_files(files, str(source), top_k)
 
 
-def _load(source: Path, files: Files) -> LocalExplanation:
-    if source.is_dir() and (source / METADATA).is_file() and not (source / HEADING).is_file():
-        return read_reference(files.get, str(source))
-    return read_explanation(Reader(files, str(source)))
+def read_files(files: Files, place: str, top_k: int | None = None) -> Any:
+    """Make an explanation of files that are got by name, wherever they lie.
+
+    Parameters
+    ----------
+    files : Files
+    place : str
+        What they are called in errors.
+    top_k : int, optional
+        As in :func:`load_explanation`.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`load_explanation` does.
+    """
+    with _naming_what_fits_not(place):
+        return read_explanation(Reader(files, place), top_k)
+
+
+@contextmanager
+def _naming_what_fits_not(place: str) -> Iterator[None]:
+    try:
+        yield
+    except NOT_FITTING as error:
+        raise ManifestError(
+            f"{place}: expected an explanation, got files that do not fit each other "
+            f"({type(error).__name__}: {error})."
+        ) from error

@@ -24,7 +24,8 @@ from service.errors import ArtifactError, DigestError, ManifestError
 
 HEADING = "explanation.json"
 UNFINISHED = "unfinished"  # the kind of an explanation whose files are taking their places
-Put = Callable[[str, bytes], None]
+Content = bytes | memoryview
+Put = Callable[[str, Content], None]
 # What crafted content raises where it is put together, beside errors of this package.
 NOT_FITTING = (
     *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
@@ -63,7 +64,7 @@ class Writer:
         self.put = put
         self.files: dict[str, dict[str, Any]] = {}
 
-    def write(self, name: str, content: bytes) -> None:
+    def write(self, name: str, content: Content) -> None:
         """Put a file, and note its digest and length."""
         self.put(name, content)
         self.files[name] = {"sha256": digest(content), "bytes": len(content)}
@@ -72,13 +73,13 @@ class Writer:
         """Put an array as ``.npy``."""
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
-        self.write(name, buffer.getvalue())
+        self.write(name, buffer.getbuffer())
 
     def write_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Put several arrays as ``.npz``, uncompressed."""
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
-        self.write(name, buffer.getvalue())
+        self.write(name, buffer.getbuffer())
 
     def write_heading(self, heading: dict[str, Any]) -> None:
         """Put ``explanation.json`` with the digests of all files, and with its own."""
@@ -163,7 +164,7 @@ def _check_not_inflated(content: io.BytesIO) -> None:
     content.seek(0)
 
 
-def digest(content: bytes) -> str:
+def digest(content: Content) -> str:
     """Return the SHA-256 of a content."""
     return hashlib.sha256(content).hexdigest()
 

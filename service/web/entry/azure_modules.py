@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
-from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from flask import Request, Response
 
-from service.settings import Settings
+from service.model_paths import find_model_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 _decorated: list[Callable[..., Any]] = []
@@ -112,36 +111,7 @@ class Model:
         FileNotFoundError
             When there is none.
         """
-        folder = Settings.from_environment().model_folder
-        for root in (folder, Path("azureml-models"), Path()):
-            found = _in_version(root / model_name, version)
-            if found.exists():
-                return str(found)
-        raise FileNotFoundError(
-            f"Model.get_model_path({model_name!r}, version={version}): expected it in "
-            f"{folder.absolute()}, which AZUREML_MODEL_DIR names, found none"
-        )
-
-
-def _in_version(path: Path, version: int | None) -> Path:
-    """Return what a version of a model consists of; the path itself where it has no versions."""
-    versions = sorted(filter(_is_version, path.glob("*")), key=_number)
-    if versions and version is None:
-        return _alone_in(versions[-1])
-    return path if not versions else _alone_in(path / str(version))
-
-
-def _is_version(path: Path) -> bool:
-    return path.is_dir() and path.name.isdecimal()
-
-
-def _number(folder: Path) -> tuple[int, str]:
-    return len(folder.name), folder.name
-
-
-def _alone_in(folder: Path) -> Path:
-    inside = list(folder.glob("*"))
-    return inside[0] if len(inside) == 1 else folder
+        return find_model_path(model_name, version)
 
 
 class _Provider(MetaPathFinder, Loader):

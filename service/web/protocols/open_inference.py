@@ -92,12 +92,14 @@ def routes(script: GuardedScript) -> Blueprint:
 
 def _metadata(script: GuardedScript) -> dict[str, Any]:
     columns = () if script.schema is None else script.schema.columns
+    registered = [origin.facts() for origin in script.origins]
     return {
         "name": script.settings.model_name,
         "versions": [VERSION],
         "platform": "scikit-learn",
         "inputs": described_inputs(columns),
         "outputs": described_outputs(script.entry_script.model),
+        **({"registered_models": registered} if registered else {}),
     }
 
 

@@ -1,0 +1,190 @@
+"""The server of run history as `make runs-server` starts it: MLflow's own, with its authentication.
+
+It needs the environment .venv-runs-server, which that target makes; RUNS_SERVER_PYTHON names
+another. Left out where there is none, but failing where REQUIRE_RUNS_SERVER is set.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from serving import ROOT, free_port
+
+from deploy.configuration import configuration
+from deploy.registry.fetching import fetched_models
+from deploy.registry.marking import mark_versions
+from service.runs import Model, Run, RunStoreError, Workspace
+
+pytestmark = pytest.mark.alone
+
+PYTHON = Path(os.environ.get("RUNS_SERVER_PYTHON") or ROOT / ".venv-runs-server/bin/python")
+SECONDS = 150
+PASSWORD = "a password of sixteen"
+OURS = re.compile("MLFLOW_|RUNS_DIR")
+
+
+class Server:
+    """A server of runs in a folder, with what it has said."""
+
+    def __init__(self, folder, *arguments, **variables):
+        environment = {name: text for name, text in os.environ.items() if not OURS.match(name)}
+        self.port, self.log = free_port(), folder / "said.log"
+        self.uri = f"http://127.0.0.1:{self.port}"
+        command = [PYTHON, ROOT / "tools/runs-server/start.py", "--port", str(self.port)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*map(str, command), "--folder", str(folder / ".runs"), *arguments],
+                env={**environment, **variables},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self):
+        deadline = time.monotonic() + SECONDS
+        while "MLflow's pages" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.2)
+        return self
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    if not PYTHON.exists():
+        why = f"there is no {PYTHON}: `make runs-server` makes it"
+        if os.environ.get("REQUIRE_RUNS_SERVER"):
+            pytest.fail(why)
+        pytest.skip(f"left out: {why}")
+    folder = tmp_path_factory.mktemp("server")
+    started = Server(folder, MLFLOW_AUTH_ADMIN_PASSWORD=PASSWORD)
+    try:
+        yield started.wait()
+    finally:
+        ended = started.end()
+    assert ended == 130
+    assert not answers(started.uri)
+
+
+@pytest.fixture
+def admin(server, monkeypatch):
+    """A workspace on the server, asked by its administrator."""
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    return Workspace(server.uri, experiment="irises")
+
+
+def answers(uri):
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def status(request):
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_a_version_goes_there_comes_back_and_is_deployed_from_there(admin, tmp_path, monkeypatch):
+    """Over HTTP, byte by byte: by the registry's own client, and by the deployment's, which writes
+    where it runs.
+    """
+    monkeypatch.chdir(tmp_path)
+    run = Run(admin, admin.create_run())
+    content = np.random.default_rng(0).bytes(300_000)
+    (tmp_path / "model.pkl").write_bytes(content)
+    run.upload_file("model.pkl", str(tmp_path / "model.pkl"))
+    run.register_model("a model", "model.pkl").set_alias("champion")
+    run.complete()
+    fetched = Model(admin, "a model@champion").download(tmp_path / "fetched")
+    assert Path(fetched).read_bytes() == content
+
+    config = configuration(
+        {"name": "scoring", "models": ["models:/a model@champion"], "tracking_uri": admin.uri}
+    )
+    with fetched_models(config, tmp_path) as ([origin], [file]):
+        assert file.file.read_bytes() == content
+    assert (origin.uri, origin.registry) == ("models:/a model/1", admin.uri)
+    assert list(mark_versions("scoring", "0123456789ab", [origin], (), tmp_path)) == []
+    assert Model(admin, "a model:1").tags["deployed.scoring"] == "0123456789ab"
+
+
+def test_nobody_is_let_in_without_a_password(server, monkeypatch):
+    """Neither to read nor to write, a file least of all; health alone is told."""
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for method, path in (
+        ("GET", "/api/2.0/mlflow/experiments/search?max_results=1"),
+        ("GET", "/api/2.0/mlflow-artifacts/artifacts?path=0"),
+        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/x/artifacts/model.pkl"),
+        ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/0/x"),
+        ("POST", "/api/2.0/mlflow/registered-models/create"),
+    ):
+        data = json.dumps({"name": "x"}).encode() if method in ("PUT", "POST") else None
+        request = urllib.request.Request(f"{server.uri}{path}", data, method=method)
+        assert status(request) == 401, path
+    with pytest.raises(RunStoreError, match=r"401|[Uu]nauthorized|authenticated"):
+        Workspace(server.uri, experiment="none").experiments()
+    assert answers(server.uri)
+
+
+def test_what_the_server_does_beside_is_off(server):
+    """No runner of jobs, no gateway: their processes would be the server's children."""
+    import psutil
+
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    said = " ".join(" ".join(child.cmdline()) for child in children)
+    assert "uvicorn" in said
+    assert not re.search("huey|consumer|gateway", said)
+
+
+def test_an_embedded_store_is_copied_into_it_by_one_command(admin, tmp_path):
+    """Repeated, the command copies nothing."""
+    embedded = Workspace(f"sqlite:///{tmp_path}/.runs/runs.db", experiment="copied")
+    run = Run(embedded, embedded.create_run())
+    (tmp_path / "model.pkl").write_bytes(b"an embedded model")
+    run.upload_file("model.pkl", str(tmp_path / "model.pkl"))
+    run.register_model("copied", "model.pkl")
+    command = [sys.executable, "-m", "service.runs", "--store", embedded.uri, "copy", admin.uri]
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.strip())
+    assert said == ["copied 1 runs and 1 versions", "copied 0 runs and 0 versions"]
+    fetched = Model(admin, "copied").download(tmp_path / "fetched")
+    assert Path(fetched).read_bytes() == b"an embedded model"
+
+
+def test_a_port_that_is_taken_is_one_sentence(server, tmp_path):
+    """Before MLflow loads for seconds."""
+    command = [str(PYTHON), str(ROOT / "tools/runs-server/start.py"), "--port", str(server.port)]
+    done = subprocess.run(
+        [*command, "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot listen there" in done.stderr
+    assert "Traceback" not in done.stderr
