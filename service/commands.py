@@ -4,6 +4,7 @@
 ``check``       load the models, score the recorded example, start the service once, and say so with
                 the exit code
 ``score FILE``  rows of a file in, the same rows with predictions and importances out
+``dashboard EXPLANATION``  a saved explanation in the browser, until Ctrl-C
 
 Next: `service.settings`.
 """
@@ -28,7 +29,7 @@ FLAGS = {
     "http_port": "PORT",
     "workers": "WORKERS",
 }
-COMMANDS = ("serve", "check", "score")
+COMMANDS = ("serve", "check", "score", "dashboard")
 SERVER = ["-m", "gunicorn", "--config", "python:service.server.gunicorn_conf"]
 # Read by the C library when a process starts. With an arena for each thread, what explanations
 # leave free stays with the thread that they ran in, and a worker grows by some 60 MB.
@@ -158,7 +159,25 @@ def _score(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return 0
 
 
-MODEL_COMMANDS = {"check": _check, "score": _score}
+def _show_dashboard(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """Serve a saved explanation, and ask the model beside it where one is named."""
+    from service.dashboard.serving import LOCAL, create_dashboard_app, open_dashboard, start_server
+    from service.scoring import ScoringModel
+
+    model = None if known.model is None else ScoringModel.load(known.model)
+    dashboard = open_dashboard(known.explanation, model, known.positive)
+    app = create_dashboard_app(dashboard, hosts=(*LOCAL, known.host))
+    server = start_server(app, known.host, known.port)
+    host = f"[{known.host}]" if ":" in known.host else known.host
+    logging.info("http://%s:%d/ shows %s; Ctrl-C stops.", host, server.port, known.explanation)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+MODEL_COMMANDS = {"check": _check, "score": _score, "dashboard": _show_dashboard}
 
 
 def _with_command(arguments: Sequence[str]) -> list[str]:
@@ -214,4 +233,15 @@ def _parser() -> argparse.ArgumentParser:
         help="where to write; by default FILE.scored beside FILE",
     )
     score.add_argument("--no-explain", action="store_true", default=False, help="predictions alone")
+    _add_dashboard(commands, options)
     return parser
+
+
+def _add_dashboard(commands: Any, options: Mapping[str, Any]) -> None:
+    shown = commands.add_parser("dashboard", help="show a saved explanation", **options)
+    shown.set_defaults(command="dashboard")
+    shown.add_argument("explanation", type=Path, metavar="EXPLANATION", help="its folder or .zip")
+    shown.add_argument("--model", type=Path, default=None, help="the folder of the model to ask")
+    shown.add_argument("--positive", default=None, help="the positive class, by default the last")
+    shown.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    shown.add_argument("--port", type=int, default=8090, help="0 for any that is free")

@@ -20,13 +20,14 @@ SERVICE = {
     "explanations": {"errors", "rows", "engines"},
     "explainers": {"errors", "rows", "shapley", "structures", "engines", "explanations"},
     "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
+    "dashboard": {"errors", "strict_json", "rows", "engines", "explanations", "scoring"},
     "web": {
         *("errors", "strict_json", "version", "container_limits"),
-        *("settings", "rows", "scoring"),
+        *("settings", "rows", "scoring", "dashboard"),
     },
     "server": {"settings", "web"},
     "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
-    "commands": {"errors", "settings", "scoring", "batch", "server"},
+    "commands": {"errors", "settings", "scoring", "dashboard", "batch", "server"},
     "__main__": {"commands"},
 }
 BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine"}

@@ -41,6 +41,7 @@ from service.explanations.files.storage import HEADING, NOT_FITTING, UNFINISHED,
 from service.explanations.global_explanation import GlobalExplanation
 from service.explanations.global_importances import GlobalImportances, with_output_axis
 from service.explanations.local_explanation import LocalExplanation
+from service.rows.values import without_numpy
 
 FORMAT = 1
 BLOCK = 64 * 2**20  # bytes
@@ -91,6 +92,7 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
         "n_features": len(described.features),
         "task": context.model_task,
         "model_type": context.model_type,
+        "class_labels": _plain_labels(context.class_labels),
         "one_row": context.is_one_row,
         "raw": context.is_raw,
         "engineered": context.is_engineered,
@@ -105,6 +107,13 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
     heading["has_engineered_part"] = context.engineered is not None
     _unless_none(_write_engineered, context.engineered, writer, include_data)
     writer.write_heading(heading)
+
+
+def _plain_labels(labels: Sequence[Any] | None) -> list[Any] | None:
+    """Return what a classifier predicts, where JSON has it."""
+    plain = list(map(without_numpy, [] if labels is None else labels))
+    is_plain = bool(plain) and set(map(type, plain)) <= {str, int, float, bool}
+    return plain if is_plain else None
 
 
 def _list_overall(overall: GlobalImportances) -> dict[str, Any]:
@@ -404,6 +413,7 @@ def _read_context(reader: Reader) -> ExplanationContext:
         id=heading["id"],
         model_task=heading["task"],
         model_type=heading["model_type"],
+        class_labels=heading.get("class_labels"),
         is_one_row=heading["one_row"],
         is_raw=heading["raw"],
         is_engineered=heading["engineered"],
