@@ -1,6 +1,6 @@
 """Cohorts: which rows fit some filters.
 
-Next: :mod:`service.dashboard.meta`.
+Next: :mod:`service.dashboard.dashboard`.
 """
 
 from __future__ import annotations

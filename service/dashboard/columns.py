@@ -60,7 +60,7 @@ class Column:
 
 def _describe_numbers(values: Values) -> dict[str, Any]:
     known = values.numbers()[~values.missing]
-    described: dict[str, Any] = {"n_different": int(len(np.unique(known))), "categories": None}
+    described: dict[str, Any] = {"n_different": len(np.unique(known)), "categories": None}
     described |= dict.fromkeys(("min", "max", "mean", "quantiles"))
     if len(known):
         with np.errstate(over="ignore", invalid="ignore"):

@@ -1,23 +1,34 @@
 """A dashboard: one explanation, with the model that may be asked beside it.
 
-Next: :mod:`service.dashboard.routes`.
+Next: :mod:`service.dashboard.charts`.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from service.dashboard.cohorts import Cohorts
 from service.dashboard.columns import Columns
 from service.dashboard.errors import UnavailableError
-from service.dashboard.meta import NO_MODEL, describe_dashboard
 from service.dashboard.outcomes import Outcomes
 from service.dashboard.questions import Question
 from service.dashboard.store import Store
-from service.errors import ManifestError
+from service.dashboard.values import Values
+from service.errors import ManifestError, ScoringError
+from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
+
+NO_MODEL = "No model answers here: name one to ask what if."
+MOST_KEPT = 32
+N_COMPARED = 5  # rows for which the model's answers are compared with those that were saved
+TOLERANCE = 1e-4
 
 
 @dataclass(eq=False)
@@ -41,7 +52,8 @@ class Dashboard:
     Raises
     ------
     ManifestError
-        When labels are of no class, or the explanation is of other columns than the model takes.
+        When labels are of no class. A model that is not the one that was explained is left out,
+        and `why_no_model` says so.
     """
 
     store: Store
@@ -57,26 +69,85 @@ class Dashboard:
             self.outcomes = Outcomes(self.store, self.positive)
         except ValueError as error:
             raise ManifestError(f"{self.store.folder}: {error}") from None
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._ranges: dict[int, tuple[Any, Any, set[Any] | None]] = {}
+        self._lock = threading.Lock()
         self.columns = Columns(self.store, self.outcomes)
         self.cohorts = Cohorts(self.columns, self.store.n_rows)
         self._check_model()
 
     def _check_model(self) -> None:
-        """Refuse a model that takes other columns than those that were explained."""
+        """Do without a model that takes other columns, or answers otherwise, and say why."""
         if self.model is None:
             return
-        names = self.model.schema.names
-        missing = sorted(set(self.store.features) - set(names))
-        if missing:
-            raise ManifestError(
-                f"{self.store.folder}: expected an explanation of the model's columns, got "
-                f"{missing[:3]} that it does not take; explain the model that is served."
-            )
+        try:
+            why = self._find_difference(self.model)
+        except ScoringError as error:
+            why = f"The model does not take the rows of the explanation: {error}"
+        if why:
+            self.model, self.why_no_model = None, why
 
-    @cached_property
-    def meta(self) -> dict[str, Any]:
-        """What there is to ask for."""
-        return describe_dashboard(self)
+    def _find_difference(self, model: ScoringModel) -> str:
+        """Tell why an explanation is not of this model; nothing where it is."""
+        store, outcomes = self.store, self.outcomes
+        missing = sorted(set(store.features) - set(model.schema.names))
+        if missing:
+            return (
+                f"The explanation is of other columns than the model takes: {missing[:3]}. Explain "
+                "the model that answers."
+            )
+        classes = model.scoring_explainer.classes
+        n_classes = None if classes is None else len(classes)
+        if n_classes != (None if outcomes.classes is None else len(outcomes.classes)):
+            return (
+                f"The explanation is of {len(outcomes.classes or [])} classes, the model of "
+                f"{n_classes or 0}. Explain the model that answers."
+            )
+        return self._compare_answers(model)
+
+    def _compare_answers(self, model: ScoringModel) -> str:
+        store, outcomes = self.store, self.outcomes
+        columns = list(map(store.values_of, model.schema.names))
+        known = list(filter(None, columns))
+        if len(known) < len(columns) or not outcomes.has_predictions or store.n_rows == 0:
+            return ""
+        rows = np.arange(min(N_COMPARED, store.n_rows))
+        cells = [values.plain(rows) for values in known]
+        matrix = model.schema.from_named(model.schema.names, cells)
+        answer = model.predict_and_explain(matrix, ScoringRequest(explain=False))
+        if outcomes.classes is not None:
+            saved = outcomes.values("predicted").plain(rows)
+            asked = outcomes.name_labels(answer.predictions.reshape(len(rows), -1)[:, 0])
+            is_same = saved == asked
+        else:
+            saved = outcomes.numbers("predicted")[rows].tolist()
+            asked = answer.predictions.reshape(len(rows), -1)[:, 0].tolist()
+            is_same = bool(np.allclose(saved, asked, rtol=TOLERANCE, atol=0))
+        if is_same:
+            return ""
+        return (
+            f"The explanation is of another model than the one that answers: for its first rows "
+            f"{saved} was predicted, and now is {asked}. Explain the model that answers."
+        )
+
+    def remember(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """Return what was computed for a key, or compute it; what was asked last is kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        computed = compute()
+        with self._lock:
+            self._kept[key] = computed
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return computed
+
+    def ranges(self, position: int) -> tuple[Any, Any, set[Any] | None]:
+        """Return the least and the largest value of a feature, or its categories."""
+        if position not in self._ranges:
+            self._ranges[position] = _find_range(self.store.values(position))
+        return self._ranges[position]
 
     def asked_model(self) -> ScoringModel:
         """Return the model.
@@ -90,6 +161,12 @@ class Dashboard:
             raise UnavailableError(self.why_no_model or NO_MODEL)
         return self.model
 
+    @cached_property
+    def views(self) -> dict[str, Store]:
+        """The explanation of the columns that were explained, and that of engineered ones."""
+        engineered = self.store.engineered
+        return {"raw": self.store} | ({} if engineered is None else {"engineered": engineered})
+
     def view(self, question: Question) -> Store:
         """Return the explanation of the view that a question asks for.
 
@@ -98,12 +175,20 @@ class Dashboard:
         QuestionError
             When there is none of that name.
         """
-        names = [view["name"] for view in self.meta["views"]]
-        name = question.part("view").choice(names, "raw")
-        engineered = self.store.engineered
-        return engineered if name == "engineered" and engineered is not None else self.store
+        name = question.part("view").choice(list(self.views), "raw")
+        return self.views[name]
 
     def output(self, question: Question, name: str = "class") -> int:
         """Return the output that a question asks for: the positive class, or the first."""
         default = self.outcomes.positive or 0
         return question.part(name).count(default, 0, len(self.outcomes.outputs) - 1)
+
+
+def _find_range(values: Values) -> tuple[Any, Any, set[Any] | None]:
+    if values.categories is not None:
+        return None, None, set(values.categories)
+    known = values.numbers()[~values.missing]
+    if len(known) == 0:
+        return None, None, None
+    least, most = map(values.plain_value, (float(known.min()), float(known.max())))
+    return least, most, None

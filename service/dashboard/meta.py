@@ -1,22 +1,18 @@
 """What there is to ask a dashboard for: its schema, classes and capabilities.
 
-Next: :mod:`service.dashboard.charts`.
+Next: :mod:`service.dashboard.routes`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from service.dashboard.cohorts import MOST_COHORTS
 from service.dashboard.columns import Column
+from service.dashboard.dashboard import NO_MODEL, Dashboard
 from service.dashboard.limits import LIMITS
 from service.dashboard.outcomes import NO_LABELS, NO_PREDICTIONS, NO_PROBABILITIES
 from service.dashboard.store import NO_LOCAL, NO_ROWS
-
-if TYPE_CHECKING:
-    from service.dashboard.dashboard import Dashboard
-
-NO_MODEL = "No model answers here: name one to ask what if."
 
 
 def describe_dashboard(dashboard: Dashboard) -> dict[str, Any]:
@@ -54,10 +50,9 @@ def describe_dashboard(dashboard: Dashboard) -> dict[str, Any]:
 
 
 def _describe_views(dashboard: Dashboard) -> list[dict[str, Any]]:
-    store = dashboard.store
-    views = [{"name": "raw", "features": store.features}]
-    if store.engineered is not None:
-        views.append({"name": "engineered", "features": store.engineered.features})
+    views = []
+    for name, store in dashboard.views.items():
+        views.append({"name": name, "features": store.features})
     return views
 
 

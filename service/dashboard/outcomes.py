@@ -185,6 +185,14 @@ class Outcomes:
             )
         return np.array(list(map(places.__getitem__, texts)), dtype=np.int32)[of_row]
 
+    def name_labels(self, labels: NDArray[Any]) -> list[str | None]:
+        """Return the names of the classes that a model predicts."""
+        return self._named(self._code(labels))
+
+    def _named(self, codes: NDArray[np.int32]) -> list[str | None]:
+        names = [*map(str, self.classes or []), None]
+        return list(map(names.__getitem__, codes.tolist()))
+
     def numbers(self, name: str, output: int = 0) -> NDArray[np.float64]:
         """Return the true values or predictions of a regression, shape (n_rows,).
 

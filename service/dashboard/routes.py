@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from flask import Blueprint, Response, request, send_from_directory
 from service.dashboard.answers import ANSWERS, Body
 from service.dashboard.dashboard import Dashboard
 from service.dashboard.errors import BusyError, DashboardError, QuestionError, UnavailableError
+from service.dashboard.meta import describe_dashboard
 from service.dashboard.model_access import ModelAccess
 from service.dashboard.questions import Question
 from service.errors import ModelOutputError, PayloadError
@@ -118,10 +119,12 @@ def make_routes(
     @blueprint.get(f"{prefix}/api/meta")
     def meta() -> Response:
         check_key()
-        response = _json(dashboard.meta)
+        told = dashboard.remember("meta", partial(describe_dashboard, dashboard))
+        response = _json(told)
         response.headers["Cache-Control"] = "private, no-cache"
-        response.set_etag(dashboard.meta["digest"])
-        return response.make_conditional(request)
+        response.add_etag()
+        response.make_conditional(request)
+        return response
 
     @blueprint.post(f"{prefix}/api/<call>")
     def answer(call: str) -> Response:
@@ -133,7 +136,10 @@ def make_routes(
             return _json({"message": told, "pointer": None}, 415)
         question = Question(_read_json())
         answered = ANSWERS[call](dashboard, question, access.of_request(request.environ))
-        response = answered.response() if isinstance(answered, Body) else _json(answered)
+        if isinstance(answered, Body):
+            response = Response(answered.pieces, mimetype=answered.media_type)
+        else:
+            response = _json(answered)
         response.headers["Cache-Control"] = "no-store"
         return response
 

@@ -120,5 +120,3 @@ def start_server(app: Flask, host: str, port: int) -> BaseWSGIServer:
             request_handler=_QuietHandler,
             fd=socket.dup(listener.fileno()),
         )
-
-

@@ -357,4 +357,3 @@ def store_of(explanation: LocalExplanation) -> tuple[Store, TemporaryDirectory[s
     copy = TemporaryDirectory(prefix="dashboard-", ignore_cleanup_errors=True)
     folder = save_explanation(explanation, Path(copy.name) / "explanation", include_data=True)
     return Store(folder, is_checked=True), copy
-

@@ -6,6 +6,7 @@ Next: :mod:`service.dashboard.store`.
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -99,7 +100,7 @@ class Values:
         """Return a stored number as the value that it stands for."""
         if self.categories is not None:
             return None if stored < 0 else self.categories[int(stored)]
-        if stored != stored or stored in (np.inf, -np.inf):
+        if not math.isfinite(stored):
             return None
         return _iso(stored) if self.kind == "date" else stored
 
@@ -118,8 +119,11 @@ def _iso(milliseconds: float) -> str:
     """Write a moment as text; one without hours as a date."""
     moment = np.datetime64(round(milliseconds * 1e3), "us")
     text = str(moment)
-    return text.partition("T")[0] if text.endswith("T00:00:00.000000") else text.rstrip("0").rstrip(
-        ".")
+    return (
+        text.partition("T")[0]
+        if text.endswith("T00:00:00.000000")
+        else text.rstrip("0").rstrip(".")
+    )
 
 
 def _read_numbers(spec: Any, prefix: str, arrays: Any) -> Values:

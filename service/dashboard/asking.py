@@ -1,0 +1,447 @@
+"""What if: the model that serves is asked for other values, and for the reasons.
+
+Rows go through the schema of ``/score``, so that what that refuses is refused here.
+
+Next: :mod:`service.dashboard.answers`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.dashboard.charts.rows import add_up
+from service.dashboard.dashboard import Dashboard
+from service.dashboard.errors import QuestionError, UnavailableError
+from service.dashboard.limits import LIMITS
+from service.dashboard.model_access import Asking, Check
+from service.dashboard.questions import Question
+from service.dashboard.store import NO_ROWS
+from service.dashboard.values import Values
+from service.engines.local_importances import LocalImportances
+from service.errors import PayloadError
+from service.rows.schema import Schema
+from service.rows.values import shown
+from service.scoring.request import ScoringRequest
+from service.scoring.scoring_model import ScoringModel
+
+PIECE = 500  # rows between two looks at the clock and the client
+N_QUANTILES = 20
+MOST_CATEGORIES = 50
+MOST_SAMPLED = 500
+PDP_CELLS = 20_000
+BAND = (0.1, 0.9)
+ROWS: dict[str, Any] = {"mean": None, "low": None, "high": None}
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows to ask the model for, as its schema has read them.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (n, n_columns)
+    positions : list of int or None
+        Of those that are rows of the explanation.
+    """
+
+    matrix: NDArray[Any]
+    positions: list[int | None]
+
+
+def predict_records(dashboard: Dashboard, question: Question, asking: Asking) -> dict[str, Any]:
+    """Answer ``api/predict``.
+
+    Parameters
+    ----------
+    dashboard : Dashboard
+    question : Question
+    asking : callable
+        Runs what asks the model.
+
+    Returns
+    -------
+    dict
+        As in docs/dashboard-api.md.
+    """
+    model = dashboard.asked_model()
+    matrix = _read_records(model.schema, question)
+    started = time.perf_counter()
+    told = asking(lambda check: _predict(model, matrix, check))
+    scored = model.schema.records(matrix)
+    return {
+        "predicted": _name_predictions(dashboard, told["predictions"]),
+        "probabilities": _listed(told.get("probabilities")),
+        "records": scored,
+        "warnings": [_warn(dashboard, record) for record in scored],
+        "ms": _milliseconds(started),
+    }
+
+
+def explain_records(dashboard: Dashboard, question: Question, asking: Asking) -> dict[str, Any]:
+    """Answer ``api/explain``.
+
+    Parameters
+    ----------
+    dashboard : Dashboard
+    question : Question
+    asking : callable
+
+    Returns
+    -------
+    dict
+        As in docs/dashboard-api.md.
+    """
+    model = dashboard.asked_model()
+    output = dashboard.output(question)
+    matrix = _read_records(model.schema, question)
+    started = time.perf_counter()
+    request = ScoringRequest(expected_values=True, probabilities=_has_probabilities(model))
+    answer = asking(lambda check: model.predict_and_explain(matrix, replace(request, check=check)))
+    importances = answer.importances
+    assert importances is not None
+    outputs = _ask_on_scale(model, matrix)
+    values = importances.values if importances.values.ndim == 3 else importances.values[None]
+    if output >= len(values):
+        raise question.part("class").refuse(f"an output of the model, from 0 to {len(values) - 1}")
+    predicted = _name_predictions(dashboard, answer.predictions)
+    probabilities = _listed(answer.arrays.get("probabilities"))
+    errors = importances.standard_errors
+    errors = errors if errors is None or errors.ndim == 3 else errors[None]
+    rows = []
+    for place, record in enumerate(model.schema.records(matrix)):
+        known = {
+            "values": list(map(record.get, importances.features)),
+            "predicted": predicted[place],
+            "probabilities": probabilities and probabilities[place],
+            "standard_errors": None if errors is None else errors[output, place].tolist(),
+        }
+        known |= add_up(dashboard, output, values[output, place], known)
+        if outputs is not None:
+            known["model"] = float(outputs[place, output])
+        rows.append(known | _own_total(importances, output, known))
+    return {
+        "class": output,
+        "output": dashboard.outcomes.outputs[output],
+        "scale": importances.output,
+        "method": importances.method,
+        "features": importances.features,
+        "rows": rows,
+        "ms": _milliseconds(started),
+    }
+
+
+def _ask_on_scale(model: ScoringModel, matrix: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Ask the model for its outputs on the scale of the importances, shape (n, n_outputs).
+
+    None where another function was explained than what the model has.
+    """
+    explained = model.scoring_explainer.row_explainer.function
+    if not explained.can_ask(model.original_model):
+        return None
+    outputs = np.asarray(replace(explained, model=model.original_model)(matrix))
+    return outputs.reshape(len(matrix), -1)
+
+
+def _own_total(importances: LocalImportances, output: int, known: dict[str, Any]) -> dict[str, Any]:
+    """Add up from the expected value of the model that answers, which may not be the saved one."""
+    base = float(np.atleast_1d(importances.expected_values)[output])
+    total = base + known["sum"]
+    residual = None if known["model"] is None else known["model"] - total
+    return {"base": base, "total": total, "residual": residual}
+
+
+def draw_ice(dashboard: Dashboard, question: Question, asking: Asking) -> dict[str, Any]:
+    """Answer ``api/ice``.
+
+    Parameters
+    ----------
+    dashboard : Dashboard
+    question : Question
+    asking : callable
+
+    Returns
+    -------
+    dict
+        As in docs/dashboard-api.md.
+    """
+    model = dashboard.asked_model()
+    output = dashboard.output(question)
+    rows = _read_rows(dashboard, question)
+    place, values = _find_feature(dashboard, question)
+    currents = _plain_column(model.schema, rows.matrix, place)
+    grid = _read_grid(dashboard, question, values, currents)
+    if len(rows.matrix) * len(grid) > LIMITS["cells"]:
+        raise question.part("grid").refuse(
+            f"at most {LIMITS['cells']} cells of rows and grid together"
+        )
+    started = time.perf_counter()
+    changed = _cross(model.schema, rows.matrix, place, grid)
+    told = asking(lambda check: _predict(model, changed, check))
+    outputs, scale = _outputs(dashboard, model, told, output)
+    curves = []
+    n_records = 0
+    for position, current, y in zip(
+        rows.positions, currents, outputs.reshape(len(rows.matrix), -1).tolist(), strict=True
+    ):
+        record = None
+        if position is None:
+            record, n_records = n_records, n_records + 1
+        curves.append({"row": position, "record": record, "current": current, "y": y})
+    return {
+        "feature": question.part("feature").value,
+        "kind": values.kind,
+        "grid": grid,
+        "scale": scale,
+        "curves": curves,
+        "ms": _milliseconds(started),
+    }
+
+
+def draw_pdp(dashboard: Dashboard, question: Question, asking: Asking) -> dict[str, Any]:
+    """Answer ``api/pdp``: the mean of the curves of some rows, with a band of 10 to 90 %.
+
+    Parameters
+    ----------
+    dashboard : Dashboard
+    question : Question
+    asking : callable
+
+    Returns
+    -------
+    dict
+        As in docs/dashboard-api.md.
+    """
+    model = dashboard.asked_model()
+    output = dashboard.output(question)
+    place, values = _find_feature(dashboard, question)
+    cohort = dashboard.cohorts.read_one(question)
+    sample = question.part("sample").count(200, 1, MOST_SAMPLED)
+    seed = question.part("seed").count(0, 0, 2**31)
+    grid = _make_grid(values, [])
+    rows = _sample(cohort.rows, min(sample, PDP_CELLS // max(1, len(grid))), seed)
+    told = {"feature": question.part("feature").value, "kind": values.kind, "grid": grid}
+    told |= {"n": len(rows), "of": cohort.n, **ROWS, "scale": None}
+    if len(rows) == 0:
+        return told
+    key = ("pdp", place, output, sample, seed, cohort.mask.tobytes())
+
+    def compute() -> dict[str, Any]:
+        matrix = _read_positions(dashboard, rows.tolist())
+        changed = _cross(model.schema, matrix, place, grid)
+        answered = asking(lambda check: _predict(model, changed, check))
+        outputs, scale = _outputs(dashboard, model, answered, output)
+        curves = outputs.reshape(len(rows), -1)
+        low, high = np.quantile(curves, BAND, axis=0)
+        drawn = {"mean": curves.mean(axis=0), "low": low, "high": high}
+        return {"scale": scale, **{name: line.tolist() for name, line in drawn.items()}}
+
+    return told | dashboard.remember(key, compute)
+
+
+def _sample(rows: NDArray[np.intp], n: int, seed: int) -> NDArray[np.intp]:
+    if len(rows) <= n:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, n, replace=False))
+
+
+def _milliseconds(started: float) -> int:
+    return round(1000 * (time.perf_counter() - started))
+
+
+def _has_probabilities(model: ScoringModel) -> bool:
+    return hasattr(model.original_model, "predict_proba")
+
+
+def _listed(array: NDArray[Any] | None) -> list[Any] | None:
+    return None if array is None else np.asarray(array).tolist()
+
+
+def _predict(model: ScoringModel, matrix: NDArray[Any], check: Check) -> dict[str, NDArray[Any]]:
+    """Ask the model for rows, piece by piece."""
+    request = ScoringRequest(explain=False, probabilities=_has_probabilities(model), check=check)
+    parts = []
+    for start in range(0, len(matrix), PIECE):
+        check()
+        answer = model.predict_and_explain(matrix[start : start + PIECE], request)
+        parts.append(answer.arrays)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _outputs(
+    dashboard: Dashboard, model: ScoringModel, told: dict[str, NDArray[Any]], output: int
+) -> tuple[NDArray[np.float64], str]:
+    """Return what a curve shows: the probability of a class, or the prediction."""
+    if dashboard.outcomes.classes is None:
+        predictions = told["predictions"].reshape(len(told["predictions"]), -1)
+        column = min(output, predictions.shape[1] - 1)
+        return predictions[:, column].astype(np.float64), "prediction"
+    if "probabilities" in told:
+        return told["probabilities"][:, output], "probability"
+    labels = model.scoring_explainer.row_explainer.labels or dashboard.outcomes.classes
+    return (told["predictions"] == labels[output]).astype(np.float64), "prediction"
+
+
+def _name_predictions(dashboard: Dashboard, predictions: NDArray[Any]) -> list[Any]:
+    """Return predictions as the dashboard names classes."""
+    flat = predictions.reshape(len(predictions), -1)[:, 0]
+    if dashboard.outcomes.classes is None:
+        return predictions.tolist()
+    return dashboard.outcomes.name_labels(flat)
+
+
+def _read_records(schema: Schema, question: Question) -> NDArray[Any]:
+    """Read the records of a question as ``/score`` does.
+
+    Raises
+    ------
+    QuestionError
+        When there are none, or too many.
+    PayloadError
+        When a value does not fit its column.
+    """
+    part = question.part("records")
+    listed = [one.value for one in part.items(LIMITS["rows"])]
+    if not listed or not all(isinstance(record, dict) for record in listed):
+        raise part.refuse("records, objects with every feature")
+    try:
+        return schema.from_records(listed)
+    except PayloadError as error:
+        raise QuestionError(part.pointer, str(error)) from None
+
+
+def _read_rows(dashboard: Dashboard, question: Question) -> _Rows:
+    """Read the rows and the records that a question names."""
+    model = dashboard.asked_model()
+    part, records = question.part("rows"), question.part("records")
+    last = dashboard.store.n_rows - 1
+    listed = [] if part.is_absent else part.items(LIMITS["rows"])
+    positions: list[int | None] = [one.count(None, 0, last) for one in listed]
+    matrices = [_read_positions(dashboard, [p for p in positions if p is not None])]
+    if not records.is_absent and records.value:
+        matrices.append(_read_records(model.schema, question))
+        positions += [None] * len(matrices[-1])
+    known = [matrix for matrix in matrices if len(matrix)]
+    if not known:
+        raise part.refuse("rows or records")
+    return _Rows(np.concatenate(known), positions)
+
+
+def _read_positions(dashboard: Dashboard, positions: Sequence[int]) -> NDArray[Any]:
+    """Read rows of the explanation as the model takes them.
+
+    Raises
+    ------
+    UnavailableError
+        When their values are not there.
+    """
+    schema, store = dashboard.asked_model().schema, dashboard.store
+    if not positions:
+        return np.empty((0, len(schema.names)))
+    columns = []
+    for name in schema.names:
+        values = store.values_of(name)
+        if values is None:
+            raise UnavailableError(NO_ROWS)
+        columns.append(values.plain(np.asarray(positions)))
+    return schema.from_named(schema.names, columns)
+
+
+def _find_feature(dashboard: Dashboard, question: Question) -> tuple[int, Values]:
+    """Return the place of a feature among the model's columns, and its values."""
+    part = question.part("feature")
+    position = part.count(None, 0, len(dashboard.store.features) - 1)
+    name = dashboard.store.features[position]
+    return dashboard.asked_model().schema.names.index(name), dashboard.store.values(position)
+
+
+def _plain_column(schema: Schema, matrix: NDArray[Any], place: int) -> list[Any]:
+    return list(map(schema.columns[place].plain, matrix[:, place]))
+
+
+def _read_grid(
+    dashboard: Dashboard, question: Question, values: Values, currents: list[Any]
+) -> list[Any]:
+    part = question.part("grid")
+    if part.is_absent:
+        return _make_grid(values, currents)
+    return [one.value for one in part.items(LIMITS["cells"])]
+
+
+def _make_grid(values: Values, currents: list[Any]) -> list[Any]:
+    """Return quantiles with the least, the largest and the current values; or the categories."""
+    if values.categories is not None:
+        return _list_categories(values, currents)
+    currents_known = {current for current in currents if current is not None}
+    numbers = values.numbers()
+    known = numbers[np.isfinite(numbers)]
+    if len(known) == 0:
+        return sorted(currents_known)
+    quantiles = np.quantile(known, np.linspace(0, 1, N_QUANTILES + 1))
+    if values.kind == "integer":
+        quantiles = np.round(quantiles)
+    if values.kind == "date":
+        quantiles = _round_dates(quantiles, known)
+    grid = set(map(values.plain_value, quantiles.tolist()))
+    if values.kind == "integer":
+        grid = set(map(int, grid))
+    return sorted(grid | currents_known)
+
+
+def _round_dates(quantiles: NDArray[Any], known: NDArray[np.float64]) -> NDArray[Any]:
+    """Round moments to days where all values are days, else to seconds, within the values."""
+    a_day = 86_400_000.0
+    unit = 1000.0 if (known % a_day).any() else a_day
+    inside: NDArray[Any] = np.round(quantiles / unit) * unit
+    return np.clip(inside, known.min(), known.max())
+
+
+def _list_categories(values: Values, currents: list[Any]) -> list[Any]:
+    assert values.categories is not None
+    counts = np.bincount(values.stored[~values.missing], minlength=len(values.categories))
+    frequent = np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]
+    listed = [values.categories[code] for code in frequent if counts[code]]
+    others = [one for one in dict.fromkeys(currents) if one is not None and one not in listed]
+    return listed + others
+
+
+def _cross(schema: Schema, matrix: NDArray[Any], place: int, grid: list[Any]) -> NDArray[Any]:
+    """Return each row with each value of a grid in one column, row by row."""
+    column = schema.columns[place]
+    if not grid:
+        raise UnavailableError(f"Column {column.name!r} has no values to draw a curve over.")
+    changed = np.repeat(matrix, len(grid), axis=0)
+    changed[:, place] = np.tile(column.read(grid), len(matrix))
+    return changed
+
+
+def _warn(dashboard: Dashboard, record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Say where a record has values that no row of the explanation has."""
+    return list(_find_unusual(dashboard, record))
+
+
+def _find_unusual(dashboard: Dashboard, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    store = dashboard.store
+    if not store.has_rows:
+        return
+    for position, name in enumerate(store.features):
+        value = record.get(name)
+        told = None if value is None else _compare(dashboard, position, value)
+        if told is not None:
+            yield {"feature": name, "message": told}
+
+
+def _compare(dashboard: Dashboard, position: int, value: Any) -> str | None:
+    least, most, categories = dashboard.ranges(position)
+    if categories is not None:
+        return None if value in categories else f"{shown(value)} is in no row"
+    if least is None or isinstance(value, bool):
+        return None
+    if value < least:
+        return f"below the least value, {least}"
+    return f"above the largest value, {most}" if value > most else None
