@@ -16,6 +16,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -170,10 +171,8 @@ def _show_dashboard(known: argparse.Namespace, environment: Mapping[str, str]) -
     server = start_server(app, known.host, known.port)
     host = f"[{known.host}]" if ":" in known.host else known.host
     logging.info("http://%s:%d/ shows %s; Ctrl-C stops.", host, server.port, known.explanation)
-    try:
+    with suppress(KeyboardInterrupt):
         server.serve_forever()
-    except KeyboardInterrupt:
-        pass
     return 0
 
 

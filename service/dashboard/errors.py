@@ -7,7 +7,9 @@
     ├── UnavailableError  this dashboard has not got what the answer needs
     └── BusyError         the model is being asked already
 
-Files that are no explanation raise :class:`service.errors.ArtifactError`. Next: :mod:`service.dashboard.mapped_arrays`.
+Files that are no explanation raise :class:`service.errors.ArtifactError`.
+
+Next: :mod:`service.dashboard.mapped_arrays`.
 """
 
 from __future__ import annotations
