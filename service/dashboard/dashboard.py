@@ -46,8 +46,6 @@ class Dashboard:
         The positive class of a binary task, by its name; the last one by default.
     why_no_model : str
         The reason that is shown where there is none.
-    copy : object
-        Keeps a temporary copy of the files for as long as the dashboard lives.
 
     Raises
     ------
@@ -61,12 +59,12 @@ class Dashboard:
     title: str = "Explanation"
     positive: Any = None
     why_no_model: str = ""
-    copy: Any = None
 
     def __post_init__(self) -> None:
         """Look at what the explanation knows, so that a wrong file is named at once."""
         try:
             self.outcomes = Outcomes(self.store, self.positive)
+            self.outcomes.check()
         except ValueError as error:
             raise ManifestError(f"{self.store.folder}: {error}") from None
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()

@@ -6,6 +6,8 @@ the heading of its part. Next: :mod:`service.dashboard.values`.
 
 from __future__ import annotations
 
+import io
+import math
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 
 from service.errors import ArtifactError
 
+N_MAGIC = 8  # bytes that say that an array begins, and the version of its heading
+LENGTH_BYTES = {(1, 0): 2, (2, 0): 4}  # of the length of the heading, by that version
 LOCAL_HEADING = struct.Struct("<26xHH")  # lengths of the name and of the extra field
 READ_HEADING = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -44,13 +48,14 @@ class MappedArrays(Mapping[str, NDArray[Any]]):
     """
 
     def __init__(self, file: Path, name: str = "values") -> None:
-        self._file = file
+        self._content = np.memmap(file, np.uint8, "r")
         self._starts = {name: 0}
         if file.suffix == ".npz":
             self._starts = dict(_starts_of_parts(file))
+        self._found: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """Map an array.
+        """Return an array.
 
         Raises
         ------
@@ -59,7 +64,9 @@ class MappedArrays(Mapping[str, NDArray[Any]]):
         ArtifactError
             When it is one of objects.
         """
-        return map_array(self._file, self._starts[name])
+        if name not in self._found:
+            self._found[name] = _take_array(self._content, self._starts[name])
+        return self._found[name]
 
     def __iter__(self) -> Iterator[str]:
         """Name the arrays."""
@@ -70,39 +77,31 @@ class MappedArrays(Mapping[str, NDArray[Any]]):
         return len(self._starts)
 
 
-def map_array(file: Path, start: int = 0) -> NDArray[Any]:
-    """Map the array that begins, with its heading, at a byte of a file.
-
-    Parameters
-    ----------
-    file : Path
-    start : int, default 0
-
-    Returns
-    -------
-    ndarray
-        Read-only.
+def _take_array(content: np.memmap[Any, Any], start: int) -> NDArray[Any]:
+    """Return the array that begins, with its heading, at a byte of a file.
 
     Raises
     ------
     ArtifactError
         When it is one of objects, or none.
     """
-    with file.open("rb") as opened:
-        opened.seek(start)
-        try:
-            heading = READ_HEADING[np.lib.format.read_magic(opened)](opened)
-        except (ValueError, KeyError) as error:
-            raise ArtifactError(f"{file}: expected an array, got something else ({error}).") from (
-                error
-            )
-        shape, is_fortran, dtype = heading
-        if dtype.hasobject:
-            raise ArtifactError(f"{file}: expected an array of numbers or texts, got objects.")
-        order: Any = "F" if is_fortran else "C"
-        if 0 in shape:
-            return np.empty(shape, dtype, order)
-        return np.memmap(file, dtype, "r", opened.tell(), shape, order)
+    place = content.filename
+    try:
+        version = np.lib.format.read_magic(io.BytesIO(content[start : start + N_MAGIC].tobytes()))
+        n_length = LENGTH_BYTES[version]
+        begin = start + N_MAGIC
+        told = content[begin : begin + n_length].tobytes()
+        end = begin + n_length + int.from_bytes(told, "little")
+        shape, is_fortran, dtype = READ_HEADING[version](io.BytesIO(content[begin:end].tobytes()))
+    except (ValueError, KeyError) as error:
+        raise ArtifactError(f"{place}: expected an array, got something else ({error}).") from error
+    if dtype.hasobject:
+        raise ArtifactError(f"{place}: expected an array of numbers or texts, got objects.")
+    n_bytes = dtype.itemsize * math.prod(shape)
+    if n_bytes == 0:
+        return np.empty(shape, dtype)
+    order: Any = "F" if is_fortran else "C"
+    return content[end : end + n_bytes].view(dtype).reshape(shape, order=order)
 
 
 def _starts_of_parts(file: Path) -> Iterator[tuple[str, int]]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from service.dashboard.errors import UnavailableError
@@ -159,6 +160,18 @@ class Outcomes:
         """
         return self._true_codes if name == "true" else self._predicted_codes
 
+    def check(self) -> None:
+        """Look at all labels.
+
+        Raises
+        ------
+        ManifestError
+            When one is of no class.
+        """
+        for name, is_known in (("true", self.has_labels), ("predicted", self.has_predictions)):
+            if is_known and self.classes is not None:
+                self.codes(name)
+
     @cached_property
     def _true_codes(self) -> NDArray[np.int32]:
         if self._true is None:
@@ -172,18 +185,21 @@ class Outcomes:
         return self._code(self._predicted)
 
     def _code(self, labels: Any) -> NDArray[np.int32]:
-        known, of_row = np.unique(_flat(labels).astype(str), return_inverse=True)
+        of_row, known = pd.factorize(_flat(labels))
         names = [*(self.classes or []), *self._labels]  # labels win where both are used
+        if not any(_text(name).isdigit() for name in names):
+            names = [*range(len(self._labels)), *names]  # positions are no other class's label
         places = {_text(name): i % len(self._labels) for i, name in enumerate(names)}
         places |= dict.fromkeys(MISSING_TEXTS, -1)
-        texts = list(map(_text, known.tolist()))
+        texts = list(map(_text, known))
         unknown = sorted(set(texts) - places.keys())
         if unknown:
             raise ManifestError(
                 f"{self._store.folder}: expected labels {self._labels}, got {unknown[0]!r}; name "
                 "the explainer's classes by them."
             )
-        return np.array(list(map(places.__getitem__, texts)), dtype=np.int32)[of_row]
+        codes = np.array([*map(places.__getitem__, texts), -1], dtype=np.int32)
+        return codes[of_row]  # −1 is what is missing, and the last
 
     def name_labels(self, labels: NDArray[Any]) -> list[str | None]:
         """Return the names of the classes that a model predicts."""
@@ -281,7 +297,7 @@ def _text(label: Any) -> str:
 def _different(labels: Any) -> set[str]:
     if labels is None:
         return set()
-    return set(map(_text, np.unique(_flat(labels).astype(str)).tolist())) - {*MISSING_TEXTS}
+    return set(map(_text, pd.unique(_flat(labels)))) - {*MISSING_TEXTS}
 
 
 def _in_order(labels: set[str]) -> list[str]:

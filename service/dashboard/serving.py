@@ -47,10 +47,7 @@ def open_dashboard(
     ArtifactError
         When there is no explanation, or it is of other columns than the model takes.
     """
-    store, copy = open_store(explanation)
-    dashboard = Dashboard(store, model, Path(explanation).stem, positive)
-    dashboard.copy = copy
-    return dashboard
+    return Dashboard(open_store(explanation), model, Path(explanation).stem, positive)
 
 
 def create_dashboard_app(

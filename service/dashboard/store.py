@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import shutil
+import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
 from service.dashboard.errors import UnavailableError
-from service.dashboard.mapped_arrays import MappedArrays, map_array
+from service.dashboard.mapped_arrays import MappedArrays
 from service.dashboard.values import Values
 from service.errors import ManifestError
 from service.explanations.files import load_explanation, save_explanation
@@ -64,6 +66,7 @@ class Store:
 
     def __init__(self, folder: Path, is_checked: bool = False) -> None:
         self.folder = folder
+        self._mapped: dict[str, MappedArrays] = {}
         with opened_to_read(folder) as files:
             self.heading: dict[str, Any] = Reader(files, str(folder)).heading
         if self.heading.get("format") != FORMAT:
@@ -138,7 +141,7 @@ class Store:
         described = local["values" if name == "importances" else name]
         rank = self._ranks[position]
         first = described["firsts"][bisect.bisect_right(described["firsts"], rank) - 1]
-        block = map_array(self.folder / BLOCK_NAME.format(name, first))
+        block = self._map(BLOCK_NAME.format(name, first), "values")["values"]
         is_mirror = described["mirrored"] and output == 1
         kept: NDArray[np.float64] = block[0 if is_mirror else output, rank - first]
         return -kept if is_mirror else kept
@@ -162,7 +165,7 @@ class Store:
 
     @cached_property
     def _sparse(self) -> Mapping[str, NDArray[Any]]:
-        arrays = MappedArrays(self.folder / SPARSE_FILE)
+        arrays = self._map(SPARSE_FILE, "")
         return {name: arrays[name] for name in SPARSE_PARTS}
 
     @cached_property
@@ -218,7 +221,13 @@ class Store:
             return None
         if spec["file"] is None:
             return spec, {}
-        return spec, MappedArrays(self.folder / spec["file"], spec.get("array", "values"))
+        return spec, self._map(spec["file"], spec.get("array", "values"))
+
+    def _map(self, file: str, name: str) -> MappedArrays:
+        """Map a file once."""
+        if file not in self._mapped:
+            self._mapped[file] = MappedArrays(self.folder / file, name)
+        return self._mapped[file]
 
     @cached_property
     def row_names(self) -> Values | None:
@@ -317,7 +326,7 @@ def _check_digests(folder: Path, files: Mapping[str, Any]) -> None:
                 raise altered(f"{folder}/{name}")
 
 
-def open_store(path: str | Path) -> tuple[Store, TemporaryDirectory[str] | None]:
+def open_store(path: str | Path) -> Store:
     """Open an explanation's folder, zip file, or folder of interpret-community's.
 
     Parameters
@@ -326,9 +335,8 @@ def open_store(path: str | Path) -> tuple[Store, TemporaryDirectory[str] | None]
 
     Returns
     -------
-    store : Store
-    copy : TemporaryDirectory or None
-        The folder that holds a copy where the files cannot be mapped; it lives as long as this.
+    Store
+        Of a copy where the files cannot be mapped.
 
     Raises
     ------
@@ -337,11 +345,11 @@ def open_store(path: str | Path) -> tuple[Store, TemporaryDirectory[str] | None]
     """
     folder = Path(path)
     if (folder / HEADING).is_file():
-        return Store(folder), None
+        return Store(folder)
     return store_of(load_explanation(folder))
 
 
-def store_of(explanation: LocalExplanation) -> tuple[Store, TemporaryDirectory[str]]:
+def store_of(explanation: LocalExplanation) -> Store:
     """Put an explanation, with its data, into files for as long as it is shown.
 
     Parameters
@@ -350,10 +358,15 @@ def store_of(explanation: LocalExplanation) -> tuple[Store, TemporaryDirectory[s
 
     Returns
     -------
-    store : Store
-    copy : TemporaryDirectory
-        Where the files are.
+    Store
+        Its folder is removed with it, and at the end of the process at the latest.
     """
-    copy = TemporaryDirectory(prefix="dashboard-", ignore_cleanup_errors=True)
-    folder = save_explanation(explanation, Path(copy.name) / "explanation", include_data=True)
-    return Store(folder, is_checked=True), copy
+    place = mkdtemp(prefix="dashboard-")
+    try:
+        folder = save_explanation(explanation, Path(place) / "explanation", include_data=True)
+        store = Store(folder, is_checked=True)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    weakref.finalize(store, shutil.rmtree, place, ignore_errors=True)
+    return store

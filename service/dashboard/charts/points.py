@@ -32,15 +32,15 @@ class Axis:
     Attributes
     ----------
     column : Column
-    offset, scale : float
-        A value is offset + scale · number.
+    offset, most : float
+        The range; a value is offset + scale · number.
     numbers : ndarray of shape (n,)
         The values of the cohort's rows, NaN where one is missing.
     """
 
     column: Column
     offset: float
-    scale: float
+    most: float
     numbers: NDArray[np.float64]
 
     @classmethod
@@ -52,15 +52,17 @@ class Axis:
         least, most = window if window else (0.0, 0.0)
         if window is None and len(known):
             least, most = float(known.min()), float(known.max())
-        return cls(column, least, most - least, numbers)
+        return cls(column, least, most, numbers)
+
+    @property
+    def scale(self) -> float:
+        """The length of the range."""
+        return self.most - self.offset
 
     @property
     def is_inside(self) -> NDArray[np.bool_]:
         """Which rows have a value in the range."""
-        end = self.offset + self.scale
-        inside: NDArray[np.bool_] = (self.numbers >= self.offset) & (self.numbers <= end)
-        if self.scale == 0:
-            return self.numbers == self.offset
+        inside: NDArray[np.bool_] = (self.numbers >= self.offset) & (self.numbers <= self.most)
         return inside
 
     def shares(self, among: Any) -> NDArray[np.float64]:
