@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.dashboard.cohorts import Cohorts
 from service.dashboard.columns import Columns
@@ -22,12 +23,13 @@ from service.dashboard.questions import Question
 from service.dashboard.store import Store
 from service.dashboard.values import Values
 from service.errors import ManifestError, ScoringError
+from service.scoring.answer import Answer
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 
 NO_MODEL = "No model answers here: name one to ask what if."
 MOST_KEPT = 32
-N_COMPARED = 5  # rows for which the model's answers are compared with those that were saved
+N_COMPARED = 20  # rows for which the model's answers are compared with those that were saved
 TOLERANCE = 1e-4
 
 
@@ -109,24 +111,37 @@ class Dashboard:
         known = list(filter(None, columns))
         if len(known) < len(columns) or not outcomes.has_predictions or store.n_rows == 0:
             return ""
-        rows = np.arange(min(N_COMPARED, store.n_rows))
+        rows = np.unique(np.linspace(0, store.n_rows - 1, N_COMPARED).astype(np.intp))
         cells = [values.plain(rows) for values in known]
         matrix = model.schema.from_named(model.schema.names, cells)
-        answer = model.predict_and_explain(matrix, ScoringRequest(explain=False))
-        if outcomes.classes is not None:
-            saved = outcomes.values("predicted").plain(rows)
-            asked = outcomes.name_labels(answer.predictions.reshape(len(rows), -1)[:, 0])
-            is_same = saved == asked
-        else:
-            saved = outcomes.numbers("predicted")[rows].tolist()
-            asked = answer.predictions.reshape(len(rows), -1)[:, 0].tolist()
-            is_same = bool(np.allclose(saved, asked, rtol=TOLERANCE, atol=0))
-        if is_same:
+        wants_shares = outcomes.probabilities is not None
+        wants_shares = wants_shares and hasattr(model.original_model, "predict_proba")
+        request = ScoringRequest(explain=False, probabilities=wants_shares)
+        answer = model.predict_and_explain(matrix, request)
+        saved, asked = self._pair_answers(rows, answer)
+        wrong = np.flatnonzero(~np.isclose(saved, asked, rtol=TOLERANCE, atol=TOLERANCE))
+        if len(wrong) == 0:
             return ""
+        row, was, now = rows[wrong[0]], saved[wrong[0]], asked[wrong[0]]
         return (
-            f"The explanation is of another model than the one that answers: for its first rows "
-            f"{saved} was predicted, and now is {asked}. Explain the model that answers."
+            f"The explanation is of another model than the one that answers: for row "
+            f"{store.row_name(int(row))} it knows {was:.6g}, and the model now says {now:.6g}. "
+            "Explain the model that answers."
         )
+
+    def _pair_answers(
+        self, rows: NDArray[np.intp], answer: Answer
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what was saved and what is answered: probabilities, classes or predictions."""
+        outcomes = self.outcomes
+        if "probabilities" in answer.arrays and outcomes.probabilities is not None:
+            position = outcomes.positive or 0
+            shares = outcomes.probabilities[rows, position]
+            return np.asarray(shares), answer.arrays["probabilities"][:, position]
+        predictions = answer.predictions.reshape(len(rows), -1)[:, 0]
+        if outcomes.classes is None:
+            return outcomes.numbers("predicted")[rows], predictions.astype(np.float64)
+        return outcomes.codes("predicted")[rows], outcomes.code_labels(predictions)
 
     def remember(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """Return what was computed for a key, or compute it; what was asked last is kept."""

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +30,9 @@ class Asking(Protocol):
 
 class ModelAccess(Protocol):
     """Gives each request its way to the model."""
+
+    def admit(self) -> AbstractContextManager[None]:
+        """Hold a place among the questions that are answered."""
 
     def of_request(self, environ: Mapping[str, Any]) -> Asking:
         """Return how the model is asked for a request, by its WSGI environment."""
@@ -56,6 +60,10 @@ class OwnAccess:
     def of(cls, n_places: int) -> OwnAccess:
         """Let so many questions ask at once."""
         return cls(threading.BoundedSemaphore(n_places))
+
+    def admit(self) -> AbstractContextManager[None]:
+        """Let every question in: there is one user."""
+        return nullcontext()
 
     def of_request(self, environ: Mapping[str, Any]) -> Asking:
         """Return how the model is asked for a request."""

@@ -176,15 +176,22 @@ class Outcomes:
     def _true_codes(self) -> NDArray[np.int32]:
         if self._true is None:
             raise UnavailableError(NO_LABELS)
-        return self._code(self._true)
+        return self.code_labels(self._true)
 
     @cached_property
     def _predicted_codes(self) -> NDArray[np.int32]:
         if self._predicted is None:
             raise UnavailableError(NO_PREDICTIONS)
-        return self._code(self._predicted)
+        return self.code_labels(self._predicted)
 
-    def _code(self, labels: Any) -> NDArray[np.int32]:
+    def code_labels(self, labels: Any) -> NDArray[np.int32]:
+        """Return classes by their position, −1 where one is missing.
+
+        Raises
+        ------
+        ManifestError
+            When a label is of no class.
+        """
         of_row, known = pd.factorize(_flat(labels))
         names = [*(self.classes or []), *self._labels]  # labels win where both are used
         if not any(_text(name).isdigit() for name in names):
@@ -203,9 +210,7 @@ class Outcomes:
 
     def name_labels(self, labels: NDArray[Any]) -> list[str | None]:
         """Return the names of the classes that a model predicts."""
-        return self._named(self._code(labels))
-
-    def _named(self, codes: NDArray[np.int32]) -> list[str | None]:
+        codes = self.code_labels(labels)
         names = [*map(str, self.classes or []), None]
         return list(map(names.__getitem__, codes.tolist()))
 
