@@ -74,7 +74,7 @@ def _served(dashboard, url_prefix=""):
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}{url_prefix}/"
+        yield f"http://127.0.0.1:{server.port}{url_prefix}/"
     finally:
         server.shutdown()
         thread.join(30)
@@ -91,7 +91,9 @@ def example(tmp_path_factory):
     explainer = TabularExplainer(model, rows.iloc[:100], classes=list(data.target_names))
     save(KernelScoringExplainer(explainer), folder / "models", original_model=model)
     explanation = explainer.explain_global(rows)
-    explanation = replace(explanation, context=replace(explanation.context, true_labels=data.target))
+    explanation = replace(
+        explanation, context=replace(explanation.context, true_labels=data.target)
+    )
     save_explanation(explanation, folder / "cancer", include_data=True)
     dashboard = open_dashboard(folder / "cancer", ScoringModel.load(folder / "models"))
     with _served(dashboard, "/some/prefix") as url:
@@ -102,7 +104,10 @@ class Page:
     """A page that keeps every complaint of the browser and every foreign request."""
 
     def __init__(self, browser, url, **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, **options}
+        )
+        self.context.set_default_timeout(20_000)
         self.page = self.context.new_page()
         self.url = url
         self.complaints = []
@@ -166,7 +171,9 @@ def test_importances_are_numpys(opened, example):
     page.get_by_role("button", name="Show table").first.click()
     cells = _values(page, "figure table td.num").reshape(7, 2, 3)
     assert cells[:, :, 0] == pytest.approx(means[:, order].T, rel=1e-5)
-    errors = [values[mask].shape[0] ** -0.5 * np.abs(values[mask]).std(axis=0, ddof=1) for mask in masks]
+    errors = [
+        values[mask].shape[0] ** -0.5 * np.abs(values[mask]).std(axis=0, ddof=1) for mask in masks
+    ]
     assert cells[:, :, 1] == pytest.approx(np.array(errors)[:, order].T, rel=1e-4)
 
 
@@ -334,7 +341,10 @@ def test_an_address_shows_the_same_again(browser, example):
 def test_the_keyboard_alone_walks_through(opened):
     """One stop a chart, arrows inside it, Enter as a click, Escape back."""
     page = opened.open(tab="importance")
-    stops = page.eval_on_selector_all(".picture svg", "all => all.map(one => one.querySelectorAll('.mark[tabindex=\"0\"]').length)")
+    stops = page.eval_on_selector_all(
+        ".picture svg",
+        "all => all.map(one => one.querySelectorAll('.mark[tabindex=\"0\"]').length)",
+    )
     assert stops == [1]
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -432,7 +442,9 @@ def test_the_page_is_small_and_its_modules_can_be_put_together():
     for file in STATIC.glob("*.js"):
         content = file.read_text(encoding="utf-8")
         sizes += len(content.encode())
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", content)
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", content
+        )
         for line in re.findall(r"^(?:import|export \*|export {).*", content, re.MULTILINE):
             assert re.fullmatch(r'import { [\w, ]+ } from "\./[\w.]+\.js";', line), line
     assert sizes < 160_000

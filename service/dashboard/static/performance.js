@@ -46,13 +46,14 @@ function charts(meta, answer, names, refresh) {
   const few = answer.groups.slice(0, 6);
   const fewNames = names.slice(0, 6);
   const parts = [metricTable(answer, names, refresh)];
-  few.forEach((group, i) => { if (group.confusion) parts.push(confusionTable(group.confusion, fewNames[i])); });
-  few.forEach((group, i) => { if (group.per_class && meta.task === "multiclass") parts.push(classTable(group.per_class, fewNames[i])); });
+  const aside = (charts) => { if (charts.length) parts.push(h("div", { class: "several" }, charts)); };
+  const each = (kind, draw) => aside([...few.keys()].filter((i) => few[i][kind]).map((i) => draw(few[i][kind], fewNames[i])));
+  each("confusion", confusionTable);
+  if (meta.task === "multiclass") each("per_class", classTable);
   const positive = meta.classes ? shown(meta.classes[answer.class]) : "";
-  const curves = [curveChart(few, fewNames, "roc", positive), curveChart(few, fewNames, "pr", positive), calibration(few, fewNames, positive)].filter(Boolean);
-  if (curves.length) parts.push(h("div", { class: "several" }, curves));
-  few.forEach((group, i) => { if (group.histogram) parts.push(histogram(meta, group.histogram, fewNames[i], positive)); });
-  few.forEach((group, i) => { if (group.residuals) parts.push(residuals(group.residuals, fewNames[i])); });
+  aside([curveChart(few, fewNames, "roc", positive), curveChart(few, fewNames, "pr", positive), calibration(few, fewNames, positive)].filter(Boolean));
+  each("histogram", (told, name) => histogram(meta, told, name, positive));
+  each("residuals", residuals);
   return parts.filter(Boolean);
 }
 

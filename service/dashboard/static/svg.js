@@ -90,6 +90,11 @@ export function mark(label, onPick, attributes, ...shapes) {
   return s("g", { ...attributes, ...clicks, class: `mark ${attributes?.class ?? ""}`, tabindex: -1, "aria-label": label }, s("title", {}, label), shapes);
 }
 
+/** Where a click counts, though little is drawn there. */
+function hitArea(x, y, width, height) {
+  return s("rect", { class: "hit", x, y, width, height });
+}
+
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
 /** Make a picture of marks one stop of the tab key, its marks reached by arrows. */
@@ -148,7 +153,7 @@ export function barRows({ width, label, rows, series, axis, onPick, text = num, 
       const written = s("text", { class: "number", x: past, y: y + each - 4 }, text(value));
       const told = series.length > 1 || series[0] ? `${shown(row.name)}, ${shown(series[i] ?? "")}: ${text(value)}` : `${shown(row.name)}: ${text(value)}`;
       const isChosen = chosen === r ? "chosen" : "";
-      parts.push(mark(told, onPick && (() => onPick(r, i)), { class: isChosen, "data-value": value }, ...[bar, whisker, floor, written].filter(Boolean)));
+      parts.push(mark(told, onPick && (() => onPick(r, i)), { class: isChosen, "data-value": value }, ...[hitArea(side, y - 1, width - side, each), bar, whisker, floor, written].filter(Boolean)));
     });
   });
   return picture(width, height, label, parts);
@@ -169,7 +174,7 @@ export function boxRows({ width, label, rows, series, axis, onPick, axisKind, ze
     parts.push(rowName(row.name, side, top + 7 * series.length + 4));
     row.boxes.forEach((box, i) => {
       const told = `${shown(row.name)}, ${shown(series[i] ?? "")}: ${["low", "q1", "median", "q3", "high"].map((part) => write(box[part])).join(" · ")}`;
-      parts.push(mark(told, onPick && (() => onPick(r, i)), {}, finite(box.median) ? boxShapes(scale, box, top + i * 14 + 6, i) : []));
+      parts.push(mark(told, onPick && (() => onPick(r, i)), {}, hitArea(side, top + i * 14, width - side, 13), finite(box.median) ? boxShapes(scale, box, top + i * 14 + 6, i) : []));
     });
   });
   return picture(width, height, label, parts);
@@ -198,7 +203,7 @@ export function columnBars({ width, label, names, edges, series, axis, yAxis, on
       const y = up.at(one.counts[b]);
       const bar = s("rect", { class: `s${i % 3}`, x: left + b * step + gap / 2 + i * thick, y, width: Math.max(0.5, thick - 1), height: Math.max(0, bottom - y) });
       const told = one.name === null || one.name === "" ? `${shown(name)}: ${num(one.counts[b])}` : `${shown(name)}, ${shown(one.name)}: ${num(one.counts[b])}`;
-      parts.push(mark(told, onPick && (() => onPick(b, i)), { "data-value": one.counts[b] }, bar));
+      parts.push(mark(told, onPick && (() => onPick(b, i)), { "data-value": one.counts[b] }, hitArea(left + b * step + gap / 2 + i * thick, 10, thick, bottom - 10), bar));
     });
   });
   const across = makeScale(0, names.length, left, left + names.length * step);
@@ -264,10 +269,10 @@ export function waterfall({ width, label, base, total, items, names, axis, onPic
   steps.forEach((step, i) => {
     const y = 6 + (i + 1) * pitch;
     const [low, high] = [Math.min(step.from, step.to), Math.max(step.from, step.to)].map(scale.at);
-    const name = step.value === undefined ? step.name : `${shown(step.name)} = ${num(step.value)}`;
+    const name = step.value === undefined || side < 160 ? step.name : `${shown(step.name)} = ${num(step.value)}`;
     parts.push(s("line", { class: "link", x1: scale.at(step.from), x2: scale.at(step.from), y1: y - 6, y2: y }));
     parts.push(rowName(name, side, y + 13));
-    parts.push(mark(`${shown(name)}: ${signed(step.phi)}`, onPick && (() => onPick(i)), { "data-value": step.phi },
+    parts.push(mark(`${shown(step.name)}${step.value === undefined ? "" : ` = ${num(step.value)}`}: ${signed(step.phi)}`, onPick && (() => onPick(i)), { "data-value": step.phi },
       s("rect", { class: step.phi < 0 ? "minus" : "plus", x: low, y, width: Math.max(1, high - low), height: 18 }),
       s("text", { class: "number", x: high + 5, y: y + 13 }, signed(step.phi))));
   });
