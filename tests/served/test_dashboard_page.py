@@ -107,7 +107,7 @@ class Page:
         self.context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 900}, **options}
         )
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(10_000)
         self.page = self.context.new_page()
         self.url = url
         self.complaints = []
@@ -181,7 +181,7 @@ def test_a_bar_opens_the_dependence_of_its_feature(opened, example):
     """A point for each row; the address remembers the feature."""
     _, _, rows, _, _ = example
     page = opened.open(tab="importance")
-    page.get_by_role("button", name="mean area:").click()
+    page.get_by_role("button", name="mean area, All data").click()
     opened.settle()
     canvas = page.locator("canvas")
     assert canvas.get_attribute("data-n") == str(len(rows))
@@ -410,7 +410,7 @@ def test_hostile_names_and_odd_values_are_shown(browser, task):
         page.close()
 
 
-@pytest.mark.parametrize("language, word", [("nl", "Wat-als"), ("ko", "가정 분석")])
+@pytest.mark.parametrize(("language", "word"), [("nl", "Wat-als"), ("ko", "가정 분석")])
 def test_other_languages_say_everything(opened, language, word):
     """Every text is there in each language, with the same places for values."""
     page = opened.open(tab="importance")
