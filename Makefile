@@ -47,7 +47,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-clients setup-torch train train-regression serve test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
+.PHONY: help setup setup-dev setup-clients setup-torch train train-regression serve dashboard test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -68,6 +68,9 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
+
+dashboard: $(RUNTIME) $(MODEL) ## explain the example's test rows and show them at http://127.0.0.1:8090 until Ctrl-C
+	@exec $(BIN)/python -m examples.dashboard
 
 test: test-fast test-torch $(CLIENTS) $(AZURE) ## run the tests; the last lines say what was left out, and why
 	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients

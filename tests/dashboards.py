@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from service.dashboard import Dashboard
-from service.dashboard.serving import create_dashboard_app
+from service.dashboard.hosting.serving import create_dashboard_app
 from service.dashboard.store import store_of
 from service.explanations import ExplanationContext, GlobalExplanation, LocalExplanation
 

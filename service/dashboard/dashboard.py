@@ -141,7 +141,8 @@ class Dashboard:
         predictions = answer.predictions.reshape(len(rows), -1)[:, 0]
         if outcomes.classes is None:
             return outcomes.numbers("predicted")[rows], predictions.astype(np.float64)
-        return outcomes.codes("predicted")[rows], outcomes.code_labels(predictions)
+        saved, asked = outcomes.codes("predicted")[rows], outcomes.code_labels(predictions)
+        return saved.astype(np.float64), asked.astype(np.float64)
 
     def remember(self, key: Hashable, compute: Callable[[], Any]) -> Any:
         """Return what was computed for a key, or compute it; what was asked last is kept."""

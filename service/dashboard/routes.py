@@ -1,6 +1,6 @@
 """The routes of a dashboard: a blueprint of Flask's for any address.
 
-Next: :mod:`service.dashboard.serving`.
+Next: :mod:`service.dashboard.hosting`.
 """
 
 from __future__ import annotations

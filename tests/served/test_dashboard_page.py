@@ -31,6 +31,9 @@ from service.explanations import save_explanation
 from service.scoring import KernelScoringExplainer, save
 from service.scoring.scoring_model import ScoringModel
 
+# As in the service, whose model is asked with arrays.
+pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+
 STATIC = ROOT / "service" / "dashboard" / "static"
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -127,9 +130,9 @@ class Page:
         return self.settle()
 
     def settle(self):
-        self.page.wait_for_timeout(60)
-        self.page.wait_for_function("!document.querySelector('[aria-busy=true]')")
-        self.page.wait_for_timeout(60)
+        for _ in range(2):  # what one panel answers may open another
+            self.page.wait_for_timeout(60)
+            self.page.wait_for_selector("[aria-busy=true]", state="detached")
         return self.page
 
     def close(self):

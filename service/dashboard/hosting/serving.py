@@ -1,6 +1,6 @@
 """A server of its own for one dashboard: on this machine, for one user.
 
-Next: :mod:`service.dashboard.notebook`.
+Next: :mod:`service.dashboard.hosting.notebook`.
 """
 
 from __future__ import annotations
