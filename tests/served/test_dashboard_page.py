@@ -24,7 +24,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from service.dashboard import Dashboard
-from service.dashboard.serving import create_dashboard_app, open_dashboard, start_server
+from service.dashboard.hosting.serving import create_dashboard_app, open_dashboard, start_server
+from service.dashboard.hosting.snapshot import write_snapshot
 from service.dashboard.store import store_of
 from service.explainers import TabularExplainer
 from service.explanations import save_explanation
@@ -359,7 +360,7 @@ def test_the_keyboard_alone_walks_through(opened):
     page.keyboard.press("Enter")
     opened.settle()
     canvas = page.locator("canvas")
-    assert name.split(":")[0] in canvas.get_attribute("aria-label")
+    assert name.split(",")[0] in canvas.get_attribute("aria-label")
     canvas.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
@@ -437,6 +438,21 @@ def test_the_caveat_is_always_there(opened):
     """Importances are no causes, in every view."""
     for view in VIEWS:
         assert "not cause" in opened.open(tab=view).locator(".caveat").inner_text()
+
+
+def test_a_snapshot_shows_the_same_without_a_server(browser, example, tmp_path):
+    """One file: its views answer or say why not, and it asks nobody."""
+    explanation = example[4]
+    file = tmp_path / "snapshot.html"
+    write_snapshot(Dashboard(store_of(explanation), None), file)
+    page = Page(browser, file.as_uri())
+    for view in VIEWS:
+        shown = page.open(tab=view, rows="[3]", feature="1")
+        assert shown.locator(".refusal").count() == 0, view
+        assert (shown.locator("main .reason").count() > 0) == (view == "whatif"), view
+    assert [url for url in page.requests if not url.startswith(("file:", "data:", "about:"))] == []
+    assert page.complaints == []
+    page.context.close()
 
 
 def test_the_page_is_small_and_its_modules_can_be_put_together():
