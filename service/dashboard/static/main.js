@@ -87,9 +87,10 @@ function drawPage() {
   const skip = h("a", { class: "skip", href: "#view", onclick: (event) => { event.preventDefault(); document.getElementById("view").focus(); } }, t("skip"));
   const app = document.getElementById("app");
   const missing = leftOut?.length ? [h("details", { class: "left-out" }, h("summary", {}, t("left_out")), h("ul", {}, leftOut.map((text) => h("li", {}, shown(text)))))] : [];
-  app.replaceChildren(skip, heading, navigation(), h("p", { class: "caveat", role: "note" }, t("caveat")), ...missing,
-    h("div", { class: "frame" }, h("aside", { id: "side" }), h("main", { id: "view", tabindex: -1 })),
-    h("p", { id: "live", class: "unseen", "aria-live": "polite" }));
+  const live = h("p", { id: "live", class: "unseen", "aria-live": "polite" });
+  const notes = h("section", { "aria-label": t("notes") }, h("p", { class: "caveat" }, t("caveat")), missing, live);
+  app.replaceChildren(skip, heading, navigation(), notes,
+    h("div", { class: "frame" }, h("aside", { id: "side" }), h("main", { id: "view", tabindex: -1 })));
   drawView();
   if (focused) document.getElementById(focused)?.focus();
 }

@@ -1,7 +1,7 @@
 // Clouds of points on a canvas: drawn, picked from, zoomed into; a grid of counts where there are too many.
 
 import { h, s, announce, shown } from "./dom.js";
-import { t, num } from "./texts.js";
+import { t } from "./texts.js";
 import { makeScale, axisBottom, axisLeft, axisText } from "./svg.js";
 
 const RAMP = 12;
@@ -194,12 +194,12 @@ function zoomInto({ canvas, zoomBox, xScale, yScale, onZoom }) {
 /** What the colours of points mean. */
 export function colorLegend(color) {
   if (!color) return null;
-  const name = h("bdi", {}, shown(color.name));
+  const name = h("span", {}, h("bdi", {}, shown(color.name)), ":");
   if (color.categories) {
     const items = color.categories.slice(0, 6).map((category, i) => h("li", {}, h("i", { class: `k${i}` }), h("bdi", {}, shown(category))));
-    return h("ul", { class: "legend" }, h("li", {}, name), items);
+    return h("ul", { class: "legend" }, h("li", {}, name), items, color.categories.length > 6 ? h("li", {}, "…") : null);
   }
   const write = axisText(color.kind);
   const bar = s("svg", { width: 120, height: 12, "aria-hidden": "true" }, Array.from({ length: RAMP }, (_, i) => s("rect", { class: `r${i}`, x: i * 10, y: 0, width: 10, height: 12 })));
-  return h("p", { class: "legend" }, name, ": ", write(color.offset), bar, write(color.offset + color.scale), h("span", { hidden: true }, num(color.scale)));
+  return h("p", { class: "legend" }, name, write(color.offset), bar, write(color.offset + color.scale));
 }

@@ -3,6 +3,7 @@
 export const en = {
   dashboard: "Explanation dashboard",
   caveat: "Importances show association in the model, not cause: they tell what the model used, not what would happen if the world were changed.",
+  notes: "Notes",
   skip: "Go to the view",
   views: "Views",
   view_performance: "Model performance",

@@ -3,6 +3,7 @@
 export const ko = {
   dashboard: "설명 대시보드",
   caveat: "중요도는 모델 안의 연관성이지 인과 관계가 아닙니다. 모델이 무엇을 사용했는지 보여 줄 뿐, 현실이 바뀌면 무슨 일이 일어날지는 말해 주지 않습니다.",
+  notes: "참고",
   skip: "보기로 이동",
   views: "보기",
   view_performance: "모델 성능",

@@ -3,6 +3,7 @@
 export const nl = {
   dashboard: "Uitlegdashboard",
   caveat: "Belangrijkheden tonen samenhang in het model, geen oorzaak: ze zeggen wat het model gebruikte, niet wat er zou gebeuren als de wereld veranderde.",
+  notes: "Opmerkingen",
   skip: "Naar de weergave",
   views: "Weergaven",
   view_performance: "Modelprestaties",

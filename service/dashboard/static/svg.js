@@ -132,7 +132,7 @@ const finite = (value) => typeof value === "number" && Number.isFinite(value);
 /** Horizontal bars, one group a row: rows {name, values, errors?, floor?}. */
 export function barRows({ width, label, rows, series, axis, onPick, text = num, chosen }) {
   const side = sideOf(width);
-  const each = series.length > 1 ? 11 : 16;
+  const each = series.length > 1 ? 13 : 16;
   const pitch = each * series.length + 10;
   const height = rows.length * pitch + 44;
   const numbers = rows.flatMap((row) => row.values.map((value, i) => (finite(value) ? value + Math.sign(value || 1) * (row.errors?.[i] ?? 0) : 0)));
