@@ -130,7 +130,7 @@ async function predicted(meta, row, signal) {
   const flatAfter = Array.isArray(after) ? after[output] : after;
   const difference = typeof flatAfter === "number" && typeof flatBefore === "number" && !meta.classes ? flatAfter - flatBefore : null;
   rows.unshift([t("prediction"), flatBefore, flatAfter, difference]);
-  const table = { head: ["", t("before"), t("after"), t("difference")], rows };
+  const table = { head: [t("name"), t("before"), t("after"), t("difference")], rows };
   const warnings = (answer.warnings?.[1] ?? []).map((warning) => h("li", {}, h("bdi", {}, shown(warning.feature)), ": ", shown(warning.message)));
   return h("section", { class: "answer", "aria-live": "polite" }, tableOf({ caption: title, ...table }), warnings.length ? h("ul", { class: "warnings" }, warnings) : null);
 }
