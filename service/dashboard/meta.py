@@ -37,7 +37,7 @@ def describe_dashboard(dashboard: Dashboard) -> dict[str, Any]:
         "task": outcomes.task,
         "n_rows": store.n_rows,
         "labels": outcomes.has_labels,
-        "classes": None if outcomes.classes is None else list(map(str, outcomes.classes)),
+        "classes": outcomes.class_names or None,
         "outputs": outcomes.outputs,
         "positive": outcomes.positive,
         "scale": heading["output"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,11 @@ MOST_CATEGORIES = 200  # texts with more different values are no categories
 NOT_A_TIME = np.iinfo(np.int64).min
 UNITS_A_MILLISECOND = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 NUMERIC = ("number", "integer", "date")
+
+
+def unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return what a function makes of a value, None of None."""
+    return None if value is None else function(value, *others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +89,27 @@ class Values:
         if self.stored.dtype.kind != "f":
             return np.zeros(len(self.stored), dtype=bool)
         return np.isnan(self.stored)
+
+    @cached_property
+    def _codes(self) -> dict[Any, int]:
+        """The position of each category, by itself with its type, and by its text."""
+        positions: dict[Any, int] = {}
+        for code, category in reversed(list(enumerate(self.categories or ()))):
+            positions[str(category)] = code
+        for code, category in enumerate(self.categories or ()):
+            positions[type(category), category] = code
+        return positions
+
+    def code_of(self, value: Any) -> int:
+        """Return the position of a category.
+
+        Raises
+        ------
+        KeyError, TypeError
+            When there is none of that value, or text.
+        """
+        known = (type(value), value)
+        return self._codes[known if known in self._codes else str(value)]
 
     def numbers(self, rows: Any = slice(None)) -> NDArray[np.float64]:
         """Return values of some rows as float64, NaN where one is missing."""
