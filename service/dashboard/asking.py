@@ -249,9 +249,9 @@ def draw_pdp(dashboard: Dashboard, question: Question, asking: Asking) -> dict[s
 
 
 def _sample(rows: NDArray[np.intp], n: int, seed: int) -> NDArray[np.intp]:
-    if len(rows) <= n:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, n, replace=False))
+    """Draw rows; all of them where there are no more."""
+    drawn = np.random.default_rng(seed).choice(rows, min(n, len(rows)), replace=False)
+    return np.sort(drawn)
 
 
 def _milliseconds(started: float) -> int:
@@ -311,7 +311,7 @@ def _read_records(schema: Schema, question: Question) -> NDArray[Any]:
     """
     part = question.part("records")
     listed = [one.value for one in part.items(LIMITS["rows"])]
-    if not listed or not all(isinstance(record, dict) for record in listed):
+    if set(map(type, listed)) != {dict}:
         raise part.refuse("records, objects with every feature")
     try:
         return schema.from_records(listed)
@@ -379,20 +379,24 @@ def _make_grid(values: Values, currents: list[Any]) -> list[Any]:
     """Return quantiles with the least, the largest and the current values; or the categories."""
     if values.categories is not None:
         return _list_categories(values, currents)
-    currents_known = {current for current in currents if current is not None}
+    currents_known = set(currents) - {None}
     numbers = values.numbers()
     known = numbers[np.isfinite(numbers)]
     if len(known) == 0:
         return sorted(currents_known)
     quantiles = np.quantile(known, np.linspace(0, 1, N_QUANTILES + 1))
-    if values.kind == "integer":
-        quantiles = np.round(quantiles)
-    if values.kind == "date":
-        quantiles = _round_dates(quantiles, known)
-    grid = set(map(values.plain_value, quantiles.tolist()))
-    if values.kind == "integer":
-        grid = set(map(int, grid))
-    return sorted(grid | currents_known)
+    quantiles = _ROUNDERS.get(values.kind, _keep)(quantiles, known)
+    return sorted(currents_known.union(map(values.plain_value, quantiles.tolist())))
+
+
+def _keep(quantiles: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
+    """Leave numbers as they are."""
+    return quantiles
+
+
+def _round_numbers(quantiles: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
+    """Round to whole numbers."""
+    return np.rint(quantiles).astype(np.int64)
 
 
 def _round_dates(quantiles: NDArray[Any], known: NDArray[np.float64]) -> NDArray[Any]:
@@ -445,3 +449,6 @@ def _compare(dashboard: Dashboard, position: int, value: Any) -> str:
         return ""
     above = f"above the largest value, {most}" * (value > most)
     return above + f"below the least value, {least}" * (value < least)
+
+
+_ROUNDERS = {"integer": _round_numbers, "date": _round_dates}

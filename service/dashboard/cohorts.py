@@ -189,12 +189,12 @@ def _is_between(values: Values, question: Question) -> Mask:
 
 def _contains(values: Values, question: Question) -> Mask:
     wanted = question.text().casefold()
-    if values.categories is None:
-        texts = [str(values.plain_value(number)) for number in values.stored.tolist()]
-        fits = [wanted in text.casefold() for text in texts]
-        return np.array(fits, dtype=bool) & ~values.missing
-    fits = [wanted in str(category).casefold() for category in values.categories]
-    return np.array([*fits, False], dtype=bool)[np.where(values.missing, -1, values.stored)]
+    codes, listed = values.stored, values.categories
+    if listed is None:
+        codes = np.arange(len(values.stored))
+        listed = list(map(values.plain_value, values.stored.tolist()))
+    fits = [wanted in str(one).casefold() for one in listed]
+    return np.array([*fits, False], dtype=bool)[np.where(values.missing, -1, codes)]
 
 
 def _not(test: Test) -> Test:

@@ -60,7 +60,7 @@ class Dashboard:
     model: ScoringModel | None = None
     title: str = "Explanation"
     positive: Any = None
-    why_no_model: str = ""
+    why_no_model: str = NO_MODEL
 
     def __post_init__(self) -> None:
         """Look at what the explanation knows, so that a wrong file is named at once."""
@@ -108,7 +108,8 @@ class Dashboard:
         store, outcomes = self.store, self.outcomes
         columns = list(map(store.values_of, model.schema.names))
         known = list(filter(None, columns))
-        if len(known) < len(columns) or not outcomes.has_predictions or store.n_rows == 0:
+        can_compare = len(known) == len(columns) and outcomes.has_predictions
+        if not (can_compare and store.n_rows):
             return ""
         rows = np.unique(np.linspace(0, store.n_rows - 1, N_COMPARED).astype(np.intp))
         cells = [values.plain(rows) for values in known]
@@ -172,7 +173,7 @@ class Dashboard:
             Where there is none.
         """
         if self.model is None:
-            raise UnavailableError(self.why_no_model or NO_MODEL)
+            raise UnavailableError(self.why_no_model)
         return self.model
 
     @cached_property

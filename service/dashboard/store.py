@@ -206,9 +206,14 @@ class Store:
 
     def values_of(self, name: str) -> Values | None:
         """Return the values of a column of the rows by its name, None where there is none."""
-        if name in self.features and self.has_rows:
-            return self.values(self.features.index(name))
-        return self._column(self._names.index(name)) if name in self._names else None
+        found: Values | None = unless_none(self._column, self._columns_by_name.get(name))
+        return found
+
+    @cached_property
+    def _columns_by_name(self) -> dict[str, int]:
+        """The column of the rows of each name, those of the features first."""
+        columns = dict(zip(self._names, range(len(self._names)), strict=True))
+        return columns | dict(zip(self.features, self._column_of or (), strict=False))
 
     def table(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]] | None:
         """Return what lies in the file of a table, None where there is none.
@@ -285,9 +290,9 @@ class Store:
     def _column_of(self) -> list[int] | None:
         """The column of the rows of each feature: by its name, else by its place."""
         positions = {name: column for column, name in enumerate(self._names)}
-        if self._names and set(self.features) <= positions.keys():
+        if set(self.features) <= positions.keys():
             return list(map(positions.__getitem__, self.features))
-        is_in_place = len(self._names) == len(self.features) and bool(self._names)
+        is_in_place = len(self._names) == len(self.features)
         return list(range(len(self.features))) if is_in_place else None
 
 

@@ -20,6 +20,7 @@ from service.explanations.files.packed_columns import MISSING, pack_column, unpa
 
 MOST_CATEGORIES = 200  # texts with more different values are no categories
 NOT_A_TIME = np.iinfo(np.int64).min
+KINDS_OF_NUMBERS = {"f": "number", "i": "integer", "u": "integer"}
 UNITS_A_MILLISECOND = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 NUMERIC = ("number", "integer", "date")
 
@@ -70,8 +71,8 @@ class Values:
     @classmethod
     def of_array(cls, array: NDArray[Any]) -> Values:
         """Take the values of an array of numbers, truth values, texts or times."""
-        if array.dtype.kind in "iuf":
-            return cls("number" if array.dtype.kind == "f" else "integer", array)
+        if array.dtype.kind in KINDS_OF_NUMBERS:
+            return cls(KINDS_OF_NUMBERS[array.dtype.kind], array)
         if array.dtype.kind == "b":
             return cls("boolean", array.view(np.int8), [False, True])
         return cls.of(pd.Series(array))
@@ -93,12 +94,12 @@ class Values:
     @cached_property
     def _codes(self) -> dict[Any, int]:
         """The position of each category, by itself with its type, and by its text."""
-        positions: dict[Any, int] = {}
-        for code, category in reversed(list(enumerate(self.categories or ()))):
-            positions[str(category)] = code
-        for code, category in enumerate(self.categories or ()):
-            positions[type(category), category] = code
-        return positions
+        categories = self.categories or []
+        codes, texts = range(len(categories)), list(map(str, categories))
+        by_text: dict[Any, int] = dict(zip(texts[::-1], codes[::-1], strict=True))
+        return by_text | dict(
+            zip(zip(map(type, categories), categories, strict=True), codes, strict=True)
+        )
 
     def code_of(self, value: Any) -> int:
         """Return the position of a category.
@@ -192,7 +193,7 @@ def _read_objects(spec: Any, prefix: str, arrays: Any) -> Values:
 def of_vocabulary(vocabulary: Sequence[Any], codes: NDArray[Any]) -> Values:
     """Tell what values that are known by their position in a vocabulary are."""
     types = set(map(type, vocabulary))
-    if types and types <= {int, float}:
+    if types in ({int}, {float}, {int, float}):
         numbers = np.append(np.asarray(vocabulary, dtype=np.float64), np.nan)
         is_whole = types == {int}
         return Values("integer" if is_whole else "number", numbers[np.maximum(codes, -1)])
