@@ -47,6 +47,7 @@ PROBE_PORT = 9001  # a private one, for probes
 READY_ROUTE = "/ping"
 LIVE_ROUTE = "/"
 SCORE_ROUTE = "/score"
+METRICS_ROUTE = "/metrics"
 
 # Places in the image.
 APP_FOLDER = "/app"

@@ -30,9 +30,7 @@ def explain_test_rows() -> None:
     classes = load(ARTIFACTS).classes
     explanation = TabularExplainer(model, x_train, classes=classes).explain_global(x_test)
     context = replace(explanation.context, true_labels=y_test)
-    save_explanation(
-        replace(explanation, context=context), SHOWN, exist_ok=True, include_data=True
-    )
+    save_explanation(replace(explanation, context=context), SHOWN, exist_ok=True, include_data=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,14 @@ import hashlib
 import json
 
 from deploy.configuration import Configuration
-from deploy.contract import READY_ROUTE, SECRETS_FOLDER, SERVICE_PORT, STOP_SECONDS
+from deploy.contract import (
+    METRICS_ROUTE,
+    PROBE_PORT,
+    READY_ROUTE,
+    SECRETS_FOLDER,
+    SERVICE_PORT,
+    STOP_SECONDS,
+)
 from deploy.engine.docker_engine import SECOND, Body
 from deploy.engine.labels import labels
 from deploy.swarm.specs import PROXY, hardened, log_driver, resources, update
@@ -23,6 +30,11 @@ CHECKS = "check inter 2s fastinter 500ms fall 2 rise 1 resolvers engine init-add
 CONNECTIONS = 1000
 BUFFER = 64 * 2**10  # a request that fits in can be sent once more
 MEMORY = 256 * 2**20  # two buffers for each connection, and as much again
+
+NO_METRICS = (
+    "Metrics: the replicas of a swarm are scraped one by one, {metrics} at port {port} of "
+    "tasks.{name} on the network {name}-network; this address would show now one, now another."
+)
 
 CONFIGURATION = """\
 global
@@ -59,6 +71,9 @@ resolvers engine
 
 frontend public
     bind :{port}{certificate}
+    # Each answer would be that of another replica, so that counters go up and down.
+    acl metrics path {metrics}
+    http-request return status 404 content-type text/plain string "{no_metrics}" if metrics
     default_backend replicas
 
 backend replicas
@@ -88,6 +103,8 @@ def configuration(config: Configuration) -> str:
         request=config.timeouts.request,
         port=SERVICE_PORT,
         ready=READY_ROUTE,
+        metrics=METRICS_ROUTE,
+        no_metrics=NO_METRICS.format(name=config.name, port=PROBE_PORT, metrics=METRICS_ROUTE),
         places=PLACES,
         checks=CHECKS,
         certificate=f" ssl crt {SECRETS_FOLDER}/tls.crt" if tls else "",

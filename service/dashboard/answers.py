@@ -42,7 +42,7 @@ def _describe_columns(dashboard: Dashboard, question: Question, asking: Asking) 
 def _count_cohorts(dashboard: Dashboard, question: Question, asking: Asking) -> Any:
     counted, n_rows = [], dashboard.store.n_rows
     for cohort in dashboard.cohorts.read_all(question):
-        share = cohort.n / n_rows if n_rows else None
+        share = cohort.n / max(1, n_rows)
         counted.append({"name": cohort.name, "n": cohort.n, "share": share})
     return {"cohorts": counted, "n_rows": n_rows}
 

@@ -8,8 +8,9 @@ Next: :mod:`service.dashboard.answers`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ from service.dashboard.limits import LIMITS
 from service.dashboard.model_access import Asking, Check
 from service.dashboard.questions import Question
 from service.dashboard.store import NO_ROWS
-from service.dashboard.values import Values
+from service.dashboard.values import Values, unless_none
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError
+from service.explanations.global_importances import with_output_axis
 from service.rows.schema import Schema
 from service.rows.values import shown
 from service.scoring.request import ScoringRequest
@@ -52,6 +54,11 @@ class _Rows:
 
     matrix: NDArray[Any]
     positions: list[int | None]
+
+    @property
+    def n_known(self) -> int:
+        """How many are rows of the explanation; they come first."""
+        return len(self.positions) - self.positions.count(None)
 
 
 def predict_records(dashboard: Dashboard, question: Question, asking: Asking) -> dict[str, Any]:
@@ -106,20 +113,21 @@ def explain_records(dashboard: Dashboard, question: Question, asking: Asking) ->
     importances = answer.importances
     assert importances is not None
     outputs = _ask_on_scale(model, matrix)
-    values = importances.values if importances.values.ndim == 3 else importances.values[None]
+    values = with_output_axis(importances.values)
     if output >= len(values):
         raise question.part("class").refuse(f"an output of the model, from 0 to {len(values) - 1}")
     predicted = _name_predictions(dashboard, answer.predictions)
     probabilities = _listed(answer.arrays.get("probabilities"))
-    errors = importances.standard_errors
-    errors = errors if errors is None or errors.ndim == 3 else errors[None]
+    errors = None
+    if importances.standard_errors is not None:
+        errors = with_output_axis(importances.standard_errors)[output].tolist()
     rows = []
     for place, record in enumerate(model.schema.records(matrix)):
         known = {
             "values": list(map(record.get, importances.features)),
             "predicted": predicted[place],
-            "probabilities": probabilities and probabilities[place],
-            "standard_errors": None if errors is None else errors[output, place].tolist(),
+            "probabilities": unless_none(itemgetter(place), probabilities),
+            "standard_errors": unless_none(itemgetter(place), errors),
         }
         known |= add_up(dashboard, output, values[output, place], known)
         if outputs is not None:
@@ -152,7 +160,7 @@ def _own_total(importances: LocalImportances, output: int, known: dict[str, Any]
     """Add up from the expected value of the model that answers, which may not be the saved one."""
     base = float(np.atleast_1d(importances.expected_values)[output])
     total = base + known["sum"]
-    residual = None if known["model"] is None else known["model"] - total
+    residual = unless_none(lambda found: found - total, known["model"])
     return {"base": base, "total": total, "residual": residual}
 
 
@@ -185,13 +193,9 @@ def draw_ice(dashboard: Dashboard, question: Question, asking: Asking) -> dict[s
     told = asking(lambda check: _predict(model, changed, check))
     outputs, scale = _outputs(dashboard, model, told, output)
     curves = []
-    n_records = 0
-    for position, current, y in zip(
-        rows.positions, currents, outputs.reshape(len(rows.matrix), -1).tolist(), strict=True
-    ):
-        record = None
-        if position is None:
-            record, n_records = n_records, n_records + 1
+    lines = outputs.reshape(len(rows.matrix), -1).tolist()
+    places = [*[None] * rows.n_known, *range(len(lines) - rows.n_known)]
+    for position, record, current, y in zip(rows.positions, places, currents, lines, strict=True):
         curves.append({"row": position, "record": record, "current": current, "y": y})
     return {
         "feature": question.part("feature").value,
@@ -245,9 +249,9 @@ def draw_pdp(dashboard: Dashboard, question: Question, asking: Asking) -> dict[s
 
 
 def _sample(rows: NDArray[np.intp], n: int, seed: int) -> NDArray[np.intp]:
-    if len(rows) <= n:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, n, replace=False))
+    """Draw rows; all of them where there are no more."""
+    drawn = np.random.default_rng(seed).choice(rows, min(n, len(rows)), replace=False)
+    return np.sort(drawn)
 
 
 def _milliseconds(started: float) -> int:
@@ -258,8 +262,8 @@ def _has_probabilities(model: ScoringModel) -> bool:
     return hasattr(model.original_model, "predict_proba")
 
 
-def _listed(array: NDArray[Any] | None) -> list[Any] | None:
-    return None if array is None else np.asarray(array).tolist()
+def _listed(array: NDArray[Any] | None) -> Any:
+    return unless_none(np.ndarray.tolist, array)
 
 
 def _predict(model: ScoringModel, matrix: NDArray[Any], check: Check) -> dict[str, NDArray[Any]]:
@@ -307,7 +311,7 @@ def _read_records(schema: Schema, question: Question) -> NDArray[Any]:
     """
     part = question.part("records")
     listed = [one.value for one in part.items(LIMITS["rows"])]
-    if not listed or not all(isinstance(record, dict) for record in listed):
+    if set(map(type, listed)) != {dict}:
         raise part.refuse("records, objects with every feature")
     try:
         return schema.from_records(listed)
@@ -317,19 +321,16 @@ def _read_records(schema: Schema, question: Question) -> NDArray[Any]:
 
 def _read_rows(dashboard: Dashboard, question: Question) -> _Rows:
     """Read the rows and the records that a question names."""
-    model = dashboard.asked_model()
-    part, records = question.part("rows"), question.part("records")
-    last = dashboard.store.n_rows - 1
-    listed = [] if part.is_absent else part.items(LIMITS["rows"])
-    positions: list[int | None] = [one.count(None, 0, last) for one in listed]
-    matrices = [_read_positions(dashboard, [p for p in positions if p is not None])]
-    if not records.is_absent and records.value:
-        matrices.append(_read_records(model.schema, question))
-        positions += [None] * len(matrices[-1])
-    known = [matrix for matrix in matrices if len(matrix)]
-    if not known:
-        raise part.refuse("rows or records")
-    return _Rows(np.concatenate(known), positions)
+    schema, last = dashboard.asked_model().schema, dashboard.store.n_rows - 1
+    listed = question.part("rows").items(LIMITS["rows"])
+    positions = [one.count(None, 0, last) for one in listed]
+    matrix = _read_positions(dashboard, positions)
+    if question.part("records").items(LIMITS["rows"]):
+        matrix = np.concatenate([matrix, _read_records(schema, question)])
+    if len(matrix) == 0:
+        raise question.part("rows").refuse("rows or records")
+    n_records = len(matrix) - len(positions)
+    return _Rows(matrix, [*positions, *[None] * n_records])
 
 
 def _read_positions(dashboard: Dashboard, positions: Sequence[int]) -> NDArray[Any]:
@@ -342,7 +343,8 @@ def _read_positions(dashboard: Dashboard, positions: Sequence[int]) -> NDArray[A
     """
     schema, store = dashboard.asked_model().schema, dashboard.store
     if not positions:
-        return np.empty((0, len(schema.names)))
+        dtype = np.float64 if schema.is_numeric else object
+        return np.empty((0, len(schema.names)), dtype)
     columns = []
     for name in schema.names:
         values = store.values_of(name)
@@ -377,20 +379,24 @@ def _make_grid(values: Values, currents: list[Any]) -> list[Any]:
     """Return quantiles with the least, the largest and the current values; or the categories."""
     if values.categories is not None:
         return _list_categories(values, currents)
-    currents_known = {current for current in currents if current is not None}
+    currents_known = set(currents) - {None}
     numbers = values.numbers()
     known = numbers[np.isfinite(numbers)]
     if len(known) == 0:
         return sorted(currents_known)
     quantiles = np.quantile(known, np.linspace(0, 1, N_QUANTILES + 1))
-    if values.kind == "integer":
-        quantiles = np.round(quantiles)
-    if values.kind == "date":
-        quantiles = _round_dates(quantiles, known)
-    grid = set(map(values.plain_value, quantiles.tolist()))
-    if values.kind == "integer":
-        grid = set(map(int, grid))
-    return sorted(grid | currents_known)
+    quantiles = _ROUNDERS.get(values.kind, _keep)(quantiles, known)
+    return sorted(currents_known.union(map(values.plain_value, quantiles.tolist())))
+
+
+def _keep(quantiles: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
+    """Leave numbers as they are."""
+    return quantiles
+
+
+def _round_numbers(quantiles: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
+    """Round to whole numbers."""
+    return np.rint(quantiles).astype(np.int64)
 
 
 def _round_dates(quantiles: NDArray[Any], known: NDArray[np.float64]) -> NDArray[Any]:
@@ -405,9 +411,11 @@ def _list_categories(values: Values, currents: list[Any]) -> list[Any]:
     assert values.categories is not None
     counts = np.bincount(values.stored[~values.missing], minlength=len(values.categories))
     frequent = np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]
-    listed = [values.categories[code] for code in frequent if counts[code]]
-    others = [one for one in dict.fromkeys(currents) if one is not None and one not in listed]
-    return listed + others
+    there = frequent[counts[frequent] > 0]
+    listed = map(values.categories.__getitem__, there.tolist())
+    grid = dict.fromkeys([*listed, *currents])
+    grid.pop(None, None)
+    return list(grid)
 
 
 def _cross(schema: Schema, matrix: NDArray[Any], place: int, grid: list[Any]) -> NDArray[Any]:
@@ -422,26 +430,25 @@ def _cross(schema: Schema, matrix: NDArray[Any], place: int, grid: list[Any]) ->
 
 def _warn(dashboard: Dashboard, record: dict[str, Any]) -> list[dict[str, Any]]:
     """Say where a record has values that no row of the explanation has."""
-    return list(_find_unusual(dashboard, record))
+    if not dashboard.store.has_rows:
+        return []
+    found = []
+    for position, name in enumerate(dashboard.store.features):
+        told = _compare(dashboard, position, record.get(name))
+        found.append({"feature": name, "message": told})
+    return list(filter(itemgetter("message"), found))
 
 
-def _find_unusual(dashboard: Dashboard, record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    store = dashboard.store
-    if not store.has_rows:
-        return
-    for position, name in enumerate(store.features):
-        value = record.get(name)
-        told = None if value is None else _compare(dashboard, position, value)
-        if told is not None:
-            yield {"feature": name, "message": told}
-
-
-def _compare(dashboard: Dashboard, position: int, value: Any) -> str | None:
+def _compare(dashboard: Dashboard, position: int, value: Any) -> str:
+    """Tell how a value lies outside those of the rows; nothing where it does not."""
     least, most, categories = dashboard.ranges(position)
     if categories is not None:
-        return None if value in categories else f"{shown(value)} is in no row"
-    if least is None or isinstance(value, bool):
-        return None
-    if value < least:
-        return f"below the least value, {least}"
-    return f"above the largest value, {most}" if value > most else None
+        is_known = value in {None, *categories}
+        return f"{shown(value)} is in no row" * (not is_known)
+    if None in (value, least):
+        return ""
+    above = f"above the largest value, {most}" * (value > most)
+    return above + f"below the least value, {least}" * (value < least)
+
+
+_ROUNDERS = {"integer": _round_numbers, "date": _round_dates}

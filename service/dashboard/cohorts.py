@@ -105,8 +105,7 @@ class Cohorts:
     def _group(self, question: Question, n_left: list[int], depth: int) -> Mask:
         """Join the filters of a group by and, or or."""
         match = question.part("match").choice(["all", "any"], "all")
-        part = question.part("filters")
-        filters = [] if part.is_absent else part.items(MOST_FILTERS)
+        filters = question.part("filters").items(MOST_FILTERS)
         n_left[0] -= len(filters)
         if n_left[0] < 0 or depth == 0:
             raise question.refuse(f"at most {MOST_FILTERS} filters, {DEEPEST} deep")
@@ -136,15 +135,10 @@ def _stored(values: Values, question: Question) -> float:
 
 
 def _code(values: Values, question: Question) -> int:
-    assert values.categories is not None
-    value = question.value
-    for code, category in enumerate(values.categories):
-        if type(category) is type(value) and category == value:
-            return code
-    texts = list(map(str, values.categories))
-    if isinstance(value, str | int | float) and str(value) in texts:
-        return texts.index(str(value))
-    raise question.refuse("a value of the column")
+    try:
+        return values.code_of(question.value)
+    except (KeyError, TypeError):
+        raise question.refuse("a value of the column") from None
 
 
 def _milliseconds(question: Question) -> float:
@@ -162,6 +156,8 @@ def _equals(values: Values, question: Question) -> Mask:
 
 
 def _is_in(values: Values, question: Question) -> Mask:
+    if question.is_absent:
+        raise question.refuse("a list of values")
     wanted = [_stored(values, one) for one in question.items(10_000)]
     return np.isin(values.stored, wanted)
 
@@ -193,12 +189,12 @@ def _is_between(values: Values, question: Question) -> Mask:
 
 def _contains(values: Values, question: Question) -> Mask:
     wanted = question.text().casefold()
-    if values.categories is None:
-        texts = [str(values.plain_value(number)) for number in values.stored.tolist()]
-        fits = [wanted in text.casefold() for text in texts]
-        return np.array(fits, dtype=bool) & ~values.missing
-    fits = [wanted in str(category).casefold() for category in values.categories]
-    return np.array([*fits, False], dtype=bool)[np.where(values.missing, -1, values.stored)]
+    codes, listed = values.stored, values.categories
+    if listed is None:
+        codes = np.arange(len(values.stored))
+        listed = list(map(values.plain_value, values.stored.tolist()))
+    fits = [wanted in str(one).casefold() for one in listed]
+    return np.array([*fits, False], dtype=bool)[np.where(values.missing, -1, codes)]
 
 
 def _not(test: Test) -> Test:

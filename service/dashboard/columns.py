@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,6 @@ from service.dashboard.store import Store
 from service.dashboard.values import MOST_CATEGORIES, Values
 from service.rows.values import shown
 
-OF_A_FEATURE = re.compile("(x|e|phi|ephi)([0-9]{1,7})(?:[.]([0-9]{1,4}))?")
-OF_AN_OUTCOME = re.compile("(true|predicted|error|abs_error)(?:[.]([0-9]{1,4}))?")
-OF_A_CLASS = re.compile("p([0-9]{1,4})")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -94,6 +91,12 @@ class Columns:
         self._store = store
         self._outcomes = outcomes
 
+    @cached_property
+    def _stores(self) -> dict[str, Store]:
+        """Whose features an id is of, by what it begins with."""
+        engineered = self._store.engineered or self._store
+        return {"x": self._store, "e": engineered, "": self._store}
+
     def find(self, name: str, pointer: str = "") -> Column:
         """Return the column of an id.
 
@@ -121,63 +124,55 @@ class Columns:
         )
 
     def _find(self, name: str) -> Column | None:
-        of_feature, of_class = OF_A_FEATURE.fullmatch(name), OF_A_CLASS.fullmatch(name)
-        of_outcome = OF_AN_OUTCOME.fullmatch(name)
-        if of_feature:
-            return self._of_feature(name, *of_feature.groups())
-        if of_class:
-            return self._of_class(name, int(of_class.group(1)))
-        if of_outcome:
-            return self._of_outcome(name, *of_outcome.groups())
-        if name == "outcome" and self._outcomes.classes is not None:
-            return Column(name, name, "outcome", lambda: self._outcomes.values(name))
-        if name in ("row", "index"):
-            return Column(name, name, "row", self._rows if name == "row" else self._positions)
+        for pattern, find in _FINDERS:
+            found = pattern.fullmatch(name)
+            if found:
+                return find(self, name, *found.groups())
         return None
 
-    def _of_feature(self, name: str, kind: str, place: str, output: str | None) -> Column | None:
-        store = self._store.engineered if kind.startswith("e") else self._store
+    def _of_feature(self, name: str, kind: str, place: str) -> Column | None:
+        store, position = self._stores[kind], int(place)
+        if position >= len(store.features):
+            return None
+        return Column(name, store.features[position], "feature", partial(store.values, position))
+
+    def _of_importance(self, name: str, kind: str, place: str, output: str) -> Column | None:
+        store, position, number = self._stores[kind], int(place), int(output or 0)
+        if position >= len(store.features) or number >= store.n_outputs:
+            return None
+
+        def read() -> Values:
+            return Values("number", store.importances(position, number))
+
+        return Column(name, f"importance of {store.features[position]}", "importance", read)
+
+    def _of_class(self, name: str, place: str) -> Column | None:
         position = int(place)
-        if store is None or position >= len(store.features):
+        if position >= len(self._outcomes.class_names):
             return None
-        feature = store.features[position]
-        if kind in ("x", "e"):
-            is_whole = output is None
-            return (
-                Column(name, feature, "feature", lambda: store.values(position))
-                if is_whole
-                else None
-            )
-        number = int(output or 0)
-        if number >= store.n_outputs:
-            return None
-        return Column(
-            name,
-            f"importance of {feature}",
-            "importance",
-            lambda: Values("number", store.importances(position, number)),
-        )
 
-    def _of_class(self, name: str, position: int) -> Column | None:
-        classes = self._outcomes.classes
-        if classes is None or position >= len(classes):
-            return None
-        return Column(
-            name,
-            f"probability of {classes[position]}",
-            "outcome",
-            lambda: Values("number", self._outcomes.probability(position)),
-        )
+        def read() -> Values:
+            return Values("number", self._outcomes.probability(position))
 
-    def _of_outcome(self, name: str, kind: str, output: str | None) -> Column | None:
+        told = f"probability of {self._outcomes.class_names[position]}"
+        return Column(name, told, "outcome", read)
+
+    def _of_outcome(self, name: str, kind: str, output: str) -> Column | None:
         number = int(output or 0)
-        is_regression = self._outcomes.classes is None
-        is_known = number < len(self._outcomes.outputs) if is_regression else output is None
-        if not is_known or (kind.endswith("error") and not is_regression):
+        n_targets = len(self._outcomes.outputs)
+        known = {"true": 1, "predicted": 1, "outcome": 1}
+        if self._outcomes.classes is None:
+            known = dict.fromkeys(("true", "predicted", "error", "abs_error"), n_targets)
+        if number >= known.get(kind, 0):
             return None
         told = kind.replace("abs_error", "absolute error")
-        told = told if output is None else f"{told} of {self._outcomes.outputs[number]}"
-        return Column(name, told, "outcome", lambda: self._outcomes.values(kind, number))
+        if output:
+            told += f" of {self._outcomes.outputs[number]}"
+        return Column(name, told, "outcome", partial(self._outcomes.values, kind, number))
+
+    def _of_rows(self, name: str) -> Column:
+        read = {"row": self._rows, "index": self._positions}[name]
+        return Column(name, name, "row", read)
 
     def _rows(self) -> Values:
         names = self._store.row_names
@@ -191,12 +186,10 @@ class Columns:
 
     def of_outcomes(self) -> list[Column]:
         """Return the columns that are no features and that the explanation knows."""
-        n_classes = len(self._outcomes.classes or [])
         names = ["row", "index", "true", "predicted", "outcome", "error", "abs_error"]
-        if self._outcomes.classes is None and len(self._outcomes.outputs) > 1:
-            for output in range(1, len(self._outcomes.outputs)):
-                names += [f"{kind}.{output}" for kind in ("true", "predicted", "error")]
-        names += [f"p{position}" for position in range(n_classes)]
+        for output in range(1, self._store.n_outputs):
+            names += [f"{kind}.{output}" for kind in ("true", "predicted", "error")]
+        names += [f"p{position}" for position in range(len(self._outcomes.class_names))]
         return list(filter(None, map(self._known, names)))
 
     def _known(self, name: str) -> Column | None:
@@ -204,3 +197,15 @@ class Columns:
             return self.find(name)
         except QuestionError:
             return None
+
+
+_FINDERS: tuple[tuple[re.Pattern[str], Callable[..., Column | None]], ...] = (
+    (re.compile("(x|e)([0-9]{1,7})"), Columns._of_feature),
+    (re.compile("(e?)phi([0-9]{1,7})(?:[.]([0-9]{1,4}))?"), Columns._of_importance),
+    (re.compile("p([0-9]{1,4})"), Columns._of_class),
+    (
+        re.compile("(true|predicted|outcome|error|abs_error)(?:[.]([0-9]{1,4}))?"),
+        Columns._of_outcome,
+    ),
+    (re.compile("row|index"), Columns._of_rows),
+)

@@ -60,7 +60,7 @@ class Dashboard:
     model: ScoringModel | None = None
     title: str = "Explanation"
     positive: Any = None
-    why_no_model: str = ""
+    why_no_model: str = NO_MODEL
 
     def __post_init__(self) -> None:
         """Look at what the explanation knows, so that a wrong file is named at once."""
@@ -96,12 +96,11 @@ class Dashboard:
                 f"The explanation is of other columns than the model takes: {missing[:3]}. Explain "
                 "the model that answers."
             )
-        classes = model.scoring_explainer.classes
-        n_classes = None if classes is None else len(classes)
-        if n_classes != (None if outcomes.classes is None else len(outcomes.classes)):
+        n_classes, n_known = len(model.scoring_explainer.classes or ()), len(outcomes.class_names)
+        if n_classes != n_known:
             return (
-                f"The explanation is of {len(outcomes.classes or [])} classes, the model of "
-                f"{n_classes or 0}. Explain the model that answers."
+                f"The explanation is of {n_known} classes, the model of {n_classes}. Explain the "
+                "model that answers."
             )
         return self._compare_answers(model)
 
@@ -109,7 +108,8 @@ class Dashboard:
         store, outcomes = self.store, self.outcomes
         columns = list(map(store.values_of, model.schema.names))
         known = list(filter(None, columns))
-        if len(known) < len(columns) or not outcomes.has_predictions or store.n_rows == 0:
+        can_compare = len(known) == len(columns) and outcomes.has_predictions
+        if not (can_compare and store.n_rows):
             return ""
         rows = np.unique(np.linspace(0, store.n_rows - 1, N_COMPARED).astype(np.intp))
         cells = [values.plain(rows) for values in known]
@@ -134,8 +134,9 @@ class Dashboard:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what was saved and what is answered: probabilities, classes or predictions."""
         outcomes = self.outcomes
-        if "probabilities" in answer.arrays and outcomes.probabilities is not None:
-            position = outcomes.positive or 0
+        if "probabilities" in answer.arrays:
+            assert outcomes.probabilities is not None
+            position = outcomes.first_output
             shares = outcomes.probabilities[rows, position]
             return np.asarray(shares), answer.arrays["probabilities"][:, position]
         predictions = answer.predictions.reshape(len(rows), -1)[:, 0]
@@ -172,7 +173,7 @@ class Dashboard:
             Where there is none.
         """
         if self.model is None:
-            raise UnavailableError(self.why_no_model or NO_MODEL)
+            raise UnavailableError(self.why_no_model)
         return self.model
 
     @cached_property
@@ -194,7 +195,7 @@ class Dashboard:
 
     def output(self, question: Question, name: str = "class") -> int:
         """Return the output that a question asks for: the positive class, or the first."""
-        default = self.outcomes.positive or 0
+        default = self.outcomes.first_output
         return question.part(name).count(default, 0, len(self.outcomes.outputs) - 1)
 
 

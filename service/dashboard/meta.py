@@ -9,7 +9,7 @@ from typing import Any
 
 from service.dashboard.cohorts import MOST_COHORTS
 from service.dashboard.columns import Column
-from service.dashboard.dashboard import NO_MODEL, Dashboard
+from service.dashboard.dashboard import Dashboard
 from service.dashboard.limits import LIMITS
 from service.dashboard.outcomes import NO_LABELS, NO_PREDICTIONS, NO_PROBABILITIES
 from service.dashboard.store import NO_LOCAL, NO_ROWS
@@ -37,7 +37,7 @@ def describe_dashboard(dashboard: Dashboard) -> dict[str, Any]:
         "task": outcomes.task,
         "n_rows": store.n_rows,
         "labels": outcomes.has_labels,
-        "classes": None if outcomes.classes is None else list(map(str, outcomes.classes)),
+        "classes": outcomes.class_names or None,
         "outputs": outcomes.outputs,
         "positive": outcomes.positive,
         "scale": heading["output"],
@@ -60,7 +60,7 @@ def _describe_capabilities(dashboard: Dashboard) -> dict[str, Any]:
     """Tell what the dashboard can do, and why it cannot do the rest."""
     store, outcomes = dashboard.store, dashboard.outcomes
     has_model = dashboard.model is not None
-    why_no_model = dashboard.why_no_model or NO_MODEL
+    why_no_model = dashboard.why_no_model
     can_curve = has_model and store.has_rows
     why_no_curve = NO_ROWS if has_model else why_no_model
     known = {

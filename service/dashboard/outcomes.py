@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.dashboard.errors import UnavailableError
 from service.dashboard.store import Store
-from service.dashboard.values import Values
+from service.dashboard.values import Values, unless_none
 from service.errors import ManifestError
 from service.explanations.files.packed_columns import unpack_rows
 
@@ -63,14 +63,21 @@ class Outcomes:
             self.positive = 1 if positive is None else self.position_of(positive)
 
     @property
+    def class_names(self) -> list[str]:
+        """The classes as texts, none of a regression."""
+        return list(map(str, self.classes or ()))
+
+    @property
+    def first_output(self) -> int:
+        """The output that is shown first: the positive class, else the first."""
+        return self.positive or 0
+
+    @property
     def outputs(self) -> list[str]:
         """The names of what importances are of."""
-        if self.classes is not None:
-            return list(map(str, self.classes))
-        n_outputs = self._store.n_outputs
-        if n_outputs == 1:
-            return ["prediction"]
-        return [f"target {output}" for output in range(n_outputs)]
+        n_targets = self._store.n_outputs
+        targets = [f"target {output}" for output in range(n_targets)]
+        return self.class_names or (["prediction"] if n_targets == 1 else targets)
 
     def position_of(self, name: Any) -> int:
         """Return the position of a class.
@@ -80,10 +87,10 @@ class Outcomes:
         ValueError
             When there is none of that name.
         """
-        for names in (self.classes or [], self._store.heading.get("class_labels") or []):
-            if str(name) in list(map(str, names)):
-                return list(map(str, names)).index(str(name))
-        raise ValueError(f"class {name!r}: expected one of {self.classes}.")
+        names = [*self.class_names, *map(str, self._store.heading.get("class_labels") or ())]
+        if str(name) not in names:
+            raise ValueError(f"class {name!r}: expected one of {self.classes}.")
+        return names.index(str(name)) % len(self.class_names)
 
     @cached_property
     def _true(self) -> Any:
@@ -106,12 +113,10 @@ class Outcomes:
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
         """The probabilities of classes, shape (n_rows, n_classes), or None."""
-        found = self._store.table("eval_y_predicted_proba")
-        if found is None or self.classes is None or found[0]["form"] != "array":
-            return None
-        matrix = found[1]["values"]
-        is_of_classes = matrix.shape == (self._store.n_rows, len(self.classes))
-        return matrix if is_of_classes else None
+        _, arrays = self._store.table("eval_y_predicted_proba") or ({}, {})
+        matrix: NDArray[Any] = arrays.get("values", np.empty(0))
+        shape = (self._store.n_rows, len(self.class_names))
+        return matrix if matrix.shape == shape else None
 
     def probability(self, position: int) -> NDArray[np.float64]:
         """Return the probability of a class for all rows.
@@ -168,9 +173,9 @@ class Outcomes:
         ManifestError
             When one is of no class.
         """
-        for name, is_known in (("true", self.has_labels), ("predicted", self.has_predictions)):
-            if is_known and self.classes is not None:
-                self.codes(name)
+        for labels in (self._true, self._predicted):
+            if self.classes is not None:
+                unless_none(self.code_labels, labels)
 
     @cached_property
     def _true_codes(self) -> NDArray[np.int32]:
@@ -193,7 +198,7 @@ class Outcomes:
             When a label is of no class.
         """
         of_row, known = pd.factorize(_flat(labels))
-        names = [*(self.classes or []), *self._labels]  # labels win where both are used
+        names = [*self.class_names, *self._labels]  # labels win where both are used
         if not any(_text(name).isdigit() for name in names):
             names = [*range(len(self._labels)), *names]  # positions are no other class's label
         places = {_text(name): i % len(self._labels) for i, name in enumerate(names)}
@@ -211,7 +216,7 @@ class Outcomes:
     def name_labels(self, labels: NDArray[Any]) -> list[str | None]:
         """Return the names of the classes that a model predicts."""
         codes = self.code_labels(labels)
-        names = [*map(str, self.classes or []), None]
+        names = [*self.class_names, None]
         return list(map(names.__getitem__, codes.tolist()))
 
     def numbers(self, name: str, output: int = 0) -> NDArray[np.float64]:
@@ -252,7 +257,7 @@ class Outcomes:
         if name in ("true", "predicted"):
             if self.classes is None:
                 return Values("number", self.numbers(name, output))
-            return Values("category", self.codes(name), list(map(str, self.classes)))
+            return Values("category", self.codes(name), self.class_names)
         if name == "outcome":
             return self._outcome
         error = self.numbers("predicted", output) - self.numbers("true", output)

@@ -60,7 +60,9 @@ class Question:
         return self.value is ABSENT
 
     def items(self, most: int) -> list[Question]:
-        """Return the parts of a list."""
+        """Return the parts of a list, none where nothing is there."""
+        if self.is_absent:
+            return []
         if not isinstance(self.value, list) or len(self.value) > most:
             raise self.refuse(f"a list of at most {most}")
         return list(self._each())

@@ -23,7 +23,7 @@ from scipy.sparse import csc_array, csr_array
 
 from service.dashboard.errors import UnavailableError
 from service.dashboard.mapped_arrays import MappedArrays
-from service.dashboard.values import Values
+from service.dashboard.values import Values, unless_none
 from service.errors import ManifestError
 from service.explanations.files import load_explanation, save_explanation
 from service.explanations.files.consistency import check_heading, check_layout
@@ -105,8 +105,7 @@ class Store:
     def n_outputs(self) -> int:
         """How many classes or targets the importances are of."""
         if self._local is None:
-            per_class = self.heading.get("per_class_values")
-            return 1 if per_class is None else len(per_class)
+            return len(self.heading.get("per_class_values") or [None])
         if self._local.get("is_sparse"):
             return len(self._sparse["constants"])
         described = self._local["values"]
@@ -115,8 +114,12 @@ class Store:
     @property
     def expected_values(self) -> list[float] | None:
         """The model's mean output, for each output."""
-        expected = self.heading["expected_values"]
-        return None if expected is None else np.atleast_1d(expected).tolist()
+        return unless_none(lambda found: np.atleast_1d(found).tolist(), self.expected)
+
+    @property
+    def expected(self) -> Any:
+        """The same as it was saved, one number for one output."""
+        return self.heading["expected_values"]
 
     def importances(
         self, position: int, output: int, name: str = "importances"
@@ -142,14 +145,15 @@ class Store:
         rank = self._ranks[position]
         first = described["firsts"][bisect.bisect_right(described["firsts"], rank) - 1]
         block = self._map(BLOCK_NAME.format(name, first), "values")["values"]
-        is_mirror = described["mirrored"] and output == 1
-        kept: NDArray[np.float64] = block[0 if is_mirror else output, rank - first]
-        return -kept if is_mirror else kept
+        if output < described["n_kept"]:
+            return block[output, rank - first]
+        mirrored: NDArray[np.float64] = -block[0, rank - first]
+        return mirrored
 
     @property
     def is_sampled(self) -> bool:
         """Whether the importances have standard errors."""
-        return self._local is not None and self._local.get("standard_errors") is not None
+        return bool((self._local or {}).get("standard_errors"))
 
     def _described_local(self) -> Mapping[str, Any]:
         if self._local is None:
@@ -202,11 +206,14 @@ class Store:
 
     def values_of(self, name: str) -> Values | None:
         """Return the values of a column of the rows by its name, None where there is none."""
-        if name in self.features and self._column_of is not None:
-            return self.values(self.features.index(name))
-        if name in self._names:
-            return self._column(self._names.index(name))
-        return None
+        found: Values | None = unless_none(self._column, self._columns_by_name.get(name))
+        return found
+
+    @cached_property
+    def _columns_by_name(self) -> dict[str, int]:
+        """The column of the rows of each name, those of the features first."""
+        columns = dict(zip(self._names, range(len(self._names)), strict=True))
+        return columns | dict(zip(self.features, self._column_of or (), strict=False))
 
     def table(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, NDArray[Any]]] | None:
         """Return what lies in the file of a table, None where there is none.
@@ -283,19 +290,18 @@ class Store:
     def _column_of(self) -> list[int] | None:
         """The column of the rows of each feature: by its name, else by its place."""
         positions = {name: column for column, name in enumerate(self._names)}
-        if self._names and set(self.features) <= positions.keys():
+        if set(self.features) <= positions.keys():
             return list(map(positions.__getitem__, self.features))
-        is_in_place = len(self._names) == len(self.features) and bool(self._names)
+        is_in_place = len(self._names) == len(self.features)
         return list(range(len(self.features))) if is_in_place else None
 
 
 def _names_of(spec: Mapping[str, Any], arrays: Mapping[str, Any], n_columns: int) -> list[Any]:
     if "range" in spec:
         return list(range(*spec["range"]))
-    (level,) = spec["levels"] if len(spec["levels"]) == 1 else (None,)
-    if level is None:
+    if len(spec["levels"]) > 1:
         return list(range(n_columns))
-    return unpack_column(level, "names.0", dict(arrays)).tolist()
+    return unpack_column(spec["levels"][0], "names.0", dict(arrays)).tolist()
 
 
 def _of_one_row(row: Any) -> tuple[Callable[[int], Values], list[str]]:

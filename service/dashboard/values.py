@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,8 +20,14 @@ from service.explanations.files.packed_columns import MISSING, pack_column, unpa
 
 MOST_CATEGORIES = 200  # texts with more different values are no categories
 NOT_A_TIME = np.iinfo(np.int64).min
+KINDS_OF_NUMBERS = {"f": "number", "i": "integer", "u": "integer"}
 UNITS_A_MILLISECOND = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 NUMERIC = ("number", "integer", "date")
+
+
+def unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return what a function makes of a value, None of None."""
+    return None if value is None else function(value, *others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +71,8 @@ class Values:
     @classmethod
     def of_array(cls, array: NDArray[Any]) -> Values:
         """Take the values of an array of numbers, truth values, texts or times."""
-        if array.dtype.kind in "iuf":
-            return cls("number" if array.dtype.kind == "f" else "integer", array)
+        if array.dtype.kind in KINDS_OF_NUMBERS:
+            return cls(KINDS_OF_NUMBERS[array.dtype.kind], array)
         if array.dtype.kind == "b":
             return cls("boolean", array.view(np.int8), [False, True])
         return cls.of(pd.Series(array))
@@ -84,6 +90,27 @@ class Values:
         if self.stored.dtype.kind != "f":
             return np.zeros(len(self.stored), dtype=bool)
         return np.isnan(self.stored)
+
+    @cached_property
+    def _codes(self) -> dict[Any, int]:
+        """The position of each category, by itself with its type, and by its text."""
+        categories = self.categories or []
+        codes, texts = range(len(categories)), list(map(str, categories))
+        by_text: dict[Any, int] = dict(zip(texts[::-1], codes[::-1], strict=True))
+        return by_text | dict(
+            zip(zip(map(type, categories), categories, strict=True), codes, strict=True)
+        )
+
+    def code_of(self, value: Any) -> int:
+        """Return the position of a category.
+
+        Raises
+        ------
+        KeyError, TypeError
+            When there is none of that value, or text.
+        """
+        known = (type(value), value)
+        return self._codes[known if known in self._codes else str(value)]
 
     def numbers(self, rows: Any = slice(None)) -> NDArray[np.float64]:
         """Return values of some rows as float64, NaN where one is missing."""
@@ -166,7 +193,7 @@ def _read_objects(spec: Any, prefix: str, arrays: Any) -> Values:
 def of_vocabulary(vocabulary: Sequence[Any], codes: NDArray[Any]) -> Values:
     """Tell what values that are known by their position in a vocabulary are."""
     types = set(map(type, vocabulary))
-    if types and types <= {int, float}:
+    if types in ({int}, {float}, {int, float}):
         numbers = np.append(np.asarray(vocabulary, dtype=np.float64), np.nan)
         is_whole = types == {int}
         return Values("integer" if is_whole else "number", numbers[np.maximum(codes, -1)])

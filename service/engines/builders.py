@@ -21,6 +21,7 @@ from service.engines.engine import Encoding, Engine, unchanged
 from service.engines.exact_engines import (
     LinearEngine,
     PolynomialEngine,
+    PolynomialSumEngine,
     ProductEngine,
     TreeEngine,
 )
@@ -38,6 +39,7 @@ from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.games import BlackBoxGame, Function, Game, Link
 from service.shapley.grouping import Grouped, Grouping
+from service.shapley.linear import PolynomialSum
 from service.shapley.permutations import PermutationGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import (
@@ -58,7 +60,11 @@ from service.shapley.trees import (
 from service.shapley.trees.forest import MOST_BITS
 from service.shapley.trees.traversal import TreeTraversal
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
-from service.structures.linear import LinearStructure, LogLinearStructure
+from service.structures.linear import (
+    LinearStructure,
+    LogLinearStructure,
+    PolynomialSumStructure,
+)
 from service.structures.links import Shifted
 from service.structures.networks import NetworkStructure
 from service.structures.trees import TreeStructure
@@ -266,6 +272,23 @@ def build_linear(subject: Subject, structure: LinearStructure) -> Engine:
     if background.kind == "whole":  # whose mean may have come alone
         engine.background = replace(background.summary, n_rows=background.n_examples)
     return engine
+
+
+def build_polynomial_sum(subject: Subject, structure: PolynomialSumStructure) -> Engine:
+    """Take the exact values of a linear model behind polynomial terms."""
+    coefficients, intercepts = subject.per_class(structure.coefficients, structure.intercepts)
+    background = subject.background(affordable=len(subject.examples))
+    # Each meets the background once for each coalition of its columns.
+    n_products = int((2.0 ** np.count_nonzero(structure.powers, axis=1)).sum())
+    if n_products * len(background.rows) > MOST_FACTORS:
+        raise UnsupportedStructureError(
+            f"The terms of PolynomialFeatures and {len(background.rows):,} background rows are too "
+            "many to be multiplied; a smaller background_size would do."
+        )
+    polynomial = PolynomialSum(
+        structure.powers, coefficients, intercepts, subject.grouping, background
+    )
+    return PolynomialSumEngine(subject.encode, polynomial, subject.grouping, background)
 
 
 def build_network(subject: Subject, structure: NetworkStructure) -> Engine:

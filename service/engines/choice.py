@@ -8,6 +8,7 @@
 | trees                          | any  | "kernel/tree": sampled around the exact margin       |
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |
+| linear, of polynomial terms    | none | "polynomial": exact                                  |
 | either, with too many rows     | none | "product/sampled", "polynomial/sampled": on a sample |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
 | linear or network, very wide   |      | "permutation/…": sampled along orders of features    |
@@ -43,6 +44,7 @@ from service.engines.builders import (
     build_linear,
     build_network,
     build_polynomial,
+    build_polynomial_sum,
     build_product,
     build_shap,
     build_trees,
@@ -60,7 +62,11 @@ from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.structures.encoders import last_step, model_itself
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
-from service.structures.linear import LinearStructure, LogLinearStructure
+from service.structures.linear import (
+    LinearStructure,
+    LogLinearStructure,
+    PolynomialSumStructure,
+)
 from service.structures.links import OneVersusRest, chained
 from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
@@ -74,6 +80,7 @@ BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     LinearStructure: build_linear,
     TreeStructure: build_trees,
     LogLinearStructure: build_product,
+    PolynomialSumStructure: build_polynomial_sum,
     ProductStructure: build_product,
     PolynomialStructure: build_polynomial,
     NetworkStructure: build_network,

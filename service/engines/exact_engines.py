@@ -1,4 +1,4 @@
-"""The engines that are exact: linear, tree, product and polynomial.
+"""The engines that are exact: linear, tree, product and both kinds of polynomial.
 
 Each knows the inside of a model and calls it for nothing. Next:
 :mod:`service.engines.sampled_engines`.
@@ -15,7 +15,7 @@ from service.engines.engine import Encoding, Engine, Importances
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import Background, BackgroundSummary
 from service.shapley.grouping import Grouping
-from service.shapley.linear import linear_shapley
+from service.shapley.linear import PolynomialSum, linear_shapley
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
 from service.shapley.trees import TraversedTreeGame, TreeGame
@@ -163,3 +163,42 @@ class PolynomialEngine(Engine):
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the kernel machine, shape (n_rows, n_outputs)."""
         return self.kernel.margins(self.encode(rows))
+
+
+class PolynomialSumEngine(Engine):
+    """Exact importances of a linear model behind polynomial terms.
+
+    Parameters
+    ----------
+    encode : callable
+        From the schema's matrix to the columns that the terms are made of.
+    polynomial : PolynomialSum
+    grouping : Grouping
+    background : Background
+    """
+
+    method = "polynomial"
+
+    def __init__(
+        self,
+        encode: Encoding,
+        polynomial: PolynomialSum,
+        grouping: Grouping,
+        background: Background,
+    ) -> None:
+        self.encode = encode
+        self.polynomial = polynomial
+        self.grouping = grouping
+        self.rows = background
+        self.background = background.summary
+        self.expected_values = polynomial.empty_value
+
+    def row_importances(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Compute the local importances of one encoded row, shape (n_outputs, n_features)."""
+        # Rounding would leave something of a feature that does not vary.
+        varying = self.grouping.varying(self.rows, row)
+        return self.polynomial.shapley_values(row) * varying
+
+    def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the polynomial, shape (n_rows, n_outputs)."""
+        return self.polynomial.margins(self.encode(rows))

@@ -42,8 +42,10 @@ from service.rows.unusual_rows import (
     ask_for_new_categories,
     name_refused_value,
 )
+from service.rows.values import list_names
 from service.shapley.background import spread_out
 from service.structures.encoders import first_step, unread_columns
+from service.structures.foreign_networks.read_networks import as_function
 from service.structures.xgboost_trees import with_rows
 
 TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
@@ -434,8 +436,11 @@ def _with_own_mark(column: Column, own: Column) -> Column:
 
 
 def asked_with_rows(model: Any) -> Any:
-    """Return a model that is asked with rows, the model itself or one around a bare booster."""
-    return with_rows(model)
+    """Return a model that is asked with rows, the model itself or one around it.
+
+    A bare booster of XGBoost gets a model around it, a network of torch or Keras a function.
+    """
+    return as_function(with_rows(model))
 
 
 def check_takes_columns(model: Any) -> None:
@@ -521,15 +526,16 @@ def class_names(
     ValueError
         When there are not as many names as outputs, or names for a regressor.
     """
+    given = list_names("classes", classes)
     if function.task == "regression":
-        if classes is not None:
+        if given is not None:
             raise ValueError(
-                f"classes: expected none for {function.name}, a regression, got {list(classes)}."
+                f"classes: expected none for {function.name}, a regression, got {given}."
             )
         return None
-    if classes is None:
+    if given is None:
         return function.output_names(n_outputs)
-    names = plain_values(classes)
+    names = plain_values(given)
     check_different("classes", names)
     if len(names) != n_outputs:
         raise ValueError(

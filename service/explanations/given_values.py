@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
+from service.rows.values import list_names
 
 OURS = ("class", "row", "feature")
 LAYOUTS = (OURS, ("row", "feature", "class"))  # here and in older shap; in newer shap
@@ -54,7 +55,8 @@ def take_values(
     expected = np.asarray(expected_values, dtype=np.float64)
     if not (np.isfinite(array).all() and np.isfinite(expected).all()):
         raise ValueError("values: expected finite numbers, got NaN or infinities.")
-    names = None if classes is None else list(classes)
+    names = list_names("classes", classes)
+    features = list_names("features", features)
     if array.ndim == 3:
         array = _with_classes_first(array, features, names, expected, axes)
     _check_counts(array, features, names)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from service.errors import PayloadError, expect, expect_each
 from service.rows.columns import Column
 from service.rows.tables import as_table
-from service.rows.values import repeated, shown
+from service.rows.values import list_names, repeated, shown
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Schema:
             f"initialization_examples: expected at least one row and column, got {table.shape}.",
             ValueError,
         )
+        names = list_names("features", names)
         labels = tuple(table.columns) if came_as_frame else _labels_of_array(table, names, model)
         chosen = _chosen_names(names, labels, table.shape[1])
         columns = tuple(

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from service.errors import expect
+
 LARGEST_EXACT_INTEGER = 2**53
 # Seconds until the year 2286 are fewer; as milliseconds they would be days of spring 1970.
 FEWEST_MILLISECONDS = 10**10
@@ -63,6 +65,28 @@ def is_list_of(values: Any, *types: type) -> bool:
     (True, False, False)
     """
     return isinstance(values, list) and all(isinstance(value, types) for value in values)
+
+
+def list_names(option: str, names: Any) -> list[Any] | None:
+    """Return names that were given as an option as a list; a bare text is no list of letters.
+
+    None stays None.
+
+    Raises
+    ------
+    ValueError
+        When they are a text, a mapping, or no collection.
+
+    Examples
+    --------
+    >>> list_names("features", ("age", "zip"))
+    ['age', 'zip']
+    """
+    if names is None:
+        return None
+    is_list = isinstance(names, Iterable) and not isinstance(names, str | bytes | Mapping)
+    expect(is_list, f"{option}: expected a list of names, got {shown(names)}.", ValueError)
+    return list(names)
 
 
 def repeated(names: Iterable[str]) -> list[str]:

@@ -70,8 +70,8 @@ class ProbabilityModel:
 def with_predict(model: Any) -> Any:
     """Return a model that has ``predict`` of rows: the model itself, or one around it.
 
-    A function, an object with ``predict_proba`` alone and a bare ``xgboost.Booster`` are put into a
-    model.
+    A function, an object with ``predict_proba`` alone, a bare ``xgboost.Booster`` and a network of
+    torch or Keras are put into a model; a network predicts what it answers.
 
     Parameters
     ----------
@@ -87,8 +87,9 @@ def with_predict(model: Any) -> Any:
     >>> with_predict(abs).predict(-3)
     3
     """
+    model = asked_with_rows(model)
     if hasattr(model, "predict"):
-        return asked_with_rows(model)
+        return model
     if hasattr(model, "predict_proba"):
         return ProbabilityModel(model)
     if not callable(model):

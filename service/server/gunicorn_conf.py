@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -96,6 +97,21 @@ def when_ready(server: Any) -> None:
     server.cfg.set("reuse_port", False)
     lifecycle.begin_on_sigterm(settings.drain, graceful_timeout)
     _let_end(server)
+    os.register_at_fork(after_in_parent=partial(_hear_signals, os.getpid()))
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Let no signal that ends the service reach a worker before it has an answer to it.
+
+    The handlers that it is born with are the parent's, and would lose it. It waits until the worker
+    begins to load.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+
+def _hear_signals(parent: int) -> None:
+    if os.getpid() == parent:  # and not in a worker, whose init() may fork too
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _let_end(server: Any) -> None:

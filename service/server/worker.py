@@ -65,6 +65,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         """
         for number in ENDING:  # nothing is in flight: even code that does not return ends at once
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # blocked since before the fork
         with startup.turn(self._show_life):
             self._show_life(settings.start + 2 * HELD_SECONDS)
             try:

@@ -20,8 +20,9 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 | feature selection                                         | the columns kept                     |
 | whatever a ColumnTransformer gives one column alone       | that column                          |
 | Pipeline, ColumnTransformer, FeatureUnion, in each other  | those of the steps inside            |
-| everything else: PCA, polynomials, custom transformers,   | unknown, the model is not looked     |
-| subclasses                                                | through                              |
+| PolynomialFeatures and scalers after it, as the last ones | none: a part of the estimator        |
+| everything else: PCA, custom transformers, subclasses     | unknown, the model is not looked     |
+|                                                           | through                              |
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from service.structures.class_names import sklearn_name
@@ -43,6 +45,8 @@ from service.structures.searches import look_through
 
 Owner = NDArray[np.intp]
 
+# The steps that give each column a scale and a shift.
+AFFINE = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
 # The steps that keep some of their columns and change none.
 SELECTIONS = (
     "GenericUnivariateSelect",
@@ -248,7 +252,7 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     flat = list(steps_of(model))
     if not flat:
         return None
-    *steps, estimator = flat
+    steps, estimator = _split_at_terms(flat)
     if not steps:
         return Encoder((), np.arange(n_columns)), estimator
     raw = raw_columns(steps[0], n_columns, names)
@@ -259,6 +263,25 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     if np.any(raw_owner < 0):
         return None
     return Encoder(tuple(steps), raw_owner), estimator
+
+
+def _split_at_terms(flat: list[Any]) -> tuple[list[Any], Any]:
+    """Take polynomial terms, and what scales them, as a part of the estimator behind them."""
+    *steps, estimator = flat
+    kinds = list(map(sklearn_name, steps))
+    if "PolynomialFeatures" not in kinds:
+        return steps, estimator
+    place = kinds.index("PolynomialFeatures")
+    is_scaled_at_most = all(map(_is_affine, steps[place + 1 :]))
+    if not is_scaled_at_most:
+        return steps, estimator
+    behind = [(str(number), step) for number, step in enumerate(flat[place:])]
+    return steps[:place], Pipeline(behind)
+
+
+def _is_affine(step: Any) -> bool:
+    """Tell whether a step multiplies columns and adds to them, and nothing else."""
+    return sklearn_name(step) in AFFINE and not getattr(step, "clip", False)
 
 
 def last_step(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Linear models: margins that add up over columns.
+"""Linear models: margins that add up over columns, or over products of powers of them.
 
 Linear regressors and classifiers; support vector machines and kernel ridge with a linear kernel
 become one too (:mod:`service.structures.kernel_machines`). Next:
@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveModel
 from service.shapley.grouping import Grouped, Grouping
 from service.shapley.plan import Numbers
@@ -26,6 +28,8 @@ from service.structures.structure import (
     joined_intercepts,
     placed_columns,
 )
+
+MOST_TERMS = 50_000
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,22 @@ class LogLinearStructure(Structure):
         return logs[:, :, None]
 
 
+@dataclass(frozen=True)
+class PolynomialSumStructure(Structure):
+    """Margins that are linear in products of powers of columns.
+
+    Attributes
+    ----------
+    powers : ndarray of int, shape (n_terms, n_columns)
+    coefficients : ndarray of shape (n_margins, n_terms)
+    intercepts : ndarray of shape (n_margins,)
+    """
+
+    powers: NDArray[np.intp]
+    coefficients: Floats
+    intercepts: Floats
+
+
 def exponential_of(margins: LinearStructure, plus: float = 0.0) -> LogLinearStructure:
     """Return the exponential of a single margin, plus a number."""
     return LogLinearStructure(
@@ -139,6 +159,50 @@ def read_generalised(estimator: Any, scale: str) -> Structure:
     """Read a generalised linear model, whose link is the logarithm or none."""
     behind_link = _GENERALISED[type(estimator._base_loss.link).__name__]
     return behind_link(_margins(estimator))
+
+
+def read_behind_terms(pipeline: Any, scale: str) -> Structure | None:
+    """Read a linear model behind polynomial terms, which may be scaled in between.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        PolynomialFeatures, scalers, and an estimator: what
+        :func:`service.structures.encoders.split_model` leaves as the last step.
+    scale : {"probability", "margin", "prediction"}
+
+    Returns
+    -------
+    Structure or None
+        None unless the estimator is linear, and that output of it too.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When there are too many terms to look at each.
+    """
+    (_, terms), *scalers, (_, estimator) = pipeline.steps
+    margins = FAMILY.read(estimator, scale) if FAMILY.has(estimator) else None
+    if not isinstance(margins, LinearStructure) or margins.link is not None:
+        return None
+    if terms.n_output_features_ > MOST_TERMS:
+        raise UnsupportedStructureError(
+            f"PolynomialFeatures makes {terms.n_output_features_:,} terms, and at most "
+            f"{MOST_TERMS:,} are looked at one by one."
+        )
+    coefficients, intercepts = margins.coefficients, margins.intercepts
+    for _, scaler in reversed(scalers):
+        at_zero, at_one = _ends_of(scaler)
+        intercepts = intercepts + coefficients @ at_zero
+        coefficients = coefficients * (at_one - at_zero)
+    return PolynomialSumStructure(terms.powers_, coefficients, intercepts)
+
+
+def _ends_of(scaler: Any) -> Floats:
+    """Return what a scaler makes of zeros and of ones, shape (2, n_columns)."""
+    ends = np.repeat([[0.0], [1.0]], scaler.n_features_in_, axis=1)
+    names = getattr(scaler, "feature_names_in_", None)
+    return as_floats(scaler.transform(ends if names is None else pd.DataFrame(ends, columns=names)))
 
 
 def _margins(estimator: Any) -> LinearStructure:
@@ -197,3 +261,5 @@ FAMILY = Family(
         "TweedieRegressor": read_generalised,
     },
 )
+
+BEHIND_TERMS = Family(library="sklearn", readers={"Pipeline": read_behind_terms})

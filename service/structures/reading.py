@@ -5,6 +5,8 @@
 | ``LinearStructure``     | linear regressors and classifiers; kernel machines with a linear       |
 |                         | kernel                                                                 |
 | ``LogLinearStructure``  | Poisson, gamma and Tweedie regressors; linear ones of a logarithm      |
+| ``PolynomialSum-        | linear models without a link behind PolynomialFeatures, which may be   |
+| Structure``             | scaled in between                                                      |
 | ``ProductStructure``    | SVC, NuSVC, SVR, NuSVR, OneClassSVM, KernelRidge and                   |
 |                         | GaussianProcessRegressor with an RBF kernel; KernelRidge with a        |
 |                         | Laplacian one                                                          |
@@ -199,6 +201,7 @@ def predict_margin(model: Any, rows: Any, option: str) -> Any:
 
 FAMILIES = (
     linear.FAMILY,
+    linear.BEHIND_TERMS,
     kernel_machines.FAMILY,
     networks.FAMILY,
     read_networks.FAMILY,

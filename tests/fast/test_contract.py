@@ -165,7 +165,7 @@ def test_the_service_answers_where_deploy_asks(linear_model, tmp_path):
         exist_ok=True,
         original_model=linear_model,
     )
-    routes = [contract.READY_ROUTE, contract.LIVE_ROUTE]
+    routes = [contract.READY_ROUTE, contract.LIVE_ROUTE, contract.METRICS_ROUTE]
     script = f"""
 import json
 from {contract.APPLICATION_MODULE} import {contract.APPLICATION_FACTORY}
@@ -177,7 +177,7 @@ print(json.dumps([statuses, answer.json]))
     statuses, answer = run(
         script, ENTRY_SCRIPT=str(ROOT / "score.py"), AZUREML_MODEL_DIR=str(tmp_path)
     )
-    assert statuses == [200, 200]
+    assert statuses == [200, 200, 200]
     assert set(answer) == {"predictions", *probe.SAMPLED}
 
 

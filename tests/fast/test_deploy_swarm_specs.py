@@ -3,11 +3,14 @@ tasks.
 """
 
 import shutil
+import socket
 import subprocess
 from dataclasses import replace
 
 import pytest
+import requests
 from deploy_helpers import missing
+from serving import free_port, wait_until
 
 from deploy.configuration import Configuration, configuration
 from deploy.contract import STOP_SECONDS
@@ -185,6 +188,30 @@ def test_haproxy_takes_the_configuration(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
+
+
+def test_the_proxy_shows_no_metrics_of_one_replica_or_another(tmp_path):
+    """A real one: it says where each is scraped; what else is asked goes to the replicas."""
+    if shutil.which("haproxy") is None:
+        missing("there is no haproxy on this machine")
+    port = free_port()
+    text = proxy.configuration(CONFIG).replace("bind :8080", f"bind 127.0.0.1:{port}")
+    (tmp_path / "haproxy.cfg").write_text(text)
+    running = subprocess.Popen(["haproxy", "-db", "-f", tmp_path / "haproxy.cfg"])
+    try:
+        wait_until(lambda: is_open(port))
+        answer = requests.get(f"http://127.0.0.1:{port}/metrics?x=1", timeout=10)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/plain")
+        assert "port 9001 of tasks.scoring on the network scoring-network" in answer.text
+        assert requests.get(f"http://127.0.0.1:{port}/score", timeout=10).status_code == 503
+    finally:
+        running.terminate()
+        running.wait(timeout=10)
+
+
+def is_open(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def task(state, desired="running", times=3, **status):

@@ -18,7 +18,6 @@ from sklearn.preprocessing import (
     Normalizer,
     OneHotEncoder,
     OrdinalEncoder,
-    PolynomialFeatures,
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
@@ -450,7 +449,6 @@ Shuffled.__name__ = "StandardScaler"
     "step",
     [
         PCA(2),
-        PolynomialFeatures(2),
         Normalizer(),
         KNNImputer(),
         FunctionTransformer(np.nan_to_num),
@@ -460,7 +458,6 @@ Shuffled.__name__ = "StandardScaler"
     ],
     ids=[
         "PCA",
-        "polynomials",
         "rows to length 1",
         "neighbours",
         "function",

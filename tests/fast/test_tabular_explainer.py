@@ -10,7 +10,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.ensemble import GradientBoostingClassifier, IsolationForest, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -18,7 +18,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC, OneClassSVM
 
 from service.engines.options import EngineOptions
-from service.explainers import TabularExplainer
+from service.explainers import PFIExplainer, TabularExplainer
+from service.explanations import LocalExplanation
 from service.scoring import KernelScoringExplainer, ModelOutputError
 
 WINE = load_wine()
@@ -363,3 +364,26 @@ def test_a_calibrated_pipeline_is_looked_into_whatever_it_was_fitted_on():
             X, CANCER.target
         )
         assert TabularExplainer(model, X[:50]).method == "kernel/product"
+
+
+@pytest.mark.parametrize("option", ["features", "classes"])
+@pytest.mark.parametrize("names", [5, "abc", b"abc", True, {"a": 1, "b": 2, "c": 3}])
+def test_names_that_are_no_list_are_refused(option, names):
+    """A text of as many letters as there are columns is no list of names, here and elsewhere."""
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    model = LogisticRegression().fit(rows, np.arange(30) % 3)
+    refusal = pytest.raises(ValueError, match=f"{option}: expected a list of names, got ")
+    with refusal:
+        TabularExplainer(model, rows, **{option: names})
+    with refusal:
+        PFIExplainer(model, **{option: names})
+    with refusal:
+        LocalExplanation.from_values(np.zeros((2, 3)), expected_values=0.0, **{option: names})
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), np.array(["a", "b", "c"]), iter("abc")])
+def test_names_may_come_in_any_collection(names):
+    """A tuple, an array, what can be read once."""
+    rows = np.random.default_rng(0).normal(size=(30, 3))
+    model = LinearRegression().fit(rows, rows.sum(axis=1))
+    assert TabularExplainer(model, rows, features=names).features == ["a", "b", "c"]

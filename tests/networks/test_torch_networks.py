@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from serving import serving
 from shapley_by_definition import shapley_by_definition
 
 from service.explainers import DeepExplainer
@@ -181,3 +182,31 @@ def test_a_read_network_is_scored_without_torch(tmp_path):
     expected = explainer.explain_local(X[:2]).local_importance_values
     assert json.loads(done.stdout) == expected == load(path).explain(X[:2])
     assert pickle.loads(pickle.dumps(explainer)).method == "kernel/network"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", ["softmax", "called by function"])
+def test_a_network_is_served(name, workers, tmp_path):
+    """Read or called, with torch's own threads at work before the workers start and in them: every
+    answer is what torch says here, and its importances add up to it.
+    """
+    _, options, shape = CASES[name]
+    explainer = DeepExplainer(NETWORKS[name], X, **options)
+    folder = tmp_path / "models"
+    save(KernelScoringExplainer(explainer), folder, original_model=NETWORKS[name])
+    settings = {"AZUREML_MODEL_DIR": str(folder), "WORKERS": str(workers)}
+    # Two threads also where the tests pin one: a pool of them does not live through a fork. The
+    # pickle of a class of this file wants this file.
+    paths = [str(Path(__file__).parent), str(ROOT / "tests")]
+    settings |= {"OMP_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(paths)}
+    expected = shape(answer(NETWORKS[name], X[:3]))
+    expected_values = np.array(explainer.explain_local(X[:1]).expected_values)
+    with serving(tmp_path, **settings) as service:
+        for _ in range(4):
+            scored = service.score(json.dumps(X[:3].tolist())).json()
+            values = np.array(scored["local_importance_values"]).reshape(-1, 3, X.shape[1])
+            sums = values.sum(axis=-1).T + expected_values
+            np.testing.assert_allclose(sums, expected, rtol=0, atol=2e-6)
+            predictions = np.array(scored["predictions"])
+            asked = answer(NETWORKS[name], X[:3])
+            np.testing.assert_allclose(predictions.reshape(asked.shape), asked, rtol=0, atol=2e-6)

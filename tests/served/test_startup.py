@@ -12,6 +12,7 @@ import pytest
 from catboost import CatBoostClassifier
 from lightgbm import LGBMClassifier
 from serving import (
+    LOADING,
     errors_in,
     free_port,
     loading,
@@ -184,6 +185,38 @@ def test_ctrl_c_while_it_starts_is_no_failure(tmp_path):
     with loading(tmp_path) as (process, _):
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=30) == 0
+    assert errors_in(log_of(tmp_path)) == []
+
+
+SLOW_BIRTH = """
+import time
+from gunicorn import util
+name_process = util._setproctitle
+def linger(title):
+    name_process(title)
+    if "worker" in title:
+        time.sleep(1)
+util._setproctitle = linger
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
+def test_a_worker_hears_what_came_right_after_its_birth(number, tmp_path):
+    """It has its parent's handlers then, which would lose the signal: it would load on, until it is
+    killed half a minute later.
+    """
+    (tmp_path / "sitecustomize.py").write_text(SLOW_BIRTH)
+    (tmp_path / "slow.py").write_text(LOADING.format(started=str(tmp_path / "started")))
+    settings = {"ENTRY_SCRIPT": str(tmp_path / "slow.py"), "PYTHONPATH": str(tmp_path)}
+    with (tmp_path / "service.log").open("wb") as log:
+        process = start_gunicorn(log, PORT=str(free_port()), WORKERS="1", **settings)
+    try:
+        wait_until(psutil.Process(process.pid).children)
+        os.killpg(process.pid, number)
+        assert process.wait(timeout=20) == 0
+    finally:
+        stop(process)
+    assert not (tmp_path / "started").exists()
     assert errors_in(log_of(tmp_path)) == []
 
 

@@ -5,6 +5,7 @@ Next: :mod:`service.dashboard.charts.intervals`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ class Bins:
         Of each row of the cohort; −1 where there is no finite value.
     edges : ndarray of shape (n_bins + 1,), or None
         Of numbers and dates; each bin has its lower edge, the last one both.
-    kept : list of int, or None
+    kept : sequence of int
         The codes of the categories that have a bin; what comes behind them are all others.
     has_others : bool
         Whether there is a bin of all other categories.
@@ -37,14 +38,14 @@ class Bins:
     column: Column
     codes: NDArray[np.intp]
     edges: NDArray[np.float64] | None = None
-    kept: list[int] | None = None
+    kept: Sequence[int] = ()
     has_others: bool = False
 
     def __len__(self) -> int:
         """Return the number of bins."""
         if self.edges is not None:
             return len(self.edges) - 1
-        return len(self.kept or []) + self.has_others
+        return len(self.kept) + self.has_others
 
     @property
     def plain_edges(self) -> list[Any] | None:
@@ -56,20 +57,19 @@ class Bins:
     @property
     def names(self) -> list[Any] | None:
         """The categories, None for all others."""
-        if self.kept is None:
+        categories = self.column.values.categories
+        if categories is None:
             return None
-        categories: Any = self.column.values.categories
         return [categories[code] for code in self.kept] + [None] * self.has_others
 
-    def count(self, among: NDArray[Any] | None = None) -> list[int]:
+    def count(self, among: Any = slice(None)) -> list[int]:
         """Count the rows in each bin, of all or of those among them that a mask keeps."""
-        codes = self.codes if among is None else self.codes[among]
+        codes = self.codes[among]
         return np.bincount(codes[codes >= 0], minlength=len(self)).tolist()
 
-    def n_missing(self, among: NDArray[Any] | None = None) -> int:
+    def n_missing(self, among: Any = slice(None)) -> int:
         """Count the rows in no bin."""
-        codes = self.codes if among is None else self.codes[among]
-        return int((codes < 0).sum())
+        return int((self.codes[among] < 0).sum())
 
     def describe(self, place: int) -> dict[str, Any]:
         """Name a bin and tell the filters that make a cohort of it; −1 is what is missing."""

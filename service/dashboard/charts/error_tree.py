@@ -20,7 +20,7 @@ from service.dashboard.errors import UnavailableError
 from service.dashboard.questions import Question
 from service.dashboard.store import NO_ROWS
 
-MOST_ROWS = 20_000  # that the tree learns of
+MOST_ROWS = 10_000  # that the tree learns of
 MOST_FEATURES = 100  # that it looks at
 LEAST_IN_A_LEAF = 5
 DEEPEST = 5

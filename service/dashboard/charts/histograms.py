@@ -61,10 +61,10 @@ def answer_histogram(dashboard: Dashboard, question: Question) -> dict[str, Any]
 
 def _cut_series(
     dashboard: Dashboard, question: Question, rows: NDArray[np.intp]
-) -> Iterator[tuple[Any, NDArray[np.bool_] | None]]:
+) -> Iterator[tuple[Any, Any]]:
     """Yield the name of each series, and which rows are in it."""
     if question.part("by").is_absent:
-        yield None, None
+        yield None, slice(None)
         return
     bins = cut(find_column(dashboard, question, "by"), rows, MOST_SERIES)
     for place in [*range(len(bins)), *[-1] * bool(bins.n_missing())]:

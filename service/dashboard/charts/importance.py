@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from service.dashboard.columns import QUANTILES
 from service.dashboard.dashboard import Dashboard
 from service.dashboard.questions import Question
 from service.dashboard.store import Store
+from service.dashboard.values import unless_none
 from service.explanations.moments import MEAN_MAGNITUDE, Moments
 
 MOST_FEATURES = 5000
@@ -75,13 +77,14 @@ def answer_importance(dashboard: Dashboard, question: Question) -> dict[str, Any
     if question.part("features").is_absent and measured:
         magnitudes = np.nan_to_num(measured[sort].means[output][found])
         kept = found[np.argsort(-magnitudes, kind="stable")[:top]]
+    is_mean = is_all and n_outputs > 1
     told = []
     for number, (cohort, of_cohort) in enumerate(zip(cohorts, measured, strict=True)):
-        listed = _list(of_cohort, output, is_all and n_outputs > 1, kept)
-        boxes = None
-        if wants_boxes and not (is_all and n_outputs > 1):
-            boxes = _quantiles(store, 0 if is_all else choice, cohort, kept)
-        told.append({"cohort": number, "n": of_cohort.n, **listed, "quantiles": boxes})
+        listed = _list(of_cohort, output, is_mean, kept)
+        listed["quantiles"] = None
+        if wants_boxes and not is_mean:
+            listed["quantiles"] = _quantiles(store, max(0, output), cohort, kept)
+        told.append({"cohort": number, "n": of_cohort.n, **listed})
     return {
         "class": choice,
         "n_features": len(store.features),
@@ -130,23 +133,18 @@ def _name_features(
 
 def _list(measured: Measured, output: int, is_mean: bool, kept: NDArray[np.intp]) -> dict[str, Any]:
     """Return the numbers of some features as lists."""
-    signed = measured.signed
-    signed = None if is_mean or signed is None else signed[max(0, output)]
+    signed = None if is_mean else unless_none(itemgetter(max(0, output)), measured.signed)
     arrays = {
         "mean_abs": measured.means[output],
-        "standard_error": _row(measured.standard_errors, output),
+        "standard_error": unless_none(itemgetter(output), measured.standard_errors),
         "mean": signed,
-        "noise_floor": _row(measured.floors, output),
+        "noise_floor": unless_none(itemgetter(output), measured.floors),
     }
-    return {name: _take(array, kept) for name, array in arrays.items()}
-
-
-def _row(array: NDArray[np.float64] | None, output: int) -> NDArray[np.float64] | None:
-    return None if array is None else array[output]
-
-
-def _take(array: NDArray[np.float64] | None, kept: NDArray[np.intp]) -> list[Any]:
-    return [None] * len(kept) if array is None else array[kept].tolist()
+    nothing = [None] * len(kept)
+    told = {}
+    for name, array in arrays.items():
+        told[name] = unless_none(lambda found: found[kept].tolist(), array) or nothing
+    return told
 
 
 def _measure(dashboard: Dashboard, store: Store, cohort: Cohort) -> Measured:
@@ -178,9 +176,9 @@ def measure_importance(store: Store, cohort: Cohort) -> Measured:
     for position in range(n_features if n else 0):
         values = _stack(store, position, rows, "importances")
         sampled = _stack(store, position, rows, "standard_errors") if store.is_sampled else None
-        moments = Moments.of(values[:, :, None], None if sampled is None else sampled[:, :, None])
+        moments = Moments.of(values, sampled)
         means[:, position] = moments.means[:, 0]
-        signed[:, position] = values.mean(axis=1)
+        signed[:, position] = values.mean(axis=(1, 2))
         if moments.standard_errors is not None:
             errors[:, position] = moments.standard_errors[:, 0]
         if moments.mean_errors is not None:
@@ -189,9 +187,10 @@ def measure_importance(store: Store, cohort: Cohort) -> Measured:
 
 
 def _stack(store: Store, position: int, rows: Any, name: str) -> NDArray[np.float64]:
-    """Return the importances of a feature for all outputs, shape (n_outputs, n)."""
+    """Return the importances of a feature for all outputs, shape (n_outputs, n, 1)."""
     outputs = range(store.n_outputs)
-    return np.stack([store.importances(position, output, name)[rows] for output in outputs])
+    stacked = np.stack([store.importances(position, output, name)[rows] for output in outputs])
+    return stacked[:, :, None]
 
 
 def _read_global(store: Store) -> Measured:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from service.dashboard.values import unless_none
+
 LEVEL = 0.95
 Z = float(ndtri(0.5 + LEVEL / 2))
 DRAWS = 200
@@ -56,10 +58,10 @@ def mean(values: NDArray[np.float64]) -> Metric:
 def root_mean_square(values: NDArray[np.float64]) -> Metric:
     """Return a root mean square: the roots of the interval of the mean of squares."""
     squares = mean(values * values)
-    roots = {}
-    for name, value in squares.items():
-        roots[name] = None if value is None else math.sqrt(max(0.0, value))
-    return roots
+    roots = [
+        unless_none(lambda square: math.sqrt(max(0.0, square)), one) for one in squares.values()
+    ]
+    return dict(zip(squares, roots, strict=True))
 
 
 def median(values: NDArray[np.float64]) -> Metric:

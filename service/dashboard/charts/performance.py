@@ -104,7 +104,7 @@ def _measure_classes(dashboard: Dashboard, asked: _Asked, rows: NDArray[np.intp]
     predicted = _predict(dashboard, asked, rows)
     is_known = (true >= 0) & (predicted >= 0)
     rows, true, predicted = rows[is_known], true[is_known], predicted[is_known]
-    classes = list(map(str, outcomes.classes or []))
+    classes = outcomes.class_names
     counts = count_classes(true, predicted, len(classes))
     positive = outcomes.positive
     metrics = measure_multiclass(counts) if positive is None else measure_binary(counts, positive)
@@ -138,7 +138,7 @@ def _measure_curves(
 ) -> tuple[dict[str, Any], Metric]:
     """Return the curves of a class, the histogram of its probability, and the area."""
     probability = dashboard.outcomes.probability(position)[rows]
-    classes = list(map(str, dashboard.outcomes.classes or []))
+    classes = dashboard.outcomes.class_names
     curves = Curves(true == position, probability)
     edges = np.linspace(0, 1, N_BINS + 1)
     others = classes[1 - position] if len(classes) == 2 else f"not {classes[position]}"

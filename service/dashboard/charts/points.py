@@ -123,11 +123,10 @@ def _read_window(question: Question) -> tuple[Range | None, Range | None]:
     if part.is_absent:
         return None, None
     bounds = [one.number() for one in part.items(4)]
-    is_window = len(bounds) == 4 and bounds[0] <= bounds[1] and bounds[2] <= bounds[3]
-    if not is_window:
+    lengths = np.diff(bounds)[::2]
+    is_window = len(bounds) == 4 and bool((lengths >= 0).all())
+    if not (is_window and np.isfinite(lengths).all()):
         raise part.refuse("four numbers, the least and the most x, the least and the most y")
-    if not all(map(math.isfinite, (bounds[1] - bounds[0], bounds[3] - bounds[2]))):
-        raise part.refuse("a smaller window")
     return (bounds[0], bounds[1]), (bounds[2], bounds[3])
 
 

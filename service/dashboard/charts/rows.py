@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from service.dashboard.dashboard import Dashboard
 from service.dashboard.limits import LIMITS
 from service.dashboard.questions import Question
 from service.dashboard.store import Store
+from service.dashboard.values import unless_none
 
 MOST_COLUMNS = 100
 ROWS_A_PIECE = 5000
@@ -83,10 +85,7 @@ def _write_lines(lines: list[Any]) -> bytes:
 
 
 def _read_columns(dashboard: Dashboard, question: Question) -> list[Column]:
-    part = question.part("columns")
-    if part.is_absent:
-        return []
-    named = part.items(MOST_COLUMNS)
+    named = question.part("columns").items(MOST_COLUMNS)
     return [dashboard.columns.find(one.text(), one.pointer) for one in named]
 
 
@@ -134,15 +133,17 @@ def answer_row(dashboard: Dashboard, question: Question) -> dict[str, Any]:
     listed = question.part("rows").items(LIMITS["rows"])
     rows = np.array([one.count(None, 0, last) for one in listed], dtype=np.intp)
     importances = _take(store, output, rows, "importances")
-    errors = _take(store, output, rows, "standard_errors") if store.is_sampled else None
+    errors = None
+    if store.is_sampled:
+        errors = _take(store, output, rows, "standard_errors").tolist()
     values = _list_values(store, rows)
     told = []
     for place, row in enumerate(rows.tolist()):
         known = {
             "index": row,
             "id": dashboard.store.row_name(row),
-            "values": values and [of_feature[place] for of_feature in values],
-            "standard_errors": None if errors is None else errors[place].tolist(),
+            "values": unless_none(itemgetter(place), values),
+            "standard_errors": unless_none(itemgetter(place), errors),
         }
         known |= _describe_outcome(dashboard, row, output)
         told.append(known | add_up(dashboard, output, importances[place], known))
@@ -162,9 +163,11 @@ def _take(store: Store, output: int, rows: NDArray[np.intp], name: str) -> NDArr
 
 
 def _list_values(store: Store, rows: NDArray[np.intp]) -> list[list[Any]] | None:
+    """Return the values of some rows, row by row."""
     if not store.has_rows:
         return None
-    return [store.values(position).plain(rows) for position in range(len(store.features))]
+    columns = [store.values(position).plain(rows) for position in range(len(store.features))]
+    return list(map(list, zip(*columns, strict=True)))
 
 
 def _describe_outcome(dashboard: Dashboard, row: int, output: int) -> dict[str, Any]:
@@ -194,20 +197,19 @@ def add_up(
         With the row's ``predicted`` and ``probabilities``.
     """
     expected = dashboard.store.expected_values
-    base = None if expected is None else expected[output]
+    base = unless_none(itemgetter(output), expected)
     added = float(importances.sum())
     told: dict[str, Any] = {"phi": importances.tolist(), "base": base, "sum": added}
-    told["total"] = None if base is None else base + added
-    told["model"] = _model_output(dashboard, output, known)
-    has_both = told["total"] is not None and told["model"] is not None
-    told["residual"] = told["model"] - told["total"] if has_both else None
+    told["total"] = total = unless_none(added.__add__, base)
+    told["model"] = answered = _model_output(dashboard, output, known)
+    told["residual"] = unless_none(lambda found: unless_none(found.__sub__, total), answered)
     return told
 
 
 def _model_output(dashboard: Dashboard, output: int, known: dict[str, Any]) -> float | None:
     """Return the model's output on the scale of the importances, None where it is not known."""
     scale = dashboard.store.heading["output"]
-    if scale == "probability" and known["probabilities"] is not None:
-        return float(known["probabilities"][output])
-    is_number = dashboard.outcomes.classes is None and known["predicted"] is not None
-    return float(known["predicted"]) if scale == "prediction" and is_number else None
+    if scale == "probability":
+        return unless_none(itemgetter(output), known["probabilities"])
+    is_number = scale == "prediction" and dashboard.outcomes.classes is None
+    return known["predicted"] if is_number else None

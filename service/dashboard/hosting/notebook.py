@@ -177,16 +177,20 @@ def _find_explainer(explanation: LocalExplanation) -> Any:
 
 def _with_data(explanation: LocalExplanation, rows: Any, labels: Any) -> LocalExplanation:
     """Return the explanation with rows and true values, as many as were explained."""
-    given: dict[str, Any] = {}
-    for name, field, table in (("dataset", "eval_data", rows), ("true_y", "true_labels", labels)):
-        if table is None:
-            continue
-        taken = table if hasattr(table, "tocsr") else as_table(table)
-        n = taken.shape[0] if hasattr(taken, "shape") else len(taken)
-        is_one_row = explanation.context.is_one_row and field == "eval_data"
-        if n != len(explanation) and not is_one_row:
-            raise ValueError(
-                f"{name}: expected {len(explanation)} rows, those that were explained, got {n}."
-            )
-        given[field] = taken
-    return replace(explanation, context=replace(explanation.context, **given))
+    context = explanation.context
+    if rows is not None:
+        n_rows = len(explanation) * (not context.is_one_row)
+        context = replace(context, eval_data=_take_rows("dataset", rows, n_rows))
+    if labels is not None:
+        labels = _take_rows("true_y", labels, len(explanation))
+        context = replace(context, true_labels=labels)
+    return replace(explanation, context=context)
+
+
+def _take_rows(name: str, table: Any, n_rows: int) -> Any:
+    """Return a table of so many rows; 0 for any."""
+    taken = table if hasattr(table, "tocsr") else as_table(table)
+    n = taken.shape[0] if hasattr(taken, "shape") else len(taken)
+    if n_rows and n != n_rows:
+        raise ValueError(f"{name}: expected {n_rows} rows, those that were explained, got {n}.")
+    return taken

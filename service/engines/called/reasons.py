@@ -26,7 +26,7 @@ WHAT_HELPS = {
     "KNeighborsClassifier": "Boosted trees and kernel machines are exact.",
     "KNeighborsRegressor": "Boosted trees and kernel machines are exact.",
     "PCA": "The model is looked into where it is explained on the components.",
-    "PolynomialFeatures": "A kernel machine with a polynomial kernel is looked into.",
+    "PolynomialFeatures": "A linear model behind it is looked into, except for probabilities.",
     "StackingClassifier": "VotingRegressor of linear models or kernel machines is looked into.",
     "StackingRegressor": "VotingRegressor of linear models or kernel machines is looked into.",
 }

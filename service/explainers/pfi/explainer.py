@@ -24,7 +24,7 @@ from service.explainers.pfi.metrics import Metric, MetricRequest, resolve_metric
 from service.explainers.pfi.permuted_rows import Permutation, permute_columns
 from service.explainers.transformations import compose
 from service.explanations import ExplanationContext, GlobalExplanation, GlobalImportances
-from service.rows.values import shown
+from service.rows.values import list_names, shown
 
 
 class PFIExplainer:
@@ -124,12 +124,13 @@ class PFIExplainer:
         model_task: str = "unknown",
     ) -> None:
         model_task = check_choice("model_task", model_task, TASKS)
-        if classes is not None:
-            check_different("classes", plain_values(classes))
+        self._features = list_names("features", features)
+        self._classes = list_names("classes", classes)
+        check_different("classes", plain_values(self._classes or []))
         self._model_type = f"{type(model).__module__}.{type(model).__qualname__}"
         self._expected = expected_columns(model if transformations is None else transformations)
         self._as_asked = partial(
-            as_asked, task=model_task, is_function=is_function, classes=classes
+            as_asked, task=model_task, is_function=is_function, classes=self._classes
         )
         self._model = self._as_asked(model)
         self._behind = model, transformations
@@ -138,8 +139,6 @@ class PFIExplainer:
             plain_word(metric), metric_args or {}, is_error_metric, for_classifier_use_predict_proba
         )
         self._subset = explain_subset
-        self._features = features
-        self._classes = classes
         self._n_repeats = _checked("n_repeats", n_repeats, at_least=1)
         self._seed = _checked("seed", seed, at_least=0)
         self._show_progress = show_progress

@@ -150,6 +150,20 @@ def library_of(model: Any) -> Library | None:
     return next((library for library in LIBRARIES if library.has(model)), None)
 
 
+def as_function(model: Any) -> Any:
+    """Return a network as a function of rows; every other model, and what has a predict, as it is.
+
+    Keras' own ``predict`` is none of rows: it wants single precision, and prints how far it is.
+
+    Parameters
+    ----------
+    model : object
+    """
+    library = library_of(model)
+    has_own = hasattr(model, "predict") and not is_keras_model(model)
+    return model if library is None or has_own else partial(library.call, model)
+
+
 def read_foreign(model: Any, library: Library, rows: NDArray[Any], task: str) -> Any:
     """Return a network as a model of rows: read where its layers are known, else as a function.
 

@@ -138,7 +138,7 @@ def dashboard_routes(script: GuardedScript, settings: Settings) -> Blueprint:
             open_store(settings.dashboard),
             model,
             title=settings.dashboard.stem,
-            why_no_model="" if model else NO_MODEL,
+            why_no_model=NO_MODEL,
         )
     except ScoringError as error:
         raise SettingsError(f"DASHBOARD: {error}") from error
