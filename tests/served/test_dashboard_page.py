@@ -241,7 +241,7 @@ def test_a_rows_importances_add_up_to_its_prediction(opened, example):
 
 def test_rows_are_found_sorted_and_compared(opened, example):
     """By the largest probability first; three of them stand side by side."""
-    _, model, rows, _, _ = example
+    _, model, rows, _, explanation = example
     page = opened.open(tab="rows")
     page.get_by_role("button", name="Probability of benign").click()
     opened.settle()
@@ -253,6 +253,17 @@ def test_rows_are_found_sorted_and_compared(opened, example):
         opened.settle()
     assert page.get_by_text("The chosen rows compared").count() == 1
     assert page.locator("button[aria-pressed=true][data-index]").count() == 3
+    page.get_by_label("Order of").select_option("2")
+    opened.settle()
+    first = page.locator(".picture .mark").first.get_attribute("aria-label")
+    largest = np.abs(explanation.importances.values[1][int(shown[3])]).argmax()
+    assert first.startswith(rows.columns[largest])
+    page.get_by_label("Find row by name").fill("12")
+    page.get_by_label("Find row by name").press("Enter")
+    opened.settle()
+    page.get_by_role("link", name="Aggregate importance").click()
+    opened.settle()
+    assert page.get_by_label("Find feature").input_value() == ""
 
 
 def test_the_data_explorer_counts_as_numpy(opened, example):

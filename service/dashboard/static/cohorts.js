@@ -196,7 +196,8 @@ function valueEditor(filter, column) {
   if (WITHOUT_VALUE.includes(filter.op)) { delete filter.value; return ""; }
   const isList = filter.op === "in" || filter.op === "not-in";
   if (isList && column.categories) return categoryBoxes(filter, column);
-  const read = (text) => (column.kind === "number" || column.kind === "integer" ? Number(text) : text);
+  const isNumber = column.kind === "number" || column.kind === "integer";
+  const read = (text) => (isNumber ? (text === "" ? null : Number(text)) : text);
   const type = { number: "number", integer: "number" }[column.kind] ?? "text";
   const hint = column.min === null || column.min === undefined ? null : t("range", { min: num(column.min), max: num(column.max) });
   const input = (label, value, onInput) => {

@@ -73,7 +73,7 @@ function navigation() {
   const links = Object.keys(VIEWS).map((view) => {
     const reason = reasonAgainst(view);
     const isHere = state.tab === view ? "page" : null;
-    const go = (event) => { event.preventDefault(); note({ tab: view }, true); drawPage(); document.getElementById(`go-${view}`)?.focus(); };
+    const go = (event) => { event.preventDefault(); note({ tab: view, find: "" }, true); drawPage(); document.getElementById(`go-${view}`)?.focus(); };
     return h("li", {}, h("a", { id: `go-${view}`, href: `#tab=${view}`, "aria-current": isHere, class: reason ? "off" : null, title: reason, onclick: go }, t(`view_${view}`)));
   });
   return h("nav", { "aria-label": t("views") }, h("ul", {}, links));
@@ -110,7 +110,7 @@ function drawView() {
 
 /** Go to another view. */
 function go(changes) {
-  note(changes, true);
+  note({ find: "", ...changes }, true);
   drawPage();
   document.getElementById("view").focus();
 }

@@ -88,12 +88,12 @@ async function explanations(meta, signal, go, reload) {
   if (!state.rows.length) return h("p", { class: "hint" }, t("pick_row"));
   const rows = await askRows(state.rows, signal);
   const orders = rows.map((row, i) => [String(i), t("order_of", { row: row.id })]);
-  const first = rows[Math.min(state.sort, rows.length - 1)];
+  const first = rows[Math.min(state.roworder, rows.length - 1)];
   const order = [...first.phi.keys()].sort((a, b) => Math.abs(first.phi[b]) - Math.abs(first.phi[a]));
   const top = Math.min(state.top, order.length);
   const controls = h("div", { class: "controls" },
     slider("top", t("top_k"), { min: 1, max: Math.min(100, order.length), step: 1, value: top, text: num }, (value) => { note({ top: value }); reload(); }),
-    rows.length > 1 ? choice("row-order", t("sort_by"), orders, Math.min(state.sort, rows.length - 1), (value) => { note({ sort: Number(value) }); reload(); }) : null);
+    rows.length > 1 ? choice("row-order", t("sort_by"), orders, Math.min(state.roworder, rows.length - 1), (value) => { note({ roworder: Number(value) }); reload(); }) : null);
   const compare = rows.length > 1 ? comparison(rows, order.slice(0, top)) : null;
   return [controls, compare, ...rows.map((row) => rowChart(meta, row, order.slice(0, top), go))];
 }

@@ -7,7 +7,7 @@ const DEFAULTS = {
   tab: "importance", cohorts: [ALL], shown: [0], cls: null, view: "raw",
   top: 10, sort: 0, stat: "mean_abs", feature: null, color: null, log: false,
   threshold: null, split: null, x: null, y: null, datacolor: null,
-  rows: [], find: "", order: null, page: 0, edits: {}, variants: [], ice: null, node: null,
+  rows: [], roworder: 0, find: "", order: null, page: 0, edits: {}, variants: [], ice: null, node: null,
 };
 
 export const state = { ...DEFAULTS };

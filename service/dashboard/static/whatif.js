@@ -17,8 +17,7 @@ export function whatIfView({ meta, go }) {
   const place = panel(async (signal) => {
     if (!meta.capabilities.rows.ok) return h("p", { class: "reason" }, shown(meta.capabilities.rows.reason));
     if (!state.rows.length) note({ rows: [0] });
-    const raw = { ...state, view: meta.views[0].name };
-    note({ view: raw.view });
+    note({ view: meta.views[0].name });
     const [row] = await askRows([state.rows[0]], signal);
     return laid(meta, row, go, () => place.reload());
   });
