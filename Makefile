@@ -51,7 +51,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-runs setup-clients setup-torch train train-regression serve runs-server test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
+.PHONY: help setup setup-dev setup-runs setup-clients setup-torch train train-regression serve dashboard runs-server test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
 	bench bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
@@ -77,6 +77,9 @@ serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) un
 
 runs-server: $(RUNS_SERVER) ## start MLflow's server over the store of runs until Ctrl-C (ARGS='--port 5001')
 	@exec $(RUNS_SERVER_VENV)/bin/python tools/runs-server/start.py $(ARGS)
+
+dashboard: $(RUNTIME) $(MODEL) ## explain the example's test rows and show them at http://127.0.0.1:8090 until Ctrl-C
+	@exec $(BIN)/python -m examples.dashboard
 
 test: test-fast test-torch $(CLIENTS) $(AZURE) ## run the tests; the last lines say what was left out, and why
 	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients

@@ -6,6 +6,7 @@ Each room imports only from rooms above it, never from one below:
 ``shapley``           the mathematics; numpy and scipy alone
 ``structures``        what is inside a fitted model, by family
 ``engines``           from what is inside a model to importances
+``dashboard``         explanations in the browser
 ``explanations``      what an explainer answers, in a notebook
 ``explainers``        the training side: full explainers
 ``scoring``           what is saved, and served beside the original model

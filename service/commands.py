@@ -4,6 +4,8 @@
 ``check``       load the models, score the recorded example, start the service once, and say so with
                 the exit code
 ``score FILE``  rows of a file in, the same rows with predictions and importances out
+``dashboard EXPLANATION``  a saved explanation in the browser, until Ctrl-C
+``snapshot EXPLANATION FILE``  the same as one file of HTML, which needs no server
 
 Next: `service.settings`.
 """
@@ -15,6 +17,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +31,7 @@ FLAGS = {
     "http_port": "PORT",
     "workers": "WORKERS",
 }
-COMMANDS = ("serve", "check", "score")
+COMMANDS = ("serve", "check", "score", "dashboard", "snapshot")
 SERVER = ["-m", "gunicorn", "--config", "python:service.server.gunicorn_conf"]
 # Read by the C library when a process starts. With an arena for each thread, what explanations
 # leave free stays with the thread that they ran in, and a worker grows by some 60 MB.
@@ -158,7 +161,44 @@ def _score(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return 0
 
 
-MODEL_COMMANDS = {"check": _check, "score": _score}
+def _show_dashboard(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """Serve a saved explanation, and ask the model beside it where one is named."""
+    from service.dashboard.hosting.serving import (
+        LOCAL,
+        create_dashboard_app,
+        open_dashboard,
+        start_server,
+    )
+    from service.scoring import ScoringModel
+
+    model = None if known.model is None else ScoringModel.load(known.model)
+    dashboard = open_dashboard(known.explanation, model, known.positive)
+    app = create_dashboard_app(dashboard, hosts=(*LOCAL, known.host))
+    server = start_server(app, known.host, known.port)
+    host = f"[{known.host}]" if ":" in known.host else known.host
+    logging.info("http://%s:%d/ shows %s; Ctrl-C stops.", host, server.port, known.explanation)
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return 0
+
+
+def _snapshot(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    """Write a saved explanation into one file of HTML."""
+    from service.dashboard.hosting.serving import open_dashboard
+    from service.dashboard.hosting.snapshot import write_snapshot
+
+    dashboard = open_dashboard(known.explanation, positive=known.positive)
+    n_bytes = write_snapshot(dashboard, known.file)
+    logging.info("%s: %.1f MB", known.file, n_bytes / 1e6)
+    return 0
+
+
+MODEL_COMMANDS = {
+    "check": _check,
+    "score": _score,
+    "dashboard": _show_dashboard,
+    "snapshot": _snapshot,
+}
 
 
 def _with_command(arguments: Sequence[str]) -> list[str]:
@@ -214,4 +254,23 @@ def _parser() -> argparse.ArgumentParser:
         help="where to write; by default FILE.scored beside FILE",
     )
     score.add_argument("--no-explain", action="store_true", default=False, help="predictions alone")
+    _add_dashboard(commands, options)
     return parser
+
+
+def _add_dashboard(commands: Any, options: Mapping[str, Any]) -> None:
+    shown = commands.add_parser("dashboard", help="show a saved explanation", **options)
+    shown.set_defaults(command="dashboard")
+    frozen = commands.add_parser("snapshot", help="write it into one file of HTML", **options)
+    frozen.set_defaults(command="snapshot")
+    for parser in (shown, frozen):
+        parser.add_argument(
+            "explanation", type=Path, metavar="EXPLANATION", help="its folder or .zip"
+        )
+        parser.add_argument(
+            "--positive", default=None, help="the positive class; by default the last"
+        )
+    frozen.add_argument("file", type=Path, metavar="FILE", help="as explanation.html")
+    shown.add_argument("--model", type=Path, default=None, help="the folder of the model to ask")
+    shown.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    shown.add_argument("--port", type=int, default=8090, help="0 for any that is free")

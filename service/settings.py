@@ -316,6 +316,21 @@ class Settings:
         _origins,
         "none",
     )
+    dashboard: Path | None = _setting(
+        None,
+        "DASHBOARD",
+        "a saved explanation, shown at `/dashboard/` with the same keys; it shows the rows that "
+        "were explained",
+        _path,
+        "none",
+    )
+    dashboard_frames: tuple[str, ...] = _setting(
+        (),
+        "DASHBOARD_FRAMES",
+        "origins whose pages may show the dashboard in a frame, as `https://wiki.example.com`",
+        _origins,
+        "its own",
+    )
     keys_file: Path | None = _setting(
         None,
         "AUTH_KEYS_FILE",

@@ -332,6 +332,7 @@ class TabularExplainer:
         return ExplanationContext(
             model_task=function.task,
             model_type=function.type_name,
+            class_labels=self.row_explainer.labels,
             is_raw=isinstance(self.model, TransformedModel),
             is_one_row=row_as_table(rows) is not rows,
             row_labels=label_rows(rows),

@@ -35,6 +35,8 @@ class ExplanationContext:
     model_task : {"classification", "regression", "unknown"}
     model_type : str
         The class of the model; "" where it is not known.
+    class_labels : sequence or None
+        What a classifier predicts for each of its classes, in their order.
     is_raw : bool
         Whether the players are the columns before transformations.
     is_engineered : bool
@@ -83,6 +85,7 @@ class ExplanationContext:
     id: str = field(default_factory=_make_id)
     model_task: str = "unknown"
     model_type: str = ""
+    class_labels: Sequence[Any] | None = None
     is_raw: bool = False
     is_engineered: bool = False
     is_one_row: bool = False

@@ -65,7 +65,7 @@ def create_app(
         When the script cannot be loaded, or its ``init()`` or the example fails: a service without
         it would be of no use.
     SettingsError
-        When the file with the keys cannot be used.
+        When the file with the keys, or the explanation of the dashboard, cannot be used.
     ArtifactError
         When a file of a registered model is not what was registered; nothing was loaded then.
 
@@ -97,6 +97,11 @@ def create_app(
     record_requests(app, metrics, settings.deadline, lifecycle)
     for routes in PROTOCOLS:
         app.register_blueprint(routes(guarded))
+    if settings.dashboard is not None:
+        # What it needs of scikit-learn is not loaded where nobody wants it.
+        from service.web.protocols.explanation_dashboard import dashboard_routes
+
+        app.register_blueprint(dashboard_routes(guarded, settings))
     register_error_handlers(app)
     allow_origins(app, settings.origins)
     application: Any = under_prefix(app.wsgi_app, settings.path_prefix)

@@ -24,13 +24,14 @@ SERVICE = {
     "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
     "runs": {"errors", "model_paths", "rows", "scoring", "explanations", "explainers"},
     "pages": {"runs"},
+    "dashboard": {"errors", "strict_json", "rows", "engines", "explanations", "scoring"},
     "web": {
-        *("errors", "strict_json", "version", "container_limits"),
-        *("settings", "model_origin", "model_paths", "rows", "scoring"),
+        *("errors", "strict_json", "version", "container_limits", "settings"),
+        *("model_origin", "model_paths", "rows", "scoring", "dashboard"),
     },
     "server": {"settings", "web"},
     "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
-    "commands": {"errors", "settings", "scoring", "batch", "server"},
+    "commands": {"errors", "settings", "scoring", "dashboard", "batch", "server"},
     "__main__": {"commands"},
 }
 BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine", "registry"}

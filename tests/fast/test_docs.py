@@ -43,13 +43,14 @@ WITHOUT_EXAMPLE = {"deploy", "deploy_from_model", "Webservice", "JsonRows"}
 
 @pytest.fixture(scope="module")
 def prepared():
-    """What the pages call `model`, `x_train`, `x_test`, `y_train`."""
+    """What the pages call `model`, `x_train`, `x_test`, `y_train`, `y_test`."""
     data = load_breast_cancer(as_frame=True)
-    x_train, x_test, y_train, _ = train_test_split(
+    x_train, x_test, y_train, y_test = train_test_split(
         data.data, data.target, test_size=0.2, random_state=0
     )
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(x_train, y_train)
-    return {"model": model, "x_train": x_train, "x_test": x_test, "y_train": y_train}
+    rows = {"x_train": x_train, "x_test": x_test}
+    return {"model": model, **rows, "y_train": y_train, "y_test": y_test}
 
 
 @pytest.mark.parametrize("page", pages(), ids=page_of)

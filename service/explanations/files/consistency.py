@@ -79,6 +79,12 @@ _EXPECTED: dict[str, tuple[Check, str]] = {
 }
 
 
+# What explanation.json of an earlier version may lack.
+_OPTIONAL: dict[str, tuple[Check, str]] = {
+    "class_labels": (_if_any(_are_names), "null or a list of labels"),
+}
+
+
 # What explanation.json says of a global explanation, which a local one has not.
 OF_GLOBAL = (
     *("global_importance_values", "per_class_values", "global_standard_errors"),
@@ -102,6 +108,9 @@ def check_heading(heading: Mapping[str, Any], place: str) -> None:
     """
     for name, (is_right, expected) in _EXPECTED.items():
         expect_heading(is_right(heading[name]), place, f"{name} to be {expected}", heading[name])
+    for name, (is_right, expected) in _OPTIONAL.items():
+        value = heading.get(name)
+        expect_heading(is_right(value), place, f"{name} to be {expected}", value)
     for name in OF_GLOBAL:
         values = heading.get(name)
         expect_heading(values is None or _are_numbers(values), place, f"numbers in {name}", values)

@@ -55,6 +55,7 @@ from service.explanations.top_features import (
     tiles,
     top,
 )
+from service.rows.values import without_numpy
 
 FORMAT = 1
 BLOCK = 64 * 2**20  # bytes
@@ -106,6 +107,7 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
         "n_features": len(described.features),
         "task": context.model_task,
         "model_type": context.model_type,
+        "class_labels": _plain_labels(context.class_labels),
         "one_row": context.is_one_row,
         "raw": context.is_raw,
         "engineered": context.is_engineered,
@@ -128,6 +130,13 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
 @cache  # looking them up takes longer than the rest of a small explanation
 def _versions_here() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def _plain_labels(labels: Sequence[Any] | None) -> list[Any] | None:
+    """Return what a classifier predicts, where JSON has it."""
+    plain = list(map(without_numpy, [] if labels is None else labels))
+    is_plain = bool(plain) and set(map(type, plain)) <= {str, int, float, bool}
+    return plain if is_plain else None
 
 
 def _list_overall(overall: GlobalImportances) -> dict[str, Any]:
@@ -556,6 +565,7 @@ def _read_context(reader: Reader) -> ExplanationContext:
         id=heading["id"],
         model_task=heading["task"],
         model_type=heading["model_type"],
+        class_labels=heading.get("class_labels"),
         is_one_row=heading["one_row"],
         is_raw=heading["raw"],
         is_engineered=heading["engineered"],

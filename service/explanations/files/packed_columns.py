@@ -337,7 +337,8 @@ def _unpack_labels(spec: Spec, arrays: Arrays) -> pd.Index[Any]:
 
 def _pack_array(array: NDArray[Any]) -> tuple[Spec, Arrays]:
     if array.dtype.kind != "O":
-        return {"form": "array"}, {"values": array}
+        # Column behind column: one of them is read, or mapped, without the others.
+        return {"form": "array"}, {"values": np.asfortranarray(array)}
     spec, arrays = _pack_frame(pd.DataFrame(array, dtype=object), "objects")
     return {**spec, "axes": array.ndim}, arrays
 
@@ -389,7 +390,7 @@ _ROW_UNPACKERS: dict[str, Callable[[Spec, Arrays], Any]] = {
     "frame": _unpack_frame,
     "series": lambda spec, arrays: _unpack_frame(spec, arrays).iloc[:, 0],
     "labels": _unpack_labels,
-    "array": lambda _, arrays: arrays["values"],
+    "array": lambda _, arrays: np.ascontiguousarray(arrays["values"]),
     "objects": _unpack_objects_array,
     "sparse": _unpack_sparse,
     "records": lambda spec, arrays: _unpack_frame(spec, arrays).to_dict("records"),

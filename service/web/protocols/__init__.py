@@ -8,6 +8,7 @@
 ``output_tensors``  its answers as tensors, and what tensors a model answers
 ``documents``       ``/swagger.json`` and ``/metrics``
 ``all_replicas``    metrics of all replicas behind one port
+``explanation_dashboard``  the dashboard of an explanation, where ``DASHBOARD`` names one
 ``openapi``         the document that describes the routes
 ``path_prefix``     the prefix that a proxy leaves before their paths
 ``cross_origin``    pages of other origins that may ask

@@ -4,7 +4,7 @@ Each replica answers for itself at a Unix socket in a folder that all share (REP
 numbers that each has last told are kept there, and go on counting when it has ended, or says
 nothing for a moment: so no counter ever goes back, and a rate is that of the whole service.
 
-Next: :mod:`service.web.protocols.openapi`.
+Next: :mod:`service.web.protocols.explanation_dashboard`.
 """
 
 import fcntl

@@ -1,0 +1,160 @@
+// What the model looks at over all rows of up to three cohorts, and how one feature acts.
+
+import { h, choice, slider, tick, shown, announce } from "./dom.js";
+import { ask, askPoints, askCsv, leftOut } from "./api.js";
+import { chart, panel } from "./chart.js";
+import { columnField, columnName, featureId, phiId, shownFeatures, viewPart } from "./columns.js";
+import { pointPlot, colorLegend, valueOf } from "./points.js";
+import { barRows, boxRows } from "./svg.js";
+import { state, note, shownCohorts, shownOutput, oneOutput } from "./state.js";
+import { t, num } from "./texts.js";
+import { averageCurve } from "./curves.js";
+
+const USUAL_TOP = 20;
+const MOST_BOXES = 50;
+
+/** The view. */
+export function importanceView({ meta, go }) {
+  const output = shownOutput();
+  const chosen = panel((signal) => (state.feature === null ? h("p", { class: "hint" }, t(meta.capabilities.local.ok ? "pick_feature" : "no_dependence")) : dependence(meta, signal, go, () => chosen.reload())));
+  const pick = (position) => {
+    note({ feature: position }, true);
+    announce(t("feature_chosen", { name: shown(shownFeatures()[position]) }));
+    chosen.reload();
+    curve.reload();
+    bars.reload();
+  };
+  const bars = panel((signal) => importances(meta, output, signal, pick, () => bars.reload()));
+  const curve = panel((signal) => (state.feature === null || !meta.capabilities.pdp.ok || leftOut || state.view !== meta.views[0].name ? "" : averageCurve(meta, state.feature, signal)));
+  return [bars.node, chosen.node, curve.node];
+}
+
+function howMany() {
+  return Math.min(state.top, shownFeatures().length);
+}
+
+async function importances(meta, output, signal, pick, reload) {
+  const canBox = meta.capabilities.local.ok && output !== "all";
+  const stat = state.stat === "box" && !canBox ? "mean_abs" : state.stat;
+  const top = Math.max(USUAL_TOP, howMany());
+  const question = { cohorts: shownCohorts(), class: output, top: stat === "box" ? Math.min(top, MOST_BOXES) : top, ...viewPart() };
+  if (state.sort > 0) question.sort = state.sort;
+  if (stat === "box") question.quantiles = true;
+  if (state.find) question.search = state.find;
+  const answer = await ask("importance", question, signal);
+  const features = answer.features.slice(0, howMany());
+  const names = shownCohorts().map((cohort) => cohort.name).slice(0, answer.cohorts.length);
+  const title = t("importance_title", { output: output === "all" ? t("all_outputs") : shown(meta.outputs[output]) });
+  const picked = features.findIndex((feature) => feature.position === state.feature);
+  const onPick = (row) => pick(features[row].position);
+  const values = stat === "mean" ? "mean" : "mean_abs";
+  const draw = (width) => (stat === "box"
+    ? boxRows({ width, label: title, series: names, axis: t("importance_axis", { scale: t(`scale_${answer.scale}`) }), onPick, zero: true, rows: features.map((feature, f) => ({ name: feature.name, boxes: answer.cohorts.map((one) => boxOf(one.quantiles?.[f])) })) })
+    : barRows({ width, label: title, series: names, axis: t(`stat_${stat}_axis`, { scale: t(`scale_${answer.scale}`) }), onPick, chosen: picked, rows: features.map((feature, f) => barRow(feature, f, answer.cohorts, values)) }));
+  const table = () => importanceTable(features, answer.cohorts, names);
+  const options = [["mean_abs", t("stat_mean_abs")]];
+  if (answer.cohorts.some((one) => one.mean)) options.push(["mean", t("stat_mean")]);
+  if (canBox) options.push(["box", t("stat_box")]);
+  const controls = [
+    slider("top", t("top_k"), { min: 1, max: Math.min(shownFeatures().length, stat === "box" ? MOST_BOXES : 100), step: 1, value: howMany(), text: num }, (value) => { note({ top: value }); reload(); }),
+    choice("stat", t("stat"), options, stat, (value) => { note({ stat: value }); reload(); }),
+    names.length > 1 ? choice("sort", t("sort_by"), names.map((name, i) => [String(i), name]), state.sort, (value) => { note({ sort: Number(value) }); reload(); }) : null,
+    leftOut ? null : searchField(reload),
+  ];
+  const told = features.length ? t("importance_told", { name: shown(features[0].name), k: num(features.length), n: num(answer.n_found ?? answer.n_features) }) : t("nothing_found");
+  return chart({ title, sentence: told + (stat === "mean_abs" && answer.cohorts[0]?.standard_error?.some((error) => error !== null) ? ` ${t("error_told")}` : ""), draw, table, controls, legend: names });
+}
+
+function searchField(reload) {
+  const input = h("input", { id: "find-feature", type: "search", value: state.find, onchange: () => { note({ find: input.value }); reload(); } });
+  return h("label", { class: "field" }, h("span", {}, t("find_feature")), input);
+}
+
+function barRow(feature, f, cohorts, values) {
+  const isSize = values === "mean_abs";
+  return {
+    name: feature.name,
+    values: cohorts.map((one) => one[values]?.[f] ?? null),
+    errors: isSize ? cohorts.map((one) => one.standard_error?.[f] ?? 0) : undefined,
+    floor: isSize ? cohorts.map((one) => one.noise_floor?.[f] ?? null) : undefined,
+  };
+}
+
+function boxOf(quantiles) {
+  const [low, q1, median, q3, high] = quantiles ?? [null, null, null, null, null];
+  return { low, q1, median, q3, high };
+}
+
+function importanceTable(features, cohorts, names) {
+  const head = [t("feature")];
+  for (const name of names) head.push(`${t("stat_mean_abs")} (${name})`, `${t("standard_error")} (${name})`, `${t("stat_mean")} (${name})`);
+  const rows = features.map((feature, f) => [feature.name, ...cohorts.flatMap((one) => [one.mean_abs?.[f], one.standard_error?.[f], one.mean?.[f]])]);
+  return { head, rows };
+}
+
+async function dependence(meta, signal, go, reload) {
+  const position = Math.min(state.feature, shownFeatures().length - 1);
+  const cohort = shownCohorts()[Math.min(state.sort, state.shown.length - 1)];
+  const output = oneOutput();
+  const [x, y] = [featureId(position), phiId(position, output)];
+  if (!meta.capabilities.local.ok) return h("p", { class: "reason" }, shown(meta.capabilities.local.reason));
+  if (!meta.capabilities.rows.ok) return h("p", { class: "reason" }, shown(meta.capabilities.rows.reason));
+  return pointsChart({
+    question: { cohort, x, y, ...(state.color ? { color: state.color } : {}) },
+    title: t("dependence_title", { name: shown(shownFeatures()[position]), output: shown(meta.outputs[output]), cohort: shown(cohort.name) }),
+    signal, go, log: state.log, canPick: meta.capabilities.local.ok,
+    controls: [
+      leftOut ? null : columnField(t("color"), state.color, { none: true, id: "color" }, (id) => { note({ color: id }); reload(); }),
+      tick("log", t("log_x"), state.log, (isOn) => { note({ log: isOn }); reload(); }),
+    ],
+  });
+}
+
+/** A chart of points that zooms by asking again; a click opens the row. */
+export async function pointsChart({ question, title, signal, go, log, canPick, controls }) {
+  const first = await askPoints(question, signal);
+  const place = panel((own) => zoomed(null, own), { class: "" });
+  async function zoomed(window, own) {
+    const answer = window ? await askPoints({ ...question, window }, own) : first;
+    const { heading } = answer;
+    for (const part of ["x", "y", "color"]) if (heading[part]) heading[part].name = columnName(heading[part].id);
+    const n = t("points_told", { n: num(heading.n), total: num(heading.total), missing: num(heading.missing) });
+    const kind = heading.kind === "grid" ? ` ${t("grid_told")}` : "";
+    const onZoom = leftOut ? null : (next) => { show(next); };
+    const onPick = canPick ? (index) => go({ tab: "rows", rows: [index] }) : null;
+    return chart({
+      title, sentence: n + kind + (canPick && heading.kind !== "grid" ? ` ${t("click_point")}` : ""),
+      draw: (width) => pointPlot({ answer, width, log, chosen: state.rows, onPick, onZoom, label: `${title}. ${n}` }),
+      table: () => pointsTable(answer),
+      csv: leftOut ? null : () => askCsv({ cohort: question.cohort, columns: [question.x, question.y, question.color].filter(Boolean) }),
+      controls: [controls, window ? h("button", { type: "button", onclick: () => show(null) }, t("whole")) : null, colorLegend(heading.color)],
+    });
+  }
+  const holder = h("div", {}, place.node);
+  function show(window) {
+    const next = panel((own) => zoomed(window, own));
+    holder.replaceChildren(next.node);
+  }
+  return holder;
+}
+
+function pointsTable({ heading, arrays }) {
+  const write = (axis, stored) => {
+    if (axis.categories) return axis.categories[Math.round(valueOf(axis, stored))];
+    return axis.kind === "date" ? new Date(valueOf(axis, stored)).toISOString() : valueOf(axis, stored);
+  };
+  if (heading.kind === "grid") {
+    const head = [heading.x.name, heading.y.name, t("count")];
+    const rows = [];
+    arrays.counts.forEach((count, k) => {
+      if (!count || rows.length > 200) return;
+      const [i, j] = [k % heading.nx, Math.floor(k / heading.nx)];
+      rows.push([write(heading.x, (i + 0.5) / heading.nx), write(heading.y, (j + 0.5) / heading.ny), count]);
+    });
+    return { head, rows };
+  }
+  const axes = [["x", heading.x], ["y", heading.y], ["color", heading.color]].filter(([name, axis]) => axis && arrays[name]);
+  const head = [t("column_index"), ...axes.map(([, axis]) => axis.name)];
+  const rows = [...arrays.index.slice(0, 100)].map((index, i) => [index, ...axes.map(([name, axis]) => (Number.isNaN(arrays[name][i]) ? null : write(axis, arrays[name][i])))]);
+  return { head, rows };
+}
