@@ -4,7 +4,7 @@
 ``check``       load the models, score the recorded example, start the service once, and say so with
                 the exit code
 ``score FILE``  rows of a file in, the same rows with predictions and importances out
-``dashboard EXPLANATION``  a saved explanation in the browser, until Ctrl-C
+``dashboard [EXPLANATION]``  a saved explanation, or those of the run history, until Ctrl-C
 ``snapshot EXPLANATION FILE``  the same as one file of HTML, which needs no server
 
 Next: `service.settings`.
@@ -162,24 +162,35 @@ def _score(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def _show_dashboard(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    """Serve a saved explanation, and ask the model beside it where one is named."""
-    from service.dashboard.hosting.serving import (
-        LOCAL,
-        create_dashboard_app,
-        open_dashboard,
-        start_server,
-    )
+    """Serve a saved explanation, or all of the run history where none is named."""
+    from service.dashboard.hosting.serving import start_server
+
+    app, shown = (_list_explanations if known.explanation is None else _open_explanation)(known)
+    server = start_server(app, known.host, known.port)
+    host = f"[{known.host}]" if ":" in known.host else known.host
+    logging.info("http://%s:%d/ shows %s; Ctrl-C stops.", host, server.port, shown)
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return 0
+
+
+def _open_explanation(known: argparse.Namespace) -> tuple[Any, str]:
+    """Show one explanation, and ask the model beside it where one is named."""
+    from service.dashboard.hosting.serving import LOCAL, create_dashboard_app, open_dashboard
     from service.scoring import ScoringModel
 
     model = None if known.model is None else ScoringModel.load(known.model)
     dashboard = open_dashboard(known.explanation, model, known.positive)
-    app = create_dashboard_app(dashboard, hosts=(*LOCAL, known.host))
-    server = start_server(app, known.host, known.port)
-    host = f"[{known.host}]" if ":" in known.host else known.host
-    logging.info("http://%s:%d/ shows %s; Ctrl-C stops.", host, server.port, known.explanation)
-    with suppress(KeyboardInterrupt):
-        server.serve_forever()
-    return 0
+    return create_dashboard_app(dashboard, hosts=(*LOCAL, known.host)), str(known.explanation)
+
+
+def _list_explanations(known: argparse.Namespace) -> tuple[Any, str]:
+    from service.dashboard.hosting.serving import LOCAL
+    from service.pages.explanations import create_explanations_app
+    from service.runs import Workspace
+
+    workspace = Workspace()
+    return create_explanations_app(workspace, hosts=(*LOCAL, known.host)), repr(workspace)
 
 
 def _snapshot(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -263,10 +274,16 @@ def _add_dashboard(commands: Any, options: Mapping[str, Any]) -> None:
     shown.set_defaults(command="dashboard")
     frozen = commands.add_parser("snapshot", help="write it into one file of HTML", **options)
     frozen.set_defaults(command="snapshot")
+    shown.add_argument(
+        "explanation",
+        type=Path,
+        nargs="?",
+        default=None,
+        metavar="EXPLANATION",
+        help="its folder or .zip; by default a list of those in the run history",
+    )
+    frozen.add_argument("explanation", type=Path, metavar="EXPLANATION", help="its folder or .zip")
     for parser in (shown, frozen):
-        parser.add_argument(
-            "explanation", type=Path, metavar="EXPLANATION", help="its folder or .zip"
-        )
         parser.add_argument(
             "--positive", default=None, help="the positive class; by default the last"
         )

@@ -54,6 +54,14 @@ class Dashboard:
     ManifestError
         When labels are of no class. A model that is not the one that was explained is left out,
         and `why_no_model` says so.
+
+    Examples
+    --------
+    >>> from service.dashboard.store import store_of
+    >>> from service.explanations import LocalExplanation
+    >>> local = LocalExplanation.from_values([[1.0, -2.0]], expected_values=5.0)
+    >>> Dashboard(store_of(local), title="Two features").why_no_model
+    'No model answers here: name one to ask what if.'
     """
 
     store: Store

@@ -3,7 +3,7 @@
 Whatever has a name in a store was named by somebody: it is text on the page, and never markup. The
 page needs no script, and allows none. It is a blueprint, for any application to mount.
 
-Next: :mod:`service.web`.
+Next: :mod:`service.pages.explanations`.
 """
 
 from __future__ import annotations
@@ -64,12 +64,14 @@ class Bar:
     percent: float
 
 
-def runs_page(workspace: Workspace) -> Blueprint:
+def runs_page(workspace: Workspace, opens: str = "") -> Blueprint:
     """Make ``/runs`` of a workspace, and its style sheet.
 
     Parameters
     ----------
     workspace : Workspace
+    opens : str, optional
+        The endpoint of the application that shows an explanation, from `run` and `explanation`.
 
     Returns
     -------
@@ -96,7 +98,7 @@ def runs_page(workspace: Workspace) -> Blueprint:
 
     @blueprint.get("/runs")
     def show() -> tuple[str, int]:
-        about = {"store": repr(workspace), "style": url_for("runs.style")}
+        about = {"store": repr(workspace), "style": url_for("runs.style"), "opens": opens}
         try:
             found = read_store(workspace)
         except RunStoreError as error:

@@ -227,7 +227,7 @@ def _form_of_predictions(model: Any, rows: Any, answer: Any) -> Form | None:
         is_numeric = predicted.dtype.kind in "biuf"
         if is_numeric and len(columns) > 1:  # one for each class
             return None
-        if predicted.dtype.kind == "f" and np.any(predicted % 1) and are_shares(predicted):
+        if _has_fractions(predicted) and are_shares(predicted):
             return SecondOfTwo()
         labels = tuple(map(np.unique, columns))
     form = Indicators(labels)
@@ -235,13 +235,14 @@ def _form_of_predictions(model: Any, rows: Any, answer: Any) -> Form | None:
     return form
 
 
+def _has_fractions(numbers: NDArray[Any]) -> bool:
+    return numbers.dtype.kind == "f" and bool(np.any(numbers % 1))
+
+
 def _check_labels(model: Any, predicted: NDArray[Any], form: Indicators) -> None:
     """Refuse numbers that are no labels, as scores in a single column are."""
     are_known = form(predicted).sum(axis=1) == len(form.labels)
-    are_scores = False
-    if predicted.dtype.kind == "f":
-        are_scores = bool(np.any(predicted % 1))
-    if are_scores or not are_known.all():
+    if _has_fractions(predicted) or not are_known.all():
         raise ModelOutputError(
             f"{type(model).__name__}.predict: expected a label a row, as of a classifier, one "
             f"column per class, or the probability of the second of two, got "

@@ -211,8 +211,8 @@ def read_behind_terms(pipeline: Any, scale: str) -> Structure | None:
 def _ends_of(scaler: Any) -> Floats:
     """Return what a scaler makes of zeros and of ones, shape (2, n_columns)."""
     ends = np.repeat([[0.0], [1.0]], scaler.n_features_in_, axis=1)
-    names = getattr(scaler, "feature_names_in_", None)
-    return as_floats(scaler.transform(ends if names is None else pd.DataFrame(ends, columns=names)))
+    names = getattr(scaler, "feature_names_in_", None)  # of what it was fitted on as a frame
+    return as_floats(scaler.transform(pd.DataFrame(ends, columns=names)))
 
 
 def _margins(estimator: Any) -> LinearStructure:

@@ -23,15 +23,17 @@ SERVICE = {
     "explainers": {"errors", "rows", "shapley", "structures", "engines", "explanations"},
     "scoring": {"errors", "strict_json", "version", "rows", "shapley", "engines"},
     "runs": {"errors", "model_paths", "rows", "scoring", "explanations", "explainers"},
-    "pages": {"runs"},
     "dashboard": {"errors", "strict_json", "rows", "engines", "explanations", "scoring"},
+    "pages": {"errors", "runs", "dashboard"},
     "web": {
         *("errors", "strict_json", "version", "container_limits", "settings"),
         *("model_origin", "model_paths", "rows", "scoring", "dashboard"),
     },
     "server": {"settings", "web"},
     "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
-    "commands": {"errors", "settings", "scoring", "dashboard", "batch", "server"},
+    "commands": {
+        *("errors", "settings", "scoring", "runs", "dashboard", "pages", "batch", "server"),
+    },
     "__main__": {"commands"},
 }
 BELOW_IMAGE = {"errors", "contract", "configuration", "console", "engine", "registry"}

@@ -22,13 +22,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import deploy
+import service.dashboard
 import service.explainers
 import service.runs
 import service.scoring
 from deploy.cli import parser
 from deploy.configuration import configuration
 
-PUBLIC = [service.explainers, service.scoring, service.runs, deploy]
+PUBLIC = [service.explainers, service.scoring, service.runs, service.dashboard, deploy]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # What no test runs, with the page that says why.
 NOT_RUN = {

@@ -7,9 +7,11 @@ from html.parser import HTMLParser
 import pytest
 from flask import Flask
 
+from service.explanations import LocalExplanation
 from service.pages import runs as runs_page_module
+from service.pages.explanations import create_explanations_app
 from service.pages.runs import bars, runs_page
-from service.runs import Run, Workspace
+from service.runs import ExplanationClient, Run, Workspace
 from service.runs.summaries import to_tags
 
 HOSTILE = "<script>alert(1)</script>\"' onload=x {{ 7 * 7 }}"
@@ -128,3 +130,44 @@ def test_runs_that_are_left_out_are_counted(workspace, monkeypatch):
 def test_bars_are_finite_whatever_a_tag_says(features, lengths):
     assert [bar.percent for bar in bars(features)] == lengths
     json.dumps([bar.percent for bar in bars(features)], allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """An application over a store with one explanation, and the address of that."""
+    folder = tmp_path_factory.mktemp("shown")
+    made = Workspace(f"sqlite:///{folder}/runs.db", experiment="tumours")
+    run = Run(made, made.create_run("first"))
+    local = LocalExplanation.from_values(
+        [[1.0, -2.0], [0.5, 0.25]], expected_values=5.0, features=["radius", HOSTILE]
+    )
+    upload = ExplanationClient.from_run(run).upload_model_explanation(local, comment="of two")
+    return create_explanations_app(made).test_client(), f"/explanations/{run.id}/{upload}/"
+
+
+def test_each_explanation_opens_in_the_dashboard(shown):
+    """From the list, by a link; its answers are those of the explanation."""
+    client, address = shown
+    listed = Elements()
+    listed.feed(client.get("/", follow_redirects=True).get_data(as_text=True))
+    assert address in [attributes.get("href") for _, attributes in listed.elements]
+    page = client.get(address)
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    meta = client.get(f"{address}api/meta").get_json()
+    assert meta["views"][0]["features"] == ["radius", HOSTILE]
+    asked = {"cohorts": [{"name": "all"}]}
+    told = client.post(f"{address}api/importance", json=asked).get_json()
+    assert [feature["name"] for feature in told["features"]] == [HOSTILE, "radius"]
+    assert told["cohorts"][0]["mean_abs"] == [1.125, 0.75]
+
+
+def test_what_is_not_there_is_a_sentence(shown):
+    """An unknown run, an unknown explanation, a name of another site, and another call."""
+    client, address = shown
+    other = client.get(f"{address.rsplit('/', 2)[0]}/other/")
+    assert (other.status_code, other.mimetype) == (404, "text/plain")
+    assert "of two" in other.get_data(as_text=True)
+    assert client.get("/explanations/none/other/").status_code == 404
+    assert client.get(address, headers={"Host": "evil.example"}).status_code == 421
+    assert client.post(f"{address}api/nothing", json={}).status_code == 404

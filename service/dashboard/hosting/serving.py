@@ -46,6 +46,13 @@ def open_dashboard(
     ------
     ArtifactError
         When there is no explanation, or it is of other columns than the model takes.
+
+    Examples
+    --------
+    >>> from service.explanations import LocalExplanation, save_explanation
+    >>> local = LocalExplanation.from_values([[1.0, -2.0]], expected_values=5.0)
+    >>> open_dashboard(save_explanation(local, "two-features")).title
+    'two-features'
     """
     return Dashboard(open_store(explanation), model, Path(explanation).stem, positive)
 
@@ -74,6 +81,16 @@ def create_dashboard_app(
     """
     app = Flask("service.dashboard", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    answer_here_alone(app, hosts)
+    routes = make_routes(
+        dashboard, OwnAccess.of(1), url_prefix=url_prefix, frame_ancestors=frame_ancestors
+    )
+    app.register_blueprint(routes)
+    return app
+
+
+def answer_here_alone(app: Flask, hosts: tuple[str, ...] | None) -> None:
+    """Let an application answer under some names alone; None for all."""
 
     @app.before_request
     def check_host() -> Response | None:
@@ -81,12 +98,6 @@ def create_dashboard_app(
         if hosts is not None and name.strip("[]") not in hosts:
             return Response("This dashboard answers on this machine alone.\n", 421)
         return None
-
-    routes = make_routes(
-        dashboard, OwnAccess.of(1), url_prefix=url_prefix, frame_ancestors=frame_ancestors
-    )
-    app.register_blueprint(routes)
-    return app
 
 
 def start_server(app: Flask, host: str, port: int) -> BaseWSGIServer:
