@@ -191,7 +191,7 @@ def test_a_read_network_is_scored_without_torch(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("name", ["softmax", "called by function"])
+@pytest.mark.parametrize("name", ["softmax", "called sigmoid", "called by function"])
 def test_a_network_is_served(name, workers, tmp_path):
     """Read or called, with torch's own threads at work before the workers start and in them: every
     answer is what torch says here, and its importances add up to it.
