@@ -36,6 +36,7 @@ NOT_RUN = {
     ("docs/deploying.md", "text"),
     ("docs/deploying.md", "python"),
     ("docs/operating.md", "promql"),
+    ("docs/run-history.md", "text"),
 }
 LANGUAGES = {"python", "console", "json", "yaml", "text", "promql"}
 # These need a Docker Engine, or are the name of a type: their examples are in the pages.
