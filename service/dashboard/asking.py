@@ -23,9 +23,10 @@ from service.dashboard.limits import LIMITS
 from service.dashboard.model_access import Asking, Check
 from service.dashboard.questions import Question
 from service.dashboard.store import NO_ROWS
-from service.dashboard.values import Values, unless_none
+from service.dashboard.values import Values
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError
+from service.explanations.context import unless_none
 from service.explanations.global_importances import with_output_axis
 from service.rows.schema import Schema
 from service.rows.values import shown

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from service.dashboard.errors import UnavailableError
 from service.dashboard.store import Store
-from service.dashboard.values import Values, unless_none
+from service.dashboard.values import Values
 from service.errors import ManifestError
+from service.explanations.context import unless_none
 from service.explanations.files.packed_columns import unpack_rows
 
 BINARY_OUTCOMES = ["TN", "FP", "FN", "TP"]  # at 2 · is truly positive + is predicted positive

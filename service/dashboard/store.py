@@ -23,8 +23,9 @@ from scipy.sparse import csc_array, csr_array
 
 from service.dashboard.errors import UnavailableError
 from service.dashboard.mapped_arrays import MappedArrays
-from service.dashboard.values import Values, unless_none
+from service.dashboard.values import Values
 from service.errors import ManifestError
+from service.explanations.context import unless_none
 from service.explanations.files import load_explanation, save_explanation
 from service.explanations.files.consistency import check_heading, check_layout
 from service.explanations.files.content import FORMAT, SPARSE_FILE, SPARSE_PARTS

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,11 +23,6 @@ NOT_A_TIME = np.iinfo(np.int64).min
 KINDS_OF_NUMBERS = {"f": "number", "i": "integer", "u": "integer"}
 UNITS_A_MILLISECOND = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 NUMERIC = ("number", "integer", "date")
-
-
-def unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
-    """Return what a function makes of a value, None of None."""
-    return None if value is None else function(value, *others)
 
 
 @dataclass(frozen=True, eq=False)

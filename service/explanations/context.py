@@ -24,6 +24,17 @@ def _make_id() -> str:
     return str(uuid4())
 
 
+def unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
+    """Return what a function makes of a value, None of None: what is not known stays so.
+
+    Examples
+    --------
+    >>> unless_none(len, None), unless_none(max, 2, 3)
+    (None, 3)
+    """
+    return None if value is None else function(value, *others)
+
+
 @dataclass(frozen=True, eq=False)
 class ExplanationContext:
     """What is known of an explanation beside its importances; whatever is not known is None.

@@ -9,7 +9,7 @@ Next: :mod:`service.explanations.files`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from service.engines.local_importances import LocalImportances
 from service.engines.sparse.importances import SparseImportances
 from service.errors import expect
-from service.explanations.context import ExplanationContext
+from service.explanations.context import ExplanationContext, unless_none
 from service.explanations.global_importances import GlobalImportances, with_output_axis
 from service.explanations.local_explanation import LocalExplanation
 from service.rows.values import shown
@@ -107,16 +107,12 @@ def keep_features(explanation: E, kept: NDArray[np.intp]) -> E:
         Their positions, rising.
     """
     context = cut_context(explanation.context, kept, explanation.num_features)
-    local = _unless_none(_cut_local, explanation.importances, kept)
+    local = unless_none(_cut_local, explanation.importances, kept)
     whole: Any = explanation
     if not hasattr(whole, "overall"):
         return replace(whole, context=context, importances=local)
     overall = cut_global(whole.overall, kept)
     return replace(whole, context=context, importances=local, overall=overall)
-
-
-def _unless_none(cut: Callable[..., Any], whole: Any, kept: NDArray[np.intp]) -> Any:
-    return None if whole is None else cut(whole, kept)
 
 
 def cut_context(
@@ -145,7 +141,7 @@ def cut_global(overall: GlobalImportances, kept: NDArray[np.intp]) -> GlobalImpo
     """Return the global importances of some features."""
     parts: dict[str, Any] = {"features": _take_names(overall.features, kept)}
     for name in OF_FEATURES:
-        parts[name] = _unless_none(_take_last, getattr(overall, name), kept)
+        parts[name] = unless_none(_take_last, getattr(overall, name), kept)
     return replace(overall, **parts)
 
 
@@ -167,7 +163,7 @@ def _cut_local(importances: LocalImportances, kept: NDArray[np.intp]) -> LocalIm
         importances,
         values=_take_last(importances.values, kept),
         features=features,
-        standard_errors=_unless_none(_take_last, importances.standard_errors, kept),
+        standard_errors=unless_none(_take_last, importances.standard_errors, kept),
     )
 
 

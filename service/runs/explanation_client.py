@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ import pandas as pd
 
 from service.errors import DigestError
 from service.explanations import LocalExplanation, top
-from service.explanations.context import ExplanationContext, tell_nothing
+from service.explanations.context import ExplanationContext, tell_nothing, unless_none
 from service.explanations.files.consistency import count_rows
 from service.explanations.files.content import write_explanation
 from service.explanations.files.saving import read_files
@@ -151,7 +151,7 @@ class ExplanationClient:
             eval_y_predicted_proba=ys_pred_proba,
         )
         said = {"is_raw": raw, "is_engineered": engineered}
-        said["row_labels"] = _unless_none(pd.Index, row_ids)
+        said["row_labels"] = unless_none(pd.Index, row_ids)
         context = replace(context, **_without_none(said))
         known = {"comment": comment, "model_id": str(model_id), "top_k": top_k}
         return self._upload(replace(cut, context=context), known)
@@ -229,7 +229,7 @@ class ExplanationClient:
         ValueError
             When `top_k` is not positive.
         """
-        _unless_none(check_count, top_k)
+        unless_none(check_count, top_k)
         found = self.list_model_explanations(comment, raw, engineered)
         summary = self._pick(found, explanation_id)
         folder = f"{RESERVED_FOLDER}/{summary['id']}"
@@ -306,10 +306,6 @@ def _without_none(named: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _unless_none(function: Callable[[Any], Any], value: Any) -> Any:
-    return None if value is None else function(value)
-
-
 def _folder_of(name: str) -> str:
     return name.split("/")[1]
 
@@ -354,7 +350,7 @@ class _Upload:
             "explanation": heading["id"],
             "uploaded": datetime.now(UTC).isoformat(timespec="microseconds"),
             "n_features": heading["n_explained"] or n_features,
-            "n_classes": _unless_none(len, heading["classes"]),
+            "n_classes": unless_none(len, heading["classes"]),
             "bytes": self.n_bytes,
             "heading": digest(self.heading),
             "features": named_features(heading["features"], values, order),
@@ -374,7 +370,7 @@ def _check_rows(n_rows: int, **given: Any) -> None:
 
 def _without_data(context: ExplanationContext) -> ExplanationContext:
     """Return what is known beside importances, without rows, labels and predictions."""
-    engineered = _unless_none(_explained_without_data, context.engineered)
+    engineered = unless_none(_explained_without_data, context.engineered)
     return replace(
         context,
         ask=tell_nothing,

@@ -32,7 +32,7 @@ import numpy as np
 
 from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
-from service.structures.encoders import Encoder, split_model
+from service.structures.encoders import AFFINE, Encoder, split_model
 from service.structures.family import Family
 from service.structures.linear import LinearStructure, exponential_of, is_linear
 from service.structures.links import (
@@ -64,13 +64,7 @@ class WrapperReader(Protocol):
 _EXPONENTIALS = {id(np.exp): 0.0, id(np.expm1): -1.0}
 # Transformers of a target whose inverses are affine.
 # A FunctionTransformer without an inverse function leaves targets as they are.
-AFFINE_TRANSFORMERS = (
-    "FunctionTransformer",
-    "MaxAbsScaler",
-    "MinMaxScaler",
-    "RobustScaler",
-    "StandardScaler",
-)
+AFFINE_TRANSFORMERS = ("FunctionTransformer", *AFFINE)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from service.dashboard.columns import QUANTILES
 from service.dashboard.dashboard import Dashboard
 from service.dashboard.questions import Question
 from service.dashboard.store import Store
-from service.dashboard.values import unless_none
+from service.explanations.context import unless_none
 from service.explanations.moments import MEAN_MAGNITUDE, Moments
 
 MOST_FEATURES = 5000

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from service.dashboard.values import unless_none
+from service.explanations.context import unless_none
 
 LEVEL = 0.95
 Z = float(ndtri(0.5 + LEVEL / 2))

@@ -19,7 +19,7 @@ from service.dashboard.dashboard import Dashboard
 from service.dashboard.limits import LIMITS
 from service.dashboard.questions import Question
 from service.dashboard.store import Store
-from service.dashboard.values import unless_none
+from service.explanations.context import unless_none
 
 MOST_COLUMNS = 100
 ROWS_A_PIECE = 5000

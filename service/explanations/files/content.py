@@ -15,7 +15,7 @@ import math
 import platform
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -30,7 +30,7 @@ from scipy.sparse import csr_array
 from service.engines.local_importances import LocalImportances
 from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.errors import ManifestError, expect
-from service.explanations.context import ExplanationContext
+from service.explanations.context import ExplanationContext, unless_none
 from service.explanations.files.consistency import (
     check_dense_size,
     check_heading,
@@ -102,7 +102,7 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
         "output": described.output,
         "features": described.features,
         "classes": described.classes,
-        "expected_values": _unless_none(_listed, described.expected_values, "expected_values"),
+        "expected_values": unless_none(_listed, described.expected_values, "expected_values"),
         "n_rows": len(explanation),
         "n_features": len(described.features),
         "task": context.model_task,
@@ -116,14 +116,14 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
         "n_explained": context.n_explained,
         "versions": dict(_versions_here()),
     }
-    heading |= _unless_none(_list_overall, overall) or {}
+    heading |= unless_none(_list_overall, overall) or {}
     heading["local"] = None
     if explanation.importances is not None:
         heading["local"] = _write_local(explanation, writer)
     heading["tables"] = dict(_write_tables(context, writer, include_data))
-    heading["feature_maps"] = _unless_none(_write_maps, context.feature_maps, writer)
+    heading["feature_maps"] = unless_none(_write_maps, context.feature_maps, writer)
     heading["has_engineered_part"] = context.engineered is not None
-    _unless_none(_write_engineered, context.engineered, writer, include_data)
+    unless_none(_write_engineered, context.engineered, writer, include_data)
     writer.write_heading(heading)
 
 
@@ -143,7 +143,7 @@ def _list_overall(overall: GlobalImportances) -> dict[str, Any]:
     """Return global importances as lists."""
     listed = {}
     for name, stored in GLOBAL_ARRAYS.items():
-        listed[stored] = _unless_none(_listed, getattr(overall, name), stored)
+        listed[stored] = unless_none(_listed, getattr(overall, name), stored)
     return listed
 
 
@@ -202,7 +202,7 @@ def _count_held(heading: Mapping[str, Any], top_k: int | None, place: str) -> in
 def _read_held(reader: Reader, n_held: int) -> LocalExplanation:
     """Make an explanation of the features of the first ranks, whose blocks alone are read."""
     heading, place = reader.heading, reader.place
-    local = _unless_none(_read_local, heading["local"], reader, n_held)
+    local = unless_none(_read_local, heading["local"], reader, n_held)
     context = _read_context(reader)
     kept = None
     if n_held < heading["n_features"]:
@@ -238,7 +238,7 @@ def _read_sums(reader: Reader, n_held: int) -> NDArray[np.float64]:
 def _read_overall(heading: Mapping[str, Any], place: str) -> GlobalImportances:
     arrays: dict[str, Any] = {}
     for name, stored in GLOBAL_ARRAYS.items():
-        arrays[name] = _unless_none(check_numbers, heading[stored])
+        arrays[name] = unless_none(check_numbers, heading[stored])
     overall = GlobalImportances(**arrays, **_described(heading), n_rows=heading["n_rows"])
     check_overall(overall, place)
     return overall
@@ -262,13 +262,8 @@ def _described(heading: Mapping[str, Any]) -> dict[str, Any]:
         "method": heading["method"],
         "output": heading["output"],
         "classes": heading["classes"],
-        "expected_values": _unless_none(check_numbers, heading["expected_values"]),
+        "expected_values": unless_none(check_numbers, heading["expected_values"]),
     }
-
-
-def _unless_none(function: Callable[..., Any], value: Any, *others: Any) -> Any:
-    """Return what a function makes of a value, None of None."""
-    return None if value is None else function(value, *others)
 
 
 def _listed(array: NDArray[np.float64], name: str) -> Any:
@@ -300,7 +295,7 @@ def _write_local(explanation: LocalExplanation, writer: Writer) -> dict[str, Any
         "order": order.tolist(),
         "has_class_axis": importances.values.ndim == 3,
         "values": blocks.write_with_sums(writer, np.atleast_2d(sums)),
-        "standard_errors": _unless_none(_write_errors, errors, order, writer),
+        "standard_errors": unless_none(_write_errors, errors, order, writer),
     }
 
 
@@ -465,7 +460,7 @@ def _read_dense(reader: Reader, n_held: int) -> LocalImportances:
     described = reader.heading["local"]
     values = _read_blocks(described["values"], reader, "importances", n_held)
     errors = described["standard_errors"]
-    errors = _unless_none(_read_blocks, errors, reader, "standard_errors", n_held)
+    errors = unless_none(_read_blocks, errors, reader, "standard_errors", n_held)
     if errors is not None:
         expect_heading(
             errors.shape == values.shape, reader.place, "an error of each value", errors.shape
@@ -572,7 +567,7 @@ def _read_context(reader: Reader) -> ExplanationContext:
         fidelity=heading["fidelity"],
         raw_features=heading["raw_features"],
         n_explained=heading.get("n_explained"),  # which older files have not
-        feature_maps=_unless_none(_read_maps, heading["feature_maps"], reader),
+        feature_maps=unless_none(_read_maps, heading["feature_maps"], reader),
         engineered=_read_engineered(reader),
         **tables,
     )
