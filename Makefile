@@ -63,7 +63,7 @@ setup-dev: $(DEV) ## add the development tools to .venv
 
 setup-runs: $(RUNS) ## add what run history needs to .venv, from requirements-runs.lock
 
-setup-clients: $(CLIENTS) $(AZURE) ## create .venv-clients and .venv-azure, the foreign clients and server that the tests run
+setup-clients: $(CLIENTS) $(AZURE) $(RUNS_SERVER) ## create .venv-clients, .venv-azure and .venv-runs-server, which the tests run
 
 setup-torch: $(TORCH) ## create .venv-torch, .venv with torch (for processors) and Keras in front of it
 
@@ -81,12 +81,13 @@ runs-server: $(RUNS_SERVER) ## start MLflow's server over the store of runs unti
 dashboard: $(RUNTIME) $(MODEL) ## explain the example's test rows and show them at http://127.0.0.1:8090 until Ctrl-C
 	@exec $(BIN)/python -m examples.dashboard
 
-test: test-fast test-torch $(CLIENTS) $(AZURE) ## run the tests; the last lines say what was left out, and why
+test: test-fast test-torch $(CLIENTS) $(AZURE) $(RUNS_SERVER) ## run the tests; the last lines say what was left out, and why
 	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients
 	$(BIN)/python -m pytest -m alone tests/served
-	$(BIN)/python -m pytest tests/docker
+	$(TWO_PROCESSES) -m "not alone" tests/docker
+	$(BIN)/python -m pytest -m alone tests/docker
 
-test-fast: $(DEV) ## run the tests that need no server and no engine (four minutes)
+test-fast: $(DEV) ## run the tests that need no server and no engine (ten minutes)
 	$(TWO_PROCESSES) tests/fast
 	$(TWO_PROCESSES) --kernels=numpy $(addprefix tests/fast/test_,$(addsuffix .py,$(ON_BOTH_FORMS)))
 

@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deploy import render
-from deploy.client import curl, scoring_uri
 from deploy.configuration import Configuration, configuration, read
 from deploy.console import Console
 from deploy.deployment import Deployment, nothing, opened
@@ -145,19 +144,20 @@ def _build(session: Session, arguments: argparse.Namespace) -> int:
 def _up(session: Session, arguments: argparse.Namespace) -> int:
     deployment = session.open()
     if arguments.dry_run:
-        return session.preview("up", deployment.steps_up(session.config))
+        steps = deployment.steps_up(session.config)
+        return session.preview("up", steps)
     release = deployment.up(session.config, arguments.no_cache)
     _show_it_works(session, deployment, release)
     return 0
 
 
 def _show_it_works(session: Session, deployment: Deployment, release: Release) -> None:
-    config, say = release.config, session.console.say
-    seen = deployment.seen(config)
-    say(f"\nRelease {release.id} serves at {scoring_uri(seen)}{session.elsewhere}")
-    if config.example:
-        answer = deployment.score(config, (session.root / config.example).read_bytes())
-        say(f"  {curl(seen, config.example)}\n  {answer.decode().strip()[:140]}")
+    say, example = session.console.say, release.config.example
+    client = deployment.client_with_key(release.config)
+    say(f"\nRelease {release.id} serves at {client.uri}{session.elsewhere}")
+    if example:
+        answer = client.score((session.root / example).read_bytes())
+        say(f"  {client.curl(example)}\n  {answer.decode().strip()[:140]}")
 
 
 def _status(session: Session, arguments: argparse.Namespace) -> int:
@@ -181,7 +181,8 @@ def _logs(session: Session, arguments: argparse.Namespace) -> int:
 def _score(session: Session, arguments: argparse.Namespace) -> int:
     deployment = session.open()
     body = sys.stdin.buffer.read() if arguments.rows == "-" else _file(arguments.rows)
-    sys.stdout.buffer.write(deployment.score(deployment.serving().config, body))
+    client = deployment.client_with_key(deployment.serving().config)
+    sys.stdout.buffer.write(client.score(body))
     return 0
 
 
@@ -201,7 +202,7 @@ def _rollback(session: Session, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return session.preview("rollback", deployment.steps_rollback(arguments.release))
     release = deployment.rollback(arguments.release)
-    uri = deployment.scoring_uri(release.config)
+    uri = deployment.client(release.config).uri
     session.console.say(f"Release {release.id} serves again at {uri}{session.elsewhere}")
     return 0
 

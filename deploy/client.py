@@ -10,7 +10,7 @@ import shlex
 import ssl
 import urllib.error
 import urllib.request
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,21 +70,56 @@ def score(config: Configuration, body: bytes, key: str = "", root: Path = Path()
         ) from error
 
 
-def score_at(
-    address: str, config: Configuration, body: bytes, key: str = "", root: Path = Path()
-) -> bytes:
-    """POST a body to a deployment on the engine at an address.
+@dataclass(frozen=True)
+class Client:
+    """Who asks a deployment from here, wherever its engine is: here, behind a tunnel, elsewhere.
 
-    That is here, at the end of a tunnel, or on the engine's host.
-
-    Raises
-    ------
-    RequestFailedError
-        As `score` does.
+    Parameters
+    ----------
+    address : str
+        The engine's; empty for this machine's socket.
+    config : Configuration
+        With the address at which it is reached on the engine's host.
+    key : str
+        Empty where none is asked for.
+    root : Path
+        The folder that the configuration's paths start from.
     """
-    with forwarded_port(address, config.port) as port:
-        there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
-        return score(seen_from_here(address, there), body, key, root)
+
+    address: str
+    config: Configuration
+    key: str
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """Where rows are POSTed to; behind ssh it is the engine's host that loopback means."""
+        return scoring_uri(self._seen)
+
+    @property
+    def _seen(self) -> Configuration:
+        return seen_from_here(self.address, self.config)
+
+    def curl(self, example: str) -> str:
+        """Write the command that asks the same; the key stays out of it."""
+        return curl(self._seen, example)
+
+    def score(self, body: bytes) -> bytes:
+        """POST a body, and return the answer.
+
+        Raises
+        ------
+        RequestFailedError
+            As `score` does.
+        """
+        with forwarded_port(self.address, self.config.port) as port:
+            there = _at(self.config, port)
+            return score(seen_from_here(self.address, there), body, self.key, self.root)
+
+
+def _at(config: Configuration, port: int) -> Configuration:
+    """Say where a port of the engine's host is reached: forwarded to one here, or there itself."""
+    return config if port == config.port else replace(config, port=port, bind="127.0.0.1")
 
 
 def wrong_with_port(address: str, config: Configuration) -> str:
@@ -99,8 +134,7 @@ def wrong_with_port(address: str, config: Configuration) -> str:
     if address.startswith("tcp://") and config.bind in LOOPBACK:
         return ""
     with forwarded_port(address, config.port) as port:
-        there = config if port == config.port else replace(config, port=port, bind="127.0.0.1")
-        uri = _uri(seen_from_here(address, there), READY_ROUTE)
+        uri = _uri(seen_from_here(address, _at(config, port)), READY_ROUTE)
         context = ssl.create_default_context()
         # Whose certificate it is does not matter here: nothing is told to the service.
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -152,6 +152,16 @@ class Configuration:
         """``https`` when there is a certificate."""
         return "https" if self.tls.certificate else "http"
 
+    @property
+    def registered_models(self) -> dict[int, str]:
+        """The models that a registry has, by their place in `models`."""
+        return {at: text for at, text in enumerate(self.models) if is_registered(text)}
+
+    @property
+    def local_models(self) -> dict[int, str]:
+        """The models that are files and folders here, by their place in `models`."""
+        return {at: text for at, text in enumerate(self.models) if not is_registered(text)}
+
     def to_json(self) -> str:
         """Write it for a label: secrets are in it as references only."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.client import score_at, scoring_uri, seen_from_here, wrong_with_port
+from deploy.client import Client, wrong_with_port
 from deploy.configuration import Configuration
 from deploy.console import Console
 from deploy.engine.docker_engine import Engine
@@ -135,25 +135,15 @@ class Deployment:
         """Return the primary and the secondary key; None when it has none."""
         return credentials.read_keys(self.engine, self.name)
 
-    def seen(self, config: Configuration) -> Configuration:
-        """Return a configuration with the address at which it is asked from here."""
-        return seen_from_here(self.address, self._target(config.target).reached(config))
+    def client(self, config: Configuration, key: str = "") -> Client:
+        """Return who asks the service, wherever it is."""
+        reached = self._target(config.target).reached(config)
+        return Client(self.address, reached, key, self.root)
 
-    def scoring_uri(self, config: Configuration) -> str:
-        """Say where rows are POSTed to; behind ssh it is the engine's host that loopback means."""
-        return scoring_uri(self.seen(config))
-
-    def score(self, config: Configuration, body: bytes) -> bytes:
-        """Ask the service, with its key, wherever it is.
-
-        Raises
-        ------
-        RequestFailedError
-            When it refuses, or does not answer.
-        """
+    def client_with_key(self, config: Configuration) -> Client:
+        """Return who asks the service with its primary key, where it wants one."""
         keys = self.keys() if config.auth_enabled else None
-        there = self._target(config.target).reached(config)
-        return score_at(self.address, there, body, keys[0] if keys else "", self.root)
+        return self.client(config, keys[0] if keys else "")
 
     # --- changing ---
 

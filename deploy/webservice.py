@@ -188,7 +188,7 @@ class Webservice:
     @property
     def scoring_uri(self) -> str:
         """Where rows are POSTed to; behind ssh it is the engine's host that loopback means."""
-        return self._deployment.scoring_uri(self._config())
+        return self._deployment.client(self._config()).uri
 
     def status(self) -> Status:
         """Return everything that is known about it."""
@@ -214,7 +214,7 @@ class Webservice:
         """
         body = data if isinstance(data, str | bytes) else json.dumps(data)
         rows = body.encode() if isinstance(body, str) else body
-        return json.loads(self._deployment.score(self._config(), rows))
+        return json.loads(self._deployment.client_with_key(self._config()).score(rows))
 
     def get_logs(self, num_lines: int = 5000) -> str:
         """Return the last lines of every replica's log."""

@@ -3,27 +3,34 @@
 The file is read in chunks. Each scored chunk becomes a file in ``OUTPUT.parts``, under its name
 only once it is whole; at the end they are put together and renamed to the output, which is
 therefore never half written. What was interrupted goes on where it stopped, unless input, model or
-options have changed. Next: :mod:`service.rows`.
+options have changed. Where rows take long, chunks are scored in threads, one for each processor.
+Next: :mod:`service.rows`.
 """
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO
+from time import perf_counter
+from typing import Any, TextIO, TypeVar
 
 import joblib
 
+from service.container_limits import cpu_count
 from service.engines.progress import no_progress, progress_bar
-from service.errors import BatchError, PayloadError
+from service.errors import BatchError, PayloadError, expect
 from service.rows.chunks import Table
+from service.rows.csv_rows import write_csv_lines
 from service.rows.files import READERS, FileReader
 from service.rows.parquet_rows import pyarrow_parquet
 from service.scoring.answer import Answer
@@ -33,7 +40,10 @@ from service.scoring.scoring_model import ScoringModel
 from service.strict_json import strict_json
 
 ROWS_IN_A_CHUNK = 256
+LONG = 0.005  # seconds for a row
 _ROW = re.compile(r", row (\d+):")  # in a message about a value
+T = TypeVar("T")
+R = TypeVar("R")
 ABOUT = "about.json"  # what the finished parts are of; held by the run that adds to them
 
 
@@ -65,6 +75,7 @@ def score_file(
     *,
     explain: bool = True,
     show_progress: bool = False,
+    threads: int | None = None,
 ) -> int:
     """Score the rows of a file.
 
@@ -82,6 +93,10 @@ def score_file(
     explain : bool, default True
         Whether importances are computed.
     show_progress : bool, default False
+    threads : int, optional
+        How many chunks are scored at once where rows take long; by default as many as this process
+        may use processors. The numbers are the same. What is at work when the program is
+        interrupted is finished first.
 
     Returns
     -------
@@ -90,6 +105,8 @@ def score_file(
 
     Raises
     ------
+    ValueError
+        When `threads` is no positive number.
     BatchError
         When the kind of file is not known, a row does not fit the model, or another run writes the
         same output; what was scored before is kept.
@@ -114,22 +131,17 @@ def score_file(
     3
     """
     form = _format(file, output)
-    request = ScoringRequest(explain=explain)
     progress = progress_bar if show_progress else no_progress
+    n_threads = cpu_count() if threads is None else threads
+    expect(n_threads > 0, f"threads: expected a positive number, got {threads}.", ValueError)
     done: list[Path] = []
     n_rows = 0
     with _parts_folder(model, file, output, explain) as parts:
-        for number, table in progress(enumerate(_chunks(form, file))):
-            part = parts / f"{number:08d}"
-            if not part.is_file():
-                try:
-                    scored = _scored(form, model, table, request)
-                except PayloadError as error:
-                    reason = _reason(form, model, table, n_rows, error)
-                    raise BatchError(f"{file}, {reason}") from error
-                _put(form, part, scored, is_first=number == 0)
+        finish = partial(_finish, form, model, ScoringRequest(explain=explain))
+        chunks = _numbered(parts, file, _chunks(form, file))
+        for part, n_more in progress(_finished(finish, chunks, n_threads)):
             done.append(part)
-            n_rows += _n_rows(table)
+            n_rows += n_more
         if not done:
             raise BatchError(f"{file}: expected at least one row, got none.")
         whole = parts / "whole"
@@ -139,10 +151,81 @@ def score_file(
     return n_rows
 
 
+@dataclass(frozen=True)
+class _Chunk:
+    """Some rows of the file, those from `start` on, and where they go when they are scored."""
+
+    file: Path
+    part: Path
+    start: int
+    table: Table
+
+
+def _numbered(parts: Path, file: Path, tables: Iterable[Table]) -> Iterator[_Chunk]:
+    start = 0
+    for number, table in enumerate(tables):
+        yield _Chunk(file, parts / f"{number:08d}", start, table)
+        start += _n_rows(table)
+
+
+def _finished(
+    finish: Callable[[_Chunk], tuple[Path, int]], chunks: Iterator[_Chunk], n_threads: int
+) -> Iterator[tuple[Path, int]]:
+    """Finish chunks in their order, in threads as soon as rows turn out to take long.
+
+    Threads would stand in each other's way where rows are quick: reading and writing them is work
+    of the interpreter, which does it for one thread at a time.
+    """
+    for chunk in chunks:
+        began = perf_counter()
+        yield finish(chunk)
+        if n_threads > 1 and perf_counter() - began > LONG * _n_rows(chunk.table):
+            break
+    with _pool(n_threads) as pool:
+        yield from _map_ahead(pool, finish, chunks, n_threads + 1)
+
+
+@contextmanager
+def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Run threads that begin nothing more once the block has ended."""
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], n_ahead: int
+) -> Iterator[R]:
+    """Yield what a function returns for each item, in their order; few are begun ahead."""
+    begun: deque[Future[R]] = deque()
+    for item in items:
+        begun.append(pool.submit(function, item))
+        if len(begun) >= n_ahead:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
+
+
+def _finish(
+    form: Format, model: ScoringModel, request: ScoringRequest, chunk: _Chunk
+) -> tuple[Path, int]:
+    """Score a chunk, unless that was done before; return where it lies and how many rows it has."""
+    if not chunk.part.is_file():
+        try:
+            scored = _scored(form, model, chunk.table, request)
+        except PayloadError as error:
+            reason = _reason(form, model, chunk, error)
+            raise BatchError(f"{chunk.file}, {reason}") from error
+        _put(form, chunk.part, scored, is_first=chunk.start == 0)
+    return chunk.part, _n_rows(chunk.table)
+
+
 def _chunks(form: Format, file: Path) -> Iterator[Table]:
     try:
         yield from form.reader.tables(file, ROWS_IN_A_CHUNK)
-    except ValueError as error:  # a PayloadError, or one of Arrow's or of UTF-8's
+    except ValueError as error:  # a PayloadError, or one of Arrow's
         raise BatchError(f"{file}: {error}") from error
 
 
@@ -157,16 +240,15 @@ def _scored(form: Format, model: ScoringModel, table: Table, request: ScoringReq
     return {**table, **columns}
 
 
-def _reason(
-    form: Format, model: ScoringModel, table: Table, start: int, error: PayloadError
-) -> str:
+def _reason(form: Format, model: ScoringModel, chunk: _Chunk, error: PayloadError) -> str:
     """Say which row of a chunk does not fit, counted from 0 in the file.
 
     Where each fits by itself, the error of the whole chunk says what is wrong: of a value that the
     model refuses, or of the columns.
     """
-    for row in range(_n_rows(table)):
-        alone = {name: values[row : row + 1] for name, values in table.items()}
+    start = chunk.start
+    for row in range(_n_rows(chunk.table)):
+        alone = {name: values[row : row + 1] for name, values in chunk.table.items()}
         try:
             form.reader.matrix(alone, model.schema)
         except PayloadError as refusal:
@@ -241,10 +323,8 @@ def _fingerprint(model: ScoringModel) -> str:
 
 def _write_csv(path: Path, table: Table, is_first: bool) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        if is_first:
-            writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
+        header = [list(table)] * is_first
+        write_csv_lines(stream, chain(header, zip(*table.values(), strict=True)))
 
 
 # JSON lines

@@ -15,10 +15,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from service.settings import Settings, SettingsError, unused_values
@@ -153,12 +155,24 @@ def _score(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from service.scoring import ScoringModel
 
     model = ScoringModel.load(Settings.from_environment(environment).model_folder)
+    signal.signal(signal.SIGINT, _stop_scoring)
     output = known.output or known.file.with_name(f"{known.file.stem}.scored{known.file.suffix}")
     written = score_file(
-        model, known.file, output, explain=not known.no_explain, show_progress=True
+        model,
+        known.file,
+        output,
+        explain=not known.no_explain,
+        show_progress=True,
+        threads=known.threads,
     )
     logging.info("%s: %d rows", output, written)
     return 0
+
+
+def _stop_scoring(number: int, frame: FrameType | None) -> NoReturn:
+    """End at once: what is at work in threads may take minutes, and what is finished is kept."""
+    logging.error("python -m service score: stopped; the same command goes on from here.")
+    os._exit(128 + number)
 
 
 def _show_dashboard(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -264,15 +278,30 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="where to write; by default FILE.scored beside FILE",
     )
+    score.add_argument(
+        "--threads",
+        type=_positive_number,
+        default=None,
+        help="how many pieces are scored at once where rows take long; by default as many as there "
+        "are processors",
+    )
     score.add_argument("--no-explain", action="store_true", default=False, help="predictions alone")
-    _add_dashboard(commands, options)
+    _add_dashboard(commands)
     return parser
 
 
-def _add_dashboard(commands: Any, options: Mapping[str, Any]) -> None:
-    shown = commands.add_parser("dashboard", help="show a saved explanation", **options)
+def _positive_number(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def _add_dashboard(commands: Any) -> None:
+    shown = commands.add_parser("dashboard", help="show a saved explanation", allow_abbrev=False)
     shown.set_defaults(command="dashboard")
-    frozen = commands.add_parser("snapshot", help="write it into one file of HTML", **options)
+    frozen = commands.add_parser(
+        "snapshot", help="write it into one file of HTML", allow_abbrev=False
+    )
     frozen.set_defaults(command="snapshot")
     shown.add_argument(
         "explanation",

@@ -19,7 +19,8 @@ from service.container_limits import cpu_count, memory_limit
 
 # KServe's, SageMaker's, and where `make train` saves.
 MODEL_FOLDERS = ("/mnt/models", "/opt/ml/model", "artifacts")
-# What the libraries take once, a worker more of its own, and a model for a byte of its files.
+# What the service takes with its first worker, what each further one takes of its own, and what a
+# model takes in each of them for a byte of its files.
 BASE_MEMORY, WORKER_MEMORY, MODEL_MEMORY = 250 * 2**20, 100 * 2**20, 1.5
 MOST_WORKERS = 512
 FEWEST_THREADS = 4

@@ -1,7 +1,9 @@
 """Real models that several test files share, trained once."""
 
 from types import SimpleNamespace
+from zlib import crc32
 
+import numpy as np
 import pytest
 from mixed import mixed_classifier, mixed_frame, mixed_regressor
 from serving import serving
@@ -28,6 +30,16 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("--kernels") == "numpy":
         kernels.current = kernels.NumpyKernels()
+
+
+@pytest.fixture(autouse=True)
+def own_numbers(request, monkeypatch):
+    """A test draws the same numbers, whichever tests ran before it in its process."""
+    seed = crc32(request.node.name.encode())
+    np.random.seed(seed)
+    for name, value in list(vars(request.module).items()):
+        if isinstance(value, np.random.Generator):
+            monkeypatch.setattr(request.module, name, np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,42 @@
-"""Explanations of rows of every kind, shown in dashboards that Flask's own client asks."""
+"""Explanations of rows of every kind, shown in dashboards that Flask's own client asks, or a server
+shows.
+"""
 
 import json
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from service.dashboard import Dashboard
-from service.dashboard.hosting.serving import create_dashboard_app
+from service.dashboard.hosting.serving import create_dashboard_app, start_server
 from service.dashboard.store import store_of
 from service.explanations import ExplanationContext, GlobalExplanation, LocalExplanation
 
 HOSTILE = ["</script><script>alert(1)</script>", "${7*7}`'\"", "\u202egnol " + "x" * 300]
+
+
+@contextmanager
+def served(dashboard, url_prefix=""):
+    """Show a dashboard in a thread, and give its address."""
+    app = create_dashboard_app(dashboard, url_prefix=url_prefix)
+    with running(start_server(app, "127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.port}{url_prefix}/"
+
+
+@contextmanager
+def running(server):
+    """Have a server answer in a thread, and close it."""
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(30)
+        server.server_close()
 
 
 def asking(explanation, model=None, **options):
@@ -97,6 +122,19 @@ def explained(task="binary", n=240, seed=0, labels=True):
     if labels:
         context = replace(context, true_labels=pd.Series(true, index=rows.index))
     return GlobalExplanation(local.importances, context)
+
+
+def of_many_classes(random, n_classes, n_rows, n_features):
+    """Return the names of many classes, and importances of all of them."""
+    names = [f"class {number}" for number in range(n_classes)]
+    local = LocalExplanation.from_values(
+        random.normal(size=(n_classes, n_rows, n_features)),
+        classes=names,
+        expected_values=np.zeros(n_classes),
+        axes=("class", "row", "feature"),
+        output="margin",
+    )
+    return names, local.importances
 
 
 def unpacked(content):

@@ -60,23 +60,29 @@ class Load:
     def _client(self, number):
         path = "/score" if number % 2 else "/score?explain=false"
         persistent = number % 4 < 2
-        connection = self._connect()
+        connection, answered = self._connect(), time.monotonic()
         while not self._stopped.is_set():
             if not persistent:
                 connection.close()
                 connection = self._connect()
             start = time.monotonic()
-            outcome = self._ask(connection, path)
+            # What tells a lost request from a connection that was silent for too long.
+            history = (
+                f"idle for {start - answered:.1f} s" if connection.sock else "a new connection"
+            )
+            outcome = self._ask(connection, path, history)
+            answered = time.monotonic()
             with self._lock:
                 self.answers[outcome] += 1
-                self.slowest = max(self.slowest, time.monotonic() - start)
+                self.slowest = max(self.slowest, answered - start)
             self._stopped.wait(self.pause)
         connection.close()
 
     def _connect(self):
         return http.client.HTTPConnection(self.host, self.port, timeout=REQUEST_SECONDS)
 
-    def _ask(self, connection, path):
+    def _ask(self, connection, path, history):
+        start = time.monotonic()
         try:
             connection.request(
                 "POST", path, self.body, self.headers
@@ -85,7 +91,7 @@ class Load:
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {error} ({history}, {time.monotonic() - start:.1f} s)"
         if answer.status != 200:
             return f"{answer.status} {text[:80]!r}"
         if self.expected is not None and path == "/score" and text != self.expected:

@@ -106,7 +106,11 @@ def port_folder() -> bytes:
 
 
 def port_mount(name: str) -> Body:
-    """Mount that volume."""
+    """Mount that volume.
+
+    It can be written: each replica puts a socket of its own beside the lent port, at which the
+    others ask it for its metrics (`service.server.replica_socket`).
+    """
     return {"Type": "volume", "Source": port_volume(name), "Target": PORT_VOLUME}
 
 

@@ -16,7 +16,7 @@ from itertools import chain, filterfalse
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
-from deploy.configuration import Configuration, is_registered
+from deploy.configuration import Configuration
 from deploy.contract import APP_FOLDER, CONTENT_HASH, MODELS_FOLDER
 from deploy.errors import ConfigurationError
 from deploy.registry.fetching import RegisteredFile
@@ -110,10 +110,9 @@ def _of_the_user(config: Configuration, root: Path) -> Iterator[Placed]:
     yield Placed(script.name, script, "entry_script")
     for at, text in enumerate(config.code):
         yield from _named(root, text, "", f"code[{at}]")
-    for at, text in enumerate(config.models):
-        if not is_registered(text):
-            yield from _named(root, text, f"{MODELS_FOLDER}/", f"models[{at}]")
-            yield from _manifest(_absolute(root / text), f"models[{at}]")
+    for at, text in config.local_models.items():
+        yield from _named(root, text, f"{MODELS_FOLDER}/", f"models[{at}]")
+        yield from _manifest(_absolute(root / text), f"models[{at}]")
 
 
 def _fetched(found: RegisteredFile) -> Placed:

@@ -62,11 +62,14 @@ class Context:
     Parameters
     ----------
     files : mapping of str to bytes
+    config : Configuration
+        With versions in place of the aliases of registered models.
     origins : tuple of Origin
         The registered models among them.
     """
 
     files: Mapping[str, bytes]
+    config: Configuration
     origins: tuple[Origin, ...] = ()
 
     def digest(self, prefix: str = "", ignoring: str = "pip/") -> str:
@@ -128,9 +131,9 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
     BuildError
         When the entry script does not answer the example here.
     """
-    with fetched_models(config, root) as (origins, registered):
-        app = application(config, root, registered)
-    app |= _origin_file(origins, app)
+    with fetched_models(config, root) as fetched:
+        app = application(config, root, fetched.files)
+    app |= _origin_file(fetched.origins, app)
     app |= _example(config, root, app)
     lock = without(read(root / config.environment, "environment").decode(), HOST_ONLY)
     return Context(
@@ -140,7 +143,8 @@ def gather(config: Configuration, root: Path, pip: Mapping[str, bytes]) -> Conte
             **_below("pip", pip),
             **_below("app", app),
         },
-        origins,
+        fetched.config,
+        fetched.origins,
     )
 
 

@@ -6,13 +6,13 @@ Next: `deploy.registry.marking`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.configuration import Configuration, is_registered
+from deploy.configuration import Configuration
 from deploy.registry.origin import Origin
 from deploy.registry.store import Store, registry_uri
 from deploy.registry.versions import digests_of, fetch_files, find_version
@@ -37,10 +37,28 @@ class RegisteredFile:
     key: str
 
 
+@dataclass(frozen=True)
+class FetchedModels:
+    """What is registered of a configuration's models, on this machine.
+
+    Parameters
+    ----------
+    config : Configuration
+        With versions in place of aliases: so a release says what it has, and going back to it never
+        asks where an alias points by then.
+    origins : tuple of Origin
+        One for each registered model, in the configuration's order.
+    files : tuple of RegisteredFile
+        They have been compared with their digests, and are nobody else's to write.
+    """
+
+    config: Configuration
+    origins: tuple[Origin, ...] = ()
+    files: tuple[RegisteredFile, ...] = ()
+
+
 @contextmanager
-def fetched_models(
-    config: Configuration, root: Path
-) -> Iterator[tuple[tuple[Origin, ...], tuple[RegisteredFile, ...]]]:
+def fetched_models(config: Configuration, root: Path) -> Iterator[FetchedModels]:
     """Fetch what is registered of a configuration's models, until the block ends.
 
     Parameters
@@ -51,51 +69,31 @@ def fetched_models(
 
     Yields
     ------
-    origins : tuple of Origin
-        One for each registered model, in the configuration's order; an alias was looked up.
-    files : tuple of RegisteredFile
-        They have been compared with their digests, and are nobody else's to write.
+    FetchedModels
 
     Raises
     ------
     RegistryError
         When a version is not there, is not what was registered, or cannot be reached in time.
     """
-    if not any(map(is_registered, config.models)):
-        yield (), ()
+    if not config.registered_models:
+        yield FetchedModels(config)
         return
     store = Store(registry_uri(config.tracking_uri, root))
+    models = list(config.models)
     origins: list[Origin] = []
     files: list[RegisteredFile] = []
     with tempfile.TemporaryDirectory(prefix="registered-") as folder:
-        for at, uri in enumerate(config.models):
-            if is_registered(uri):
-                found = find_version(store, uri)
-                target, digests = Path(folder, str(at)), digests_of(found)
-                fetch_files(store, found, digests, target, config.timeouts.build)
-                origin = _origin(store, found, digests, alone=len(config.models) == 1)
-                origins.append(origin)
-                for name, place in zip(digests, origin.sha256, strict=True):
-                    files.append(RegisteredFile(place, target / name, f"models[{at}]"))
-        yield tuple(origins), tuple(files)
-
-
-def pinned(config: Configuration, origins: Iterable[Origin]) -> Configuration:
-    """Return a configuration with versions in place of aliases.
-
-    So a release says what it has, and going back to it never asks where an alias points by then.
-
-    Parameters
-    ----------
-    config : Configuration
-    origins : iterable of Origin
-        One for each registered model, in its order.
-    """
-    versions = iter(origins)
-    models = []
-    for text in config.models:
-        models.append(next(versions).uri if is_registered(text) else text)
-    return replace(config, models=tuple(models))
+        for at, uri in config.registered_models.items():
+            found = find_version(store, uri)
+            target, digests = Path(folder, str(at)), digests_of(found)
+            fetch_files(store, found, digests, target, config.timeouts.build)
+            origin = _origin(store, found, digests, alone=len(models) == 1)
+            models[at] = origin.uri
+            origins.append(origin)
+            for name, place in zip(digests, origin.sha256, strict=True):
+                files.append(RegisteredFile(place, target / name, f"models[{at}]"))
+        yield FetchedModels(replace(config, models=tuple(models)), tuple(origins), tuple(files))
 
 
 def _origin(store: Store, found: Any, digests: Mapping[str, str], *, alone: bool) -> Origin:

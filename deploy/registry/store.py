@@ -27,7 +27,7 @@ PIP = 'pip install "mlflow-skinny>=3.17,<4" "sqlalchemy<2.1" alembic'
 SQLITE = "sqlite:///"
 RUNS_FOLDER, DATABASE = ".runs", "runs.db"
 UNANSWERED = re.compile("API request to|Max retries exceeded")
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+CREDENTIALS = re.compile(r"(?<=://)\S*@")  # a password may have "@" and "/" in it
 # MLflow takes these from the environment alone. Only the word "true" turns off what it sends home.
 ALWAYS = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 UNLESS_SET = {
@@ -70,7 +70,8 @@ def registry_uri(named: str, root: Path, environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     present = environ.get("MLFLOW_TRACKING_URI", "")
-    embedded = f"{SQLITE}{environ.get('RUNS_DIR', RUNS_FOLDER)}/{DATABASE}"
+    folder = environ.get("RUNS_DIR") or RUNS_FOLDER
+    embedded = f"{SQLITE}{folder}/{DATABASE}"
     whole = {without_credentials(present): present, "": present or embedded}
     named = whole.get(named, named)
     if named.startswith(SQLITE):
@@ -178,6 +179,9 @@ def _advice(said: str) -> str:
 
 def _load_mlflow() -> Any:
     os.environ.update(ALWAYS)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it speaks when it is imported
+    # It prints with its trace, and with values, what is raised all the same.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     for name, value in UNLESS_SET.items():
         os.environ.setdefault(name, value)
     try:
@@ -190,8 +194,6 @@ def _load_mlflow() -> Any:
             f"A registered model is named, and MLflow's client, by which registries are asked, is "
             f"not installed ({error.name}): run `{PIP}`"
         ) from error
-    for noisy in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     return mlflow
 
 

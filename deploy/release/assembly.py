@@ -15,7 +15,6 @@ from deploy.image import sbom
 from deploy.image.build import base_image, build_image, content_hash, image_tag
 from deploy.image.context import gather
 from deploy.image.pip_settings import pip_files
-from deploy.registry.fetching import pinned
 from deploy.release.release import Release, release_id
 
 
@@ -46,7 +45,7 @@ def make_release(
         found.append(f"{len(context.files)} files, {megabytes:.1f} MB")
     for origin in context.origins:
         console.say(f"  {origin.text}")
-    config = pinned(config, context.origins)
+    config = context.config
     base = base_image(engine, config.base_image, console)
     image = build_image(engine, config, context, base, console, fresh=fresh)
     identity = release_id(image, config)
@@ -74,6 +73,5 @@ def foresee_release(engine: Engine, config: Configuration, root: Path) -> tuple[
     tag = image_tag(config, context, str(base["Id"])) if base else ""
     built = engine.image(tag) if tag else None
     image = str(built["Id"]) if built else ""
-    config = pinned(config, context.origins)
-    identity = release_id(image, config)
-    return tag, Release(identity, image, config, "", time.time(), origins=context.origins)
+    identity = release_id(image, context.config)
+    return tag, Release(identity, image, context.config, "", time.time(), origins=context.origins)

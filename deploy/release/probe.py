@@ -34,10 +34,10 @@ EXPECTED = HERE / "preflight" / "expected.json"
 READY_ROUTE = "/ping"
 SCORE_ROUTE = "/score"
 SHOWN = 5  # differing numbers named in a refusal
-# What may be sampled in single precision: another processor rounds it otherwise, by so much of the
-# largest number.
-SAMPLED = ("local_importance_values", "standard_errors")
-SHARE = 1e-5
+# Another processor rounds otherwise, by so much of the largest number beside; and by more what may
+# be sampled in single precision.
+ROUNDING = 1e-9
+ROUNDING_OF = {"local_importance_values": 1e-5, "standard_errors": 1e-5}
 
 
 def main(arguments: list[str]) -> int:
@@ -155,11 +155,11 @@ def url(path: str) -> str:
     return f"{scheme}://127.0.0.1:{os.environ['PROBE_PORT']}{path}"
 
 
-def differing(expected: Any, got: Any, where: str = "answer", within: float = 1e-9) -> list[str]:
+def differing(expected: Any, got: Any, where: str = "answer", within: float = 0.0) -> list[str]:
     """Name where two JSON values differ.
 
-    Numbers may differ by a millionth or by `within`, for another processor's arithmetic;
-    importances by a share of the largest of them.
+    Numbers may differ by a millionth, or by a share of the largest of their kind, for another
+    processor's arithmetic; importances by a larger one.
 
     Parameters
     ----------
@@ -168,7 +168,8 @@ def differing(expected: Any, got: Any, where: str = "answer", within: float = 1e
     where : str
         What the first value is called.
     within : float
-        The absolute difference that numbers may have.
+        The absolute difference that numbers may have; what stands under a name may differ by a
+        share of the largest number there, too.
 
     Returns
     -------
@@ -204,7 +205,7 @@ def _differing_values(
 ) -> list[str]:
     found = []
     for key, value in expected.items():
-        allowed = SHARE * _largest(value) if key in SAMPLED else within
+        allowed = max(within, ROUNDING_OF.get(key, ROUNDING) * _largest(value))
         found += differing(value, got[key], f"{where}.{key}", allowed)
     return found
 
@@ -217,6 +218,8 @@ def _differing_items(expected: list[Any], got: list[Any], where: str, within: fl
 
 
 def _largest(values: Any) -> float:
+    if isinstance(values, dict):
+        return _largest(list(values.values()))
     if isinstance(values, list):
         return max(map(_largest, values), default=0.0)
     return abs(values) if isinstance(values, float) else 0.0

@@ -9,6 +9,7 @@
 ``columns``        the columns that a question can name
 ``questions``      the parts of a question, each checked
 ``cohorts``        which rows fit some filters
+``saved_cohorts``  cohorts that are saved with an explanation
 ``dashboard``      one explanation with its model
 ``charts``         the numbers of each chart
 ``model_access``   how the model may be asked

@@ -47,6 +47,14 @@ def _count_cohorts(dashboard: Dashboard, question: Question, asking: Asking) -> 
     return {"cohorts": counted, "n_rows": n_rows}
 
 
+def _read_saved(dashboard: Dashboard, question: Question, asking: Asking) -> Any:
+    return dashboard.saved.answer_read(dashboard.cohorts)
+
+
+def _save(dashboard: Dashboard, question: Question, asking: Asking) -> Any:
+    return dashboard.saved.answer_write(dashboard.cohorts, question)
+
+
 def _without_model(answer: Callable[[Dashboard, Question], Any]) -> Answer:
     return lambda dashboard, question, _: answer(dashboard, question)
 
@@ -62,6 +70,8 @@ def _send_csv(dashboard: Dashboard, question: Question, asking: Asking) -> Body:
 ANSWERS: dict[str, Answer] = {
     "columns": _describe_columns,
     "cohorts": _count_cohorts,
+    "saved": _read_saved,
+    "save": _save,
     "performance": _without_model(measure_performance),
     "importance": _without_model(answer_importance),
     "histogram": _without_model(answer_histogram),

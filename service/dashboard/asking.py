@@ -23,7 +23,7 @@ from service.dashboard.limits import LIMITS
 from service.dashboard.model_access import Asking, Check
 from service.dashboard.questions import Question
 from service.dashboard.store import NO_ROWS
-from service.dashboard.values import Values
+from service.dashboard.values import Values, respell_date
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError
 from service.explanations.context import unless_none
@@ -125,7 +125,7 @@ def explain_records(dashboard: Dashboard, question: Question, asking: Asking) ->
     rows = []
     for place, record in enumerate(model.schema.records(matrix)):
         known = {
-            "values": list(map(record.get, importances.features)),
+            "values": _plain_values(dashboard, record, importances.features),
             "predicted": predicted[place],
             "probabilities": unless_none(itemgetter(place), probabilities),
             "standard_errors": unless_none(itemgetter(place), errors),
@@ -143,6 +143,20 @@ def explain_records(dashboard: Dashboard, question: Question, asking: Asking) ->
         "rows": rows,
         "ms": _milliseconds(started),
     }
+
+
+def _plain_values(
+    dashboard: Dashboard, record: dict[str, Any], features: Sequence[str]
+) -> list[Any]:
+    """Return the values of a record as those of the rows are written."""
+    listed = dict(record)
+    n_known = len(dashboard.store.features) * dashboard.store.has_rows
+    for position in range(n_known):
+        name = dashboard.store.features[position]
+        least, _, _ = dashboard.ranges(position)
+        if isinstance(least, str):  # a date
+            listed[name] = respell_date(listed.get(name))
+    return list(map(listed.get, features))
 
 
 def _ask_on_scale(model: ScoringModel, matrix: NDArray[Any]) -> NDArray[np.float64] | None:
@@ -184,6 +198,8 @@ def draw_ice(dashboard: Dashboard, question: Question, asking: Asking) -> dict[s
     rows = _read_rows(dashboard, question)
     place, values = _find_feature(dashboard, question)
     currents = _plain_column(model.schema, rows.matrix, place)
+    if values.kind == "date":
+        currents = list(map(respell_date, currents))
     grid = _read_grid(dashboard, question, values, currents)
     if len(rows.matrix) * len(grid) > LIMITS["cells"]:
         raise question.part("grid").refuse(
@@ -234,7 +250,7 @@ def draw_pdp(dashboard: Dashboard, question: Question, asking: Asking) -> dict[s
     told |= {"n": len(rows), "of": cohort.n, **ROWS, "scale": None}
     if len(rows) == 0:
         return told
-    key = ("pdp", place, output, sample, seed, cohort.mask.tobytes())
+    key = ("pdp", place, output, sample, seed, cohort.key)
 
     def compute() -> dict[str, Any]:
         matrix = _read_positions(dashboard, rows.tolist())
@@ -387,7 +403,8 @@ def _make_grid(values: Values, currents: list[Any]) -> list[Any]:
         return sorted(currents_known)
     quantiles = np.quantile(known, np.linspace(0, 1, N_QUANTILES + 1))
     quantiles = _ROUNDERS.get(values.kind, _keep)(quantiles, known)
-    return sorted(currents_known.union(map(values.plain_value, quantiles.tolist())))
+    reached = quantiles[np.isfinite(quantiles)]
+    return sorted(currents_known.union(map(values.plain_value, reached.tolist())))
 
 
 def _keep(quantiles: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
@@ -448,6 +465,7 @@ def _compare(dashboard: Dashboard, position: int, value: Any) -> str:
         return f"{shown(value)} is in no row" * (not is_known)
     if None in (value, least):
         return ""
+    value = respell_date(value)  # numbers stay as they are
     above = f"above the largest value, {most}" * (value > most)
     return above + f"below the least value, {least}" * (value < least)
 

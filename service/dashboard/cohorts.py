@@ -1,15 +1,17 @@
 """Cohorts: which rows fit some filters.
 
-Next: :mod:`service.dashboard.dashboard`.
+Next: :mod:`service.dashboard.saved_cohorts`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ MOST_COHORTS = 10
 MOST_FILTERS = 100
 DEEPEST = 4
 MASKS_KEPT = 16
+A_DATE = "a date, as 2024-05-01 or 2024-05-01T12:30"
+LAST_YEAR = 290_000  # of which microseconds can be counted
 Mask = NDArray[np.bool_]
 Test = Callable[[Values, Question], Mask]
 
@@ -40,6 +44,11 @@ class Cohort:
     name: str
     mask: Mask
 
+    @cached_property
+    def key(self) -> str:
+        """What is the same for the same rows alone."""
+        return digest_of(np.packbits(self.mask))
+
     @property
     def n(self) -> int:
         """How many rows are in it."""
@@ -53,6 +62,11 @@ class Cohort:
     def within(self, mask: Mask) -> Cohort:
         """Return the part of it that fits a mask."""
         return Cohort(self.name, self.mask & mask)
+
+
+def digest_of(array: NDArray[Any]) -> str:
+    """Return what is the same for the same content alone: short, where all rows are long."""
+    return hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest()
 
 
 @dataclass(eq=False)
@@ -144,10 +158,13 @@ def _code(values: Values, question: Question) -> int:
 def _milliseconds(question: Question) -> float:
     text = question.text()
     try:
-        moment = np.datetime64(text.removesuffix("Z"), "ns").astype(np.int64)
+        moment = np.datetime64(text.removesuffix("Z"))
+        year = moment.astype("M8[Y]").astype(int) + 1970
     except ValueError:
-        raise question.refuse("a date, as 2024-05-01 or 2024-05-01T12:30") from None
-    return float(moment / 1e6)
+        raise question.refuse(A_DATE) from None
+    if abs(int(year)) > LAST_YEAR:  # and where it is no time
+        raise question.refuse(A_DATE)
+    return float(moment.astype("M8[us]").astype(np.int64) / 1e3)
 
 
 def _equals(values: Values, question: Question) -> Mask:
@@ -168,7 +185,7 @@ def _compares(compare: Callable[[Any, Any], Any]) -> Test:
     def test(values: Values, question: Question) -> Mask:
         _expect_numbers(values, question)
         mask: Mask = compare(values.stored, _stored(values, question))
-        return mask
+        return mask & ~values.missing
 
     return test
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from service.dashboard.columns import Columns
 from service.dashboard.errors import UnavailableError
 from service.dashboard.outcomes import Outcomes
 from service.dashboard.questions import Question
+from service.dashboard.saved_cohorts import SavedCohorts
 from service.dashboard.store import Store
 from service.dashboard.values import Values
 from service.errors import ManifestError, ScoringError
@@ -48,6 +49,8 @@ class Dashboard:
         The positive class of a binary task, by its name; the last one by default.
     why_no_model : str
         The reason that is shown where there is none.
+    saved : SavedCohorts
+        The cohorts that are saved with the explanation.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class Dashboard:
     title: str = "Explanation"
     positive: Any = None
     why_no_model: str = NO_MODEL
+    saved: SavedCohorts = field(default_factory=SavedCohorts)
 
     def __post_init__(self) -> None:
         """Look at what the explanation knows, so that a wrong file is named at once."""

@@ -52,7 +52,8 @@ def describe_dashboard(dashboard: Dashboard) -> dict[str, Any]:
 def _describe_views(dashboard: Dashboard) -> list[dict[str, Any]]:
     views = []
     for name, store in dashboard.views.items():
-        views.append({"name": name, "features": store.features})
+        rows = _tell(store.has_rows, NO_ROWS)
+        views.append({"name": name, "features": store.features, "rows": rows})
     return views
 
 
@@ -77,5 +78,9 @@ def _describe_capabilities(dashboard: Dashboard) -> dict[str, Any]:
     }
     capabilities = {}
     for name, (is_there, reason) in known.items():
-        capabilities[name] = {"ok": is_there, "reason": None if is_there else reason}
+        capabilities[name] = _tell(is_there, reason)
     return capabilities
+
+
+def _tell(is_there: bool, reason: str) -> dict[str, Any]:
+    return {"ok": is_there, "reason": None if is_there else reason}

@@ -9,7 +9,7 @@ import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Values:
     --------
     >>> values = Values.of(pd.Series(["red", None, "blue"]))
     >>> values.kind, values.stored.tolist(), values.plain([0, 1])
-    ('category', [0, -1, 1], ['red', None])
+    ('category', [0, -3, 1], ['red', None])
     """
 
     kind: str
@@ -79,12 +79,12 @@ class Values:
 
     @cached_property
     def missing(self) -> NDArray[np.bool_]:
-        """Which rows have no value, shape (n_rows,)."""
+        """Which rows have no value, or none that is finite, shape (n_rows,)."""
         if not self.is_numeric:
             return self.stored < 0
         if self.stored.dtype.kind != "f":
             return np.zeros(len(self.stored), dtype=bool)
-        return np.isnan(self.stored)
+        return ~np.isfinite(self.stored)
 
     @cached_property
     def _codes(self) -> dict[Any, int]:
@@ -146,6 +146,55 @@ def _iso(milliseconds: float) -> str:
         if text.endswith("T00:00:00.000000")
         else text.rstrip("0").rstrip(".")
     )
+
+
+def in_words(value: Any, digits: int = 4) -> str:
+    """Write a value in words: a number with some digits that count, and all before the point.
+
+    >>> in_words(71190.66), in_words(0.000123456), in_words(True), in_words("red")
+    ('71191', '0.0001235', 'true', 'red')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _write_number(value, digits) if isinstance(value, int | float) else str(value)
+
+
+def _write_number(value: float, digits: int) -> str:
+    size = abs(value)
+    n_before = len(str(int(size))) if size < 1e12 else 0  # digits before the point
+    short = f"{value:.{max(digits, n_before)}g}"
+    most = 1e12 if float(short) == value else 2.0**53  # as far as all whole numbers are told apart
+    is_whole = float(value).is_integer()
+    return str(int(value)) if is_whole and size <= most else short
+
+
+def tell_apart(values: Sequence[Any]) -> list[str]:
+    """Write values in words with as few digits as let different ones look different.
+
+    >>> tell_apart([0.25, 1e6 + 0.25, 1e6 + 0.5])
+    ['0.25', '1000000.2', '1000000.5']
+    """
+    n_different = len(set(values))
+
+    def write(digits: int) -> list[str]:
+        return list(map(partial(in_words, digits=digits), values))
+
+    def is_enough(digits: int) -> bool:
+        return len(set(write(digits))) == n_different
+
+    return write(next(filter(is_enough, range(4, 17)), 17))
+
+
+def respell_date(text: Any) -> Any:
+    """Write a moment as the values of a column are written; what is none stays as it is.
+
+    >>> respell_date("2024-03-17T00:00:00"), respell_date("2024-03-17T10:00+02:00")
+    ('2024-03-17', '2024-03-17T08:00:00')
+    """
+    if not isinstance(text, str):
+        return text
+    moment = pd.to_datetime(text, errors="coerce", utc=True)
+    return text if pd.isna(moment) else _iso(moment.timestamp() * 1e3)
 
 
 def _read_numbers(spec: Any, prefix: str, arrays: Any) -> Values:

@@ -63,11 +63,13 @@ def _find_centres(examples: NDArray[Any], n_centres: int, random_state: int) -> 
         raise ValueError(
             "background='kmeans': expected numbers without missing values; use 'sample' or 'whole'."
         )
-    distinct = len(np.unique(examples, axis=0))
+    distinct, counts = np.unique(examples, axis=0, return_counts=True)
+    if n_centres >= len(distinct):  # each is its own centre: nothing is left out
+        return Background.weighted(distinct, counts, "whole", len(examples))
     # Only a build needs it: a process that serves would load a hundred modules for nothing.
     from sklearn.cluster import KMeans
 
-    clusters = KMeans(min(n_centres, distinct), random_state=random_state, n_init=10).fit(examples)
+    clusters = KMeans(n_centres, random_state=random_state, n_init=10).fit(examples)
     # Column by column the example that is nearest to each centre.
     closest = [np.abs(examples - centre).argmin(axis=0) for centre in clusters.cluster_centers_]
     nearest = np.take_along_axis(examples, np.array(closest), axis=0)

@@ -7,7 +7,7 @@ values are sampled. Which function belongs to which structure stands in the tabl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from service.engines.backgrounds import choose_background
 from service.engines.called.cost import ModelCost, measure_cost
+from service.engines.compiled_encoding import CompiledEncoder, Selected
 from service.engines.engine import Encoding, Engine, unchanged
 from service.engines.exact_engines import (
     LinearEngine,
@@ -34,6 +35,7 @@ from service.engines.sampled_engines import (
     SampledBackgroundEngine,
     ShapEngine,
 )
+from service.engines.sparse.examples import SparseExamples
 from service.engines.surrogate import with_surrogate
 from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveGame, AdditiveModel
@@ -59,7 +61,7 @@ from service.shapley.trees import (
     affordable_rows,
 )
 from service.shapley.trees.forest import MOST_BITS
-from service.shapley.trees.traversal import TreeTraversal
+from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import (
     LinearStructure,
@@ -133,6 +135,10 @@ class Subject:
         Which feature each column of the structure belongs to.
     encode : callable
         From the schema's matrix to the columns of the structure.
+    every : SparseExamples or None
+        All examples, where only a sample of them is dense.
+    is_part : bool
+        Whether the structure is one of several that make up the model.
     """
 
     function: ModelOutput
@@ -141,12 +147,29 @@ class Subject:
     given: Background | None
     grouping: Grouping
     encode: Encoding = unchanged
+    every: SparseExamples | None = None
+    is_part: bool = False
 
     def background(self, affordable: int) -> Background:
-        """Choose the background, in encoded columns."""
+        """Choose the background, in encoded columns.
+
+        Where these are few, all sparse examples may become dense in them, or a larger sample.
+        """
         if self.given is not None:
             return replace(self.given, rows=self.encode(self.given.rows))
+        if self.every is not None and self.options.background in ("auto", "whole"):
+            n_rows = min(affordable, self.every.count_dense(len(self.grouping.owner)))
+            if n_rows > len(self.examples):
+                rows = self.every.encoded(self.encode, n_rows, self.options.random_state)
+                kind = "whole" if n_rows == len(self.every) else "sample"
+                return Background.uniform(rows, kind, len(self.every))
         return choose_background(self.encode(self.examples), self.options, affordable)
+
+    def of_columns(self, columns: NDArray[np.intp]) -> Subject:
+        """Encode some of the structure's columns alone."""
+        encode = CompiledEncoder((self.encode, Selected(columns)))
+        grouping = Grouping(self.grouping.owner[columns], self.grouping.n_features)
+        return replace(self, encode=encode, grouping=grouping)
 
     def mean_background(self) -> Background:
         """Choose the background of a game that knows its mean alone, one row of encoded columns.
@@ -155,9 +178,14 @@ class Subject:
         """
         n_examples, width = len(self.examples), len(self.grouping.owner)
         is_chosen = self.given is not None or self.options.background not in ("auto", "whole")
-        if is_chosen or n_examples * width <= MOST_ENCODED:
+        is_little = self.every is None and n_examples * width <= MOST_ENCODED
+        if is_chosen or is_little:
             return self.background(affordable=n_examples)
-        blocks = np.array_split(self.examples, -(-n_examples * width // MOST_ENCODED))
+        blocks: Iterable[NDArray[Any]]
+        if self.every is None:
+            blocks = np.array_split(self.examples, -(-n_examples * width // MOST_ENCODED))
+        else:
+            blocks, n_examples = self.every.blocks(), len(self.every)
         total = np.sum([self.encode(block).sum(axis=0) for block in blocks], axis=0)
         return Background.uniform(total[None] / n_examples, n_examples=n_examples)
 
@@ -184,8 +212,8 @@ class Subject:
         """Estimate importances on all examples from exact ones on some hundred of them."""
         rows = self.encode(self.examples)
         n_sampled = int(np.clip(affordable, FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS))
-        sample = draw_sample(len(rows), n_sampled, self.options.random_state)
         population = Population(rows, Background.uniform(rows).outputs(outputs))
+        sample = draw_sample(population, self.grouping, n_sampled, self.options.random_state)
         return SampledGame(shapley, outputs, Survey(population, sample, self.grouping))
 
     def known_margins(
@@ -293,21 +321,20 @@ def build_polynomial_sum(subject: Subject, structure: PolynomialSumStructure) ->
     return PolynomialSumEngine(subject.encode, polynomial, subject.grouping, background)
 
 
-def add_up(structure: SumStructure, engines: Sequence[Engine]) -> Engine:
+def add_up(structure: SumStructure, engines: Sequence[Engine], examples: NDArray[Any]) -> Engine:
     """Put the engines of all parts of a sum together.
 
     Raises
     ------
     UnsupportedStructureError
-        When one of them estimates.
+        When they have other outputs than each other: one may not have seen all classes.
     """
-    estimating = [engine.method for engine in engines if not engine.is_exact]
-    if estimating:
+    if len({len(engine.expected_values) for engine in engines}) > 1:
         raise UnsupportedStructureError(
-            f"One of the models that are added up is estimated ({estimating[0]}); sums of exact "
-            "ones are looked into."
+            "The models that are added up have other numbers of outputs than each other."
         )
-    return SumEngine(engines, structure.weights, structure.intercept)
+    few = spread_out(examples, N_TRIAL_ROWS)
+    return SumEngine(engines, structure.weights, structure.intercept, few)
 
 
 def build_network(subject: Subject, structure: NetworkStructure) -> Engine:
@@ -330,24 +357,41 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
     forest = Forest.of(structure.trees, subject.grouping)
     value, offset = subject.per_class(forest.value.T, structure.offset)
     forest = replace(forest, value=np.ascontiguousarray(value.T))
-    background = subject.background(affordable=len(subject.examples))
+    subject, forest = _narrowed(subject, forest)
+    affordable = affordable_rows(forest) if forest.has_narrow_paths else 0
+    background = subject.background(max(affordable, len(subject.examples)))
     dtype, n_features = structure.input_dtype, subject.grouping.n_features
-    if forest.has_narrow_paths and len(background.rows) <= affordable_rows(forest):
+    if len(background.rows) <= affordable:
         merged = TreeGame(forest, offset, background, dtype, n_features)
         return TreeEngine(subject.encode, merged, background.summary)
     is_chosen = subject.given is not None or subject.options.background != "auto"
     if is_chosen or _count_steps(forest, background, structure) <= AFFORDABLE_STEPS:
         followed = TraversedTreeGame(forest, offset, background, dtype, n_features)
         return TreeEngine(subject.encode, followed, background.summary)
+    if subject.is_part:
+        outputs = offset + sum_of_leaves(forest, background.rows.astype(dtype))
+    else:
+        outputs = subject.function(subject.examples)  # which is quicker
+    population = Population(background.rows, outputs)
     sampled = SampledTreeGame(
         forest,
         offset,
-        population=Population(background.rows, subject.function(subject.examples)),
-        sample=draw_sample(len(background.rows), N_SAMPLED_ROWS, subject.options.random_state),
+        population=population,
+        sample=draw_sample(
+            population, subject.grouping, N_SAMPLED_ROWS, subject.options.random_state
+        ),
         input_dtype=dtype,
         grouping=subject.grouping,
     )
     return SampledBackgroundEngine(subject.encode, sampled, background.summary, "tree/sampled")
+
+
+def _narrowed(subject: Subject, forest: Forest) -> tuple[Subject, Forest]:
+    """Leave out the columns at which no tree looks, where there are sparse examples to meet."""
+    columns, place = np.unique(forest.column, return_inverse=True)
+    if subject.every is None or len(columns) == 0:
+        return subject, forest
+    return subject.of_columns(columns), replace(forest, column=place)
 
 
 def build_product(subject: Subject, structure: ProductStructure | LogLinearStructure) -> Engine:

@@ -9,7 +9,7 @@
 | product kernel                 | none | "product": exact                                     |
 | polynomial kernel              | none | "polynomial": exact                                  |
 | linear, of polynomial terms    | none | "polynomial": exact                                  |
-| sums of exact ones             | none | "sum": exact                                         |
+| sums of any of these           | any  | "sum": exact where each is; "sum/sampled" elsewhere  |
 | either kernel, with too many   | none | "product/sampled", "polynomial/sampled": on a sample |
 | rows                           |      |                                                      |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
@@ -58,10 +58,11 @@ from service.engines.engine import Engine
 from service.engines.options import EngineOptions
 from service.engines.outputs import ModelOutput
 from service.engines.precision import in_good_precision
-from service.engines.progress import Begin, steps_shown
+from service.engines.progress import Begin, Progress, counted, steps_shown
+from service.engines.sparse.examples import SparseExamples
 from service.errors import UnsupportedStructureError, WrongKindError
 from service.rows.unusual_rows import make_unusual_rows
-from service.shapley.background import Background
+from service.shapley.background import Background, BackgroundSummary
 from service.shapley.grouping import Grouping
 from service.structures.encoders import Encoder, last_step, model_itself
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
@@ -107,6 +108,7 @@ def choose_engine(
     examples: NDArray[Any],
     options: EngineOptions,
     given: Background | None = None,
+    every: SparseExamples | None = None,
 ) -> tuple[Engine, str]:
     """Build the engine of the table for a model output.
 
@@ -117,6 +119,8 @@ def choose_engine(
     options : EngineOptions
     given : Background, optional
         A background to be used as it is, in place of one chosen from the examples.
+    every : SparseExamples, optional
+        All examples, where `examples` are but a sample of them.
 
     Returns
     -------
@@ -130,17 +134,31 @@ def choose_engine(
         When `nsamples` is too small for the number of features, or the columns do not fit the
         engine or the background that was asked for.
     """
-    subject = Subject(function, examples, options, given, Grouping.identity(examples.shape[1]))
+    identity = Grouping.identity(examples.shape[1])
+    subject = Subject(function, examples, options, given, identity, every=every)
     if options.engine == "shap":
-        return build_shap(subject), ""
+        engine = build_shap(subject)
+        engine.background = _told_of(every, engine.background)
+        return engine, ""
     with steps_shown("Building the explainer") as begin:
         engine, note, build = _build_engine(subject, begin)
+        engine.background = _told_of(every, engine.background)
         begin("how far its background is from all examples")
-        error = estimate_background_error(build, engine, examples, options.random_state)
+        error = estimate_background_error(build, engine, examples, function, options.random_state)
+        begin("how large its standard errors are")
+        share = error.relative or engine.error_said_before()
     engine.background = replace(engine.background, relative_error=error.relative)
-    engine.background_errors = error.of_features
-    warn_of_error(engine, error.relative or engine.error_said_before())
+    engine.background_errors = error.standard
+    warn_of_error(engine, share)
     return in_good_precision(engine, examples), note
+
+
+def _told_of(every: SparseExamples | None, background: BackgroundSummary) -> BackgroundSummary:
+    """Say of a background how many examples it stands for, where it met a sample of them."""
+    if every is None or background.n_examples == len(every):
+        return background
+    kind = {"whole": "sample"}.get(background.kind, background.kind)
+    return replace(background, kind=kind, n_examples=len(every))
 
 
 def _build_engine(subject: Subject, begin: Begin) -> tuple[Engine, str, Build]:
@@ -198,8 +216,8 @@ def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | 
         structure = replace(structure, link=chained(structure.link, function.form))
     build = _plan_build(subject, encoder, structure)
     engine = build(subject.given)
-    begin("whether the engine reproduces the model")
-    off = _find_disagreement(engine, function, examples, structure.rounding)
+    progress = counted(begin, "whether the engine reproduces the model")
+    off = _find_disagreement(engine, function, examples, structure.rounding, progress)
     if off:
         raise UnsupportedStructureError(
             f"The {engine.method} engine differs from {function.name} by {off}; the model is "
@@ -226,9 +244,11 @@ def _plan_sum(subject: Subject, encoder: Encoder, structure: SumStructure) -> Gi
             "The models that are added up would each see centres of their own."
         )
     builds = []
+    of_part = replace(subject, is_part=True)
     for part in structure.parts:
-        builds.append(_plan_build(subject, encoder.followed_by(part.encoder), part.structure))
-    return lambda given: add_up(structure, [build(given) for build in builds])
+        builds.append(_plan_build(of_part, encoder.followed_by(part.encoder), part.structure))
+    examples = subject.examples
+    return lambda given: add_up(structure, [build(given) for build in builds], examples)
 
 
 def _make_build(subject: Subject, build: Callable[[Subject], Engine]) -> Build:
@@ -237,7 +257,11 @@ def _make_build(subject: Subject, build: Callable[[Subject], Engine]) -> Build:
 
 
 def _find_disagreement(
-    engine: Engine, function: ModelOutput, examples: NDArray[Any], rounding: float
+    engine: Engine,
+    function: ModelOutput,
+    examples: NDArray[Any],
+    rounding: float,
+    progress: Progress,
 ) -> str:
     """Compare the engine's own idea of the model with the model, on hybrid and unusual rows.
 
@@ -251,14 +275,38 @@ def _find_disagreement(
     rng = np.random.default_rng(0)
     rows, others = examples[rng.integers(len(examples), size=(2, N_HYBRID_ROWS))]
     hybrids = np.where(rng.random(rows.shape) < 0.5, rows, others)
-    off = _compare(engine, function, hybrids, rounding)
+    off = _compare(engine, function, hybrids, rounding, progress)
     unusual = make_unusual_rows(function.schema, examples, function.ask)
     if off or not len(unusual):
         return off
-    return _compare(engine, function, unusual, rounding)
+    _check_takes_together(function, unusual)
+    return _compare(engine, function, unusual, rounding, progress)
 
 
-def _compare(engine: Engine, function: ModelOutput, rows: NDArray[Any], rounding: float) -> str:
+def _check_takes_together(function: ModelOutput, rows: NDArray[Any]) -> None:
+    """Refuse to look into a model whose answer for a row hangs on the other rows of a call.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When it does not take rows together that it has taken a few at a time.
+    """
+    try:
+        function(rows)
+    except Exception as error:  # every library has its own
+        raise UnsupportedStructureError(
+            f"{function.name} takes some values that the examples lack, but not together; the "
+            "model is called instead."
+        ) from error
+
+
+def _compare(
+    engine: Engine,
+    function: ModelOutput,
+    rows: NDArray[Any],
+    rounding: float,
+    progress: Progress,
+) -> str:
     """Say by how much an engine differs from the model on some rows.
 
     An engine counts in double precision, and so does the model here; what it loses on columns of a
@@ -266,7 +314,7 @@ def _compare(engine: Engine, function: ModelOutput, rows: NDArray[Any], rounding
     """
     precise = function.in_double_precision()
     outputs = precise(rows)  # (n_rows, n_outputs)
-    importances = engine.importances(rows[: engine.n_checked_rows]).values
+    importances = engine.importances(rows[: engine.n_checked_rows], progress).values
     explained = importances.sum(axis=2).T + engine.expected_values
     if explained.shape[1] != outputs.shape[1]:
         return f"{explained.shape[1]} outputs where there are {outputs.shape[1]}"

@@ -25,6 +25,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 from typing import Any
 
 import numpy as np
@@ -375,8 +376,7 @@ def _make_unknown(categories: Sequence[Any]) -> Any:
     """Return a value of the categories' type that is none of them."""
     if any(isinstance(value, str) for value in categories):
         return "".join(map(str, categories)) + "?"
-    numbers = [value for value in categories if not _is_missing(value)]
-    return max(numbers, default=0) + 1
+    return max(filterfalse(_is_missing, categories), default=0) + 1
 
 
 def _ask_encoder(encoder: Any, asked: Sequence[Sequence[Any]]) -> list[Floats]:

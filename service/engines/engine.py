@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from service.engines.blas_threads import one_blas_thread
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import BackgroundSummary
+from service.shapley.survey import Sample
 
 # Enough for a bar and an even load; few, because a process makes its tables anew for each.
 CHUNKS_PER_JOB = 4
@@ -43,14 +44,66 @@ class Importances:
     values: NDArray[np.float64]
     standard_errors: NDArray[np.float64] | None = None
 
-    def with_errors(self, others: NDArray[np.float64]) -> Importances:
-        """Return the same with further standard errors, independent of those that are there.
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """The standard errors, zeros where nothing is sampled."""
+        return np.zeros_like(self.values) if self.standard_errors is None else self.standard_errors
 
-        An importance of exactly 0 keeps what it has: its feature does not vary.
+    @property
+    def relative_error(self) -> float:
+        """The mean standard error as a share of the mean |importance|; 0 where all are 0."""
+        size = np.abs(self.values).mean()
+        return float(self.errors.mean() / size) if size else 0.0
+
+    def with_errors(self, others: NDArray[np.float64]) -> Importances:
+        """Return the same with further standard errors, independent of those that are there."""
+        return replace(self, standard_errors=np.hypot(self.errors, others))
+
+
+# Takes an encoded row, returns its importances against each of some background rows, of shape
+# (n_background, n_outputs, n_features).
+ByRow = Callable[[NDArray[Any]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class BackgroundErrors:
+    """The standard errors that a sampled background leaves in importances.
+
+    Attributes
+    ----------
+    of_features : ndarray of shape (n_outputs, n_features)
+        As a few of the examples tell them, or all where a feature counts by its own value alone.
+    by_row : callable or None
+        Explains a row against each of some examples, where the engine can: then the errors are
+        those of the row itself.
+    sample : Sample or None
+        These examples.
+    may_count : ndarray of bool, shape (n_features,), or True
+        Which features vary, and the model may look at them.
+    share : float
+        What is left of the variance between single background rows: 1 / n_rows − 1 / n_examples.
+    """
+
+    of_features: NDArray[np.float64]
+    by_row: ByRow | None = None
+    sample: Sample | None = None
+    share: float = 0.0
+    may_count: NDArray[np.bool_] | bool = True
+
+    def of_rows(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the errors of encoded rows, shape (n_outputs, n_rows or 1, n_features).
+
+        To what a row has against the few others counts one more that is typical of the feature, or
+        of all, whichever is more: where these happen to be alike, the error is small and not 0.
         """
-        own = np.zeros_like(self.values) if self.standard_errors is None else self.standard_errors
-        both = np.hypot(own, np.where(self.values == 0, 0.0, others))
-        return replace(self, standard_errors=both)
+        of_features = self.of_features[:, None]
+        if self.by_row is None or self.sample is None:
+            return of_features
+        variances = [self.sample.variances(self.by_row(row)) for row in encoded]
+        own = self.share * np.stack(variances, axis=1)
+        squared = of_features**2
+        of_all = squared.mean(axis=2, keepdims=True) * self.may_count
+        return np.sqrt(own + np.maximum(squared, of_all) / len(self.sample.positions))
 
 
 # By the kind of the background.
@@ -80,7 +133,7 @@ class Engine:
         Whether the importance of a feature depends on its own value alone.
     has_idle_features : bool
         Whether most of many features may have no influence at all.
-    background_errors : ndarray of shape (n_outputs, n_features), or None
+    background_errors : BackgroundErrors or None
         The standard errors that come of a background that is a sample of the examples.
     n_checked_rows : int
         How many rows it explains when it is compared with the model.
@@ -90,7 +143,7 @@ class Engine:
     background: BackgroundSummary
     expected_values: NDArray[np.float64]
     encode: Encoding
-    background_errors: NDArray[np.float64] | None = None
+    background_errors: BackgroundErrors | None = None
     is_sampled: ClassVar[bool] = False
     is_additive: ClassVar[bool] = False
     has_idle_features: ClassVar[bool] = False
@@ -133,6 +186,14 @@ class Engine:
     def row_importances(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Compute the local importances of one encoded row, shape (n_outputs, n_features)."""
         raise NotImplementedError
+
+    def looks_at(self, n_features: int) -> NDArray[np.bool_]:
+        """Tell at which features the model may look."""
+        return np.ones(n_features, dtype=bool)
+
+    def explain_against(self, rows: NDArray[Any]) -> ByRow | None:
+        """Return what explains a row against each of some encoded rows; None without such a way."""
+        return None
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the game of all features together, shape (n_rows, n_outputs).
@@ -180,7 +241,7 @@ def explain_rows(
     importances = engine.importances(rows, progress)
     if engine.background_errors is None:
         return importances
-    return importances.with_errors(engine.background_errors[:, None])
+    return importances.with_errors(engine.background_errors.of_rows(engine.encode(rows)))
 
 
 def explain_in_parallel(
@@ -213,8 +274,7 @@ def _explain_timed(engine: Engine, rows: NDArray[Any]) -> tuple[list[Importances
 
 
 def _joined(parts: Sequence[Importances]) -> Importances:
-    errors = [part.standard_errors for part in parts if part.standard_errors is not None]
-    return Importances(
-        np.concatenate([part.values for part in parts], axis=1),
-        np.concatenate(errors, axis=1) if errors else None,
-    )
+    values = np.concatenate([part.values for part in parts], axis=1)
+    if parts[0].standard_errors is None:
+        return Importances(values)
+    return Importances(values, np.concatenate([part.errors for part in parts], axis=1))

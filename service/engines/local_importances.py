@@ -34,7 +34,8 @@ class LocalImportances:
         by calling the model; "kernel/linear", "kernel/tree", "kernel/product", "kernel/polynomial"
         and "kernel/network" are Kernel SHAP without a call of the model; "permutation/linear" and
         "permutation/network" are the same for more than 200 features, along orders of them.
-        "shap" is ``shap.KernelExplainer``.
+        "sum" adds up the importances of the models inside of another one, and "sum/sampled" where
+        some are estimated. "shap" is ``shap.KernelExplainer``.
     output : {"probability", "margin", "prediction"}
         The scale on which the importances add up.
     standard_errors : ndarray of the shape of `values`, or None

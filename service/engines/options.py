@@ -105,9 +105,30 @@ def check_different(name: str, values: Sequence[Any]) -> None:
     _check(name, list(values), count < 2, f"different names, but {twice} comes {count} times")
 
 
+def check_jobs(n_jobs: Any) -> None:
+    """Refuse what is no number of joblib jobs, also where the work is too short for jobs.
+
+    Raises
+    ------
+    ValueError
+        When it is neither None nor a whole number, or 0.
+
+    Examples
+    --------
+    >>> check_jobs(None), check_jobs(-1)
+    (None, None)
+    """
+    is_valid = n_jobs is None or (_is_integer(n_jobs) and n_jobs != 0)
+    _check("n_jobs", n_jobs, is_valid, "a number of jobs, −1 for all processors, or None")
+
+
 def is_whole(value: Any, at_least: int) -> bool:
     """Tell whether a value is a whole number, numpy's included, and no bool."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= at_least
+    return _is_integer(value) and int(value) >= at_least
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _check(name: str, value: Any, is_valid: bool, expected: str) -> None:

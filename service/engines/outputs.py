@@ -378,7 +378,9 @@ def _is_estimator(model: Any) -> bool:
     return hasattr(model, "predict") or hasattr(model, "predict_proba")
 
 
-def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -> None:
+def check_examples(
+    function: ModelOutput, examples: Any, matrix: NDArray[Any], answers: NDArray[np.float64]
+) -> None:
     """Hold the model's answer for examples as they came against that for the rows read from them.
 
     What a row is read into must be the same row to the model; a mark or a type that is lost on the
@@ -390,6 +392,8 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
     examples : DataFrame or array of shape (n_examples, n_features)
     matrix : ndarray of shape (n_examples, n_features)
         As the schema reads the examples.
+    answers : ndarray of shape (n, n_outputs)
+        What the model answers for up to 64 of them, spread out.
 
     Raises
     ------
@@ -405,10 +409,9 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
         expected = function.outputs_of(given)
     except Exception:  # a model that does not take them so cannot be compared
         return
-    outputs = function(matrix[few])
-    if outputs.shape != expected.shape:
+    if answers.shape != expected.shape:
         return
-    difference = np.abs(outputs - expected)
+    difference = np.abs(answers - expected)
     if (difference > function.tolerance(expected, SAME)).any():
         row = int(few[difference.max(axis=1).argmax()])
         raise ValueError(
@@ -418,7 +421,9 @@ def check_examples(function: ModelOutput, examples: Any, matrix: NDArray[Any]) -
         )
 
 
-def check_rows_alone(function: ModelOutput, matrix: NDArray[Any]) -> None:
+def check_rows_alone(
+    function: ModelOutput, matrix: NDArray[Any], together: NDArray[np.float64]
+) -> None:
     """Hold the model's answer for a row among others against that for the row alone.
 
     What is explained are answers to mixtures of rows, asked for in large calls. A model that ranks
@@ -428,6 +433,8 @@ def check_rows_alone(function: ModelOutput, matrix: NDArray[Any]) -> None:
     ----------
     function : ModelOutput
     matrix : ndarray of shape (n_examples, n_features)
+    together : ndarray of shape (n, n_outputs)
+        What it answers for up to 64 of them, spread out, in one call.
 
     Raises
     ------
@@ -435,7 +442,6 @@ def check_rows_alone(function: ModelOutput, matrix: NDArray[Any]) -> None:
         When an answer differs by more than a millionth of the spread of all answers.
     """
     rows = spread_out(matrix, N_COMPARED_ROWS)
-    together = function(rows)
     alone = spread_out(np.arange(len(rows)), N_ASKED_ALONE)
     singly = np.concatenate([function(rows[i : i + 1]) for i in alone])
     allowed = function.tolerance(together, max(SAME, function.narrow_share))

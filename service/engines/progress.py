@@ -25,6 +25,18 @@ def progress_bar(parts: Iterable[Any]) -> Iterable[Any]:
     return tqdm(parts, desc="Explaining", delay=1, disable=None)
 
 
+def counted(begin: Begin, step: str) -> Progress:
+    """Say of a step how far it is, before each of its parts."""
+
+    def counted_parts(parts: Iterable[Any]) -> Iterator[Any]:
+        known = list(parts)
+        for number, part in enumerate(known, start=1):
+            begin(f"{step} ({number} of {len(known)})")
+            yield part
+
+    return counted_parts
+
+
 @contextmanager
 def steps_shown(doing: str) -> Iterator[Begin]:
     """Name the step that is at work, only on a terminal; the line goes away in the end."""

@@ -21,7 +21,7 @@ from scipy.sparse import sparray, spmatrix
 from service.engines.choice import choose_engine
 from service.engines.engine import Engine, Importances, explain_in_parallel, explain_rows
 from service.engines.local_importances import LocalImportances
-from service.engines.options import EngineOptions, check_different, is_whole
+from service.engines.options import EngineOptions, check_different, check_jobs, is_whole
 from service.engines.outputs import (
     N_COMPARED_ROWS,
     SAME,
@@ -34,6 +34,11 @@ from service.engines.outputs import (
 from service.engines.progress import Progress, no_progress
 from service.engines.sparse.additive import check_in_pieces, check_width, explain_sparse
 from service.engines.sparse.blocks import explain_in_blocks
+from service.engines.sparse.examples import (
+    SparseExamples,
+    cut_sparse,
+    open_columns,
+)
 from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.engines.transformed.raw_rows import check_are_raw, count_engineered
 from service.rows.columns import Column
@@ -79,8 +84,8 @@ class StandIn:
 # Said of the engine where a surrogate is explained.
 _MIMIC = {False: "", True: "mimic/"}
 _OF_SURROGATE = {False: "", True: ", of a surrogate"}
-# Makes a surrogate of a model's output, on examples.
-Imitate = Callable[[ModelOutput, NDArray[Any]], StandIn]
+# Makes a surrogate of a model's output, on examples; on all of them where some alone are dense.
+Imitate = Callable[[ModelOutput, NDArray[Any], SparseExamples | None], StandIn]
 
 
 @dataclass(frozen=True)
@@ -152,21 +157,26 @@ class RowExplainer:
         """
         model = asked_with_rows(model)
         check_takes_columns(model)
-        table = examples_as_table(examples)
-        schema = _in_form_that_counts(Schema.of(table, features, model), table, model)
+        few, every = cut_sparse(examples, options.random_state)
+        table = examples_as_table(few)
+        schema = open_columns(Schema.of(table, features, model), every)
+        schema = _in_form_that_counts(schema, table, model)
         matrix = schema.from_positions(table)
         function = choose_output(
             model, schema, matrix, output=output, task=task, has_names=classes is not None
         )
-        given = examples.tocsr() if is_sparse(examples) else table
-        check_examples(function, given, matrix)
-        check_rows_alone(function, matrix)
+        given = few.tocsr() if is_sparse(few) else table
+        answers = function(spread_out(matrix, N_COMPARED_ROWS))
+        check_examples(function, given, matrix, answers)
+        check_rows_alone(function, matrix, answers)
         names = list(map(str, schema.model_names))
         unread = tuple(unread_columns(model, len(names), names).tolist())
-        read = with_constants(matrix, unread, matrix[:1])
-        function, stand_in = _imitated(function, read, nullable, imitate)
+        read = partial(with_constants, columns=unread, example=matrix[:1])
+        every = _read_by(every, unread, lambda rows: read(schema.from_positions(rows)))
+        examples = read(matrix)
+        function, stand_in = _imitated(function, examples, every, nullable, imitate)
         explained = function if stand_in is None else stand_in.output
-        engine, note = choose_engine(explained, read, options)
+        engine, note = choose_engine(explained, examples, options, every=every)
         return cls(
             function,
             engine,
@@ -175,7 +185,7 @@ class RowExplainer:
             classes=class_names(function, classes, len(engine.expected_values)),
             subset=find_columns(subset, schema.names),
             note=note,
-            tolerance=find_tolerance(function, matrix, engine),
+            tolerance=find_tolerance(function, answers, engine),
             example_output=_ask_as_given(function, given),
             unread=unread,
             n_engineered=count_engineered(model, schema.model_rows(matrix[:1])),
@@ -223,8 +233,9 @@ class RowExplainer:
     ) -> RowExplainer:
         """Return an explainer of the same output with a background chosen from other examples."""
         options = self._options(nsamples, random_state)
-        matrix = with_constants(self.schema.matrix(examples), self.unread, self.example)
-        engine, note = choose_engine(self.explained, matrix, options)
+        few, every = cut_sparse(examples, options.random_state)
+        every = _read_by(every, self.unread, self.read)
+        engine, note = choose_engine(self.explained, self.read(few), options, every=every)
         return replace(self, options=options, engine=engine, note=note)
 
     def without_model(self) -> RowExplainer:
@@ -253,7 +264,10 @@ class RowExplainer:
         ------
         PayloadError
             When they do not fit the schema, or the model refuses a value.
+        ValueError
+            When `n_jobs` is no number of jobs.
         """
+        check_jobs(n_jobs)
         if is_sparse(rows) and self.engine.keeps_sparse:
             return self._explain_sparse(rows, progress, n_jobs)
         matrix = self.read(rows)
@@ -400,23 +414,22 @@ class RowExplainer:
 
 
 def find_tolerance(
-    function: ModelOutput, matrix: NDArray[Any], engine: Engine
+    function: ModelOutput, answers: NDArray[np.float64], engine: Engine
 ) -> NDArray[np.float64]:
     """Return how far importances may be from adding up to the model's output.
 
     Parameters
     ----------
     function : ModelOutput
-    matrix : ndarray of shape (n_rows, n_features)
-        Rows that tell the spread of the outputs.
+    answers : ndarray of shape (n_rows, n_outputs)
+        What the model answers for rows that tell the spread of its outputs.
     engine : Engine
 
     Returns
     -------
     ndarray of shape (n_outputs,)
     """
-    outputs = function(spread_out(matrix, N_COMPARED_ROWS))
-    spread = np.vstack([outputs, engine.expected_values])
+    spread = np.vstack([answers, engine.expected_values])
     return function.tolerance(spread, max(SAME, function.narrow_share))
 
 
@@ -431,16 +444,23 @@ def with_constants(
     return constant
 
 
+def _read_by(
+    every: Any, unread: tuple[int, ...], read: Callable[[NDArray[Any]], NDArray[Any]]
+) -> SparseExamples | None:
+    return None if every is None else SparseExamples(every, read, unread)
+
+
 def _imitated(
     function: ModelOutput,
     examples: NDArray[Any],
+    every: SparseExamples | None,
     nullable: bool | Sequence[str],
     imitate: Imitate | None,
 ) -> tuple[ModelOutput, StandIn | None]:
     """Let the rows have what is taken by that which is explained: the model, or a surrogate."""
     if imitate is None:
         return _open_columns(function, examples[:1], nullable), None
-    stand_in = imitate(function, examples)
+    stand_in = imitate(function, examples, every)
     opened = _open_columns(stand_in.output, examples[:1], nullable)
     columns = tuple(map(_with_own_mark, opened.schema.columns, function.schema.columns))
     function = replace(function, schema=replace(function.schema, columns=columns))
@@ -505,7 +525,7 @@ def _try(model: Any, rows: Any) -> NDArray[Any] | None:
 def _are_alike(found: NDArray[Any] | None, expected: NDArray[Any]) -> bool:
     if found is None or found.shape != expected.shape:
         return False
-    if expected.dtype.kind not in "biuf" or found.dtype.kind not in "biuf":
+    if not {expected.dtype.kind, found.dtype.kind} <= set("biuf"):
         return np.array_equal(found, expected)
     return np.allclose(found, expected, rtol=SAME, atol=0.0, equal_nan=True)
 

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.blas_threads import one_blas_thread
-from service.engines.engine import EXACT_ON, Encoding, Engine, Importances
+from service.engines.engine import EXACT_ON, ByRow, Encoding, Engine, Importances
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.games import Function, Game
-from service.shapley.kernel import Estimate, Sampling, Stopping, refined_shapley
+from service.shapley.kernel import Estimate, RowByRow, Sampling, Stopping, refined_shapley
 from service.shapley.survey import SurveyedGame
 
 N_TRIAL_ROWS = 4
@@ -154,12 +154,11 @@ class KernelEngine(Engine):
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances row by row, with their standard errors."""
-        values, errors = [], []
-        for row in progress(self.encode(rows)):
-            estimate = self._estimate(row)
-            values.append(estimate.values)
-            errors.append(estimate.standard_errors)
-        return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
+        return _gathered(map(self._estimate, progress(self.encode(rows))))
+
+    def explain_against(self, rows: NDArray[Any]) -> ByRow:
+        """Return what explains a row against each of some encoded rows, roughly."""
+        return RowByRow(self.game.on(Background.uniform(rows, "given"))).shapley_values
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the game of all features together, shape (n_rows, n_outputs)."""
@@ -174,7 +173,7 @@ class KernelEngine(Engine):
         if self.is_exact:
             return 0.0
         few = spread_out(self.game.background.rows, N_TRIAL_ROWS)
-        return _relative_to_importances(map(self._estimate, few))
+        return _gathered(map(self._estimate, few)).relative_error
 
     def with_sampling(self, nsamples: str | int, random_state: int) -> KernelEngine:
         """Return the same engine with another number of coalitions and seed.
@@ -218,14 +217,13 @@ class KernelEngine(Engine):
         return refined_shapley(self.game, row, self.sampling, self.stopping)
 
 
-def _relative_to_importances(estimates: Iterable[Estimate]) -> float:
-    """Return the mean standard error as a share of the mean |importance|; 0 where all are 0."""
-    sizes, errors = [], []
+def _gathered(estimates: Iterable[Estimate]) -> Importances:
+    """Put the estimates of single rows together."""
+    values, errors = [], []
     for estimate in estimates:
-        sizes.append(np.abs(estimate.values).mean())
-        errors.append(estimate.standard_errors.mean())
-    size = np.mean(sizes)
-    return float(np.mean(errors) / size) if size else 0.0
+        values.append(estimate.values)
+        errors.append(estimate.standard_errors)
+    return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
 
 
 class SampledBackgroundEngine(Engine):
@@ -269,12 +267,7 @@ class SampledBackgroundEngine(Engine):
 
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Estimate the local importances row by row, with their standard errors."""
-        values, errors = [], []
-        for row in progress(self.encode(rows)):
-            of_row, error_of_row = self.game.estimate(row)
-            values.append(of_row)
-            errors.append(error_of_row)
-        return Importances(np.stack(values, axis=1), np.stack(errors, axis=1))
+        return _gathered(map(self._estimate, progress(self.encode(rows))))
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the model's structure, shape (n_rows, n_outputs)."""
@@ -288,7 +281,10 @@ class SampledBackgroundEngine(Engine):
     def relative_standard_error(self) -> float:
         """Return the mean standard error over a few sampled rows, relative to their importances."""
         few = spread_out(self.game.rows, N_TRIAL_ROWS)
-        return _relative_to_importances(Estimate(*self.game.estimate(row)) for row in few)
+        return _gathered(map(self._estimate, few)).relative_error
+
+    def _estimate(self, row: NDArray[Any]) -> Estimate:
+        return Estimate(*self.game.estimate(row))
 
 
 class ShapEngine(Engine):

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from service.engines.options import plain_word
+from service.engines.options import is_whole, plain_word
+from service.engines.sparse.examples import cut_sparse
 from service.errors import WrongKindError
 from service.explainers.tabular import TabularExplainer
 from service.rows.tables import examples_as_table
@@ -183,6 +184,11 @@ class KernelExplainer(_NamedExplainer):
                     "KernelExplainer: expected either nclusters or a background, got both "
                     f"nclusters and {given[0]}; leave one out."
                 )
+            if not is_whole(nclusters, at_least=1):
+                raise ValueError(
+                    "KernelExplainer: nclusters: expected a whole number of at least 1, got "
+                    f"{nclusters!r}."
+                )
             options |= {"background": "kmeans", "background_size": nclusters}
         super().__init__(
             model,
@@ -266,7 +272,8 @@ class DeepExplainer(_NamedExplainer):
                 "got some; use TabularExplainer with a function that calls the network."
             )
         try:
-            return np.asarray(examples_as_table(examples), dtype=np.float64)
+            few, _ = cut_sparse(examples, 0)
+            return np.asarray(examples_as_table(few), dtype=np.float64)
         except (TypeError, ValueError):
             raise ValueError(
                 "DeepExplainer: expected initialization examples of numbers alone, got others; "

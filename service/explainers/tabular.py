@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from service.engines.local_importances import LocalImportances
-from service.engines.options import EngineOptions
+from service.engines.options import EngineOptions, check_jobs
 from service.engines.progress import progress_bar
 from service.engines.row_explainer import RowExplainer
 from service.engines.transformed.engineered import EngineeredExplainer
@@ -251,6 +251,8 @@ class TabularExplainer:
             When the rows do not fit the columns of the initialization examples.
         service.scoring.ModelOutputError
             When the model answers NaN or infinity.
+        ValueError
+            When `n_jobs` is no number of jobs.
         """
         importances = self._explain(evaluation_examples, n_jobs)
         context = self._describe(evaluation_examples)
@@ -298,9 +300,10 @@ class TabularExplainer:
         service.scoring.ModelOutputError
             When the model answers NaN or infinity.
         ValueError
-            When `batch_size` is not positive.
+            When `batch_size` is not positive, or `n_jobs` no number of jobs.
         """
         _warn_of(sampling_policy, "sampling_policy: all rows are explained; pass fewer of them")
+        check_jobs(n_jobs)
         pieces = in_pieces(evaluation_examples)
         if not include_local:
             overall = explain_in_batches(

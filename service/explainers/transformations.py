@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import FunctionTransformer
 
 from service.engines.row_explainer import RowExplainer, asked_with_rows
+from service.engines.sparse.examples import cut_sparse
 from service.engines.transformed.engineered import EngineeredExplainer
 from service.explainers.listed_transformations import (
     EXPECTED,
@@ -29,7 +30,7 @@ from service.explainers.listed_transformations import (
     shown,
 )
 from service.rows.schema import Schema
-from service.rows.tables import examples_as_table
+from service.rows.tables import examples_as_table, is_sparse
 from service.structures.encoders import TransformedModel, blocks_of, split_model
 
 N_TRIED_ROWS = 20
@@ -84,7 +85,9 @@ def compose(
 
 def _take_some(examples: Any, names: Sequence[str] | None) -> Any:
     """Return some examples, enough to see what transformers make of them."""
-    table = examples_as_table(examples)
+    # Sparse ones are not made dense for the sake of some.
+    some = examples.tocsr()[:N_TRIED_ROWS] if is_sparse(examples) else examples
+    table = examples_as_table(some)
     if isinstance(table, pd.DataFrame):
         return table.iloc[:N_TRIED_ROWS].copy()  # transformers may write into them
     rows = np.asarray(table)[:N_TRIED_ROWS].copy()
@@ -235,7 +238,8 @@ def build_engineered(
         When it is not known which columns are made of that part, or none are.
     """
     schema, function = row_explainer.schema, row_explainer.function
-    table = examples_as_table(examples)
+    few, _ = cut_sparse(examples, row_explainer.options.random_state)
+    table = examples_as_table(few)
     maps, subset = _cut_maps(map_columns(model, schema), row_explainer.subset)
     made = model.transform_rows(schema.model_rows(schema.from_positions(table)))
     explainer = RowExplainer.build(

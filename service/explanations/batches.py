@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import vstack
 
 from service.engines.engine import SHORT, Engine, explain_rows
-from service.engines.options import is_whole
+from service.engines.options import check_jobs, is_whole
 from service.engines.progress import Progress, no_progress
 from service.engines.row_explainer import RowExplainer
 from service.engines.sparse.additive import check_width
@@ -81,11 +81,12 @@ def explain_in_batches(
     PayloadError
         When rows do not fit, with the number of the row among all, or there are none.
     ValueError
-        When `batch_size` is not positive.
+        When `batch_size` is not positive, or `n_jobs` no number of jobs.
     MissingPackageError
         When a Parquet file is to be read, and pyarrow is not installed.
     """
     _check_size(batch_size)
+    check_jobs(n_jobs)
     tables = _cut(row_explainer, rows, batch_size)
     parts = iter(progress(_sum_batches(row_explainer, tables, n_jobs)))
     first = next(parts, None)
@@ -117,7 +118,7 @@ def gather(row_explainer: RowExplainer, rows: Any) -> Any:
     table
         DataFrames of the same columns make one with their labels, whatever the order of columns;
         arrays of one type make one, and so do sparse rows. Any others make a DataFrame of the
-        columns that the explainer reads; its rows are numbered unless all pieces have labels.
+        columns that the explainer reads; its rows are numbered unless all pieces are DataFrames.
 
     Raises
     ------
@@ -134,7 +135,7 @@ def gather(row_explainer: RowExplainer, rows: Any) -> Any:
             tables.append(_take(row_explainer, table))
         first += _count_rows(table)
     expect(first > 0, NO_ROWS)
-    return _concatenate(row_explainer.schema, tables, is_numbered=not isinstance(rows, Iterator))
+    return _concatenate(row_explainer.schema, tables)
 
 
 def _take(row_explainer: RowExplainer, table: Any) -> Any:
@@ -148,15 +149,14 @@ def _take(row_explainer: RowExplainer, table: Any) -> Any:
     return _as_read(row_explainer.schema, table)
 
 
-def _concatenate(schema: Schema, tables: list[Any], is_numbered: bool) -> Any:
+def _concatenate(schema: Schema, tables: list[Any]) -> Any:
     """Put tables one under another; those of several forms in the form of the schema."""
     forms = set(map(_form_of, tables))
     is_mixed = len(set(map(type, tables))) > 1  # where not all have labels
     if len(forms) > 1:
         tables = [_as_read(schema, each) for each in tables]
     if isinstance(tables[0], pd.DataFrame):
-        is_numbered &= isinstance(tables[0].index, pd.RangeIndex)
-        return pd.concat(tables, ignore_index=is_numbered or is_mixed)
+        return pd.concat(tables, ignore_index=is_mixed)
     if forms == {"sparse"}:
         return vstack(tables, format="csr")
     return np.concatenate(tables)
@@ -202,18 +202,37 @@ def _pieces(rows: Any, size: int | None) -> Iterable[Any]:
 
 def _read_parquet(file: Path, size: int | None) -> Iterator[pd.DataFrame]:
     if not file.is_file():
-        raise FileNotFoundError(f"Rows: expected a Parquet file, but {file} is not there.")
+        raise FileNotFoundError(f"Rows: expected a Parquet file, but there is none at {file}.")
     parquet = pyarrow_parquet()
     try:
         # Otherwise a whole row group, which can be the whole file, is read ahead.
         with parquet.ParquetFile(file, pre_buffer=False, buffer_size=2**20) as source:
+            numbering, first = _numbering_of(source.schema_arrow), 0
             for batch in source.iter_batches(batch_size=size or 2**16):
-                yield as_table(batch)
+                yield _number(as_table(batch), first, **numbering)
+                first += len(batch)
     except (ValueError, OSError) as error:
         raise PayloadError(
             f"Rows: expected a whole Parquet file, but {file} is none ({error}); read other files "
             "yourself, and pass their tables one after another."
         ) from error
+
+
+def _numbering_of(schema: Any) -> dict[str, Any]:
+    """Return how rows are numbered that have no labels in a column, as pandas wrote it."""
+    numbering: dict[str, Any] = {"start": 0, "step": 1, "name": None}
+    for label in (schema.pandas_metadata or {}).get("index_columns", ()):
+        if isinstance(label, Mapping):  # of others the name of a column is written
+            numbering = {key: label[key] for key in numbering}
+    return numbering
+
+
+def _number(table: pd.DataFrame, first: int, *, start: int, step: int, name: Any) -> pd.DataFrame:
+    """Give a part of a file's rows the numbers that they have in the whole of it."""
+    if isinstance(table.index, pd.RangeIndex):
+        begin, end = (start + step * row for row in (first, first + len(table)))
+        table.index = pd.RangeIndex(begin, end, step, name=name)
+    return table
 
 
 def _cut(row_explainer: RowExplainer, rows: Any, batch_size: int | None) -> Iterator[Any]:

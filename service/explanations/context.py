@@ -212,6 +212,11 @@ def label_rows(rows: Any) -> pd.Index[Any] | None:
     return rows.index if isinstance(rows, pd.DataFrame) else None
 
 
+def count_rows(table: Any) -> int:
+    """Return the number of rows of a table, an array or a list."""
+    return int(table.shape[0]) if hasattr(table, "shape") else len(table)
+
+
 def require(value: Any, name: str, why: str) -> Any:
     """Return a value that is there.
 

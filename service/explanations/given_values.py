@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
+from service.engines.options import check_choice, check_different
+from service.errors import expect
 from service.rows.values import list_names
 
 OURS = ("class", "row", "feature")
+OUTPUTS = ("prediction", "probability", "margin")
 LAYOUTS = (OURS, ("row", "feature", "class"))  # here and in older shap; in newer shap
 
 
@@ -51,10 +54,9 @@ def take_values(
     ValueError
         When the counts do not fit, or the order of the axes cannot be told.
     """
-    array = np.asarray(values, dtype=np.float64)
-    expected = np.asarray(expected_values, dtype=np.float64)
-    if not (np.isfinite(array).all() and np.isfinite(expected).all()):
-        raise ValueError("values: expected finite numbers, got NaN or infinities.")
+    output = check_choice("output", output, OUTPUTS)
+    array = _read_numbers("values", values)
+    expected = _read_numbers("expected_values", expected_values)
     names = list_names("classes", classes)
     features = list_names("features", features)
     if array.ndim == 3:
@@ -76,6 +78,19 @@ def take_values(
     )
 
 
+def _read_numbers(name: str, values: Any) -> NDArray[np.float64]:
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: expected numbers, got others ({error}).") from error
+    expect(
+        bool(np.isfinite(numbers).all()),
+        f"{name}: expected finite numbers, got NaN or infinities.",
+        ValueError,
+    )
+    return numbers
+
+
 def _names_of(features: Sequence[str] | None, n_features: int) -> list[str]:
     return list(map(str, range(n_features) if features is None else features))
 
@@ -95,6 +110,7 @@ def _check_counts(
             f"features: expected {array.shape[-1]} names, as many as the values have, got "
             f"{len(features)}."
         )
+    check_different("features", list(map(str, features or ())))
     if classes is not None and array.shape[:-2] != (len(classes),):
         raise ValueError(
             f"classes: expected values with an axis of {len(classes)} classes, got shape "

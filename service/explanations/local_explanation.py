@@ -19,7 +19,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
-from service.explanations.context import ExplanationContext, KnowsContext, require
+from service.errors import expect
+from service.explanations.context import ExplanationContext, KnowsContext, count_rows, require
 from service.explanations.frames import local_frame, to_shap
 from service.explanations.given_values import take_values
 from service.explanations.global_importances import GlobalImportances
@@ -377,7 +378,7 @@ class LocalExplanation(KnowsContext):
             another. What was made of several is shared among them.
         raw_feature_names : sequence of str, optional
         eval_data : table, optional
-            The raw rows.
+            The raw rows, as many as were explained.
 
         Returns
         -------
@@ -386,7 +387,8 @@ class LocalExplanation(KnowsContext):
         Raises
         ------
         ValueError
-            When the shapes do not fit, or there are no local importances to add up.
+            When the shapes do not fit, there are more or fewer rows, or there are no local
+            importances to add up.
 
         Examples
         --------
@@ -398,6 +400,14 @@ class LocalExplanation(KnowsContext):
         """
         names = self.context.raw_features if raw_feature_names is None else raw_feature_names
         raw = to_raw(self._addable, feature_maps, names)
+        n_rows = (
+            len(self) if eval_data is None or self.context.is_one_row else count_rows(eval_data)
+        )
+        expect(
+            n_rows == len(self),
+            f"eval_data: expected the raw rows of the {len(self)} explained, got {n_rows}.",
+            ValueError,
+        )
         return type(self)(raw, self.context.of_raw_columns(eval_data))
 
     def get_raw_feature_importances(self, feature_maps: Sequence[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from service.engines.local_importances import LocalImportances
+from service.engines.options import check_different
 from service.errors import expect
 
 
@@ -52,6 +53,7 @@ def to_raw(
         f"got {len(names)}.",
         ValueError,
     )
+    check_different("raw_feature_names", names)
     errors = importances.standard_errors
     return LocalImportances(
         values=importances.values @ shares.T,

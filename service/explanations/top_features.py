@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from service.engines.local_importances import LocalImportances
 from service.engines.sparse.importances import SparseImportances
-from service.errors import expect
 from service.explanations.context import ExplanationContext, unless_none
 from service.explanations.global_importances import GlobalImportances, with_output_axis
 from service.explanations.local_explanation import LocalExplanation
-from service.rows.values import shown
+from service.explanations.ranks import check_count
 
 E = TypeVar("E", bound=LocalExplanation)
 TILE = 1024  # rows that are looked at together, so that they stay in the cache
@@ -72,18 +71,6 @@ def top(explanation: E, k: int) -> E:
     other = _add_up(explanation, order[k:])
     cut = keep_features(explanation, np.sort(order[:k]))
     return replace(cut, context=replace(cut.context, other=other))
-
-
-def check_count(k: Any) -> None:
-    """Refuse what does not say how many features to keep.
-
-    Raises
-    ------
-    ValueError
-        When it is not a positive whole number.
-    """
-    is_count = isinstance(k, int | np.integer) and not isinstance(k, bool) and k >= 1
-    expect(bool(is_count), f"top_k: expected a positive number, got {shown(k)}.", ValueError)
 
 
 def rank_all(explanation: LocalExplanation) -> NDArray[np.intp]:

@@ -80,8 +80,10 @@ def runs_page(workspace: Workspace, opens: str = "") -> Blueprint:
 
     Examples
     --------
+    >>> from flask import Flask
+    >>> from service.runs import Workspace
     >>> app = Flask("example")
-    >>> app.register_blueprint(runs_page(Workspace("sqlite:////tmp/runs.db", experiment="tumours")))
+    >>> app.register_blueprint(runs_page(Workspace("sqlite:///runs.db", experiment="tumours")))
     >>> app.test_client().get("/runs/style.css").mimetype
     'text/css'
     """

@@ -5,9 +5,9 @@ A value that does not fit is refused with its column and row. Next: :mod:`servic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from service.errors import PayloadError, expect
 from service.rows.categories import Vocabulary
 from service.rows.kinds import KIND_NAMED, Kind
-from service.rows.values import KINDS, MISSING_MARKS, is_missing, mark_of, shown, without_numpy
+from service.rows.values import (
+    KINDS,
+    MISSING_MARKS,
+    EmptyText,
+    is_missing,
+    mark_of,
+    shown,
+    without_numpy,
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +89,8 @@ class Column:
         mark = _missing_mark(values if objects is None else objects, name)
         column = cls(name, _kind_of(values, name), values.dtype, missing_mark=mark)
         column._check_categories()
-        known = values.dropna()
-        nullable = len(known) < len(values)
+        nullable = bool(values.isna().any())
+        known = values.dropna() if nullable else values  # which takes long of very many columns
         return replace(column, nullable=nullable, takes_infinity=column._kind.has_infinity(known))
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
@@ -128,18 +136,34 @@ class Column:
 
     def objects_for_model(self, values: NDArray[Any]) -> NDArray[Any]:
         """Give read values of a column of objects their Python types and their missing mark."""
-        objects = np.empty(len(values), dtype=object)
-        mark, type_of = MISSING_MARKS[self.missing_mark], self._kind.as_object
-        for row, value in enumerate(values):
-            objects[row] = mark if is_missing(value) else type_of(value)
+        objects = np.full(len(values), MISSING_MARKS[self.missing_mark], dtype=object)
+        known = ~pd.isna(values)
+        objects[known] = list(map(self._kind.as_object, values[known]))
         return objects
 
     def of_text(self, text: str) -> Any:
         """Turn a cell of a CSV file into the value that JSON would have; an empty one is missing.
 
-        What does not fit stays text, which :meth:`read` refuses with its place.
+        An empty one in quotes is an empty text, where the column can hold one. What does not fit
+        stays text, which :meth:`read` refuses with its place.
+
+        Raises
+        ------
+        PayloadError
+            Where it could be either.
         """
-        return self._kind.of_text(text) if text else None
+        return self._kind.of_text(text) if text else self._of_empty(text)
+
+    def _of_empty(self, text: str) -> str | None:
+        """Return an empty text where a cell means that, and None where it is missing."""
+        if not (isinstance(text, EmptyText) and self._kind.takes_empty_text):
+            return None
+        expect(
+            text.is_certain or not self.nullable,
+            f"Column {self.name!r}: expected a missing value as an empty cell without quotes, got "
+            'a row that has quotes around every cell, so that "" could be an empty text too.',
+        )
+        return ""
 
     def make_new_categories(self) -> Sequence[Any]:
         """Return categories that the examples do not know; none where there can be none."""
@@ -170,7 +194,8 @@ class Column:
     @cached_property
     def dtype(self) -> str:
         """The dtype that the model was fitted with, in words."""
-        return str(self.pandas_dtype)
+        is_of_numpy = isinstance(self.pandas_dtype, np.dtype)
+        return _words_of(self.pandas_dtype) if is_of_numpy else str(self.pandas_dtype)
 
     @property
     def width(self) -> str:
@@ -232,26 +257,35 @@ class Column:
 
     def _check_range(self, read: NDArray[Any]) -> None:
         """Refuse numbers that the model's dtype cannot hold; infinities are among them."""
-        outside = self._kind.outside(read)
-        if outside.any():
-            row = int(outside.argmax())
-            raise self._refusal(row, shown(self._kind.as_object(read[row])))
+        self._refuse_first(
+            self._kind.outside(read), lambda row: shown(self._kind.as_object(read[row]))
+        )
 
     def _check_missing(self, read: NDArray[Any]) -> None:
         if self.nullable:
             return
-        missing = pd.isna(read)
-        if missing.any():
-            came = (
-                "a missing value, and the examples had none in this column; where the model takes "
-                f"them, its explainer is built with nullable=[{self.name!r}]"
-            )
-            raise self._refusal(int(missing.argmax()), came)
+        came = (
+            "a missing value, and the examples had none in this column; where the model takes "
+            f"them, its explainer is built with nullable=[{self.name!r}], or on examples with some"
+        )
+        self._refuse_first(pd.isna(read), lambda _: came)
+
+    def _refuse_first(self, misfit: NDArray[np.bool_], came: Callable[[int], str]) -> None:
+        """Refuse the first value that does not fit, if there is one."""
+        if misfit.any():
+            row = int(misfit.argmax())
+            raise self._refusal(row, came(row))
 
     def _refusal(self, row: int, came: str) -> PayloadError:
         return PayloadError(
             f"Column {self.name!r}, row {row}: expected {self._kind.expected}, got {came}."
         )
+
+
+@cache
+def _words_of(dtype: np.dtype[Any]) -> str:
+    """Write a dtype of NumPy's, which takes long for each of very many columns."""
+    return str(dtype)
 
 
 def _kind_of(values: pd.Series, name: str) -> str:

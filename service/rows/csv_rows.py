@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
+from itertools import islice, tee
+from operator import attrgetter, methodcaller
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from service.errors import PayloadError, expect
 from service.rows.chunks import Table, in_chunks
 from service.rows.columns import Column
 from service.rows.schema import Schema
-from service.rows.values import repeated
+from service.rows.values import EmptyText, repeated
 
 
 def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> dict[str, Any]:
     r"""Read the CSV of a request's body into what its JSON would hold.
 
     The first line may hold the column names, in any order; without it the columns are in the
-    model's order. An empty cell is a missing value. Numbers, truth values and dates mean what they
+    model's order. An empty cell is a missing value; in quotes it is an empty text, where the column
+    can hold one. Numbers, truth values and dates mean what they
     mean in JSON: "60.0" is an integer, "TRUE" is true, "nan" is missing and "inf" is an infinity.
 
     Parameters
@@ -120,6 +123,7 @@ def _folded(name: str) -> str:
 
 _TAKES_TEXT = attrgetter("takes_text")
 _PLACE = "Body, line"
+_SAVE_AS_UTF8 = "save it as UTF-8, or convert it, as iconv -f WINDOWS-1252 -t UTF-8 does."
 _DECLARE = "say which by Content-Type: text/csv; header=present, or header=absent."
 
 
@@ -130,21 +134,67 @@ def csv_tables(file: Path, size: int) -> Iterator[Table]:
     ------
     PayloadError
         When the file is not CSV, names a column twice, or a line has another number of cells than
-        the header; it names the line, or the row counted from 0.
-    UnicodeDecodeError
-        When it is not UTF-8.
+        the header, or when it is not UTF-8; it names the line, or the row counted from 0.
     """
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        lines = csv_lines(stream)
-        _, names = next(lines, (1, []))
-        expect(not repeated(names), "expected each column name once in the first line.")
-        for chunk in in_chunks(_rows_of(lines, len(names)), size):
-            yield dict(zip(names, zip(*chunk, strict=True), strict=True))
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            lines = csv_lines(stream)
+            _, names = next(lines, (1, []))
+            expect(not repeated(names), "expected each column name once in the first line.")
+            for chunk in in_chunks(_rows_of(lines, len(names)), size):
+                yield dict(zip(names, zip(*chunk, strict=True), strict=True))
+    except UnicodeDecodeError as error:
+        raise PayloadError(_not_utf8(file)) from error
+
+
+def _not_utf8(file: Path) -> str:
+    """Say where a file is not UTF-8: the decoder of a stream counts from where it read last."""
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                byte = f"byte {error.start + 1} of the line, 0x{line[error.start]:02x}"
+                return f"line {number}: expected UTF-8 text, got {byte}; {_SAVE_AS_UTF8}"
+    return f"expected UTF-8 text to its end; {_SAVE_AS_UTF8}"
 
 
 def values_of_cells(column: Column, cells: Sequence[Any]) -> list[Any]:
     """Read the cells of one column of a CSV file."""
     return list(map(column.of_text, cells))
+
+
+def write_csv_lines(stream: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows as CSV, in which the empty texts that :func:`csv_lines` marked keep their quotes.
+
+    Parameters
+    ----------
+    stream : file of text
+    rows : iterable of sequences
+        The cells of each line.
+
+    Examples
+    --------
+    >>> import sys
+    >>> rows = [cells for _, cells in csv_lines(['a,"",,"1,5"'])]
+    >>> write_csv_lines(sys.stdout, rows)
+    a,"",,"1,5"
+    """
+    writer = csv.writer(stream, lineterminator="\n")
+    for cells in rows:
+        if EmptyText in map(type, cells):
+            stream.write(",".join(map(_as_written, cells)) + "\n")
+        else:
+            writer.writerow(cells)
+
+
+def _as_written(cell: Any) -> str:
+    """Write one cell, which is not the only one of its line."""
+    if isinstance(cell, EmptyText):
+        return '""'
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow([cell, None])
+    return written.getvalue().removesuffix(",")
 
 
 def csv_lines(stream: Iterable[str], place: str = "line") -> Iterator[tuple[int, list[str]]]:
@@ -172,15 +222,31 @@ def csv_lines(stream: Iterable[str], place: str = "line") -> Iterator[tuple[int,
     >>> list(csv_lines(['a,"b', ' c"', "", "1,2"]))
     [(1, ['a', 'b c']), (4, ['1', '2'])]
     """
-    reader = csv.reader(stream, strict=True)
+    lines, as_written = tee(stream)
+    reader = csv.reader(lines, strict=True)
     number = 1
     try:
         for cells in reader:
+            written = "".join(islice(as_written, reader.line_num + 1 - number))
             if cells:
-                yield number, cells
+                yield number, _mark_empty_texts(cells, written)
             number = reader.line_num + 1
     except csv.Error as error:
         raise PayloadError(f"{place} {number}: expected CSV, but {error}.") from error
+
+
+def _mark_empty_texts(cells: list[str], written: str) -> list[str]:
+    """Mark the empty cells of a row that stand in quotes, which its reader does not tell."""
+    if '""' not in written:
+        return cells
+    as_written = _CELL.findall(written)[: len(cells)]
+    has_quotes_everywhere = all(map(methodcaller("startswith", '"'), as_written))
+    marks = {'""': EmptyText(not has_quotes_everywhere)}
+    return list(map(marks.get, as_written, cells))
+
+
+# One cell as it is written, from its beginning or the separator before it.
+_CELL = re.compile(r'(?:^|,)("(?:[^"]|"")*"|[^,]*)')
 
 
 def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[list[str]]:

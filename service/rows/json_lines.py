@@ -53,11 +53,7 @@ def rows_of_json_lines(text: str, names: Sequence[str]) -> list[Any]:
 
 
 def _row_of_line(line: str, place: str, names: Sequence[str]) -> Any:
-    try:
-        row = decode(line)
-    except PayloadError as error:
-        reason = str(error).removeprefix("Body: ").replace("at line 1, column", "at column")
-        raise PayloadError(f"{place}: {reason}") from error
+    row = _decode_line(line, place)
     is_wrapped = isinstance(row, dict) and row.keys() == {WRAPPER}
     if is_wrapped and WRAPPER not in names:
         row = row[WRAPPER]
@@ -66,6 +62,14 @@ def _row_of_line(line: str, place: str, names: Sequence[str]) -> Any:
         f"{place}: expected a record or a list of values, got {shown(row)}.",
     )
     return row
+
+
+def _decode_line(line: str | bytes, place: str) -> Any:
+    try:
+        return decode(line)
+    except PayloadError as error:
+        reason = str(error).removeprefix("Body: ").replace("at line 1, column", "at column")
+        raise PayloadError(f"{place}: {reason}") from error
 
 
 def json_tables(file: Path, size: int) -> Iterator[Table]:
@@ -84,10 +88,7 @@ def json_tables(file: Path, size: int) -> Iterator[Table]:
 def _records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
     names: Collection[str] = ()
     for row, line in enumerate(lines):
-        try:
-            record = decode(line)
-        except PayloadError as error:
-            raise PayloadError(f"row {row}: {error}") from error
+        record = _decode_line(line, f"row {row}")
         expect(
             isinstance(record, dict) and record.keys() == (names or record.keys()),
             f"row {row}: expected one JSON object a line, all with the same keys.",

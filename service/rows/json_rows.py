@@ -27,10 +27,11 @@ from service.rows.row_ids import (
     is_split,
     is_table,
     labelled,
+    labels_of_column,
     take_ids,
 )
 from service.rows.schema import Schema
-from service.rows.values import shown
+from service.rows.values import is_list_of, shown
 
 JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 """Rows as JSON text, or as what such a text holds."""
@@ -114,7 +115,8 @@ def parse_labelled(
     """
     body = decode(raw_data) if isinstance(raw_data, str | bytes) else raw_data
     check_id_columns(id_columns, schema)
-    rows, labels = labelled(_unwrapped(body, schema), {*schema.names, *id_columns})
+    whole = _split_by_name(_unwrapped(_split_by_name(body, schema), schema), schema)
+    rows, labels = labelled(whole, {*schema.names, *id_columns})
     if id_columns:
         rows, labels = take_ids(rows, id_columns)
     matrix = _rows(rows, schema)
@@ -164,7 +166,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _unwrapped(body: Any, schema: Schema) -> Any:
     """Take off one wrapper; keys that are the model's own feature names are columns, not one."""
     is_whole = not isinstance(body, Mapping) or is_split(body) or is_table(body)
-    if is_whole or not body.keys().isdisjoint(schema.names):
+    if is_whole or _has_columns(body, schema):
         return body
     wrappers = list(filter(WRAPPER_KEYS.__contains__, body))
     if not wrappers:
@@ -177,6 +179,28 @@ def _unwrapped(body: Any, schema: Schema) -> Any:
     rows = siblings.pop(wrappers[0])
     _check_siblings(siblings, wrappers[0])
     return rows
+
+
+def _has_columns(body: Mapping[str, Any], schema: Schema) -> bool:
+    """Tell whether keys are the model's columns, which may be named like wrappers around rows."""
+    known = body.keys() & {*schema.names}
+    return not all(map(_holds_rows, map(body.get, known)))
+
+
+def _holds_rows(value: Any) -> bool:
+    """Tell rows, in any shape, from the values of one column."""
+    inside = list(value.values()) if isinstance(value, Mapping) else value
+    return inside != [] and is_list_of(inside, list, Mapping)
+
+
+def _split_by_name(body: Any, schema: Schema) -> Any:
+    """Write columns that are named like the parts of the orient "split" in that orient."""
+    is_named_so = is_split(body) and {"columns", "data"} <= {*schema.names}
+    if not is_named_so or _holds_rows(body["data"]):
+        return body
+    check_columns(body)
+    rows = list(map(list, zip(*in_order_of_first(body), strict=True)))
+    return {"columns": list(body), "index": labels_of_column(body["columns"]), "data": rows}
 
 
 def _check_siblings(siblings: Mapping[str, Any], wrapper: str) -> None:

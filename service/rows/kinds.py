@@ -105,6 +105,11 @@ class Kind:
         return False
 
     @property
+    def takes_empty_text(self) -> bool:
+        """True when "" is a value, as missing ones are not."""
+        return self.takes_text
+
+    @property
     def widens(self) -> bool:
         """True when whole numbers or truth values become floats beside a missing one, in pandas."""
         return isinstance(self.dtype, np.dtype) and self.dtype.kind in "iub"
@@ -332,6 +337,11 @@ class Categories(Kind):
     def takes_text(self) -> bool:
         """True when the categories are text, and new ones are taken."""
         return self.takes_new and self.value_kind == "string"
+
+    @property
+    def takes_empty_text(self) -> bool:
+        """True when "" is a category, or may be a new one."""
+        return self.takes_text or self.vocabulary.read("") is not None
 
     def reader(self) -> Callable[[Any], Any]:
         """Return what reads a category, and a new one where the model takes it."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from operator import itemgetter
+from operator import eq, itemgetter
 from typing import Any
 
-from service.errors import PayloadError, expect, expect_each
-from service.rows.schema import Schema
+from service.errors import expect, expect_each
+from service.rows.schema import Schema, is_row_of
 from service.rows.values import is_list_of, repeated, shown
 
 
@@ -77,8 +77,12 @@ def _by_label_or_column(
     has_columns = not body.keys().isdisjoint(names)
     if not has_columns and all(map(partial(_is_record, names), values)):
         return values, list(body)
-    labels = list(values[0]) if isinstance(values[0], Mapping) else None
-    return body, labels
+    return body, labels_of_column(values[0])
+
+
+def labels_of_column(column: Any) -> list[Any] | None:
+    """Return the labels of a column of values by label; None of a list of values."""
+    return list(column) if isinstance(column, Mapping) else None
 
 
 def _is_record(names: Collection[str], value: Any) -> bool:
@@ -109,7 +113,7 @@ def _labels_of_split(
     if labels is None or not isinstance(data, list):
         return body, None
     expect(
-        _is_row_of(len(data), labels),
+        is_row_of(len(data), labels),
         f"Body: expected a list of {len(data)} labels under 'index', one for each row, got "
         f"{shown(labels)}.",
     )
@@ -142,14 +146,10 @@ def check_split(body: Mapping[str, Any]) -> list[str]:
     expect(is_list_of(names, str, int, float), "Body: expected names under 'columns'.")
     width = len(names)
     expect_each(
-        map(partial(_is_row_of, width), data),
+        map(partial(is_row_of, width), data),
         lambda row: f"Row {row}: expected a list of {width} values, as many as there are columns.",
     )
     return list(map(str, names))
-
-
-def _is_row_of(width: int, values: Any) -> bool:
-    return isinstance(values, list) and len(values) == width
 
 
 def columns_of_rows(rows: Sequence[Sequence[Any]], n_columns: int) -> list[list[Any]]:
@@ -165,18 +165,26 @@ def check_columns(body: Mapping[str, Any]) -> None:
     PayloadError
         Naming a column that has not.
     """
-    first_name, first = next(iter(body.items()), ("", []))
-    rows = _rows_in(first)
-    for name, values in body.items():
-        if rows is None or type(values) is not type(first):
-            raise PayloadError(
-                f"Column {shown(name)}: expected a list of values, or an object of them by row "
-                "index."
-            )
-        if _rows_in(values) != rows:
-            raise PayloadError(
-                f"Column {shown(name)}: expected the same rows as column {shown(first_name)}."
-            )
+    names, rows = list(body), list(map(_rows_in, body.values()))
+    kinds = list(map(type, body.values()))
+    as_first = partial(eq, next(iter(rows), None))
+    expect_each(
+        map(partial(_is_of_rows, kinds[:1]), kinds, rows),
+        lambda place: (
+            f"Column {shown(names[place])}: expected a list of values, or an object of them by row "
+            "index."
+        ),
+    )
+    expect_each(
+        map(as_first, rows),
+        lambda place: (
+            f"Column {shown(names[place])}: expected the same rows as column {shown(names[0])}."
+        ),
+    )
+
+
+def _is_of_rows(known: Sequence[type], kind: type, rows: Any) -> bool:
+    return rows is not None and kind in known
 
 
 def _rows_in(column: Any) -> Any:
@@ -239,10 +247,8 @@ def take_ids(body: Any, id_columns: Sequence[str]) -> tuple[Any, list[dict[str, 
 
 def _columns_of_split(body: Mapping[str, Any]) -> dict[str, Any]:
     names = check_split(body)
-    if twice := repeated(names):
-        raise PayloadError(
-            f"Body: expected each column once, but {shown(twice[0])} came more often."
-        )
+    twice = ", ".join(map(shown, repeated(names)))
+    expect(not twice, f"Body: expected each column once, but {twice} came more often.")
     return dict(zip(names, columns_of_rows(body["data"], len(names)), strict=True))
 
 
@@ -264,8 +270,7 @@ def _taken_apart(
     """Take a record without its ids, and these."""
     rest, ids = dict(record), {}
     for name in id_columns:
-        if name not in rest:
-            raise PayloadError(f"{where}: expected the id column {shown(name)}, found none.")
+        expect(name in rest, f"{where}: expected the id column {shown(name)}, found none.")
         ids[name] = rest.pop(name)
     return rest, ids
 
@@ -279,7 +284,7 @@ def check_id_columns(id_columns: Sequence[str], schema: Schema) -> None:
         Naming one.
     """
     for name in id_columns:
-        if name in schema.names:
-            raise PayloadError(
-                f"Option 'id_columns': expected columns that the model does not know, got {name!r}."
-            )
+        expect(
+            name not in schema.names,
+            f"Option 'id_columns': expected columns that the model does not know, got {name!r}.",
+        )

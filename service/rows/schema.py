@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError, expect, expect_each
 from service.rows.columns import Column
-from service.rows.tables import as_table
-from service.rows.values import list_names, repeated, shown
+from service.rows.tables import are_records, as_table, is_list
+from service.rows.values import list_names, repeated, shown, without_numpy
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Schema:
         rows = as_table(rows)
         if isinstance(rows, pd.DataFrame):
             return self.from_named(self._translated(rows.columns), _columns(rows))
-        return self.from_records(rows) if _are_records(rows) else self.from_positions(rows)
+        return self.from_records(rows) if are_records(rows) else self.from_positions(rows)
 
     def from_records(self, records: Sequence[Any]) -> NDArray[Any]:
         """Check a list of {column: value} records, each with all columns, in any order."""
@@ -232,7 +232,7 @@ class Schema:
         """Cut rows into columns, when each row has as many values as there are columns."""
         if isinstance(rows, np.ndarray | pd.DataFrame):
             return self._cut_array(rows)
-        if not _is_list(rows):
+        if not is_list(rows):
             raise PayloadError(
                 "Rows: expected a DataFrame, an array, records or a list of lists, got "
                 f"{shown(rows)}."
@@ -242,7 +242,7 @@ class Schema:
     def _cut_lists(self, rows: Sequence[Any]) -> Sequence[Any]:
         width = len(self.columns)
         expect_each(
-            map(partial(_is_row_of, width), rows),
+            map(partial(is_row_of, width), rows),
             lambda row: f"Row {row}: expected a list of {width} values, got {shown(rows[row])}.",
         )
         return list(zip(*rows, strict=True)) or [()] * width
@@ -257,8 +257,7 @@ class Schema:
 
     def _read(self, columns: Sequence[Any]) -> NDArray[Any]:
         """Check the values of all columns, in the model's order, and make one matrix of them."""
-        has_rows = len(columns) > 0 and len(columns[0]) > 0
-        expect(has_rows, "Rows: expected at least one row, got none.")
+        expect(len(columns[0]) > 0, "Rows: expected at least one row, got none.")
         at_once = self._take_any_number
         numbers = _plain_numbers([columns[i] for i in at_once])
         if numbers is None:
@@ -321,9 +320,8 @@ class Schema:
         unknown = _named("unknown ", list(filterfalse(own.__contains__, names)))
         wrong = " and ".join(filter(None, [missing, unknown]))
         expect(not wrong, f"{where}Expected the model's own columns, but {wrong}.")
-        if len(came) != len(names):
-            twice = _named("", sorted(repeated(names)))
-            raise PayloadError(f"{where}Expected each column once, but {twice} came more often.")
+        twice = _named("", sorted(repeated(names)))
+        expect(not twice, f"{where}Expected each column once, but {twice} came more often.")
 
 
 _NAME, _DTYPE, _MATRIX_DTYPE = map(attrgetter, ("name", "dtype", "matrix_dtype"))
@@ -354,20 +352,13 @@ def _positions(have_it: Iterable[bool]) -> list[int]:
     return np.flatnonzero(list(have_it)).tolist()
 
 
-def _is_row_of(width: int, values: Any) -> bool:
+def is_row_of(width: int, values: Any) -> bool:
+    """Tell whether something is a list of so many values."""
     return isinstance(values, (list, tuple, np.ndarray)) and len(values) == width
 
 
 def _are_numeric(columns: Iterable[Column]) -> bool:
     return set(map(_MATRIX_DTYPE, columns)) <= {np.float64}
-
-
-def _are_records(rows: Any) -> bool:
-    return _is_list(rows) and isinstance(next(iter(rows), None), Mapping)
-
-
-def _is_list(rows: Any) -> bool:
-    return isinstance(rows, Sequence) and not isinstance(rows, str)
 
 
 def _tables(examples: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -420,10 +411,11 @@ def _chosen_names(
     own = list(map(str, labels))
     chosen = own if names is None else list(map(str, names))
     n_names, n_different = len(chosen), len(set(chosen))
+    twice = _named("; more than once came the ", repeated(chosen))
     expect(
         n_different == n_names == n_columns,
         f"features: expected {n_columns} different names, one for each column of the examples, got "
-        f"{n_different} different ones in {n_names}.",
+        f"{n_different} different ones in {n_names}{twice}.",
         ValueError,
     )
     for name, label in zip(chosen, own, strict=True):
@@ -459,13 +451,11 @@ def _named(what: str, names: Sequence[str]) -> str:
 def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
     """Cut a DataFrame into arrays, floats as float64 and everything else as objects.
 
-    All at once is the quickest way. One row of several types is taken value by value: a common type
-    of its numbers might round some.
+    All at once is the quickest way. One row of several types is quicker value by value, unless a
+    common type of its numbers might round some.
     """
-    if len(frame) == 1:
-        row = frame.iloc[0]
-        if row.dtype == object:
-            return [[_python_float(value)] for value in row.to_numpy()]
+    if len(frame) == 1 and frame.iloc[0].dtype == object:
+        return list(zip(map(without_numpy, frame.iloc[0])))
     are_floats = list(map(_is_float, frame.dtypes))
     if all(are_floats):
         return list(frame.to_numpy(dtype=np.float64).T)
@@ -473,10 +463,6 @@ def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
     for i in np.flatnonzero(are_floats):
         columns[i] = columns[i].astype(np.float64)
     return columns
-
-
-def _python_float(value: Any) -> Any:
-    return float(value) if isinstance(value, np.floating) else value
 
 
 def _is_float(dtype: Any) -> bool:

@@ -5,27 +5,35 @@ Next: :mod:`service.rows.unusual_rows`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import sparray, spmatrix
 
 from service.errors import expect
 from service.rows.values import shown
 
-LARGEST_DENSE = 4 * 2**30  # bytes; a sparse matrix of more is not made dense
+LARGEST_DENSE = 4 * 2**30  # bytes; what is sparse and takes more is not made dense
+LARGEST_UNSAID = 2**27  # bytes; a frame of sparse columns that takes more is said to become dense
 
 
+@singledispatch
 def as_table(rows: Any) -> Any:
     """Turn rows of other libraries into a DataFrame or an array.
 
     Parameters
     ----------
     rows : object
-        A sparse matrix or array of scipy; a DataFrame, of which sparse columns become dense; a
-        table of another library that has ``to_pandas``, as those of Polars and Arrow. Everything
-        else stays as it is.
+        A sparse matrix or array of scipy; a DataFrame, of which sparse columns become dense, with a
+        warning where that takes more than 128 MB; a
+        table of another library that has ``to_pandas``, as those of Polars and Arrow; an array of
+        records, whose fields are columns. What a masked array masks becomes missing, and a matrix
+        of numpy an array. Everything else stays as it is.
 
     Returns
     -------
@@ -34,19 +42,49 @@ def as_table(rows: Any) -> Any:
     Raises
     ------
     ValueError
-        When a sparse matrix is too large to be made dense.
+        When a sparse matrix or frame is too large to be made dense.
 
     Examples
     --------
     >>> from scipy.sparse import csr_array
     >>> as_table(csr_array([[0, 1], [2, 0]])).tolist()
     [[0, 1], [2, 0]]
+    >>> as_table(np.ma.array([[0, 1], [2, 0]], mask=[[True, False], [False, False]])).tolist()
+    [[nan, 1.0], [2.0, 0.0]]
     """
-    if is_sparse(rows):
-        return _make_dense(rows)
-    if isinstance(rows, pd.DataFrame):
-        return _with_dense_columns(rows)
     return _to_pandas(rows) if hasattr(rows, "to_pandas") else rows
+
+
+@as_table.register(spmatrix)
+@as_table.register(sparray)
+def _(rows: Any) -> Any:
+    """Make it dense."""
+    n_bytes = rows.shape[0] * rows.shape[1] * rows.dtype.itemsize
+    _check_can_be_dense("a sparse matrix", n_bytes, "bring fewer rows")
+    return rows.toarray()
+
+
+@as_table.register
+def _(rows: pd.DataFrame) -> pd.DataFrame:
+    return _with_dense_columns(rows)
+
+
+@as_table.register
+def _(rows: np.ma.MaskedArray) -> NDArray[Any]:
+    """Let pandas choose what a missing value of this type is."""
+    return pd.Series(rows.ravel()).to_numpy().reshape(rows.shape)
+
+
+@as_table.register
+def _(rows: np.ndarray) -> Any:
+    """Make columns of the fields of records."""
+    return rows if rows.dtype.names is None else pd.DataFrame(rows)
+
+
+@as_table.register
+def _(rows: np.matrix) -> NDArray[Any]:
+    """Take the class off, whose columns have two axes."""
+    return np.asarray(rows)
 
 
 def row_as_table(rows: Any) -> Any:
@@ -59,7 +97,7 @@ def row_as_table(rows: Any) -> Any:
     match rows:
         case pd.Series():
             return rows.to_frame().T.infer_objects()
-        case np.ndarray(ndim=1):
+        case np.ndarray(ndim=1, dtype=np.dtype(names=None)):
             return rows[None]
     return rows
 
@@ -69,20 +107,29 @@ def is_sparse(rows: Any) -> bool:
     return hasattr(rows, "tocsr") and hasattr(rows, "toarray")
 
 
-def _make_dense(rows: Any) -> Any:
-    n_bytes = rows.shape[0] * rows.shape[1] * rows.dtype.itemsize
+def _check_can_be_dense(what: str, n_bytes: int, remedy: str) -> None:
     expect(
         n_bytes <= LARGEST_DENSE,
-        f"Rows: expected a sparse matrix of at most {LARGEST_DENSE / 2**30:.0f} GB when it is "
-        f"dense, got one of {n_bytes / 2**30:.0f} GB; bring fewer rows.",
+        f"Rows: expected {what} of at most {LARGEST_DENSE / 2**30:.0f} GB when it is dense, got "
+        f"one of {n_bytes / 2**30:.0f} GB; {remedy}.",
         ValueError,
     )
-    return rows.toarray()
 
 
 def _with_dense_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    if not any(map(_is_sparse_dtype, frame.dtypes)):
+    sparse = list(filter(_is_sparse_dtype, frame.dtypes))
+    if not sparse:
         return frame
+    n_bytes = len(frame) * sum(dtype.subtype.itemsize for dtype in sparse)
+    remedy = "pass its matrix, frame.sparse.to_coo().tocsr(), which stays sparse, or fewer rows"
+    _check_can_be_dense("a DataFrame of sparse columns", n_bytes, remedy)
+    if n_bytes > LARGEST_UNSAID:
+        warnings.warn(
+            "Rows: a DataFrame of sparse columns is made dense, which takes "
+            f"{n_bytes / 2**30:.1f} GB; {remedy}.",
+            UserWarning,
+            stacklevel=4,
+        )
     return frame.apply(_make_column_dense)
 
 
@@ -111,13 +158,19 @@ def _with_none(column: pd.Series) -> pd.Series:
     return objects.where(objects.notna(), None)
 
 
-def _are_records(rows: Any) -> bool:
-    return isinstance(rows, list | tuple) and isinstance(next(iter(rows), None), Mapping)
+def are_records(rows: Any) -> bool:
+    """Tell whether rows are a list of records."""
+    return is_list(rows) and isinstance(next(iter(rows), None), Mapping)
+
+
+def is_list(rows: Any) -> bool:
+    """Tell whether rows are a list, or another sequence that is no text."""
+    return isinstance(rows, Sequence) and not isinstance(rows, str)
 
 
 def records_as_table(rows: Any) -> Any:
     """Make a table of a list of records; leave everything else."""
-    return pd.DataFrame(list(rows)) if _are_records(rows) else rows
+    return pd.DataFrame(list(rows)) if are_records(rows) else rows
 
 
 def examples_as_table(examples: Any) -> Any:

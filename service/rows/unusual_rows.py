@@ -46,12 +46,20 @@ def ask_for_new_categories(schema: Schema, example: NDArray[Any], ask: Ask) -> S
     """
     for position, column in enumerate(schema.columns):
         new = column.make_new_categories()
-        wider = _with_column(schema, position, replace(column, takes_new=True))
-        rows = np.repeat(example, 1 + len(new), axis=0)
-        rows[1:, position] = new
-        if len(new) and _is_answered(ask, wider, rows):
-            schema = wider
+        if len(new):
+            schema = _opened_to(new, schema, position, example, ask)
     return schema
+
+
+def _opened_to(
+    new: Sequence[Any], schema: Schema, position: int, example: NDArray[Any], ask: Ask
+) -> Schema:
+    """Return the schema with a column open to new categories, where the model takes these."""
+    column = replace(schema.columns[position], takes_new=True)
+    wider = _with_column(schema, position, column)
+    rows = np.repeat(example, 1 + len(new), axis=0)
+    rows[1:, position] = new
+    return wider if _is_answered(ask, wider, rows) else schema
 
 
 def ask_for_missing_values(
@@ -105,7 +113,8 @@ def _with_missing_singly(
         wider = _with_missing(schema, [position], example, ask)
         if wider is None:
             refused.append(schema.names[position])
-        schema = wider or schema
+        else:
+            schema = wider
     return schema, refused
 
 
@@ -165,7 +174,7 @@ def _make_unusual_values(column: Column, examples: NDArray[Any]) -> NDArray[Any]
     make = _MAKE.get(column.kind, _make_none)
     known = examples[~pd.isna(examples)]
     made = make(known) if len(known) else []
-    new = column.make_new_categories() if column.takes_new else []
+    new = column.make_new_categories()
     missing = [None] * column.nullable
     fitting = list(filter(partial(_fits, column), [*made, *new, *missing]))
     return column.read(fitting)

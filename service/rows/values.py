@@ -33,6 +33,24 @@ MISSING_MARKS: dict[str, Any] = {"None": None, "NA": pd.NA, "NaT": pd.NaT, "NaN"
 _NAME_OF_MARK = {id(mark): name for name, mark in MISSING_MARKS.items()}  # there is one of each
 
 
+class EmptyText(str):
+    """An empty cell of CSV in quotes.
+
+    Attributes
+    ----------
+    is_certain : bool
+        False where all cells of its row have quotes, as some writers give missing ones too.
+    """
+
+    is_certain: bool
+
+    def __new__(cls, is_certain: bool) -> EmptyText:
+        """Make one."""
+        empty = super().__new__(cls)
+        empty.is_certain = is_certain
+        return empty
+
+
 @singledispatch
 def shown(value: Any) -> str:
     """Show a value in a message, cut to a readable length.
@@ -95,7 +113,8 @@ def repeated(names: Iterable[str]) -> list[str]:
     >>> repeated(["age", "zip", "age"])
     ['age']
     """
-    return [name for name, count in Counter(names).items() if count > 1]
+    counts = Counter(names)
+    return list(counts - Counter(list(counts)))
 
 
 def is_missing(value: Any) -> bool:
@@ -138,10 +157,24 @@ def read_number_or_infinity(value: Any) -> float | None:
     return INFINITIES.get(value) if isinstance(value, str) else _as_float(value)
 
 
+@singledispatch
 def _as_float(value: Any) -> float | None:
     """Return a number as a float, one beyond all floats as an infinity; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        return None
+    return None
+
+
+@_as_float.register
+def _(_: bool) -> None:
+    """Read no number, though a truth value is an integer to Python."""
+
+
+@_as_float.register
+def _(value: float | Decimal) -> float:
+    return float(value)
+
+
+@_as_float.register
+def _(value: int) -> float:
     try:
         return float(value)
     except OverflowError:  # an integer of more than 308 digits
@@ -167,10 +200,8 @@ def read_integer(value: Any) -> float | None:
     (60.0, 9007199254740992.0, None)
     """
     number = read_number(value)
-    if number is None or not number.is_integer():
-        return None
     largest = LARGEST_EXACT_INTEGER - isinstance(value, float)
-    is_exact = number == value and abs(number) <= largest
+    is_exact = number is not None and abs(value) <= largest and value % 1 == 0
     return number if is_exact else None
 
 
@@ -208,7 +239,8 @@ def read_datetime(value: Any, dtype: Any) -> pd.Timestamp | None:
     zone = getattr(dtype, "tz", None)
     try:
         local = _in_zone(_timestamp(value, zone), zone)
-        return _in_resolution(local, dtype) if _can_be_written(local) else None
+        _check_years(local)
+        return _in_resolution(local, dtype)
     except (ValueError, TypeError, OverflowError, NotImplementedError):
         return None  # the last is pandas' word for a local time beyond the years of ISO 8601
 
@@ -223,11 +255,7 @@ def datetime_dtype(dtype: Any) -> Any:
     datetime64[us, UTC]
     """
     of_arrow: Any = getattr(dtype, "pyarrow_dtype", None)
-    if not hasattr(of_arrow, "tz"):
-        return dtype
-    if of_arrow.tz is None:
-        return np.dtype(f"datetime64[{of_arrow.unit}]")
-    return pd.DatetimeTZDtype(of_arrow.unit, of_arrow.tz)
+    return of_arrow.to_pandas_dtype() if hasattr(of_arrow, "tz") else dtype
 
 
 def datetime_as_text(value: Any) -> str:
@@ -263,9 +291,9 @@ def _(value: bool, _: tzinfo | None) -> pd.Timestamp:
 
 @_timestamp.register
 def _(value: int, zone: tzinfo | None) -> pd.Timestamp:
-    if 0 < abs(value) < FEWEST_MILLISECONDS:
-        raise ValueError(value)
-    return pd.Timestamp(value, unit="ms", tz=None if zone is None else "UTC")
+    may_be_seconds = 0 < abs(value) < FEWEST_MILLISECONDS
+    expect(not may_be_seconds, "expected milliseconds.", ValueError)
+    return pd.Timestamp(value, unit="ms", tz=zone)
 
 
 @_timestamp.register
@@ -283,15 +311,16 @@ def _in_zone(read: pd.Timestamp, zone: tzinfo | None) -> pd.Timestamp:
     """Turn a time into that of a zone; both have one, or none."""
     if zone is not None:
         return read.tz_convert(zone)  # which refuses a time without a zone
-    if read.tzinfo is not None:
-        raise ValueError(read)
+    expect(read.tzinfo is None, "expected no time zone.", ValueError)
     return read
 
 
-def _can_be_written(local: pd.Timestamp) -> bool:
-    """Tell whether the year, here and in UTC, is one of ISO 8601."""
+def _check_years(local: pd.Timestamp) -> None:
+    """Refuse a year that ISO 8601 text cannot have, here or in UTC."""
     universal = local if local.tzinfo is None else local.tz_convert("UTC")
-    return all(MINYEAR <= moment.year <= MAXYEAR for moment in (local, universal))
+    years = (local.year, universal.year)
+    can_be_written = min(years) >= MINYEAR and max(years) <= MAXYEAR
+    expect(can_be_written, "expected years of four digits.", ValueError)
 
 
 def _in_resolution(read: pd.Timestamp, dtype: Any) -> pd.Timestamp:
@@ -340,8 +369,7 @@ def moment_of_text(text: str) -> Any:
     return int(moment) if _MILLISECONDS.fullmatch(moment) else moment or None
 
 
-def _range(width: str) -> tuple[float, float]:
-    info: Any = np.finfo(width) if width.startswith("float") else np.iinfo(width)
+def _bounds(info: Any) -> tuple[float, float]:
     return float(info.min), float(info.max)
 
 
@@ -370,5 +398,7 @@ _MILLISECONDS = re.compile("(?!.{8}$)-?[0-9]{1,18}")  # eight digits are 2024010
 
 # The numbers that a dtype can hold, for what is not refused already: beyond float64, or 2^53 for
 # integers.
-NARROW = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64", "float16", "float32")
-RANGES = {width: _range(width) for width in (*NARROW, "float64")}
+_INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
+RANGES = {width: _bounds(np.iinfo(width)) for width in _INTEGERS}
+RANGES |= {width: _bounds(np.finfo(width)) for width in ("float16", "float32", "float64")}
+NARROW = frozenset(RANGES) - {"float64"}

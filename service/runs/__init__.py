@@ -10,7 +10,7 @@ A registered version is a copy of what a run has, in a folder of its own, an MLf
     MLmodel               loader_module: service.runs.pyfunc, code: code, data: model, signature
     model/                the files that were registered, and nothing else: a scoring explainer's
                           file with its manifest, or all that `service.scoring.save` wrote
-    code/service/         this package, for environments that have none
+    code.zip              this package, for environments that have none
     requirements.txt, …   what MLflow writes for other environments
 
 and these tags in the database, written in the same transaction as the version itself:
@@ -18,7 +18,8 @@ and these tags in the database, written in the same transaction as the version i
 ``sha256``            a JSON object: the path of each file of the version (``model/…``, ``MLmodel``)
                       and its SHA-256, which it is compared with before anything is unpickled
 ``file``              the one file in ``model/`` that was registered; "" where a folder was
-``explanation``       the newest explanation of the run when it was registered; "" of none
+``explanation``       the newest explanation that was uploaded for it since, else the newest of the
+                      run when it was registered; "" of none
 ``registered_from``   its path in the run
 ``properties``        a JSON object, as given
 

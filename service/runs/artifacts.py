@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from service.runs.embedded import part_folder
 from service.runs.engine import Engine
 from service.runs.failures import NotInStoreError, RunStoreError
+from service.runs.names import of_users
 
 ROOT = "artifacts"
 LOCAL = ("", "file", "mlflow-artifacts")
@@ -104,6 +105,8 @@ class LocalArtifacts:
 class RemoteArtifacts:
     """Files behind a server of MLflow's; those that are read are fetched into a folder.
 
+    Each question costs a server tenths of a second, so that what there is is asked for once.
+
     Parameters
     ----------
     uri : str
@@ -114,6 +117,7 @@ class RemoteArtifacts:
     def __init__(self, uri: str, engine: Engine, cache: Path) -> None:
         self.engine, self.cache = engine, cache
         self._repository = engine.open_repository(uri)
+        self._there: dict[str, set[str]] = {}  # files by their folder, asked for once
 
     def put(self, name: str, content: bytes | memoryview) -> None:
         """Send a file, by way of one on this machine."""
@@ -132,11 +136,15 @@ class RemoteArtifacts:
             self._send(name, part)
 
     def _is_there(self, name: str) -> bool:
-        return name in self._list(name.rpartition("/")[0])[0]
+        folder = name.rpartition("/")[0]
+        if folder not in self._there:
+            self._there[folder] = set(self._list(folder)[0])
+        return name in self._there[folder]
 
     def _send(self, name: str, file: Path) -> None:
         folder = name.rpartition("/")[0] or None
         self.engine.within_time(lambda: self._repository.log_artifact(str(file), folder))
+        self._there.get(folder or "", set()).add(name)
 
     def open(self, name: str) -> Path:
         """Fetch a file unless that was done."""
@@ -193,13 +201,25 @@ def opened_artifacts(uri: str, depth: int, engine: Engine) -> Iterator[Artifacts
     """
     parts = urlsplit(uri)
     if engine.folder is not None and parts.scheme in LOCAL:
-        tail = unquote(parts.path).strip("/").split("/")[-depth:]
-        if len(tail) != depth or ".." in tail:
-            raise RunStoreError(f"{uri}: expected an address below the store's {ROOT}/.")
-        yield LocalArtifacts(engine.folder.joinpath(ROOT, *tail), engine.folder)
+        yield LocalArtifacts(_folder_of(uri, depth, engine.folder), engine.folder)
         return
     with part_folder(engine.scratch) as folder:
         yield RemoteArtifacts(uri, engine, folder)
+
+
+def _folder_of(uri: str, depth: int, store: Path) -> Path:
+    """Return where files of an embedded store lie, wherever the store was when it was written down.
+
+    What MLflow's own experiments have never lay in the store, and is where it was written down.
+    """
+    address = urlsplit(uri)
+    names = unquote(address.path).strip("/").split("/")
+    tail, above = names[-depth:], names[:-depth]
+    if len(tail) != depth or ".." in tail:
+        raise RunStoreError(f"{uri}: expected an address below the store's {ROOT}/.")
+    is_own = address.scheme == "mlflow-artifacts" or above[-1:] == [ROOT]
+    written = Path("/", *names)
+    return store.joinpath(ROOT, *tail) if is_own or not written.is_dir() else written
 
 
 def _make_folders(folder: Path) -> None:
@@ -217,5 +237,5 @@ def _existing(name: str) -> FileExistsError:
 
 
 def _missing(name: str, there: list[str]) -> NotInStoreError:
-    told = ", ".join(there[:10]) or "none"
+    told = ", ".join(of_users(there)[:10]) or "none"
     return NotInStoreError(f"{name}: expected one of the files that are there ({told}).")

@@ -16,6 +16,8 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from operator import is_not
 from typing import Any
 
 from service.errors import ScoringError
@@ -76,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list(workspace: Workspace, known: argparse.Namespace) -> int:
     names = workspace.experiments() if known.experiment is None else [known.experiment]
     for name in names:
-        print(name)
+        print(_one_line(name))
         for run in workspace.runs(name):
             print(f"  {_told(run)}")
     for model in Model.list(workspace):
@@ -93,8 +95,17 @@ def _told(run: Any) -> str:
 
 def _show(workspace: Workspace, known: argparse.Namespace) -> int:
     run = Run(workspace, known.run)
-    print("\n".join([_told(workspace.get_run(run.id)), *_lines_of(run)]))
+    print("\n".join([_told(workspace.get_run(run.id)), *map(_one_line, _lines_of(run))]))
     return 0
+
+
+def _one_line(text: str) -> str:
+    """Return what somebody has named, without what would move a terminal's cursor."""
+    return "".join(map(_printable, text))
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}"
 
 
 def _lines_of(run: Run) -> Iterator[str]:
@@ -102,8 +113,10 @@ def _lines_of(run: Run) -> Iterator[str]:
     yield from (f"  {name}" for name in run.get_file_names())
     for summary in ExplanationClient(run).list_model_explanations():
         yield f"  {summary['id']}  {summary['kind']}  {summary['comment']}".rstrip()
-        for name, *value in summary["features"]:
-            yield "    " + "  ".join([name, *(f"{number:.4g}" for number in value)])
+        for name, *values in summary["features"]:
+            yield "    " + "  ".join(
+                [name, *map("{:.4g}".format, filter(partial(is_not, None), values))]
+            )
 
 
 def _copy(workspace: Workspace, known: argparse.Namespace) -> int:

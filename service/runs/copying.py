@@ -52,14 +52,14 @@ def _copy_run(source: Workspace, target: Workspace, run: Any) -> str:
         if begun.data.tags.get(BEGUN) == original and COPIED not in begun.data.tags:
             target.engine.ask("delete_run", begun.info.run_id)
     experiment = source.engine.ask("get_experiment", run.info.experiment_id).name
-    place = Workspace(target.uri, experiment=experiment)
-    copied = place.create_run(run.info.run_name)
+    place = Workspace(target.uri)
+    place.experiment = experiment  # as it is called there, even if none would be made by that name
+    copied = place.create_run(run.info.run_name, run.info.start_time)
     place.engine.log_tags(copied, {BEGUN: original})
     with Run(source, original).artifacts() as files, Run(place, copied).artifacts() as copies:
         for name in files.list_names():
             copies.put_file(name, files.open(name))
-    for name, value in run.data.metrics.items():
-        place.engine.ask("log_metric", copied, name, value)
+    source.engine.copy_values(run, place.engine, copied)
     place.engine.log_tags(copied, {**_own_tags(run), COPIED: original})
     if run.info.status != "RUNNING":
         place.engine.ask("set_terminated", copied, run.info.status, run.info.end_time)

@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from service.errors import expect
 from service.runs.failures import RunStoreError, StoreVersionError
 
 PREFIX = "sqlite:///"
@@ -34,12 +35,18 @@ def folder_of(uri: str) -> Path:
     RunStoreError
         When the URI names no file.
     """
-    database = Path(uri.removeprefix(PREFIX))
+    database = Path(uri.removeprefix(PREFIX)).absolute()
     if database.suffix != ".db" or database.is_dir():
         raise RunStoreError(
             f"Workspace: expected sqlite:///…/runs.db or the address of a server, got {uri!r}."
         )
-    return database.absolute().parent
+    expect(
+        "?" not in str(database),
+        f"Workspace: expected a folder without '?', which ends a path in an address, got "
+        f"{str(database.parent)!r}; name another by RUNS_DIR.",
+        RunStoreError,
+    )
+    return database.parent
 
 
 @contextmanager
@@ -91,7 +98,8 @@ def read_revision(database: Path) -> str:
         When it is no database of MLflow's.
     """
     try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        read_only = f"{database.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(read_only, uri=True)) as connection:
             (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except (sqlite3.Error, TypeError) as error:
         raise RunStoreError(

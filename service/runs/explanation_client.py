@@ -9,33 +9,40 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 
 from service.errors import DigestError
-from service.explanations import LocalExplanation, top
-from service.explanations.context import ExplanationContext, tell_nothing, unless_none
-from service.explanations.files.consistency import count_rows
+from service.explanations import GlobalExplanation, LocalExplanation, top
+from service.explanations.context import ExplanationContext, count_rows, tell_nothing, unless_none
 from service.explanations.files.content import write_explanation
 from service.explanations.files.saving import read_files
 from service.explanations.files.storage import HEADING, Content, Files, Writer, digest
-from service.explanations.top_features import check_count
+from service.explanations.ranks import check_count
 from service.runs.artifacts import Artifacts
 from service.runs.embedded import remove_abandoned
 from service.runs.failures import ExplanationNotFoundError
 from service.runs.model import Model
 from service.runs.names import RESERVED_FOLDER, check_comment
 from service.runs.run import Run
-from service.runs.summaries import MARK, PREFIX, named_features, read_summaries, to_tags
+from service.runs.summaries import (
+    MARK,
+    PREFIX,
+    named_features,
+    newest_of,
+    read_summaries,
+    to_tags,
+)
 from service.runs.workspace import Workspace
 
 BEING_UPLOADED = 3_600  # seconds for which files without a tag may belong to somebody
-LONGEST_ID = 200
+OF_MLFLOW = "model_explanations_shap"  # where mlflow.shap puts its arrays
 
 
 class ExplanationClient:
@@ -45,7 +52,8 @@ class ExplanationClient:
     ----------
     run : Run
     preferred : str, optional
-        The id of the explanation that is downloaded when none is named; by default the newest.
+        The id of the explanation that is downloaded when nothing is asked for; by default the
+        newest.
 
     Examples
     --------
@@ -75,16 +83,73 @@ class ExplanationClient:
 
     @classmethod
     def from_model(cls, model: Model) -> ExplanationClient:
-        """Return the client of the run that registered a model, for the explanation it had then."""
-        return cls(Run(model.workspace, model.run_id), model.explanation)
+        """Return the client of the run that registered a model, for the explanation of that model.
+
+        It is the newest with the model's id as its ``model_id``, else the one that the run had when
+        the model was registered, else the newest that names no model. One that names another model
+        is never taken for it.
+        """
+        run = Run(model.workspace, model.run_id)
+        summaries = read_summaries(run.tags)
+        own, unnamed = newest_of(summaries, (model.id,)), newest_of(summaries, ("",))
+        known = (own, model.explanation, unnamed, f"one of {model.id}")
+        return cls(run, next(filter(None, known)))
+
+    @classmethod
+    def from_mlflow_shap(
+        cls,
+        run: Run,
+        *,
+        features: Sequence[str] | None = None,
+        classes: Sequence[Any] | None = None,
+        axes: Sequence[str] | None = None,
+        output: str = "prediction",
+        folder: str = OF_MLFLOW,
+    ) -> ExplanationClient:
+        """Upload what ``mlflow.shap.log_explanation`` left in a run, and return the run's client.
+
+        It becomes a global explanation with `folder` as its comment; where that is there already,
+        nothing is uploaded.
+
+        Parameters
+        ----------
+        run : Run
+        features, classes, axes, output
+            As :meth:`service.explanations.LocalExplanation.from_values` takes them: MLflow keeps
+            arrays alone.
+        folder : str, default "model_explanations_shap"
+            Where in the run.
+
+        Raises
+        ------
+        NotInStoreError
+            When the run has no such files.
+        ValueError
+            When the counts do not fit, or the order of the axes cannot be told.
+        """
+        client = cls(run)
+        if not client.list_model_explanations(comment=folder):
+            with run.artifacts() as artifacts:
+                values = np.load(artifacts.open(f"{folder}/shap_values.npy"))
+                expected = np.load(artifacts.open(f"{folder}/base_values.npy"))
+            explanation = GlobalExplanation.from_values(
+                values,
+                features=features,
+                classes=classes,
+                expected_values=expected.squeeze().tolist(),
+                axes=axes,
+                output=output,
+            )
+            client.upload_model_explanation(explanation, comment=folder)
+        return client
 
     def upload_model_explanation(
         self,
         explanation: LocalExplanation,
         *,
-        comment: str = "",
+        comment: str | None = "",
         top_k: int | None = None,
-        model_id: str = "",
+        model_id: str | None = "",
         raw: bool | None = None,
         engineered: bool | None = None,
         eval_data: Any = None,
@@ -103,7 +168,8 @@ class ExplanationClient:
         top_k : int, optional
             Upload only the most important features; see :func:`service.explanations.top`.
         model_id : str, optional
-            Which model it explains, as ``breast_cancer:3``.
+            Which model it explains, as ``breast_cancer:3``. Where the run has registered that
+            version, it is told, so that its deployments tell of the explanation too.
         raw, engineered : bool, optional
             What it is marked as; by default what it says of itself.
         eval_data : table, optional
@@ -124,15 +190,15 @@ class ExplanationClient:
         TypeError
             When it is no explanation.
         ValueError
-            When an importance is NaN or infinite, a table has no plain form or other rows, or a
-            text is too long.
+            When an importance is NaN or infinite, a table has no plain form or other rows, a text
+            is too long, or a class or feature is called by neither a text nor a number.
         """
         if not isinstance(explanation, LocalExplanation):
             raise TypeError(
                 "upload_model_explanation: expected a LocalExplanation or GlobalExplanation, got "
                 f"{type(explanation).__name__}; explain_global and explain_local make them."
             )
-        check_comment(comment)
+        known = {"comment": check_comment(comment), "model_id": str(model_id or ""), "top_k": top_k}
         cut = top(explanation, explanation.num_features if top_k is None else top_k)
         _check_rows(
             len(cut),
@@ -153,7 +219,6 @@ class ExplanationClient:
         said = {"is_raw": raw, "is_engineered": engineered}
         said["row_labels"] = unless_none(pd.Index, row_ids)
         context = replace(context, **_without_none(said))
-        known = {"comment": comment, "model_id": str(model_id), "top_k": top_k}
         return self._upload(replace(cut, context=context), known)
 
     def _upload(self, explanation: LocalExplanation, known: Mapping[str, Any]) -> str:
@@ -167,7 +232,21 @@ class ExplanationClient:
             except BaseException:
                 artifacts.remove(put.folder)
                 raise
+        self._tell_version(known["model_id"], upload)
         return upload
+
+    def _tell_version(self, model_id: str, upload: str) -> None:
+        """Let a version that was registered before say what explains it, as its deployments do."""
+        if not model_id:
+            return
+        engine = self.run.workspace.engine
+        for found in engine.pages(
+            "search_model_versions", filter_string=f"run_id = '{self.run.id}'"
+        ):
+            if f"{found.name}:{found.version}" == model_id:
+                engine.ask(
+                    "set_model_version_tag", found.name, found.version, "explanation", upload
+                )
 
     def list_model_explanations(
         self,
@@ -231,7 +310,9 @@ class ExplanationClient:
         """
         unless_none(check_count, top_k)
         found = self.list_model_explanations(comment, raw, engineered)
-        summary = self._pick(found, explanation_id)
+        is_asked = (comment, raw, engineered) != (None, None, None)
+        is_open = explanation_id is None and (is_asked or not self._preferred)
+        summary = self._pick(found, explanation_id or self._preferred, found * is_open)
         folder = f"{RESERVED_FOLDER}/{summary['id']}"
         with self.run.artifacts() as artifacts:
             heading = artifacts.open(f"{folder}/{HEADING}").read_bytes()
@@ -242,17 +323,17 @@ class ExplanationClient:
                 )
             return read_files(_files_of(artifacts, folder), folder, top_k)
 
-    def _pick(self, found: list[dict[str, Any]], wanted: str | None) -> dict[str, Any]:
-        """Return the newest of some explanations, or the one that is named."""
-        named = _called(found, wanted or self._preferred)
-        if wanted is None:
-            named = named or found
+    def _pick(
+        self, found: list[dict[str, Any]], wanted: str, others: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return the newest of a name among some explanations, else of the others."""
+        named = _called(found, wanted) or others
         if not named:
             raise self._not_there(wanted or "one that fits what was asked for")
         return named[-1]
 
     def _not_there(self, asked: str) -> ExplanationNotFoundError:
-        told = list(map("{id} ({comment})".format_map, read_summaries(self.run.tags)[-10:]))
+        told = list(map("{id} ({comment:.60})".format_map, read_summaries(self.run.tags)[-10:]))
         return ExplanationNotFoundError(
             f"Run {self.run.id}: expected one of its explanations ({'; '.join(told) or 'none'}), "
             f"got {asked}."
@@ -267,7 +348,7 @@ class ExplanationClient:
             When there is none; says which there are.
         """
         there = self.list_model_explanations()
-        summary = self._pick(there, explanation_id)
+        summary = self._pick(there, str(explanation_id), [])
         engine = self.run.workspace.engine
         engine.ask("delete_tag", self.run.id, f"{PREFIX}{summary['id']}")
         if len(there) == 1:

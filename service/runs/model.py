@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from service.model_paths import find_model_path
-from service.runs.embedded import part_folder
 from service.runs.failures import NotInStoreError
 from service.runs.names import check_model_name
 from service.runs.versions import fetch_version
@@ -122,7 +121,7 @@ class Model:
         Raises
         ------
         FileExistsError
-            When it exists and `exist_ok` is False.
+            When it exists and `exist_ok` is False, or a folder has files that the version has not.
         DigestError
             When a file is not what was registered. Nothing of it was loaded, and nothing replaced.
         """
@@ -132,15 +131,12 @@ class Model:
                 f"Model.download: expected a new file or folder, but {target} exists; pass "
                 "exist_ok=True to replace it."
             )
-        engine = self.workspace.engine
-        with part_folder(engine.scratch) as part:
-            fetch_version(engine, self._found, part / "model")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if self.file:
-                for file in (part / "model").iterdir():
-                    _replace_file(file, target.with_name(file.name))
-            else:
-                shutil.copytree(part / "model", target, dirs_exist_ok=exist_ok)
+        # Near the target, and not in the store, which may be another's to write.
+        there = next(filter(Path.is_dir, target.absolute().parents))
+        with TemporaryDirectory(prefix=".part-", dir=there) as part:
+            fetched = Path(part, "model")
+            fetch_version(self.workspace.engine, self._found, fetched)
+            _replace_files(fetched, target.parent if self.file else target, bool(self.file))
         return str(target)
 
     def set_alias(self, alias: str) -> None:
@@ -200,10 +196,20 @@ def _not_there(workspace: Workspace, name: str, version: Any, alias: str) -> Not
     )
 
 
-def _replace_file(file: Path, target: Path) -> None:
-    part = target.with_name(f".{target.name}.part")
-    try:
-        shutil.copyfile(file, part)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+def _replace_files(fetched: Path, target: Path, is_shared: bool) -> None:
+    """Move files of a version into a folder, which has no others unless it is shared."""
+    names = set(_names_in(fetched))
+    others = [] if is_shared else sorted(set(_names_in(target)) - names)
+    if others:
+        raise FileExistsError(
+            f"Model.download: expected a folder with no other files than this version has, but "
+            f"{target} has {', '.join(others[:5])} too; remove it, or name another target_dir."
+        )
+    for name in sorted(names):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (fetched / name).replace(target / name)
+
+
+def _names_in(folder: Path) -> list[str]:
+    files = filter(Path.is_file, folder.rglob("*"))
+    return [file.relative_to(folder).as_posix() for file in files]

@@ -6,7 +6,7 @@ Next: :mod:`service.runs.embedded`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.errors import expect
@@ -16,6 +16,8 @@ LONGEST_NAME = 200
 LONGEST_COMMENT = 1_000
 LONGEST_TAG = 8_000  # MLflow cuts longer ones without a word
 RESERVED_TAGS = ("mlflow.", "explanation.", "model_explanation")
+# What a registered version is described by, in tags of its own.
+OF_VERSIONS = ("explanation", "registered_from", "properties", "description", "file", "sha256")
 RESERVED_FOLDER = "explanations"
 _MODEL = re.compile(r"\w[\w. -]*(?<![. ])")
 _TAG = re.compile(r"[A-Za-z0-9_][\w ./-]*")
@@ -92,25 +94,40 @@ def _is_part(part: str) -> bool:
     return part.strip(". ") != "" and _PART.fullmatch(part) is not None
 
 
-def check_comment(comment: Any) -> str:
-    """Return a comment that the store keeps whole.
+def of_users(names: Sequence[str]) -> list[str]:
+    """Return those of a run's files that users have named, which are none of explanations."""
+    return [name for name in names if not name.startswith(f"{RESERVED_FOLDER}/")]
+
+
+def check_comment(comment: Any, called: str = "comment") -> str:
+    """Return a comment that the store keeps whole; None is an empty one.
 
     Raises
     ------
     ValueError
         When it is longer than 1,000 characters.
     """
+    text = "" if comment is None else comment
     expect(
-        isinstance(comment, str) and len(comment) <= LONGEST_COMMENT,
-        f"comment: expected a text of at most {LONGEST_COMMENT:,} characters, got "
+        isinstance(text, str) and len(text) <= LONGEST_COMMENT,
+        f"{called}: expected a text of at most {LONGEST_COMMENT:,} characters, got "
         f"{_told_length(comment)}; put longer ones into a file of the run.",
         ValueError,
     )
-    return str(comment)
+    return str(text)
 
 
-def check_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Return tags as texts that the store keeps whole.
+def to_keepable(text: str) -> str:
+    r"""Return a text that every store keeps, with escapes for what has no letters.
+
+    >>> to_keepable("caf\udce9")
+    'caf\\udce9'
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def check_tags(tags: Mapping[str, Any], kept: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return tags as texts that the store keeps whole; none of them is one of those `kept`.
 
     Raises
     ------
@@ -123,6 +140,12 @@ def check_tags(tags: Mapping[str, Any]) -> dict[str, str]:
             bool(fits) and not name.startswith(RESERVED_TAGS),
             f"tag: expected a name of letters, digits and '_./- ' that begins with none of "
             f"{', '.join(RESERVED_TAGS)}, got {shown(name)}.",
+            ValueError,
+        )
+        expect(
+            name not in kept,
+            f"tag: expected a name that the store does not use itself, got {name!r}; choose "
+            "another.",
             ValueError,
         )
         expect(

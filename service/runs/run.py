@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -18,9 +20,18 @@ from service.errors import expect
 from service.rows.values import shown
 from service.runs.artifacts import Artifacts, opened_artifacts
 from service.runs.embedded import part_folder
+from service.runs.failures import RunStoreError
 from service.runs.model import Model
-from service.runs.names import check_comment, check_file_name, check_model_name, check_tags
-from service.runs.summaries import read_summaries
+from service.runs.names import (
+    OF_VERSIONS,
+    check_comment,
+    check_file_name,
+    check_model_name,
+    check_tags,
+    of_users,
+    to_keepable,
+)
+from service.runs.summaries import newest_of, read_summaries
 from service.runs.surroundings import submitted_run
 from service.runs.versions import make_version, pick_data
 from service.runs.workspace import Workspace
@@ -28,6 +39,8 @@ from service.runs.workspace import Workspace
 DEPTH = 3  # <experiment>/<run>/artifacts
 LONGEST_MESSAGE = 2_000
 ENDED = ("FINISHED", "FAILED", "KILLED")
+# MLflow keeps an infinity as the largest number of 64 bits.
+INFINITIES = {sys.float_info.max: math.inf, -sys.float_info.max: -math.inf}
 
 
 class Run:
@@ -74,6 +87,11 @@ class Run:
         ----------
         workspace : Workspace, optional
             By default that of the environment.
+
+        Raises
+        ------
+        RunStoreError
+            When this script has a run in another workspace that has not ended.
         """
         if cls._current is None:
             submitted = submitted_run()
@@ -83,6 +101,13 @@ class Run:
             run = cls(place, place.create_run())
             cls._current = run
             _end_with_script(run)
+        here = repr(cls._current.workspace)
+        expect(
+            workspace is None or repr(workspace) == here,
+            f"Run.get_context: this script has {cls._current} in {here} already; complete() it "
+            f"before one in {workspace} begins.",
+            RunStoreError,
+        )
         return cls._current
 
     def __enter__(self) -> Run:
@@ -113,7 +138,8 @@ class Run:
 
     def get_metrics(self) -> dict[str, float]:
         """Return the last value of everything that was logged."""
-        return dict(self.workspace.get_run(self.id).data.metrics)
+        metrics = self.workspace.get_run(self.id).data.metrics
+        return {name: INFINITIES.get(value, value) for name, value in metrics.items()}
 
     def log(self, name: str, value: float) -> None:
         """Log a number; NaN and infinities are kept.
@@ -124,9 +150,13 @@ class Run:
             When it is none, or the name cannot be kept.
         """
         check_tags({name: ""})
-        is_number = hasattr(value, "__float__") and not isinstance(value, str | bool)
-        expect(is_number, f"log {name}: expected a number, got {shown(value)}.", ValueError)
-        self.workspace.engine.ask("log_metric", self.id, name, float(value))
+        number = None
+        with suppress(TypeError, ValueError, OverflowError):
+            number = None if isinstance(value, str | bool) else float(value)
+        expect(
+            number is not None, f"log {name}: expected a number, got {shown(value)}.", ValueError
+        )
+        self.workspace.engine.ask("log_metric", self.id, name, number)
 
     def tag(self, **tags: Any) -> None:
         """Tag the run, all in one transaction; those of the same names are replaced.
@@ -144,8 +174,8 @@ class Run:
         with opened_artifacts(self._uri, DEPTH, self.workspace.engine) as artifacts:
             yield artifacts
 
-    def upload_file(self, name: str, path_or_stream: str | Path) -> None:
-        """Put a copy of a file under a name that is new in the run.
+    def upload_file(self, name: str, path_or_stream: Any) -> None:
+        """Put a copy of a file, or the rest of one that is open as bytes, under a new name.
 
         Where a scoring explainer has its manifest beside it, that comes along.
 
@@ -158,8 +188,21 @@ class Run:
         ValueError
             When the name leads elsewhere.
         """
-        file = Path(path_or_stream)
         check_file_name(name)
+        with self._as_file(path_or_stream) as file:
+            self._upload_file(name, file)
+
+    @contextmanager
+    def _as_file(self, path_or_stream: Any) -> Iterator[Path]:
+        if not hasattr(path_or_stream, "read"):
+            yield Path(path_or_stream)
+            return
+        with part_folder(self.workspace.engine.scratch) as part:
+            with (part / "stream").open("wb") as file:
+                shutil.copyfileobj(path_or_stream, file)
+            yield part / "stream"
+
+    def _upload_file(self, name: str, file: Path) -> None:
         if not file.is_file():
             raise FileNotFoundError(f"upload_file: expected a file, found none at {str(file)!r}.")
         manifest = file.with_suffix(".json")
@@ -199,7 +242,7 @@ class Run:
         """Return the names of the run's files; explanations are none of them."""
         with self.artifacts() as artifacts:
             names = artifacts.list_names()
-        return [name for name in names if not name.startswith("explanations/")]
+        return of_users(names)
 
     def download_file(self, name: str, output_file_path: str | Path | None = None) -> str:
         """Copy a file of the run, by default under its own name into this folder.
@@ -237,7 +280,8 @@ class Run:
         model_path : str, optional
             The name of the file or folder in the run, by default the model's.
         tags, properties : mapping, optional
-            Both are kept as text; properties are never changed.
+            Both are kept as text; properties are never changed. No tag may be called as what the
+            store says of a version itself: ``explanation``, ``file``, ``sha256`` and so on.
         description : str, optional
 
         Returns
@@ -252,13 +296,12 @@ class Run:
             When a name or a tag cannot be kept.
         """
         name, path = check_model_name(model_name), check_file_name(model_path or model_name)
-        given = check_tags(tags or {})
-        summaries = read_summaries(self.tags)
+        given = check_tags(tags or {}, OF_VERSIONS)
         known = {
-            "explanation": summaries[-1]["id"] if summaries else "",
+            "explanation": newest_of(read_summaries(self.tags), ("", name)),
             "registered_from": path,
             "properties": json.dumps(dict(properties or {}), default=str),
-            "description": check_comment(description),
+            "description": check_comment(description, "description"),
         }
         engine = self.workspace.engine
         with self.artifacts() as artifacts, part_folder(engine.scratch) as part:
@@ -274,7 +317,7 @@ class Run:
     def fail(self, message: str = "") -> None:
         """End the run as FAILED, and keep why, unless it has ended."""
         if message:
-            self.tag(error=message[:LONGEST_MESSAGE])
+            self.tag(error=to_keepable(message)[:LONGEST_MESSAGE])
         self._end("FAILED")
 
     def end_as(self, status: str, message: str) -> None:
@@ -286,7 +329,7 @@ class Run:
     def _end(self, status: str) -> None:
         if self.status not in ENDED:
             self.workspace.engine.ask("set_terminated", self.id, status)
-        if Run._current is self:
+        if getattr(Run._current, "id", "") == self.id:
             Run._current = None
 
 

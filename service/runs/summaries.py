@@ -10,13 +10,20 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from service.errors import expect
 from service.runs.names import LONGEST_TAG
 
 PREFIX = "explanation."
 MARK = "model_explanation"  # as Azure ML tags a run that has one
 N_NAMED = 10  # features that a summary names
 LONGEST_FEATURE = 100
-LOOKED_FOR = ("id", "comment", "uploaded", "raw", "engineered", "explanation", "heading")
+# What whoever lists explanations looks for, and of what kind it is.
+LOOKED_FOR: dict[str, type] = {
+    **dict.fromkeys(("id", "comment", "uploaded", "kind", "explanation", "heading"), str),
+    **dict.fromkeys(("raw", "engineered"), bool),
+    "features": list,
+}
+NUMBERS = {int, float, type(None)}
 
 
 def to_tags(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -54,9 +61,8 @@ def read_summaries(tags: Mapping[str, str]) -> list[dict[str, Any]]:
 def _read(name: str, text: str) -> dict[str, Any]:
     try:
         summary = json.loads(text)
-        {key: summary[key] for key in LOOKED_FOR}
-        if summary["id"] != name.removeprefix(PREFIX):
-            raise ValueError("of another explanation")
+        _check(summary)
+        expect(summary["id"] == name.removeprefix(PREFIX), "of another explanation", ValueError)
     except (ValueError, TypeError, KeyError) as error:
         warnings.warn(
             f"{name}: this tag of a run is no summary of an explanation ({error!r:.80}) and is "
@@ -66,6 +72,23 @@ def _read(name: str, text: str) -> dict[str, Any]:
         )
         return {}
     return dict(summary)
+
+
+def _check(summary: Mapping[str, Any]) -> None:
+    for key, kind in LOOKED_FOR.items():
+        expect(isinstance(summary[key], kind), f"{key} is another", TypeError)
+    for feature, *values in summary["features"]:
+        expect(isinstance(feature, str), "a feature without a name", TypeError)
+        expect(set(map(type, values)) <= NUMBERS, f"values of {feature}", TypeError)
+
+
+def newest_of(summaries: list[dict[str, Any]], models: tuple[str, ...]) -> str:
+    """Return the id of the newest explanation that was uploaded for one of some models.
+
+    "" among them stands for explanations that name none; the answer is "" where there is none.
+    """
+    found = [summary["id"] for summary in summaries if summary.get("model_id", "") in models]
+    return ["", *found][-1]
 
 
 def named_features(

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
+import zipfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -25,16 +27,19 @@ from service.runs.artifacts import Artifacts, opened_artifacts
 from service.runs.embedded import part_folder
 from service.runs.engine import Engine
 from service.runs.failures import NotInStoreError, RunStoreError
+from service.runs.names import of_users
 
 DATA = "model"
 DEPTH = 4  # <experiment>/models/<id>/artifacts
 PIECE = 2**20  # bytes
 LONGEST_DIGESTS = 100_000  # characters of a version's tag
-NEVER_COPIED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "*.part")
+CODE = "code.zip"  # MLflow puts it before the places that modules are imported from
+NOT_PACKED = re.compile(r"(.*/)?(__pycache__/|\.[^/]*|[^/]*\.(pyc|part)$).*")
+LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same package is the same file, whenever it was packed
 # What a pickle of ours, or of the user's model, needs elsewhere.
 REQUIRED = (
-    *("mlflow-skinny", "joblib", "numpy", "pandas", "scikit-learn", "scipy", "threadpoolctl"),
-    *("lightgbm", "xgboost", "catboost"),
+    *("mlflow-skinny", "joblib", "numpy", "pandas", "scikit-learn", "scipy", "shap"),
+    *("threadpoolctl", "tqdm", "lightgbm", "xgboost", "xgboost-cpu", "catboost"),
 )
 PARAMS = (
     {"name": "explain", "type": "boolean", "default": False, "shape": None},
@@ -71,12 +76,24 @@ def make_version(engine: Engine, data: Path, name: str, run: Any, tags: Mapping[
         What MLflow keeps of the version.
     """
     with part_folder(engine.scratch) as made:
-        package = Path(service.__file__).parent
         shutil.copytree(data, made / DATA)
-        shutil.copytree(package, made / "code" / package.name, ignore=NEVER_COPIED)
+        _pack(Path(service.__file__).parent, made / CODE)
         for file, content in _describe(name, run.info.run_id).items():
             (made / file).write_text(content, encoding="utf-8")
         return _register(engine, made, name, (run, tags))
+
+
+def _pack(package: Path, target: Path) -> None:
+    """Write a package into one file, from which it can be imported.
+
+    Over HTTP each file of a version is two questions, and the package has some 200.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for file in sorted(filter(Path.is_file, package.rglob("*"))):
+            name = file.relative_to(package.parent).as_posix()
+            if not NOT_PACKED.fullmatch(name):
+                entry = zipfile.ZipInfo(name, LONG_AGO)
+                packed.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def copy_version(
@@ -109,7 +126,7 @@ def _describe(name: str, run_id: str) -> dict[str, str]:
     flavor = {
         "loader_module": "service.runs.pyfunc",
         "data": DATA,
-        "code": "code",
+        "code": CODE,
         "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
         "python_version": platform.python_version(),
     }
@@ -289,9 +306,10 @@ def pick_data(artifacts: Artifacts, path: str, target: Path) -> tuple[str, Seque
         names = [name for name in there if name.startswith(f"{path}/")]
         file, root = "", path
     if not names:
+        told = ", ".join(of_users(there)[:10]) or "none"
         raise NotInStoreError(
-            f"register_model: expected one of the run's files ({', '.join(there) or 'none'}), got "
-            f"{path!r}; run.upload_file(name, path) puts one there."
+            f"register_model: expected one of the run's files ({told}), got {path!r}; "
+            "run.upload_file(name, path) puts one there."
         )
     for name in names:
         copied = target / Path(name).relative_to(root)

@@ -117,11 +117,18 @@ class Workspace:
         """
         return self.engine.ask("get_run", run_id)
 
-    def create_run(self, name: str = "") -> str:
-        """Start a run in the workspace's experiment, and return its id."""
+    def create_run(self, name: str = "", start_time: int | None = None) -> str:
+        """Start a run in the workspace's experiment, and return its id.
+
+        Parameters
+        ----------
+        name : str, optional
+        start_time : int, optional
+            When it has begun, in milliseconds since 1970; by default now.
+        """
         experiment_id = self._experiment_id()
         tags = {"mlflow.user": _user(), "mlflow.source.name": "service.runs"}
-        run = self.engine.ask("create_run", experiment_id, tags=tags, run_name=name or None)
+        run = self.engine.ask("create_run", experiment_id, start_time, tags, name or None)
         return str(run.info.run_id)
 
     def _experiment_id(self) -> str:

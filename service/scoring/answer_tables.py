@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import PayloadError
+from service.errors import PayloadError, expect
 from service.scoring.answer import Answer, plain
 
 Pairs = Iterator[tuple[str, Sequence[Any]]]  # of a column's name and its values
@@ -59,7 +59,13 @@ def _columns(
     columns: dict[str, Sequence[Any]] = {}
     for name, columns_of in kinds.items():
         if name in answer:
-            columns |= dict(columns_of(answer))
+            for column, values in columns_of(answer):
+                expect(
+                    column not in columns,
+                    f"Expected names of classes and features that tell columns apart, but "
+                    f"{column!r} would come twice; ask for JSON, or rename them.",
+                )
+                columns[column] = values
     return columns
 
 

@@ -16,7 +16,7 @@ from sklearn.utils import Tags, TargetTags
 from service.engines.choice import choose_engine
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions
-from service.engines.outputs import ModelOutput, task_of
+from service.engines.outputs import N_COMPARED_ROWS, ModelOutput, task_of
 from service.engines.progress import no_progress, progress_bar
 from service.engines.row_explainer import RowExplainer, class_names, find_tolerance
 from service.engines.transformed.engineered import EngineeredExplainer
@@ -24,7 +24,7 @@ from service.rows.json_rows import JsonRows, parse
 from service.rows.schema import Schema
 from service.scoring.stored_form import rebuild, take_apart
 from service.shapley import kernels
-from service.shapley.background import Background
+from service.shapley.background import Background, spread_out
 
 
 class KernelScoringExplainer:
@@ -236,6 +236,8 @@ class KernelScoringExplainer:
         ------
         PayloadError, ModelOutputError
             As in :meth:`explain`.
+        ValueError
+            When `n_jobs` is no number of jobs.
         """
         explainer = self._explainer if get_raw else self._with_engineered()
         return explainer.explain(rows, progress_bar if show_progress else no_progress, n_jobs)
@@ -321,8 +323,9 @@ def _row_explainer(original: Any) -> RowExplainer:
     if any(map(_is_shaps_kernel_explainer, type(original).__mro__)):
         return _from_shap(original)
     raise TypeError(
-        "KernelScoringExplainer: expected a service.explainers.TabularExplainer or a "
-        f"shap.KernelExplainer, got {type(original).__name__}."
+        "KernelScoringExplainer: expected one of service.explainers that explains rows "
+        "(TabularExplainer, MimicExplainer, an explainer by name) or a shap.KernelExplainer, got "
+        f"{type(original).__name__}."
     )
 
 
@@ -353,7 +356,8 @@ def _from_shap(original: Any) -> RowExplainer:
     options = EngineOptions()
     engine, note = choose_engine(output, background.rows, options, background)
     classes = class_names(output, None, len(engine.expected_values))
-    tolerance = find_tolerance(output, background.rows, engine)
+    answers = output(spread_out(background.rows, N_COMPARED_ROWS))
+    tolerance = find_tolerance(output, answers, engine)
     example = schema.matrix(rows[:1])
     return RowExplainer(output, engine, options, example, classes, note=note, tolerance=tolerance)
 

@@ -19,6 +19,9 @@ from importlib import import_module
 from types import FunctionType, MethodType
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 ROOT = "service."
 _ROOMS = {
     "rows.columns": ["Column"],
@@ -31,21 +34,21 @@ _ROOMS = {
     "shapley.controls": ["DrawMarks"],
     "shapley.games": ["BlackBoxGame"],
     "shapley.grouping": ["Grouped", "Grouping"],
-    "shapley.kernel": ["Sampling", "Stopping"],
+    "shapley.kernel": ["RowByRow", "Sampling", "Stopping"],
     "shapley.linear": ["AlikeTerms", "PolynomialSum"],
     "shapley.kernels.distances": ["Distances"],
     "shapley.permutations": ["PermutationGame"],
     "shapley.plan": ["Solver"],
     "shapley.polynomials": ["PolynomialKernel", "polynomial_shapley"],
     "shapley.products": ["EnumeratedProducts", "ProductGame", "ProductKernel", "product_shapley"],
-    "shapley.survey": ["ExactGame", "SampledGame", "Survey"],
+    "shapley.survey": ["ExactGame", "Sample", "SampledGame", "Survey", "against_each"],
     "shapley.trees.forest": ["Forest", "Level"],
     "shapley.trees.linked": ["LinkedTreeGame"],
     "shapley.trees.patterns": ["MergedLeaves", "TabulatedLeaves", "TreeGame"],
     "shapley.trees.sampled": ["SampledTreeGame"],
     "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
     "structures.answer_forms": ["Indicators", "SecondOfTwo", "SideBySide", "VoteShares"],
-    "structures.encoders": ["Encoder", "PandasCodes", "TransformedModel"],
+    "structures.encoders": ["CutTexts", "Encoder", "PandasCodes", "TransformedModel"],
     "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
     "structures.linear": ["LinearStructure", "LogLinearStructure", "identity_readout"],
     "structures.links": [
@@ -60,6 +63,7 @@ _ROOMS = {
         "Sigmoid",
         "logistic",
         "multinomial",
+        "second_of_two",
     ],
     "structures.networks": ["NetworkStructure"],
     "structures.foreign_networks.layers": ["Affine", "Network"],
@@ -67,12 +71,13 @@ _ROOMS = {
     "structures.foreign_networks.keras_models": ["call_keras"],
     "structures.foreign_networks.read_networks": [
         "CalledMargins",
+        "CalledNetwork",
         "NetworkClassifier",
         "NetworkRegressor",
         "ProbabilityNetwork",
     ],
     "structures.xgboost_trees": ["BoosterModel"],
-    "engines.engine": ["unchanged"],
+    "engines.engine": ["BackgroundErrors", "unchanged"],
     "engines.compiled_encoding": [
         "Applied",
         "Binned",
@@ -166,6 +171,8 @@ class _Apart:
             FunctionType: self._function,
             MethodType: self._method,
             partial: self._partial,
+            pd.StringDtype: self._text_dtype,
+            pd.CategoricalDtype: self._category_dtype,
         }
 
     def part(self, whole: Any) -> Any:
@@ -202,6 +209,25 @@ class _Apart:
         given = [whole.func, whole.args, whole.keywords]
         return {"kind": "partial", "given": self.part(given)}
 
+    def _text_dtype(self, whole: pd.StringDtype) -> dict[str, Any]:
+        """Leave out how texts are stored: by pyarrow, where that is installed.
+
+        Where the model is served it need not be, and pandas reads no pickle that names it then.
+        """
+        return {"kind": "text dtype", "has_na": whole.na_value is pd.NA}
+
+    def _category_dtype(self, whole: Any) -> Any:
+        texts = whole.categories
+        if texts is None or not isinstance(texts.dtype, pd.StringDtype):
+            return whole
+        of = self._text_dtype(texts.dtype)
+        return {
+            "kind": "category dtype",
+            "texts": texts.tolist(),
+            "of": of,
+            "ordered": whole.ordered,
+        }
+
     def _object(self, whole: Any) -> dict[str, Any]:
         parts: dict[str, Any] = {"kind": _kind(type(whole))}
         self._done[id(whole)] = whole, parts
@@ -223,6 +249,8 @@ class _Together:
             "function": self._function,
             "method": self._method,
             "partial": self._partial,
+            "text dtype": self._text_dtype,
+            "category dtype": self._category_dtype,
         }
 
     def whole(self, parts: Any) -> Any:
@@ -256,6 +284,13 @@ class _Together:
     def _partial(self, parts: dict[str, Any]) -> Any:
         function, arguments, keywords = self.whole(parts["given"])
         return partial(function, *arguments, **keywords)
+
+    def _text_dtype(self, parts: dict[str, Any]) -> pd.StringDtype:
+        return pd.StringDtype(na_value=pd.NA if parts["has_na"] else np.nan)
+
+    def _category_dtype(self, parts: dict[str, Any]) -> Any:
+        texts = pd.Index(parts["texts"], dtype=self.whole(parts["of"]))
+        return pd.CategoricalDtype(texts, parts["ordered"])
 
     def _object(self, parts: dict[str, Any]) -> Any:
         found = _found(parts["kind"])

@@ -1,6 +1,7 @@
 """Gunicorn's process: what it is told, what all its workers share, and what is no HTTP.
 
 ``gunicorn_conf``       how gunicorn runs the service
+``gunicorn_options``    which of gunicorn's own options are refused
 ``process``             what the parent makes once: settings, life, starts, counts, folder
 ``drain``               going away without losing a request
 ``startup``             how a worker starts: after the fork, one at a time, within a bound
@@ -10,6 +11,7 @@
 ``replica_socket``      where this replica answers for itself
 ``application``         the application of :mod:`service.web`, with all that
 ``worker``              gunicorn's threaded worker, hardened
+``incoming``            requests are whole before a thread sees them
 ``malformed_requests``  answers to what gunicorn cannot read
 ``trial``               the service as it will run, started once
 

@@ -2,23 +2,28 @@
 
 It is started by ``python -m service serve``, or by
 ``gunicorn -c python:service.server.gunicorn_conf``. Gunicorn reads the module's variables and
-functions by name; its documentation explains each. Options on its command line come after and win.
+functions by name; its documentation explains each. Options on its command line come after and win,
+where they are not refused.
 
-Next: `service.server.process`.
+Next: `service.server.gunicorn_options`.
 """
 
 import gc
 import logging
 import os
 import signal
+import sys
 from functools import partial
 from types import FrameType
 from typing import Any
 
+from service.server.gunicorn_options import refuse_options
 from service.server.memory_folder import folder_in_memory
 from service.server.process import connections, lifecycle, metrics_folder, settings, startup
 from service.server.startup import ENDING, FAILED
 from service.web.logs import log_config
+
+refuse_options(sys.argv[1:], os.environ)
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

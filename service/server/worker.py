@@ -3,7 +3,7 @@
 None of them keeps a thread, or the main loop. Gunicorn imports this module before it makes the
 environment of the libraries: none of those that read it may be imported here.
 
-Next: `service.server.malformed_requests`.
+Next: `service.server.incoming`.
 """
 
 import os
@@ -15,24 +15,23 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from gunicorn.sock import create_sockets
+from gunicorn.http import get_parser
+from gunicorn.sock import create_sockets, ssl_wrap_socket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from service.server.borrowed_port import BorrowedPort
+from service.server.incoming import Incoming, Limits, is_short_of_room
 from service.server.malformed_requests import is_malformed, refuse
 from service.server.process import connections, lifecycle, replica_sockets, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.web.slow_clients import (
     Outgoing,
-    finished,
     forget_unsent,
-    hang_up_on_slow_clients,
     is_pressed,
     keep_unsent,
-    reading,
 )
 
 # A worker that is busy, or stopped, does not keep a client waiting.
@@ -52,9 +51,18 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.times_yielded, self.is_offered = 0, False
+        self.own_sockets: list[Any] = []
+        self.arriving: dict[TConn, Incoming] = {}  # requests that are not whole yet
         self.handed_over: dict[TConn, Outgoing] = {}  # by a thread: not all could be sent at once
         self.unsent: dict[TConn, Outgoing] = {}  # which the main loop goes on sending
         self.leaving: dict[TConn, float] = {}  # clients that should go, and until when
+        # As the parser has them, which allows for the ends of lines.
+        self.limits = Limits(
+            line=self.cfg.limit_request_line + 2,
+            head=self.cfg.limit_request_fields * (self.cfg.limit_request_field_size + 2) + 4,
+            body=settings.max_content_length,
+            seconds=settings.slow_client,
+        )
         borrowed = settings.port_from
         self.port = None if borrowed is None else BorrowedPort(borrowed)
 
@@ -76,7 +84,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
                 raise SystemExit(FAILED) from None
         if settings.reuse_port:
             self.cfg.set("reuse_port", True)
-            self.sockets = create_sockets(self.cfg, self.log)
+            self.sockets = self.own_sockets = create_sockets(self.cfg, self.log)
         self.sockets = [*self.sockets, *replica_sockets]
         for listener in self.sockets:
             _set_up(listener)
@@ -84,6 +92,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self._borrow_port()
         self.init_signals()
         connections.tell(self.age, 0)
+        # The parent may not have seen this one when it decided to end without a drain.
+        if startup.is_called_off and not lifecycle.is_draining:
+            raise SystemExit(0)
         self.log.info("Worker %d is ready.", self.pid)
         if not lifecycle.is_reachable:
             self.log.warning("Nobody lends the port at %s (PORT_FROM) yet.", settings.port_from)
@@ -129,6 +140,25 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.times_yielded = 0
         super().accept(listener)
 
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Begin to take connections, or stop; the last time leave the ports to others too."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            self._close_own_sockets()
+
+    def _close_own_sockets(self) -> None:
+        """Take who waits at the sockets of this worker alone, and close them (REUSE_PORT).
+
+        Whoever came later would wait there until it ends, and be hung up on then.
+        """
+        for listener in self.own_sockets:
+            before = -1
+            while self.nr_conns != before:
+                before = self.nr_conns
+                super().accept(listener)
+            listener.close()
+        self.own_sockets = []
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for events and handle them.
 
@@ -141,36 +171,62 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         connections.tell(self.age, self.nr_conns)
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Give a connection to the pool of threads, a new one when its first byte is there.
+        """Receive a request in the main loop; a thread gets it when it is whole.
 
-        Until then it is like a kept-alive one: the main loop watches it, and closes it when it
-        stays silent. Gunicorn would let it keep a thread for five seconds.
+        A new connection is like a kept-alive one until its first byte is there: it is closed when
+        it stays silent. Gunicorn would let both keep a thread.
         """
-        if conn.initialized or conn.data_ready:
-            super().enqueue_req(conn)
+        if not conn.data_ready:
+            conn.data_ready = True
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+            self._watch(conn, selectors.EVENT_READ, partial(self.on_client_socket_readable, conn))
             return
+        try:
+            self._begin(conn)
+            self._receive(conn)
+        except OSError:  # it has gone
+            self._drop(conn)
+
+    def _begin(self, conn: TConn) -> None:
         conn.sock.setblocking(False)
-        conn.set_timeout()
-        self.keepalived_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_first_byte, conn))
+        if conn.initialized:
+            conn.incoming.begin(conn.parser.unreader.take_buffered())
+            return
+        if self.cfg.is_ssl:  # the first bytes that are received shake hands
+            conn.sock = ssl_wrap_socket(conn.sock, self.cfg)
+        conn.incoming = Incoming(conn.sock, self.limits)
+        conn.parser = get_parser(self.cfg, conn.incoming, conn.client)
+        conn.initialized = True
 
-    def _on_first_byte(self, conn: TConn, client: Any) -> None:
-        conn.data_ready = True
-        self.on_client_socket_readable(conn, client)
+    def _receive(self, conn: TConn) -> None:
+        conn.incoming.receive()
+        if conn.incoming.is_ready:
+            super().enqueue_req(conn)
+        else:
+            self.arriving[conn] = conn.incoming
+            self._watch(conn, selectors.EVENT_READ, partial(self._receive_on, conn))
 
-    def handle(self, conn: TConn) -> Any:
-        """Handle one request of a connection, in a thread of the pool.
+    def _receive_on(self, conn: TConn, _: Any) -> None:
+        try:
+            conn.incoming.receive()
+        except OSError:
+            self._drop(conn)
+            return
+        if conn.incoming.is_ready:
+            self._hand_over(conn)
 
-        First its headers are read.
-        """
-        with reading(lambda: conn.sock, settings.slow_client):
-            return super().handle(conn)
+    def _hand_over(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        del self.arriving[conn]
+        super().enqueue_req(conn)
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         """Answer a request whose headers have been read; send what the client takes at once."""
-        finished()
-        if lifecycle.is_draining:
-            req.force_close()  # the client connects anew, elsewhere
+        if not conn.incoming.is_whole:
+            req.force_close()
+        self._close_when_ending(req)
+        req._expected_100_continue = False  # it was told to go on
         client = conn.sock
         answer = conn.sock = Outgoing(client, settings.slow_client)
         try:
@@ -184,6 +240,19 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             self.handed_over[conn] = answer
         return is_kept
 
+    def _close_when_ending(self, req: Any) -> None:
+        """Let the client connect anew, elsewhere, when its answer begins after the end has begun.
+
+        Gunicorn asks when the answer begins and once more when it is written; what the client was
+        told holds.
+        """
+        closes = req.should_close
+        req.should_close = cache(lambda: lifecycle.is_draining or not self.alive or closes())
+
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        # Whatever was not read of the body is here: gunicorn would wait for it.
+        return keepalive and conn.parser.finish_body()
+
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Send the rest of an answer, then keep the connection or let it go; in the main loop."""
         if conn in self.handed_over:
@@ -191,7 +260,11 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             keep_unsent(self.unsent[conn])
             self._watch(conn, selectors.EVENT_WRITE, partial(self._send_on, conn, fs))
         elif not fs.cancelled() and fs.exception() is None and fs.result():
-            super().finish_request(conn, fs)
+            conn.incoming.begin(conn.parser.unreader.take_buffered())
+            if len(conn.incoming):
+                self.enqueue_req(conn)
+            else:
+                super().finish_request(conn, fs)
         else:
             self._let_go(conn)
 
@@ -234,6 +307,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: TConn) -> None:
         self.leaving.pop(conn, None)
+        self.arriving.pop(conn, None)
         if conn in self.unsent:
             forget_unsent(self.unsent.pop(conn))
             with suppress(OSError):  # nothing of it stays in the kernel either
@@ -242,6 +316,21 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
+
+    def _give_up_slow_clients(self) -> None:
+        has_no_room = self._is_full() or is_short_of_room(self.limits)
+        for conn, incoming in list(self.arriving.items()):
+            incoming.give_up_if_late(has_no_room)
+            if incoming.is_ready:
+                self._hand_over(conn)
+
+    def _is_full(self) -> bool:
+        return bool(self.nr_conns >= self.worker_connections)
+
+    def _make_room(self) -> None:
+        """Close what has been idle for longest where no new connection could be taken."""
+        while self.keepalived_conns and self._is_full():
+            self._drop(self.keepalived_conns.popleft())
 
     def _drop_slow_clients(self) -> None:
         has_no_room = is_pressed()
@@ -274,7 +363,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         """Run at least once a second in the main loop."""
         super().murder_pending()
         self._borrow_port()
-        hang_up_on_slow_clients()
+        self._give_up_slow_clients()
+        self._make_room()
         self._drop_slow_clients()
         if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
             self.log.error(

@@ -136,6 +136,10 @@ class AdditiveGame:
         other.draw_marks = self.draw_marks.in_single_precision()
         return other
 
+    def on(self, background: Background) -> AdditiveGame:
+        """Return the same game on another background, without controls."""
+        return AdditiveGame(self.model, background, self.grouping)
+
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
         return self.grouping.varying(self.background, row)

@@ -73,6 +73,9 @@ class Game(Protocol):
     def in_single_precision(self) -> Game | None:
         """Return the same game evaluated in single precision, None where it has no such form."""
 
+    def on(self, background: Background) -> Game:
+        """Return the same game on another background; what it knows of controls may not fit it."""
+
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` can change the game, shape (n_features,)."""
 
@@ -146,6 +149,10 @@ class BlackBoxGame:
 
     def in_single_precision(self) -> None:
         """Return nothing: the model answers in its own precision."""
+
+    def on(self, background: Background) -> BlackBoxGame:
+        """Return the same game on another background, without its control."""
+        return BlackBoxGame(self.function, background, self.call_bytes)
 
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""

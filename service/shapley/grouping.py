@@ -53,14 +53,16 @@ class Grouping:
         """
         return parts if self.is_identity else np.matmul(self.matrix, parts)
 
+    def of_any_column(self, columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell of each feature whether something holds of any of its columns."""
+        return np.asarray(np.bincount(self.owner, columns, self.n_features) > 0)
+
     def varying(self, background: Background, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of an encoded row differ from the background in any column."""
         varying = background.varying(row)
         if self.is_identity:
             return varying
-        features = np.zeros(self.n_features, dtype=bool)
-        features[self.owner[varying]] = True
-        return features
+        return self.of_any_column(varying)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from service.shapley.games import Game
 from service.shapley.plan import Numbers, Plan, make_plan
 
 MOST_ROUNDS = 64
+COALITIONS_ROW_BY_ROW = 128  # at least
 # By bytes a number, relative; outputs that differ by no more say the same.
 ROUNDING = {
     8: 1e-12,
@@ -126,6 +127,36 @@ def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimat
         plan = sampling.plan(game, len(players))
         values[:, players], errors[:, players] = _regress(game, row, players, plan, total)
     return Estimate(values, errors)
+
+
+class RowByRow:
+    """Shapley values against each background row, roughly: all rows meet the same few coalitions.
+
+    They tell how much the values vary from one background row to the next.
+
+    Parameters
+    ----------
+    game : Game
+    """
+
+    def __init__(self, game: Game) -> None:
+        self.game = game
+        self.coalitions = max(COALITIONS_ROW_BY_ROW, smallest_budget(game.n_features))
+        self.outputs = np.stack(list(map(game.full_value, game.background.rows)))
+
+    def shapley_values(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the values of one row, shape (n_background, n_outputs, n_features)."""
+        players = np.flatnonzero(self.game.varying(row))
+        totals = self.game.full_value(row) - self.outputs  # (n_background, n_outputs)
+        values = np.zeros((*totals.shape, self.game.n_features))
+        if len(players) == 1:
+            values[..., players[0]] = totals
+        elif len(players) > 1:
+            plan = Plan.row_by_row(self.game.background, len(players), self.coalitions)
+            outputs, _ = self.game.differences(row, players, plan)
+            of_pairs = np.tensordot(outputs, plan.solver.projection, axes=(0, 1))
+            values[..., players] = of_pairs + totals[..., None] * plan.solver.share
+        return values
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from service.shapley.additive import AdditiveModel
 from service.shapley.grouping import Grouping
-from service.shapley.survey import Population, Survey, SurveyedGame
+from service.shapley.survey import Population, Sample, Survey, SurveyedGame
 
 
 class PermutationGame(SurveyedGame):
@@ -48,8 +48,14 @@ class PermutationGame(SurveyedGame):
         self.model = model
         self.seed = seed
         self.n_features = grouping.n_features
-        sample = deal_rows(len(population.rows), n_orders, seed)
-        self.survey = Survey(population, sample, grouping, is_exact=False)
+        positions = deal_rows(len(population.rows), n_orders, seed)
+        sample = Sample(positions, np.full(n_orders, 1 / n_orders), np.ones(n_orders))
+        # Contributions are linear: what is the same between these two counts nowhere.
+        ends = np.stack([population.rows.min(axis=0), population.rows.max(axis=0)])
+        used = np.ptp(model.contributions(ends), axis=0).any(axis=1)
+        # Along every order a feature counts by another amount, where its value varies.
+        shown = grouping.of_any_column(np.ptp(population.rows[positions], axis=0) > 0)
+        self.survey = Survey(population, sample, grouping, used & ~shown)
 
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the output for one row, shape (n_outputs,)."""

@@ -153,6 +153,19 @@ class Plan:
             self.pairs.members.nbytes + of_solver + (0 if self.draws is None else self.draws.nbytes)
         )
 
+    @classmethod
+    def row_by_row(cls, background: Background, n_players: int, coalitions: int) -> Plan:
+        """Let the same coalitions meet each background row; see :func:`make_plan`."""
+        arguments = background, n_players, coalitions
+        return _plans.get(arguments, lambda: cls._laid_out_row_by_row(*arguments))
+
+    @classmethod
+    def _laid_out_row_by_row(cls, background: Background, n_players: int, coalitions: int) -> Plan:
+        pairs = choose_pairs(n_players, coalitions, seed=0)
+        n_pairs, n_rows = len(pairs.members), len(background.rows)
+        draws = np.tile(np.arange(n_rows), (n_pairs, 1))
+        return cls(pairs, Solver.factorise(pairs), draws, np.zeros(n_pairs))
+
 
 # A tolerance needs several for a row, the same ones for the next row.
 _plans: BoundedCache[Plan] = BoundedCache()

@@ -184,6 +184,10 @@ class ProductGame:
         other.draw_marks = self.draw_marks.in_single_precision()
         return other
 
+    def on(self, background: Background) -> ProductGame:
+        """Return the same game on another background, with what is known on this one."""
+        return ProductGame(self.kernel, self.link, self.known, background, self.grouping)
+
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
         return self.grouping.varying(self.background, row)

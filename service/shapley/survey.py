@@ -9,6 +9,10 @@ sample's means to those of all examples (the regression estimator of survey samp
 "Sampling Techniques", 1977, chapter 7). Importances still add up: what they miss of f(x) − E f is
 given to the features in proportion to their variances.
 
+What only few examples have, a sample that is drawn evenly shows rarely, and then neither the effect
+nor its error. So examples whose values or outputs are rare or far out are drawn more often, and
+stand for fewer (unequal chances; Cochran, chapter 9A).
+
 Next: :mod:`service.shapley.linear`.
 """
 
@@ -27,7 +31,9 @@ from service.shapley.grouping import Grouping
 
 NEGLIGIBLE = 1e-9  # of the largest singular value: columns that the others make up
 MOST_ONE_BY_ONE = 128  # features that are fitted one after another, by singular values
+MOST_LEVERAGE = 0.75  # of a row; one that the fit follows further says nothing of its error
 MOST_COLUMNS = 4  # of a feature, that are regressed out: each takes a degree of freedom
+N_CELLS = 32  # of equal width between a column's least and largest number
 
 
 @dataclass(frozen=True)
@@ -46,32 +52,73 @@ class Population:
     outputs: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """Examples that were drawn.
+
+    Attributes
+    ----------
+    positions : ndarray of int, shape (n_sampled,)
+    weights : ndarray of shape (n_sampled,)
+        The share of all examples that each stands for; they sum to 1.
+    unseen : ndarray of shape (n_sampled,)
+        How likely it was not to be drawn: 0 of an example that stands for itself alone.
+    """
+
+    positions: NDArray[np.intp]
+    weights: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+
+    @classmethod
+    def with_chances(cls, positions: NDArray[np.intp], chances: NDArray[np.float64]) -> Sample:
+        """Weigh examples by how likely each of them was to be drawn."""
+        weights = 1 / chances
+        return cls(positions, weights / weights.sum(), 1 - chances)
+
+    def variances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Estimate variances between all examples, from (n_sampled, ...) to (...)."""
+        deviations = values - np.tensordot(self.weights, values, axes=1)
+        freedom = max(1, len(values) - 1)
+        squared: NDArray[np.float64] = np.tensordot(self.weights, deviations**2, axes=1)
+        return squared * len(values) / freedom
+
+
 class Survey:
     """A sample of all examples, and what is known of those that are not in it.
 
     Parameters
     ----------
     population : Population
-    sample : ndarray of int, shape (n_sampled,)
-        The positions of the sampled rows, drawn without repetition.
+    sample : Sample
     grouping : Grouping
-    is_exact : bool, default True
-        Whether importances against one row are exact, so that those of all rows have no error.
+    hidden : ndarray of bool, shape (n_features,), by default all
+        Which features may count against rows that were not drawn though they count against none
+        that was.
     """
 
     def __init__(
         self,
         population: Population,
-        sample: NDArray[np.intp],
+        sample: Sample,
         grouping: Grouping,
-        is_exact: bool = True,
+        hidden: NDArray[np.bool_] | None = None,
     ) -> None:
-        self.rows = population.rows[sample]
+        positions = sample.positions
+        self.rows = population.rows[positions]
+        self.weights, self.unseen = sample.weights, sample.unseen
         self.empty_value = population.outputs.mean(axis=0)
-        self.share_unseen = 1 - is_exact * len(sample) / len(population.rows)
         # What is regressed out, as distances from the mean of all examples.
-        self._of_outputs = population.outputs[sample] - self.empty_value
-        self._of_columns = _distances_from_mean(population.rows, sample)
+        self._of_outputs = population.outputs[positions] - self.empty_value
+        distances, varies = _distances_from_mean(population.rows)
+        self._of_columns = distances[positions]
+        may_count = grouping.of_any_column(varies)
+        may_count &= True if hidden is None else hidden
+        # A feature whose importance is the same against all sampled rows may have another one
+        # against some that were not drawn: as if one more row were off by its part of what outputs
+        # vary that are not all drawn. (n_outputs, n_features)
+        spread = (sample.weights * sample.unseen) @ self._of_outputs**2
+        n_shares = max(1, int(may_count.sum())) * len(positions) ** 2
+        self._one_more = np.outer(spread / n_shares, may_count)
         self._columns = [
             _most_varying(self._of_columns, grouping, j) for j in range(grouping.n_features)
         ]
@@ -98,7 +145,8 @@ class Survey:
         share = np.divide(
             variances, total[:, None], out=np.zeros_like(variances), where=total[:, None] > 0
         )
-        return values + missed[:, None] * share, np.sqrt(variances)
+        values += missed[:, None] * share
+        return values, np.sqrt(variances + self._one_more)
 
     def _regress_each(
         self, by_row: NDArray[np.float64]
@@ -118,10 +166,9 @@ class Survey:
         own = np.zeros((len(by_row), by_row.shape[2]))
         for feature, chosen in enumerate(self._columns):
             own[:, feature] = self._of_columns[:, chosen].sum(axis=1)
-        outputs, output_mean = _unit(self._of_outputs)  # (n_sampled, n_outputs)
-        columns, column_mean = _unit(own)  # (n_sampled, n_features)
-        mean = by_row.mean(axis=0)
-        y = by_row - mean
+        outputs, output_mean = self._unit(self._of_outputs)  # (n_sampled, n_outputs)
+        columns, column_mean = self._unit(own)  # (n_sampled, n_features)
+        mean, y = self._centred(by_row)
         alike = outputs.T @ columns
         on_output = np.einsum("nkf,nk->kf", y, outputs)
         on_column = np.einsum("nkf,nf->kf", y, columns)
@@ -129,26 +176,57 @@ class Survey:
         rest = on_column - alike * on_output
         slope = np.divide(rest, apart, out=np.zeros_like(rest), where=apart > NEGLIGIBLE)
         of_output = on_output - alike * slope
-        left = np.einsum("nkf,nkf->kf", y, y) - of_output * on_output - slope * on_column
-        freedom = max(1, len(y) - 3)
-        variances = self.share_unseen * np.maximum(left, 0.0) / freedom / len(y)
-        return mean - output_mean[:, None] * of_output - column_mean * slope, variances
+        left = y - outputs[..., None] * of_output
+        left -= columns[:, None] * slope
+        per_apart = np.divide(1, apart, out=np.zeros_like(apart), where=apart > NEGLIGIBLE)
+        leverage = (columns[:, None] - alike * outputs[..., None]) ** 2 * per_apart
+        leverage += outputs[..., None] ** 2 + self.weights[:, None, None]
+        return mean - output_mean[:, None] * of_output - column_mean * slope, self._variance(
+            y, left, leverage
+        )
 
     def _regress(
         self, by_row: NDArray[np.float64], feature: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Estimate a mean over all examples from a sample, and its variance; both (n_outputs,)."""
         own = self._of_columns[:, self._columns[feature]]
-        values, variances = np.zeros((2, by_row.shape[1]))
-        for output, y in enumerate(by_row.T):
-            x = np.hstack([self._of_outputs[:, output, None], own])
-            mean, x_mean = y.mean(), x.mean(axis=0)
-            slope, rank = _fit_slope(x - x_mean, y - mean)
-            residual = (y - mean) - (x - x_mean) @ slope
-            freedom = max(1, len(y) - 1 - rank)
-            values[output] = mean - x_mean @ slope
-            variances[output] = self.share_unseen * (residual @ residual) / freedom / len(y)
-        return values, variances
+        # (n_outputs, n_sampled, 1 + n_columns)
+        x = np.stack([np.hstack([output[:, None], own]) for output in self._of_outputs.T])
+        x_mean = self.weights @ x
+        x = np.sqrt(self.weights)[:, None] * (x - x_mean[:, None])
+        mean, y = self._centred(by_row)
+        slopes, leverage = _fit_slopes(x, y.T)
+        left = y - np.einsum("knp,kp->nk", x, slopes)
+        variances = self._variance(y, left, leverage.T + self.weights[:, None])
+        return mean - np.einsum("kp,kp->k", x_mean, slopes), variances
+
+    def _centred(self, x: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
+        """Return the mean of sampled rows, and distances from it whose squares add up."""
+        mean = np.tensordot(self.weights, x, axes=1)
+        return mean, (np.sqrt(self.weights) * (x - mean).T).T
+
+    def _unit(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bring columns about their means to length 1, and the means to the same scale."""
+        mean, centred = self._centred(x)
+        size = np.linalg.norm(centred, axis=0)
+        per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+        return centred * per_size, mean * per_size
+
+    def _variance(
+        self,
+        y: NDArray[np.float64],
+        left: NDArray[np.float64],
+        leverage: NDArray[np.float64],
+    ) -> Any:
+        """Return the variances of means, from what a fit leaves over of each row.
+
+        A row alone in what it shows is fitted by itself: what it leaves over is as if the fit had
+        been made without it, and where there would be no such fit, all that it is off the mean.
+        """
+        is_followed = leverage > MOST_LEVERAGE
+        without = left / np.where(is_followed, 1.0, 1 - leverage)
+        squared = np.square(np.where(is_followed, y, without))
+        return np.tensordot(self.unseen * self.weights, squared, axes=1)
 
 
 @dataclass(frozen=True)
@@ -236,38 +314,140 @@ class SampledGame(SurveyedGame):
 
     def by_row(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return importances against each sampled row, (n_sampled, n_outputs, n_features)."""
-        return np.stack([self.shapley(row, Background.uniform(other[None])) for other in self.rows])
+        return against_each(self.shapley, self.rows, row)
 
 
-def draw_sample(n_examples: int, n_rows: int, seed: int) -> NDArray[np.intp]:
-    """Draw positions of examples without repetition, in rising order; all if there are no more."""
+def against_each(
+    shapley: Callable[[NDArray[Any], Background], NDArray[np.float64]],
+    rows: NDArray[np.float64],
+    row: NDArray[Any],
+) -> NDArray[np.float64]:
+    """Return importances against each of some background rows.
+
+    Parameters
+    ----------
+    shapley : callable
+        Takes a row and a background, returns exact importances of shape (n_outputs, n_features).
+    rows : ndarray of shape (n_rows, n_columns)
+        The background rows.
+    row : ndarray of shape (n_columns,)
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_outputs, n_features)
+
+    Examples
+    --------
+    >>> def additive(row, background):
+    ...     return (row - background.rows[0])[None]
+    >>> against_each(additive, np.array([[1.0], [3.0]]), np.array([4.0]))[:, 0, 0].tolist()
+    [3.0, 1.0]
+    """
+    return np.stack([shapley(row, Background.uniform(other[None])) for other in rows])
+
+
+def draw_sample(population: Population, grouping: Grouping, n_rows: int, seed: int) -> Sample:
+    """Draw examples without repetition, in rising order; all if there are no more.
+
+    Half of each chance is the same for all; the other half is larger the rarer or the further out
+    values of a feature are, or outputs.
+
+    Parameters
+    ----------
+    population : Population
+    grouping : Grouping
+    n_rows : int
+    seed : int
+    """
+    n_examples = len(population.rows)
+    if n_rows >= n_examples:
+        return Sample.with_chances(np.arange(n_examples), np.ones(n_examples))
+    apart = np.zeros(n_examples)
+    n_columns = np.bincount(grouping.owner)
+    for column, owner in zip(population.rows.T, grouping.owner, strict=True):
+        apart += _apartness(column) / n_columns[owner]
+    for outputs in population.outputs.T:
+        apart += _apartness(outputs) / population.outputs.shape[1]
+    chances = _chances(1 + apart / apart.mean() if apart.any() else 1 + apart, n_rows)
     rng = np.random.default_rng(seed)
-    return np.sort(rng.choice(n_examples, min(n_rows, n_examples), replace=False))
+    order = rng.permutation(n_examples)
+    reached = np.cumsum(chances[order])
+    steps = (rng.random() + np.arange(n_rows)) * (reached[-1] / n_rows)
+    drawn = np.sort(order[np.searchsorted(reached, steps, side="right")])
+    return Sample.with_chances(drawn, chances[drawn])
 
 
-def _unit(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bring columns about their means to length 1, and the means to the same scale."""
-    mean = x.mean(axis=0)
-    size = np.linalg.norm(x - mean, axis=0)
-    per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
-    return (x - mean) * per_size, mean * per_size
+def _apartness(column: NDArray[Any]) -> NDArray[np.float64]:
+    """Say how rare values are and how far from their mean: 1 on average, 0 where all are alike."""
+    if column.dtype == object:
+        cells = np.unique(column.astype(str), return_inverse=True)[1]
+        far = np.ones(len(column))
+    else:
+        finite = np.isfinite(column)
+        known = column[finite].astype(np.float64)
+        cells, far = np.full(len(column), N_CELLS), np.zeros(len(column))
+        if known.size and np.ptp(known) > 0:
+            share = (known - known.min()) / np.ptp(known)
+            cells[finite] = np.minimum(share * N_CELLS, N_CELLS - 1).astype(np.intp)
+            far[finite] = (share - share.mean()) ** 2
+            far /= far.mean()
+        elif known.size:
+            cells[finite] = 0
+    counts = np.bincount(cells)
+    n_cells = np.count_nonzero(counts)
+    if n_cells < 2:
+        return np.zeros(len(column))
+    rare = len(column) / n_cells / counts[cells]
+    return (rare + far) / 2
 
 
-def _fit_slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    """Fit y by columns of x, all of them about their means; return the slope and the rank.
+def _chances(sizes: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
+    """Return chances in proportion to sizes, none above 1, that sum to a number of rows."""
+    chances = np.zeros(len(sizes))
+    while True:
+        below = chances < 1
+        left = n_rows - np.count_nonzero(~below)
+        chances[below] = sizes[below] * (left / sizes[below].sum())
+        if (chances <= 1).all():
+            return chances
+        chances = np.minimum(chances, 1.0)
+
+
+def _fit_slopes(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit each y by columns of its x, all of them about their means.
 
     Columns are brought to one size first, whatever their unit; one that does not vary has no slope.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, n_rows, n_columns)
+    y : ndarray of shape (n, n_rows)
+
+    Returns
+    -------
+    slopes : ndarray of shape (n, n_columns)
+    leverage : ndarray of shape (n, n_rows)
+        How much of its own y each row's fitted value is made of.
     """
-    size = np.linalg.norm(x, axis=0)
-    unit = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
-    slope, _, rank, _ = np.linalg.lstsq(unit, y, rcond=NEGLIGIBLE)
-    return np.divide(slope, size, out=np.zeros_like(slope), where=size > 0), int(rank)
+    size = np.linalg.norm(x, axis=1)
+    per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+    left, singular, right = np.linalg.svd(x * per_size[:, None], full_matrices=False)
+    kept = singular > NEGLIGIBLE * singular.max(axis=1, keepdims=True)
+    left = left * kept[:, None]
+    on_left = np.einsum("knr,kn->kr", left, y)
+    scaled = np.divide(on_left, singular, out=np.zeros_like(on_left), where=kept)
+    return np.einsum("krp,kr->kp", right, scaled) * per_size, np.square(left).sum(axis=2)
 
 
 def _distances_from_mean(
-    rows: NDArray[np.float64], sample: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Return the sampled rows less the mean of all, scaled; what is missing is at the mean."""
+    rows: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return rows less their mean, scaled, and which columns vary; what is missing is at the mean.
+
+    Where some values are missing or infinite, the distances still average to 0.
+    """
     finite = np.where(np.isfinite(rows), rows, np.nan)
     known = ~np.isnan(finite)
     count = np.maximum(known.sum(axis=0), 1)
@@ -275,8 +455,7 @@ def _distances_from_mean(
     centred = np.where(known, finite - mean, 0.0)
     spread = np.sqrt((centred**2).mean(axis=0))
     scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
-    # Where some values are missing or infinite, the distances still average to 0 over all rows.
-    return scaled[sample]
+    return scaled, (spread > 0) | ~known.all(axis=0)
 
 
 def _most_varying(

@@ -8,6 +8,17 @@ its parent's. Names need no import of the library that they belong to. Next:
 from typing import Any
 
 
+class Caller:
+    """What asks a model in its place; messages name the model itself.
+
+    Attributes
+    ----------
+    model : object
+    """
+
+    model: Any
+
+
 def library_name(model: Any) -> str:
     """Return the package that an object's class comes from.
 

@@ -7,14 +7,15 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 
 | step                                                      | owners of its columns                |
 |-----------------------------------------------------------|--------------------------------------|
-| scalers, quantiles, powers, ordinal codes, "passthrough"  | column by column                     |
-| and None                                                  |                                      |
+| scalers, quantiles, powers, ordinal codes, Binarizer,     | column by column                     |
+| "passthrough" and None                                    |                                      |
 | FunctionTransformer without a function, or with one of    | column by column                     |
 | numpy's own for each number, such as ``np.log1p``         |                                      |
 | SimpleImputer                                             | the columns kept, then those with    |
 |                                                           | indicators                           |
-| OneHotEncoder, KBinsDiscretizer                           | each column as often as it has       |
-|                                                           | categories                           |
+| MissingIndicator                                          | the columns with indicators          |
+| OneHotEncoder, KBinsDiscretizer, SplineTransformer        | each column as often as it has       |
+|                                                           | categories, or splines               |
 | TargetEncoder                                             | column by column, or one for each    |
 |                                                           | of several classes                   |
 | feature selection                                         | the columns kept                     |
@@ -27,10 +28,10 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import filterfalse
+from itertools import filterfalse, pairwise, starmap
 from operator import itemgetter
 from typing import Any
 
@@ -40,7 +41,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from service.structures.class_names import sklearn_name
+from service.structures.class_names import Caller, sklearn_name
 from service.structures.searches import look_through
 
 Owner = NDArray[np.intp]
@@ -117,23 +118,63 @@ class Encoder:
 
 
 @dataclass(frozen=True)
+class CutTexts:
+    """Categories of which XGBoost keeps pieces: it counts letters where it means bytes.
+
+    With letters other than those of ASCII the pieces are those of other categories, or of two. It
+    cuts the categories of the rows that it is asked for alike, and compares pieces.
+
+    Attributes
+    ----------
+    pieces : tuple of bytes
+    """
+
+    pieces: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, categories: Iterable[str]) -> CutTexts:
+        r"""Cut categories as XGBoost does.
+
+        >>> CutTexts.of(["é", "a", "b"])
+        CutTexts(pieces=(b'\xc3', b'\xa9', b'a'))
+        """
+        offsets = np.cumsum([0, *map(len, categories)])
+        return cls.at("".join(categories).encode(), offsets)
+
+    @classmethod
+    def at(cls, text: bytes, offsets: Iterable[int]) -> CutTexts:
+        """Cut bytes at offsets, from the beginning of the first piece to the end of the last."""
+        return cls(tuple(map(text.__getitem__, starmap(slice, pairwise(offsets)))))
+
+    def positions(self, categories: Iterable[str]) -> NDArray[np.float64]:
+        """Return where each category is taken to be among these, NaN for none of them."""
+        place = dict(zip(self.pieces[::-1], range(len(self.pieces) - 1, -1, -1), strict=True))
+        return np.array([place.get(piece, np.nan) for piece in CutTexts.of(categories).pieces])
+
+
+@dataclass(frozen=True)
 class PandasCodes:
     """What a booster makes of a frame's categorical columns: their codes among those that it knows.
 
     Attributes
     ----------
-    categories : sequence of sequences
+    categories : sequence of sequences or CutTexts
         Those of each categorical column, in the order of the columns.
     """
 
-    categories: Sequence[Sequence[Any]]
+    categories: Sequence[Sequence[Any] | CutTexts]
 
     def transform(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Replace categories by their codes; one that the booster does not know is missing."""
         coded = rows.copy()
         columns = rows.select_dtypes("category").columns
         for name, known in zip(columns, self.categories, strict=True):
-            codes = rows[name].cat.set_categories(known).cat.codes
+            own = rows[name].cat
+            if isinstance(known, CutTexts):
+                places = np.append(known.positions(own.categories), np.nan)
+                coded[name] = places[own.codes]  # what is missing has the code −1
+                continue
+            codes = own.set_categories(known).cat.codes
             coded[name] = codes.where(codes >= 0, np.nan)
         return coded
 
@@ -211,8 +252,10 @@ _ANSWERS: dict[str, Callable[[TransformedModel, str], Any]] = {
 
 
 def model_itself(model: Any) -> Any:
-    """Return the model behind transformations, and any other as it is."""
-    return model.model if isinstance(model, TransformedModel) else model
+    """Return the model behind transformations, or behind what asks it; any other as it is."""
+    while isinstance(model, TransformedModel | Caller | partial):
+        model = model.func if isinstance(model, partial) else model.model
+    return model
 
 
 def make_dense(numbers: Any) -> Any:
@@ -437,6 +480,14 @@ def _imputer(imputer: Any, n_inputs: int) -> Owner:
     return np.concatenate([kept, imputer.indicator_.features_])
 
 
+def _indicator(indicator: Any, _: int) -> Owner:
+    return np.asarray(indicator.features_)
+
+
+def _splines(transformer: Any, n_inputs: int) -> Owner:
+    return np.repeat(np.arange(n_inputs), transformer.n_features_out_ // n_inputs)
+
+
 def _one_hot(encoder: Any, n_inputs: int) -> Owner:
     """Count the categories; the infrequent ones share one column, and a dropped one has none."""
     counts = np.array(list(map(len, encoder.categories_)))
@@ -541,7 +592,10 @@ _RULES: dict[str, Callable[[Any, int], Owner | None]] = {
     "RobustScaler": _one_to_one,
     "StandardScaler": _one_to_one,
     "FunctionTransformer": _function,
+    "Binarizer": _one_to_one,
     "SimpleImputer": _imputer,
+    "MissingIndicator": _indicator,
+    "SplineTransformer": _splines,
     "OneHotEncoder": _one_hot,
     "KBinsDiscretizer": _bins,
     "TargetEncoder": _targets,

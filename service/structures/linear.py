@@ -21,7 +21,7 @@ from service.shapley.grouping import Grouped, Grouping
 from service.shapley.plan import Numbers
 from service.structures.encoders import are_terms
 from service.structures.family import Family
-from service.structures.links import Floats, binary_or_multinomial
+from service.structures.links import Floats, OnePerClass, binary_or_multinomial, logistic
 from service.structures.structure import (
     Combinable,
     Structure,
@@ -161,6 +161,16 @@ def read_logistic(estimator: Any, scale: str) -> LinearStructure:
     return replace(margins, link=binary_or_multinomial(len(margins.intercepts)))
 
 
+def read_stochastic(estimator: Any, scale: str) -> LinearStructure | None:
+    """Read a linear classifier that has probabilities by its logistic loss alone, one per class."""
+    if (scale, estimator.loss) != ("probability", "log_loss"):
+        return read_linear(estimator, scale)
+    margins = _margins(estimator)
+    n_margins = len(margins.intercepts)
+    one_per_class = OnePerClass((logistic,) * n_margins)
+    return replace(margins, link={1: logistic}.get(n_margins, one_per_class))
+
+
 def read_generalised(estimator: Any, scale: str) -> Structure:
     """Read a generalised linear model, whose link is the logarithm or none."""
     behind_link = _GENERALISED[type(estimator._base_loss.link).__name__]
@@ -265,7 +275,7 @@ FAMILY = Family(
         "RidgeCV": read_linear,
         "RidgeClassifier": read_linear,
         "RidgeClassifierCV": read_linear,
-        "SGDClassifier": read_linear,
+        "SGDClassifier": read_stochastic,
         "SGDRegressor": read_linear,
         "TheilSenRegressor": read_linear,
         "TweedieRegressor": read_generalised,

@@ -141,6 +141,15 @@ class Sigmoid:
         return expit(-(self.slope * margin + self.offset))
 
 
+def second_of_two(probabilities: Floats) -> Floats:
+    """Return the probability of the second of two classes, as a margin is of the second.
+
+    >>> second_of_two(np.array([[0.25, 0.75]])).tolist()
+    [[0.75]]
+    """
+    return probabilities[:, 1:]
+
+
 @dataclass(frozen=True)
 class Calibrated:
     """Calibrated probabilities of one classifier, as ``CalibratedClassifierCV`` computes them.

@@ -27,6 +27,7 @@ from operator import attrgetter
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import UnsupportedStructureError
 from service.shapley.games import Link
@@ -72,10 +73,47 @@ class TreeStructure(Structure):
             rounding=max(map(attrgetter("rounding"), parts)),
         )
 
+    @classmethod
+    def added(cls, parts: Sequence[TreeStructure], weights: Floats) -> TreeStructure | None:
+        """Add up weighted sums; None where the models round their rows differently.
+
+        Parameters
+        ----------
+        parts : sequence of TreeStructure
+            Of the same outputs, without links.
+        weights : ndarray of shape (n_parts,)
+        """
+        side_by_side = cls.joined(parts)
+        if side_by_side is None:
+            return None
+        scaled = list(map(TreeStructure.scaled, parts, weights))
+        return replace(
+            side_by_side,
+            trees=list(chain.from_iterable(map(attrgetter("trees"), scaled))),
+            offset=np.sum(list(map(attrgetter("offset"), scaled)), axis=0),
+        )
+
+    def spread(self, columns: NDArray[np.intp], _: int) -> TreeStructure:
+        """Return the same trees of rows that have more columns; `columns` are theirs."""
+        trees = []
+        for tree in self.trees:
+            feature = np.where(tree.feature >= 0, columns[tree.feature], tree.feature)
+            trees.append(replace(tree, feature=feature))
+        return replace(self, trees=trees)
+
+    def placed(self, place: Floats) -> TreeStructure:
+        """Return the same outputs among more; `place` is (n_outputs, n_all_outputs)."""
+        return replace(self, trees=_placed_trees(self, place), offset=self.offset @ place)
+
     def scaled(self, factor: float) -> TreeStructure:
         """Multiply the sum by a number."""
         trees = [replace(tree, value=factor * tree.value) for tree in self.trees]
         return replace(self, trees=trees, offset=factor * self.offset)
+
+    def mapped(self, matrix: Floats, shift: Floats) -> TreeStructure:
+        """Return matrix · outputs + shift, as :meth:`Combinable.mapped` does of margins."""
+        placed = self.placed(matrix.T)
+        return replace(placed, offset=placed.offset + shift)
 
     def as_probabilities(self) -> TreeStructure:
         """Put the usual link of classifiers behind the margins: logistic, or softmax."""

@@ -2,20 +2,23 @@
 
 | wrapper                    | what it makes of the models inside                                  |
 |----------------------------|---------------------------------------------------------------------|
-| CalibratedClassifierCV     | calibrated probabilities of the margin, their mean over the folds   |
+| CalibratedClassifierCV     | calibrated probabilities of the margin, or of the probabilities of  |
+|                            | what has none; their mean over the folds                            |
 | OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
 | VotingRegressor            | a weighted mean                                                     |
+| VotingClassifier           | the same of probabilities, by soft votes                            |
 | StackingRegressor          | a linear model of the predictions of models inside                  |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
+| BaggingClassifier          | the same of probabilities, of trees and forests                     |
 | MultiOutputRegressor       | one model per target, side by side                                  |
 | RegressorChain             | linear models, each of the columns and the predictions before it    |
 | TransformedTargetRegressor | its predictions scaled back, by an affine transformer or a function |
 
-The models inside must be of one class of structure that can be joined: linear models, or kernel
-machines with one kind of kernel. Of voting and stacked regressors they may be of any, each behind
-preprocessing of its own. A pipeline that stands alone inside a calibration or under a
-scaled target is taken apart, so that its preprocessing comes first (:func:`open_wrapper`). Models
-that hand everything on are in :mod:`service.structures.searches`. Next:
+The models inside must be of one class of structure that can be joined: linear models, trees, or
+kernel machines with one kind of kernel. Of voting and stacked models they may be of any that is
+exact, each behind preprocessing of its own. A pipeline that stands alone inside a calibration or
+under a scaled target is taken apart, so that its preprocessing comes first (:func:`open_wrapper`).
+Models that hand everything on are in :mod:`service.structures.searches`. Next:
 :mod:`service.structures.reading`.
 """
 
@@ -25,8 +28,9 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from operator import attrgetter
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard, cast
 
 import numpy as np
 
@@ -43,6 +47,7 @@ from service.structures.links import (
     Sigmoid,
     averaged,
     chained,
+    second_of_two,
 )
 from service.structures.searches import look_through
 from service.structures.structure import Combinable, Structure, join
@@ -76,7 +81,7 @@ class Part:
     encoder : Encoder
         From the columns of the sum to those of the structure.
     structure : Structure
-        Of one margin, without a link.
+        Of the same outputs as the others.
     """
 
     encoder: Encoder
@@ -102,10 +107,10 @@ class SumStructure(Structure):
 def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Put the calibration behind the margins of the classifiers inside, of one or one a fold."""
     fitted = estimator.calibrated_classifiers_
-    if scale != "probability" or not all(map(_is_calibrated_margin, fitted)):
+    if scale != "probability" or not all(map(_has_calibrator_for_each, fitted)):
         return None
     classifiers = [calibrated.estimator for calibrated in fitted]
-    parts = _read_each(classifiers, "margin", read)
+    parts = _read_each(classifiers, _calibrated_scale(classifiers[0]), read)
     margins = join(parts)
     if margins is None:
         return None
@@ -115,18 +120,23 @@ def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
     return replace(margins, link=averaged(links))
 
 
-def _is_calibrated_margin(calibrated: Any) -> bool:
-    """Tell whether each class (or the second of two) has a calibrator of its decision function."""
-    classifier = calibrated.estimator
-    if not hasattr(classifier, "decision_function"):
-        return False
+def _calibrated_scale(classifier: Any) -> str:
+    """Name the output that is calibrated: the margin, or the probabilities of what has none."""
+    return "margin" if hasattr(classifier, "decision_function") else "probability"
+
+
+def _has_calibrator_for_each(calibrated: Any) -> bool:
+    """Tell whether each class (or the second of two) has a calibrator."""
     if calibrated.method not in ("sigmoid", "isotonic"):
         return False
-    return len(classifier.classes_) == len(calibrated.classes)
+    return len(calibrated.estimator.classes_) == len(calibrated.classes)
 
 
-def _read_calibration(calibrated: Any) -> Calibrated:
-    return Calibrated(tuple(map(_read_calibrator, calibrated.calibrators)))
+def _read_calibration(calibrated: Any) -> Link:
+    """Read what calibrates margins, or probabilities: of two classes only those of the second."""
+    calibration = Calibrated(tuple(map(_read_calibrator, calibrated.calibrators)))
+    asked = _calibrated_scale(calibrated.estimator), len(calibrated.classes)
+    return chained({("probability", 2): second_of_two}.get(asked), calibration)
 
 
 def _read_calibrator(fitted: Any) -> Any:
@@ -178,14 +188,20 @@ def _links_of_equals(parts: Sequence[Structure]) -> tuple[Link, ...] | None:
 
 
 def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Average the predictions of VotingRegressor's models, with its weights."""
+    """Average the predictions of a voting model's models, with its weights.
+
+    Of a classifier they are probabilities, where it takes the mean of these.
+    """
     models, weights = estimator.estimators_, estimator._weights_not_none
     if weights is None:
         weights = np.ones(len(models))
+    asked = getattr(estimator, "voting", "regression"), scale
+    if asked not in (("regression", "prediction"), ("soft", "probability")):
+        return None
     joined = _mean(_read_each(models, scale, read), np.array(weights))
     if joined is not None:
         return joined
-    return _weighted_sum(estimator, np.array(weights) / np.sum(weights), 0.0, read)
+    return _weighted_sum(estimator, np.array(weights) / np.sum(weights), 0.0, read, scale)
 
 
 def read_stacking(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -199,7 +215,7 @@ def read_stacking(estimator: Any, scale: str, read: Read) -> Structure | None:
 
 
 def _weighted_sum(
-    estimator: Any, weights: Floats, intercept: float, read: Read
+    estimator: Any, weights: Floats, intercept: float, read: Read, scale: str = "prediction"
 ) -> SumStructure | None:
     """Add up what the models inside predict; None where one of them cannot be read."""
     n_columns = estimator.n_features_in_
@@ -210,8 +226,8 @@ def _weighted_sum(
         if split is None:
             return None
         encoder, last = split
-        structure = read(last, "prediction")
-        if structure is None or structure.link is not None:
+        structure = read(last, scale)
+        if structure is None:
             return None
         parts.append(Part(encoder, structure))
     rounding = max(part.structure.rounding for part in parts)
@@ -219,20 +235,40 @@ def _weighted_sum(
 
 
 def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Average the predictions of BaggingRegressor's models.
+    """Average what the models of bagging predict, regressors or classifiers.
 
-    They may see some of the columns each, but none of them twice.
+    They may see some of the columns each, but only trees one of them twice, and with preprocessing
+    of their own all of them.
     """
-    chosen = estimator.estimators_features_
-    if any(map(_has_duplicates, chosen)):
-        return None
+    chosen, n_columns = estimator.estimators_features_, estimator.n_features_in_
+    shares = np.full(len(chosen), 1 / len(chosen))
+    found: list[Any] = list(map(read, estimator.estimators_, repeat(scale)))
+    if not all(map(_can_be_spread, found, chosen)):
+        sees_all = np.array_equal(chosen, [range(n_columns)] * len(chosen))
+        return _weighted_sum(estimator, shares, 0.0, read, scale) if sees_all else None
     parts = []
-    for model, columns in zip(estimator.estimators_, chosen, strict=True):
-        part = read(model, scale)
-        if not isinstance(part, Combinable):
-            return None
-        parts.append(part.spread(columns, estimator.n_features_in_))
-    return _mean(parts, np.ones(len(parts)))
+    for part, model, columns in zip(found, estimator.estimators_, chosen, strict=True):
+        parts.append(_among_all_classes(part.spread(columns, n_columns), model, estimator))
+    joined = _mean(parts, np.ones(len(parts)))
+    if joined is not None:
+        return joined
+    bare = Encoder((), np.arange(n_columns))
+    rounding = max(part.rounding for part in parts)
+    return SumStructure(tuple(Part(bare, part) for part in parts), shares, rounding=rounding)
+
+
+def _among_all_classes(part: Structure, model: Any, estimator: Any) -> Structure:
+    """Place the probabilities of the classes that a bagged model saw among those of all."""
+    seen = np.asarray(getattr(model, "classes_", ()))  # their numbers, as bagging gives them
+    if not isinstance(part, TreeStructure) or len(part.offset) != len(seen):
+        return part
+    return part.placed(np.eye(estimator.n_classes_)[seen.astype(np.intp)])
+
+
+def _can_be_spread(part: Structure | None, columns: Sequence[int]) -> bool:
+    """Tell whether a model of some columns can be written as one of all."""
+    is_clear = all([isinstance(part, Combinable), not _has_duplicates(columns)])
+    return any([isinstance(part, TreeStructure), is_clear])
 
 
 def _has_duplicates(columns: Sequence[int]) -> bool:
@@ -240,7 +276,11 @@ def _has_duplicates(columns: Sequence[int]) -> bool:
 
 
 def _mean(parts: Sequence[Structure], weights: Floats) -> Structure | None:
-    """Average predictions; None unless all are linear, or all kernel machines of one kind."""
+    """Average outputs; None unless all are linear, all trees, or kernel machines of one kind."""
+    if any(map(attrgetter("link"), parts)):
+        return None
+    if {*map(type, parts)} == {TreeStructure}:
+        return TreeStructure.added(cast("Sequence[TreeStructure]", parts), weights / weights.sum())
     margins = join(parts)
     if not isinstance(margins, Combinable):
         return None
@@ -280,10 +320,17 @@ def read_transformed_target(estimator: Any, scale: str, read: Read) -> Structure
     transformer = look_through(estimator.transformer_)
     if _has_inverse_function(transformer):
         return _behind_function(part, transformer)
-    is_affine = type(transformer).__name__ in AFFINE_TRANSFORMERS
-    if not isinstance(part, Combinable) or not is_affine:
+    if type(transformer).__name__ not in AFFINE_TRANSFORMERS:
         return None
-    ends = np.repeat([[0.0], [1.0]], len(part.intercepts), axis=1)
+    return _scaled_back(part, transformer)
+
+
+def _scaled_back(part: Structure | None, transformer: Any) -> Structure | None:
+    """Undo an affine transformer, which has a factor and a shift for each margin."""
+    if not isinstance(part, (Combinable, TreeStructure)) or part.link is not None:
+        return None
+    constants = part.offset if isinstance(part, TreeStructure) else part.intercepts
+    ends = np.repeat([[0.0], [1.0]], len(constants), axis=1)
     shift, at_one = transformer.inverse_transform(ends)
     return part.mapped(np.diag(at_one - shift), shift)
 
@@ -372,6 +419,7 @@ _SINGLE_MODELS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
 }
 
 _READERS: dict[str, WrapperReader] = {
+    "BaggingClassifier": read_bagging,
     "BaggingRegressor": read_bagging,
     "CalibratedClassifierCV": read_calibrated,
     "MultiOutputRegressor": read_several_targets,
@@ -379,6 +427,7 @@ _READERS: dict[str, WrapperReader] = {
     "RegressorChain": read_chain,
     "StackingRegressor": read_stacking,
     "TransformedTargetRegressor": read_transformed_target,
+    "VotingClassifier": read_voting,
     "VotingRegressor": read_voting,
 }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -22,7 +21,7 @@ from service.errors import UnsupportedStructureError
 from service.shapley.games import Link
 from service.shapley.trees import Tree
 from service.structures.class_names import library_name
-from service.structures.encoders import Encoder, PandasCodes
+from service.structures.encoders import CutTexts, Encoder, PandasCodes
 from service.structures.family import Family
 from service.structures.links import Floats
 from service.structures.trees import MOST_CODES, TreeStructure, behind_objective
@@ -240,17 +239,14 @@ def open_xgboost(estimator: Any, names: Sequence[str]) -> tuple[Encoder, Any] | 
     return Encoder((PandasCodes(categories),), np.arange(len(names))), estimator
 
 
-def _decode_categories(stored: Mapping[str, Any]) -> list[Any]:
+def _decode_categories(stored: Mapping[str, Any]) -> list[Any] | CutTexts:
     """Return the categories of a column: numbers, or texts one after another."""
     values: list[Any] = stored["values"]
     if "offsets" not in stored:
         return values
-    if min(values) < 0:  # it counts letters where it means bytes, and keeps pieces of the texts
-        raise UnsupportedStructureError(
-            "XGBoost: categories with other letters than those of ASCII are not read."
-        )
-    text = bytes(values).decode()
-    return [text[start:end] for start, end in pairwise(stored["offsets"])]
+    text = np.array(values, dtype=np.int8).tobytes()
+    cut = CutTexts.at(text, stored["offsets"])
+    return list(map(bytes.decode, cut.pieces)) if text.isascii() else cut
 
 
 FAMILY = Family(

@@ -11,7 +11,7 @@ script calls.
 ``keys``             who may ask
 ``request_limits``   how many requests are in flight, and how long one may take
 ``computations``     the thread that a request waits for, and can leave behind
-``slow_clients``     those who send, or take, a byte at a time are hung up on
+``slow_clients``     those who take their answer a byte at a time are hung up on
 ``guarded_script``   the entry script behind all these: every scoring route goes through it
 ``bodies``           the bytes of a request as text
 ``encodings``        how they are packed and encoded

@@ -1,4 +1,4 @@
-"""The bodies of requests: their bytes as text, within a time and a size.
+"""The bodies of requests: their bytes as text, within a size.
 
 Next: :mod:`service.web.encodings`.
 """
@@ -13,17 +13,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from service.rows.json_rows import decode
 from service.rows.values import shown
 from service.web.encodings import decoded, unpacked
-from service.web.errors import BodyError, SlowBodyError
-from service.web.slow_clients import reading
+from service.web.errors import BodyError
 
 
-def read_text(request: Request, seconds: float) -> str:
+def read_text(request: Request) -> str:
     """Return the body of a request as text.
 
     Raises
     ------
-    SlowBodyError
-        When it did not arrive within `seconds`.
+    SlowBodyError, BusyError
+        When the server has given up waiting for it.
     BodyError
         When it is empty, cut short, or not what its headers say.
     MediaTypeError
@@ -31,7 +30,7 @@ def read_text(request: Request, seconds: float) -> str:
     RequestEntityTooLarge
         When it is longer than the application takes, as it came or unpacked.
     """
-    body = read_bytes(request, seconds)
+    body = read_bytes(request)
     largest = request.max_content_length or len(body)
     body = unpacked(body, request.headers.get("Content-Encoding", ""), largest)
     text = decoded(body, request.mimetype_params.get("charset"))
@@ -40,34 +39,18 @@ def read_text(request: Request, seconds: float) -> str:
     return text
 
 
-def read_bytes(request: Request, seconds: float) -> bytes:
+def read_bytes(request: Request) -> bytes:
     """Return the body of a request as it came.
 
     Raises
     ------
-    SlowBodyError
-        When it did not arrive within `seconds`.
+    SlowBodyError, BusyError
+        When the server has given up waiting for it.
     BodyError
         When it is cut short.
     RequestEntityTooLarge
         When it is longer than the application takes.
     """
-    connection = request.environ.get("gunicorn.socket")
-    if connection is None:  # another server, a test client: it minds its own clients
-        return _all_bytes(request)
-    with reading(lambda: connection, seconds) as progress:
-        try:
-            return _all_bytes(request)
-        except BodyError as error:
-            if progress.is_cut:
-                raise SlowBodyError(
-                    f"Body: expected it whole within {seconds:g} seconds; send it faster, or fewer "
-                    "rows."
-                ) from error
-            raise
-
-
-def _all_bytes(request: Request) -> bytes:
     declared = request.content_length
     try:
         # `curl -d` declares a form: take the bytes before Werkzeug parses them away. The

@@ -136,7 +136,8 @@ def decoded(body: bytes, charset: str | None) -> str:
         _refuse_known_file(body)
         shown = name.upper().removesuffix("-SIG")
         raise BodyError(
-            f"Body: expected JSON encoded as {shown}, but byte {error.start} is not {shown}."
+            f"Body: expected text in {shown}, but byte {error.start} is not {shown}; send it as "
+            "UTF-8, or declare what it is in, as in Content-Type: text/csv; charset=iso-8859-1."
         ) from error
 
 

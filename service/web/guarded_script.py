@@ -83,8 +83,8 @@ class GuardedScript:
         """
         self.check_key()
         if self.entry_script.takes_http:
-            return read_bytes(request, self.settings.slow_client)
-        return read_text(request, self.settings.slow_client)
+            return read_bytes(request)
+        return read_text(request)
 
     def check_key(self) -> None:
         """Refuse the present request unless it has a key, where keys are needed."""

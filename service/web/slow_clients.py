@@ -1,7 +1,6 @@
-"""Clients that send their request, or take their answer, a byte at a time.
+"""Clients that take their answer a byte at a time.
 
-None must keep a thread for ever. Whoever reads from a client says so here: the server its headers,
-the application its body. Answers are sent as fast as clients take them, by the worker's main loop
+None must keep a thread. Answers are sent as fast as clients take them, by the worker's main loop
 where they do not take them at once. It hangs up on those that are too slow.
 
 Next: `service.web.guarded_script`.
@@ -9,86 +8,14 @@ Next: `service.web.guarded_script`.
 
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from typing import IO, Any
 
 PIECE = 2**16  # so many bytes of an answer are taken in the time that a client has
 MOST_UNSENT = 128 * 2**20  # bytes of all answers that wait; beyond them nobody is scored
 # Beyond half of them, this is how long a client may take nothing.
 PRESSED_SECONDS = 1.0
-
-
-@dataclass(eq=False)
-class Reading:
-    """One thread that reads from a client.
-
-    Attributes
-    ----------
-    connection : callable
-        Answers the socket: the start of TLS puts another one in the place of the first.
-    end : float
-        When it should be through, on the monotonic clock.
-    is_cut : bool
-        Whether it was hung up on.
-    """
-
-    connection: Callable[[], Any]
-    end: float
-    is_cut: bool = False
-
-    def cut(self) -> None:
-        """Let the reader see the end of the stream; the writing side stays open for an answer."""
-        self.is_cut = True
-        with suppress(OSError):  # the client may have gone by itself
-            connection = self.connection()
-            plain = connection.connection if isinstance(connection, Outgoing) else connection
-            # The plain socket's method: that of a TLS socket would take its state away from the
-            # reading thread.
-            socket.socket.shutdown(plain, socket.SHUT_RD)
-
-
-_readings: dict[int, Reading] = {}  # by thread
-
-
-@contextmanager
-def reading(connection: Callable[[], Any], seconds: float) -> Iterator[Reading]:
-    """Say that this thread reads from a client, and for how long it may.
-
-    Parameters
-    ----------
-    connection : callable
-        Answers the client's socket.
-    seconds : float
-        After which the client is hung up on.
-
-    Yields
-    ------
-    Reading
-        Tells whether that has happened.
-    """
-    present = Reading(connection, time.monotonic() + seconds)
-    _readings[threading.get_ident()] = present
-    try:
-        yield present
-    finally:
-        finished()
-
-
-def finished() -> None:
-    """Say that this thread does not read any more."""
-    _readings.pop(threading.get_ident(), None)
-
-
-def hang_up_on_slow_clients() -> None:
-    """Cut off every reading that should be through."""
-    now = time.monotonic()
-    for present in list(_readings.values()):
-        if now > present.end and not present.is_cut:
-            present.cut()
 
 
 class Outgoing:
@@ -121,6 +48,13 @@ class Outgoing:
     def sendall(self, data: bytes) -> None:
         """Keep the next part of the answer."""
         self._written.append(data)
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Keep a file as the next part of the answer, behind its headers."""
+        file.seek(offset)
+        content = file.read(-1 if count is None else count)
+        self._written.append(content)
+        return len(content)
 
     def push(self) -> bool:
         """Send what the client takes at this moment; its socket does not block.

@@ -1,7 +1,8 @@
 """Everything at once: what runs is killed at random, beside clients that hang, dawdle, ask for too
 much or speak no HTTP, and beside those that do as they should.
 
-CHAOS_SECONDS says for how long, CHAOS_SEED repeats a run; the engine is killed too where
+CHAOS_SECONDS says for how long, CHAOS_SEED repeats a run: what is killed in which round, and what
+each client draws, do not depend on how their threads take turns. The engine is killed too where
 ENGINE_COMMAND names one.
 """
 
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 
 import pytest
 from deploy_helpers import (
@@ -30,9 +32,9 @@ from deploy_helpers import (
     worker_of,
 )
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.alone]
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "90"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "45"))
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(10**6))
 RATE, CLIENTS = 50, 25  # well-behaved requests a second, and who sends them
 PATIENCE = 60  # for a port that refuses: the service must be whole by then
@@ -74,6 +76,11 @@ def deployment(tmp_path_factory, diabetes):
     made.engine.close()
 
 
+def chances(who):
+    """The random numbers of one thread, or of one round of kills: those of nobody else."""
+    return random.Random(f"{SEED} {who}")
+
+
 class Client(threading.Thread):
     """Asks twice a second and checks the answer.
 
@@ -81,16 +88,17 @@ class Client(threading.Thread):
     breaks off is sent once more, and counted. Everything else is a failure.
     """
 
-    def __init__(self, port, body, expected, counts, stopped):
+    def __init__(self, number, port, body, expected, *, counts, stopped):
         super().__init__(daemon=True)
+        self.delay = chances(f"client {number}").uniform(0, CLIENTS / RATE)
         self.port, self.body, self.expected = port, body, expected
         self.counts, self.stopped, self.connection = counts, stopped, None
 
     def run(self):
-        time.sleep(random.random() * CLIENTS / RATE)
-        while not self.stopped.is_set():
+        due = time.monotonic() + self.delay
+        while not self.stopped.wait(max(0.0, due - time.monotonic())):
             self.counts[self.outcome()] += 1
-            self.stopped.wait(CLIENTS / RATE)
+            due = max(due + CLIENTS / RATE, time.monotonic())  # what it missed stays missed
         self.close()
 
     def outcome(self):
@@ -132,40 +140,40 @@ class Client(threading.Thread):
             self.connection = None
 
 
-def silent(client):
+def silent(client, _):
     """Says nothing."""
     time.sleep(5)
 
 
-def slow(client):
+def slow(client, _):
     """Sends its headers a letter at a time."""
     for letter in b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n":
         client.send(bytes([letter]))
         time.sleep(0.2)
 
 
-def unread(client):
+def unread(client, _):
     """Asks a hundred times and reads no answer."""
     client.sendall(b"GET /swagger.json HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
     time.sleep(5)
 
 
-def huge(client):
+def huge(client, _):
     """Sends twice as much as is taken."""
     client.sendall(b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n")
     for _ in range(512):
         client.sendall(b"1" * 2**16)
 
 
-def hanging(client):
+def hanging(client, _):
     """Asks for what takes longer than the deadline."""
     client.sendall(b'POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"hang"')
     client.recv(2**16)
 
 
-def hostile(client):
+def hostile(client, chance):
     """Speaks something else."""
-    client.sendall(random.randbytes(2000) + b"\r\n\r\n")
+    client.sendall(chance.randbytes(2000) + b"\r\n\r\n")
     client.recv(2**16)
 
 
@@ -173,10 +181,11 @@ BAD = (silent, slow, unread, huge, hanging, hostile)
 
 
 def misbehave(port, behaviour, stopped):
+    chance = chances(behaviour.__name__)
     while not stopped.is_set():
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as client:
             client.settimeout(10)
-            behaviour(client)
+            behaviour(client, chance)
         stopped.wait(0.5)
 
 
@@ -184,7 +193,9 @@ def misbehave(port, behaviour, stopped):
 def clients(port, body, expected):
     """Run all of them, and yield the counts of those that behave."""
     counts, stopped = Counter(), threading.Event()
-    threads = [Client(port, body, expected, counts, stopped) for _ in range(CLIENTS)]
+    threads = [
+        Client(n, port, body, expected, counts=counts, stopped=stopped) for n in range(CLIENTS)
+    ]
     for behaviour in BAD:
         target = threading.Thread(target=misbehave, args=(port, behaviour, stopped), daemon=True)
         threads.append(target)
@@ -199,29 +210,30 @@ def clients(port, body, expected):
     assert not any(thread.is_alive() for thread in threads)
 
 
-def kill_worker(deployment):
-    os.kill(worker_of(deployment.engine, one_of("replicas", deployment)), signal.SIGKILL)
+def kill_worker(deployment, chance):
+    os.kill(worker_of(deployment.engine, one_of("replicas", deployment, chance)), signal.SIGKILL)
 
 
-def kill_replica(deployment):
-    os.kill(process_of(deployment.engine, one_of("replicas", deployment)), signal.SIGKILL)
+def kill_replica(deployment, chance):
+    os.kill(process_of(deployment.engine, one_of("replicas", deployment, chance)), signal.SIGKILL)
 
 
-def kill_anchor(deployment):
-    os.kill(process_of(deployment.engine, one_of("anchors", deployment)), signal.SIGKILL)
+def kill_anchor(deployment, chance):
+    os.kill(process_of(deployment.engine, one_of("anchors", deployment, chance)), signal.SIGKILL)
 
 
-def one_of(part, deployment):
-    return random.choice(getattr(look(deployment.engine, deployment.name), part))
+def one_of(part, deployment, chance):
+    there = getattr(look(deployment.engine, deployment.name), part)
+    return chance.choice(sorted(there, key=lambda container: container.name))
 
 
-def end_the_engine(deployment):
-    end_engine(random.choice((signal.SIGTERM, signal.SIGKILL)))
+def end_the_engine(deployment, chance):
+    end_engine(chance.choice((signal.SIGTERM, signal.SIGKILL)))
     deployment.engine.close()
     deployment.engine = engine_again()
 
 
-KILLS = [kill_worker, kill_replica, kill_anchor] * 2
+KILLS = [kill_worker, kill_replica, kill_anchor]
 if "ENGINE_COMMAND" in os.environ:
     KILLS.append(end_the_engine)
 
@@ -231,25 +243,23 @@ def test_nothing_is_lost_and_everything_comes_back(deployment):
     replica or port was killed at that moment, which are answered when they are asked once more.
     Afterwards all is as before, and nobody has healed anything.
     """
-    random.seed(SEED)
-    print(f"\nCHAOS_SEED={SEED}")
     deployment.up()
     before, body = wait_until_whole(deployment.engine, deployment.name), one_row(deployment)
     expected = answer_to(deployment, body)
     kills, end = Counter(), time.monotonic() + SECONDS
     with clients(deployment.settings["port"], body, expected) as counts:
         time.sleep(3)
-        # Each at least once, then any.
-        for kill in endless(random.sample(KILLS, len(KILLS))):
+        for number, (kill, chance) in enumerate(each_then_any(KILLS)):
             begun = time.monotonic()
-            kill(deployment)
+            if begun > end and len(kills) == len(KILLS):
+                break
+            print(f"\nCHAOS_SEED={SEED}, round {number}: {kill.__name__}", end="", flush=True)
+            kill(deployment, chance)
             assert wait_until_whole(deployment.engine, deployment.name) == before
             kills[kill.__name__] += 1
-            print(f"{kill.__name__}: whole again after {time.monotonic() - begun:.1f} s")
-            if begun > end:
-                break
-            time.sleep(random.uniform(1, 4))
-    print(dict(kills), dict(counts))
+            print(f", whole again after {time.monotonic() - begun:.1f} s", end="")
+            time.sleep(chance.uniform(1, 4))
+    print(f"\n{dict(kills)} {dict(counts)}")
     failed = [outcome for outcome in counts if outcome.startswith("failed")]
     assert failed == []
     assert counts["answered"] > 10 * SECONDS
@@ -270,7 +280,10 @@ def one_row(deployment):
     return (deployment.root / "artifacts" / "one.json").read_bytes()
 
 
-def endless(first):
-    yield from first
-    while True:
-        yield random.choice(KILLS)
+def each_then_any(kills):
+    """Kinds of kills without end, each with the chances of its round."""
+    for number, kill in enumerate(chances("order").sample(kills, len(kills))):
+        yield kill, chances(f"round {number}")
+    for number in count(len(kills)):
+        chance = chances(f"round {number}")
+        yield chance.choice(kills), chance

@@ -872,6 +872,7 @@ def test_from_python(deployment):
     service.close()
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(
     "ENGINE_COMMAND" not in os.environ,
     reason="left out: ENGINE_COMMAND names no engine to be killed",

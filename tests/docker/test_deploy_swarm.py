@@ -16,7 +16,6 @@ from deploy_helpers import BASE, ROOT, Deployment, connect, leftovers, look, mak
 from load import Load
 from swarm_helpers import cluster, run, unsupported
 
-from deploy.client import score
 from deploy.engine.docker_engine import Engine
 from deploy.errors import ConfigurationError, EngineError, RefusedError, RequestFailedError
 from deploy.image import build
@@ -166,7 +165,7 @@ def loaded(deployment, body, hosts, clients=16, key=""):
 
 
 def ask(deployment, body, key=""):
-    return score(deployment.seen(deployment.config()), body, key)
+    return deployment.client(deployment.config(), key).score(body)
 
 
 def told(load, what, start):
@@ -292,7 +291,7 @@ def test_a_release_that_fails_in_the_swarm_is_taken_back_by_the_swarm(
         loaded(deployment, one, hosts) as load,
         pytest.raises(RefusedError, match="taken the update back") as refusal,
     ):
-        deployment.up(env={"FAULT": fault}, timeouts={"ready": 5})
+        deployment.up(env={"FAULT": fault}, timeouts={"ready": 20})
     told(load, f"taken back ({fault})", start)
     assert load.failed == {}
     assert words in str(refusal.value)

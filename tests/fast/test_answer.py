@@ -8,7 +8,14 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from service.explainers import TabularExplainer
-from service.scoring import Answer, KernelScoringExplainer, ScoringModel, ScoringRequest
+from service.scoring import (
+    Answer,
+    KernelScoringExplainer,
+    PayloadError,
+    ScoringModel,
+    ScoringRequest,
+)
+from service.scoring.answer_tables import flat_columns
 from service.strict_json import strict_json
 
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -110,3 +117,12 @@ def test_a_script_changes_an_answer_like_a_dictionary():
     del answer["extra"]
     assert json.dumps(answer.to_dict()) == '{"predictions": ["hidden", 2.0]}'
     assert answer.predictions.tolist() == ["hidden", 2.0]
+
+
+def test_columns_of_a_file_that_would_come_twice_are_refused():
+    """The class "a:b" and the feature "c", and the class "a" and the feature "b:c"."""
+    frame = pd.DataFrame(X[:, :2], columns=["c", "b:c"])
+    fitted = LogisticRegression().fit(frame, np.resize(["a", "a:b", "other"], 40))
+    model = ScoringModel(fitted, KernelScoringExplainer(TabularExplainer(fitted, frame)))
+    with pytest.raises(PayloadError, match="'importance:a:b:c' would come twice"):
+        flat_columns(model.predict_and_explain(model.schema.matrix(frame[:2]), ScoringRequest()))

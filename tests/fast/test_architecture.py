@@ -30,7 +30,7 @@ SERVICE = {
         *("model_origin", "model_paths", "rows", "scoring", "dashboard"),
     },
     "server": {"settings", "web"},
-    "batch": {"errors", "strict_json", "rows", "engines", "scoring"},
+    "batch": {"errors", "strict_json", "container_limits", "rows", "engines", "scoring"},
     "commands": {
         *("errors", "settings", "scoring", "runs", "dashboard", "pages", "batch", "server"),
     },

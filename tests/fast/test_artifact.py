@@ -163,9 +163,9 @@ def test_a_directory_without_a_manifest_or_with_a_broken_one_is_refused(saved):
     text = manifest.read_text()
     for broken, reason in [
         ("{", "expected a JSON manifest"),
-        ("[]", "format 4"),
-        ('{"format": 99}', "format 4"),
-        ('{"format": 4, "libraries": null}', "expected the library versions under 'libraries'"),
+        ("[]", "format 5"),
+        ('{"format": 99}', "format 5"),
+        ('{"format": 5, "libraries": null}', "expected the library versions under 'libraries'"),
     ]:
         manifest.write_text(broken)
         with pytest.raises(ManifestError, match=reason):

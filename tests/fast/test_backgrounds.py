@@ -36,6 +36,16 @@ def test_kmeans_is_the_summary_of_the_reference():
     np.testing.assert_allclose(background.weights, reference.weights / reference.weights.sum())
 
 
+@pytest.mark.parametrize("size", [20, 400])
+def test_as_many_centres_as_distinct_rows_leave_nothing_out(size):
+    """Each is its own centre, with the weight of its copies: nothing is off, or said to be."""
+    few, copies = X[:20], np.arange(60) % 20
+    background = choose(few[copies % 13], kind="kmeans", size=size)
+    assert (background.kind, len(background.rows), background.n_examples) == ("whole", 13, 60)
+    mean = few[copies % 13].mean(axis=0)
+    np.testing.assert_allclose(background.weights @ background.rows, mean, rtol=1e-12)
+
+
 def test_summaries_can_be_adjusted():
     """Another number of centres, a sample instead, or all rows whatever the engine says."""
     assert len(choose(kind="kmeans", size=25).rows) == 25

@@ -177,8 +177,13 @@ def test_a_charset_is_read_as_declared(charset, city, tmp_path):
         ("idna", BODY, 415, "expected a charset that is known here"),
         ("unicode_escape", BODY, 415, "expected a charset that is known here"),
         ("x" * 5000, BODY, 415, "expected a charset that is known here"),
-        ("us-ascii", '["ü"]'.encode(), 400, "expected JSON encoded as ASCII, but byte 2"),
-        ("utf-8", '["ü"]'.encode("latin-1"), 400, "encoded as UTF-8, but byte 2 is not UTF-8"),
+        (
+            "us-ascii",
+            '["ü"]'.encode(),
+            400,
+            "expected text in ASCII, but byte 2 is not ASCII; send",
+        ),
+        ("utf-8", '["ü"]'.encode("latin-1"), 400, "text in UTF-8, but byte 2 is not UTF-8; send"),
     ],
 )
 def test_a_charset_that_is_none_is_refused(client, charset, body, status, says):

@@ -10,7 +10,10 @@ from service.engines.compiled_encoding import compile_encoder
 from service.rows.schema import Schema
 from service.structures.encoders import split_model
 
-WITHOUT_A_COMPILED_FORM = {"quantiles", "powers", "weights"}
+WITHOUT_A_COMPILED_FORM = {
+    *("quantiles", "powers", "weights", "splines", "splines without one"),
+    *("indicators", "indicators of all", "above a threshold"),
+}
 every_case = pytest.mark.parametrize("name", CASES)
 
 

@@ -180,7 +180,7 @@ print(json.dumps([statuses, answer.json]))
         script, ENTRY_SCRIPT=str(ROOT / "score.py"), AZUREML_MODEL_DIR=str(tmp_path)
     )
     assert statuses == [200, 200, 200]
-    assert set(answer) == {"predictions", *probe.SAMPLED}
+    assert set(answer) == {"predictions", *probe.ROUNDING_OF}
 
 
 def test_the_expected_answer_is_the_services_own():

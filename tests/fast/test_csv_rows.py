@@ -175,3 +175,80 @@ def test_score_file_reads_a_file_with_a_byte_order_mark(model, tmp_path):
     file.write_text("\ufeffx,y\n1,2\n", encoding="utf-8")
     assert score_file(model, file, output, explain=False) == 1
     assert output.read_text(encoding="utf-8").startswith("x,y,prediction\n1,2,1.0")
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ('1,"",b', ["", "b"]),
+        ("1,,b", [None, "b"]),
+        ('1,"a,"",b",b', ['a,",b', "b"]),
+        ('1,"two\nlines,""",""', ['two\nlines,"', ""]),
+        ('"",5" nails,""', ['5" nails', ""]),
+    ],
+    ids=["quoted", "bare", "quotes inside", "several lines", "inches"],
+)
+def test_an_empty_text_is_an_empty_cell_in_quotes(row, expected, tmp_path):
+    """A bare empty cell is a missing value, and so is a quoted one that is no text."""
+    frame = pd.DataFrame({"n": [1.0, np.nan], "x": ["a", None], "k": pd.Categorical(["b", ""])})
+    schema = Schema.of(frame, None, None)
+    text = f"n,x,k\n{row}\n"
+    read = pd.DataFrame(parse(rows_of_csv(text, schema), schema))
+    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
+    reader = READERS[".csv"]
+    (table,) = reader.tables(tmp_path / "rows.csv", 9)
+    pd.testing.assert_frame_equal(pd.DataFrame(reader.matrix(table, schema)), read)
+    assert (
+        read.iloc[0, 1:].astype(object).where(read.iloc[0, 1:].notna(), None).tolist() == expected
+    )
+    assert read.iloc[0, 0] == 1 or pd.isna(read.iloc[0, 0])
+
+
+def test_quotes_around_every_cell_do_not_tell_an_empty_text_from_a_missing_one():
+    """Some writers put them around what is missing; where nothing may be, it is the text."""
+    with pytest.raises(PayloadError, match="Column 'name': expected a missing value as an empty"):
+        rows_of_csv('"age","name"\n"30",""\n', SCHEMA)
+    assert rows_of_csv('"age","name"\n"","b"\n', SCHEMA)["data"] == [[None, "b"]]
+    without_missing = Schema.of(EXAMPLES.iloc[:2], None, model=None)
+    assert rows_of_csv('"age","name"\n"30",""\n', without_missing)["data"] == [[30, ""]]
+
+
+def test_a_scored_file_keeps_the_quotes_of_an_empty_text(model, tmp_path):
+    """Columns that the model does not know come back as they were, beside cells that need quotes.
+
+    What is empty without quotes stays so, and reads back as missing.
+    """
+    file, output = tmp_path / "rows.csv", tmp_path / "scored.csv"
+    file.write_text('x,y,note,other\n1,2,"",\n1,2,,"a,""b"\n1,2,"","a,""b"\n', encoding="utf-8")
+    assert score_file(model, file, output, explain=False) == 3
+    header, *lines = output.read_text(encoding="utf-8").splitlines()
+    assert header == "x,y,note,other,prediction"
+    assert [line.rpartition(",")[0] for line in lines] == [
+        '1,2,"",',
+        '1,2,,"a,""b"',
+        '1,2,"","a,""b"',
+    ]
+    assert len({line.rpartition(",")[2] for line in lines}) == 1  # one row, one prediction
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"x,y\n1,2\n1,caf\xe9\n", "line 3: expected UTF-8 text, got byte 6 of the line, 0xe9"),
+        (
+            "x,y\n1,2\n".encode("utf-16"),
+            "line 1: expected UTF-8 text, got byte 1 of the line, 0xff",
+        ),
+        (b"x,y\n" + b"1,2\n" * 9000 + b"1,\xe92", "line 9002: expected UTF-8 text, got byte 3 of"),
+    ],
+    ids=["one byte a letter", "two bytes a letter", "far behind"],
+)
+def test_a_file_that_is_not_utf8_is_refused_with_its_place(content, place, model, tmp_path):
+    """The file, the line and its byte, and what to do; never the words of Python's decoder."""
+    file = tmp_path / "rows.csv"
+    file.write_bytes(content)
+    with pytest.raises(BatchError) as refused:
+        score_file(model, file, tmp_path / "scored.csv", explain=False)
+    assert str(refused.value).startswith(f"{file}: {place}")
+    assert "save it as UTF-8" in str(refused.value)
+    assert "codec" not in str(refused.value)

@@ -385,6 +385,77 @@ def test_importances_are_means_of_the_rows(task):
     assert np.array(one["quantiles"]) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_swarms_count_every_row(task):
+    """As numpy's histograms in common bins; their colours are mean places among the values."""
+    explanation = explained(task)
+    ask = asking(explanation)
+    flag = [{"col": "x6", "op": "=", "value": True}]
+    none = [{"col": "x0", "op": ">", "value": 1e9}]
+    cohorts = [{"name": "all"}, {"name": "flag", "filters": flag}, {"name": "no", "filters": none}]
+    output = 0 if task == "regression" else 2
+    told = ask("importance", cohorts=cohorts, swarm=True, top=10, **{"class": output})
+    edges = np.array(told["swarm_edges"])
+    values = explanation.importances.values.reshape(-1, 240, 10)[output]
+    rows = explanation.context.eval_data
+    assert edges[[0, -1]] == pytest.approx([values.min(), values.max()])
+    masks = [np.full(240, True), rows["flag"].to_numpy()]
+    for cohort, mask in zip(told["cohorts"], masks, strict=False):
+        for feature, swarm in zip(told["features"], cohort["swarm"], strict=True):
+            column = values[mask, feature["position"]]
+            assert swarm["counts"] == np.histogram(column, edges)[0].tolist()
+            name = rows.columns[feature["position"]]
+            if name in ("gaps", "tiny"):
+                low, high = rows[name].quantile([0.05, 0.95])
+                places = ((rows[name] - low) / (high - low)).clip(0, 1)[mask]
+                bins = np.minimum(np.digitize(column, edges) - 1, len(edges) - 2)
+                means = places.groupby(bins).mean().reindex(range(len(edges) - 1))
+                found = np.array(swarm["color"], dtype=float)
+                assert found == pytest.approx(means.to_numpy(), nan_ok=True)
+            assert ({*swarm["color"]} == {None}) == (name in ("kind", HOSTILE[1]))
+    assert sum(sum(swarm["counts"]) for swarm in told["cohorts"][2]["swarm"]) == 0
+    nobody = ask("importance", cohorts=cohorts[2:], swarm=True, **{"class": output})
+    empty = {"counts": [0], "color": [None]}
+    assert (nobody["swarm_edges"], nobody["cohorts"][0]["swarm"][0]) == ([-0.5, 0.5], empty)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (np.linspace(1e6 + 0.1, 1e6 + 0.5, 30), ["1000000.1", "1000000.3", "1000000.5"]),
+        (np.linspace(10_000.4, 99_999.4, 30), ["10000", "55000", "99999"]),
+        (9_007_199_254_740_000 + np.arange(30), ["9007199254740000", "9007199254740029"]),
+    ],
+)
+def test_bins_with_different_edges_have_different_names(column, expected):
+    """Of large numbers all digits before the point, and of close ones as many as it takes."""
+    explanation = explained(n=30)
+    rows = explanation.context.eval_data.assign(**{HOSTILE[0]: column})
+    ask = asking(replace(explanation, context=replace(explanation.context, eval_data=rows)))
+    groups = ask("box", y="x4", x="x0", bins=2)["groups"]
+    labels = [group["bin"]["label"] for group in groups]
+    assert len(set(labels)) == 2
+    for text in expected:
+        assert any(text in label for label in labels), (text, labels)
+
+
+def test_days_are_cut_at_midnight():
+    """Where they span more days than bins; each bin is the cohort of its days."""
+    ask = asking(explained())
+    groups = ask("box", y="x4", x="x7", bins=5)["groups"]
+    assert all("T" not in group["bin"]["label"] for group in groups)
+    assert sum(group["n"] for group in groups) == 240
+
+
+def test_a_column_of_nothing_has_no_edges():
+    """All rows are counted as missing."""
+    explanation = explained(n=30)
+    rows = explanation.context.eval_data.assign(**{HOSTILE[0]: np.nan})
+    ask = asking(replace(explanation, context=replace(explanation.context, eval_data=rows)))
+    told = ask("histogram", x="x0")
+    assert (told["edges"], told["series"][0]) == ([], {"name": None, "counts": [], "missing": 30})
+
+
 def test_features_are_searched_and_named(binary):
     """By a part of their name in any case, or by their positions."""
     _, ask = binary
@@ -471,7 +542,7 @@ def test_too_many_points_are_counted(binary):
     heading, arrays = unpacked(ask("points", x="x0", y="phi4.1", window=window, max=200))
     kept = frame.x0.between(-0.5, 0.5) & frame["phi4.1"].between(-3, 3)
     assert arrays["index"].tolist() == np.flatnonzero(kept).tolist()
-    assert "categories" in ask("points", status=400, x="row", y="x0")["message"]
+    assert "different texts" in ask("points", status=400, x="row", y="x0")["message"]
 
 
 def test_rows_are_paged_sorted_and_searched(binary):

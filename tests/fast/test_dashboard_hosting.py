@@ -9,7 +9,7 @@ import urllib.request
 import numpy as np
 import pandas as pd
 import pytest
-from dashboards import HOSTILE, asking, asking_app, explained, unpacked
+from dashboards import HOSTILE, asking, asking_app, explained, of_many_classes, unpacked
 from sklearn.datasets import load_diabetes
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression
@@ -22,7 +22,12 @@ from service.dashboard.hosting.snapshot import make_snapshot
 from service.dashboard.model_access import OwnAccess
 from service.dashboard.store import store_of
 from service.explainers import TabularExplainer
-from service.explanations import load_explanation, save_explanation
+from service.explanations import (
+    ExplanationContext,
+    GlobalExplanation,
+    load_explanation,
+    save_explanation,
+)
 from service.scoring import KernelScoringExplainer, ScoringModel
 
 
@@ -45,6 +50,21 @@ def mixed():
     explanation = explainer.explain_global(rows[:60])
     scoring = ScoringModel(model, KernelScoringExplainer(explainer))
     return model, rows, explanation, asking(explanation, scoring)
+
+
+class Failing:
+    """A model that fails from a moment on."""
+
+    classes_ = ("bad", "good")
+    fails = False
+
+    def predict(self, rows):
+        return np.array(self.classes_)[self.predict_proba(rows).argmax(axis=1)]
+
+    def predict_proba(self, rows):
+        if self.fails:
+            raise ZeroDivisionError("no such rows")
+        return np.tile([0.25, 0.75], (len(rows), 1))
 
 
 def test_what_if_is_what_the_model_says(mixed):
@@ -113,6 +133,20 @@ def test_wrong_records_are_refused(mixed, name):
     question, pointer = WRONG[name]
     told = mixed[3]("predict", status=400, **question)
     assert told["pointer"] == pointer
+
+
+def test_a_model_that_fails_says_how(mixed, caplog):
+    """In the answer, by the error's name and words, with its traceback in the log."""
+    rows, model = mixed[1], Failing()
+    explainer = TabularExplainer(model, rows[:10])
+    scoring = ScoringModel(model, KernelScoringExplainer(explainer))
+    ask = asking(explainer.explain_global(rows[:5]), scoring)
+    question = {"records": [{"age": 30, "colour": "red", "income": None}]}
+    assert ask("predict", **question)["predicted"] == ["good"]
+    model.fails = True
+    told = ask("predict", status=500, **question)
+    assert told == {"message": "The model failed: ZeroDivisionError: no such rows", "pointer": None}
+    assert "Traceback" in caplog.text
 
 
 def test_work_is_bounded(mixed):
@@ -245,7 +279,32 @@ def test_a_snapshot_of_many_rows_stays_small(tmp_path):
     assert make_snapshot(dashboard) == make_snapshot(dashboard)
 
 
+def test_a_snapshot_of_many_classes_stays_small(tmp_path):
+    """It holds the first ones, and says so."""
+    random = np.random.default_rng(0)
+    names, importances = of_many_classes(random, 120, 60, 5)
+    probabilities = random.dirichlet(np.ones(120), 60)
+    context = ExplanationContext(
+        eval_y_predicted=np.array(names)[probabilities.argmax(axis=1)],
+        eval_y_predicted_proba=probabilities,
+        true_labels=np.array(names)[random.integers(0, 120, 60)],
+        class_labels=names,
+        model_task="classification",
+    )
+    dashboard = Dashboard(store_of(GlobalExplanation(importances, context)))
+    assert write_snapshot(dashboard, tmp_path / "out.html") < 5_000_000
+    assert "the first 10 of 120 outputs" in (tmp_path / "out.html").read_text(encoding="utf-8")
+
+
 def test_the_command_line_refuses_in_a_sentence(tmp_path, caplog):
     """What is no explanation."""
     assert main(["dashboard", str(tmp_path / "nothing")]) == 1
     assert "found nothing" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["--workers", "--http_port", "--model_dir"])
+def test_options_of_the_service_are_no_options_of_the_dashboard(option, capsys):
+    """They would be taken and do nothing."""
+    with pytest.raises(SystemExit):
+        main(["dashboard", "somewhere", option, "3"])
+    assert f"unrecognized arguments: {option} 3" in capsys.readouterr().err

@@ -360,10 +360,14 @@ def test_the_context_is_the_same_bytes_twice_and_names_only_what_is_copied(tmp_p
     image.
     """
     files = {"app/a.py": b"1", "Dockerfile": b"FROM x", "pip/pip.conf": b"[global]"}
-    one, other = context.Context(files), context.Context(dict(reversed(files.items())))
+    config = Configuration("scoring")
+    one, other = (
+        context.Context(files, config),
+        context.Context(dict(reversed(files.items())), config),
+    )
     assert one.to_tar() == other.to_tar()
-    assert one.digest() == context.Context({**files, "pip/pip.conf": b"else"}).digest()
-    assert one.digest() != context.Context({**files, "app/a.py": b"2"}).digest()
+    assert one.digest() == context.Context({**files, "pip/pip.conf": b"else"}, config).digest()
+    assert one.digest() != context.Context({**files, "app/a.py": b"2"}, config).digest()
     with tarfile.open(fileobj=BytesIO(one.to_tar())) as archive:
         assert {(entry.mtime, entry.uid, entry.uname) for entry in archive} == {(0, 0, "")}
 
@@ -510,6 +514,25 @@ def test_importances_are_compared_beside_the_largest_of_them():
         "answer.local_importance_values[1][1]: expected 1e-06, got 6.1e-06"
     ]
     assert differing(expected, {**expected, "predictions": [1.00001e-3, 1.0]}) != []
+
+
+def test_answers_are_compared_on_their_own_scale():
+    """A model of tiny outputs is held to the same as any; what is 0 but for rounding beside the
+    others is 0, by name too.
+    """
+    for scale in (1e-12, 1.0, 1e12):
+        expected = {"predictions": [3 * scale, 0.0], "named": [{"age": scale, "bmi": 0.0}]}
+        rounded = {
+            "predictions": [3 * scale, 1e-16 * scale],
+            "named": [{"age": scale, "bmi": 1e-16 * scale}],
+        }
+        assert differing(expected, rounded) == []
+        for name, other in (
+            ("predictions", [2 * scale, 0.0]),
+            ("named", [{"age": 2 * scale, "bmi": 0.0}]),
+        ):
+            assert len(differing(expected, {**expected, name: other})) == 1
+        assert differing({"predictions": [scale]}, {"predictions": [-scale]}) != []
 
 
 def test_a_refusal_shows_the_log_as_a_person_reads_it():

@@ -72,6 +72,10 @@ def files_of(config, project):
     return models, context.origins
 
 
+def pinned(config, project):
+    return gather(config, project, {}).config
+
+
 def test_an_alias_becomes_a_version_with_its_files_and_facts(registered, iris_folder):
     """What goes into the image is what was registered, byte by byte, and a file says what it is."""
     project, workspace, run, _ = registered
@@ -97,9 +101,7 @@ def test_a_release_keeps_its_version_whatever_the_alias_says_later(registered):
     project, _, _, (first, second) = registered
     config = config_of("models:/iris@champion")
     _, origins = files_of(config, project)
-    from deploy.registry.fetching import pinned
-
-    release = Release("0" * 12, "sha256:1", pinned(config, origins), "c", 1.0, origins=origins)
+    release = Release("0" * 12, "sha256:1", pinned(config, project), "c", 1.0, origins=origins)
     second.set_alias("champion")
     try:
         kept = release_from(release_record(release)["Labels"], "sha256:1")
@@ -298,7 +300,7 @@ from deploy.configuration import configuration
 from deploy.errors import RegistryError
 from deploy.registry.fetching import fetched_models
 with fetched_models(configuration({"name": "scoring"}), Path()) as found:
-    assert found == ((), ())
+    assert (found.origins, found.files) == ((), ())
 try:
     with fetched_models(configuration({"name": "scoring", "models": ["models:/a/1"]}), Path()):
         pass

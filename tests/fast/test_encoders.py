@@ -7,10 +7,11 @@ from sklearn.compose import ColumnTransformer, make_column_selector, make_column
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_selection import SelectFromModel, SelectKBest, VarianceThreshold, f_regression
-from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import Lasso, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
+    Binarizer,
     FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
@@ -21,6 +22,7 @@ from sklearn.preprocessing import (
     PowerTransformer,
     QuantileTransformer,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
 )
 from sklearn.tree import DecisionTreeRegressor
@@ -97,6 +99,14 @@ CASES = {
     "quantiles": ([QuantileTransformer(n_quantiles=20, output_distribution="normal")], ARRAY),
     "powers": ([PowerTransformer()], FULL),
     "nothing": (["passthrough", None, FunctionTransformer()], GAPS),
+    "indicators": ([FeatureUnion([("i", SimpleImputer()), ("m", MissingIndicator())])], GAPS),
+    "indicators of all": (
+        [FeatureUnion([("i", SimpleImputer()), ("m", MissingIndicator(features="all"))])],
+        GAPS,
+    ),
+    "splines": ([StandardScaler(), SplineTransformer(4), VarianceThreshold()], FULL),
+    "splines without one": ([SplineTransformer(3, degree=2, include_bias=False)], ARRAY),
+    "above a threshold": ([StandardScaler(), Binarizer(threshold=0.5)], FULL),
     "number by number": ([FunctionTransformer(np.tanh), StandardScaler()], GAPS),
     "nothing between": ([StandardScaler(), "passthrough", MinMaxScaler(), None], FULL),
     "ordinal": (

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from identifiers import written
 from scipy.sparse import csr_array
 
 from service.errors import ArtifactError, DigestError, ManifestError
@@ -273,14 +274,49 @@ def test_row_labels_without_a_plain_form_are_refused_with_a_way_out(label, told,
         save_explanation(local, tmp_path / "labels")
 
 
-def test_values_without_a_plain_form_are_refused_by_column(tmp_path):
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [(pd.period_range("2024", periods=50), "Period"), (pd.cut(range(50), 5), "Interval")],
+    ids=["values", "categories"],
+)
+def test_values_without_a_plain_form_are_refused_by_column(values, told, tmp_path):
     """Nothing is pickled instead."""
-    rows = pd.DataFrame({"when": pd.period_range("2024", periods=50), "size": range(50)})
+    rows = pd.DataFrame({"when": values, "size": range(50)})
     explanation = LocalExplanation(KINDS["regressor"], ExplanationContext(eval_data=rows))
-    with pytest.raises(ValueError, match=r"Column 'when': expected numbers, texts, .*Period"):
+    with pytest.raises(ValueError, match=f"Column 'when': expected numbers, texts, .*{told}"):
         save_explanation(explanation, tmp_path / "e", include_data=True)
     with pytest.raises(ArtifactError, match=r"expected explanation\.json"):
         load_explanation(tmp_path / "e")
+
+
+@pytest.mark.parametrize("place", ["folder", "file.zip"])
+@pytest.mark.parametrize(
+    ("context", "options", "told"),
+    [
+        ({"row_labels": pd.Index(["a"])}, {}, "the table row_labels .*1 rows of 2"),
+        ({"eval_data": np.zeros((3, 2))}, {}, "the table eval_data .*3 rows of 2"),
+        ({"true_labels": [1, 2, 3]}, {}, "the table true_labels .*3 rows of 2"),
+        ({"eval_y_predicted": np.zeros(1)}, {}, "the table eval_y_predicted .*1 rows of 2"),
+        ({"residuals": [0.0]}, {}, "the table residuals .*1 rows of 2"),
+        ({"model_task": None}, {}, "task to be a text, got None"),
+        ({}, {"classes": [("a", 1), ("b", 2)]}, "classes to be null or a list of names"),
+        ({}, {"classes": [None, "b"]}, "classes to be null or a list of names"),
+    ],
+    ids=written,
+)
+def test_what_could_not_be_loaded_is_not_saved(place, context, options, told, tmp_path):
+    """An explanation is lost where only its reader finds that it contradicts itself."""
+    values = {"values": np.zeros((2, 2, 2)), "expected_values": [0.0, 0.0]}
+    explanation = LocalExplanation.from_values(
+        **values,
+        **options,
+        axes=("class", "row", "feature"),
+        context=ExplanationContext(**context),
+    )
+    with pytest.raises(ValueError, match=f"{told}.*could not be loaded again"):
+        save_explanation(explanation, tmp_path / place, include_data=True)
+    with pytest.raises(ArtifactError):
+        load_explanation(tmp_path / place)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -417,6 +453,17 @@ def test_crafted_files_are_refused(change, error, told, tmp_path):
     """Though their digests are right: no objects are unpickled, and no path leaves the folder."""
     with pytest.raises(error, match=told):
         load_explanation(crafted(tmp_path / "e", change))
+
+
+def test_a_small_zip_file_does_not_unpack_to_all_memory(tmp_path):
+    """Whatever it says of its parts, before any of them is read."""
+    path = save_explanation(EXPLANATIONS["global, classes"], tmp_path / "e.zip")
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    content[entry + 24 : entry + 28] = (2**31).to_bytes(4, "little")  # its size when unpacked
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"bytes that unpacks to 2,147,.*load the folder"):
+        load_explanation(path)
 
 
 def test_nothing_and_something_else_are_refused(tmp_path):

@@ -155,8 +155,8 @@ def test_rows_are_taken_with_what_belongs_to_them():
 def test_predictions_are_asked_of_the_model_when_they_are_wanted(monkeypatch, tmp_path):
     """Not before; and what is pickled or saved has the answers, not the model."""
     frame = pd.DataFrame(GENERATOR.normal(size=(40, 3)), columns=["a", "b", "c"])
-    labels = np.array(["no", "yes"])[(frame["a"] > 0) * 1]
-    model = LogisticRegression().fit(frame, labels)
+    model = LogisticRegression().fit(frame, np.array(["no", "yes"])[(frame["a"] > 0) * 1])
+    labels = model.predict(frame)
     explainer = TabularExplainer(model, frame)
     asked = []
     predict = LogisticRegression.predict
@@ -272,6 +272,10 @@ def test_values_made_elsewhere_are_read_in_either_order():
         ({"classes": ["a", "b"]}, "an axis of 2 classes"),
         ({"expected_values": [1.0, 2.0]}, "expected_values: expected 1"),
         ({"values": np.zeros((2, 3, 4)), "axes": ("row", "row", "class")}, "cannot be told"),
+        ({"values": [["high", "low"]]}, "values: expected numbers, got others"),
+        ({"expected_values": "high"}, "expected_values: expected numbers, got others"),
+        ({"features": ["a", "a"]}, "features: expected different"),
+        ({"output": "odds"}, "output: expected one of prediction, probability, margin"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(changed, told):
@@ -346,12 +350,38 @@ def test_a_map_may_come_without_a_list(kind):
         ([np.array([[1, 0, 0], [0, 0, 1]])], None, "none for column 1"),
         ([np.array([[1, -1, 0], [0, 2, 1]])], None, "none for column 1"),
         ([ONE_HOT], ["a"], "raw_feature_names: expected 2"),
+        ([ONE_HOT], ["a", "a"], "raw_feature_names: expected different"),
     ],
 )
 def test_maps_that_do_not_fit_are_refused(maps, names, told):
     """Nothing is lost: every column must be made of something."""
     with pytest.raises(ValueError, match=told):
         LocalExplanation(REGRESSOR).get_raw_explanation(maps, names)
+
+
+def test_raw_rows_are_as_many_as_were_explained():
+    """Or cells of other rows would stand beside the importances."""
+    local = LocalExplanation(REGRESSOR)
+    assert len(local.get_raw_explanation([ONE_HOT], eval_data=np.zeros((4, 2))).eval_data) == 4
+    with pytest.raises(ValueError, match=r"eval_data: expected the raw rows of the 4.*got 3"):
+        local.get_raw_explanation([ONE_HOT], eval_data=np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 1.5, "2", True])
+def test_a_number_of_ranks_that_cannot_be_is_refused_by_whatever_takes_one(top_k):
+    """In one sentence, not by what Python says of slices."""
+    local, overall = LocalExplanation(CLASSIFIER), GlobalExplanation(CLASSIFIER)
+    asked = [
+        local.get_ranked_local_names,
+        local.get_ranked_local_values,
+        local.get_local_importance_rank,
+        overall.get_ranked_global_names,
+        overall.get_ranked_per_class_values,
+        overall.get_feature_importance_dict,
+    ]
+    for ask in asked:
+        with pytest.raises(ValueError, match="top_k: expected a positive number"):
+            ask(top_k)
 
 
 def test_plots_say_what_to_install(monkeypatch):

@@ -18,9 +18,10 @@ from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from service.engines.sparse import additive, blocks
 from service.engines.sparse.importances import SparseImportances
 from service.errors import PayloadError
-from service.explainers import TabularExplainer
+from service.explainers import PFIExplainer, TabularExplainer
 from service.explanations import GlobalExplanation, batches, load_explanation, save_explanation
 from service.explanations.moments import Moments
+from service.scoring import KernelScoringExplainer
 
 ROOT = Path(__file__).parents[2]
 GENERATOR = np.random.default_rng(2)
@@ -159,7 +160,7 @@ def test_the_iterator_is_never_far_ahead():
         (5, {}, PayloadError, "expected a table, an iterator of tables or the path .* got 5"),
         (iter([]), {}, PayloadError, "expected at least one row, got none"),
         (FRAME[:0], {}, PayloadError, "expected at least one row, got none"),
-        ("nowhere.parquet", {}, FileNotFoundError, "nowhere.parquet is not there"),
+        ("nowhere.parquet", {}, FileNotFoundError, "there is none at nowhere.parquet"),
         (iter([FRAME, FRAME[["a", "b"]]]), {}, PayloadError, "missing columns 'c', 'd'"),
         (csr_array((3, 7)), {}, PayloadError, r"shape \(n, 4\), got \(3, 7\)"),
     ],
@@ -196,7 +197,7 @@ import re
 from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LinearRegression
-from service.explainers import TabularExplainer
+from service.explainers import PFIExplainer, TabularExplainer
 
 def frames(n_rows, size=50_000):
     generator = np.random.default_rng(0)
@@ -451,3 +452,51 @@ def test_a_file_that_is_no_parquet_file_is_named(include_local, tmp_path):
     for name in ("rows.csv", "half.parquet"):
         with pytest.raises(PayloadError, match=f"{name} is none"):
             EXPLAINERS["linear"].explain_global(tmp_path / name, include_local=include_local)
+
+
+ASKS = {
+    "local": lambda jobs: EXPLAINERS["linear"].explain_local(FRAME[:2], n_jobs=jobs),
+    "global": lambda jobs: EXPLAINERS["tree"].explain_global(FRAME[:2], n_jobs=jobs),
+    "batches": lambda jobs: EXPLAINERS["linear"].explain_global(
+        FRAME[:2], include_local=False, n_jobs=jobs
+    ),
+    "sparse": lambda jobs: EXPLAINERS["tree"].explain_local(csr_array(X[:2]), n_jobs=jobs),
+    "scoring": lambda jobs: KernelScoringExplainer(EXPLAINERS["tree"]).explain_rows(
+        FRAME[:2], n_jobs=jobs
+    ),
+    "permutation": lambda jobs: PFIExplainer(
+        Ridge().fit(X, Y), n_repeats=2, show_progress=False
+    ).explain_global(X[:9], Y[:9], n_jobs=jobs),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS)
+@pytest.mark.parametrize("n_jobs", [0, 1.0, "all", True])
+def test_what_is_no_number_of_jobs_is_refused(ask, n_jobs):
+    """Also where the work is too short for jobs."""
+    with pytest.raises(ValueError, match=r"^n_jobs: expected a number of jobs, .* got "):
+        ASKS[ask](n_jobs)
+
+
+MANY = 70_000  # rows of a file, which are more than are read at once
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.RangeIndex(100, MANY + 100),
+        pd.RangeIndex(2 * MANY, 0, -2, name="id"),
+        pd.Index(np.arange(MANY).astype(str), name="key"),
+        pd.RangeIndex(MANY),
+    ],
+    ids=["a part", "backwards", "texts", "counted"],
+)
+def test_rows_of_a_parquet_file_keep_their_labels(index, tmp_path):
+    """Those that pandas reads, in whatever parts the file is read here."""
+    frame = pd.DataFrame({"a": np.linspace(0.0, 1.0, MANY)}, index=index)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    explainer = TabularExplainer(LinearRegression().fit(frame, frame["a"]), frame[:20])
+    overall = explainer.explain_global(tmp_path / "rows.parquet")
+    read = pd.read_parquet(tmp_path / "rows.parquet")
+    pd.testing.assert_index_equal(overall.to_frame().index, read.index, exact="equiv")
+    assert overall.to_frame().equals(explainer.explain_local(read).to_frame())

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from service.rows.json_rows import WRAPPER_KEYS, parse
+from service.rows.json_rows import WRAPPER_KEYS, parse, parse_labelled
 from service.rows.schema import Schema
 from service.scoring import PayloadError
 
@@ -167,3 +167,36 @@ def test_a_three_dimensional_list_is_refused_by_column():
     schema = Schema.of(np.zeros((2, 2)), ["a", "b"], model=None)
     with pytest.raises(PayloadError, match=r"Column 'a', row 0: expected a number, got a list"):
         parse("[[[1], [2]]]", schema)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["columns", "data"],
+        ["columns", "data", "index"],
+        ["data", "index"],
+        ["data"],
+        ["index", "columns"],
+        ["schema", "data"],
+        ["data", "x"],
+        ["inputs", "instances"],
+        ["instances"],
+        ["dataframe_split", "input_data", "columns"],
+        ["left", "primaryKey", "fields"],
+    ],
+    ids=",".join,
+)
+def test_columns_named_like_what_stands_around_rows_are_columns(names):
+    """Every orient of pandas, plain lists and every wrapper give the same rows and labels."""
+    frame = pd.DataFrame(np.arange(2.0 * len(names)).reshape(2, -1), columns=names, index=[7, 9])
+    schema = Schema.of(frame, None, model=None)
+    orients = ["records", "split", "columns", "index", "values"]
+    bodies = [json.loads(frame.to_json(orient=orient)) for orient in orients]
+    bodies.append(frame.to_dict("list"))
+    if "index" not in names:  # which pandas cannot write beside its own
+        bodies.append(json.loads(frame.rename_axis("row").to_json(orient="table")))
+    for body in bodies:
+        np.testing.assert_array_equal(parse(body, schema), frame)
+        for wrapper in ("data", "instances", "inputs"):
+            np.testing.assert_array_equal(parse({wrapper: body}, schema), frame)
+    assert parse_labelled(bodies[2], schema)[1] == ["7", "9"]

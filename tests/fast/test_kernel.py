@@ -8,6 +8,7 @@ from shapley_by_definition import shapley_by_definition, third_order_interaction
 
 from service.shapley import kernel, plan
 from service.shapley.background import Background
+from service.shapley.coalitions import smallest_budget
 from service.shapley.games import BlackBoxGame
 from service.shapley.kernel import Sampling, Stopping, kernel_shapley, refined_shapley
 
@@ -187,6 +188,22 @@ def test_standard_errors_cover_the_truth(coalitions, evaluations):
     ]
     covered = [np.abs(run.values - truth) < 1.96 * run.standard_errors for run in runs]
     assert 0.92 < np.mean(covered) < 0.98
+
+
+@pytest.mark.parametrize("evaluations", [None, 12 * 28])
+def test_standard_errors_of_the_smallest_budget_are_no_nonsense(evaluations):
+    """Of four coalitions for each feature, below which a budget is refused."""
+    game, row = game_of(7, n_background=30)
+    truth = explain(game, row)
+    runs = [
+        kernel_shapley(game, row, Sampling(smallest_budget(7), evaluations, seed))
+        for seed in range(40)
+    ]
+    off = np.sqrt(np.mean([np.square(run.values - truth) for run in runs]))
+    said = np.sqrt(np.mean([np.square(run.standard_errors) for run in runs]))
+    assert 0.5 * said < off < 1.5 * said
+    with pytest.raises(ValueError, match="expected at least 28 coalitions for 7 features"):
+        kernel_shapley(game, row, Sampling(27))
 
 
 def test_an_exact_plan_has_no_standard_error():

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -200,6 +201,16 @@ def test_without_a_library_or_with_one_of_another_machine_numpy_computes(tmp_pat
     (tmp_path / "compiled.so").write_bytes(b"\x7fELF of another machine")
     assert CompiledKernels.load(tmp_path) is None
     assert "g++" in NUMPY.sentence
+
+
+def test_the_library_is_loaded_out_of_a_zip_file(compiled, tmp_path):
+    """From which MLflow imports the package of a registered version."""
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as packed:
+        for file in Path(FOLDER).glob("compiled*.so"):
+            packed.write(file, f"kernels/{file.name}")
+    loaded = CompiledKernels.load(zipfile.Path(packed.filename, "kernels/"))
+    assert loaded.library.highest_level() == compiled.library.highest_level()
+    assert not Path(loaded.library._name).exists()
 
 
 def test_without_a_compiler_the_build_says_so(tmp_path):

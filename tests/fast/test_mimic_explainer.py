@@ -1,6 +1,9 @@
+import os
 import pickle
+import pty
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,15 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, SVR
 
+from service.errors import ModelOutputError
 from service.explainers import (
     DecisionTreeExplainableModel,
     LGBMExplainableModel,
@@ -27,7 +33,9 @@ from service.explainers import (
     SGDExplainableModel,
     TabularExplainer,
 )
+from service.explainers.mimic.fidelity import Followed
 from service.explainers.mimic.hybrids import make_hybrids
+from service.explainers.mimic.screening import screen_columns
 from service.scoring import KernelScoringExplainer, ScoringModel, SelfCheckError, load, save
 
 pytestmark = pytest.mark.filterwarnings("ignore:MimicExplainer:UserWarning")
@@ -87,6 +95,16 @@ def ask_frame(rows):
     towns = rows["town"].map({"Bern": 3.0, "Chur": 0.0, "Genf": -1.0}).astype(float).fillna(9.0)
     codes = rows["code"].astype(int).map({0: 0.0, 1: 4.0, 2: 0.0, 3: 4.0})
     return (towns + (rows["class"] == "x") + rows["age"].fillna(0) / 20 + codes).to_numpy()
+
+
+def ask_dates(rows):
+    """A function that rises with time; without a date it has the middle."""
+    when = pd.to_datetime(rows["when"], utc=True) - pd.Timestamp("2020-01-01", tz="UTC")
+    return (when / pd.Timedelta(days=10)).fillna(15.0).to_numpy() + rows["age"].to_numpy() / 7
+
+
+def ask_first_days(rows):
+    return (rows["when"].dt.day != 2).to_numpy(float)
 
 
 @every_kind
@@ -163,9 +181,11 @@ def test_augmentation_brings_the_importances_of_an_rbf_machine_near():
 
 @pytest.mark.filterwarnings("default:MimicExplainer:UserWarning")
 def test_a_surrogate_that_does_not_follow_says_so():
-    """With the number; one that follows is silent."""
-    with pytest.warns(UserWarning, match=r"LinearExplainableModel follows the model with R² 0\.\d"):
+    """With the number, of the line that makes the explainer; one that follows is silent."""
+    follows = r"LinearExplainableModel follows the model with R² 0\.\d"
+    with pytest.warns(UserWarning, match=follows) as warned:
         MimicExplainer(TEACHERS["regression"], X, LinearExplainableModel)
+    assert warned[0].filename == __file__
 
 
 @every_kind
@@ -208,25 +228,35 @@ def test_more_hybrids_are_not_given_up_by_chance(seed):
 
 @pytest.mark.filterwarnings("default:MimicExplainer:UserWarning")
 @pytest.mark.parametrize(
-    ("options", "advice"),
+    ("kind", "options", "advice"),
     [
-        ({"augment_data": False}, "Let hybrids be fitted .augment_data"),
-        ({"max_num_of_augmentations": 0}, "Let hybrids be fitted .augment_data"),
-        ({"max_num_of_augmentations": 10}, "10 blocks of hybrids were tried and more do not help"),
+        (DecisionTreeExplainableModel, {"augment_data": False}, "Let hybrids be fitted .augment_"),
+        (
+            DecisionTreeExplainableModel,
+            {"max_num_of_augmentations": 0},
+            "Let hybrids be fitted .augment_data",
+        ),
+        (
+            LinearExplainableModel,
+            {"max_num_of_augmentations": 10},
+            "it was fitted on are followed with R² 0.[0-8].*more of them do not help: take another",
+        ),
+        (LinearExplainableModel, {"augment_data": False}, "more of them do not help: take another"),
     ],
+    ids=["none", "no-blocks", "bent", "bent-none"],
 )
-def test_a_warning_advises_what_was_not_tried(options, advice, monkeypatch):
-    """Not more of what has not helped; and as many as there may be were fitted before."""
+def test_a_warning_advises_what_was_not_tried(kind, options, advice, monkeypatch):
+    """Not more of what cannot help; and as many as there may be were fitted before."""
     fitted = []
-    original = LinearExplainableModel.fit
+    original = kind.fit
 
     def record(self, rows, outputs, categories):
         fitted.append(len(rows))
         return original(self, rows, outputs, categories)
 
-    monkeypatch.setattr(LinearExplainableModel, "fit", record)
+    monkeypatch.setattr(kind, "fit", record)
     with pytest.warns(UserWarning, match=advice):
-        MimicExplainer(lambda rows: rows[:, 0] * rows[:, 1], X, LinearExplainableModel, **options)
+        MimicExplainer(lambda rows: rows[:, 0] * rows[:, 1], X, kind, **options)
     most = options.get("max_num_of_augmentations", 0)
     assert max(fitted) == (1 + most) * len(X)
 
@@ -313,6 +343,48 @@ def test_categories_and_missing_values(kind):
     assert explainer.fidelity["r2_hybrids"] > 0.6
     by_position = mimic(ask_frame, frame, kind, categorical_features=[3])
     assert by_position.explain_local(frame[:2]).num_features == 4
+
+
+@every_kind
+@pytest.mark.parametrize("form", ["moments", "zones", "days", "gaps"])
+def test_dates_are_numbers_of_days(kind, form, tmp_path):
+    """More of them than LightGBM has categories for; one after all examples is no unknown level."""
+    days = np.random.default_rng(3).permutation(300)
+    when = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D"))
+    if form == "zones":
+        when = when.dt.tz_localize("Europe/Berlin")
+    elif form == "days":
+        when = when.dt.date.astype(object)
+    elif form == "gaps":
+        when[::9] = pd.NaT
+    rows = pd.DataFrame({"when": when, "age": days[::-1] % 7})
+    explainer = mimic(ask_dates, rows, kind)
+    assert explainer.method in ("mimic/tree", "mimic/linear")
+    assert explainer.fidelity["r2"] > 0.7
+    latest = rows[4:5].assign(when=rows["when"].max())
+    later = latest.assign(when=latest["when"] + pd.Timedelta(days=30))
+    local = explainer.explain_local(later)
+    known = explainer.explain_local(latest).local_importance_values[0][0]
+    assert local.local_importance_values[0][0] >= known > 4.0
+    scoring = KernelScoringExplainer(explainer)
+    save(scoring, tmp_path / "models", original_model=ask_dates)
+    served = ScoringModel.load(tmp_path / "models").score(
+        later.to_json(orient="records", date_format="iso")
+    )
+    assert served["local_importance_values"] == local.local_importance_values
+
+
+def test_dates_that_are_named_are_categories():
+    """The first day of each month is asked for, which no number of days tells a linear model."""
+    when = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(60) % 3, unit="D")
+    rows = pd.DataFrame({"when": when})
+    options = {"max_num_of_augmentations": 0}
+    as_days = mimic(ask_first_days, rows, LinearExplainableModel, **options)
+    named = mimic(
+        ask_first_days, rows, LinearExplainableModel, categorical_features=["when"], **options
+    )
+    assert as_days.fidelity["r2_hybrids"] < 0.9
+    assert named.fidelity["r2_hybrids"] == pytest.approx(1.0)
 
 
 def test_codes_that_are_categories_are_told_apart():
@@ -414,12 +486,129 @@ def test_few_rows_are_enough(kind, n_rows):
     assert np.isfinite(explainer.explain_local(X[:2]).local_importance_values).all()
 
 
-def test_wide_rows():
-    """Thousands of columns and fifty rows."""
-    rows = np.random.default_rng(0).normal(size=(50, 2_000))
-    model = LinearRegression().fit(rows, rows[:, 0])
-    explainer = mimic(model, rows, LinearExplainableModel, max_num_of_augmentations=1)
-    assert explainer.explain_local(rows[:1]).num_features == 2_000
+def test_very_wide_rows():
+    """Forty thousand columns and fifty rows: trees are fitted on those that go most with the
+    model's answers, and importances of all columns add up to the surrogate.
+    """
+    rows = np.random.default_rng(0).normal(size=(50, 40_000))
+    with pytest.warns(UserWarning, match=r"fitted on 1,000 of 40,000 columns, those that go most"):
+        explainer = mimic(
+            lambda asked: 5 * asked[:, 7] + asked[:, 30_000] ** 2,
+            rows,
+            LGBMExplainableModel,
+            max_num_of_augmentations=1,
+        )
+    assert explainer.fidelity["rows"] == 50
+    local = explainer.explain_local(rows[:2])
+    values = np.array(local.local_importance_values)
+    assert values.shape == (2, 40_000)
+    surrogate = explainer.row_explainer.explained(rows[:2])[:, 0]
+    sums = values.sum(axis=1) + local.expected_values
+    np.testing.assert_allclose(sums, surrogate, rtol=0, atol=1e-8)
+    assert np.abs(values).sum(axis=0).argmax() == 7
+
+
+@pytest.mark.parametrize("form", [np.array, csr_matrix])
+def test_columns_are_screened_by_what_they_have_to_do_with_the_outputs(form):
+    """Straight, or bent around their mean, for any of the outputs; missing values are no matter.
+
+    As the correlations of numpy rank them.
+    """
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(60, 1_500)) * (rng.random((60, 1_500)) < 0.4)
+    outputs = np.column_stack([rows[:, 3], 1e-9 * (rows[:, 1_400] - rows[:, 1_400].mean()) ** 2])
+    rows[0, 9] = np.nan
+    columns = np.flatnonzero(np.arange(1_500) % 50)
+    kept = screen_columns(form(rows), outputs, columns)
+    filled = pd.DataFrame(rows).fillna(pd.DataFrame(rows).mean()).to_numpy()
+    bent = (filled - filled.mean(axis=0)) ** 2
+    strengths = []
+    for column in columns:
+        table = np.corrcoef(np.column_stack([filled[:, column], bent[:, column], outputs]).T)
+        strengths.append(np.abs(table[:2, 2:]).max())
+    expected = columns[np.argsort(strengths)[-1_000:]]
+    np.testing.assert_array_equal(kept, np.sort(expected))
+    assert 3 in kept
+    np.testing.assert_array_equal(screen_columns(form(rows), outputs, columns[:900]), columns[:900])
+
+
+@every_kind
+def test_importances_have_the_unit_of_the_model_whatever_it_is(kind):
+    """A model that answers in other units has the same importances in these."""
+
+    def ask(rows):
+        return rows[:, 0] * rows[:, 1] + 3 * rows[:, 2] + 40
+
+    explainers = {
+        unit: mimic(lambda rows, unit=unit: unit * ask(rows), X, kind)
+        for unit in (2.0**-40, 1.0, 2.0**40)
+    }
+    expected = explainers[1.0].explain_local(X[:5])
+    assert np.abs(expected.local_importance_values).max() > 1
+    for unit, explainer in explainers.items():
+        found = explainer.explain_local(X[:5])
+        np.testing.assert_allclose(
+            np.array(found.local_importance_values) / unit,
+            expected.local_importance_values,
+            rtol=0,
+            atol=1e-9,
+        )
+        assert found.expected_values / unit == pytest.approx(expected.expected_values, abs=1e-9)
+        assert explainer.fidelity["r2_hybrids"] == pytest.approx(
+            explainers[1.0].fidelity["r2_hybrids"], abs=1e-9
+        )
+
+
+@every_kind
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_outputs_without_squares_are_refused(kind, unit):
+    """In one sentence: a surrogate would be fitted to infinities, or to nothing."""
+    with pytest.raises(
+        ModelOutputError, match=r"outputs are 1e-140 to 1e[+]140 in size.*another unit"
+    ):
+        mimic(lambda rows: unit * rows[:, 0], X, kind)
+    model = LinearRegression().fit(X, X[:, :2])
+    model.coef_[1] *= unit
+    model.intercept_[1] *= unit
+    with pytest.raises(ModelOutputError, match="expected a model whose outputs are"):
+        mimic(model, X, kind)
+    assert mimic(lambda rows: 0.0 * rows[:, 0], X, kind).explain_global().expected_values == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument"),
+    [
+        (DecisionTreeExplainableModel, "min_impurity_decrease"),
+        (DecisionTreeExplainableModel, "ccp_alpha"),
+        (LGBMExplainableModel, "cegb_penalty_split"),
+    ],
+)
+def test_an_argument_in_the_unit_of_the_model_keeps_its_meaning(kind, argument):
+    """What a split must gain is of the answers as they are, as LightGBM and trees say it."""
+    ask = TEACHERS["regression"].predict
+    variance = float(ask(X).var())
+    for gain, has_splits in ((2 * variance, False), (1e-6 * variance, True)):
+        for unit in (1e-3, 1.0):
+            explainer = mimic(
+                lambda rows, unit=unit: unit * ask(rows),
+                X,
+                kind,
+                explainable_model_args={argument: gain * unit**2},
+            )
+            assert any(explainer.explain_global().global_importance_values) is has_splits
+
+
+@every_kind
+def test_more_columns_than_rows_are_followed_or_warned_of(kind):
+    """Steps of descent do not grow beyond all bounds, and importances add up to the surrogate."""
+    rows = np.random.default_rng(0).normal(size=(50, 600))
+    model = Ridge().fit(rows, 3 * rows[:, 0] + rows[:, 1])
+    explainer = mimic(model, rows, kind, max_num_of_augmentations=1)
+    assert explainer.fidelity["r2_hybrids"] > {SGDExplainableModel: 0.99}.get(kind, 0.0)
+    local = explainer.explain_local(rows[:2])
+    sums = np.sum(local.local_importance_values, axis=1) + local.expected_values
+    surrogate = explainer.row_explainer.explained(rows[:2])[:, 0]
+    np.testing.assert_allclose(sums, surrogate, rtol=0, atol=1e-9)
 
 
 @every_kind
@@ -575,6 +764,12 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
         ),
         (
             LinearExplainableModel,
+            {"augment_data": "no"},
+            ValueError,
+            "augment_data: expected True or False, got 'no'",
+        ),
+        (
+            LinearExplainableModel,
             {"categorical_features": ["colour"]},
             ValueError,
             "categorical_features: expected different column names",
@@ -587,3 +782,73 @@ def test_what_cannot_be_is_refused(kind, options, error, refusal):
     """One sentence each."""
     with pytest.raises(error, match=refusal):
         MimicExplainer(TEACHERS["regression"], X, kind, **options)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e300])
+def test_fidelity_knows_no_unit(unit):
+    """It is scikit-learn's R² of answers of any size, whose squares may be no numbers any more."""
+    teacher = np.random.default_rng(0).normal(size=(50, 1))
+    surrogate = 0.5 * teacher
+    followed = Followed(unit * teacher, unit * surrogate, "regression")
+    assert followed.r2 == pytest.approx(r2_score(teacher, surrogate), rel=1e-12)
+
+
+def test_targets_are_followed_each_in_its_own_unit_and_classes_together():
+    """A large target does not hide that another is not followed at all."""
+    rng = np.random.default_rng(0)
+    teacher = rng.normal(size=(50, 3)) * [1e6, 1.0, 1e-6]
+    surrogate = teacher + rng.normal(size=(50, 3)) * [1.0, 0.5, 1e-7]
+    told = {"regression": "raw_values", "classification": "variance_weighted"}
+    for task, averaging in told.items():
+        expected = np.min(r2_score(teacher, surrogate, multioutput=averaging))
+        assert Followed(teacher, surrogate, task).r2 == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_target_that_is_not_followed_is_warned_of_whatever_the_unit_of_others():
+    """The measure is scikit-learn's R² of the target that is followed worst."""
+    found = []
+    for unit in (1.0, 2.0**20):
+        model = KNeighborsRegressor(3).fit(X, np.column_stack([unit * X[:, 3], X[:, 0] * X[:, 1]]))
+        with pytest.warns(UserWarning, match=r"follows the model with R² 0|R² -"):
+            explainer = mimic(model, X, LinearExplainableModel)
+        surrogate = explainer.row_explainer.explained(X)
+        of_targets = r2_score(model.predict(X), surrogate, multioutput="raw_values")
+        assert of_targets[0] > 0.5 > of_targets[1]
+        measure = explainer.get_surrogate_model_replication_measure(X)
+        assert measure == pytest.approx(of_targets[1], abs=1e-12)
+        found.append(explainer.fidelity["r2_hybrids"])
+    assert found[0] < 0.5
+    assert found[1] == pytest.approx(found[0], abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind.__name__)
+def test_rows_that_a_surrogate_does_not_take_are_refused_in_one_sentence(kind):
+    """Saying what its library says; boosted trees take infinities."""
+    rows = np.where(np.arange(X.size).reshape(X.shape) == 5, np.inf, X)
+    told = f"initialization_examples: expected rows that {kind.__name__} can .* infinity.* another"
+    with pytest.raises(ValueError, match=told):
+        mimic(lambda rows: rows[:, 0], rows, kind)
+    assert mimic(lambda rows: rows[:, 0], rows, KINDS[0]).features == ["0", "1", "2", "3"]
+
+
+@every_kind
+def test_a_seed_may_be_any_whole_number(kind):
+    """Those that libraries do not take are brought into their range."""
+    explainers = [mimic(TEACHERS["function"], X, kind, random_state=2**40) for _ in range(2)]
+    first, second = (explainer.explain_global() for explainer in explainers)
+    assert first.global_importance_values == second.global_importance_values
+
+
+def test_what_takes_long_says_on_a_terminal_what_it_is_at():
+    """A model that is slow to ask may be asked for minutes; elsewhere nothing is written."""
+    code = (
+        "from service.explainers import DecisionTreeExplainableModel as kind, MimicExplainer\n"
+        "MimicExplainer(lambda rows: rows[:, 0], [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], kind)"
+    )
+    reader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    os.set_blocking(reader, False)
+    with os.fdopen(reader, "rb", buffering=0) as shown, os.fdopen(terminal, "wb") as stderr:
+        subprocess.run([sys.executable, "-c", code], stderr=stderr, check=True)
+        told = (shown.read(100_000) or b"").decode()
+    assert "Imitating the model: examples" in told

@@ -1,3 +1,4 @@
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,6 +36,10 @@ KINDS = {TreeExplainer: "tree", LinearExplainer: "linear", DeepExplainer: "netwo
 every_name = pytest.mark.parametrize("explainer", MODELS, ids=lambda named: named.__name__)
 
 
+def take_column(rows, column):
+    return rows[:, column]
+
+
 @every_name
 def test_a_named_explainer_is_tabular_explainer_with_its_engine(explainer):
     """The same numbers, by position and keyword, and a scoring explainer."""
@@ -59,6 +64,8 @@ def test_another_kind_of_model_is_refused(explainer):
         explainer(model, X)
     with pytest.raises(ValueError, match=r"model, got function; use TabularExplainer\.$"):
         explainer(lambda rows: rows[:, 0], X)
+    with pytest.raises(ValueError, match=r"model, got function; use TabularExplainer\.$"):
+        explainer(partial(take_column, column=0), X)
     with pytest.raises(ValueError, match="engine='tree': expected a tree model, got SVC"):
         TabularExplainer(model, X, engine="tree")
 
@@ -87,6 +94,15 @@ def test_clusters_are_obeyed():
     assert KernelScoringExplainer(explainer).to_dict()["nsamples"] == 64
     with pytest.raises(ValueError, match="expected either nclusters or a background"):
         KernelExplainer(MODELS[KernelExplainer], X, nclusters=7, background="whole")
+    for given in (0, 2.5, True, "7"):
+        with pytest.raises(ValueError, match=r"^KernelExplainer: nclusters: expected a whole"):
+            KernelExplainer(MODELS[KernelExplainer], X, nclusters=given)
+
+
+def test_a_partial_function_has_the_name_of_its_function():
+    """In messages."""
+    explainer = KernelExplainer(partial(take_column, column=1), X)
+    assert explainer.row_explainer.function.name == "take_column"
 
 
 def fake_layer(name, *weights, activation=None, **attributes):
@@ -106,6 +122,8 @@ def fake_keras(layers, function):
     class Sequential:
         def predict(self, rows, verbose):
             return function(np.asarray(rows, dtype=np.float64)).astype(np.float32)
+
+        __call__ = predict
 
     Sequential.__module__ = "keras.src.models.sequential"
     model = Sequential()
@@ -160,6 +178,7 @@ def test_a_network_that_is_something_else_than_its_layers_is_called():
     other = fake_keras(layers, lambda rows: margin(rows) ** 2)
     explainer = DeepExplainer(other, X)
     assert explainer.method == "kernel"
+    assert explainer.row_explainer.function.name == "Sequential"
     unknown = fake_keras([fake_layer("LSTM")], lambda rows: 1 / (1 + np.exp(-margin(rows))))
     called = DeepExplainer(unknown, X, model_task="classification").explain_local(X[:2])
     assert (called.method, called.num_classes) == ("kernel", 2)

@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,21 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
-from sklearn.metrics import make_scorer, mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    make_scorer,
+    mean_squared_error,
+    roc_auc_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor
 
-from service.explainers import PFIExplainer
+from service.explainers import PFIExplainer, load_explanation, save_explanation
 from service.scoring import ModelOutputError
 
 ROWS, SPECIES = load_iris(return_X_y=True, as_frame=True)
@@ -575,6 +584,13 @@ def test_classes_need_probabilities():
         (SPECIES[:3], ValueError, r"one for each of 150 rows, got shape \(3,\)"),
         (["setosa"] * 150, ValueError, "expected what the model predicts, 0, 1, 2, got 'setosa'"),
         (SPECIES.where(SPECIES != 1), ValueError, "50 are missing, the first in row 50"),
+        (
+            np.eye(3)[SPECIES],
+            ValueError,
+            r"^true_labels: expected shape \(150,\), as .*, got shape \(150, 3\); of a column for",
+        ),
+        (np.zeros((150, 2, 2)), ValueError, r"as the model's predictions, got shape \(150, 2, 2\)"),
+        ([[0], [1, 2]] * 75, ValueError, "one for each row, got lists of different lengths"),
     ],
     ids=written,
 )
@@ -582,6 +598,65 @@ def test_labels_are_held_against_rows_and_model(labels, kind, refusal):
     """One sentence each."""
     with pytest.raises(kind, match=refusal):
         PFIExplainer(CLASSIFIER).explain_global(ROWS, labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "refusal"),
+    [
+        (
+            np.c_[Y_DIABETES, Y_DIABETES],
+            r"shape \(442,\), as .* predictions, got shape \(442, 2\)\.$",
+        ),
+        (
+            np.where(Y_DIABETES > 300, np.inf, Y_DIABETES),
+            "finite numbers, got an infinite one in row",
+        ),
+        (pd.date_range("2020-01-01", periods=442), "numbers, for a regression, got"),
+        (Y_DIABETES * 1j, "numbers, for a regression, got"),
+    ],
+    ids=["two columns", "infinite", "dates", "complex"],
+)
+def test_labels_of_a_regression_are_held_against_it(labels, refusal):
+    """What is at fault is named, not the metric."""
+    with pytest.raises(ValueError, match=f"^true_labels: expected .*{refusal}"):
+        PFIExplainer(REGRESSOR).explain_global(X_DIABETES, labels)
+
+
+def test_labels_and_answers_of_one_column_have_one_axis():
+    """Objects that are numbers are numbers, and a model's column meets labels one by one."""
+    expected = PFIExplainer(CLASSIFIER, n_repeats=2).explain_global(ROWS, SPECIES)
+    for labels in (SPECIES.astype(object), SPECIES.to_numpy()[:, None], csr_matrix(SPECIES).T):
+        found = PFIExplainer(CLASSIFIER, n_repeats=2).explain_global(ROWS, labels)
+        assert found.global_importance_values == expected.global_importance_values
+    column = LinearRegression().fit(X_DIABETES, Y_DIABETES[:, None])  # it answers (442, 1)
+    values = []
+    for model in (REGRESSOR, column):
+        explainer = PFIExplainer(model, metric=squared, is_error_metric=True, n_repeats=2)
+        values.append(explainer.explain_global(X_DIABETES, Y_DIABETES).global_importance_values)
+    np.testing.assert_allclose(values[1], values[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"sample_weight": ["a"] * 150}, "got something else: could not convert string"),
+        ({"sample_weight": [1.0] * 149}, r"got shape \(149,\)"),
+        ({"sample_weight": np.where(np.arange(150) == 7, np.nan, 1)}, "got nan in row 7"),
+        ({"sample_weight": np.where(np.arange(150) == 7, -2, 1)}, "got -2.0 in row 7"),
+        ({"sample_weight": np.zeros(150)}, "not all 0, got zeros alone"),
+        ({"max_samples": 151}, "a number of rows from 2 to 150, .*, got 151"),
+        ({"max_samples": 1}, "a number of rows from 2 to 150, .*, got 1"),
+        ({"max_samples": 0.01}, "a share of up to 1.0, .*, got 0.01"),
+        ({"max_samples": 0.0}, "a share of up to 1.0, .*, got 0.0"),
+        ({"max_samples": "half"}, "a share of up to 1.0, .*, got 'half'"),
+    ],
+    ids=written,
+)
+def test_weights_and_samples_that_cannot_be_are_refused(options, refusal):
+    """With the value and its row, and not as a fault of the metric."""
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name}: expected .*{refusal}"):
+        PFIExplainer(CLASSIFIER).explain_global(ROWS, SPECIES, **options)
 
 
 def test_rows_weights_and_metrics_that_do_not_fit_are_refused():
@@ -631,3 +706,70 @@ def test_a_model_or_a_metric_that_writes_into_what_it_gets_changes_nothing():
     assert found.global_importance_values == pytest.approx(expected.global_importance_values)
     pd.testing.assert_frame_equal(rows, before)
     np.testing.assert_array_equal(labels, labels_before)
+
+
+@pytest.mark.parametrize("form", ["array", "lists", "records", "fields", "frame"])
+def test_explanations_know_their_rows_in_whatever_form_these_came(form, tmp_path):
+    """Only a DataFrame has labels; what came can be saved, and comes back."""
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 3)), columns=list("abc"))
+    frame.index = pd.Index([f"row {i}" for i in range(30)])
+    truth = (frame["a"] > 0).to_numpy(dtype=int)
+    rows = {
+        "array": frame.to_numpy(),
+        "lists": frame.to_numpy().tolist(),
+        "records": frame.to_dict("records"),
+        "fields": frame.to_records(index=False),
+        "frame": frame,
+    }[form]
+    model = LogisticRegression().fit(frame, truth)
+    found = PFIExplainer(model, n_repeats=2).explain_global(rows, truth)
+    expected = PFIExplainer(model, n_repeats=2).explain_global(frame, truth)
+    assert found.global_importance_values == expected.global_importance_values
+    loaded = load_explanation(save_explanation(found, tmp_path / "e", include_data=True))
+    for explanation in (found, loaded):
+        assert len(explanation.eval_data) == 30
+        labels = frame.index if form == "frame" else range(30)
+        assert explanation.row_labels == list(labels)
+
+
+@pytest.mark.parametrize("seed", [0, 2**40])
+@pytest.mark.parametrize(
+    ("metric", "scorer"),
+    [
+        (partial(log_loss), "neg_log_loss"),
+        (partial(log_loss, labels=[0, 1]), "neg_log_loss"),
+        (partial(roc_auc_score, average="weighted"), "roc_auc"),
+        (partial(partial(brier_score_loss), pos_label=1), "neg_brier_score"),
+        (partial(f1_score, average="macro"), "f1_macro"),
+        (partial(accuracy_score), "accuracy"),
+    ],
+)
+def test_a_metric_that_some_arguments_are_bound_to_is_asked_as_it_is_without(metric, scorer, seed):
+    """With probabilities where it wants them: labels would give other numbers, in silence."""
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    truth = (rows[:, 0] + 0.5 * rows[:, 1] > 0).astype(int)
+    model = LogisticRegression().fit(rows, truth)
+    is_error = scorer.startswith("neg_")
+    found = PFIExplainer(model, metric=metric, is_error_metric=is_error, n_repeats=2, seed=seed)
+    expected = permutation_importance(
+        model, rows, truth, scoring=scorer, n_repeats=2, random_state=seed % 2**32
+    )
+    values = found.explain_global(rows, truth).global_importance_values
+    np.testing.assert_allclose(values, expected.importances_mean, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("function", "sign", "told"),
+    [
+        (mean_squared_error, True, "greater_is_better=False"),
+        (log_loss, True, "greater_is_better=False"),
+        (accuracy_score, False, "greater_is_better=True"),
+    ],
+)
+def test_a_scorer_with_the_wrong_sign_is_refused(function, sign, told):
+    """Its ranking would be reversed; one of a function of one's own is the user's to judge."""
+    model = LinearRegression()
+    with pytest.raises(ValueError, match=f"a scorer of which more is better.*{told}"):
+        PFIExplainer(model, metric=make_scorer(function, greater_is_better=sign))
+    PFIExplainer(model, metric=make_scorer(function, greater_is_better=not sign))
+    PFIExplainer(model, metric=make_scorer(lambda true, found: 0.0, greater_is_better=sign))

@@ -8,8 +8,6 @@ from tools.readability import MOST_BRANCHES, MOST_COMPREHENSIONS, measure, packa
 
 ROOT = Path(__file__).parents[2]
 
-KNOWN_TO_HAVE_MORE = {"rows": 22}
-
 every_package = pytest.mark.parametrize(
     "package",
     packages(ROOT / "service", ROOT / "deploy"),
@@ -38,13 +36,8 @@ def dense(a):
 
 @every_package
 def test_functions_branch_seldom(package):
-    """At most 20 branches in 100 lines of a package's functions.
-
-    The room of rows looks at value after value, and is known to have some more: it may not get
-    worse.
-    """
-    most = KNOWN_TO_HAVE_MORE.get(package.folder.name, MOST_BRANCHES)
-    assert package.branches_per_100 <= most
+    """At most 20 branches in 100 lines of a package's functions."""
+    assert package.branches_per_100 <= MOST_BRANCHES
 
 
 @every_package

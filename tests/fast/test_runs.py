@@ -1,16 +1,26 @@
 """Runs, their files, and registered versions that never change, in an embedded store."""
 
+import ast
+import io
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
+import zipfile
+from contextlib import closing
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 
+import service
 from service.errors import DigestError
+from service.explanations import LocalExplanation
 from service.runs import (
+    ExplanationClient,
     Model,
     NotInStoreError,
     Run,
@@ -18,13 +28,17 @@ from service.runs import (
     StoreVersionError,
     Workspace,
 )
-from service.runs.embedded import PARTS, read_revision
+from service.runs.commands import main
+from service.runs.embedded import PARTS, read_revision, upgrade_database
 from service.runs.engine import upgrade_store
-from service.runs.names import check_comment, check_experiment_name, check_model_name
+from service.runs.names import OF_VERSIONS, check_comment, check_experiment_name, check_model_name
 from service.runs.pyfunc import _load_pyfunc
 from service.runs.surroundings import uri_of
-from service.runs.versions import digest_file, fetch_version
+from service.runs.versions import REQUIRED, digest_file, fetch_version
 from service.scoring import load
+
+PACKAGE = Path(service.__file__).parent
+EARLIER = "da6fb0208061"  # ten revisions before that of MLflow 3.17.2
 
 
 @pytest.fixture
@@ -123,9 +137,13 @@ def test_numbers_are_logged_nan_too(run):
     logged = run.get_metrics()
     assert (logged["a"], logged["b"], logged["d"]) == (0.5, 2.0, 3.0)
     assert np.isnan(logged["c"])
-    for value in ("1", True, None, [1]):
-        with pytest.raises(ValueError, match="log e: expected a number"):
-            run.log("e", value)
+    run.log("e", -np.inf)
+    run.log("f", np.inf)
+    assert (run.get_metrics()["e"], run.get_metrics()["f"]) == (-np.inf, np.inf)
+    for value in ("1", True, None, [1], np.ones(2), 10**400, 1j):
+        with pytest.raises(ValueError, match="log g: expected a number"):
+            run.log("g", value)
+    assert "g" not in run.get_metrics()
 
 
 def test_a_context_ends_as_its_block_does(workspace):
@@ -143,6 +161,115 @@ def test_a_context_ends_as_its_block_does(workspace):
     second.complete()
     assert second.status == "FAILED"
     assert first.id != second.id
+
+
+@pytest.mark.parametrize("said", ["caf\udce9", "a\0b", "x" * 9000], ids=ascii)
+def test_a_run_fails_whatever_the_exception_says(workspace, said):
+    """The name of a file that is no text, for one; the script's own exception comes out."""
+    with pytest.raises(KeyError) as caught, Run.get_context(workspace) as run:
+        raise KeyError(said)
+    assert caught.value.args == (said,)
+    assert run.status == "FAILED"
+    assert run.tags["error"].startswith("KeyError: '")
+
+
+def test_a_script_has_one_run_at_a_time(workspace):
+    """Another workspace is refused and not written to; ended by another handle, it has ended."""
+    elsewhere = Workspace(workspace.uri, experiment="elsewhere")
+    with Run.get_context(workspace) as first:
+        with pytest.raises(RunStoreError, match=r"complete\(\) it before one in .*elsewhere"):
+            Run.get_context(elsewhere)
+        assert Run.get_context() is first
+        Run(workspace, first.id).complete()
+    with Run.get_context(elsewhere) as second:
+        assert second.id != first.id
+    assert elsewhere.runs("elsewhere")[0].info.run_id == second.id
+
+
+def test_an_open_file_is_uploaded_too(run, tmp_path):
+    """What is left of it to read; a text has no bytes yet."""
+    stream = io.BytesIO(b"\0\1\2")
+    stream.read(1)
+    run.upload_file("bytes", stream)
+    assert Path(run.download_file("bytes", tmp_path / "b")).read_bytes() == b"\1\2"
+    with pytest.raises(TypeError, match="bytes"):
+        run.upload_file("text", io.StringIO("größe"))
+    with pytest.raises(FileExistsError, match="bytes is there already"):
+        run.upload_file("bytes", io.BytesIO(b""))
+
+
+@pytest.mark.parametrize("name", OF_VERSIONS)
+def test_a_tag_of_the_stores_own_is_refused(run, tmp_path, name):
+    """It would be lost, or be taken for what the store says of the version."""
+    (tmp_path / "f").write_text("x")
+    run.upload_file("f", tmp_path / "f")
+    with pytest.raises(ValueError, match=f"does not use itself, got '{name}'"):
+        run.register_model(f"f_{run.id}", "f", tags={name: "mine"})
+    assert f"f_{run.id}" not in run.workspace.models()
+    model = run.register_model(f"f_{run.id}", "f", tags={"mine": name}, description=None)
+    assert (model.tags["mine"], model.description) == (name, "")
+
+
+def test_what_is_not_among_the_files_is_told_without_explanations(run, tmp_path):
+    """Whose files no user has named."""
+    local = LocalExplanation.from_values([[1.0]], expected_values=0.0)
+    ExplanationClient(run).upload_model_explanation(local)
+    (tmp_path / "f").write_text("x")
+    run.upload_file("f", tmp_path / "f")
+    for ask in (run.download_file, run.register_model):
+        with pytest.raises(NotInStoreError, match=r"files .*\(f\)"):
+            ask("g")
+
+
+def test_a_folder_is_never_a_mixture_of_versions(run, tmp_path):
+    """What another version has more is not left beside what this one has."""
+    for name, files in {"one": "ab", "two": "a"}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in files:
+            (folder / file).write_text(name)
+        run.upload_folder(name, folder)
+    first, second = (run.register_model(f"m_{run.id}", name) for name in ("one", "two"))
+    there = Path(second.download(tmp_path / "there"))
+    assert first.download(tmp_path / "there", exist_ok=True) == str(there)
+    with pytest.raises(FileExistsError, match="has b too; remove it"):
+        second.download(tmp_path / "there", exist_ok=True)
+    assert {file.name: file.read_text() for file in there.iterdir()} == {"a": "one", "b": "one"}
+    assert list((tmp_path / "there").iterdir()) == [there]
+
+
+def test_a_store_lies_in_a_folder_of_any_name(tmp_path):
+    """Also where an address or a statement would mean something else by it."""
+    name = 'it\'s "100%25" #1 %; ü 中&'
+    workspace = Workspace(uri_of(tmp_path / name), experiment="e")
+    run = Run(workspace, workspace.create_run())
+    (tmp_path / "f").write_text("x")
+    run.upload_file("f", tmp_path / "f")
+    model = run.register_model("m", "f")
+    assert Path(model.download(tmp_path / "there")).read_text() == "x"
+    assert sorted(file.name for file in (tmp_path / name).iterdir()) == [
+        *(PARTS, "artifacts", "runs.db")
+    ]
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "f", "there"])
+
+
+def test_a_folder_that_cannot_hold_a_store_is_refused(tmp_path):
+    """In one sentence: one whose name would end the address, one that nobody can make."""
+    with pytest.raises(RunStoreError, match="expected a folder without '\\?'"):
+        Workspace(uri_of(tmp_path / "a?b"), experiment="e").experiments()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunStoreError, match=r"none can be made there \(Not a directory\)"):
+        Workspace(uri_of(tmp_path / "file/below"), experiment="e").experiments()
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_files_of_mlflows_own_experiments_are_found(workspace, tmp_path):
+    """They never lay in the store: MLflow puts them where it was started."""
+    made = workspace.engine.ask("create_experiment", f"own {tmp_path}", f"{tmp_path}/mlruns/1")
+    run = workspace.engine.ask("create_run", made)
+    (tmp_path / "shap.npy").write_bytes(b"x")
+    workspace.engine.ask("log_artifact", run.info.run_id, str(tmp_path / "shap.npy"), "shap")
+    assert Run(workspace, run.info.run_id).get_file_names() == ["shap/shap.npy"]
 
 
 def test_a_version_is_what_was_registered(registered, iris_folder, tmp_path):
@@ -207,15 +334,28 @@ def test_a_swapped_file_is_refused_before_it_is_unpickled(registered, runs_folde
     assert not (tmp_path / "there").exists()
 
 
-@pytest.mark.parametrize("name", ["MLmodel", "code/service/runs/pyfunc.py", "requirements.txt"])
+@pytest.mark.parametrize("name", ["MLmodel", "code.zip", "requirements.txt"])
 def test_every_file_of_a_version_has_its_digest(registered, runs_folder, tmp_path, name):
     """The code and what MLflow reads too."""
     files = fetch_version(registered.workspace.engine, registered._found, tmp_path / "a", "")
     assert tmp_path / "a" / name in files
     changed = version_folder(registered, runs_folder) / name
-    changed.write_text(changed.read_text() + " ")
+    changed.write_bytes(changed.read_bytes() + b" ")
     with pytest.raises(DigestError, match=name):
         fetch_version(registered.workspace.engine, registered._found, tmp_path / "b", "")
+
+
+def test_versions_have_the_package_in_one_file_that_is_always_the_same(registered, run, tmp_path):
+    """Not the files that a run of it leaves, nor when it was packed."""
+    again = run.register_model(registered.name, "outputs")
+    digests = [json.loads(one.tags["sha256"]) for one in (registered, again)]
+    assert digests[0]["code.zip"] == digests[1]["code.zip"]
+    assert len(digests[0]) < 15
+    fetch_version(again.workspace.engine, again._found, tmp_path, "")
+    names = zipfile.ZipFile(tmp_path / "code.zip").namelist()
+    sources = {f"service/{file.relative_to(PACKAGE)}" for file in PACKAGE.rglob("*.py")}
+    assert sources <= {*names}
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
 
 
 @pytest.mark.parametrize("digests", [None, "[]x", '{"../out": "0"}', '{"/etc/x": "0"}'])
@@ -238,6 +378,33 @@ def test_a_version_is_a_model_of_mlflows(registered, runs_folder, iris_model, fo
     assert [len(row) for row in answer["top_importances"]] == [2, 2, 2, 2]
     with pytest.raises(ValueError, match="column"):
         served.predict(four_rows.iloc[:, :2])
+
+
+LOADED = """
+import sys, service.runs.pyfunc
+for name in [*sys.modules]:
+    if name.split(".")[0] == "service":
+        print(sys.modules[name].__file__)
+"""
+# By what a store is opened and pictures are drawn, which a version never does.
+OF_OTHERS = {"alembic", "matplotlib", "sqlalchemy"}
+
+
+def test_a_version_requires_what_the_package_in_it_imports():
+    """An environment that is made of its requirements has all of it."""
+    script = [sys.executable, "-c", LOADED]
+    files = subprocess.run(script, capture_output=True, text=True, check=True, timeout=120)
+    imported = set()
+    for file in files.stdout.split():
+        for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else ()
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else names
+            imported.update(name.split(".")[0] for name in names)
+    imported -= {*sys.stdlib_module_names, *OF_OTHERS, "service", ""}
+    distributions = packages_distributions()
+    assert {"numpy", "tqdm"} <= imported
+    for name in imported:
+        assert set(distributions[name]) <= set(REQUIRED), name
 
 
 def test_a_moved_store_is_read_where_it_is(registered, run, runs_folder, tmp_path):
@@ -267,14 +434,59 @@ def test_an_older_store_is_refused_until_it_is_upgraded(runs_folder, tmp_path):
     assert head != "0000000000aa"
 
 
-def test_an_upgrade_happens_on_a_copy(runs_folder, tmp_path):
-    """A store of an earlier revision becomes one of today's, and stays beside as it was."""
+def made_older(database, revision):
+    """Make a store what an earlier MLflow has written, by its own migrations, backwards."""
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config
+
+    command.downgrade(_get_alembic_config(f"sqlite:///{database}"), revision)
+    assert read_revision(database) == revision
+
+
+def tables_of(database):
+    with closing(sqlite3.connect(database)) as connection:
+        return sorted(connection.execute("SELECT name, sql FROM sqlite_master"))
+
+
+def test_a_store_of_an_earlier_mlflow_is_upgraded_by_command(
+    registered, run, runs_folder, tmp_path, capsys
+):
+    """On a copy: what it had is there, and the file as it was stays beside."""
+    shutil.copytree(runs_folder, tmp_path / "old", ignore=shutil.ignore_patterns(PARTS))
+    database = tmp_path / "old" / "runs.db"
+    head, tables = read_revision(database), tables_of(database)
+    made_older(database, EARLIER)
+    older, before = tables_of(database), database.read_bytes()
+    assert len(older) < len(tables)
+    workspace = Workspace(uri_of(database.parent))
+    with pytest.raises(StoreVersionError, match=f"{head}.*{EARLIER}.*upgrade"):
+        workspace.runs()
+    assert database.read_bytes() == before
+
+    assert main(["--store", workspace.uri, "upgrade"]) == 0
+    kept = database.with_name(f"runs.db.{EARLIER}")
+    assert str(kept) in capsys.readouterr().out
+    assert kept.read_bytes() == before
+    assert {name for name, _ in tables_of(database)} == {name for name, _ in tables}
+    assert Run(workspace, run.id).get_file_names() == run.get_file_names()
+    again = Model(workspace, registered.name)
+    assert (again.version, again.tags) == (registered.version, registered.tags)
+    assert Path(again.download(tmp_path / "there")).is_dir()
+    assert Run(workspace, workspace.create_run()).status == "RUNNING"
+
+
+def test_an_upgrade_that_fails_or_has_nothing_to_do_changes_nothing(runs_folder, tmp_path):
+    """It happens on a copy, which is removed."""
     database = tmp_path / "runs.db"
     shutil.copy(runs_folder / "runs.db", database)
-    head = read_revision(database)
+    before = database.read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        upgrade_database(database, lambda uri: 1 / 0)
+    assert database.read_bytes() == before
     kept = upgrade_store(uri_of(tmp_path))
-    assert kept.name == f"runs.db.{head}"
-    assert read_revision(database) == read_revision(kept) == head
+    assert kept.name == f"runs.db.{read_revision(database)}"
+    assert kept.read_bytes() == before
+    assert tables_of(database) == tables_of(kept)
     assert list((tmp_path / PARTS).iterdir()) == []
 
 

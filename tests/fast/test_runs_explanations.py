@@ -13,7 +13,8 @@ from service.errors import DigestError, ManifestError
 from service.explanations import ExplanationContext, GlobalExplanation, LocalExplanation, top
 from service.explanations.files import content
 from service.explanations.files.storage import digest
-from service.runs import ExplanationClient, ExplanationNotFoundError, Run
+from service.runs import ExplanationClient, ExplanationNotFoundError, Model, Run
+from service.runs.commands import main
 from service.runs.embedded import PARTS
 from service.runs.summaries import read_summaries, to_tags
 
@@ -73,6 +74,37 @@ def test_explanations_are_found_by_comment_kind_and_id(client, local):
         client.download_model_explanation(comment="none of them")
     with pytest.raises(ValueError, match="top_k: expected a positive number, got 0"):
         client.download_model_explanation(top_k=0)
+
+
+@pytest.mark.parametrize("layout", ["one target", "rows first", "classes first"])
+def test_what_mlflows_shap_left_becomes_an_explanation_once(run, tmp_path, layout):
+    """Its arrays have no names, and lie as the explainer gave them."""
+    values = np.arange(24.0).reshape(2, 4, 3) - 11  # classes, rows, features
+    given, base = {
+        "one target": (values[0], np.float64(0.5)),
+        "rows first": (np.moveaxis(values, 0, -1), np.array([0.25, 0.75])),
+        "classes first": (values, np.array([0.25, 0.75])),
+    }[layout]
+    folder = tmp_path / "model_explanations_shap"
+    folder.mkdir()
+    np.save(folder / "shap_values.npy", given)
+    np.save(folder / "base_values.npy", base)
+    run.upload_folder(folder.name, folder)
+    for _ in range(2):
+        client = ExplanationClient.from_mlflow_shap(run, features=["a", "b", "c"])
+    (summary,) = client.list_model_explanations(comment=folder.name)
+    found = _of(client, summary["id"])
+    assert found.features == ["a", "b", "c"]
+    expected = values[0] if given.ndim == 2 else values
+    assert np.array_equal(found.local_importance_values, expected)
+    assert np.array_equal(found.expected_values, base)
+    magnitudes = np.abs(values[: given.ndim - 1]).mean(axis=(0, 1))
+    assert np.allclose(found.global_importance_values, magnitudes)
+    client.delete_model_explanation(summary["id"])
+    with pytest.raises(ValueError, match="feature"):
+        ExplanationClient.from_mlflow_shap(run, features=["a"])
+    with pytest.raises(LookupError, match="elsewhere"):
+        ExplanationClient.from_mlflow_shap(run, folder="elsewhere")
 
 
 def test_data_are_uploaded_only_when_they_are_given(client):
@@ -178,10 +210,27 @@ def test_changed_files_are_refused(client, run, runs_folder, local, name):
 def test_a_summary_that_cannot_be_read_hides_no_other(client, run, local):
     """It is left out with a warning, whatever has broken it."""
     upload = client.upload_model_explanation(local)
+    (good,) = client.list_model_explanations()
     broken = {"explanation.x": '{"id": "x"', "explanation.y": "[]", "explanation.z": '{"id": 1}'}
+    changes = ({"features": [5]}, {"features": [["a", "b"]]}, {"uploaded": None}, {"raw": []})
+    for number, change in enumerate(changes):
+        broken[f"explanation.{number}"] = json.dumps({**good, "id": str(number), **change})
+    broken["explanation.lacks"] = json.dumps({"id": "lacks", "comment": "x", "uploaded": "2020"})
     run.workspace.engine.log_tags(run.id, broken)
-    with pytest.warns(UserWarning, match="is no summary of an explanation"):
+    with pytest.warns(UserWarning, match="is no summary of an explanation") as warned:
         assert [one["id"] for one in client.list_model_explanations()] == [upload]
+    assert len(warned) == len(broken)
+
+
+def test_the_command_line_tells_names_on_lines_of_their_own(client, run, capsys):
+    """Whatever is in them, no terminal is told to do something."""
+    names = ["a\n  FINISHED", "\x1b[31mred"]
+    local = LocalExplanation.from_values([[1.0, 2.0]], features=names, expected_values=0.0)
+    client.upload_model_explanation(GlobalExplanation(local.importances), comment="\x1b]0;x\x07")
+    assert main(["--store", run.workspace.uri, "show", run.id]) == 0
+    told = capsys.readouterr().out
+    assert "a\N{REPLACEMENT CHARACTER}  FINISHED" in told
+    assert all(line.isprintable() for line in told.splitlines())
 
 
 def test_a_summary_fits_into_a_tag_whatever_features_are_called(client):
@@ -211,6 +260,59 @@ def test_a_model_knows_the_explanation_that_was_there_when_it_was_registered(
     assert ExplanationClient.from_model(model).download_model_explanation().num_features == 3
     by_id = ExplanationClient.from_run_id(run.workspace, None, run.id)
     assert by_id.download_model_explanation().num_features == 1
+    client.delete_model_explanation(first)
+    with pytest.raises(ExplanationNotFoundError, match=f"got {first}"):
+        ExplanationClient.from_model(model).download_model_explanation()
+
+
+def test_the_explanation_of_another_model_is_not_taken_for_that_of_a_model(client, run, tmp_path):
+    """Of two models of one run, whether they are registered before or after."""
+    (tmp_path / "f").write_text("x")
+    run.upload_file("f", tmp_path / "f")
+    a, b, c = (run.register_model(f"{name}_{run.id}", "f") for name in "abc")
+    uploads = {}
+    for number, model in enumerate((a, b), 1):
+        local = LocalExplanation.from_values([[float(number)]], expected_values=0.0)
+        uploads[model.id] = client.upload_model_explanation(local, model_id=model.id)
+    for number, model in enumerate((a, b), 1):
+        found = ExplanationClient.from_model(Model(run.workspace, model.id))
+        assert found.download_model_explanation().local_importance_values == [[float(number)]]
+    with pytest.raises(ExplanationNotFoundError, match=f"got one of {c.id}"):
+        ExplanationClient.from_model(c).download_model_explanation()
+    later = run.register_model(a.name, "f")
+    assert later.explanation == ""
+    unnamed = client.upload_model_explanation(local, model_id=None)
+    client.upload_model_explanation(local, model_id=b.id)
+    assert run.register_model(a.name, "f").explanation == unnamed
+    asked = ExplanationClient.from_model(c).download_model_explanation(uploads[a.id])
+    assert asked.local_importance_values == [[1.0]]
+
+
+def test_a_version_says_what_explains_it_when_that_is_uploaded_afterwards(client, run, tmp_path):
+    """As the documents' script does it; the newest counts, and no other version is told."""
+    local = LocalExplanation.from_values([[1.0]], expected_values=0.0)
+    (tmp_path / "f").write_text("x")
+    run.upload_file("f", tmp_path / "f")
+    model, other = (run.register_model(f"{name}_{run.id}", "f") for name in "ab")
+    for _ in range(2):
+        upload = client.upload_model_explanation(local, model_id=model.id)
+    assert Model(run.workspace, model.id).explanation == upload
+    client.upload_model_explanation(local, model_id="a name that no version has")
+    client.upload_model_explanation(local)
+    assert Model(run.workspace, model.id).explanation == upload
+    assert Model(run.workspace, other.id).explanation == ""
+
+
+@pytest.mark.parametrize("classes", [[None, "b"], [("a", 1), "b"]], ids=ascii)
+def test_what_could_not_be_read_is_not_uploaded(client, run, runs_folder, classes):
+    """Names that JSON has, and no reader takes."""
+    local = LocalExplanation.from_values(
+        np.ones((2, 1, 3)), expected_values=[0.0, 0.0], classes=classes
+    )
+    with pytest.raises(ValueError, match="expected classes to be null or a list of names"):
+        client.upload_model_explanation(local)
+    assert client.list_model_explanations() == []
+    assert folders(run, runs_folder) == []
 
 
 def test_threads_upload_into_one_run(run, local):

@@ -162,7 +162,9 @@ def test_a_shap_explainer_that_keeps_the_index_is_refused():
 def test_what_it_cannot_be_made_from_is_refused(breast_cancer):
     """Another kind of object, or a link that changes the target."""
     with pytest.raises(
-        TypeError, match=r"expected a service.explainers.TabularExplainer or a shap.KernelExplainer"
+        TypeError,
+        match=r"one of service\.explainers that explains rows .* or a shap\.KernelExplainer, "
+        "got CalibratedClassifierCV",
     ):
         KernelScoringExplainer(breast_cancer.model)
     logit = shap.KernelExplainer(

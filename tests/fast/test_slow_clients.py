@@ -57,6 +57,21 @@ def test_an_answer_is_sent_as_it_is_taken(ends):
     assert b"".join(taken) == sent
 
 
+def test_a_file_is_sent_behind_its_headers(ends, tmp_path):
+    """As gunicorn sends one: a part of it, at its place among what is written."""
+    ours, theirs = ends
+    file = tmp_path / "file"
+    file.write_bytes(b"0123456789")
+    answer = Outgoing(ours, 1)
+    answer.sendall(b"headers ")
+    with file.open("rb") as opened:
+        assert answer.sendfile(opened, offset=2, count=5) == 5
+        answer.sendall(b" end ")
+        assert answer.sendfile(opened) == 10
+    assert answer.push()
+    assert theirs.recv(100) == b"headers 23456 end 0123456789"
+
+
 def test_a_client_is_late_when_it_takes_less_than_a_piece_in_its_time(ends):
     """Its time begins anew with each piece; a byte now and then is not enough."""
     ours, theirs = ends

@@ -1,6 +1,8 @@
 import ast
 import io
 import pickle
+import subprocess
+import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -26,15 +28,17 @@ from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardSca
 from sklearn.svm import SVC, SVR
 
 from service.explainers import TabularExplainer
-from service.scoring import KernelScoringExplainer
+from service.scoring import KernelScoringExplainer, ScoringModel, save
 from service.scoring.stored_form import KINDS, rebuild, take_apart
 from service.shapley.background import Background
 
 ROOT = Path(__file__).parents[2]
 # What is never part of a saved explainer: what reads models, what is made while a row is explained.
 NEVER_SAVED = {
+    "EmptyText",
     "BackgroundError",
     "Booleans",
+    "Caller",
     "Categories",
     "Combinable",
     "CompiledKernels",
@@ -67,6 +71,7 @@ NEVER_SAVED = {
     "Population",
     "Ranged",
     "Sides",
+    "SparseExamples",
     "SparseImportances",
     "SparseValues",
     "Structure",
@@ -203,3 +208,55 @@ def test_what_a_users_function_was_given_is_left_alone(data):
 
 def sum_of(rows, given):
     return rows.sum(axis=1) + len(given["rounds"])
+
+
+WITHOUT_PYARROW = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pyarrow":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Hidden())
+from service.scoring import ScoringModel
+for folder in sys.argv[1:]:
+    model = ScoringModel.load(folder)
+    model.self_check()
+    print(model.schema.columns[0].dtype, model.example_answer.to_dict())
+"""
+TEXTS = pd.Series(["red", "blue", None] * 10)
+KNOWN = TEXTS.fillna("green")  # scikit-learn's encoders take no NA among texts
+KINDS_OF_TEXT = {
+    "texts": TEXTS,
+    "texts with NA": KNOWN.astype("string"),
+    "texts of Arrow with NA": KNOWN.astype("string[pyarrow]"),
+    "categories": TEXTS.astype("category"),
+    "categories in order": pd.Series(pd.Categorical(TEXTS, ["red", "blue"], ordered=True)),
+}
+
+
+def test_a_model_of_texts_is_served_where_pyarrow_is_not(tmp_path):
+    """pandas keeps texts by pyarrow where that is installed, and a pickle of them names it; columns
+    of texts and of categories answer the same without.
+    """
+    expected = ""
+    for name, texts in KINDS_OF_TEXT.items():
+        rows = pd.DataFrame({"colour": texts, "size": np.arange(30.0)})
+        encoder = make_column_transformer(
+            (OneHotEncoder(handle_unknown="ignore"), ["colour"]), remainder="passthrough"
+        )
+        model = make_pipeline(encoder, Ridge()).fit(rows, np.arange(30) % 7)
+        explainer = KernelScoringExplainer(TabularExplainer(model, rows))
+        save(explainer, tmp_path / name, original_model=model)
+        here = ScoringModel(model, explainer)
+        here.self_check()
+        expected += f"{here.schema.columns[0].dtype} {here.example_answer.to_dict()}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PYARROW, *map(str, sorted(tmp_path.iterdir()))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == sorted(expected.splitlines())

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifi
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.metrics.pairwise import linear_kernel
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -92,6 +92,7 @@ CLASSIFIERS = [
     (LogisticRegression(), "margin", "linear"),
     (LogisticRegression(), "probability", "kernel/linear"),
     (LinearDiscriminantAnalysis(), "probability", "kernel/linear"),
+    (SGDClassifier("log_loss", random_state=0), "probability", "kernel/linear"),
     (SVC(kernel="linear"), "margin", {2: "linear", 3: "kernel/linear"}),
     (SVC(), "margin", {2: "product", 3: "kernel/product"}),
     (NuSVC(nu=0.3), "margin", {2: "product", 3: "kernel/product"}),
@@ -114,7 +115,7 @@ CLASSIFIERS = [
     (calibrated(SVC(kernel="sigmoid"), ensemble=True), "probability", "kernel"),
     (calibrated(SVC(kernel="linear"), ensemble=True), "probability", "kernel/linear"),
     (calibrated(make_pipeline(StandardScaler(), SVC()), ensemble=True), "probability", "kernel"),
-    (calibrated(RandomForestClassifier(5, random_state=0)), "probability", "kernel"),
+    (calibrated(RandomForestClassifier(5, random_state=0)), "probability", "kernel/tree"),
     (MLPClassifier((8,), max_iter=300, random_state=0), "probability", "kernel/network"),
     (
         MLPClassifier((6, 4), activation="logistic", max_iter=300, random_state=0),

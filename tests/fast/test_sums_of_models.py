@@ -6,20 +6,26 @@ import pytest
 from lightgbm import LGBMRegressor
 from shapley_by_definition import shapley_by_definition
 from sklearn.compose import make_column_transformer
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
+    BaggingClassifier,
+    BaggingRegressor,
+    GradientBoostingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
     RandomForestRegressor,
     StackingRegressor,
+    VotingClassifier,
     VotingRegressor,
 )
-from sklearn.linear_model import Lasso, PoissonRegressor, Ridge
+from sklearn.linear_model import Lasso, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import SVR
 from xgboost import XGBRegressor
 
+from service.engines import builders
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, load, save
 
@@ -54,6 +60,7 @@ MODELS = {
     "of sums": VotingRegressor([("inner", VotingRegressor(BOTH)), ("machine", SVR())]),
     "stacked": StackingRegressor([*BOTH, ("machine", SCALED_SVR)], Ridge(), cv=2),
     "stacked by default": StackingRegressor(BOTH, cv=2),
+    "bagged pipelines": BaggingRegressor(SCALED_SVR, 3, random_state=0),
     "exponential": VotingRegressor([("counts", PoissonRegressor()), ("forest", FOREST)]),
 }
 
@@ -109,6 +116,62 @@ def test_a_sampled_background_is_the_same_for_all_parts():
     np.testing.assert_allclose(sums, model.predict(X[:5]), rtol=0, atol=1e-12)
     assert explainer.method == "sum"
     assert local.standard_errors is not None
+
+
+def test_estimated_parts_have_errors_that_bound_those_of_the_sum():
+    """Of twelve features behind a link; the truth is the mean of both models on all coalitions."""
+    rng = np.random.default_rng(3)
+    wide = rng.normal(size=(40, 12))
+    model = VotingClassifier(
+        [("l", LogisticRegression()), ("b", GradientBoostingClassifier(n_estimators=5))],
+        voting="soft",
+        weights=[1, 3],
+    ).fit(wide, wide[:, 0] * wide[:, 1] + wide[:, 2] > 0)
+    explainer = TabularExplainer(model, wide, nsamples=200)
+    local = explainer.row_explainer.explain(wide[:4])
+    expected = []
+    for row in wide[:4]:
+        expected.append(shapley_by_definition(model.predict_proba, row, wide, np.ones(40)))
+    off = np.abs(local.values - np.stack(expected, axis=1))
+    assert explainer.method == "sum/sampled"
+    assert 0 < local.standard_errors.mean() < 0.3 * np.abs(local.values).mean()
+    assert np.sqrt(np.square(off / local.standard_errors).mean()) < 1.3
+    sums = local.values.sum(axis=2).T + local.expected_values
+    np.testing.assert_allclose(sums, model.predict_proba(wide[:4]), rtol=0, atol=1e-9)
+    assert KernelScoringExplainer(explainer).to_dict()["relative_standard_error"] > 0
+
+
+def test_a_large_forest_in_a_sum_is_sampled_by_its_own_outputs(monkeypatch):
+    """Its mean over the examples is that of the forest, not that of the whole model."""
+    monkeypatch.setattr(builders, "affordable_rows", lambda _: 0)
+    monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 0)
+    monkeypatch.setattr(builders, "N_SAMPLED_ROWS", 30)
+    model = VotingRegressor([("l", Ridge()), ("f", FOREST)]).fit(X, Y + 10 * X[:, 4])
+    explainer = TabularExplainer(model, X)
+    local = explainer.row_explainer.explain(X[:5])
+    assert explainer.method == "sum/sampled"
+    np.testing.assert_allclose(local.expected_values, model.predict(X).mean(), rtol=1e-12)
+    np.testing.assert_allclose(
+        local.values.sum(axis=1) + local.expected_values, model.predict(X[:5]), rtol=1e-9
+    )
+    expected = []
+    for row in X[:5]:
+        expected.append(
+            shapley_by_definition(lambda r: model.predict(r)[:, None], row, X, np.ones(60))[0]
+        )
+    off, said = local.values - expected, local.standard_errors
+    assert np.sqrt(np.square(off).mean()) < 1.3 * np.sqrt(np.square(said).mean())
+
+
+def test_a_bagged_model_without_a_class_is_called():
+    """Linear models with other outputs than each other cannot be added up; the note says so."""
+    rare = np.where(np.arange(60) < 2, "rare", np.where(np.median(Y) < Y, "high", "low"))
+    inside = LinearDiscriminantAnalysis()  # which takes no weights, so that each sees a sample
+    model = BaggingClassifier(inside, 4, max_samples=20, random_state=0).fit(X, rare)
+    assert len(set(map(len, (part.classes_ for part in model.estimators_)))) == 2
+    explainer = TabularExplainer(model, X)
+    assert explainer.method == "kernel"
+    assert "other numbers of outputs" in explainer.row_explainer.note
 
 
 def test_it_is_saved_and_loaded(tmp_path):

@@ -22,6 +22,7 @@ from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder
 from xgboost import XGBRegressor
 
 from service.explainers import TabularExplainer
+from service.rows import tables
 from service.rows.schema import Schema
 from service.rows.tables import LARGEST_DENSE, as_table
 from service.scoring import KernelScoringExplainer, PayloadError, ScoringModel, load, save
@@ -99,6 +100,22 @@ def test_a_sparse_matrix_that_would_not_fit_is_refused():
     assert LARGEST_DENSE < 10**12
 
 
+def test_a_frame_of_sparse_columns_that_becomes_dense_says_so(monkeypatch):
+    """With its size and what stays sparse; one that is too large is refused, and small ones are
+    silent.
+    """
+    frame = pd.DataFrame.sparse.from_spmatrix(COUNTS)
+    np.testing.assert_array_equal(as_table(frame), COUNTS.toarray())
+    n_bytes = N * 4 * 8
+    monkeypatch.setattr(tables, "LARGEST_UNSAID", n_bytes - 1)
+    with pytest.warns(UserWarning, match=r"^Rows: a DataFrame of sparse columns .*sparse.to_coo"):
+        dense = as_table(frame.assign(text="a"))
+    assert not any(isinstance(dtype, pd.SparseDtype) for dtype in dense.dtypes)
+    monkeypatch.setattr(tables, "LARGEST_DENSE", n_bytes - 1)
+    with pytest.raises(ValueError, match=r"^Rows: expected a DataFrame of sparse columns of at mo"):
+        as_table(frame)
+
+
 @pytest.mark.parametrize("library", [polars.from_pandas, pa.Table.from_pandas])
 def test_a_table_of_another_library_is_one_of_pandas(library):
     """Examples and rows; what was fitted on it knows the same names."""
@@ -111,6 +128,63 @@ def test_a_table_of_another_library_is_one_of_pandas(library):
     found = explainer.explain_local(library(frame[:3])).local_importance_values
     expected = TabularExplainer(model, frame).explain_local(frame[:3]).local_importance_values
     np.testing.assert_array_equal(found, expected)
+
+
+MASKED = np.ma.array([[1.0, 2.0], [3.0, 4.0], [5.0, 7.0]], mask=[[0, 1], [0, 0], [0, 0]])
+
+
+def test_what_an_array_masks_is_missing():
+    """A masked cell is explained as a missing value, and never as what lies below the mask."""
+    model = HistGradientBoostingClassifier(min_samples_leaf=1).fit(
+        np.tile(MASKED, (9, 1)), [0, 1, 1] * 9
+    )
+    nan = MASKED.filled(np.nan)
+    values = TabularExplainer(model, MASKED).explain_local(MASKED[:1]).local_importance_values
+    assert values == TabularExplainer(model, nan).explain_local(nan[:1]).local_importance_values
+    one_row = TabularExplainer(model, nan).explain_local(MASKED[0]).local_importance_values
+    assert one_row == TabularExplainer(model, nan).explain_local(nan[0]).local_importance_values
+
+
+def test_what_is_masked_is_refused_where_nothing_was_missing():
+    """Rows with masked cells are refused like rows with missing ones."""
+    explainer = TabularExplainer(Ridge().fit(MASKED.data, [1, 2, 4]), MASKED.data)
+    with pytest.raises(PayloadError, match="Column '1', row 0: expected a number, got a missing"):
+        explainer.explain_local(MASKED)
+
+
+@pytest.mark.parametrize(
+    ("masked", "plain"),
+    [
+        (np.ma.array([[1, 2]], mask=[[1, 0]]), [[None, 2]]),
+        (np.ma.array([["a", "b"]], mask=[[1, 0]], dtype=object), [[None, "b"]]),
+        (np.ma.array([True, False], mask=[1, 0]), [None, False]),
+    ],
+)
+def test_values_of_any_type_are_missing_where_masked(masked, plain):
+    """Numbers, texts and truth values keep what is not masked, on one axis as on two."""
+    came = as_table(masked)
+    assert type(came) is np.ndarray
+    assert np.where(pd.isna(came), None, came).tolist() == plain
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_of_numpy_is_an_array():
+    """A matrix, whose rows and columns keep two axes, is explained like the array of its values."""
+    rows = MASKED.data
+    model = Ridge().fit(rows, [1, 2, 4])
+    values = TabularExplainer(model, rows).explain_local(rows).local_importance_values
+    matrix = np.asmatrix(rows)
+    assert TabularExplainer(model, matrix).explain_local(matrix).local_importance_values == values
+
+
+@pytest.mark.parametrize(("labels", "told"), [("aab", "column 'a'"), (["1", 1, "2"], "column '1'")])
+def test_names_that_come_twice_are_named(labels, told):
+    """Columns of one name, also as a number and a text, are refused by this name."""
+    examples = pd.DataFrame(np.eye(3)).set_axis(list(labels), axis=1)
+    with pytest.raises(
+        ValueError, match=f"got 2 different ones in 3; more than once came the {told}"
+    ):
+        TabularExplainer(Ridge().fit(np.eye(3), [1, 2, 3]), examples)
 
 
 def test_records_are_examples_too():
@@ -273,3 +347,17 @@ def test_rows_of_another_library_are_refused_like_others():
         schema.matrix(pa.table({"a": [1.0], "c": [2.0]}))
     with pytest.raises(PayloadError, match=r"expected an array of shape \(n, 2\), got \(80, 4\)"):
         schema.matrix(COUNTS)
+
+
+@pytest.mark.parametrize("kind", [np.ndarray, np.recarray])
+def test_an_array_of_records_is_a_table_of_its_fields(kind):
+    """As examples and as rows, one record too: as the DataFrame that is made of it."""
+    frame = pd.DataFrame({"a": np.arange(20.0), "b": np.arange(20.0) % 3})
+    records = frame.to_records(index=False).view(kind)
+    model = Ridge().fit(frame, frame["a"] - frame["b"])
+    explained = TabularExplainer(model, frame).explain_local(frame[:3])
+    of_records = TabularExplainer(model, records).explain_local(records[:3])
+    assert of_records.features == ["a", "b"]
+    assert of_records.local_importance_values == explained.local_importance_values
+    one = TabularExplainer(model, frame).explain_local(records[:1])
+    assert one.local_importance_values == explained.local_importance_values[:1]

@@ -20,7 +20,7 @@ from raw_spellings import (
     one_hot,
 )
 from shapley_by_definition import shapley_by_definition
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -98,6 +98,24 @@ def test_the_mapper_fits_what_is_listed_in_place():
         DataFrameMapper(listed).transform(FRAME)
     with pytest.raises(ValueError, match=r"expected a fitted trans.* got str 'age' in the list"):
         DataFrameMapper(["age"]).fit(FRAME)
+
+
+def test_the_mapper_fits_what_is_made_for_labels():
+    """LabelBinarizer and LabelEncoder take nothing beside a column with one axis."""
+    listed = [("town", [LabelBinarizer()]), ("town", LabelEncoder()), (["rooms"], None)]
+    made = DataFrameMapper(listed).fit_transform(FRAME, TARGET)
+    expected = LabelBinarizer().fit_transform(FRAME["town"])
+    np.testing.assert_array_equal(made[:, : expected.shape[1]], expected)
+    np.testing.assert_array_equal(made[:, -2], LabelEncoder().fit_transform(FRAME["town"]))
+
+
+@pytest.mark.parametrize("name", ["default", "sparse", "df_out", "input_df"])
+def test_the_mapper_refuses_what_only_sklearn_pandas_does(name):
+    """By name and with what to do; False is taken, as it is the default there, and cloned."""
+    with pytest.raises(ValueError, match=f"DataFrameMapper: {name}: expected False, got None; "):
+        DataFrameMapper([("rooms", None)], **{name: None})
+    mapper = clone(DataFrameMapper([("rooms", None)], **{name: False}))
+    assert mapper.fit_transform(FRAME).tolist() == FRAME[["rooms"]].to_numpy().tolist()
 
 
 def on_arrays():

@@ -168,9 +168,9 @@ def sampled_forest():
 
 def sampled(sampled_forest, n_rows, seed):
     X, model, forest, _, _ = sampled_forest
-    sample = draw_sample(len(X), n_rows, seed)
     population = Population(X, model.predict(X)[:, None])
     grouping = Grouping(np.arange(6), 6)
+    sample = draw_sample(population, grouping, n_rows, seed)
     return SampledTreeGame(
         forest,
         np.zeros(1),
@@ -218,7 +218,8 @@ def test_a_sample_of_all_examples_is_exact(sampled_forest):
 def test_the_unit_of_the_outputs_changes_nothing(sampled_forest, scale):
     """Estimates and standard errors scale with the outputs, to 1e-9 of the largest."""
     X, model, forest, rows, _ = sampled_forest
-    sample = draw_sample(len(X), 64, 0)
+    grouping = Grouping(np.arange(6), 6)
+    sample = draw_sample(Population(X, model.predict(X)[:, None]), grouping, 64, 0)
     estimates = []
     for factor in (1.0, scale):
         game = SampledTreeGame(
@@ -227,7 +228,7 @@ def test_the_unit_of_the_outputs_changes_nothing(sampled_forest, scale):
             population=Population(X, factor * model.predict(X)[:, None]),
             sample=sample,
             input_dtype=np.float32,
-            grouping=Grouping(np.arange(6), 6),
+            grouping=grouping,
         )
         estimates.append(np.array(game.estimate(rows[0])) / factor)
     largest = np.abs(estimates[0]).max()
@@ -243,13 +244,14 @@ def test_outputs_that_do_not_vary_in_the_sample_are_no_control(sampled_forest):
     forest = forest_of(model)
     grouping = Grouping(np.arange(6), 6)
     exact = traversed(forest, X, 6).shapley_values(X[0])
+    population = Population(X, model.predict(X)[:, None])
     errors = []
     for seed in range(30):
         game = SampledTreeGame(
             forest,
             np.zeros(1),
-            population=Population(X, model.predict(X)[:, None]),
-            sample=draw_sample(400, 64, seed),
+            population=population,
+            sample=draw_sample(population, grouping, 64, seed),
             input_dtype=np.float32,
             grouping=grouping,
         )

@@ -5,7 +5,7 @@ elsewhere.
 import numpy as np
 import pandas as pd
 import pytest
-from lightgbm import LGBMClassifier
+from lightgbm import LGBMClassifier, LGBMRegressor
 from scipy.special import expit, softmax
 from shapley_by_definition import shapley_by_definition
 from sklearn.calibration import CalibratedClassifierCV
@@ -184,6 +184,8 @@ def test_a_calibrated_wrapper_is_looked_through(inner):
         (GaussianProcessRegressor(normalize_y=True), StandardScaler(), Y, "product"),
         (Ridge(), None, Y, "linear"),
         (Ridge(), StandardScaler(), TARGETS, "linear"),
+        (RandomForestRegressor(4, random_state=0), StandardScaler(), TARGETS, "tree"),
+        (LGBMRegressor(n_estimators=9, verbose=-1), MinMaxScaler(), Y, "tree"),
         (SVR(), QuantileTransformer(n_quantiles=20), Y, "kernel"),
         (Ridge(), PowerTransformer(), Y, "kernel"),
     ],
@@ -225,7 +227,7 @@ def test_a_scaled_target_at_the_end_of_a_pipeline_is_looked_into():
             Y,
             "polynomial",
         ),
-        (BaggingRegressor(SVR(kernel="sigmoid"), 1, random_state=0), Y, "kernel"),
+        (BaggingRegressor(SVR(kernel="sigmoid"), 1, random_state=0), Y, "sum"),
         (BaggingRegressor(SVR(), 4, bootstrap_features=True, random_state=0), Y, "kernel"),
     ],
     ids=[

@@ -12,7 +12,7 @@ import pytest
 from serving import serving
 from shapley_by_definition import shapley_by_definition
 
-from service.explainers import DeepExplainer
+from service.explainers import DeepExplainer, TreeExplainer
 from service.scoring import KernelScoringExplainer, load, save
 
 try:
@@ -162,6 +162,18 @@ def test_the_network_stays_as_it_was():
     DeepExplainer(network, X).explain_local(X[:1])
     assert network.training
     assert not any(part._forward_hooks for part in network.modules())
+
+
+def test_messages_name_the_network(capsys):
+    """Its class, and not what calls it here."""
+    network = NETWORKS["called by function"]
+    DeepExplainer(network, X)
+    assert capsys.readouterr().err.startswith("Functional is called.")
+    explainer = DeepExplainer(network, X, model_task="classification")
+    assert capsys.readouterr().err.startswith("Functional.decision_function is called.")
+    assert explainer.row_explainer.function.type_name == f"{__name__}.Functional"
+    with pytest.raises(ValueError, match="expected a tree model, got Functional; use Tab"):
+        TreeExplainer(network, X)
 
 
 def test_a_called_network_is_saved_with_its_engine(tmp_path):

@@ -5,6 +5,7 @@ written.
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -283,6 +284,44 @@ def test_what_was_interrupted_goes_on_where_it_stopped(folder, table, tmp_path):
     assert whole.count(b"MARKED\n") == 1
     assert whole.replace(b"MARKED\n", b"") == (tmp_path / "in_peace.csv").read_bytes()
     assert not parts.exists()
+
+
+def test_the_command_stops_at_once_at_ctrl_c(folder, table, tmp_path):
+    """Whatever is at work in threads: one sentence, 130, and what is finished is kept."""
+    file = written(pd.concat([table] * 30), tmp_path, ".csv")
+    parts = tmp_path / "out.csv.parts"
+    running = start(folder, file, "--output", tmp_path / "out.csv", "--threads", 2)
+    end = time.monotonic() + 60
+    while not list(parts.glob("0*")):
+        assert running.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    running.send_signal(signal.SIGINT)
+    status, said = finished(running)
+    assert (status, "the same command goes on from here" in said) == (130, True)
+    assert "Traceback" not in said
+    assert list(parts.glob("0*"))
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_threads_change_nothing(model, table, tmp_path, monkeypatch):
+    """One thread and five write the same bytes, and name the same bad row."""
+    monkeypatch.setattr(batch, "LONG", 0.0)  # threads begin after the first chunk
+    file = written(pd.concat([table] * 3), tmp_path, ".csv")
+    scored = []
+    for threads in (1, 5):
+        output = tmp_path / f"by-{threads}.csv"
+        assert score_file(model, file, output, threads=threads) == 3 * N_ROWS
+        scored.append(output.read_bytes())
+    assert scored[0] == scored[1]
+    spoilt = pd.concat([table] * 3, ignore_index=True).astype({"amount": object})
+    spoilt.loc[[N_ROWS, 2 * N_ROWS], "amount"] = "much"
+    bad = written(spoilt, tmp_path, ".csv")
+    for threads in (1, 5):
+        with pytest.raises(BatchError, match=rf", row {N_ROWS}: "):
+            score_file(model, bad, tmp_path / "bad.csv", threads=threads)
+    with pytest.raises(ValueError, match=r"threads: expected a positive number, got 0"):
+        score_file(model, file, tmp_path / "none.csv", threads=0)
 
 
 def test_two_runs_do_not_write_the_same_output(folder, model, table, tmp_path):

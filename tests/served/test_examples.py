@@ -56,19 +56,6 @@ def test_the_example_of_a_surrogate_says_how_far_it_follows(tmp_path):
     assert explainer.explain_rows([explainer.example]).values.shape == (2, 1, 4)
 
 
-def test_what_the_example_of_run_history_leaves_is_found(tmp_path):
-    """By a script that has neither its objects nor its files."""
-    told = run_example("examples.run_history", tmp_path)
-    assert told == "my_scoring_explainer\tmy_scoring_explainer:1\t1\n"
-    found = run_example("examples.download_explanation", tmp_path)
-    assert found.splitlines()[:2] == [
-        "global explanation: all features",
-        "global explanation: only top 2 features",
-    ]
-    assert "names: ['worst area', 'mean area', 'worst perimeter', 'mean perimeter']" in found
-    assert found.endswith("explained 2 rows with version 1\n")
-
-
 def test_the_example_of_permutations_ranks_raw_columns(tmp_path):
     """By each of its metrics."""
     told = run_example("examples.permutation_importance", tmp_path)

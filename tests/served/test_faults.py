@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 
@@ -20,6 +20,7 @@ pytestmark = pytest.mark.alone
 SCRIPT = Path(__file__).parents[1] / "faulty_script.py"
 THREADS = 8
 HEAD = b"POST /score HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+GET = b"GET /ping HTTP/1.1\r\nHost: here\r\n"
 
 
 def settings(folder, **others):
@@ -203,6 +204,61 @@ def test_headers_that_drip_are_hung_up_on(faulty):
         stop.set()
 
 
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+SLOW = {  # what comes at once, and what comes a byte at a time
+    "headers": (b"", b"POST /score HTTP/1.1\r\nX-Slow: " + b"x" * 1000),
+    "body": (HEAD + b"Content-Length: 1000\r\n\r\n", b"x" * 1000),
+    "much of a body": (HEAD + b"Content-Length: 900000\r\n\r\n" + b"x" * 300_000, b"x" * 1000),
+    "chunks": (CHUNKED, b"1\r\nx\r\n" * 200),
+    "one chunk": (CHUNKED + b"ffff\r\n", b"\r\n\r\n0\r\n\r\n" * 100),
+    "trailers": (CHUNKED + b"3\r\npid\r\n0\r\n", b"X-Slow: " + b"x" * 1000),
+    "too long a body": (HEAD + b"Content-Length: 99999999\r\n\r\n", b"x" * 1000),
+    "a request behind another": (GET + b"\r\n" + HEAD, b"X-Slow: " + b"x" * 1000),
+    "nothing": (b"", b""),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_slow_senders_keep_nobody_from_an_answer(alone, kind):
+    """Five times as many as there are threads, which would hold them for five times as long as
+    each of them may: health and scores are answered at once.
+    """
+    first, rest = SLOW[kind]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(alone, first)) for _ in range(5 * THREADS)]
+        answers = []
+        for at, ask in enumerate((("GET", "/ping"), ("POST", "/score", "pid")) * 3):
+            for client in clients:
+                with suppress(OSError):  # it was hung up on
+                    client.sendall(rest[at : at + 1])
+            answers.append(quick(alone, *ask))
+    assert answers == [200] * 6
+
+
+def test_a_client_that_waits_to_be_told_sends_its_body_then(alone):
+    """Expect: 100-continue is answered once; not at all where the body would be refused."""
+    asks = HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    with connected(alone, asks % 3) as client:
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"pid")
+        assert received(client).startswith(b"HTTP/1.1 200 ")
+    with connected(alone, asks % 10**9) as client:
+        assert received(client).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_connection_stays_usable_whatever_was_not_read_of_a_body(alone):
+    """A megabyte to a route that does not exist, in chunks too; the next request is answered."""
+    with alone.connection() as connection:
+        for body in (b"x" * 2**20, iter([b"x" * 2**16] * 16)):
+            connection.request("POST", "/none", body)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read() != b"") == (404, True)
+            kept = connection.sock
+            connection.request("GET", "/ping")
+            assert connection.getresponse().read()
+            assert connection.sock is kept
+
+
 def asks_for(megabytes):
     body = b"large %d" % megabytes
     return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -299,7 +355,6 @@ def test_a_chunk_that_is_no_chunk_is_the_clients_mistake(faulty, chunks):
     assert b"Body: " in answer
 
 
-GET = b"GET /ping HTTP/1.1\r\nHost: here\r\n"
 NO_HTTP = {
     "no request": (b"GARBAGE 4711\r\n\r\n", 400, "HTTP/1.1"),
     "the rest of a body": (
@@ -485,7 +540,34 @@ def test_every_slot_may_hang_and_the_service_comes_back(folder, tmp_path):
         assert service.score("pid").status == 200
 
 
+def test_nobody_waits_at_a_port_of_a_worker_that_goes(folder, tmp_path):
+    """REUSE_PORT: a replaced worker that still has clients is connected to no more, and whoever had
+    connected is answered.
+    """
+    bounds = settings(folder, SLOTS="2", DEADLINE_SECONDS="1", REUSE_PORT="1")
+    gone = threading.Event()
+    with serving(tmp_path, **bounds) as service, ExitStack() as idle, ThreadPoolExecutor(6) as pool:
+        for _ in range(12):  # some of them at that worker, which keeps them open for two seconds
+            assert idle.enter_context(connected(service, GET + b"\r\n")).recv(1) == b"H"
+        posting = [pool.submit(post_until, gone, service, False) for _ in range(6)]
+        try:
+            assert service.score("forever").status == 504
+            wait_until(lambda: service.log().count("is ready") == 3)
+        finally:
+            gone.set()
+        answered = [future.result() for future in posting]
+    assert all(set(statuses) <= {200, 429} for statuses in answered)
+
+
 # The end, and a place that is full
+
+# However a client asks, and whoever answers: the application, or gunicorn in its place.
+LAST_WORDS = [
+    b"POST /score HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\npid",
+    b"HEAD /ping HTTP/1.1\r\nHost: here\r\n\r\n",
+    b"GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n" * 3,
+    b"GET nowhere\r\n\r\n",
+]
 
 
 def test_sigterm_under_load_fails_nobody(folder, tmp_path):
@@ -505,10 +587,13 @@ def test_sigterm_under_load_fails_nobody(folder, tmp_path):
             busy.process.send_signal(signal.SIGTERM)
             wait_until(lambda: busy.ask("GET", "/ping").status == 503)
             late = busy.score("pid")
+            for asked in LAST_WORDS:
+                with connected(busy, asked) as client, client.makefile("rb") as answer:
+                    assert answer.read().lower().count(b"\r\nconnection: close\r\n") == 1
             gone.set()
             answered = [future.result() for future in posting]
-        assert (late.status, late.headers["Connection"]) == (200, "close")
-        assert long.result().status == 200
+        for answer in (late, long.result()):
+            assert (answer.status, answer.headers["Connection"]) == (200, "close")
         assert busy.process.wait(timeout=30) == 0
     assert all(set(statuses) == {200} for statuses in answered)
 

@@ -6,11 +6,12 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pandas as pd
@@ -315,7 +316,7 @@ def test_two_services_share_a_port(gaps_folder, tmp_path, rows):
 
 def test_https_with_a_certificate(gaps_folder, tmp_path, rows):
     """The certificate is the one that was set; plain HTTP gets no answer of the service; slow
-    handshakes are ended.
+    handshakes are ended, and keep nobody from an answer.
     """
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
@@ -351,7 +352,17 @@ def test_https_with_a_certificate(gaps_folder, tmp_path, rows):
             waiting.sock.sendall(b"GET /ping HTTP/1.1\r\nX-Slow: ")
             with suppress(ssl.SSLError):  # a goodbye in the middle of the headers, or none
                 assert waiting.sock.recv(1) == b""
-        assert secure.ask("GET", "/ping").status == 200
+        with ExitStack() as stack:  # five times as many as there are threads
+            for first in (b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") * 20:
+                client = socket.create_connection(("127.0.0.1", secure.port), timeout=30)
+                stack.enter_context(client).sendall(first)
+            soon = stack.enter_context(secure.connection())
+            soon.timeout = 3
+            soon.request("GET", "/ping")
+            assert soon.getresponse().status == 200
+        body = rows.to_json(orient="records").encode()
+        padded = body + b" " * (5_000_000 - len(body))  # many records of TLS
+        assert secure.score(padded).body == secure.score(body).body
 
 
 # The same bytes

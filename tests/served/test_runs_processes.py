@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from service.runs.copying import copy_store
 from service.runs.embedded import PARTS
 from service.runs.submission import submit
 from service.runs.surroundings import uri_of
+from service.shapley import kernels
 
 ROOT = Path(__file__).parents[2]
 PLAIN = """
@@ -42,6 +45,95 @@ run.upload_file("model.pkl", "model.pkl")
 print(run.id, upload, run.register_model("shared", "model.pkl").version)
 """
 )
+
+
+# Importing MLflow takes most of the time of such a process, so one imports it and becomes each of
+# the others: a child leaves the loop and ends as an interpreter does, at the end of its script.
+PREPARED = """
+import json, os, sys
+from service.runs import ExplanationClient, Model, Run, engine
+engine.load_mlflow()
+import mlflow.store.tracking.sqlalchemy_store
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "ended" in asked:
+        print(json.dumps(os.waitpid(asked["ended"], os.WNOHANG)), flush=True)
+        continue
+    child = os.fork()
+    if child == 0:
+        break
+    print(child, flush=True)
+else:
+    os._exit(0)
+os.chdir(asked["folder"])
+os.environ.update(asked["variables"])
+for number, file in enumerate(asked["files"], 1):
+    os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+exec(compile(asked["script"], "script", "exec"))
+"""
+
+
+class Prepared:
+    """A process that has imported MLflow, and becomes any number of others."""
+
+    def __init__(self):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment.pop("MLFLOW_RUN_ID", None)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PREPARED],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **question):
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def start(self, folder, script, **variables):
+        """Run a script in a folder, with its store in `.runs` there, as a process of its own."""
+        variables = {"RUNS_DIR": str(folder / ".runs"), **variables}
+        files = [str(folder / name) for name in ("told.out", "told.error")]
+        child = self.ask(folder=str(folder), script=script, variables=variables, files=files)
+        return Child(self, child, *map(Path, files))
+
+    def end(self):
+        self.process.communicate(timeout=60)
+
+
+@dataclass
+class Child:
+    """One of them; its number stays its own until it is asked how it has ended."""
+
+    prepared: Prepared
+    number: int
+    out: Path
+    error: Path
+
+    def kill(self):
+        os.kill(self.number, signal.SIGKILL)
+        return self.wait()
+
+    def wait(self, seconds=500):
+        until = time.monotonic() + seconds
+        while (ended := self.prepared.ask(ended=self.number))[0] == 0:
+            assert time.monotonic() < until, self.error.read_text()
+            time.sleep(0.02)
+        return os.waitstatus_to_exitcode(ended[1])
+
+    def finish(self, code=0):
+        assert self.wait() == code, self.error.read_text()
+        return self.out.read_text()
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    made = Prepared()
+    yield made
+    made.end()
 
 
 def started(folder, script, **variables):
@@ -65,15 +157,14 @@ def finished(process, code=0):
     return out
 
 
-def test_eight_processes_make_one_store_and_use_it(tmp_path):
+def test_eight_processes_make_one_store_and_use_it(prepared, tmp_path):
     """None fails, nothing is lost, and versions have no gap."""
     processes = []
     for i in range(8):
         folder = tmp_path / str(i)
         folder.mkdir()
-        processes.append(started(folder, UPLOADING, RUNS_DIR=str(tmp_path / ".runs")))
-    with ThreadPoolExecutor(8) as pool:
-        told = [line.split() for line in pool.map(finished, processes)]
+        processes.append(prepared.start(folder, UPLOADING, RUNS_DIR=str(tmp_path / ".runs")))
+    told = [process.finish().split() for process in processes]
     workspace = Workspace(uri_of(tmp_path / ".runs"))
     assert sorted(int(version) for _, _, version in told) == list(range(1, 9))
     for run_id, upload, _ in told:
@@ -92,18 +183,17 @@ def wait_for(there, seconds=300):
         time.sleep(0.02)
 
 
-def test_a_process_that_is_killed_while_it_makes_a_store_leaves_none(tmp_path):
+def test_a_process_that_is_killed_while_it_makes_a_store_leaves_none(prepared, tmp_path):
     """The next one makes it."""
     parts = tmp_path / ".runs" / PARTS
     for extra in (0.0, 0.6):
-        process = started(tmp_path, PLAIN)
+        process = prepared.start(tmp_path, PLAIN)
         wait_for(lambda: list(parts.glob("*/*.db")))
         time.sleep(extra)
         process.kill()
-        process.communicate(timeout=60)
         if not (tmp_path / ".runs" / "runs.db").exists():
             assert list(parts.iterdir())
-    finished(started(tmp_path, PLAIN))
+    prepared.start(tmp_path, PLAIN).finish()
     assert len(Workspace(uri_of(tmp_path / ".runs")).runs()) >= 1
 
 
@@ -121,15 +211,14 @@ while True:
 )
 
 
-def test_a_process_that_is_killed_while_it_uploads_leaves_whole_explanations(tmp_path):
+def test_a_process_that_is_killed_while_it_uploads_leaves_whole_explanations(prepared, tmp_path):
     """What is listed is whole; what is not is pruned."""
-    process = started(tmp_path, LARGE)
+    process = prepared.start(tmp_path, LARGE)
     artifacts = tmp_path / ".runs" / "artifacts"
     wait_for(lambda: len(list(artifacts.glob("*/*/artifacts/explanations/*/*.json"))) >= 2)
     known = len(list(artifacts.glob("*/*/artifacts/explanations/*")))
     wait_for(lambda: len(list(artifacts.glob("*/*/artifacts/explanations/*"))) > known)
     process.kill()
-    process.communicate(timeout=60)
     workspace = Workspace(uri_of(tmp_path / ".runs"))
     (run,) = workspace.runs()
     client = ExplanationClient(Run(workspace, run.info.run_id))
@@ -152,9 +241,9 @@ def test_a_process_that_is_killed_while_it_uploads_leaves_whole_explanations(tmp
     ],
     ids=["ends", "raises", "raises after its end"],
 )
-def test_a_run_ends_as_its_script_does(tmp_path, script, code, status):
+def test_a_run_ends_as_its_script_does(prepared, tmp_path, script, code, status):
     """MLflow itself says FINISHED of a script that raised."""
-    finished(started(tmp_path, script), code)
+    prepared.start(tmp_path, script).finish(code)
     (run,) = Workspace(uri_of(tmp_path / ".runs")).runs()
     assert run.info.status == status
     if status == "FAILED":
@@ -222,6 +311,29 @@ except Exception as error:
 """
 
 
+FULL = """
+import logging, sqlite3
+logging.basicConfig(level=logging.INFO)
+from service.runs import Run, RunStoreError
+with Run.get_context() as run:
+    database = sqlite3.connect(".runs/runs.db")
+    full = "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+    database.execute(f"CREATE TRIGGER full BEFORE INSERT ON metrics {full}")
+    database.commit()
+    try:
+        run.log("accuracy", 0.25)
+    except RunStoreError as error:
+        print(error)
+"""
+
+
+def test_what_a_database_says_is_told_once(tmp_path):
+    """In a sentence without values, and MLflow prints nothing, however a script logs."""
+    out, error = (process := started(tmp_path, FULL)).communicate(timeout=500)
+    assert (process.returncode, error) == (0, "")
+    assert out == f"{uri_of(tmp_path / '.runs')}: the disk is full\n"
+
+
 def test_without_mlflow_paths_of_models_are_found_and_the_rest_says_what_to_install(tmp_path):
     """As in the container of the service."""
     (tmp_path / "model.pkl").write_text("x")
@@ -268,8 +380,10 @@ def test_one_store_is_copied_into_another_and_again(tmp_path, iris_folder, capsy
     source = Workspace(uri_of(tmp_path / "a"), experiment="irises")
     run = Run(source, source.create_run())
     run.upload_folder("outputs", iris_folder)
+    run.log("accuracy", 0.4)
     run.log("accuracy", 0.5)
     run.tag(note="x")
+    source.engine.ask("log_param", run.id, "depth", "3")
     for _ in range(2):
         model = run.register_model("iris", "outputs", {"team": "a"}, "text", {"k": 1})
     model.set_alias("champion")
@@ -281,6 +395,14 @@ def test_one_store_is_copied_into_another_and_again(tmp_path, iris_folder, capsy
     copied = Run(target, copied.info.run_id)
     assert (copied.status, copied.tags["note"]) == ("FINISHED", "x")
     assert copied.get_metrics() == {"accuracy": 0.5}
+    whole = target.get_run(copied.id)
+    original = source.get_run(run.id)
+    assert whole.data.params == {"depth": "3"}
+    assert (whole.info.start_time, whole.info.end_time) == (
+        *(original.info.start_time, original.info.end_time),
+    )
+    history = target.engine.ask("get_metric_history", copied.id, "accuracy")
+    assert [metric.value for metric in history] == [0.4, 0.5]
     assert copied.get_file_names() == run.get_file_names()
     again = Model(target, "iris@champion")
     assert (again.version, again.properties, again.run_id) == (2, {"k": 1}, copied.id)
@@ -315,6 +437,8 @@ told = {{"plain": model.predict(rows).tolist()}}
 told["why"] = model.predict(rows, params={{"explain": True}})["local_importance_values"]
 import service
 told["from"] = service.__file__
+from service.shapley import kernels
+told["kernels"] = kernels.current.name
 print(json.dumps(told))
 """
     process = started(
@@ -329,3 +453,4 @@ print(json.dumps(told))
     assert told["plain"] == iris_model.predict(four_rows).tolist()
     assert np.shape(told["why"]) == (3, 4, 4)
     assert told["from"].startswith(str(tmp_path / ".runs" / "artifacts"))
+    assert told["kernels"] == kernels.current.name

@@ -172,6 +172,26 @@ def test_a_start_that_hangs_ends_with_a_sentence_and_the_stacks(name, tmp_path):
     assert log.count("Booting worker") <= 2
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"GUNICORN_CMD_ARGS": "--preload -k gthread"}, "--worker-class"),
+        (
+            {"GUNICORN_CMD_ARGS": "--http-protocols h2,h1 --http2-cleartext both"},
+            "--http-protocols",
+        ),
+        ({"GUNICORN_CMD_ARGS": "--daemon"}, "--daemon"),
+        ({"SCRIPT_NAME": "/models"}, "SCRIPT_NAME"),
+    ],
+)
+def test_what_would_change_how_gunicorn_works_is_refused_at_start(given, named, tmp_path):
+    """In one line, before a model is loaded or a port is opened."""
+    status, log = start_in_vain(tmp_path, **given)
+    assert status == 1
+    (line,) = log.splitlines()
+    assert named in line
+
+
 def test_a_worker_killed_while_it_starts_ends_the_service(tmp_path):
     """Out of memory, most likely: the next one would end so too."""
     with loading(tmp_path) as (process, worker):

@@ -25,7 +25,7 @@ OFF = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_ENABLE_AI_GATEWAY": "false",
 }
-SQLITE = "sqlite:///"
+SQLITE, STORE = "sqlite:///", "MLFLOW_BACKEND_STORE_URI"
 START_SECONDS, STOP_SECONDS = 120, 20
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ADMIN, PASSWORD = "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD"
@@ -37,7 +37,11 @@ database_uri = sqlite:///{database}
 admin_username = {admin}
 admin_password =
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = {seconds}
 """
+# A password is slow to check by design, and one upload asks dozens of questions. A process that did
+# not change a password itself takes the former one for so long.
+CACHED_SECONDS = 15
 
 
 class RefusalError(Exception):
@@ -67,7 +71,12 @@ def parser() -> argparse.ArgumentParser:
         default=Path(os.environ.get("RUNS_DIR") or ".runs"),
         help="where the users are kept, and the store unless --store (default: .runs)",
     )
-    described.add_argument("--store", default="", help="postgresql://...; default: FOLDER/runs.db")
+    described.add_argument(
+        "--store",
+        default=os.environ.get(STORE, ""),
+        help=f"postgresql://...; default: {STORE}, where nobody else reads its password, else "
+        "FOLDER/runs.db",
+    )
     described.add_argument("--artifacts", default="", help="s3://...; default: FOLDER/artifacts")
     described.add_argument("--workers", type=int, default=1, help="processes (default: 1)")
     described.add_argument("--no-auth", action="store_true", help="let everybody read and write")
@@ -82,11 +91,11 @@ def serve(known: argparse.Namespace, others: list[str]) -> int:
     os.environ.update(OFF)
     check_tables(store)
     check_port(known.host, known.port)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--artifacts-destination", known.artifacts or str(folder / "artifacts")]
     command += ["--host", known.host, "--port", str(known.port), "--workers", str(known.workers)]
     command += others
-    environ = dict(os.environ)
+    environ = {**os.environ, STORE: store}
     if known.no_auth:
         warn_if_open(known.host)
     else:
@@ -165,7 +174,7 @@ def prepare_users(folder: Path) -> dict[str, str]:
             print(f"user {admin}, password {password} (told this once; note it)", flush=True)
     settings = private / "users.ini"
     # MLflow's own environment wins over the file, so no password is written.
-    settings.write_text(USERS.format(database=database, admin=admin))
+    settings.write_text(USERS.format(database=database, admin=admin, seconds=CACHED_SECONDS))
     return {
         ADMIN: admin,
         PASSWORD: password,

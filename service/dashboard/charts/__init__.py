@@ -6,6 +6,7 @@
 ``curves``       ROC, precision and recall, calibration
 ``performance``  how well the model does
 ``importance``   aggregate importances
+``swarm``        where the importances of all rows lie
 ``histograms``   counts, and boxes
 ``points``       points, or counts of them, in binary
 ``rows``         tables of rows, and all that is known of one

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.dashboard.columns import Column
-from service.dashboard.values import Values
+from service.dashboard.values import Values, in_words, tell_apart
 
 MOST_CATEGORIES = 40
+DAY = 86_400_000.0  # in milliseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Bins:
     def __len__(self) -> int:
         """Return the number of bins."""
         if self.edges is not None:
-            return len(self.edges) - 1
+            return max(0, len(self.edges) - 1)
         return len(self.kept) + self.has_others
 
     @property
@@ -84,7 +86,11 @@ class Bins:
             known = {"col": col, "op": "not-missing"}
             return {"label": "(others)", "filters": [others, known]}
         only = {"col": col, "op": "in", "value": [names[place]]}
-        return {"label": str(names[place]), "filters": [only]}
+        return {"label": in_words(names[place]), "filters": [only]}
+
+    @cached_property
+    def _edge_texts(self) -> list[str]:
+        return tell_apart(self.plain_edges or [])
 
     def _describe_range(self, place: int) -> dict[str, Any]:
         edges: Any = self.plain_edges
@@ -94,11 +100,7 @@ class Bins:
             {"col": self.column.id, "op": ">=", "value": least},
             {"col": self.column.id, "op": "<=" if is_last else "<", "value": most},
         ]
-        return {"label": f"{_short(least)} – {_short(most)}", "filters": filters}
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float | int) else str(value)
+        return {"label": " – ".join(self._edge_texts[place : place + 2]), "filters": filters}
 
 
 def cut(column: Column, rows: Any, n_bins: int, *, equal_counts: bool = False) -> Bins:
@@ -125,7 +127,7 @@ def cut(column: Column, rows: Any, n_bins: int, *, equal_counts: bool = False) -
     known = numbers[is_known]
     codes = np.full(len(numbers), -1, dtype=np.intp)
     if len(known) == 0:
-        return Bins(column, codes, np.empty(1))
+        return Bins(column, codes, np.empty(0))
     edges = _find_edges(values, known, n_bins, equal_counts)
     places = np.searchsorted(edges, known, side="right") - 1
     codes[is_known] = np.minimum(places, len(edges) - 2)
@@ -147,7 +149,9 @@ def _find_edges(
         edges = np.unique(least * (1 - shares) + most * shares)
     inner = edges[1:-1]
     if values.kind == "date":  # which have a text without loss then
-        inner = np.unique(np.round(inner))
+        is_of_days = most - least >= n_bins * DAY and not (known % DAY).any()
+        unit = DAY if is_of_days else 1.0
+        inner = np.unique(np.round(inner / unit) * unit)
     inner = inner[(inner > least) & (inner < most)]
     return np.concatenate([[least], inner, [most]])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import auc, roc_curve
+from sklearn.metrics import auc
 
 from service.dashboard.charts.intervals import Metric, Z, metric
 
@@ -43,15 +43,13 @@ class Curves:
     def draw(self) -> dict[str, Any]:
         """Return ROC and precision-recall curves, thinned, each point a true one.
 
-        Sources: scikit-learn's ``roc_curve`` for the counts at each threshold, and the formulas of
-        its ``precision_recall_curve`` and ``average_precision_score``.
+        Source: the formulas of scikit-learn's ``roc_curve``, ``precision_recall_curve`` and
+        ``average_precision_score``, each of which would sort all rows again.
         """
         if not self.are_known:
             return {"roc": None, "pr": None}
-        false_rate, true_rate, thresholds = roc_curve(
-            self._is_true, self._probability, drop_intermediate=False
-        )
-        hits, alarms = np.rint(true_rate * self._n_true), np.rint(false_rate * self._n_false)
+        hits, alarms, thresholds = self._count_above()
+        false_rate, true_rate = alarms / self._n_false, hits / self._n_true
         precision = np.divide(hits, hits + alarms, out=np.ones(len(hits)), where=hits + alarms > 0)
         area = auc(false_rate, true_rate)
         roc = _thin(false_rate, true_rate, thresholds)
@@ -59,6 +57,15 @@ class Curves:
         average = float((np.diff(true_rate) * precision[1:]).sum())
         self.area = self._with_interval(area, hits, alarms)
         return {"roc": {**roc, "area": float(area)}, "pr": {**pr, "average_precision": average}}
+
+    def _count_above(self) -> tuple[NDArray[np.float64], ...]:
+        """Count hits and false alarms at each threshold, the largest first, and name it."""
+        order = np.argsort(self._probability)[::-1]
+        falling = self._probability[order]
+        last_of_tie = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)
+        hits = np.append(0.0, np.cumsum(self._is_true[order])[last_of_tie])
+        n_above = np.append(0.0, last_of_tie + 1)
+        return hits, n_above - hits, np.append(np.inf, falling[last_of_tie])
 
     area: Metric = metric(math.nan)
 

@@ -19,6 +19,7 @@ from service.dashboard.dashboard import Dashboard
 from service.dashboard.errors import UnavailableError
 from service.dashboard.questions import Question
 from service.dashboard.store import NO_ROWS
+from service.dashboard.values import in_words
 
 MOST_ROWS = 10_000  # that the tree learns of
 MOST_FEATURES = 100  # that it looks at
@@ -73,8 +74,10 @@ def answer_error_tree(dashboard: Dashboard, question: Question) -> dict[str, Any
     if len(rows) > MOST_ROWS:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))
     nodes = _Nodes(dashboard, cohort, errors)
+    features = []
     if len(rows) >= 2 * LEAST_IN_A_LEAF:
         features = _choose_features(dashboard, rows, errors[rows])
+    if features:
         nodes.grow(_fit(features, errors[rows], depth), features)
     else:
         nodes.add(None, cohort.mask, {"label": "all", "filters": [], "split": None})
@@ -180,12 +183,13 @@ class _Nodes:
             question = Question({"cohort": {"filters": filters}})
             mask = self._cohorts.read_one(question).mask
             is_leaf = tree.children_left[node] < 0
-            feature = features[tree.feature[node]]
-            split = {"feature": feature.position, "name": feature.column.name}
-            told = {"label": label, "filters": filters, "split": None if is_leaf else split}
+            told = {"label": label, "filters": filters, "split": None}
             number = self.add(parent, mask, told)
             if is_leaf:
                 continue
+            feature = features[tree.feature[node]]
+            told = {"feature": feature.position, "name": feature.column.name}
+            self.listed[number]["split"] = told
             for side, child in enumerate((tree.children_left[node], tree.children_right[node])):
                 added, words = _filter_of(feature, tree, node, side)
                 waiting.append((child, number, [*filters, added], words))
@@ -203,16 +207,14 @@ def _filter_of(feature: _Feature, tree: Any, node: int, side: int) -> tuple[Any,
         bound = feature.column.values.plain_value(float(below.max()) if len(below) else threshold)
         sign = "≤" if side == 0 else ">"
         kept = {"col": col, "op": "<=" if side == 0 else ">", "value": bound}
-        words = (
-            f"{name} {sign} {bound:.4g}" if isinstance(bound, float) else f"{name} {sign} {bound}"
-        )
+        words = f"{name} {sign} {in_words(bound)}"
     else:
         categories: Any = feature.column.values.categories
         ranks = np.arange(len(feature.ranked))
         chosen = ranks[(ranks <= threshold) == (side == 0)]
         named = [categories[feature.ranked[rank]] for rank in chosen]
         kept = {"col": col, "op": "in", "value": named}
-        words = f"{name}: {', '.join(map(str, named[:3]))}" + " …" * (len(named) > 3)
+        words = f"{name}: {', '.join(map(in_words, named[:3]))}" + " …" * (len(named) > 3)
     if takes_missing:
         either = {"match": "any", "filters": [kept, {"col": col, "op": "missing"}]}
         return either, f"{words} or missing"

@@ -1,6 +1,6 @@
 """Aggregate importances of cohorts, with standard errors and noise floors.
 
-Next: :mod:`service.dashboard.charts.histograms`.
+Next: :mod:`service.dashboard.charts.swarm`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.dashboard.charts.swarm import draw_swarms
 from service.dashboard.cohorts import Cohort
 from service.dashboard.columns import QUANTILES
 from service.dashboard.dashboard import Dashboard
@@ -71,7 +72,9 @@ def answer_importance(dashboard: Dashboard, question: Question) -> dict[str, Any
     measured = [_measure(dashboard, store, cohort) for cohort in cohorts]
     sort = question.part("sort").count(0, 0, max(0, len(measured) - 1))
     wants_boxes = question.part("quantiles").flag()
-    top = question.part("top").count(20, 1, MOST_BOXES if wants_boxes else MOST_FEATURES)
+    wants_swarms = question.part("swarm").flag()
+    most = MOST_BOXES if wants_boxes or wants_swarms else MOST_FEATURES
+    top = question.part("top").count(20, 1, most)
     found = _find_features(store, question)
     kept = found
     if question.part("features").is_absent and measured:
@@ -84,13 +87,19 @@ def answer_importance(dashboard: Dashboard, question: Question) -> dict[str, Any
         listed["quantiles"] = None
         if wants_boxes and not is_mean:
             listed["quantiles"] = _quantiles(store, max(0, output), cohort, kept)
-        told.append({"cohort": number, "n": of_cohort.n, **listed})
+        told.append({"cohort": number, "n": of_cohort.n, "swarm": None, **listed})
+    edges = None
+    if wants_swarms and not is_mean and store.has_local:
+        edges, swarms = draw_swarms(store, max(0, output), cohorts, kept.tolist())
+        for listed, swarm in zip(told, swarms, strict=True):
+            listed["swarm"] = swarm
     return {
         "class": choice,
         "n_features": len(store.features),
         "n_found": len(found),
         "features": _name_features(dashboard, store, kept, 0 if is_all else choice),
         "cohorts": told,
+        "swarm_edges": edges,
         "scale": store.heading["output"],
     }
 
@@ -148,7 +157,7 @@ def _list(measured: Measured, output: int, is_mean: bool, kept: NDArray[np.intp]
 
 
 def _measure(dashboard: Dashboard, store: Store, cohort: Cohort) -> Measured:
-    key = ("importance", store.digest, cohort.mask.tobytes())
+    key = ("importance", store.digest, cohort.key)
     return dashboard.remember(key, partial(measure_importance, store, cohort))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from service.dashboard.charts.metrics import (
     measure_probabilities,
     measure_regression,
 )
+from service.dashboard.cohorts import digest_of
 from service.dashboard.columns import Column
 from service.dashboard.dashboard import Dashboard
 from service.dashboard.questions import Question
@@ -115,11 +117,11 @@ def _measure_classes(dashboard: Dashboard, asked: _Asked, rows: NDArray[np.intp]
         "per_class": measure_classes(counts, classes),
     }
     if outcomes.probabilities is not None:
-        drawn, area = _measure_curves(dashboard, asked.position, rows, true)
+        key = ("curves", asked.position, digest_of(rows))
+        curves = partial(_measure_curves, dashboard, asked.position, rows, true)
+        drawn, of_probabilities = dashboard.remember(key, curves)  # whatever the threshold
         told |= drawn
-        if positive is not None:
-            metrics["roc_auc"] = area  # the same for both classes
-        metrics |= measure_probabilities(outcomes.probabilities[rows], true, positive)
+        metrics |= of_probabilities
     return told
 
 
@@ -135,10 +137,14 @@ def _predict(dashboard: Dashboard, asked: _Asked, rows: NDArray[np.intp]) -> NDA
 
 def _measure_curves(
     dashboard: Dashboard, position: int, rows: NDArray[np.intp], true: NDArray[Any]
-) -> tuple[dict[str, Any], Metric]:
-    """Return the curves of a class, the histogram of its probability, and the area."""
-    probability = dashboard.outcomes.probability(position)[rows]
-    classes = dashboard.outcomes.class_names
+) -> tuple[dict[str, Any], dict[str, Metric]]:
+    """Return the curves and the histogram of a class, and the metrics of probabilities."""
+    outcomes = dashboard.outcomes
+    assert outcomes.probabilities is not None
+    probabilities = outcomes.probabilities[rows]
+    is_known = np.isfinite(probabilities).all(axis=1)
+    probabilities, true = probabilities[is_known], true[is_known]
+    probability, classes = probabilities[:, position], outcomes.class_names
     curves = Curves(true == position, probability)
     edges = np.linspace(0, 1, N_BINS + 1)
     others = classes[1 - position] if len(classes) == 2 else f"not {classes[position]}"
@@ -151,7 +157,10 @@ def _measure_curves(
         "calibration": curves.calibrate(),
         "histogram": {"edges": edges.tolist(), "series": series},
     }
-    return drawn, curves.area
+    metrics = measure_probabilities(probabilities, true, outcomes.positive)
+    if outcomes.positive is not None:
+        metrics = {"roc_auc": curves.area, **metrics}  # the same for both classes
+    return drawn, metrics
 
 
 def _measure_unlabelled(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from service.dashboard.charts.histograms import find_column
 from service.dashboard.columns import Column
 from service.dashboard.dashboard import Dashboard
+from service.dashboard.errors import QuestionError, UnavailableError
 from service.dashboard.limits import LIMITS
 from service.dashboard.questions import Question
 from service.dashboard.values import MOST_CATEGORIES
@@ -52,6 +53,8 @@ class Axis:
         least, most = window if window else (0.0, 0.0)
         if window is None and len(known):
             least, most = float(known.min()), float(known.max())
+        if not math.isfinite(most - least):
+            raise UnavailableError(f"The values of {column.name} lie too far apart for a picture.")
         return cls(column, least, most, numbers)
 
     @property
@@ -102,7 +105,11 @@ def answer_points(dashboard: Dashboard, question: Question) -> bytes:
     is_missing = np.isnan(x.numbers) | np.isnan(y.numbers)
     for name, axis in (("x", x), ("y", y), ("color", color)):
         if axis is not None and axis.column.values.kind == "text":
-            raise question.part(name).refuse(f"a column of at most {MOST_CATEGORIES} categories")
+            raise QuestionError(
+                question.part(name).pointer,
+                f"{axis.column.name} has more than {MOST_CATEGORIES} different texts, which "
+                "lie along no axis: choose another column.",
+            )
     among = np.flatnonzero(x.is_inside & y.is_inside)
     heading: dict[str, Any] = {
         "total": len(rows),

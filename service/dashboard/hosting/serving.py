@@ -9,16 +9,19 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, jsonify, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from service.dashboard.dashboard import Dashboard
 from service.dashboard.model_access import OwnAccess
 from service.dashboard.routes import make_routes
+from service.dashboard.saved_cohorts import SavedCohorts
 from service.dashboard.store import open_store
 from service.scoring.scoring_model import ScoringModel
 
 LARGEST_BODY = 4 * 2**20
+LONGEST_MESSAGE = 500
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -54,7 +57,9 @@ def open_dashboard(
     >>> open_dashboard(save_explanation(local, "two-features")).title
     'two-features'
     """
-    return Dashboard(open_store(explanation), model, Path(explanation).stem, positive)
+    saved = SavedCohorts.beside(explanation)
+    title = Path(explanation).stem
+    return Dashboard(open_store(explanation), model, title, positive, saved=saved)
 
 
 def create_dashboard_app(
@@ -90,7 +95,7 @@ def create_dashboard_app(
 
 
 def answer_here_alone(app: Flask, hosts: tuple[str, ...] | None) -> None:
-    """Let an application answer under some names alone; None for all."""
+    """Let an application answer under some names alone, None for all, and say why it failed."""
 
     @app.before_request
     def check_host() -> Response | None:
@@ -98,6 +103,17 @@ def answer_here_alone(app: Flask, hosts: tuple[str, ...] | None) -> None:
         if hosts is not None and name.strip("[]") not in hosts:
             return Response("This dashboard answers on this machine alone.\n", 421)
         return None
+
+    app.register_error_handler(Exception, _fail)
+
+
+def _fail(error: Exception) -> Any:
+    """Say what went wrong: whoever asks here is who started the dashboard, or has its token."""
+    if isinstance(error, HTTPException) and error.code != 500:
+        return error
+    current_app.logger.error("%s %s", request.method, request.path, exc_info=error)
+    told = f"The model failed: {type(error).__name__}: {error}"[:LONGEST_MESSAGE]
+    return jsonify(message=told, pointer=None), 500
 
 
 def start_server(app: Flask, host: str, port: int) -> BaseWSGIServer:

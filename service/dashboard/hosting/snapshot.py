@@ -26,6 +26,7 @@ from service.strict_json import strict_json
 ALL = {"name": "All data"}
 N_FEATURES = 20
 N_ROWS = 50
+N_OUTPUTS = 10
 MOST_POINTS = 2000
 REASON = "This is a snapshot without a model: serve the dashboard to ask what if."
 IMPORT = re.compile(r'((?:from|import)\s+)"\./([\w.-]+\.js)"')
@@ -142,6 +143,8 @@ def _say_left_out(dashboard: Dashboard) -> list[str]:
         said.append(
             f"Pictures of {N_FEATURES} of {len(store.features)} features, the most important ones."
         )
+    if store.n_outputs > N_OUTPUTS:
+        said.append(f"Importances of the first {N_OUTPUTS} of {store.n_outputs} outputs.")
     if store.n_rows > N_ROWS:
         said.append(f"The first {N_ROWS} of {store.n_rows} rows one by one.")
     if store.n_rows > MOST_POINTS:
@@ -151,7 +154,7 @@ def _say_left_out(dashboard: Dashboard) -> list[str]:
 
 def _list_questions(dashboard: Dashboard, meta: dict[str, Any]) -> Iterator[Frozen]:
     """Yield each call with the question that is frozen."""
-    outputs = range(len(meta["outputs"]))
+    outputs = range(min(N_OUTPUTS, len(meta["outputs"])))
     every = {"cohorts": [ALL]}
     yield "cohorts", every
     yield "performance", every
@@ -160,7 +163,9 @@ def _list_questions(dashboard: Dashboard, meta: dict[str, Any]) -> Iterator[Froz
     for choice in ("all", *outputs):
         yield "importance", {"class": choice, **every, "top": N_FEATURES}
     for choice in outputs:
-        yield "importance", {"class": choice, **every, "top": N_FEATURES, "quantiles": True}
+        boxes = {"class": choice, **every, "top": N_FEATURES, "quantiles": True}
+        yield "importance", boxes
+        yield "importance", {**boxes, "swarm": True}
     positions = _find_largest(dashboard)
     named = [f"x{position}" for position in positions]
     for name in [*named, *(column["id"] for column in meta["columns"])]:

@@ -8,7 +8,7 @@ const KEPT = 80;
 const kept = new Map();
 
 /** A refusal: its sentence, and where in the question it is. */
-export class Refusal extends Error {
+class Refusal extends Error {
   constructor(message, pointer = null, status = 0) {
     super(message);
     this.pointer = pointer;
@@ -81,8 +81,13 @@ async function send(call, question, signal, key = storedKey(), tries = 0) {
     if (signal.aborted) throw error;
     throw new Refusal(t("unreachable"));
   }
+  const isPage = response.headers.get("Content-Type")?.startsWith("text/html");
+  if (response.ok && isPage) throw new Refusal(t("login_again"));
   if (response.ok) return response;
-  if (response.status === 401) return send(call, question, signal, await askForKey(), tries);
+  if (response.status === 401) {
+    const known = storedKey(); // given meanwhile for another call
+    return send(call, question, signal, known && known !== key ? known : await askForKey(), tries);
+  }
   if (response.status === 429 && tries < 5) {
     await rest(1000 * Number(response.headers.get("Retry-After") ?? 1), signal);
     return send(call, question, signal, key, tries + 1);
@@ -125,6 +130,16 @@ function thaw(key) {
 export async function askMeta() {
   if (frozen) return frozen.meta;
   return (await send("api/meta", undefined, bounded())).json();
+}
+
+/** The cohorts that are saved with the explanation, and why none can be; null in a snapshot. */
+export async function askSaved() {
+  return frozen ? null : (await send("api/saved", {}, bounded())).json();
+}
+
+/** Save cohorts in the place of those of a version. */
+export async function askToSave(cohorts, version) {
+  return (await send("api/save", { cohorts, version }, bounded())).json();
 }
 
 const OF_THE_MODEL = ["predict", "explain", "ice", "pdp"];

@@ -1,7 +1,7 @@
 // What every chart has: a title, a sentence, a picture, its table, and a file of it.
 
-import { h, button, freshId, saveFile, shown } from "./dom.js";
-import { t, num } from "./texts.js";
+import { h, button, freshId, saveFile } from "./dom.js";
+import { exact, t, num, shown } from "./texts.js";
 
 const running = new Set();
 
@@ -39,6 +39,16 @@ export function panel(load, attributes = {}) {
   return { node, reload };
 }
 
+/** What is loaded, below controls that stay where it is refused. */
+export async function below(controls, signal, load) {
+  try {
+    return [controls, await load()];
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return [controls, refusalNote(error)];
+  }
+}
+
 /** A refusal where the reader looks. */
 export function refusalNote(error) {
   return h("p", { class: "refusal", role: "alert" }, shown(error.message ?? error));
@@ -50,17 +60,17 @@ export function reasonNote(reason) {
 }
 
 /** A cell of a table; numbers carry their whole value. */
-export function cell(value, attributes = {}) {
-  if (typeof value === "number") return h("td", { class: "num", "data-value": value, ...attributes }, num(value));
-  if (value === null || value === undefined) return h("td", { class: "num", ...attributes }, "–");
+export function cell(value, attributes = {}, write = num) {
+  if (typeof value === "number") return h("td", { class: "num", "data-value": value, ...attributes }, write(value));
+  if (value == null) return h("td", { class: "num", ...attributes }, "–");
   if (value instanceof Node) return h("td", attributes, value);
   return h("td", attributes, h("bdi", {}, shown(value)));
 }
 
 /** A table in a frame that scrolls for itself. */
-export function tableOf({ head, rows, caption }) {
+export function tableOf({ head, rows, caption, write }) {
   const top = h("tr", {}, head.map((name) => h("th", { scope: "col" }, shown(name))));
-  const body = rows.map((row) => h("tr", {}, row.map((value) => cell(value))));
+  const body = rows.map((row) => h("tr", {}, row.map((value) => cell(value, {}, write))));
   const table = h("table", {}, h("caption", {}, caption), h("thead", {}, top), h("tbody", {}, body));
   return scrolling(table, caption);
 }
@@ -72,7 +82,7 @@ export function scrolling(node, label) {
 
 function csvText({ head, rows }) {
   const quote = (value) => {
-    const text = value === null || value === undefined ? "" : String(value);
+    const text = value == null ? "" : String(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return [head, ...rows].map((row) => row.map(quote).join(",")).join("\r\n") + "\r\n";
@@ -85,7 +95,7 @@ export function chart({ title, sentence, draw, table, csv, controls, legend }) {
   const tablePlace = h("div", { id: tableId, hidden: true });
   const toggle = button(t("show_table"), () => {
     tablePlace.hidden = !tablePlace.hidden;
-    if (!tablePlace.hidden) tablePlace.replaceChildren(tableOf({ caption: title, ...table() }));
+    if (!tablePlace.hidden) tablePlace.replaceChildren(tableOf({ caption: title, write: exact, ...table() }));
     toggle.textContent = t(tablePlace.hidden ? "show_table" : "hide_table");
     toggle.setAttribute("aria-expanded", String(!tablePlace.hidden));
   }, { "aria-expanded": "false", "aria-controls": tableId });
@@ -113,7 +123,7 @@ export function chart({ title, sentence, draw, table, csv, controls, legend }) {
 }
 
 /** Which colour and pattern is which series. */
-export function seriesLegend(names) {
+function seriesLegend(names) {
   if (names.length < 2) return null;
   return h("ul", { class: "legend" }, names.map((name, i) => h("li", {}, h("i", { class: `k${i % 6}` }), h("bdi", {}, shown(name)))));
 }

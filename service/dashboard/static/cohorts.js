@@ -1,11 +1,11 @@
 // Cohorts: the list beside every view, and the editor of their filters.
 
-import { h, button, choice, freshId, shown, announce } from "./dom.js";
-import { ask, leftOut } from "./api.js";
+import { h, button, choice, field, freshId, announce } from "./dom.js";
+import { ask, askSaved, askToSave, canonical, leftOut } from "./api.js";
 import { panel, refusalNote } from "./chart.js";
 import { columnField, columnName, describeColumn } from "./columns.js";
-import { ALL, MOST_SHOWN, state, note } from "./state.js";
-import { t, num, percent } from "./texts.js";
+import { ALL, MOST_SHOWN, state, note, shareCohorts } from "./state.js";
+import { exact, t, num, percent, shown } from "./texts.js";
 
 const OPERATORS = {
   number: ["=", "!=", "<", "<=", ">", ">=", "between", "missing", "not-missing"],
@@ -17,12 +17,16 @@ OPERATORS.date = OPERATORS.number;
 OPERATORS.boolean = OPERATORS.category;
 const WITHOUT_VALUE = ["missing", "not-missing"];
 
+function groupText({ filters = [], match }) {
+  return filters.map(filterText).join(` ${t(match === "any" ? "or" : "and")} `);
+}
+
 /** What a filter says, in words. */
-export function filterText(filter) {
-  if (filter.filters) return `(${filter.filters.map(filterText).join(filter.match === "any" ? ` ${t("or")} ` : ` ${t("and")} `)})`;
+function filterText(filter) {
+  if (filter.filters) return `(${groupText(filter)})`;
   const name = columnName(filter.col);
   if (WITHOUT_VALUE.includes(filter.op)) return `${name} ${t(`op_${filter.op}`)}`;
-  const values = [filter.value].flat().map((value) => num(value));
+  const values = [filter.value].flat().map(exact);
   const sign = filter.op.length > 2 ? t(`op_${filter.op}`) : filter.op;
   return `${name} ${sign} ${values.join(", ")}`;
 }
@@ -51,11 +55,54 @@ function freeName(name) {
 export function cohortList(refresh) {
   const frozen = leftOut ? t("no_compute") : null;
   const place = panel(async (signal) => {
-    const { cohorts } = await ask("cohorts", { cohorts: state.cohorts }, signal);
-    return h("ul", { class: "cohorts" }, cohorts.map((told, position) => cohortItem(told, position, refresh, frozen)));
+    try {
+      const { cohorts } = await ask("cohorts", { cohorts: state.cohorts }, signal);
+      return h("ul", { class: "cohorts" }, cohorts.map((told, position) => cohortItem(told, position, refresh, frozen)));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const drop = () => { note({ cohorts: [ALL], shown: [0], sort: 0 }, true); refresh(); };
+      return [refusalNote(error), button(t("start_cohorts"), drop)];
+    }
   });
   const make = button(t("new_cohort"), () => editCohort(null, refresh), { id: "new-cohort", disabled: frozen !== null, title: frozen });
-  return h("section", { "aria-label": t("cohorts") }, h("h2", {}, t("cohorts")), place.node, make, frozen ? h("p", { class: "reason" }, frozen) : null);
+  return h("section", { "aria-label": t("cohorts") }, h("h2", {}, t("cohorts")), place.node, make, frozen ? h("p", { class: "reason" }, frozen) : savedPart(refresh));
+}
+
+let saved = null;
+
+/** Take what is saved with the explanation. */
+export function knowSaved(told) {
+  saved = told;
+}
+
+/** Save the cohorts with the explanation, or show those that are. */
+function savedPart(refresh) {
+  if (!saved) return null;
+  const isSame = canonical(state.cohorts) === canonical(saved.cohorts ?? [ALL]);
+  const told = h("div", { class: "told", role: "status" }, saved.problem ? shown(saved.problem) : isSame && saved.cohorts ? t("cohorts_saved") : null);
+  if (isSame) return told;
+  const draw = (note) => { const part = savedPart(refresh); part.prepend(note); place.replaceWith(part); };
+  const save = async () => {
+    try {
+      knowSaved(await askToSave(state.cohorts, saved.version ?? ""));
+      shareCohorts(saved.cohorts);
+      announce(t("cohorts_saved"));
+      refresh();
+    } catch (error) {
+      knowSaved(await askSaved().catch(() => saved));
+      draw(refusalNote(error));
+    }
+  };
+  const take = () => {
+    note({ cohorts: structuredClone(saved.cohorts), shown: [0], sort: 0 }, true);
+    shareCohorts(saved.cohorts);
+    refresh();
+  };
+  const place = h("div", {},
+    button(t("save_cohorts"), save, { id: "save-cohorts", disabled: saved.reason !== null }),
+    saved.cohorts ? button(t("take_saved"), take) : null,
+    saved.reason ? h("p", { class: "hint" }, shown(saved.reason)) : null, told);
+  return place;
 }
 
 function cohortItem(told, position, refresh, frozen) {
@@ -65,7 +112,7 @@ function cohortItem(told, position, refresh, frozen) {
   const box = h("input", { id, type: "checkbox", onchange: () => showCohort(position, box.checked, refresh) });
   box.checked = place >= 0;
   box.disabled = place < 0 && state.shown.length >= MOST_SHOWN;
-  const words = (cohort.filters ?? []).map(filterText).join(cohort.match === "any" ? ` ${t("or")} ` : ` ${t("and")} `);
+  const words = groupText(cohort);
   const tool = (text, act, off = false) => button(text, act, { "aria-label": `${text}: ${shown(told.name)}`, disabled: off || frozen !== null });
   const isLast = state.cohorts.length === 1;
   return h("li", {},
@@ -95,13 +142,12 @@ function deleteCohort(position, refresh) {
 }
 
 /** Open the editor of a cohort, or of a new one. */
-export function editCohort(position, refresh) {
+function editCohort(position, refresh) {
   const isNew = position === null;
   const draft = structuredClone(isNew ? { name: freeName(t("cohort_name", { n: state.cohorts.length })), filters: [] } : state.cohorts[position]);
   draft.match ??= "all";
   draft.filters ??= [];
-  const nameId = freshId("name");
-  const name = h("input", { id: nameId, value: draft.name, required: true, maxlength: 200 });
+  const name = h("input", { value: draft.name, required: true, maxlength: 200 });
   const told = h("div", { class: "told", role: "status" });
   const filters = groupEditor(draft, 0);
   const save = async (event) => {
@@ -122,7 +168,7 @@ export function editCohort(position, refresh) {
   };
   const form = h("form", { onsubmit: save },
     h("h2", {}, t(isNew ? "new_cohort" : "edit_cohort")),
-    h("label", { class: "field", for: nameId }, h("span", {}, t("name")), name),
+    field(t("name"), name),
     filters, told,
     h("div", { class: "tools" },
       h("button", { type: "submit", class: "main" }, t("save")),
@@ -199,10 +245,9 @@ function valueEditor(filter, column) {
   const isNumber = column.kind === "number" || column.kind === "integer";
   const read = (text) => (isNumber ? (text === "" ? null : Number(text)) : text);
   const type = { number: "number", integer: "number" }[column.kind] ?? "text";
-  const hint = column.min === null || column.min === undefined ? null : t("range", { min: num(column.min), max: num(column.max) });
+  const hint = column.min == null ? null : t("range", { min: num(column.min), max: num(column.max) });
   const input = (label, value, onInput) => {
-    const id = freshId("value");
-    return h("label", { class: "field", for: id }, h("span", {}, label), h("input", { id, type, step: "any", value: value ?? "", placeholder: hint, oninput: (event) => onInput(event.target.value) }));
+    return field(label, h("input", { type, step: "any", value: value ?? "", placeholder: hint, oninput: (event) => onInput(event.target.value) }));
   };
   if (filter.op === "between") {
     filter.value ??= [column.min, column.max];
@@ -210,8 +255,7 @@ function valueEditor(filter, column) {
   }
   const text = isList ? (filter.value ?? []).join("\n") : filter.value;
   if (isList) {
-    const id = freshId("value");
-    return h("label", { class: "field", for: id }, h("span", {}, t("one_a_line")), h("textarea", { id, rows: 3, value: text, oninput: (event) => { filter.value = event.target.value.split("\n").filter(Boolean); } }));
+    return field(t("one_a_line"), h("textarea", { rows: 3, value: text, oninput: (event) => { filter.value = event.target.value.split("\n").filter(Boolean); } }));
   }
   return input(t("value"), text, (given) => { filter.value = read(given); });
 }

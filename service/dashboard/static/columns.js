@@ -1,9 +1,9 @@
 // Columns by their ids, their names, and a field to choose one by typing.
 
-import { h, freshId, shown } from "./dom.js";
+import { h, field, freshId } from "./dom.js";
 import { ask } from "./api.js";
 import { state } from "./state.js";
-import { t } from "./texts.js";
+import { t, shown } from "./texts.js";
 
 const MOST_OFFERED = 60;
 let meta = null;
@@ -48,9 +48,10 @@ export function columnName(id) {
   return byId.get(id)?.name ?? id;
 }
 
-/** Whether there is such a column. */
-export function isColumn(id) {
-  return byId.has(id);
+/** What a bin is called: those of no value, and of all other categories, in the reader's language. */
+export function binLabel({ label, filters: [first] }) {
+  const word = { missing: "missing", "not-in": "others" }[first?.op];
+  return word ? `(${t(word)})` : label;
 }
 
 /** The id of a feature of the shown view. */
@@ -68,9 +69,14 @@ function isEngineered() {
   return state.view !== meta.views[0].name;
 }
 
+/** The shown view: its features, and whether their values are there. */
+export function shownView() {
+  return meta.views.find((view) => view.name === state.view);
+}
+
 /** The features of the shown view. */
 export function shownFeatures() {
-  return meta.views.find((view) => view.name === state.view).features;
+  return shownView().features;
 }
 
 /** Everything of one column: range, quantiles, categories. */
@@ -115,5 +121,5 @@ export function columnField(label, value, { groups, none = false, id = freshId("
     },
   });
   input.value = current;
-  return h("label", { class: "field" }, h("span", {}, label), input, list);
+  return field(label, input, list);
 }

@@ -1,24 +1,18 @@
 // How the model answers when one feature moves: of single rows (ICE), and on average (PDP).
 
-import { shown } from "./dom.js";
 import { ask } from "./api.js";
 import { chart } from "./chart.js";
 import { shownFeatures } from "./columns.js";
-import { lineChart } from "./svg.js";
+import { lineChart, momentOf } from "./svg.js";
 import { oneOutput, shownCohorts } from "./state.js";
-import { t, num } from "./texts.js";
+import { t, num, shown } from "./texts.js";
 
 /** How a grid lies on an axis: categories by their positions, dates as times. */
 function gridAxis(grid, kind, label) {
-  const isNumeric = grid.every((value) => typeof value === "number" || value === null);
-  if (isNumeric) {
-    const numbers = grid.filter((value) => value !== null);
-    return { x: grid, across: { label, low: Math.min(...numbers), high: Math.max(...numbers) } };
-  }
-  if (kind === "date") {
-    const times = grid.map((value) => (value === null ? null : Date.parse(value)));
-    const known = times.filter((time) => time !== null);
-    return { x: times, across: { label, low: Math.min(...known), high: Math.max(...known), kind: "date" } };
+  const x = kind === "date" ? grid.map((value) => value && momentOf(value)) : grid;
+  if (x.every((value) => typeof value === "number" || value === null)) {
+    const known = x.filter((value) => value !== null);
+    return { x, across: { label, low: Math.min(...known), high: Math.max(...known), kind } };
   }
   const categories = grid.map((value) => (value === null ? t("missing") : String(value)));
   return { x: [...grid.keys()], across: { label, low: -0.5, high: grid.length - 0.5, categories } };
@@ -57,7 +51,7 @@ export async function rowCurves(meta, { rows, records, names, feature, onTake },
   const title = t("ice_title", { name: shown(name), output: shown(meta.outputs[output]) });
   const series = answer.curves.map((curve, i) => ({ name: names[i], x, y: curve.y }));
   const [first] = answer.curves;
-  const marker = typeof first?.current === "number" ? first.current : null;
+  const marker = x[answer.grid.indexOf(first?.current)] ?? null;
   return chart({
     title, sentence: t("ice_told"), legend: names,
     draw: (width) => lineChart({ width, label: title, across, marker, up: { label: t(`scale_${answer.scale}`), ...spanOf(answer.curves.map((curve) => curve.y)) }, series, onPick: (i, k) => onTake(answer.grid[k]) }),

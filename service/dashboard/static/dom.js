@@ -1,15 +1,17 @@
 // Elements, made without ever reading a text as markup.
 
+import { shown } from "./texts.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(node, attributes, children) {
   const { value, ...others } = attributes ?? {};
   for (const [name, given] of Object.entries(others)) {
-    if (given === null || given === undefined || given === false) continue;
+    if (given == null || given === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), given);
     else node.setAttribute(name, given === true ? "" : given);
   }
-  const kept = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  const kept = children.flat(Infinity).filter((child) => child != null && child !== false);
   node.append(...kept);
   if (value !== undefined && value !== null) node.value = value;
   return node;
@@ -23,11 +25,6 @@ export function h(tag, attributes, ...children) {
 /** Make an element of SVG. */
 export function s(tag, attributes, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
-}
-
-/** A name as it may be shown: characters that turn or hide text are made visible. */
-export function shown(name) {
-  return String(name).replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }
 
 /** A name cut in its middle to a number of characters. */
@@ -61,12 +58,23 @@ export function saveFile(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+/** A label above what it is of. */
+export function field(label, ...controls) {
+  return h("label", { class: "field" }, h("span", {}, label), controls);
+}
+
+/** A field that looks for something by a part of its name, told when it is done. */
+export function searchField(id, label, value, onChange) {
+  const input = h("input", { id, type: "search", value, onchange: () => onChange(input.value) });
+  return field(label, input);
+}
+
 /** A select with a label. options: [value, text] pairs. */
 export function choice(id, label, options, value, onChange) {
   const items = options.map(([key, text]) => h("option", { value: key }, shown(text)));
   const select = h("select", { id, onchange: () => onChange(select.value) }, items);
   select.value = String(value);
-  return h("label", { class: "field" }, h("span", {}, label), select);
+  return field(label, select);
 }
 
 /** A slider with a label that shows its value; tells only when it rests. */
@@ -81,7 +89,7 @@ export function slider(id, label, { min, max, step, value, text }, onChange) {
       timer = setTimeout(() => onChange(Number(input.value)), 150);
     },
   });
-  return h("label", { class: "field" }, h("span", {}, label), input, output);
+  return field(label, input, output);
 }
 
 /** A box to tick. */

@@ -1,12 +1,12 @@
 // Where the model fails: a small tree over the rows' errors; each of its nodes can be a cohort.
 
-import { h, s, shown, shortened } from "./dom.js";
+import { h, s, shortened } from "./dom.js";
 import { ask, leftOut } from "./api.js";
 import { chart, panel } from "./chart.js";
 import { addCohort } from "./cohorts.js";
 import { mark, picture } from "./svg.js";
 import { shownCohorts } from "./state.js";
-import { t, num, percent } from "./texts.js";
+import { t, num, percent, shown } from "./texts.js";
 
 const LEVEL = 108;
 
@@ -51,6 +51,11 @@ function placeNodes(nodes, width) {
   return { places, step, depth: Math.max(...[...places.values()].map((place) => place.depth)) };
 }
 
+/** The rule of a node, in the reader's language. */
+function ruleOf({ label }) {
+  return shown(label).replace(/ or missing$/, ` ${t("or")} ${t("missing")}`);
+}
+
 function treePicture({ nodes, value: all }, width, label, write, onPick, paths) {
   const { places, step, depth } = placeNodes(nodes, width);
   const most = Math.max(...nodes.map((node) => node.value ?? 0), all || 0, 1e-12);
@@ -78,7 +83,7 @@ function treePicture({ nodes, value: all }, width, label, write, onPick, paths) 
 function ruleLines(node, x, y, most) {
   const attributes = { class: "name", x, "text-anchor": "middle" };
   if (node.parent === null) return [s("text", { ...attributes, y: y - 21 }, t("all_rows"))];
-  const [, name, condition] = /^(.*) ([≤><≥=≠].*)$/su.exec(node.label) ?? [null, node.label, ""];
+  const [, name, condition] = /^(.*) ([≤><≥=≠].*)$/su.exec(ruleOf(node)) ?? [null, ruleOf(node), ""];
   if (!condition) return [s("text", { ...attributes, y: y - 21 }, shortened(name, most))];
   return [s("text", { ...attributes, y: y - 35 }, shortened(name, most)), s("text", { ...attributes, y: y - 21 }, shortened(condition, most))];
 }
@@ -89,7 +94,7 @@ function pathsOf(nodes) {
   const paths = new Map();
   for (const node of nodes) {
     const parts = [];
-    for (let at = node; at && at.parent !== null; at = byId.get(at.parent)) parts.unshift(shown(at.label));
+    for (let at = node; at && at.parent !== null; at = byId.get(at.parent)) parts.unshift(ruleOf(at));
     paths.set(node.id, parts.join(` ${t("and")} `) || t("all_rows"));
   }
   return paths;

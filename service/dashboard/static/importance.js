@@ -1,22 +1,23 @@
 // What the model looks at over all rows of up to three cohorts, and how one feature acts.
 
-import { h, choice, slider, tick, shown, announce } from "./dom.js";
+import { h, button, choice, searchField, slider, tick, announce } from "./dom.js";
 import { ask, askPoints, askCsv, leftOut } from "./api.js";
-import { chart, panel } from "./chart.js";
-import { columnField, columnName, featureId, phiId, shownFeatures, viewPart } from "./columns.js";
-import { pointPlot, colorLegend, valueOf } from "./points.js";
-import { barRows, boxRows } from "./svg.js";
+import { below, chart, panel, reasonNote } from "./chart.js";
+import { addCohort } from "./cohorts.js";
+import { columnField, columnName, featureId, phiId, shownFeatures, shownView, viewPart } from "./columns.js";
+import { pointPlot, colorLegend, rampLegend, valueOf } from "./points.js";
+import { barRows, boxRows, momentOf, swarmRows } from "./svg.js";
 import { state, note, shownCohorts, shownOutput, oneOutput } from "./state.js";
-import { t, num } from "./texts.js";
+import { t, num, shown } from "./texts.js";
 import { averageCurve } from "./curves.js";
 
 const USUAL_TOP = 20;
 const MOST_BOXES = 50;
 
 /** The view. */
-export function importanceView({ meta, go }) {
+export function importanceView({ meta, go, refresh }) {
   const output = shownOutput();
-  const chosen = panel((signal) => (state.feature === null ? h("p", { class: "hint" }, t(meta.capabilities.local.ok ? "pick_feature" : "no_dependence")) : dependence(meta, signal, go, () => chosen.reload())));
+  const chosen = panel((signal) => (state.feature === null ? h("p", { class: "hint" }, t(meta.capabilities.local.ok ? "pick_feature" : "no_dependence")) : dependence(meta, signal, { go, refresh }, () => chosen.reload())));
   const pick = (position) => {
     note({ feature: position }, true);
     announce(t("feature_chosen", { name: shown(shownFeatures()[position]) }));
@@ -35,11 +36,13 @@ function howMany() {
 
 async function importances(meta, output, signal, pick, reload) {
   const canBox = meta.capabilities.local.ok && output !== "all";
-  const stat = state.stat === "box" && !canBox ? "mean_abs" : state.stat;
+  const isSpread = ["box", "swarm"].includes(state.stat);
+  const stat = isSpread && !canBox ? "mean_abs" : state.stat;
   const top = Math.max(USUAL_TOP, howMany());
-  const question = { cohorts: shownCohorts(), class: output, top: stat === "box" ? Math.min(top, MOST_BOXES) : top, ...viewPart() };
+  const question = { cohorts: shownCohorts(), class: output, top: isSpread && canBox ? Math.min(top, MOST_BOXES) : top, ...viewPart() };
   if (state.sort > 0) question.sort = state.sort;
-  if (stat === "box") question.quantiles = true;
+  if (isSpread && canBox) question.quantiles = true;
+  if (stat === "swarm") question.swarm = true;
   if (state.find) question.search = state.find;
   const answer = await ask("importance", question, signal);
   const features = answer.features.slice(0, howMany());
@@ -48,26 +51,29 @@ async function importances(meta, output, signal, pick, reload) {
   const picked = features.findIndex((feature) => feature.position === state.feature);
   const onPick = (row) => pick(features[row].position);
   const values = stat === "mean" ? "mean" : "mean_abs";
-  const draw = (width) => (stat === "box"
-    ? boxRows({ width, label: title, series: names, axis: t("importance_axis", { scale: t(`scale_${answer.scale}`) }), onPick, zero: true, rows: features.map((feature, f) => ({ name: feature.name, boxes: answer.cohorts.map((one) => boxOf(one.quantiles?.[f])) })) })
-    : barRows({ width, label: title, series: names, axis: t(`stat_${stat}_axis`, { scale: t(`scale_${answer.scale}`) }), onPick, chosen: picked, rows: features.map((feature, f) => barRow(feature, f, answer.cohorts, values)) }));
-  const table = () => importanceTable(features, answer.cohorts, names);
+  const axis = t(stat === values ? `stat_${stat}_axis` : "importance_axis", { scale: t(`scale_${answer.scale}`) });
+  const common = { label: title, series: names, axis, onPick };
+  const draw = (width) => drawn[stat]({ width, ...common });
+  const drawn = {
+    box: (how) => boxRows({ ...how, zero: true, rows: features.map((feature, f) => ({ name: feature.name, boxes: answer.cohorts.map((one) => boxOf(one.quantiles?.[f])) })) }),
+    swarm: (how) => swarmRows({ ...how, edges: answer.swarm_edges, rows: features.map((feature, f) => ({ name: feature.name, swarms: answer.cohorts.map((one) => swarmOf(one, f)) })) }),
+    mean_abs: (how) => barRows({ ...how, chosen: picked, rows: features.map((feature, f) => barRow(feature, f, answer.cohorts, values)) }),
+  };
+  drawn.mean = drawn.mean_abs;
+  const table = () => (isSpread && canBox ? spreadTable(features, answer.cohorts, names) : importanceTable(features, answer.cohorts, names));
   const options = [["mean_abs", t("stat_mean_abs")]];
   if (answer.cohorts.some((one) => one.mean)) options.push(["mean", t("stat_mean")]);
-  if (canBox) options.push(["box", t("stat_box")]);
+  if (canBox) options.push(["box", t("stat_box")], ["swarm", t("stat_swarm")]);
   const controls = [
-    slider("top", t("top_k"), { min: 1, max: Math.min(shownFeatures().length, stat === "box" ? MOST_BOXES : 100), step: 1, value: howMany(), text: num }, (value) => { note({ top: value }); reload(); }),
+    slider("top", t("top_k"), { min: 1, max: Math.min(shownFeatures().length, isSpread && canBox ? MOST_BOXES : 100), step: 1, value: howMany(), text: num }, (value) => { note({ top: value }); reload(); }),
     choice("stat", t("stat"), options, stat, (value) => { note({ stat: value }); reload(); }),
     names.length > 1 ? choice("sort", t("sort_by"), names.map((name, i) => [String(i), name]), state.sort, (value) => { note({ sort: Number(value) }); reload(); }) : null,
-    leftOut ? null : searchField(reload),
+    leftOut ? null : searchField("find-feature", t("find_feature"), state.find, (value) => { note({ find: value }); reload(); }),
   ];
   const told = features.length ? t("importance_told", { name: shown(features[0].name), k: num(features.length), n: num(answer.n_found ?? answer.n_features) }) : t("nothing_found");
-  return chart({ title, sentence: told + (stat === "mean_abs" && answer.cohorts[0]?.standard_error?.some((error) => error !== null) ? ` ${t("error_told")}` : ""), draw, table, controls, legend: names });
-}
-
-function searchField(reload) {
-  const input = h("input", { id: "find-feature", type: "search", value: state.find, onchange: () => { note({ find: input.value }); reload(); } });
-  return h("label", { class: "field" }, h("span", {}, t("find_feature")), input);
+  if (stat === "swarm") controls.push(rampLegend(t("value_low"), t("value_high")));
+  const how = { box: t("box_quantiles"), swarm: t("swarm_told") }[stat];
+  return chart({ title, sentence: told + (how ? ` ${how}` : "") + (stat === "mean_abs" && answer.cohorts[0]?.standard_error?.some((error) => error !== null) ? ` ${t("error_told")}` : ""), draw, table, controls, legend: names });
 }
 
 function barRow(feature, f, cohorts, values) {
@@ -85,6 +91,16 @@ function boxOf(quantiles) {
   return { low, q1, median, q3, high };
 }
 
+function swarmOf(one, f) {
+  const { low, q1, median, q3, high } = boxOf(one.quantiles[f]);
+  return { ...one.swarm[f], told: `${[low, q1, median, q3, high].map((value) => num(value)).join(" · ")}; ${t("n_rows", { n: num(one.n) })}` };
+}
+
+function spreadTable(features, cohorts, names) {
+  const head = [t("feature"), ...names.flatMap((name) => ["5%", "25%", "50%", "75%", "95%"].map((share) => `${share} (${name})`))];
+  return { head, rows: features.map((feature, f) => [feature.name, ...cohorts.flatMap((one) => one.quantiles[f])]) };
+}
+
 function importanceTable(features, cohorts, names) {
   const head = [t("feature")];
   for (const name of names) head.push(`${t("stat_mean_abs")} (${name})`, `${t("standard_error")} (${name})`, `${t("stat_mean")} (${name})`);
@@ -92,26 +108,50 @@ function importanceTable(features, cohorts, names) {
   return { head, rows };
 }
 
-async function dependence(meta, signal, go, reload) {
+async function dependence(meta, signal, ways, reload) {
   const position = Math.min(state.feature, shownFeatures().length - 1);
   const cohort = shownCohorts()[Math.min(state.sort, state.shown.length - 1)];
   const output = oneOutput();
   const [x, y] = [featureId(position), phiId(position, output)];
-  if (!meta.capabilities.local.ok) return h("p", { class: "reason" }, shown(meta.capabilities.local.reason));
-  if (!meta.capabilities.rows.ok) return h("p", { class: "reason" }, shown(meta.capabilities.rows.reason));
-  return pointsChart({
+  if (!meta.capabilities.local.ok) return reasonNote(meta.capabilities.local.reason);
+  const { rows } = shownView();
+  if (!rows.ok) return reasonNote(rows.reason);
+  const controls = h("div", { class: "controls" },
+    leftOut ? null : columnField(t("color"), state.color, { none: true, id: "color" }, (id) => { note({ color: id }); reload(); }),
+    tick("log", t("log_x"), state.log, (isOn) => { note({ log: isOn }); reload(); }));
+  return below(controls, signal, async () => pointsChart({
     question: { cohort, x, y, ...(state.color ? { color: state.color } : {}) },
     title: t("dependence_title", { name: shown(shownFeatures()[position]), output: shown(meta.outputs[output]), cohort: shown(cohort.name) }),
-    signal, go, log: state.log, canPick: meta.capabilities.local.ok,
-    controls: [
-      leftOut ? null : columnField(t("color"), state.color, { none: true, id: "color" }, (id) => { note({ color: id }); reload(); }),
-      tick("log", t("log_x"), state.log, (isOn) => { note({ log: isOn }); reload(); }),
-    ],
-  });
+    signal, ...ways, log: state.log, canPick: meta.capabilities.local.ok,
+    boxes: leftOut ? [] : (await ask("box", { cohorts: [cohort], x, y, bins: 20 }, signal)).groups,
+  }));
+}
+
+/** The median of each bin, where on the axis it is; what has no value is told in words. */
+function mediansOf(boxes, { categories }) {
+  const known = boxes.filter(({ bin, n }) => n && bin.filters.length && !["missing", "not-in"].includes(bin.filters[0].op));
+  const number = (value) => (typeof value === "string" ? momentOf(value) : value);
+  const middle = ([first, last]) => (categories ? categories.indexOf(first.value[0]) : number(first.value) / 2 + number(last.value) / 2);
+  return known.map(({ bin, median }) => ({ x: middle(bin.filters), y: median }));
+}
+
+function boxesTold(boxes) {
+  if (!boxes.length) return "";
+  const missing = boxes.find(({ bin }) => bin.filters[0]?.op === "missing");
+  return ` ${t("median_told")}${missing ? ` ${t("missing_told", { n: num(missing.n), median: num(missing.median) })}` : ""}`;
+}
+
+/** What keeps the rows of a part of a picture. */
+function filtersOf({ x, y }, [xLow, xHigh, yLow, yHigh]) {
+  const filter = ({ id, kind, categories }, low, high) => {
+    if (categories) return { col: id, op: "in", value: categories.filter((_, i) => i >= low && i <= high) };
+    return { col: id, op: "between", value: kind === "date" ? [low, high].map((moment) => new Date(moment).toISOString()) : [low, high] };
+  };
+  return [filter(x, xLow, xHigh), filter(y, yLow, yHigh)];
 }
 
 /** A chart of points that zooms by asking again; a click opens the row. */
-export async function pointsChart({ question, title, signal, go, log, canPick, controls }) {
+export async function pointsChart({ question, title, signal, go, refresh, log, canPick, boxes = [] }) {
   const first = await askPoints(question, signal);
   const place = panel((own) => zoomed(null, own), { class: "" });
   async function zoomed(window, own) {
@@ -121,13 +161,14 @@ export async function pointsChart({ question, title, signal, go, log, canPick, c
     const n = t("points_told", { n: num(heading.n), total: num(heading.total), missing: num(heading.missing) });
     const kind = heading.kind === "grid" ? ` ${t("grid_told")}` : "";
     const onZoom = leftOut ? null : (next) => { show(next); };
+    const keep = () => addCohort(title, question.cohort, filtersOf(heading, window), refresh);
     const onPick = canPick ? (index) => go({ tab: "rows", rows: [index] }) : null;
     return chart({
-      title, sentence: n + kind + (canPick && heading.kind !== "grid" ? ` ${t("click_point")}` : ""),
-      draw: (width) => pointPlot({ answer, width, log, chosen: state.rows, onPick, onZoom, label: `${title}. ${n}` }),
+      title, sentence: n + kind + boxesTold(boxes) + (canPick && heading.kind !== "grid" ? ` ${t("click_point")}` : ""),
+      draw: (width) => pointPlot({ answer, width, log, medians: mediansOf(boxes, heading.x), chosen: state.rows, onPick, onZoom, label: `${title}. ${n}` }),
       table: () => pointsTable(answer),
       csv: leftOut ? null : () => askCsv({ cohort: question.cohort, columns: [question.x, question.y, question.color].filter(Boolean) }),
-      controls: [controls, window ? h("button", { type: "button", onclick: () => show(null) }, t("whole")) : null, colorLegend(heading.color)],
+      controls: [window ? [button(t("whole"), () => show(null)), button(t("make_cohort"), keep)] : null, colorLegend(heading.color)],
     });
   }
   const holder = h("div", {}, place.node);

@@ -1,9 +1,9 @@
 // The page: its frame, its views, and what is drawn when.
 
-import { h, button, choice, shown } from "./dom.js";
-import { askMeta, leftOut } from "./api.js";
+import { h, button, choice } from "./dom.js";
+import { askMeta, askSaved, leftOut } from "./api.js";
 import { reasonNote, refusalNote, stopPanels } from "./chart.js";
-import { cohortList } from "./cohorts.js";
+import { cohortList, knowSaved } from "./cohorts.js";
 import { knowColumns } from "./columns.js";
 import { dataView } from "./data.js";
 import { errorTreeView } from "./errortree.js";
@@ -12,7 +12,7 @@ import { performanceView } from "./performance.js";
 import { rowsView } from "./rows.js";
 import { whatIfView } from "./whatif.js";
 import { state, note, followAddress, shownOutput } from "./state.js";
-import { LANGUAGES, speak, t, num } from "./texts.js";
+import { LANGUAGES, speak, t, num, shown } from "./texts.js";
 
 const VIEWS = {
   performance: [performanceView, ["predictions"]],
@@ -59,7 +59,7 @@ function settings() {
     choices.unshift(choice("output", t(meta.classes ? "class" : "target"), options, String(shownOutput()), (value) => { note({ cls: value === "all" ? value : Number(value) }, true); drawView(); }));
   }
   if (meta.views.length > 1) {
-    choices.unshift(choice("view", t("view"), meta.views.map((view) => [view.name, t(`view_${view.name}`)]), state.view, (value) => { note({ view: value, feature: null }, true); drawView(); }));
+    choices.unshift(choice("features-view", t("view"), meta.views.map((view) => [view.name, t(`view_${view.name}`)]), state.view, (value) => { note({ view: value, feature: null }, true); drawView(); }));
   }
   return h("div", { class: "settings" }, choices);
 }
@@ -121,13 +121,15 @@ async function start() {
   const app = document.getElementById("app");
   app.replaceChildren(h("p", { class: "waiting" }, t("loading")));
   try {
-    meta = await askMeta();
+    const [described, saved] = await Promise.all([askMeta(), askSaved()]);
+    meta = described;
+    knowSaved(saved);
+    knowColumns(meta);
+    followAddress(meta, saved?.cohorts, drawPage);
   } catch (error) {
     app.replaceChildren(h("main", {}, refusalNote(error), button(t("again"), start)));
     return;
   }
-  knowColumns(meta);
-  followAddress(meta, drawPage);
   drawPage();
   document.documentElement.dataset.ready = "yes";
 }

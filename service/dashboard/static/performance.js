@@ -1,15 +1,16 @@
 // How well the model does on each cohort: metrics with intervals, confusion, curves.
 
-import { h, button, slider, shown } from "./dom.js";
+import { h, button, slider } from "./dom.js";
 import { ask, leftOut } from "./api.js";
-import { chart, panel, cell, scrolling } from "./chart.js";
+import { below, chart, panel, cell, scrolling, tableOf } from "./chart.js";
 import { addCohort } from "./cohorts.js";
-import { columnField, columnName } from "./columns.js";
+import { binLabel, columnField, columnName } from "./columns.js";
 import { columnBars, lineChart } from "./svg.js";
 import { state, note, shownCohorts, oneOutput } from "./state.js";
-import { t, num, percent } from "./texts.js";
+import { t, num, percent, binNames, shown } from "./texts.js";
 
 const FALLING = ["fpr", "fnr", "log_loss", "brier", "mae", "rmse", "median_ae"];
+const MOST_CLASSES = 25;
 const WITHOUT_ORDER = ["selection_rate", "mean_prediction", "mean_error"];
 
 /** The view. */
@@ -18,16 +19,17 @@ export function performanceView({ meta, refresh }) {
     const question = { cohorts: shownCohorts(), class: oneOutput() };
     if (state.threshold !== null) question.threshold = state.threshold;
     if (state.split) question.split = { col: state.split, bins: 4 };
-    const answer = await ask("performance", question, signal);
-    const names = answer.groups.map((group) => nameOf(group));
-    return [controls(meta, () => place.reload()), ...charts(meta, answer, names, refresh)];
+    return below(controls(meta, () => place.reload()), signal, async () => {
+      const answer = await ask("performance", question, signal);
+      return charts(meta, answer, answer.groups.map(nameOf), refresh);
+    });
   });
   return place.node;
 }
 
 function nameOf(group) {
   const name = shownCohorts()[group.cohort].name;
-  return group.bin ? `${name}: ${columnName(state.split)} ${group.bin.label}` : name;
+  return group.bin ? `${name}: ${columnName(state.split)} ${binLabel(group.bin)}` : name;
 }
 
 function controls(meta, reload) {
@@ -87,23 +89,32 @@ function metricTable(answer, names, refresh) {
 
 function metricCell(metric, name, isWorst) {
   if (!metric) return h("td", { class: "num" }, "–");
-  const hasInterval = metric.low !== null && metric.low !== undefined;
+  const hasInterval = metric.low != null;
   const interval = hasInterval ? h("small", {}, `${num(metric.low)} – ${num(metric.high)}`) : null;
   const flag = isWorst ? h("small", { class: "worst" }, t("worst")) : null;
   return h("td", { class: "num", "data-metric": name, "data-value": metric.value ?? "" }, num(metric.value), interval, flag);
 }
 
+/** The classes that are taken for others, and others for them, most often; all where they are few. */
+function mostConfused(counts) {
+  const wrong = counts.map((row, i) => row.reduce((sum, count, j) => sum + (i === j ? 0 : count + counts[j][i]), 0));
+  const order = [...counts.keys()].sort((a, b) => wrong[b] - wrong[a]);
+  return order.slice(0, MOST_CLASSES).sort((a, b) => a - b);
+}
+
 function confusionTable({ classes, counts }, name) {
   const title = t("confusion_title", { name: shown(name) });
+  const kept = mostConfused(counts);
   const draw = () => {
-    const head = h("tr", {}, h("th", { scope: "col" }, t("true_predicted")), classes.map((label) => h("th", { scope: "col" }, h("bdi", {}, shown(label)))));
-    const rows = counts.map((row, i) => {
-      const sum = row.reduce((a, b) => a + b, 0);
-      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, shown(classes[i]))), row.map((count, j) => heatCell(count, sum, i === j)));
+    const head = h("tr", {}, h("th", { scope: "col" }, t("true_predicted")), kept.map((i) => h("th", { scope: "col" }, h("bdi", {}, shown(classes[i])))));
+    const rows = kept.map((i) => {
+      const sum = counts[i].reduce((a, b) => a + b, 0);
+      return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, shown(classes[i]))), kept.map((j) => heatCell(counts[i][j], sum, i === j)));
     });
     return scrolling(h("table", { class: "heat" }, h("caption", {}, title), h("thead", {}, head), h("tbody", {}, rows)), title);
   };
-  return chart({ title, sentence: t("confusion_told"), draw, table: () => ({ head: [t("true_predicted"), ...classes], rows: counts.map((row, i) => [classes[i], ...row]) }) });
+  const part = kept.length < classes.length ? ` ${t("confusion_part", { k: num(kept.length), n: num(classes.length) })}` : "";
+  return chart({ title, sentence: t("confusion_told") + part, draw, table: () => ({ head: [t("true_predicted"), ...classes], rows: counts.map((row, i) => [classes[i], ...row]) }) });
 }
 
 function heatCell(count, sum, isRight) {
@@ -119,11 +130,7 @@ function classTable(classes, name) {
     head: [t("class"), t("rows_count"), t("metric_precision"), t("metric_recall"), t("metric_f1")],
     rows: classes.map((one) => [one.class, one.n, one.precision, one.recall, one.f1]),
   });
-  const draw = () => {
-    const { head, rows } = table();
-    return scrolling(h("table", {}, h("caption", {}, title), h("thead", {}, h("tr", {}, head.map((text) => h("th", { scope: "col" }, text)))), h("tbody", {}, rows.map((row) => h("tr", {}, row.map((value) => cell(value)))))), title);
-  };
-  return chart({ title, sentence: t("per_class_told"), draw, table });
+  return chart({ title, sentence: t("per_class_told"), draw: () => tableOf({ caption: title, ...table() }), table });
 }
 
 function curveChart(groups, names, kind, positive) {
@@ -159,10 +166,6 @@ function calibration(groups, names, positive) {
     draw: (width) => lineChart({ width: Math.min(width, 620), label: title, series, diagonal: true, across: { label: t("calibration_x"), low: 0, high: 1 }, up: { label: t("calibration_y"), low: 0, high: 1 } }),
     table: () => ({ head: [t("cohort"), t("calibration_x"), t("calibration_y"), t("rows_count")], rows: there.flatMap(({ curve, name }) => curve.predicted.map((x, i) => [name, x, curve.observed[i], curve.n[i]])) }),
   });
-}
-
-function binNames(edges) {
-  return edges.slice(1).map((edge, i) => `${num(edges[i])} – ${num(edge)}`);
 }
 
 function histogram(meta, { edges, series }, name, positive) {

@@ -1,8 +1,8 @@
 // Clouds of points on a canvas: drawn, picked from, zoomed into; a grid of counts where there are too many.
 
-import { h, s, announce, shown } from "./dom.js";
-import { t } from "./texts.js";
-import { makeScale, axisBottom, axisLeft, axisText } from "./svg.js";
+import { h, s, announce } from "./dom.js";
+import { t, shown } from "./texts.js";
+import { makeScale, axisBottom, axisLeft, axisMarks, axisText } from "./svg.js";
 
 const RAMP = 12;
 const HEIGHT = 400;
@@ -33,15 +33,14 @@ export function valueOf(axis, stored) {
 }
 
 /** Draw an answer of api/points; onPick(index of row), onZoom(window or null). */
-export function pointPlot({ answer, width, log, chosen = [], onPick, onZoom, label }) {
+export function pointPlot({ answer, width, log, medians = [], chosen = [], onPick, onZoom, label }) {
   const { heading, arrays } = answer;
   const [left, bottom] = [64, HEIGHT - 44];
   const xScale = scaleOf(heading.x, left, width - 14, log);
   const yScale = scaleOf(heading.y, 10, bottom, false, true);
-  const ticksOf = (axis, scale) => (axis.categories ? [...axis.categories.keys()] : scale.ticks);
   const axes = s("svg", { width, height: HEIGHT, "aria-hidden": "true" },
-    axisLeft(yScale, left, width - 14, heading.y.name, axisText(heading.y.kind, heading.y.categories), ticksOf(heading.y, yScale)),
-    axisBottom(xScale, bottom, heading.x.name, axisText(heading.x.kind, heading.x.categories), ticksOf(heading.x, xScale)));
+    axisLeft(yScale, left, width - 14, heading.y.name, axisMarks(yScale, heading.y.kind, heading.y.categories)),
+    axisBottom(xScale, bottom, heading.x.name, axisMarks(xScale, heading.x.kind, heading.x.categories)));
   const canvas = h("canvas", { role: "img", tabindex: 0, "aria-label": label, "data-n": heading.n, "data-kind": heading.kind });
   const zoomBox = h("div", { class: "zoom", hidden: true });
   const node = h("div", { class: "plot" }, axes, canvas, zoomBox);
@@ -57,6 +56,7 @@ export function pointPlot({ answer, width, log, chosen = [], onPick, onZoom, lab
     brush.clearRect(0, 0, width, HEIGHT);
     if (places) paintPoints(brush, answer, places, tokens(document.body), chosen);
     else paintGrid(brush, answer, xScale, yScale, tokens(document.body));
+    if (medians.length) paintMedians(brush, medians.map(({ x, y }) => [xScale.at(x), yScale.at(y)]), heading.x.categories ? 20 : 0, tokens(document.body));
   };
   paint();
   if (places && onPick) pickPoints({ node, canvas, places, answer, onPick, brush, paint });
@@ -122,6 +122,18 @@ function paintGrid(brush, { heading, arrays }, xScale, yScale, colors) {
     }
   }
   brush.globalAlpha = 1;
+}
+
+/** A line along the medians, or a stroke for each category. */
+function paintMedians(brush, places, half, colors) {
+  brush.strokeStyle = colors.chosen;
+  brush.lineWidth = 1.5;
+  brush.beginPath();
+  places.forEach(([x, y], i) => {
+    if (half || !i) brush.moveTo(x - half, y);
+    brush.lineTo(x + half, y);
+  });
+  brush.stroke();
 }
 
 function nearest({ px, py }, x, y, within) {
@@ -200,6 +212,11 @@ export function colorLegend(color) {
     return h("ul", { class: "legend" }, h("li", {}, name), items, color.categories.length > 6 ? h("li", {}, "…") : null);
   }
   const write = axisText(color.kind);
+  return rampLegend(write(color.offset), write(color.offset + color.scale), name);
+}
+
+/** What the colours from the least to the largest mean. */
+export function rampLegend(low, high, name = null) {
   const bar = s("svg", { width: 120, height: 12, "aria-hidden": "true" }, Array.from({ length: RAMP }, (_, i) => s("rect", { class: `r${i}`, x: i * 10, y: 0, width: 10, height: 12 })));
-  return h("p", { class: "legend" }, name, write(color.offset), bar, write(color.offset + color.scale));
+  return h("p", { class: "legend" }, name, low, bar, high);
 }

@@ -1,12 +1,12 @@
 // Single rows: a table to find them in, and what each of up to three owes to its features.
 
-import { h, button, slider, choice, shown, announce } from "./dom.js";
+import { h, button, searchField, slider, choice, announce } from "./dom.js";
 import { ask, askCsv, leftOut } from "./api.js";
-import { chart, panel, cell, scrolling } from "./chart.js";
+import { below, chart, panel, cell, scrolling } from "./chart.js";
 import { columnField, columnName, viewPart } from "./columns.js";
 import { barRows, waterfall } from "./svg.js";
 import { state, note, shownCohorts, oneOutput } from "./state.js";
-import { t, num, signed } from "./texts.js";
+import { t, num, signed, shown } from "./texts.js";
 
 const SIZE = 50;
 const MOST = 3;
@@ -29,7 +29,8 @@ export function rowsView({ meta, go }) {
 function columnsOf(meta) {
   const known = meta.columns.filter((column) => column.group === "outcome").map((column) => column.id).slice(0, 6);
   const features = meta.capabilities.rows.ok ? meta.views[0].features.slice(0, 4).map((_, i) => `x${i}`) : [];
-  return [...known, ...features];
+  const sorted = state.order?.col ?? "row";
+  return [...new Set([...known, ...(sorted === "row" ? [] : [sorted]), ...features])];
 }
 
 async function rowTable(meta, signal, choose, reload) {
@@ -39,7 +40,11 @@ async function rowTable(meta, signal, choose, reload) {
   if (columns) question.columns = columns;
   if (state.order) question.sort = state.order;
   if (state.find) question.search = state.find;
-  const answer = await ask("rows", question, signal);
+  const reset = leftOut || !state.order ? null : button(t("usual_order"), () => { note({ order: null, page: 0 }); reload(); });
+  return below(reset, signal, async () => tableOfRows(await ask("rows", question, signal), { columns, cohort, choose, reload }));
+}
+
+function tableOfRows(answer, { columns, cohort, choose, reload }) {
   const last = Math.max(0, Math.ceil(answer.total / SIZE) - 1);
   const turn = (page) => { note({ page: Math.min(last, Math.max(0, page)) }); reload(); };
   const sortBy = (col) => {
@@ -58,11 +63,9 @@ async function rowTable(meta, signal, choose, reload) {
     const pick = button(shown(row.id), () => choose(row.index), { "aria-pressed": String(isChosen), "data-index": row.index, id: `row-${row.index}` });
     return h("tr", { class: isChosen ? "chosen" : null }, h("th", { scope: "row" }, pick), row.values.map((value) => cell(value)));
   });
-  const search = h("input", { id: "find-row", type: "search", value: state.find, onchange: () => { note({ find: search.value, page: 0 }); reload(); } });
   const tools = [
-    leftOut ? null : h("label", { class: "field" }, h("span", {}, t("find_row")), search),
+    leftOut ? null : searchField("find-row", t("find_row"), state.find, (value) => { note({ find: value, page: 0 }); reload(); }),
     leftOut ? null : button(t("random_order"), () => { note({ order: { random: Math.floor(Math.random() * 1e6) }, page: 0 }); reload(); }),
-    leftOut || !state.order ? null : button(t("usual_order"), () => { note({ order: null, page: 0 }); reload(); }),
     leftOut ? null : columnField(t("sort_column"), state.order?.col ?? null, { none: true, id: "sort-column" }, (id) => { note({ order: id ? { col: id, descending: true } : null, page: 0 }); reload(); }),
     button(t("previous"), () => turn(state.page - 1), { id: "previous", disabled: state.page === 0 }),
     h("span", {}, t("page_of", { page: num(state.page + 1), last: num(last + 1) })),
@@ -118,17 +121,17 @@ function stepsOf(row, order) {
 }
 
 /** How base and importances come to what the model said. */
-export function additivity(row) {
+function additivity(row) {
   const scale = t(`scale_${row.scale}`);
   const sum = t("adds_up", { base: num(row.base), sum: num(row.sum), total: num(row.total), scale });
-  const residual = row.residual === null || row.residual === undefined ? t("model_unsaved") : t("residual_told", { model: num(row.model), residual: num(row.residual) });
+  const residual = row.residual == null ? t("model_unsaved") : t("residual_told", { model: num(row.model), residual: num(row.residual) });
   return h("p", { class: "sum", "data-base": row.base, "data-sum": row.sum, "data-total": row.total, "data-model": row.model ?? "" }, sum, " ", residual);
 }
 
 function outcomeLine(meta, row) {
   const parts = [];
-  if (row.true !== null && row.true !== undefined) parts.push(`${t("column_true")}: ${num(row.true)}`);
-  if (row.predicted !== null && row.predicted !== undefined) parts.push(`${t("column_predicted")}: ${num(row.predicted)}`);
+  if (row.true != null) parts.push(`${t("column_true")}: ${num(row.true)}`);
+  if (row.predicted != null) parts.push(`${t("column_predicted")}: ${num(row.predicted)}`);
   if (row.probabilities) parts.push(row.probabilities.map((p, k) => ({ p, k })).sort((a, b) => b.p - a.p).slice(0, 5).map(({ p, k }) => `${shown(meta.classes[k])} ${num(p)}`).join(", "));
   return parts.join(" · ");
 }

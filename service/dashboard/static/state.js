@@ -7,16 +7,18 @@ const DEFAULTS = {
   tab: "importance", cohorts: [ALL], shown: [0], cls: null, view: "raw",
   top: 10, sort: 0, stat: "mean_abs", feature: null, color: null, log: false,
   threshold: null, split: null, x: null, y: null, datacolor: null,
-  rows: [], roworder: 0, find: "", order: null, page: 0, edits: {}, variants: [], ice: null, node: null,
+  rows: [], roworder: 0, find: "", order: null, page: 0, edits: {}, variants: [], ice: null,
 };
 
 export const state = { ...DEFAULTS };
 let written = "";
 let meta = null;
+let shared = null;
 
-/** Read the address, and again whenever it changes from outside. */
-export function followAddress(described, onChange) {
+/** Read the address, and again whenever it changes from outside; saved: cohorts to begin with. */
+export function followAddress(described, saved, onChange) {
   meta = described;
+  shared = saved;
   readAddress();
   addEventListener("hashchange", () => {
     if (location.hash.slice(1) === written) return;
@@ -27,11 +29,12 @@ export function followAddress(described, onChange) {
 
 function readAddress() {
   Object.assign(state, structuredClone(DEFAULTS));
-  const saved = readSaved();
-  if (saved) state.cohorts = saved;
+  const own = readOwn() ?? shared;
+  if (own) state.cohorts = structuredClone(own);
   for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
     if (!(name in DEFAULTS)) continue;
-    try { state[name] = JSON.parse(text); } catch { state[name] = text; }
+    if (typeof DEFAULTS[name] === "string") state[name] = text;
+    else try { state[name] = JSON.parse(text); } catch { state[name] = text; }
   }
   mend();
   written = location.hash.slice(1);
@@ -54,7 +57,11 @@ function mend() {
   const isOutput = Number.isInteger(state.cls) && state.cls >= 0 && state.cls < last;
   if (!isOutput && !(state.cls === "all" && last > 1)) state.cls = null;
   if (typeof state.edits !== "object" || state.edits === null) state.edits = {};
-  if (!Array.isArray(state.variants)) state.variants = [];
+  const isVariant = (variant) => variant && isRow(variant.row) && variant.edits && typeof variant.edits === "object";
+  state.variants = Array.isArray(state.variants) ? state.variants.filter(isVariant).slice(0, 5) : [];
+  for (const name of ["feature", "ice"]) if (!(Number.isInteger(state[name]) && state[name] >= 0)) state[name] = null;
+  if (!Number.isFinite(state.threshold)) state.threshold = null;
+  if (!Number.isInteger(state.roworder) || state.roworder < 0) state.roworder = 0;
   state.top = Math.max(1, Number(state.top) || DEFAULTS.top);
   state.page = Math.max(0, Math.trunc(Number(state.page)) || 0);
 }
@@ -68,23 +75,30 @@ export function note(changes, isStep = false) {
     const value = state[name];
     const text = typeof value === "string" ? value : JSON.stringify(value);
     const usual = DEFAULTS[name];
-    if (text !== (typeof usual === "string" ? usual : JSON.stringify(usual))) params.set(name, text);
+    const isUsual = text === (typeof usual === "string" ? usual : JSON.stringify(usual));
+    if (!isUsual || (name === "cohorts" && shared)) params.set(name, text);
   }
   const next = params.toString();
   if (next === written) return;
   written = next;
   history[isStep ? "pushState" : "replaceState"](null, "", `#${written}`);
-  if ("cohorts" in changes) save();
+  if ("cohorts" in changes) keepOwn();
 }
 
-function readSaved() {
-  try { return JSON.parse(localStorage.getItem(`dashboard-${meta.digest}`)); } catch { return null; }
+const ownKey = () => `dashboard-${meta.digest}`;
+
+function readOwn() {
+  try { return JSON.parse(localStorage.getItem(ownKey())); } catch { return null; }
 }
 
-function save() {
-  try {
-    localStorage.setItem(`dashboard-${meta.digest}`, JSON.stringify(state.cohorts));
-  } catch { /* the address has them all the same */ }
+function keepOwn() {
+  try { localStorage.setItem(ownKey(), JSON.stringify(state.cohorts)); } catch { /* the address has them all the same */ }
+}
+
+/** Keep no cohorts in this browser any more: these are saved with the explanation. */
+export function shareCohorts(saved) {
+  shared = saved;
+  try { localStorage.removeItem(ownKey()); } catch { /* none was kept */ }
 }
 
 /** The cohorts that are shown side by side. */
@@ -95,7 +109,7 @@ export function shownCohorts() {
 /** The output whose importances are shown: a position, or "all". */
 export function shownOutput() {
   if (state.cls !== null) return state.cls;
-  if (meta.positive !== null && meta.positive !== undefined) return meta.positive;
+  if (meta.positive != null) return meta.positive;
   return meta.outputs.length > 1 ? "all" : 0;
 }
 

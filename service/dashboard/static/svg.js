@@ -1,22 +1,20 @@
 // Marks that can be counted: bars, boxes, lines, a waterfall, and their axes.
 
-import { s, shown, shortened } from "./dom.js";
-import { num, signed } from "./texts.js";
+import { s, shortened } from "./dom.js";
+import { exact, num, signed, shown, t, tellingApart } from "./texts.js";
 
 /** Round numbers from low to high, about count of them. */
-export function niceTicks(low, high, count = 5) {
+function niceTicks(low, high, count = 5) {
   if (!(high > low)) return [low];
   const raw = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999) * power;
-  const ticks = [];
-  const first = Math.ceil(low / step - 1e-9);
-  for (let i = first; i * step <= high + step * 1e-9 && ticks.length < 60; i += 1) ticks.push(i * step);
+  const ticks = niceMultiples(low, high, step);
   return ticks.length ? ticks : [low];
 }
 
 /** Powers of ten between two positive numbers, else round numbers. */
-export function logTicks(low, high) {
+function logTicks(low, high) {
   const ticks = [];
   for (let power = Math.ceil(Math.log10(low) - 1e-9); 10 ** power <= high * 1.0000001; power += 1) ticks.push(10 ** power);
   const every = Math.ceil(ticks.length / 6);
@@ -43,21 +41,68 @@ export function makeScale(low, high, from, to, log = false) {
   };
 }
 
-/** How the values of an axis are written. */
+/** A moment as milliseconds; where no zone is named it is that of all. */
+export function momentOf(text) {
+  return Date.parse(/T/.test(text) && !/(Z|[+-]\d\d:?\d\d)$/.test(text) ? `${text}Z` : text);
+}
+
+const DAY = 86_400_000;
+
+/** Beginnings of years, months, days, hours or seconds from low to high, about six of them. */
+function dateTicks(low, high) {
+  const span = high - low;
+  const months = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 12000].find((step) => span / step < 6.5 * 30.5 * DAY);
+  if (span < 70 * DAY || !months) {
+    const step = [1000, 5000, 15000, 60000, 300000, 900000, 3600000, 6 * 3600000, DAY, 2 * DAY, 7 * DAY, 14 * DAY].find((size) => span / size < 7);
+    return step ? niceMultiples(low, high, step) : niceTicks(low, high);
+  }
+  const start = new Date(low);
+  const first = Math.ceil((start.getUTCFullYear() * 12 + start.getUTCMonth()) / months) * months;
+  const ticks = Array.from({ length: 9 }, (_, i) => Date.UTC(1970, first - 1970 * 12 + i * months));
+  return ticks.filter((moment) => moment >= low && moment <= high);
+}
+
+function niceMultiples(low, high, step) {
+  const first = Math.ceil(low / step - 1e-9);
+  const count = Math.floor(high / step + 1e-9) - first + 1;
+  return Array.from({ length: Math.max(0, Math.min(60, count)) }, (_, i) => (first + i) * step);
+}
+
+function dateText(moment) {
+  const date = new Date(moment);
+  if (Number.isNaN(date.getTime())) return "–";
+  const [day, time] = date.toISOString().replace(/(:00)?\.\d+Z$/, "").split("T");
+  return time === "00:00" ? day : `${day} ${time}`;
+}
+
+/** How the edges of bins of moments are written: without hours where they span weeks. */
+function dayTexts(edges) {
+  const isLong = momentOf(edges.at(-1)) - momentOf(edges[0]) > 20 * DAY;
+  return (edge) => dateText(momentOf(edge)).slice(0, isLong ? 10 : undefined);
+}
+
+/** How a value of an axis is written. */
 export function axisText(kind, categories) {
-  if (kind === "date") return (value) => new Date(value).toISOString().slice(0, 10);
+  if (kind === "date") return dateText;
   if (categories) return (value) => shown(categories[Math.round(value)] ?? "");
   return num;
 }
 
+/** Where an axis has ticks, and how they are written there. */
+export function axisMarks(scale, kind, categories) {
+  if (categories) return [axisText(kind, categories), [...categories.keys()]];
+  if (kind === "date") return [dateText, dateTicks(scale.low, scale.high)];
+  return [tellingApart(scale.ticks), scale.ticks];
+}
+
 /** An axis below; labels that would touch are left out. */
-export function axisBottom(scale, y, label, text = num, ticks = scale.ticks) {
+export function axisBottom(scale, y, label, [text, ticks] = axisMarks(scale)) {
   const group = s("g", { class: "axis", "aria-hidden": "true" });
   group.append(s("line", { x1: scale.from, x2: scale.to, y1: y, y2: y }));
   let free = -Infinity;
   for (const value of ticks) {
     const x = scale.at(value);
-    const words = shortened(text(value), 14);
+    const words = shortened(text(value), 22);
     const half = words.length * 3.4;
     group.append(s("line", { x1: x, x2: x, y1: y, y2: y + 4 }));
     if (x - half < free || x + half > scale.to + 30) continue;
@@ -69,7 +114,7 @@ export function axisBottom(scale, y, label, text = num, ticks = scale.ticks) {
 }
 
 /** An axis at the left, with lines across the plot. */
-export function axisLeft(scale, x, right, label, text = num, ticks = scale.ticks) {
+export function axisLeft(scale, x, right, label, [text, ticks] = axisMarks(scale)) {
   const group = s("g", { class: "axis", "aria-hidden": "true" });
   let free = Infinity;
   for (const value of ticks) {
@@ -167,7 +212,7 @@ export function boxRows({ width, label, rows, series, axis, onPick, axisKind, ze
   const ends = rows.flatMap((row) => row.boxes.flatMap((box) => [box.low, box.high])).filter(finite);
   const scale = makeScale(Math.min(...ends, ...(zero ? [0] : [])), Math.max(...ends, ...(zero ? [0] : [])), side, width - 24);
   const write = axisText(axisKind);
-  const parts = [axisBottom(scale, height - 40, axis, write)];
+  const parts = [axisBottom(scale, height - 40, axis, axisMarks(scale, axisKind))];
   if (zero) parts.push(s("line", { class: "zero", x1: scale.at(0), x2: scale.at(0), y1: 0, y2: height - 40 }));
   rows.forEach((row, r) => {
     const top = 4 + r * pitch;
@@ -188,11 +233,39 @@ function boxShapes(scale, box, y, i) {
   ];
 }
 
-/** Upright bars over bins: names of the bins, series of counts; edges place the ticks. */
-export function columnBars({ width, label, names, edges, series, axis, yAxis, onPick, kind }) {
+/** Swarms: every row counts; rows {name, swarms: [{counts, color, told}]}, edges of the bins. */
+export function swarmRows({ width, label, rows, series, edges, axis, onPick }) {
+  const side = sideOf(width);
+  const each = series.length > 1 ? 22 : 30;
+  const pitch = each * series.length + 6;
+  const height = rows.length * pitch + 44;
+  const scale = makeScale(edges[0], edges.at(-1), side, width - 24);
+  const parts = [axisBottom(scale, height - 40, axis), s("line", { class: "zero", x1: scale.at(0), x2: scale.at(0), y1: 0, y2: height - 40 })];
+  rows.forEach((row, r) => {
+    const top = 2 + r * pitch;
+    parts.push(rowName(row.name, side, top + (each * series.length) / 2 + 4));
+    row.swarms.forEach(({ counts, color, told }, i) => {
+      const middle = top + (i + 0.5) * each;
+      const most = Math.max(...counts);
+      const bins = [...counts.keys()].filter((b) => counts[b]).map((b) => {
+        const tall = Math.max(1.5, ((each - 2) * counts[b]) / most);
+        const [from, to] = [scale.at(edges[b]), scale.at(edges[b + 1])];
+        const tone = color[b] === null ? `s${i}` : `r${Math.min(11, Math.floor(color[b] * 12))}`;
+        return s("rect", { class: tone, x: from, y: middle - tall / 2, width: to - from + 0.3, height: tall, "data-n": counts[b] });
+      });
+      const name = series.length > 1 ? `${shown(row.name)}, ${shown(series[i])}: ${told}` : `${shown(row.name)}: ${told}`;
+      parts.push(mark(name, onPick && (() => onPick(r, i)), {}, hitArea(side, middle - each / 2, width - side, each), bins));
+    });
+  });
+  return picture(width, height, label, parts);
+}
+
+/** Upright bars over bins: names of the bins, series of counts; edges place the ticks; extra is a bin beside them. */
+export function columnBars({ width, label, names, edges, series, axis, yAxis, onPick, kind, extra = null }) {
   const height = 260;
   const [left, bottom] = [58, height - 44];
-  const most = Math.max(1e-300, ...series.flatMap((one) => one.counts));
+  if (!names.length) return picture(width, 20, label);
+  const most = Math.max(1, ...series.flatMap((one) => one.counts));
   const up = makeScale(0, most, bottom, 10);
   const step = (width - left - 12) / names.length;
   const parts = [axisLeft(up, left, width - 12, yAxis)];
@@ -201,16 +274,18 @@ export function columnBars({ width, label, names, edges, series, axis, yAxis, on
   names.forEach((name, b) => {
     series.forEach((one, i) => {
       const y = up.at(one.counts[b]);
-      const bar = s("rect", { class: `s${i % 3}`, x: left + b * step + gap / 2 + i * thick, y, width: Math.max(0.5, thick - 1), height: Math.max(0, bottom - y) });
+      const bar = s("rect", { class: `s${i % 3}${b === extra ? " extra" : ""}`, x: left + b * step + gap / 2 + i * thick, y, width: Math.max(0.5, thick - 1), height: Math.max(0, bottom - y) });
       const told = one.name === null || one.name === "" ? `${shown(name)}: ${num(one.counts[b])}` : `${shown(name)}, ${shown(one.name)}: ${num(one.counts[b])}`;
       parts.push(mark(told, onPick && (() => onPick(b, i)), { "data-value": one.counts[b] }, hitArea(left + b * step + gap / 2 + i * thick, 10, thick, bottom - 10), bar));
     });
   });
   const across = makeScale(0, names.length, left, left + names.length * step);
-  const write = edges ? (value) => (kind === "date" ? String(edges[value]).slice(0, 10) : num(edges[value])) : (value) => names[Math.floor(value)];
+  const edgeText = kind === "date" ? dayTexts(edges) : tellingApart(edges ?? []);
+  const write = (place) => (edges && Number.isInteger(place) ? edgeText(edges[place]) : names[Math.floor(place)]);
   const every = Math.ceil(names.length / Math.max(1, (width - left) / 60));
-  const places = [...(edges ?? names).keys()].filter((i) => i % every === 0).map((i) => (edges ? i : i + 0.5));
-  parts.push(axisBottom(across, bottom, axis, write, places));
+  const places = [...names.keys()].filter((i) => i % every === 0 && i !== extra).map((i) => (edges ? i : i + 0.5));
+  parts.push(axisBottom(across, bottom, axis, [write, places]));
+  if (extra !== null) parts.push(s("text", { class: "label", x: across.to, y: bottom + 32, "text-anchor": "end" }, names[extra]));
   return picture(width, height, label, parts);
 }
 
@@ -220,8 +295,7 @@ export function lineChart({ width, label, series, across, up, onPick, height = 2
   const write = axisText(across.kind, across.categories);
   const x = makeScale(across.low, across.high, left, width - 16, across.log);
   const y = makeScale(up.low, up.high, bottom, 10);
-  const ticks = across.categories ? [...across.categories.keys()] : x.ticks;
-  const parts = [axisLeft(y, left, width - 16, up.label), axisBottom(x, bottom, across.label, write, ticks)];
+  const parts = [axisLeft(y, left, width - 16, up.label), axisBottom(x, bottom, across.label, axisMarks(x, across.kind, across.categories))];
   if (diagonal) parts.push(s("line", { class: "zero", x1: x.at(x.low), y1: y.at(y.low), x2: x.at(x.high), y2: y.at(y.high) }));
   if (finite(marker)) parts.push(s("line", { class: "floor", x1: x.at(marker), x2: x.at(marker), y1: 10, y2: bottom }));
   series.forEach((one, i) => {
@@ -243,6 +317,8 @@ function bandPath(one, kept, x, y) {
   const back = kept.map((k) => `${x.at(one.x[k]).toFixed(1)} ${y.at(one.high[k]).toFixed(1)}`).reverse();
   return kept.length ? `M${[...there, ...back].join("L")}Z` : "";
 }
+
+const valueText = (value) => (value === null ? t("missing") : exact(value));
 
 /** From the base to the total, one step a feature: items {name, value, phi}. */
 export function waterfall({ width, label, base, total, items, names, axis, onPick }) {
@@ -269,10 +345,10 @@ export function waterfall({ width, label, base, total, items, names, axis, onPic
   steps.forEach((step, i) => {
     const y = 6 + (i + 1) * pitch;
     const [low, high] = [Math.min(step.from, step.to), Math.max(step.from, step.to)].map(scale.at);
-    const name = step.value === undefined || side < 160 ? step.name : `${shown(step.name)} = ${num(step.value)}`;
+    const name = step.value === undefined || side < 160 ? step.name : `${shown(step.name)} = ${valueText(step.value)}`;
     parts.push(s("line", { class: "link", x1: scale.at(step.from), x2: scale.at(step.from), y1: y - 6, y2: y }));
     parts.push(rowName(name, side, y + 13));
-    parts.push(mark(`${shown(step.name)}${step.value === undefined ? "" : ` = ${num(step.value)}`}: ${signed(step.phi)}`, onPick && (() => onPick(i)), { "data-value": step.phi },
+    parts.push(mark(`${shown(step.name)}${step.value === undefined ? "" : ` = ${valueText(step.value)}`}: ${signed(step.phi)}`, onPick && (() => onPick(i)), { "data-value": step.phi },
       s("rect", { class: step.phi < 0 ? "minus" : "plus", x: low, y, width: Math.max(1, high - low), height: 18 }),
       s("text", { class: "number", x: high + 5, y: y + 13 }, signed(step.phi))));
   });

@@ -1,13 +1,13 @@
 // What if this row were different: a form, the model's answer live, and curves of one feature.
 
-import { h, button, choice, freshId, shown, announce } from "./dom.js";
+import { h, button, field, searchField, freshId, announce } from "./dom.js";
 import { ask } from "./api.js";
-import { chart, panel, tableOf, refusalNote } from "./chart.js";
+import { panel, reasonNote, tableOf } from "./chart.js";
 import { rowCurves } from "./curves.js";
-import { columnField, describeColumn } from "./columns.js";
+import { columnField } from "./columns.js";
 import { askRows, rowChart } from "./rows.js";
 import { state, note, oneOutput } from "./state.js";
-import { t, num, signed } from "./texts.js";
+import { t, num, shown } from "./texts.js";
 
 const REST = 300;
 const FIELDS = 30;
@@ -15,7 +15,7 @@ const FIELDS = 30;
 /** The view. */
 export function whatIfView({ meta, go }) {
   const place = panel(async (signal) => {
-    if (!meta.capabilities.rows.ok) return h("p", { class: "reason" }, shown(meta.capabilities.rows.reason));
+    if (!meta.capabilities.rows.ok) return reasonNote(meta.capabilities.rows.reason);
     if (!state.rows.length) note({ rows: [0] });
     note({ view: meta.views[0].name });
     const [row] = await askRows([state.rows[0]], signal);
@@ -40,7 +40,7 @@ function laid(meta, row, go, reload) {
   const form = panel((signal) => formOf(meta, row, signal, () => changed(true), reload));
   const pick = h("input", { id: "whatif-row", type: "number", min: 0, max: meta.n_rows - 1, step: 1, value: row.index, onchange: () => { note({ rows: [Number(pick.value)], edits: {} }, true); reload(); } });
   const top = h("div", { class: "controls" },
-    h("label", { class: "field", for: "whatif-row" }, h("span", {}, t("row_position")), pick),
+    field(t("row_position"), pick),
     h("span", {}, `${t("column_row")}: `, h("bdi", {}, shown(row.id))),
     button(t("start_again"), () => { note({ edits: {} }, true); reload(); }),
     button(t("save_variant"), () => {
@@ -66,11 +66,10 @@ async function formOf(meta, row, signal, changed, reload) {
   const found = [...meta.views[0].features.keys()].filter((i) => meta.views[0].features[i].toLowerCase().includes(part));
   const order = found.sort((a, b) => Math.abs(row.phi?.[b] ?? 0) - Math.abs(row.phi?.[a] ?? 0)).slice(0, FIELDS);
   const columns = await ask("columns", { columns: order.map((i) => `x${i}`) }, signal);
-  const search = h("input", { id: "find-field", type: "search", value: state.find, onchange: () => { note({ find: search.value }); reload(); } });
   const fields = order.map((i, k) => fieldOf(columns.columns[k], i, row, changed));
   const left = meta.views[0].features.length - order.length;
   return h("form", { class: "fields", onsubmit: (event) => event.preventDefault() },
-    h("label", { class: "field" }, h("span", {}, t("find_feature")), search), fields,
+    searchField("find-field", t("find_feature"), state.find, (value) => { note({ find: value }); reload(); }), fields,
     left > 0 ? h("p", { class: "hint" }, t("fields_left", { n: num(left) })) : null);
 }
 
@@ -82,6 +81,7 @@ function fieldOf(column, i, row, changed) {
     const edits = { ...state.edits, [i]: next };
     if (next === row.values[i]) delete edits[i];
     note({ edits });
+    missing.checked = next === null;
     holder.classList.toggle("edited", String(i) in edits);
     changed();
   };
@@ -109,7 +109,7 @@ function controlOf(column, id, value, set) {
     return h("select", { id, value: String(value), onchange: (event) => set(event.target.value === "true") }, options);
   }
   const listId = column.categories ? freshId("values") : null;
-  const input = h("input", { id, type: isNumber ? "number" : "text", step: "any", list: listId, value: value ?? "", oninput: () => set(readControl(column, input)) });
+  const input = h("input", { id, type: isNumber ? "number" : "text", step: "any", list: listId, value: value ?? "", oninput: () => { if (input.reportValidity()) set(readControl(column, input)); } });
   if (!listId) return input;
   const list = h("datalist", { id: listId }, column.categories.map((category) => h("option", { value: String(category.value) })));
   input.append(list);
@@ -135,7 +135,7 @@ async function predicted(meta, row, signal) {
 }
 
 async function explained(meta, row, signal) {
-  if (!meta.capabilities.explain.ok) return h("p", { class: "reason" }, shown(meta.capabilities.explain.reason));
+  if (!meta.capabilities.explain.ok) return reasonNote(meta.capabilities.explain.reason);
   const output = oneOutput();
   const answer = await ask("explain", { records: [recordOf(meta, row, {}), recordOf(meta, row, state.edits)], class: output }, signal);
   const [before, after] = answer.rows;
@@ -148,7 +148,7 @@ async function explained(meta, row, signal) {
 }
 
 async function curvesOf(meta, row, signal, changed) {
-  if (!meta.capabilities.ice.ok) return h("p", { class: "reason" }, shown(meta.capabilities.ice.reason));
+  if (!meta.capabilities.ice.ok) return reasonNote(meta.capabilities.ice.reason);
   const order = [...(row.phi ?? [0]).keys()].sort((a, b) => Math.abs(row.phi?.[b] ?? 0) - Math.abs(row.phi?.[a] ?? 0));
   const feature = Math.min(state.ice ?? order[0], meta.views[0].features.length - 1);
   const place = panel(async (own) => {

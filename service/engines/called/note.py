@@ -38,10 +38,11 @@ def write_note(function: ModelOutput, engine: KernelEngine, cost: ModelCost, rea
     -------
     str
     """
-    seconds = engine.n_evaluations * cost.seconds_each
+    n_rows = max(1, engine.n_evaluations)  # a single feature takes the row itself alone
+    seconds = n_rows * cost.seconds_each
     parts = [
         reason or explain_gap(function.model, function.scale),
-        f"An explained row asks the model for {engine.n_evaluations:,} rows: about "
+        f"An explained row asks the model for {n_rows:,} row{'s' * (n_rows > 1)}: about "
         f"{_rounded(max(seconds, LEAST))} s.",
     ]
     if seconds > LONG:

@@ -7,29 +7,31 @@ model is walked through once more, for the step that stands in the way. Next:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, filterfalse
 from typing import Any
 
 from service.structures.class_names import sklearn_name
-from service.structures.encoders import blocks_of, is_looked_through, steps_of
+from service.structures.encoders import blocks_of, branches_of, is_looked_through, steps_of
 
 # By class name of what stands in the way.
 WHAT_HELPS = {
-    "BaggingRegressor": "Of bare linear models it is; preprocessing belongs before it.",
+    "BaggingRegressor": "One whose models see all columns, and are looked into by themselves, is.",
     "CatBoostClassifier": "The trees of LightGBM and XGBoost are read.",
     "CatBoostRegressor": "The trees of LightGBM and XGBoost are read.",
     "ColumnTransformer": "Name its columns as the rows name theirs.",
     "FunctionTransformer": "A ColumnTransformer that gives it one column alone is looked through.",
+    "GaussianProcessClassifier": "SVC, with probabilities too, is looked into.",
     "IterativeImputer": "SimpleImputer is looked through.",
     "KNNImputer": "SimpleImputer is looked through.",
     "KNeighborsClassifier": "Boosted trees and kernel machines are exact.",
     "KNeighborsRegressor": "Boosted trees and kernel machines are exact.",
     "PCA": "The model is looked into where it is explained on the components.",
     "PolynomialFeatures": "A linear model behind it is looked into, except for probabilities.",
-    "StackingClassifier": "VotingRegressor of linear models or kernel machines is looked into.",
-    "StackingRegressor": "One of exact models, with a linear last one, is looked into.",
-    "VotingRegressor": "One of exact models is looked into.",
+    "StackingClassifier": "Soft votes of the same models are looked into.",
+    "StackingRegressor": "One with a linear last model is, where each of its models is.",
+    "VotingClassifier": "Soft votes of models that are looked into by themselves are.",
+    "VotingRegressor": "One of models that are looked into by themselves is.",
 }
 
 
@@ -73,9 +75,22 @@ def _sentence(part: Any, gap: str) -> str:
 
 def _parts_of(step: Any) -> Iterator[Any]:
     """Walk through the transformers inside a step; those of scikit-learn's own tell theirs."""
-    if sklearn_name(step) != "ColumnTransformer":
+    inside = _INSIDE.get(sklearn_name(step))
+    if inside is None:
         yield step
         return
-    for _, inner, columns in blocks_of(step):
-        if len(columns) > 1:  # what is made of one column belongs to it
-            yield from chain.from_iterable(map(_parts_of, steps_of(inner)))
+    for inner in inside(step):
+        yield from chain.from_iterable(map(_parts_of, steps_of(inner)))
+
+
+def _wide_blocks(transformer: Any) -> Iterator[Any]:
+    """Walk through the blocks of several columns: what is made of one belongs to it."""
+    for _, inner, columns in blocks_of(transformer):
+        if len(columns) > 1:
+            yield inner
+
+
+_INSIDE: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "ColumnTransformer": _wide_blocks,
+    "FeatureUnion": branches_of,
+}

@@ -1,6 +1,6 @@
 """Importances of sparse rows: a constant row for each output, and what differs from it.
 
-Next: :mod:`service.engines.sparse.additive`.
+Next: :mod:`service.engines.sparse.examples`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Surrogates: an interpretable model that is fitted to what another model answers, and explained.
 
+``screening``           which of very many columns trees are fitted on
 ``explainable_models``  the kinds of surrogates, with their regressors
 ``hybrids``             the rows on which a surrogate must follow its teacher
 ``fidelity``            how well it follows
@@ -7,7 +8,7 @@
 ``probabilities``       what is imitated where probabilities are asked for
 ``explainer``           MimicExplainer, what a user holds
 
-Next: :mod:`service.explainers.mimic.explainable_models`.
+Next: :mod:`service.explainers.mimic.screening`.
 """
 
 from service.explainers.mimic.explainable_models import (

@@ -12,13 +12,20 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import r2_score
 
 from service.engines.options import EngineOptions, check_choice, is_whole
 from service.engines.outputs import ModelOutput
 from service.engines.row_explainer import RowExplainer, StandIn, find_columns
-from service.explainers.mimic.explainable_models import ExplainableModel, make_explainable
-from service.explainers.mimic.fidelity import Followed, warn_of_infidelity
+from service.engines.sparse.examples import SparseExamples, with_short_indices, without_columns
+from service.errors import expect
+from service.explainers.mimic.explainable_models import (
+    CodedColumns,
+    ExplainableModel,
+    LGBMExplainableModel,
+    make_explainable,
+)
+from service.explainers.mimic.fidelity import Followed, warn_of_infidelity, warn_of_screening
+from service.explainers.mimic.hybrids import answers_to
 from service.explainers.mimic.probabilities import check_probabilities, probability_output
 from service.explainers.mimic.surrogate_fit import Apprenticeship
 from service.explainers.tabular import TabularExplainer, as_function
@@ -65,9 +72,9 @@ class MimicExplainer(TabularExplainer):
         model's own probability. A plain function is taken that answers a probability for each
         class.
     categorical_features : sequence of str or int, optional
-        Names or positions of columns that hold categories, beside those whose dtype says so. A
-        level that no example has is explained as the most ordinary one of its column, that whose
-        rows are answered nearest to the average.
+        Names or positions of columns that hold categories, beside those whose dtype says so; dates
+        are days since 1970 unless they are named. A level that no example has is explained as the
+        most ordinary one of its column, that whose rows are answered nearest to the average.
     model_task : {"unknown", "classification", "regression"}, default "unknown"
         "unknown" asks the model.
     output : {"auto", "probability", "margin", "prediction"}, default "auto"
@@ -145,7 +152,7 @@ class MimicExplainer(TabularExplainer):
             self.model = compose(transformations, self.model, initialization_examples, features)
         self.initialization_examples = initialization_examples
         self.shap_values_output = shap_values_output
-        most = augment_data * _checked_most(max_num_of_augmentations)
+        most = _checked_flag(augment_data) * _checked_most(max_num_of_augmentations)
         self.row_explainer = RowExplainer.build(
             self.model,
             initialization_examples,
@@ -165,6 +172,7 @@ class MimicExplainer(TabularExplainer):
             ),
         )
         warn_of_infidelity(self._description, most)
+        warn_of_screening(self._description)
 
     @property
     def _stand_in(self) -> StandIn:
@@ -181,7 +189,8 @@ class MimicExplainer(TabularExplainer):
         """How well the surrogate follows the model, on rows that were not fitted.
 
         In the unit that is explained: ``r2`` on examples that were left out in turn, ``r2_hybrids``
-        on fresh hybrids of examples, on which importances are computed; ``agreement``, the share of
+        on fresh hybrids of examples, on which importances are computed, of several targets that of
+        the one that is followed worst; ``agreement``, the share of
         left-out examples with the same likeliest class (None for regressors);
         ``mean_absolute_error`` on them, and ``rows``, their number.
         """
@@ -207,14 +216,11 @@ class MimicExplainer(TabularExplainer):
         Returns
         -------
         float
-            The share of rows with the same likeliest class, or R² for a regression.
+            The share of rows with the same likeliest class, or R² for a regression: of several
+            targets that of the one that is followed worst.
         """
-        matrix = self.row_explainer.schema.matrix(row_as_table(training_data))
-        function = self.row_explainer.function
-        followed = Followed(function(matrix), self._stand_in.output(matrix))
-        if function.task == "classification":
-            return followed.agreement
-        return float(r2_score(followed.teacher, followed.surrogate))
+        followed = self._follow(training_data)
+        return followed.agreement if followed.task == "classification" else followed.r2
 
     def explain_global(self, evaluation_examples: Any = None, **options: Any) -> GlobalExplanation:
         """Explain the surrogate as a whole, by the mean absolute local importance of some rows.
@@ -250,8 +256,23 @@ class MimicExplainer(TabularExplainer):
 
     def _residuals(self, rows: Any) -> NDArray[np.float64]:
         """Return what is missing to the model's probabilities, (n_classes, n_rows)."""
-        matrix = self.row_explainer.schema.matrix(row_as_table(rows))
-        return (self.row_explainer.function(matrix) - self._stand_in.output(matrix)).T
+        followed = self._follow(rows)
+        return (followed.teacher - followed.surrogate).T
+
+    def _follow(self, rows: Any) -> Followed:
+        """Ask the model and its surrogate for rows."""
+        function, schema = self.row_explainer.function, self.row_explainer.schema
+        asked = row_as_table(rows)
+        asked = asked.tocsr() if is_sparse(asked) else schema.matrix(asked)
+        return Followed(
+            answers_to(function, asked), answers_to(self._stand_in.output, asked), function.task
+        )
+
+
+def _checked_flag(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"augment_data: expected True or False, got {value!r}.")
+    return bool(value)
 
 
 def _checked_most(value: Any) -> int:
@@ -265,6 +286,7 @@ def _checked_most(value: Any) -> int:
 def _imitate(
     function: ModelOutput,
     matrix: NDArray[Any],
+    every: SparseExamples | None,
     *,
     explainable: ExplainableModel,
     categorical: Sequence[str | int] | None,
@@ -275,7 +297,33 @@ def _imitate(
     """Fit a surrogate to a model's output."""
     check_probabilities(function, matrix, values)
     columns = function.schema.columns
-    categories = {i for i, column in enumerate(columns) if column.matrix_dtype is object}
-    named = find_columns(categorical, function.schema.names, "categorical_features")
-    every = tuple(sorted(categories.union(named or ())))
-    return Apprenticeship(function, explainable, every, most, random_state).fit(matrix)
+    coded = {i for i, column in enumerate(columns) if column.matrix_dtype is object}
+    named = set(find_columns(categorical, function.schema.names, "categorical_features") or ())
+    dates = {i for i in coded - named if columns[i].kind in ("date", "datetime")}
+    chosen = CodedColumns(tuple(sorted((coded | named) - dates)), tuple(sorted(dates)))
+    examples = matrix
+    if every is not None:
+        examples = with_short_indices(without_columns(every.rows, every.unread))
+        _check_can_stay_sparse(examples, explainable, chosen.categories)
+    return Apprenticeship(function, explainable, chosen, most, random_state).fit(examples)
+
+
+def _check_can_stay_sparse(
+    examples: Any, explainable: ExplainableModel, categories: Sequence[int]
+) -> None:
+    """Refuse what makes a dense table of examples that are too many for one."""
+    size = f"{examples.shape[0]} sparse examples of {examples.shape[1]} columns"
+    expect(
+        len(categories) == 0,
+        f"categorical_features: expected none of {size}, which are not made dense, got "
+        f"{len(categories)}; bring fewer examples.",
+        ValueError,
+    )
+    name = type(explainable).__name__
+    takes_missing = isinstance(explainable, LGBMExplainableModel)
+    expect(
+        takes_missing or not np.isnan(examples.data).any(),
+        f"{name}: expected {size} without missing values, which are not made dense, got some; take "
+        "LGBMExplainableModel, or bring fewer examples.",
+        ValueError,
+    )

@@ -23,20 +23,23 @@ class Followed:
     Attributes
     ----------
     teacher, surrogate : ndarray of shape (n_rows, n_outputs)
+    task : {"classification", "regression"}
     """
 
     teacher: NDArray[np.float64]
     surrogate: NDArray[np.float64]
+    task: str
 
     @property
     def r2(self) -> float:
-        """The share of the teacher's variance that is explained, of all outputs together."""
-        residual = float(((self.teacher - self.surrogate) ** 2).sum())
-        spread = float(((self.teacher - self.teacher.mean(axis=0)) ** 2).sum())
-        largest = float((self.teacher**2).sum())
-        if spread <= 1e-24 * largest:  # a constant is followed or it is not
-            return float(residual <= 1e-12 * largest)
-        return 1.0 - residual / spread
+        """The share of the teacher's variance that is explained.
+
+        Of all classes together, which have one unit; of several targets that of the one that is
+        followed worst, since each has a unit of its own and the largest would hide the others.
+        """
+        if self.task == "classification":
+            return _explained_share(self.teacher, self.surrogate)
+        return min(map(_explained_share, self.teacher.T, self.surrogate.T))
 
     @property
     def agreement(self) -> float:
@@ -50,7 +53,19 @@ class Followed:
         return float(np.abs(self.teacher - self.surrogate).mean())
 
 
-def describe_fidelity(real: Followed, hybrids: Followed, task: str) -> dict[str, float | None]:
+def _explained_share(teacher: NDArray[np.float64], surrogate: NDArray[np.float64]) -> float:
+    """Return R² of answers with an axis of rows first, of all columns together."""
+    unit = float(np.abs(teacher).max()) or 1.0  # squares of answers could overflow
+    teacher, surrogate = teacher / unit, surrogate / unit
+    residual = float(((teacher - surrogate) ** 2).sum())
+    spread = float(((teacher - teacher.mean(axis=0)) ** 2).sum())
+    largest = float((teacher**2).sum())
+    if spread <= 1e-24 * largest:  # a constant is followed or it is not
+        return float(residual <= 1e-12 * largest)
+    return 1.0 - residual / spread
+
+
+def describe_fidelity(real: Followed, hybrids: Followed) -> dict[str, float | None]:
     """Return the figures of a surrogate by name; without rows that were not fitted some are None.
 
     Parameters
@@ -59,7 +74,6 @@ def describe_fidelity(real: Followed, hybrids: Followed, task: str) -> dict[str,
         On examples.
     hybrids : Followed
         On fresh hybrids of examples.
-    task : {"classification", "regression"}
     """
     n_rows = len(real.teacher)
     if n_rows == 0:
@@ -68,7 +82,7 @@ def describe_fidelity(real: Followed, hybrids: Followed, task: str) -> dict[str,
     return {
         "r2": real.r2,
         "r2_hybrids": hybrids.r2,
-        "agreement": real.agreement if task == "classification" else None,
+        "agreement": real.agreement if real.task == "classification" else None,
         "mean_absolute_error": real.mean_absolute_error,
         "rows": n_rows,
     }
@@ -80,7 +94,7 @@ def warn_of_infidelity(description: Mapping[str, Any], most_augmentations: int) 
     Parameters
     ----------
     description : mapping
-        Of the surrogate, with its ``model``, ``augmentations`` and ``fidelity``.
+        Of the surrogate, with its ``model``, ``augmentations``, ``r2_fitted`` and ``fidelity``.
     most_augmentations : int
         How many blocks of hybrids were tried.
     """
@@ -90,17 +104,43 @@ def warn_of_infidelity(description: Mapping[str, Any], most_augmentations: int) 
     warnings.warn(
         f"MimicExplainer: {description['model']} follows the model with R² {r2_hybrids:.2f} on "
         f"hybrid rows, on which importances are computed; below {FAITHFUL} they may be far from "
-        f"the model's. {_advise(description['augmentations'], most_augmentations)}take another "
-        "surrogate, more examples, or TabularExplainer.",
+        f"the model's. {_advise(description, most_augmentations)}",
         UserWarning,
-        stacklevel=4,
+        stacklevel=3,
     )
 
 
-def _advise(used: int, most: int) -> str:
-    """Say whether more hybrids may help: where all that might be tried are the best, or none."""
+def warn_of_screening(description: Mapping[str, Any]) -> None:
+    """Say that a surrogate was fitted on few of very many columns.
+
+    Parameters
+    ----------
+    description : mapping
+        Of the surrogate, with its ``model``, ``columns`` and ``fitted_columns``.
+    """
+    n_columns, n_fitted = description["columns"], description["fitted_columns"]
+    if n_fitted == n_columns:
+        return
+    warnings.warn(
+        f"MimicExplainer: {description['model']} is fitted on {n_fitted:,} of {n_columns:,} "
+        "columns, those that go most with the model's output one by one; all others have an "
+        "importance of 0.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _advise(description: Mapping[str, Any], most: int) -> str:
+    """Say what may help: no more rows where not even those that were fitted are followed."""
+    r2_fitted = description["r2_fitted"]
+    if r2_fitted < FAITHFUL:
+        return (
+            f"Those that it was fitted on are followed with R² {r2_fitted:.2f}, so more of them do "
+            "not help: take another surrogate, or TabularExplainer."
+        )
+    others = "take another surrogate, more examples, or TabularExplainer."
     if most == 0:
-        return "Let hybrids be fitted (augment_data, max_num_of_augmentations), or "
-    if used == most:
-        return f"Let max_num_of_augmentations be more than {most}, or "
-    return f"Up to {most} blocks of hybrids were tried and more do not help: "
+        return f"Let hybrids be fitted (augment_data, max_num_of_augmentations), or {others}"
+    if description["augmentations"] == most:
+        return f"Let max_num_of_augmentations be more than {most}, or {others}"
+    return f"Up to {most} blocks of hybrids were tried and more do not help: {others}"

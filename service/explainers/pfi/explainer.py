@@ -13,17 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from service.engines.options import check_choice, check_different, is_whole, plain_word
+from service.engines.options import (
+    check_choice,
+    check_different,
+    check_jobs,
+    is_whole,
+    plain_word,
+)
 from service.engines.outputs import plain_values
 from service.engines.row_explainer import find_columns
 from service.errors import expect
 from service.explainers.pfi.asked_models import TASKS, as_asked, settled
 from service.explainers.pfi.expected_columns import expected_columns, in_order_of, read_rows
-from service.explainers.pfi.labels import labels_for, read_labels
+from service.explainers.pfi.labels import (
+    check_shape,
+    labels_for,
+    read_labels,
+    read_weights,
+)
 from service.explainers.pfi.metrics import Metric, MetricRequest, resolve_metric
-from service.explainers.pfi.permuted_rows import Permutation, permute_columns
+from service.explainers.pfi.permuted_rows import (
+    Permutation,
+    as_asked_rows,
+    permute_columns,
+)
 from service.explainers.transformations import compose
 from service.explanations import ExplanationContext, GlobalExplanation, GlobalImportances
+from service.explanations.context import label_rows
 from service.rows.values import list_names, shown
 
 
@@ -140,7 +156,7 @@ class PFIExplainer:
         )
         self._subset = explain_subset
         self._n_repeats = _checked("n_repeats", n_repeats, at_least=1)
-        self._seed = _checked("seed", seed, at_least=0)
+        self._seed = _checked("seed", seed, at_least=0) % 2**32  # as numpy takes them
         self._show_progress = show_progress
         self._metric_of(self._model)  # what is no metric is refused before there are rows
 
@@ -184,16 +200,19 @@ class PFIExplainer:
             When the model does not take the rows, or answers something else than it should.
         ValueError
             When the rows have not the model's columns, labels or weights do not fit the rows, or
-            the metric cannot be computed of them.
+            the metric cannot be computed of them, or `n_jobs` is no number of jobs.
         """
+        check_jobs(n_jobs)
         given = read_rows(evaluation_examples, self._expected)
         names = self._names(given)
         columns = find_columns(self._subset, names) or tuple(range(len(names)))
         rows, positions = in_order_of(given, self._expected)
         labels = read_labels(true_labels, rows.shape[0])
+        share = _checked_share(max_samples, rows.shape[0])
         model = settled(self._behind_transformations(rows), self._task, rows, labels)
         task = _task_of(model)
         labels = labels_for(model, task, labels)
+        check_shape(labels, model, as_asked_rows(rows.copy()))  # it may write into them
         metric = self._metric_of(model)
         losses = permute_columns(
             model,
@@ -202,9 +221,9 @@ class PFIExplainer:
             labels,
             columns=[positions[i] for i in columns],
             permutation=Permutation(
-                self._n_repeats, self._seed, max_samples, n_jobs, self._show_progress
+                self._n_repeats, self._seed, share, n_jobs, self._show_progress
             ),
-            weights=_weights(sample_weight, rows.shape[0]),
+            weights=read_weights(sample_weight, rows.shape[0]),
         )
         overall = GlobalImportances(
             values=losses.mean(axis=1),
@@ -219,7 +238,7 @@ class PFIExplainer:
             model_task=task,
             model_type=self._model_type,
             is_raw=self._behind[1] is not None,
-            row_labels=evaluation_examples.index if hasattr(rows, "iloc") else None,
+            row_labels=label_rows(evaluation_examples),
             eval_data=evaluation_examples,
             true_labels=true_labels,
         )
@@ -274,18 +293,16 @@ def _checked(name: str, value: Any, at_least: int) -> int:
     return int(value)
 
 
-def _weights(sample_weight: Any, n_rows: int) -> dict[str, Any]:
-    if sample_weight is None:
-        return {}
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    is_weight = np.isfinite(weights) & (weights >= 0)
-    expect(
-        weights.shape == (n_rows,) and bool(is_weight.all()),
-        f"sample_weight: expected a number of at least 0 for each of {n_rows} rows, got shape "
-        f"{weights.shape}.",
-        ValueError,
+def _checked_share(max_samples: Any, n_rows: int) -> Any:
+    """Return how many rows are drawn, or which share of them."""
+    is_share = isinstance(max_samples, float) and 2 <= max_samples * n_rows <= n_rows
+    is_number = is_whole(max_samples, at_least=2) and max_samples <= n_rows
+    told = (
+        f"max_samples: expected a share of up to 1.0, or a number of rows from 2 to {n_rows}, "
+        "among which values are permuted"
     )
-    return {"sample_weight": weights}
+    expect(is_share or is_number, f"{told}, got {shown(max_samples)}.", ValueError)
+    return max_samples
 
 
 def _standard_errors(losses: NDArray[np.float64]) -> NDArray[np.float64] | None:

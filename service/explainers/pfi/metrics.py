@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -86,7 +86,7 @@ class Metric:
         except ModelOutputError:
             raise
         except Exception as error:  # every library has its own
-            _check_answers(model, rows)
+            ask_for_labels(model, rows)
             raise ValueError(
                 f"metric: expected one that can be computed of these rows and labels, got "
                 f"{self.name}, which says: {error}; choose another, or give it metric_args."
@@ -100,10 +100,18 @@ class Metric:
         return score
 
 
-def _check_answers(model: Any, rows: Any) -> None:
-    """Refuse rows that it is the model, not the metric, that does not take."""
+def ask_for_labels(model: Any, rows: Any) -> Any:
+    """Ask a model for labels of rows, and refuse rows that the model does not take.
+
+    Raises
+    ------
+    ModelOutputError
+        Saying what the model says.
+    """
     try:
-        model.predict(rows)
+        return model.predict(rows)
+    except ModelOutputError:
+        raise
     except Exception as error:  # every library has its own
         raise ModelOutputError(
             f"model: expected one that takes these rows, got {type(model).__name__}, which says: "
@@ -132,7 +140,9 @@ class FunctionScorer:
 
     def __call__(self, model: Any, rows: Any, labels: Any, **weights: Any) -> float:
         """Return how good the model's answers are, the more the better."""
-        answers = getattr(model, self.method)(rows)
+        answers = np.asarray(getattr(model, self.method)(rows))
+        if answers.shape == (len(labels), 1):  # or it would meet every label
+            answers = answers[:, 0]
         return self.sign * float(self.function(labels, answers, **self.arguments, **weights))
 
 
@@ -168,6 +178,7 @@ def resolve_metric(request: MetricRequest, task: str, classes: Any = None) -> Me
         )
     if _is_scorer(metric):
         _refuse_for_scorer(str(metric), request)
+        _check_sign(metric)
         return Metric(str(metric), metric)
     return _of_function(metric, request, classes)
 
@@ -216,20 +227,32 @@ def _refuse_for_scorer(name: str, request: MetricRequest) -> None:
             )
 
 
+def _check_sign(scorer: Any) -> None:
+    """Refuse a scorer of scikit-learn's errors of which less would be better, or of scores."""
+    function, sign = getattr(scorer, "_score_func", None), getattr(scorer, "_sign", 1)
+    is_error = _direction(function)
+    expect(
+        is_error in (None, sign < 0),
+        f"metric: expected a scorer of which more is better, got {scorer}; make it with "
+        f"greater_is_better={not is_error}, or the ranking would be reversed.",
+        ValueError,
+    )
+
+
 def _of_function(function: Callable[..., Any], request: MetricRequest, classes: Any) -> Metric:
     """Take a function: scikit-learn's own is known, of another the user says what it is."""
     plain = getattr(function, "func", function)  # behind functools.partial
     if _direction(plain) is not None:
         _check_direction(plain, request.is_error)
-        if plain is function:
-            return _known(function, request, classes)
+        bound = getattr(function, "keywords", {})
+        return _known(plain, replace(request, arguments={**bound, **request.arguments}), classes)
     method = _METHODS[request.use_probabilities]
     name = getattr(plain, "__name__", type(plain).__name__)
     sign = 1 - 2 * request.is_error
     return Metric(name, FunctionScorer(function, sign, method, dict(request.arguments)))
 
 
-def _direction(function: Callable[..., Any]) -> bool | None:
+def _direction(function: Any) -> bool | None:
     """Tell whether a function of sklearn.metrics is an error, None where that is not known."""
     if not getattr(function, "__module__", "").startswith("sklearn.metrics"):
         return None

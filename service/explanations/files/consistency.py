@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import ManifestError, expect
-from service.explanations.context import OF_ROWS
+from service.explanations.context import OF_ROWS, count_rows
 from service.explanations.files.storage import HEADING
 from service.rows.values import shown
 
@@ -245,12 +245,7 @@ def check_table(name: str, table: Any, heading: Mapping[str, Any]) -> None:
     """
     expected, found = heading["n_rows"], heading["n_rows"]
     if name in ("residuals", "other"):
-        found = table.shape[-1]
+        found = np.shape(table)[-1]
     elif name == "row_labels" or (name in OF_ROWS and not heading["one_row"]):
         found = count_rows(table)
     expect(found == expected, f"{found} rows of {expected}", ValueError)
-
-
-def count_rows(table: Any) -> int:
-    """Return the number of rows of a table, an array or a list."""
-    return int(table.shape[0]) if hasattr(table, "shape") else len(table)

@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from itertools import pairwise
@@ -42,7 +42,15 @@ from service.explanations.files.consistency import (
     expect_heading,
 )
 from service.explanations.files.packed_columns import pack_rows, unpack_rows
-from service.explanations.files.storage import HEADING, NOT_FITTING, UNFINISHED, Reader, Writer
+from service.explanations.files.storage import (
+    HEADING,
+    NOT_FITTING,
+    UNFINISHED,
+    Reader,
+    Writer,
+    read_json,
+    to_text,
+)
 from service.explanations.global_explanation import GlobalExplanation
 from service.explanations.global_importances import GlobalImportances, with_output_axis
 from service.explanations.local_explanation import LocalExplanation
@@ -120,11 +128,27 @@ def write_explanation(explanation: LocalExplanation, writer: Writer, include_dat
     heading["local"] = None
     if explanation.importances is not None:
         heading["local"] = _write_local(explanation, writer)
-    heading["tables"] = dict(_write_tables(context, writer, include_data))
+    heading["tables"] = dict(_write_tables(context, heading, writer, include_data))
     heading["feature_maps"] = unless_none(_write_maps, context.feature_maps, writer)
     heading["has_engineered_part"] = context.engineered is not None
     unless_none(_write_engineered, context.engineered, writer, include_data)
+    with _refusing_to_save():
+        check_heading(read_json(to_text(heading), HEADING), "explanation")
     writer.write_heading(heading)
+
+
+@contextmanager
+def _refusing_to_save() -> Iterator[None]:
+    """Refuse what could not be loaded again.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        yield
+    except ManifestError as error:
+        raise ValueError(f"{error} Saved so, it could not be loaded again.") from None
 
 
 @cache  # looking them up takes longer than the rest of a small explanation
@@ -180,35 +204,44 @@ def read_explanation(reader: Reader, top_k: int | None = None) -> LocalExplanati
             f"{heading.get('format')!r}; load it with the version that wrote it."
         )
     check_heading(heading, place)
-    n_held = _count_held(heading, top_k, place)
-    read = _read_held(reader, n_held)
+    read = _read_held(reader, _plan_ranks(heading, top_k, place))
     return read if top_k is None else top(read, top_k)
 
 
-def _count_held(heading: Mapping[str, Any], top_k: int | None, place: str) -> int:
-    """Return how many of the first ranks are to be read: whole blocks, with a sum after the last.
+@dataclass(frozen=True)
+class _Ranks:
+    """How many of the first ranks are held, and how many are read: whole blocks."""
 
-    All of them, where files have no such sums.
-    """
+    n_held: int
+    n_read: int
+
+
+_Rest = list[NDArray[np.float64]]  # values that are read and not held, [class][rank][row]
+
+
+def _plan_ranks(heading: Mapping[str, Any], top_k: int | None, place: str) -> _Ranks:
+    """Say how far to read: to a sum of all that comes after; to the end, where files have none."""
     n_features = heading["n_features"]
     with _naming(f"{place}/{HEADING}", "how importances lie in blocks"):
         described = (heading["local"] or {}).get("values", {})
         sums = described.get("sums", [])
         expect(set(sums) <= set(described.get("firsts", [])), f"sums {sums}", ValueError)
-        ends = sorted([*sums, n_features])
-        return int(ends[bisect_left(ends, min(top_k or n_features, n_features))])
+        wanted, ends = min(top_k or n_features, n_features), sorted([*sums, n_features])
+        n_read = int(ends[bisect_left(ends, wanted)])
+        return _Ranks(wanted if n_read < n_features else n_features, n_read)
 
 
-def _read_held(reader: Reader, n_held: int) -> LocalExplanation:
+def _read_held(reader: Reader, ranks: _Ranks) -> LocalExplanation:
     """Make an explanation of the features of the first ranks, whose blocks alone are read."""
     heading, place = reader.heading, reader.place
-    local = unless_none(_read_local, heading["local"], reader, n_held)
+    no_local: tuple[Any, _Rest] = (None, [])
+    local, rest = unless_none(_read_local, heading["local"], reader, ranks) or no_local
     context = _read_context(reader)
     kept = None
-    if n_held < heading["n_features"]:
-        kept = _held(heading, n_held)
+    if ranks.n_held < heading["n_features"]:
+        kept = _held(heading, ranks.n_held)
         context = cut_context(context, kept, heading["n_features"])
-        context = replace(context, other=_read_sums(reader, n_held))
+        context = replace(context, other=_read_sums(reader, ranks.n_read, rest))
     if heading["kind"] == "global":
         overall = _read_overall(heading, place)
         _check_outputs_alike(overall, local, place)
@@ -223,13 +256,24 @@ def _held(heading: Mapping[str, Any], n_held: int) -> NDArray[np.intp]:
     return np.sort(np.asarray(heading["local"]["order"][:n_held], dtype=np.intp))
 
 
-def _read_sums(reader: Reader, n_held: int) -> NDArray[np.float64]:
-    """Return the sum of the features that are not read."""
+def _read_sums(reader: Reader, n_read: int, rest: _Rest) -> NDArray[np.float64]:
+    """Return the sum of the features that are not held.
+
+    Parameters
+    ----------
+    reader : Reader
+    n_read : int
+        The sum of all after so many ranks is in a file.
+    rest : list of ndarray of shape (n_kept, n, n_rows)
+        The values of those before, which were read.
+    """
     heading = reader.heading
     described = heading["local"]["values"]
-    name = _block_name("others", n_held)
+    name = _block_name("others", n_read)
     sums = reader.read_array(name)
     _check_block(sums, (described["n_kept"], heading["n_rows"]), f"{reader.place}/{name}")
+    for part in reversed(rest):
+        add_ranks(sums, part.transpose(1, 0, 2))
     if described["mirrored"]:
         sums = np.concatenate([sums, 0.0 - sums])
     return sums if heading["local"]["has_class_axis"] else sums[0]
@@ -445,64 +489,92 @@ def _part_is_negative(one: NDArray[np.float64], other: NDArray[np.float64]) -> b
     return (-one).tobytes() == other.tobytes()
 
 
-def _read_local(described: Mapping[str, Any], reader: Reader, n_held: int) -> LocalImportances:
-    """Return the local values, with as many names and expected values as they have."""
+def _read_local(
+    described: Mapping[str, Any], reader: Reader, ranks: _Ranks
+) -> tuple[LocalImportances, _Rest]:
+    """Return the local values, with as many names and expected values as they have.
+
+    Beside them stand the values that were read and are not held.
+    """
+    rest: _Rest = []
     if described.get("is_sparse"):
         importances: LocalImportances = _read_sparse(reader)
     else:
-        importances = _read_dense(reader, n_held)
+        importances, rest = _read_dense(reader, ranks)
     n_outputs, n_features = math.prod(importances.shape[:-2]), importances.shape[-1]
     check_outputs(importances, n_outputs, n_features, reader.place)
-    return importances
+    return importances, rest
 
 
-def _read_dense(reader: Reader, n_held: int) -> LocalImportances:
+def _read_dense(reader: Reader, ranks: _Ranks) -> tuple[LocalImportances, _Rest]:
     described = reader.heading["local"]
-    values = _read_blocks(described["values"], reader, "importances", n_held)
-    errors = described["standard_errors"]
-    errors = unless_none(_read_blocks, errors, reader, "standard_errors", n_held)
+    values, rest = _read_blocks(described["values"], reader, "importances", ranks)
+    errors, _ = unless_none(
+        _read_blocks, described["standard_errors"], reader, "standard_errors", ranks
+    ) or (None, None)
     if errors is not None:
         expect_heading(
             errors.shape == values.shape, reader.place, "an error of each value", errors.shape
         )
     known = _described(reader.heading)
-    known["features"] = list(map(known["features"].__getitem__, _held(reader.heading, n_held)))
-    return LocalImportances(**known, values=values, standard_errors=errors)
+    names = known["features"]
+    known["features"] = list(map(names.__getitem__, _held(reader.heading, ranks.n_held)))
+    return LocalImportances(**known, values=values, standard_errors=errors), rest
 
 
 def _read_blocks(
-    described: Mapping[str, Any], reader: Reader, name: str, n_held: int
-) -> NDArray[np.float64]:
-    """Put blocks together to the shape that the explanation had, with the first ranks alone."""
-    heading, n_kept = reader.heading, described["n_kept"]
+    described: Mapping[str, Any], reader: Reader, name: str, ranks: _Ranks
+) -> tuple[NDArray[np.float64], _Rest]:
+    """Put blocks together to the shape that the explanation had, with the first ranks alone.
+
+    Returned beside it is what blocks hold beyond them, as it lies there.
+    """
+    heading, n_kept, n_held = reader.heading, described["n_kept"], ranks.n_held
     with _naming(f"{reader.place}/{HEADING}", f"how {name} lie in blocks"):
         check_layout(described, heading["local"], heading["n_features"])
-    firsts = [first for first in described["firsts"] if first < n_held]
-    blocks = _iterate_blocks(described, reader, name, n_held)
-    n_there = sum(reader.measure(_block_name(name, first)) for first in firsts)
-    if n_there < 8 * n_kept * heading["n_rows"] * n_held:
-        list(blocks)  # names the one that is too short, before memory is taken for all
-    values = np.empty((n_kept, heading["n_rows"], n_held))
+    blocks = _iterate_blocks(described, reader, name, ranks.n_read)
+    files = [_block_name(name, first) for first, _ in _spans(described, heading, ranks.n_read)]
+    n_there = sum(map(reader.measure, files))
+    if n_there < 8 * n_kept * heading["n_rows"] * ranks.n_read:
+        deque(blocks, maxlen=0)  # names the one that is too short, before memory is taken for all
+    n_outputs = n_kept * (1 + described["mirrored"])
+    values = np.empty((n_outputs, heading["n_rows"], n_held))
     place = np.searchsorted(_held(heading, n_held), heading["local"]["order"][:n_held])
-    for ranks, block in blocks:
-        values[:, :, place[ranks]] = block.transpose(0, 2, 1)
+    rest = []
+    for first, block in blocks:
+        _spread(block, values, place[first : first + block.shape[1]])
+        if first + block.shape[1] > n_held:
+            rest.append(block[:, max(0, n_held - first) :])
     if described["mirrored"]:
-        values = np.concatenate([values, -values])
-    return values if heading["local"]["has_class_axis"] else values[0]
+        np.negative(values[:n_kept], out=values[n_kept:])
+    return values if heading["local"]["has_class_axis"] else values[0], rest
+
+
+def _spread(block: NDArray[np.float64], values: NDArray[np.float64], place: NDArray[Any]) -> None:
+    """Put the features of a block to their places, few rows at a time: the cache holds both."""
+    for of_class, target in zip(block, values, strict=False):
+        for rows, part in zip(tiles(target[None]), tiles(of_class.T[None]), strict=True):
+            rows[:, place] = part[:, : len(place)]
 
 
 def _iterate_blocks(
-    described: Mapping[str, Any], reader: Reader, name: str, n_held: int
-) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Read block after block, with the ranks that it holds of those that are wanted."""
+    described: Mapping[str, Any], reader: Reader, name: str, n_read: int
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Read block after block, with the rank that it begins at, up to the ranks that are wanted."""
     heading = reader.heading
-    for first, end in pairwise([*described["firsts"], heading["n_features"]]):
-        if first >= n_held:
-            return
+    for first, end in _spans(described, heading, n_read):
         block = reader.read_array(_block_name(name, first))
         shape = (described["n_kept"], end - first, heading["n_rows"])
         _check_block(block, shape, f"{reader.place}/{_block_name(name, first)}")
-        yield slice(first, min(end, n_held)), block[:, : n_held - first]
+        yield first, block[:, : n_read - first]
+
+
+def _spans(
+    described: Mapping[str, Any], heading: Mapping[str, Any], n_read: int
+) -> list[tuple[int, int]]:
+    """Return where each block begins and ends that holds any of the first ranks."""
+    firsts = described["firsts"]
+    return list(pairwise([*firsts, heading["n_features"]]))[: bisect_left(firsts, n_read)]
 
 
 def _check_block(block: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
@@ -515,13 +587,15 @@ def _check_block(block: NDArray[Any], shape: tuple[int, ...], name: str) -> None
 
 
 def _write_tables(
-    context: ExplanationContext, writer: Writer, include_data: bool
+    context: ExplanationContext, heading: Mapping[str, Any], writer: Writer, include_data: bool
 ) -> Iterator[tuple[str, Any]]:
     """Put the tables of a context into files; data only where that is wanted."""
     for name, (file, is_data) in TABLES.items():
         table = getattr(context, name)
         if table is None or (is_data and not include_data):
             continue
+        with _refusing_to_save(), _naming("explanation", f"the table {name} of the rows explained"):
+            check_table(name, table, heading)
         spec, arrays = pack_rows(table)
         yield name, {**spec, **_write_table(file, arrays, writer)}
 

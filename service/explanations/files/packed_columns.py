@@ -104,6 +104,7 @@ def _unpack_masked(spec: Spec, prefix: str, arrays: Arrays) -> pd.Series:
 def _pack_categories(column: pd.Series, prefix: str, arrays: Arrays) -> Spec:
     arrays[prefix] = column.cat.codes.to_numpy()
     categories = _as_series(column.cat.categories)
+    categories.name = column.name  # what a refusal says
     known = pack_column(categories, f"{prefix}.categories", arrays)
     return {"kind": "categories", "ordered": column.cat.ordered, "categories": known}
 

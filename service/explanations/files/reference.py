@@ -17,13 +17,12 @@ from scipy.sparse import csr_array
 
 from service.engines.local_importances import LocalImportances
 from service.errors import ArtifactError, ManifestError, expect
-from service.explanations.context import ExplanationContext
+from service.explanations.context import ExplanationContext, count_rows
 from service.explanations.files.consistency import (
     check_dense_size,
     check_numbers,
     check_outputs,
     check_overall,
-    count_rows,
     expect_heading,
 )
 from service.explanations.files.storage import NOT_FITTING, read_json

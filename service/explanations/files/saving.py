@@ -23,7 +23,8 @@ from service.explanations.files.storage import (
     opened_to_read,
 )
 from service.explanations.local_explanation import LocalExplanation
-from service.explanations.top_features import check_count, top
+from service.explanations.ranks import check_count
+from service.explanations.top_features import top
 
 
 def save_explanation(

@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from numpy.typing import NDArray
 
-from service.errors import ArtifactError, DigestError, ManifestError
+from service.errors import ArtifactError, DigestError, ManifestError, expect
 
 HEADING = "explanation.json"
 UNFINISHED = "unfinished"  # the kind of an explanation whose files are taking their places
+# Bytes that a zip file may always unpack to; of more, a hundred times its own at most.
+ALWAYS_UNPACKED, MOST_UNPACKED = 2**28, 100
 Content = bytes | memoryview
 Put = Callable[[str, Content], None]
 # What crafted content raises where it is put together, beside errors of this package.
@@ -70,10 +73,16 @@ class Writer:
         self.files[name] = {"sha256": digest(content), "bytes": len(content)}
 
     def write_array(self, name: str, array: NDArray[Any]) -> None:
-        """Put an array as ``.npy``."""
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        self.write(name, buffer.getbuffer())
+        """Put an array as ``.npy``, copied once on the way."""
+        expect(not array.dtype.hasobject, f"{name}: expected numbers or texts.", ValueError)
+        heading, described = io.BytesIO(), header_data_from_array_1_0(array)
+        write_array_header_1_0(heading, described)
+        begin = heading.tell()
+        content = bytearray(begin + array.nbytes)
+        content[:begin] = heading.getvalue()
+        order: Any = "F" if described["fortran_order"] else "C"
+        np.ndarray(array.shape, array.dtype, content, begin, order=order)[...] = array
+        self.write(name, memoryview(content))
 
     def write_arrays(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Put several arrays as ``.npz``, uncompressed."""
@@ -84,7 +93,7 @@ class Writer:
     def write_heading(self, heading: dict[str, Any]) -> None:
         """Put ``explanation.json`` with the digests of all files, and with its own."""
         whole = {**heading, "files": self.files}
-        self.write(HEADING, _to_text({**whole, "sha256": digest(_to_text(whole))}))
+        self.write(HEADING, to_text({**whole, "sha256": digest(to_text(whole))}))
 
 
 class Reader:
@@ -107,7 +116,7 @@ class Reader:
         self.place = place
         self.heading = read_json(files.get(HEADING), f"{place}/{HEADING}")
         recorded = self.heading.pop("sha256", None)
-        if digest(_to_text(self.heading)) != recorded:
+        if digest(to_text(self.heading)) != recorded:
             raise altered(f"{place}/{HEADING}")
 
     def measure(self, name: str) -> int:
@@ -214,7 +223,14 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _to_text(heading: dict[str, Any]) -> bytes:
+def to_text(heading: dict[str, Any]) -> bytes:
+    """Return what ``explanation.json`` says as it is written there.
+
+    Raises
+    ------
+    ValueError
+        When it has something in it that JSON has not.
+    """
     try:
         text = json.dumps(heading, sort_keys=True, indent=1, allow_nan=False, default=_plain)
     except ValueError as error:
@@ -246,6 +262,7 @@ def opened_to_read(path: Path) -> Iterator[Files]:
     if not path.is_file():
         raise ArtifactError(f"{path}: expected an explanation's folder or zip file, found nothing.")
     with _open_zip(path) as archive:
+        _check_unpacked_size(archive, path)
         yield Files(
             lambda name: _get_from_zip(archive, path, name),
             lambda name: _find_in_zip(archive, path, name).file_size,
@@ -266,6 +283,17 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         raise ArtifactError(
             f"{path}: expected a whole zip file, got another or a part of one ({error})."
         ) from error
+
+
+def _check_unpacked_size(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse a small file that is meant to take all memory; saved ones are not compressed."""
+    unpacked, packed = sum(info.file_size for info in archive.infolist()), path.stat().st_size
+    expect(
+        unpacked <= max(ALWAYS_UNPACKED, MOST_UNPACKED * packed),
+        f"{path}: expected an explanation's zip file, got one of {packed:,} bytes that unpacks to "
+        f"{unpacked:,}; save the explanation again, or unpack it yourself and load the folder.",
+        ArtifactError,
+    )
 
 
 def _find_in_zip(archive: zipfile.ZipFile, path: Path, name: str) -> zipfile.ZipInfo:

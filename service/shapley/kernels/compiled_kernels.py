@@ -9,9 +9,10 @@ and the highest level that the processor has is called. Next:
 from __future__ import annotations
 
 import ctypes
+import fnmatch
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +25,11 @@ from service.shapley.kernels.words import Words
 from service.shapley.quadrature import unit_interval
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from service.shapley.trees.forest import Forest  # whose package uses these loops
 
+HERE = files("service.shapley.kernels")  # a folder, or a place in a zip file
 LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
 GROUP = 8  # support vectors that lie side by side in native/products.cpp
@@ -75,11 +79,16 @@ class CompiledKernels(NumpyKernels):
         return f"The kernels are compiled, and run at level {self.level}."
 
     @classmethod
-    def load(cls, folder: Path = Path(__file__).parent) -> CompiledKernels | None:
-        """Load the library in a folder at the processor's highest level; None without one."""
-        for path in sorted(folder.glob(LIBRARY)):
+    def load(cls, folder: Traversable = HERE) -> CompiledKernels | None:
+        """Load the library in a folder at the processor's highest level; None without one.
+
+        Out of a zip file, from which the package may be imported, it is copied for this long.
+        """
+        there = {file.name: file for file in folder.iterdir()}
+        for name in sorted(fnmatch.filter(there, LIBRARY)):
             try:
-                library = ctypes.CDLL(str(path))
+                with as_file(there[name]) as path:
+                    library = ctypes.CDLL(str(path))
             except OSError:  # made for another machine
                 continue
             return cls(library, library.highest_level())

@@ -81,6 +81,10 @@ class LinkedTreeGame:
     def in_single_precision(self) -> None:
         """Return nothing: patterns are whole numbers, and leaves are added up in double."""
 
+    def on(self, background: Background) -> LinkedTreeGame:
+        """Return the same game on another background, with the margins on this one."""
+        return LinkedTreeGame(self.margins, self.link, background, self.grouping)
+
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
         return self.grouping.varying(self.background, row)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.shapley_weights import shapley_weights
+from service.shapley.trees.traversal import TreeTraversal
 
 MAX_TABLE = 4_000_000  # patterns of rows whose answers are tabulated: 16 bytes each
 # Patterns of background rows, of the leaves without a table: about as many bytes each.
@@ -115,6 +116,10 @@ class TreeGame:
             self.leaves.append(
                 MergedLeaves.of(forest, large, np.concatenate(patterns, axis=1), weights)
             )
+
+    def traversal_of(self, rows: NDArray[np.floating]) -> TreeTraversal:
+        """Return the same trees on other background rows, each by itself."""
+        return TreeTraversal(self.forest, rows, self.input_dtype, self.n_features)
 
     def full_value(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the sum of the trees for one row, shape (n_outputs,)."""

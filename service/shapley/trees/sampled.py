@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.grouping import Grouping
-from service.shapley.survey import Population, Survey, SurveyedGame
+from service.shapley.survey import Population, Sample, Survey, SurveyedGame
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
 
@@ -26,8 +26,7 @@ class SampledTreeGame(SurveyedGame):
     offset : ndarray of shape (n_outputs,)
         Added to the sum of the trees.
     population : Population
-    sample : ndarray of int, shape (n_sampled,)
-        The positions of the sampled rows, drawn without repetition.
+    sample : Sample
     input_dtype : numpy dtype
         The model rounds its rows to this before it compares them.
     grouping : Grouping
@@ -39,11 +38,12 @@ class SampledTreeGame(SurveyedGame):
         offset: NDArray[np.float64],
         *,
         population: Population,
-        sample: NDArray[np.intp],
+        sample: Sample,
         input_dtype: type[np.floating],
         grouping: Grouping,
     ) -> None:
-        self.survey = Survey(population, sample, grouping)
+        used = np.isin(np.arange(grouping.n_features), forest.feature)
+        self.survey = Survey(population, sample, grouping, used)
         self.traversal = TreeTraversal(forest, self.rows, input_dtype, grouping.n_features)
         self.offset = offset
 

@@ -276,6 +276,11 @@ class TraversedTreeGame:
         self.weights = background.weights
         self.empty_value = background.weights @ self.outputs(background.rows)
 
+    def traversal_of(self, rows: NDArray[np.floating]) -> TreeTraversal:
+        """Return the same trees on other background rows, each by itself."""
+        own = self.traversal
+        return TreeTraversal(own.forest, rows, own.input_dtype, own.n_features)
+
     def outputs(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the sum of the trees for some rows, shape (n_rows, n_outputs)."""
         traversal = self.traversal
@@ -307,20 +312,25 @@ def sum_of_leaves(forest: Forest, rows: NDArray[np.floating]) -> NDArray[np.floa
     at_once = max(1, WALKS_AT_ONCE // forest.n_trees)
     for start in range(0, len(rows), at_once):
         part = rows[start : start + at_once]
-        row = np.repeat(np.arange(len(part)), forest.n_trees)
-        position = np.tile(np.arange(forest.n_trees), len(part))
-        n_leaves = 0
-        for level, places in zip(forest.levels, forest.places, strict=True):
-            place = places[position]
-            ended = place < 0
-            for output, value in enumerate(forest.value.T):
-                reached = value[n_leaves - 1 - place[ended]]
-                total[start : start + at_once, output] += np.bincount(
-                    row[ended], reached, minlength=len(part)
-                )
-            row, inner = row[~ended], place[~ended]
-            split = level.splits.start + inner
-            goes_left = forest.goes_left_at(split, part[row, forest.column[split]])
-            position = np.where(goes_left, inner, inner + len(level.inner))
-            n_leaves += len(level.leaves)
+        leaf = _reached_leaves(forest, part)
+        for output, value in enumerate(forest.value.T):
+            total[start : start + at_once, output] = value[leaf].sum(axis=1)
     return total
+
+
+def _reached_leaves(forest: Forest, rows: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return the leaf of each tree that each row reaches, shape (n_rows, n_trees)."""
+    leaf = np.empty(len(rows) * forest.n_trees, dtype=np.intp)
+    walk = np.arange(len(leaf))  # row by row, tree by tree
+    position = walk % forest.n_trees
+    n_leaves = 0
+    for level, places in zip(forest.levels, forest.places, strict=True):
+        place = places[position]
+        ended = place < 0
+        leaf[walk[ended]] = n_leaves - 1 - place[ended]
+        walk, inner = walk[~ended], place[~ended]
+        split = level.splits.start + inner
+        goes_left = forest.goes_left_at(split, rows[walk // forest.n_trees, forest.column[split]])
+        position = np.where(goes_left, inner, inner + len(level.inner))
+        n_leaves += len(level.leaves)
+    return leaf.reshape(len(rows), forest.n_trees)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.structures.answer_forms import are_shares
+from service.structures.class_names import Caller
 from service.structures.family import Family
 from service.structures.foreign_networks.keras_models import call_keras, is_keras_model, read_keras
 from service.structures.foreign_networks.layers import Layer, Network
@@ -104,19 +104,32 @@ class ProbabilityNetwork(NetworkClassifier):
 
 
 @dataclass(frozen=True)
-class CalledMargins:
-    """A network that can only be called, and answers margins.
+class CalledNetwork(Caller):
+    """A network as a function of rows.
 
     Attributes
     ----------
-    ask : callable
+    model : object
+        A module of torch, or a model of Keras.
+    call : callable
+        How its library asks it.
     """
 
-    ask: Callable[[NDArray[Any]], Floats]
+    model: Any
+    call: Callable[[Any, NDArray[Any]], Floats]
+
+    def __call__(self, rows: NDArray[Any]) -> Floats:
+        """Return what it answers."""
+        return self.call(self.model, rows)
+
+
+@dataclass(frozen=True)
+class CalledMargins(CalledNetwork):
+    """A network that can only be called, and answers margins."""
 
     def decision_function(self, rows: NDArray[Any]) -> Floats:
         """Return a margin for each class, one for two of them."""
-        return _without_single_axis(self.ask(rows).reshape(len(rows), -1))
+        return _without_single_axis(self(rows).reshape(len(rows), -1))
 
     def predict(self, rows: NDArray[Any]) -> NDArray[np.intp]:
         """Return the number of the likeliest class."""
@@ -173,7 +186,7 @@ def as_function(model: Any) -> Any:
     """
     library = library_of(model)
     has_own = hasattr(model, "predict") and not is_keras_model(model)
-    return model if library is None or has_own else partial(library.call, model)
+    return model if library is None or has_own else CalledNetwork(model, library.call)
 
 
 def read_foreign(model: Any, library: Library, rows: NDArray[Any], task: str) -> Any:
@@ -190,7 +203,7 @@ def read_foreign(model: Any, library: Library, rows: NDArray[Any], task: str) ->
         "unknown" asks for the last layer: a sigmoid or softmax classifies.
     """
     rows = rows[:N_COMPARED_ROWS]
-    ask = partial(library.call, model)
+    ask = CalledNetwork(model, library.call)
     answers = ask(rows).reshape(len(rows), -1)
     network = _put_together(library.read(model, rows), rows.shape[1])
     if network is None or not _reproduces(network, rows, answers):
@@ -230,11 +243,11 @@ _CLASSIFIERS: dict[str, type[NetworkClassifier]] = {
 _TASKS = {"identity": "regression", "logistic": "classification", "softmax": "classification"}
 
 
-def _as_function(ask: Callable[[NDArray[Any]], Floats], answers: Floats, task: str) -> Any:
+def _as_function(ask: CalledNetwork, answers: Floats, task: str) -> Any:
     """Return a function of rows; of a classification what are no shares of 1 are margins."""
     if task != "classification" or are_shares(answers):
         return ask
-    return CalledMargins(ask)
+    return CalledMargins(ask.model, ask.call)
 
 
 def _read(model: Any, scale: str) -> NetworkStructure:

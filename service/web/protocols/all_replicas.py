@@ -125,7 +125,7 @@ def sum_of(texts: Iterable[str]) -> list[Metric]:
 
     Examples
     --------
-    >>> one, two = ("# TYPE n counter\nn_total %d\n" % n for n in (1, 2))
+    >>> one, two = ("# TYPE n_total counter\nn_total %d\n" % n for n in (1, 2))
     >>> [family] = sum_of([one, two])
     >>> family.samples[0].value
     3.0

@@ -17,6 +17,7 @@ from service.dashboard.errors import BusyError
 from service.dashboard.limits import SECONDS
 from service.dashboard.model_access import Asking, Check, make_check
 from service.dashboard.routes import make_routes
+from service.dashboard.saved_cohorts import READ_ONLY, SavedCohorts
 from service.dashboard.store import open_store
 from service.errors import ScoringError
 from service.settings import Settings, SettingsError
@@ -139,12 +140,13 @@ def dashboard_routes(script: GuardedScript, settings: Settings) -> Blueprint:
             model,
             title=settings.dashboard.stem,
             why_no_model=NO_MODEL,
+            saved=SavedCohorts.beside(settings.dashboard, READ_ONLY),
         )
     except ScoringError as error:
         raise SettingsError(f"DASHBOARD: {error}") from error
 
     def read_body() -> bytes:
-        return read_bytes(request, settings.slow_client)
+        return read_bytes(request)
 
     return make_routes(
         dashboard,
