@@ -37,6 +37,7 @@ from service.web.slow_clients import (
 # A worker that is busy, or stopped, does not keep a client waiting.
 YIELD_SECONDS, MOST_YIELDS = 0.001, 50
 SECONDS_TO_GO = 2.0  # for a client that has its answer
+LOOK_SECONDS = 0.1  # at least, between two looks at all clients and computations
 # Bytes of an answer that the kernel keeps for a slow client: with more of them it could not be seen
 # for a long time whether the client takes any.
 LEAST_KEPT = 2**18
@@ -51,6 +52,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.times_yielded, self.is_offered = 0, False
+        self.next_look = 0.0  # when it is time again for what is not done at each event
         self.own_sockets: list[Any] = []
         self.arriving: dict[TConn, Incoming] = {}  # requests that are not whole yet
         self.handed_over: dict[TConn, Outgoing] = {}  # by a thread: not all could be sent at once
@@ -121,6 +123,11 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.sockets.remove(self.port.listener)
         self.port.give_up()
 
+    def notify(self) -> None:
+        """Be no hanging worker; gunicorn says so at each event."""
+        if time.monotonic() >= self.next_look:
+            super().notify()
+
     def _show_life(self, seconds: float = 0.0) -> None:
         """Be no hanging worker for some time, as long as somebody waits for it."""
         if not self.is_parent_alive():
@@ -189,12 +196,13 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             self._drop(conn)
 
     def _begin(self, conn: TConn) -> None:
-        conn.sock.setblocking(False)
         if conn.initialized:
             conn.incoming.begin(conn.parser.unreader.take_buffered())
             return
+        conn.sock.setblocking(False)
         if self.cfg.is_ssl:  # the first bytes that are received shake hands
             conn.sock = ssl_wrap_socket(conn.sock, self.cfg)
+        conn.sock = Outgoing(conn.sock, settings.slow_client)
         conn.incoming = Incoming(conn.sock, self.limits)
         conn.parser = get_parser(self.cfg, conn.incoming, conn.client)
         conn.initialized = True
@@ -221,24 +229,20 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         del self.arriving[conn]
         super().enqueue_req(conn)
 
+    def handle(self, conn: TConn) -> bool:
+        """Answer a request, and send what the client takes at once."""
+        is_kept = bool(super().handle(conn))
+        if not conn.sock.push():
+            self.handed_over[conn] = conn.sock
+        return is_kept
+
     def handle_request(self, req: Any, conn: TConn) -> bool:
-        """Answer a request whose headers have been read; send what the client takes at once."""
+        """Answer a request whose headers have been read."""
         if not conn.incoming.is_whole:
             req.force_close()
         self._close_when_ending(req)
         req._expected_100_continue = False  # it was told to go on
-        client = conn.sock
-        answer = conn.sock = Outgoing(client, settings.slow_client)
-        try:
-            is_kept = super().handle_request(req, conn)
-        finally:
-            conn.sock = client
-        client.setblocking(False)
-        is_sent = answer.push()
-        client.setblocking(True)
-        if not is_sent:
-            self.handed_over[conn] = answer
-        return is_kept
+        return bool(super().handle_request(req, conn))
 
     def _close_when_ending(self, req: Any) -> None:
         """Let the client connect anew, elsewhere, when its answer begins after the end has begun.
@@ -269,7 +273,6 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             self._let_go(conn)
 
     def _watch(self, conn: TConn, event: int, callback: Callable[[Any], None]) -> None:
-        conn.sock.setblocking(False)
         self.poller.register(conn.sock, event, callback)
 
     def _send_on(self, conn: TConn, fs: Future[Any], client: Any) -> None:
@@ -360,11 +363,14 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             super().handle_error(req, client, addr, exc)
 
     def murder_pending(self) -> None:
-        """Run at least once a second in the main loop."""
+        """Run at least once a second in the main loop, and after each of its events."""
         super().murder_pending()
+        self._make_room()
+        if (now := time.monotonic()) < self.next_look:
+            return
+        self.next_look = now + LOOK_SECONDS
         self._borrow_port()
         self._give_up_slow_clients()
-        self._make_room()
         self._drop_slow_clients()
         if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
             self.log.error(

@@ -13,11 +13,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from functools import partial
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 from service.web.request_limits import GLANCE_SECONDS, Deadline
@@ -26,22 +25,38 @@ from service.web.request_limits import GLANCE_SECONDS, Deadline
 PATIENCE = 1.5
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Work:
-    """A function to call for a request, in the request's own context."""
+    """A function to call for a request, in the request's own context.
+
+    ``is_going_on`` is locked until the function has returned, or raised an error.
+    """
 
     function: Callable[[], Any]
     stuck_at: float
     context: Context = field(default_factory=copy_context)
-    result: Future[Any] = field(default_factory=Future)
+    is_going_on: Lock = field(default_factory=Lock)
+    returned: Any = None
+    error: BaseException | None = None
 
-    def do(self) -> Callable[[], None]:
-        """Call the function; return what tells the request how that went."""
+    def __post_init__(self) -> None:
+        self.is_going_on.acquire()
+
+    def do(self) -> None:
+        """Call the function, and keep what it returns or raises."""
         try:
-            returned = self.context.run(self.function)
+            self.returned = self.context.run(self.function)
         except BaseException as error:
-            return partial(self.result.set_exception, error)
-        return partial(self.result.set_result, returned)
+            self.error = error
+
+    def result(self) -> Any:
+        """Return what the function has returned, or raise what it has raised."""
+        try:
+            if self.error is not None:
+                raise self.error
+            return self.returned
+        finally:
+            del self  # an error keeps this frame, which must not keep the error
 
 
 class Computations:
@@ -75,13 +90,13 @@ class Computations:
         """
         work = _Work(function, time.monotonic() + PATIENCE * deadline.seconds)
         self._hand_over(work)
-        while deadline.left:
-            try:
-                return work.result.result(min(deadline.left, GLANCE_SECONDS))
-            except TimeoutError:
-                if work.result.done():  # at the last moment, or with an error of this very kind
-                    return work.result.result()
-        return deadline.check()
+        try:
+            while left := deadline.left:
+                if work.is_going_on.acquire(timeout=min(left, GLANCE_SECONDS)):
+                    return work.result()
+            return deadline.check()
+        finally:
+            del work  # an error keeps this frame, which must not keep the error
 
     def _hand_over(self, work: _Work) -> None:
         with self._lock:
@@ -99,17 +114,19 @@ class Computations:
             work = self._waiting.get()
             with self._lock:
                 self._stuck_at[thread] = work.stuck_at
-            tell = work.do()
+            work.do()
             with self._lock:
                 del self._stuck_at[thread]
                 self._n_idle += 1
-            tell()
-            del work, tell  # nothing of a request stays with an idle thread
+            work.is_going_on.release()
+            del work  # nothing of a request stays with an idle thread
 
     def stuck(self) -> list[str]:
         """Return the stack of each thread whose computation is long overdue."""
         now = time.monotonic()
         with self._lock:
             stuck = [thread for thread, moment in self._stuck_at.items() if moment < now]
+        if not stuck:  # as nearly always, and asked often: frames of all threads take their time
+            return []
         frames = sys._current_frames()
         return ["".join(traceback.format_stack(frames[t])) for t in stuck if t in frames]

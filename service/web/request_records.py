@@ -3,8 +3,9 @@
 Next: `service.web.logs`.
 """
 
+import os
+import random
 import time
-import uuid
 
 from flask import Flask, Response, g, request
 
@@ -14,6 +15,11 @@ from service.web.metrics import MALFORMED, Metrics
 from service.web.request_limits import Deadline
 
 LONGEST_ID = 100
+
+# Nobody has to be unable to guess the next id. Numbers of the system would cost each request a turn
+# of all threads, and those of the module follow what an entry script has seeded.
+_numbers = random.Random()
+os.register_at_fork(after_in_child=_numbers.seed)
 
 
 def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Lifecycle) -> None:
@@ -91,4 +97,4 @@ def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> s
 def _request_id(sent: str) -> str:
     """Take the client's id where it is short and printable, else make one."""
     is_usable = 0 < len(sent) <= LONGEST_ID and sent.isascii() and sent.isprintable()
-    return sent if is_usable else uuid.uuid4().hex
+    return sent if is_usable else f"{_numbers.getrandbits(128):032x}"

@@ -19,14 +19,14 @@ PRESSED_SECONDS = 1.0
 
 
 class Outgoing:
-    """The answer to one client; it stands in for the client's socket while the answer is written.
+    """The answers to one client; it stands in for the client's socket, which never blocks.
 
     What is written is kept, and sent by :meth:`push` as far as the client takes it.
 
     Parameters
     ----------
     connection : socket
-        The client's.
+        The client's; it does not block.
     seconds : float
         In which a client has to take the next ``PIECE`` of bytes.
     """
@@ -44,6 +44,9 @@ class Outgoing:
 
     def __len__(self) -> int:
         return len(self._rest)
+
+    def setblocking(self, is_blocking: bool) -> None:
+        """Do nothing: gunicorn asks for a socket that blocks, and for one that does not."""
 
     def sendall(self, data: bytes) -> None:
         """Keep the next part of the answer."""
