@@ -124,9 +124,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.port.give_up()
 
     def notify(self) -> None:
-        """Be no hanging worker; gunicorn says so at each event."""
-        if time.monotonic() >= self.next_look:
-            super().notify()
+        """Do nothing at each event; :meth:`murder_pending` says that this worker does not hang."""
 
     def _show_life(self, seconds: float = 0.0) -> None:
         """Be no hanging worker for some time, as long as somebody waits for it."""
@@ -369,9 +367,13 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         if (now := time.monotonic()) < self.next_look:
             return
         self.next_look = now + LOOK_SECONDS
+        super().notify()
         self._borrow_port()
         self._give_up_slow_clients()
         self._drop_slow_clients()
+        self._end_if_stuck()
+
+    def _end_if_stuck(self) -> None:
         if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
             self.log.error(
                 "Worker %d has a computation that does not end (DEADLINE_SECONDS is long over): it "

@@ -145,7 +145,7 @@ def test_a_model_that_fails_says_how(mixed, caplog):
     assert ask("predict", **question)["predicted"] == ["good"]
     model.fails = True
     told = ask("predict", status=500, **question)
-    assert told == {"message": "The model failed: ZeroDivisionError: no such rows", "pointer": None}
+    assert told == {"message": "Answering failed: ZeroDivisionError: no such rows", "pointer": None}
     assert "Traceback" in caplog.text
 
 

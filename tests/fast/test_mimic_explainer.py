@@ -831,6 +831,17 @@ def test_rows_that_a_surrogate_does_not_take_are_refused_in_one_sentence(kind):
     assert mimic(lambda rows: rows[:, 0], rows, KINDS[0]).features == ["0", "1", "2", "3"]
 
 
+def test_a_surrogate_without_memory_says_so(monkeypatch):
+    """It is not told as a fault of the rows, which may be left as they are."""
+
+    def take_all_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(KINDS[1], "fit", take_all_memory)
+    with pytest.raises(MemoryError):
+        mimic(lambda rows: rows[:, 0], X, KINDS[1])
+
+
 @every_kind
 def test_a_seed_may_be_any_whole_number(kind):
     """Those that libraries do not take are brought into their range."""

@@ -112,7 +112,7 @@ def _fail(error: Exception) -> Any:
     if isinstance(error, HTTPException) and error.code != 500:
         return error
     current_app.logger.error("%s %s", request.method, request.path, exc_info=error)
-    told = f"The model failed: {type(error).__name__}: {error}"[:LONGEST_MESSAGE]
+    told = f"Answering failed: {type(error).__name__}: {error}"[:LONGEST_MESSAGE]
     return jsonify(message=told, pointer=None), 500
 
 

@@ -148,6 +148,8 @@ class Apprenticeship:
             outputs = outputs[:, 1:]
         try:
             fitted = self.model.fit(rows, outputs, self.columns)
+        except MemoryError:
+            raise
         except Exception as error:  # every library has its own
             raise ValueError(self._refusal(str(error).strip())) from error
         return self._output_of(fitted)
