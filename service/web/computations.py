@@ -5,6 +5,10 @@ Nothing can end such a thread from outside. So each computation has a thread of 
 its slot, while the request goes its way at the deadline. A process in which a computation is long
 overdue says that it is not ready, and the server replaces it.
 
+A request of many rows gets threads of the same kind as helpers, while processors are free: of all
+requests that are computed at once, in all processes, each has an even share of the processors. One
+more request takes its share when helpers have finished the piece that they are at.
+
 Next: `service.web.slow_clients`.
 """
 
@@ -20,7 +24,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from service.web.request_limits import GLANCE_SECONDS, Deadline
+from service.scoring.request import Helpers
+from service.web.request_limits import GLANCE_SECONDS, Deadline, Load
 
 # A computation is stuck when it takes so many times its deadline.
 PATIENCE = 1.5
@@ -73,8 +78,7 @@ class Computations:
         DeadlineError, StoppingError
             When it has not returned in time; else what the function raises.
         """
-        work = _Work(function, time.monotonic() + PATIENCE * deadline.seconds)
-        self._hand_over(work)
+        work = self.start(function, deadline.seconds)
         while deadline.left:
             try:
                 return work.result.result(min(deadline.left, GLANCE_SECONDS))
@@ -83,7 +87,9 @@ class Computations:
                     return work.result.result()
         return deadline.check()
 
-    def _hand_over(self, work: _Work) -> None:
+    def start(self, function: Callable[[], Any], seconds: float) -> _Work:
+        """Let another thread call a function, which should return within a number of seconds."""
+        work = _Work(function, time.monotonic() + PATIENCE * seconds)
         with self._lock:
             is_anybody_idle = self._n_idle > 0
             self._n_idle -= is_anybody_idle
@@ -91,6 +97,7 @@ class Computations:
         if not is_anybody_idle:
             # A daemon: a process whose computation is stuck can still end.
             threading.Thread(target=self._compute, name="computation", daemon=True).start()
+        return work
 
     def _compute(self) -> None:
         """Compute what comes, for as long as the process lives."""
@@ -113,3 +120,45 @@ class Computations:
             stuck = [thread for thread, moment in self._stuck_at.items() if moment < now]
         frames = sys._current_frames()
         return ["".join(traceback.format_stack(frames[t])) for t in stuck if t in frames]
+
+
+class FairHelpers(Helpers):
+    """Threads for the rows of requests: an even share of the processors for each request.
+
+    Parameters
+    ----------
+    computations : Computations
+        Whose threads they are.
+    load : Load
+        Knows how many requests are computed at once.
+    threads : int
+        How many threads may explain at once, for all requests together.
+    seconds : float
+        How long a helper may take before it is said to be stuck: the deadline of a request.
+
+    Examples
+    --------
+    >>> load = Load()
+    >>> helpers = FairHelpers(Computations(), load, threads=4, seconds=60)
+    >>> load.tell(1)
+    >>> helpers.most()  # beside the request's own thread
+    3
+    >>> load.tell(2)
+    >>> helpers.most()
+    1
+    """
+
+    def __init__(
+        self, computations: Computations, load: Load, *, threads: int, seconds: float
+    ) -> None:
+        super().__init__()
+        self._computations, self._load = computations, load
+        self._threads, self._seconds = threads, seconds
+
+    def most(self) -> int:
+        """Return how many may work for one request at this moment, beside its own thread."""
+        return max(1, self._threads // max(1, self._load.total())) - 1
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Let a thread do some work, in the context of the request."""
+        self._computations.start(work, self._seconds)
