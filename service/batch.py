@@ -98,8 +98,8 @@ def score_file(
     threads : int, optional
         How many chunks are scored at once where rows take long; by default as many as this process
         may use processors, and one where model or explainer call anything but libraries that are
-        made for threads (:mod:`service.engines.called.foreign_code`). The numbers are the same. What is at work when the program is
-        interrupted is finished first.
+        made for threads (:mod:`service.engines.called.foreign_code`). The numbers are the same.
+        What is at work when the program is interrupted is finished first.
 
     Returns
     -------

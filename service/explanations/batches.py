@@ -279,15 +279,30 @@ def _sum_batches(
 
     Threads share the rows of each; processes get whole ones, where these take long.
     """
-    engine, batches = row_explainer.engine, _read_all(row_explainer, tables)
-    stays = n_jobs == 1 or works_in_threads(engine)
-    for batch in batches if stays else _take_first(batches):
+    batches = _read_all(row_explainer, tables)
+    if n_jobs == 1 or works_in_threads(row_explainer.engine):
+        yield from _sum_here(row_explainer, batches, n_jobs)
+    else:
+        yield from _sum_here(row_explainer, _take_first(batches), 1)
+        yield from _sum_in_processes(row_explainer, batches, n_jobs)
+
+
+def _sum_here(
+    row_explainer: RowExplainer, batches: Iterator[Batch], n_jobs: int
+) -> Iterator[Moments]:
+    for batch in batches:
         with _naming_refused_values(row_explainer, [batch]):
-            yield _sum(engine, batch.content, n_jobs if stays else 1)
+            yield _sum(row_explainer.engine, batch.content, n_jobs)
+
+
+def _sum_in_processes(
+    row_explainer: RowExplainer, batches: Iterator[Batch], n_jobs: int
+) -> Iterator[Moments]:
+    at_once = BATCHES_PER_JOB * effective_n_jobs(n_jobs)
     with Parallel(n_jobs=n_jobs) as jobs:
-        for group in in_chunks(map(_copy, batches), BATCHES_PER_JOB * effective_n_jobs(n_jobs)):
+        for group in in_chunks(map(_copy, batches), at_once):
             with _naming_refused_values(row_explainer, group):
-                yield from jobs(delayed(_sum)(engine, each.content) for each in group)
+                yield from jobs(delayed(_sum)(row_explainer.engine, each.content) for each in group)
 
 
 def _copy(batch: Batch) -> Batch:

@@ -24,15 +24,16 @@ class Helpers:
     Attributes
     ----------
     seconds_a_row : float
-        How long a row took last, 0.0 before any: what decides whether helpers are worth it.
+        How long a row took in the last request, 0.0 before any: what decides whether helpers are
+        worth it.
     """
 
     def __init__(self) -> None:
         self.seconds_a_row = 0.0
 
     def learn(self, seconds_a_row: float) -> None:
-        """Note how long a row took."""
-        self.seconds_a_row = seconds_a_row
+        """Note how long a row took: at most double, since others may have held a request up."""
+        self.seconds_a_row = min(seconds_a_row, 2 * self.seconds_a_row or seconds_a_row)
 
     def most(self) -> int:
         """Return how many may work for one request at this moment, beside its own thread."""

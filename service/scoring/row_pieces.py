@@ -88,7 +88,7 @@ class _Pieces(Generic[Result]):
         self,
         before: Callable[[], bool] = lambda: True,
         n_threads: Callable[[], int] = lambda: 1,
-        after: Callable[[float], None] = lambda seconds_a_row: None,
+        after: Callable[[int, float], None] = lambda n_rows, seconds: None,
     ) -> None:
         """Take pieces until there are no more, or `before` says no."""
         size = 1
@@ -96,7 +96,7 @@ class _Pieces(Generic[Result]):
             began = time.perf_counter()
             self._finish(taken)
             seconds = time.perf_counter() - began
-            after(seconds / len(taken))
+            after(len(taken), seconds)
             size = _next_size(size, seconds)
 
     def results(self) -> list[Result]:
@@ -138,13 +138,23 @@ class _Sharing:
         self._pieces, self._helpers = pieces, helpers
         self._lock = threading.Lock()
         self._n_helping = 0
+        self._n_done, self._seconds = 0, 0.0  # by this thread
+        self._known = self._seconds_a_row = self._found = helpers.seconds_a_row
 
     def work(self) -> None:
         """Take pieces in this thread, and call helpers before each."""
-        self._pieces.work(self._call_helpers, self._count_threads, self._helpers.learn)
+        self._pieces.work(self._call_helpers, self._count_threads, self._note)
+        self._helpers.learn(self._found)
+
+    def _note(self, n_rows: int, seconds: float) -> None:
+        """Note what rows took: no more than is known, since a thread may have had to wait."""
+        self._n_done += n_rows
+        self._seconds += seconds
+        self._found = self._seconds / self._n_done
+        self._seconds_a_row = min(self._found, self._known or self._found)
 
     def _call_helpers(self) -> bool:
-        is_worth_it = self._pieces.n_left * self._helpers.seconds_a_row > WORTH
+        is_worth_it = self._pieces.n_left * self._seconds_a_row > WORTH
         n_more = self._helpers.most() - self._n_helping if is_worth_it else 0
         for _ in range(n_more):
             with self._lock:
