@@ -260,7 +260,7 @@ def explain_in_parallel(
     if n_jobs in (None, 1):
         return explain_rows(engine, rows, progress)
     by_threads = works_in_threads(engine)
-    if by_threads and len(rows) <= FEW_ROWS:
+    if by_threads and 1 < len(rows) <= FEW_ROWS:
         return _joined(_explain_in_jobs(engine, rows, progress, n_jobs))
     tried, rest = rows[:N_TIMED_ROWS], rows[N_TIMED_ROWS:]
     parts, seconds_each = _explain_timed(engine, tried)
@@ -288,7 +288,7 @@ def _backend_for(engine: Engine) -> str:
 def _explain_in_jobs(
     engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None
 ) -> list[Importances]:
-    n_chunks = min(max(1, len(rows)), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
+    n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
     chunks = progress(np.array_split(rows, n_chunks))
     jobs = Parallel(n_jobs=n_jobs, prefer=_backend_for(engine))
     return list(jobs(delayed(explain_rows)(engine, chunk) for chunk in chunks))

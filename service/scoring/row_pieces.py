@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -159,7 +160,8 @@ class _Sharing:
         for _ in range(n_more):
             with self._lock:
                 self._n_helping += 1
-            self._helpers.start(self._help)
+            with suppress(RuntimeError):  # no thread can be started: the work goes on without it
+                self._helpers.start(self._help)
         return True
 
     def _help(self) -> None:

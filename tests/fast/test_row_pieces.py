@@ -105,6 +105,17 @@ def test_no_thread_is_woken_for_nothing(n_rows, seconds, may_share):
     assert work.callers == {threading.get_ident()}
 
 
+def test_a_thread_that_cannot_be_started_is_done_without():
+    """As where a container has no more processes: all rows are explained."""
+    helpers = Threads(3)
+
+    def refuse(work):
+        raise RuntimeError("can't start new thread")
+
+    helpers.start = refuse
+    assert np.concatenate(explain(Work(0.0), helpers)).tolist() == ROWS.tolist()
+
+
 def test_what_rows_take_is_learned():
     """The first request finds out while it computes, and the next one knows from its start."""
     helpers = Threads(1, seconds_a_row=0.0)
