@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from serving import serving
+from serving import serving, wait_until
 from sklearn.datasets import load_diabetes
 from sklearn.svm import SVR
 
@@ -38,7 +38,7 @@ def run(raw_data, request):
     return model.score(raw_data, request)
 """
 X, y = load_diabetes(return_X_y=True)
-MANY, ONE = json.dumps(X[:120].tolist()), json.dumps(X[:1].tolist())
+ALL, MANY, ONE = (json.dumps(X[:n].tolist()) for n in (442, 120, 1))
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +65,25 @@ def slow(folder, tmp_path, **settings):
 def pieces(tmp_path, since):
     """Return the pieces that began after a moment: who, from when, until when."""
     found = []
-    for line in (tmp_path / "pieces").read_text().splitlines():
+    for line in (tmp_path / "pieces").read_text(encoding="ascii").splitlines():
         process, thread, began, ended = line.split()
         if float(began) >= since:
             found.append(((process, thread), float(began), float(ended)))
     return found
 
 
+def begins(found):
+    """Return when each thread began, the first one first."""
+    first = {}
+    for who, began, _ in found:
+        first[who] = min(began, first.get(who, began))
+    return sorted(first.values())
+
+
 def most_at_once(found, since=0.0):
     """Return how many pieces were at work at once when one began after a moment."""
-    begins = [began for _, began, _ in found if began >= since]
-    return max(sum(began <= moment < ended for _, began, ended in found) for moment in begins)
+    moments = [began for _, began, _ in found if began >= since]
+    return max(sum(began <= moment < ended for _, began, ended in found) for moment in moments)
 
 
 def test_many_rows_have_all_threads_and_the_same_bytes(folder, tmp_path):
@@ -95,23 +103,27 @@ def test_many_rows_have_all_threads_and_the_same_bytes(folder, tmp_path):
 
 
 def test_requests_in_all_workers_share_the_threads(folder, tmp_path):
-    """Two at once have half each, in whichever worker they are: no more than there are threads,
-    once helpers have seen both. Small requests and health routes are answered all the while.
+    """A second one has half of them at once, in whichever worker it is; the helpers of the first go
+    after the piece that they are at. Health routes are answered all the while.
     """
     with (
         slow(folder, tmp_path, ROW_THREADS="4", SLOTS="2") as service,
         ThreadPoolExecutor(2) as pool,
     ):
         since = time.monotonic()
-        big = [pool.submit(service.score, MANY) for _ in range(2)]
-        time.sleep(0.5)  # both compute, and each thread has begun a piece since
-        settled = time.monotonic()
+        first = pool.submit(service.score, ALL)
+        wait_until(lambda: len(begins(pieces(tmp_path, since))) == 4)
+        second = pool.submit(service.score, ALL)
+        wait_until(lambda: len(begins(pieces(tmp_path, since))) == 5)
         between = [service.ask("GET", "/ping").status for _ in range(3)]
+        time.sleep(0.5)
         found = pieces(tmp_path, since)
-        assert [each.result().status for each in big] == [200, 200]
-        small = service.score(ONE).status
-    assert most_at_once(found, settled - 0.25) <= 4
-    assert (between, small) == ([200] * 3, 200)
+        assert not first.done()
+        assert [first.result().status, second.result().status] == [200, 200]
+    met = begins(found)[4]
+    until = max(ended for _, began, ended in found if began <= met)
+    assert most_at_once(found, until) <= 4
+    assert between == [200] * 3
 
 
 def test_a_small_request_does_not_wait_for_a_big_one(folder, tmp_path):
@@ -130,7 +142,7 @@ def test_the_deadline_ends_the_work_of_all_threads(folder, tmp_path):
     """504 in time; no thread begins a piece after that, and the next request is answered."""
     with slow(folder, tmp_path, WORKERS="1", ROW_THREADS="3", DEADLINE_SECONDS="1") as service:
         since = time.monotonic()
-        refused = service.score(json.dumps(X.tolist()))
+        refused = service.score(ALL)
         time.sleep(0.5)  # longer than a piece
         ended, after = time.monotonic(), service.score(ONE)
         found = pieces(tmp_path, since)
