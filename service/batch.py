@@ -3,7 +3,8 @@
 The file is read in chunks. Each scored chunk becomes a file in ``OUTPUT.parts``, under its name
 only once it is whole; at the end they are put together and renamed to the output, which is
 therefore never half written. What was interrupted goes on where it stopped, unless input, model or
-options have changed. Where rows take long, chunks are scored in threads, one for each processor.
+options have changed. Where rows take long, chunks are scored in threads, one for each processor;
+not so those of a model that may not be made for threads, unless their number is given.
 Next: :mod:`service.rows`.
 """
 
@@ -27,6 +28,7 @@ from typing import Any, TextIO, TypeVar
 import joblib
 
 from service.container_limits import cpu_count
+from service.engines.called.foreign_code import takes_threads
 from service.engines.progress import no_progress, progress_bar
 from service.errors import BatchError, PayloadError, expect
 from service.rows.chunks import Table
@@ -40,7 +42,7 @@ from service.scoring.scoring_model import ScoringModel
 from service.strict_json import strict_json
 
 ROWS_IN_A_CHUNK = 256
-LONG = 0.005  # seconds for a row
+LONG = 0.0004  # seconds for a row: reading and writing it take half of that at most
 _ROW = re.compile(r", row (\d+):")  # in a message about a value
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,8 +97,9 @@ def score_file(
     show_progress : bool, default False
     threads : int, optional
         How many chunks are scored at once where rows take long; by default as many as this process
-        may use processors. The numbers are the same. What is at work when the program is
-        interrupted is finished first.
+        may use processors, and one where model or explainer call anything but libraries that are
+        made for threads (:mod:`service.engines.called.foreign_code`). The numbers are the same.
+        What is at work when the program is interrupted is finished first.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def score_file(
     """
     form = _format(file, output)
     progress = progress_bar if show_progress else no_progress
-    n_threads = cpu_count() if threads is None else threads
+    n_threads = _choose_threads(model) if threads is None else threads
     expect(n_threads > 0, f"threads: expected a positive number, got {threads}.", ValueError)
     done: list[Path] = []
     n_rows = 0
@@ -149,6 +152,11 @@ def score_file(
         whole.replace(output)
         shutil.rmtree(parts)
     return n_rows
+
+
+def _choose_threads(model: ScoringModel) -> int:
+    may_share = model.takes_threads and takes_threads(model.original_model)
+    return cpu_count() if may_share else 1
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive_number,
         default=None,
         help="how many pieces are scored at once where rows take long; by default as many as there "
-        "are processors",
+        "are processors, or one where the model may not be made for threads",
     )
     score.add_argument("--no-explain", action="store_true", default=False, help="predictions alone")
     _add_dashboard(commands)

@@ -259,6 +259,13 @@ class Settings:
         "requests that a process computes at once; more wait their turn",
         shown="processors / processes",
     )
+    row_threads: int | None = _setting(
+        None,
+        "ROW_THREADS",
+        "threads that explain rows at once, in all processes together: each request that computes "
+        "has an even share of them, and one at least; 1 leaves it at that",
+        shown="processors; with `SLOTS` as many as it lets compute at once",
+    )
     max_in_flight: int | None = _setting(
         None,
         "MAX_IN_FLIGHT",
@@ -393,6 +400,13 @@ class Settings:
     def n_slots(self) -> int:
         """How many requests a process computes at once."""
         return self.processors_each if self.slots is None else self.slots
+
+    @property
+    def n_row_threads(self) -> int:
+        """How many threads explain rows at once, in all processes together."""
+        if self.row_threads is not None:
+            return self.row_threads
+        return cpu_count() if self.slots is None else min(cpu_count(), self.slots * self.n_workers)
 
     @property
     def n_in_flight(self) -> int:

@@ -14,18 +14,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 
 from service.engines.blas_threads import one_blas_thread
+from service.engines.called.foreign_code import takes_threads
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import BackgroundSummary
 from service.shapley.survey import Sample
 
 # Enough for a bar and an even load; few, because a process makes its tables anew for each.
 CHUNKS_PER_JOB = 4
-# Rows that are explained before jobs are started, and the seconds of work that are worth no jobs.
+# Rows that are explained before jobs are started, and the seconds of work that are worth no jobs:
+# processes take seconds to start, threads some milliseconds. So few rows are not worth a look.
 N_TIMED_ROWS = 2
 SHORT = 2.0
+SHORT_FOR_THREADS = 0.02
+FEW_ROWS = 8
 # From the schema's matrix to the rows that an engine works on, all rows at once.
 Encoding = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -247,20 +252,46 @@ def explain_rows(
 def explain_in_parallel(
     engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None
 ) -> Importances:
-    """Compute importances in joblib jobs, on whatever backend is configured.
+    """Compute importances in joblib jobs, on whatever backend is configured; None is one job.
 
-    The numbers are those of :func:`explain_rows`. Work that is short stays in this process: jobs
-    take seconds to start.
+    Where none is configured they are threads, of an engine that is made for them. The numbers are
+    those of :func:`explain_rows`. Work that is short stays in this thread.
     """
+    if n_jobs in (None, 1):
+        return explain_rows(engine, rows, progress)
+    by_threads = works_in_threads(engine)
+    if by_threads and 1 < len(rows) <= FEW_ROWS:
+        return _joined(_explain_in_jobs(engine, rows, progress, n_jobs))
     tried, rest = rows[:N_TIMED_ROWS], rows[N_TIMED_ROWS:]
     parts, seconds_each = _explain_timed(engine, tried)
-    if seconds_each * len(rest) > SHORT:
-        n_chunks = min(len(rest), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
-        chunks = progress(np.array_split(rest, n_chunks))
-        parts += Parallel(n_jobs=n_jobs)(delayed(explain_rows)(engine, chunk) for chunk in chunks)
+    if seconds_each * len(rest) > _WORTH_NO_JOBS[by_threads]:
+        parts += _explain_in_jobs(engine, rest, progress, n_jobs)
     elif len(rest):
         parts.append(explain_rows(engine, rest, progress))
     return _joined(parts)
+
+
+def works_in_threads(engine: Engine) -> bool:
+    """Tell whether joblib jobs of an engine would be threads of this process."""
+    backend, _ = get_active_backend(prefer=_backend_for(engine))
+    return bool(getattr(backend, "uses_threads", False))
+
+
+_WORTH_NO_JOBS = {False: SHORT, True: SHORT_FOR_THREADS}
+_BACKENDS = {False: "processes", True: "threads"}
+
+
+def _backend_for(engine: Engine) -> str:
+    return _BACKENDS[takes_threads(engine)]
+
+
+def _explain_in_jobs(
+    engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None
+) -> list[Importances]:
+    n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
+    chunks = progress(np.array_split(rows, n_chunks))
+    jobs = Parallel(n_jobs=n_jobs, prefer=_backend_for(engine))
+    return list(jobs(delayed(explain_rows)(engine, chunk) for chunk in chunks))
 
 
 def _explain_timed(engine: Engine, rows: NDArray[Any]) -> tuple[list[Importances], float]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import sparray, spmatrix
 
 from service.engines.choice import choose_engine
-from service.engines.engine import Engine, Importances, explain_in_parallel, explain_rows
+from service.engines.engine import Engine, Importances, explain_in_parallel
 from service.engines.local_importances import LocalImportances
 from service.engines.options import EngineOptions, check_different, check_jobs, is_whole
 from service.engines.outputs import (
@@ -359,8 +359,6 @@ class RowExplainer:
     def _importances(
         self, matrix: NDArray[Any], progress: Progress = no_progress, n_jobs: int | None = None
     ) -> Importances:
-        if n_jobs in (None, 1):
-            return explain_rows(self.engine, matrix, progress)
         return explain_in_parallel(self.engine, matrix, progress, n_jobs)
 
     def _describe(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from service.engines.transformed.engineered import EngineeredExplainer
 from service.explainers.pieces import in_pieces
 from service.explainers.transformations import build_engineered, compose
 from service.explanations import GlobalExplanation, LocalExplanation
-from service.explanations.batches import explain_in_batches, gather
+from service.explanations.batches import choose_jobs, explain_in_batches, gather
 from service.explanations.context import ExplanationContext, label_rows, tell_nothing
 from service.rows.tables import row_as_table
 from service.shapley.kernel import Stopping
@@ -287,7 +287,9 @@ class TabularExplainer:
         sampling_policy : object, optional
             Nothing is sampled from the rows: one is accepted with a warning.
         n_jobs : int, optional
-            Number of joblib jobs, −1 for all processors. The numbers do not depend on it.
+            Number of joblib jobs, −1 for all processors. By default they are threads, on all
+            processors that this process may use, where nothing but this package and libraries that
+            are made for threads is called, and one job otherwise. The numbers do not depend on it.
 
         Returns
         -------
@@ -304,6 +306,7 @@ class TabularExplainer:
         """
         _warn_of(sampling_policy, "sampling_policy: all rows are explained; pass fewer of them")
         check_jobs(n_jobs)
+        n_jobs = choose_jobs(self.row_explainer, n_jobs)
         pieces = in_pieces(evaluation_examples)
         if not include_local:
             overall = explain_in_batches(

@@ -20,7 +20,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from scipy.sparse import vstack
 
-from service.engines.engine import SHORT, Engine, explain_rows
+from service.engines.engine import SHORT, Engine, explain_in_parallel, works_in_threads
 from service.engines.options import check_jobs, is_whole
 from service.engines.progress import Progress, no_progress
 from service.engines.row_explainer import RowExplainer
@@ -57,7 +57,7 @@ def explain_in_batches(
     row_explainer: RowExplainer,
     rows: Any,
     batch_size: int | None = None,
-    n_jobs: int | None = None,
+    n_jobs: int = 1,
     progress: Progress = no_progress,
 ) -> GlobalImportances:
     """Average the magnitudes of the importances of rows, without keeping them.
@@ -68,8 +68,8 @@ def explain_in_batches(
     rows : table, iterator of tables, or path of a Parquet file
     batch_size : int, optional
         How many rows are explained at once; by default as many as memory is meant for.
-    n_jobs : int, optional
-        Number of joblib jobs, on whatever backend is configured. The numbers do not depend on it.
+    n_jobs : int, default 1
+        Number of joblib jobs, as :func:`choose_jobs` returns it. The numbers do not depend on it.
     progress : callable, optional
 
     Returns
@@ -102,6 +102,17 @@ def explain_in_batches(
         classes=row_explainer.classes,
         expected_values=row_explainer.expected_values,
     )
+
+
+def choose_jobs(row_explainer: RowExplainer, n_jobs: int | None) -> int:
+    """Return how many jobs explain very many rows.
+
+    They are as many as are asked for; by default threads on all processors that this process may
+    use, or one job where threads will not do.
+    """
+    if n_jobs is not None:
+        return n_jobs
+    return -1 if works_in_threads(row_explainer.engine) else 1
 
 
 def gather(row_explainer: RowExplainer, rows: Any) -> Any:
@@ -262,17 +273,34 @@ def _count_rows(table: Any) -> int:
 
 
 def _sum_batches(
-    row_explainer: RowExplainer, tables: Iterator[Any], n_jobs: int | None
+    row_explainer: RowExplainer, tables: Iterator[Any], n_jobs: int
 ) -> Iterator[Moments]:
-    """Add up batch after batch, in jobs where they take long; only a few are there at once."""
+    """Add up batch after batch; only a few are there at once.
+
+    Threads share the rows of each; processes get whole ones, where these take long.
+    """
     batches = _read_all(row_explainer, tables)
-    for batch in _take_first(batches, n_jobs):
+    if n_jobs == 1 or works_in_threads(row_explainer.engine):
+        yield from _sum_here(row_explainer, batches, n_jobs)
+    else:
+        yield from _sum_here(row_explainer, _take_first(batches), 1)
+        yield from _sum_in_processes(row_explainer, batches, n_jobs)
+
+
+def _sum_here(
+    row_explainer: RowExplainer, batches: Iterator[Batch], n_jobs: int
+) -> Iterator[Moments]:
+    for batch in batches:
         with _naming_refused_values(row_explainer, [batch]):
-            yield _sum(row_explainer.engine, batch.content)
-    with Parallel(n_jobs=n_jobs or 1) as jobs:
-        for group in in_chunks(
-            map(_copy, batches), BATCHES_PER_JOB * effective_n_jobs(n_jobs or 1)
-        ):
+            yield _sum(row_explainer.engine, batch.content, n_jobs)
+
+
+def _sum_in_processes(
+    row_explainer: RowExplainer, batches: Iterator[Batch], n_jobs: int
+) -> Iterator[Moments]:
+    at_once = BATCHES_PER_JOB * effective_n_jobs(n_jobs)
+    with Parallel(n_jobs=n_jobs) as jobs:
+        for group in in_chunks(map(_copy, batches), at_once):
             with _naming_refused_values(row_explainer, group):
                 yield from jobs(delayed(_sum)(row_explainer.engine, each.content) for each in group)
 
@@ -282,12 +310,12 @@ def _copy(batch: Batch) -> Batch:
     return Batch(batch.first, deepcopy(batch.content))
 
 
-def _take_first(batches: Iterator[Batch], n_jobs: int | None) -> Iterator[Batch]:
-    """Take batches for so long as jobs would take to start; without jobs all of them."""
+def _take_first(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Take batches for so long as processes would take to start."""
     began = perf_counter()
     for batch in batches:
         yield batch
-        if n_jobs not in (None, 1) and perf_counter() - began > SHORT:
+        if perf_counter() - began > SHORT:
             return
 
 
@@ -334,10 +362,10 @@ def _read(row_explainer: RowExplainer, table: Any) -> NDArray[Any] | Moments:
     return row_explainer.read(table)
 
 
-def _sum(engine: Engine, content: NDArray[Any] | Moments) -> Moments:
+def _sum(engine: Engine, content: NDArray[Any] | Moments, n_jobs: int = 1) -> Moments:
     if isinstance(content, Moments):
         return content
-    importances = explain_rows(engine, content)
+    importances = explain_in_parallel(engine, content, no_progress, n_jobs)
     return Moments.of(importances.values, importances.standard_errors)
 
 

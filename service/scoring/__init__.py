@@ -11,7 +11,8 @@ Importing this package loads neither shap, numba, matplotlib nor Flask.
 ``importable``     what a model holds that another process cannot import
 ``manifest``       the readable file beside what was saved
 ``predictors``     models without predict: plain functions, and probabilities alone
-``request``        what one request asks for
+``request``        what one request asks for, and what its host allows it
+``row_pieces``     its rows piece by piece, in several threads where there are some
 ``scoring_model``  ScoringModel, the core of the service: a model with its explainer
 
 Local importances are arrays with names: :mod:`service.engines.local_importances`. The errors are

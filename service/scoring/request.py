@@ -1,6 +1,6 @@
-"""What one request asks for, and the limits it comes with.
+"""What one request asks for, and what its host allows it.
 
-Next: :mod:`service.scoring.scoring_model`.
+Next: :mod:`service.scoring.row_pieces`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,32 @@ from service.rows.values import shown
 
 def _always() -> None:
     """Let every request take its time."""
+
+
+class Helpers:
+    """Threads that a host has for requests of many rows; this one has none.
+
+    Attributes
+    ----------
+    seconds_a_row : float
+        How long a row took in the last request, 0.0 before any: what decides whether helpers are
+        worth it.
+    """
+
+    def __init__(self) -> None:
+        self.seconds_a_row = 0.0
+
+    def learn(self, seconds_a_row: float) -> None:
+        """Note how long a row took: at most double, since others may have held a request up."""
+        self.seconds_a_row = min(seconds_a_row, 2 * self.seconds_a_row or seconds_a_row)
+
+    def most(self) -> int:
+        """Return how many may work for one request at this moment, beside its own thread."""
+        return 0
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Let a thread do some work."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -40,7 +66,10 @@ class ScoringRequest:
     max_rows : int, optional
         The most rows that are taken.
     check : callable
-        Called between pieces of the work; raises when nobody waits for the answer any more.
+        Called between pieces of the work, from any of its threads; raises when nobody waits for the
+        answer any more.
+    helpers : Helpers, optional
+        Threads that may take pieces of the work; by default there are none.
 
     Raises
     ------
@@ -65,6 +94,7 @@ class ScoringRequest:
     id_columns: tuple[str, ...] = ()
     max_rows: int | None = None
     check: Callable[[], None] = _always
+    helpers: Helpers | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.engines.called.foreign_code import takes_threads
 from service.engines.local_importances import LocalImportances
 from service.errors import PayloadError, SelfCheckError, TooManyRowsError
 from service.rows.json_rows import JsonRows, parse_labelled
@@ -28,9 +30,9 @@ from service.scoring.explainer import KernelScoringExplainer
 from service.scoring.names import by_class, class_position, names_of_predictions
 from service.scoring.predictors import with_predict
 from service.scoring.request import ScoringRequest
+from service.scoring.row_pieces import explain_pieces
 from service.strict_json import strict_json
 
-SECONDS_A_PIECE = 0.05  # a piece of rows doubles as long as it takes less
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -93,6 +95,14 @@ class ScoringModel:
     def schema(self) -> Schema:
         """The columns that rows must have."""
         return self.scoring_explainer.schema
+
+    @cached_property
+    def takes_threads(self) -> bool:
+        """Whether the rows of one request may be explained in several threads at once.
+
+        See :func:`service.engines.called.foreign_code.takes_threads`.
+        """
+        return takes_threads(self.scoring_explainer.row_explainer.engine)
 
     def score(
         self,
@@ -292,9 +302,10 @@ class ScoringModel:
         return self._ask("predict_proba", rows)
 
     def _explain(self, rows: NDArray[Any], request: ScoringRequest) -> LocalImportances:
-        """Explain piece by piece: each row is computed by itself, so the pieces change no byte."""
         try:
-            parts = [self._explain_piece(piece) for piece in _pieces(rows, request)]
+            parts = explain_pieces(
+                self._explain_piece, rows, request, may_share=lambda: self.takes_threads
+            )
         except ValueError:
             self._refuse_beyond_float32(rows)
             raise
@@ -413,21 +424,3 @@ def _is_estimator(part: Any) -> bool:
 def _reads_by_position(part: Any) -> bool:
     is_of_sklearn = type(part).__module__.startswith("sklearn.")
     return is_of_sklearn and type(part).__name__ not in _BY_NAME
-
-
-def _pieces(rows: NDArray[Any], request: ScoringRequest) -> Iterator[NDArray[Any]]:
-    """Cut rows into pieces of about the same time; stop between them when nobody waits any more."""
-    start, size = 0, 1
-    while start < len(rows):
-        request.check()
-        began = time.perf_counter()
-        yield rows[start : start + size]
-        start += size
-        size = _next_size(size, time.perf_counter() - began)
-
-
-def _next_size(size: int, seconds: float) -> int:
-    """Double the size of a piece that took little time, halve that of one that took much."""
-    if seconds < SECONDS_A_PIECE:
-        return size * 2
-    return max(1, size // 2) if seconds > 2 * SECONDS_A_PIECE else size

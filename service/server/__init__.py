@@ -6,6 +6,7 @@
 ``drain``               going away without losing a request
 ``startup``             how a worker starts: after the fork, one at a time, within a bound
 ``connection_balance``  an even share of connections for every worker
+``shared_load``         how many requests all workers compute at once
 ``memory_folder``       a folder in memory, for what the workers write all the time
 ``borrowed_port``       a port that another process keeps open
 ``replica_socket``      where this replica answers for itself

@@ -7,7 +7,7 @@ Next: `service.server.borrowed_port`.
 
 from flask import Flask
 
-from service.server.process import lifecycle, metrics_folder, replica, settings
+from service.server.process import lifecycle, load, metrics_folder, replica, settings
 from service.web.app import create_app_or_exit
 
 
@@ -24,4 +24,4 @@ def application() -> Flask:
     SystemExit
         With one sentence on what is wrong.
     """
-    return create_app_or_exit(settings, lifecycle, metrics_folder.path, replica)
+    return create_app_or_exit(settings, lifecycle, metrics_folder.path, replica, load)

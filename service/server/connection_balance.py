@@ -4,7 +4,7 @@ All workers wait for the same port, and whichever is quickest takes a new connec
 stays there. Without a balance one worker can end up with nearly all of them, whose requests wait
 for each other beside an idle one.
 
-Next: `service.server.memory_folder`.
+Next: `service.server.shared_load`.
 """
 
 import mmap
@@ -15,7 +15,9 @@ _NOBODY = -1
 
 
 class SharedCounts:
-    """The number of connections of each ready worker, seen by all processes forked from this one.
+    """A number for each ready worker, of its connections for instance.
+
+    All processes forked from the one that makes it see them.
 
     Workers are known by gunicorn's number for them.
     """
@@ -26,7 +28,7 @@ class SharedCounts:
             self._counts[place] = _NOBODY
 
     def tell(self, worker: int, count: int) -> None:
-        """Record the connections of a worker that is ready."""
+        """Record the number of a worker that is ready."""
         self._counts[worker % MOST_WORKERS] = count
 
     def forget(self, worker: int) -> None:
@@ -41,6 +43,10 @@ class SharedCounts:
         """Tell whether any worker is ready."""
         return any(count != _NOBODY for count in self._counts)
 
+    def total(self) -> int:
+        """Return the sum of the counts of all workers."""
+        return sum(count for count in self._counts if count != _NOBODY)
+
     def fewest(self) -> int:
-        """Return the smallest number of connections of a worker; 0 when there is no worker."""
+        """Return the smallest number of a worker; 0 when there is no worker."""
         return min((count for count in self._counts if count != _NOBODY), default=0)

@@ -19,7 +19,7 @@ from typing import Any
 
 from service.server.gunicorn_options import refuse_options
 from service.server.memory_folder import folder_in_memory
-from service.server.process import connections, lifecycle, metrics_folder, settings, startup
+from service.server.process import connections, lifecycle, load, metrics_folder, settings, startup
 from service.server.startup import ENDING, FAILED
 from service.web.logs import log_config
 
@@ -145,6 +145,7 @@ def child_exit(server: Any, worker: Any) -> None:
 
     has_started = connections.has(worker.age)
     connections.forget(worker.age)
+    load.forget(worker.age)
     multiprocess.mark_process_dead(worker.pid, str(metrics_folder.path))  # type: ignore[no-untyped-call]
     if has_started or startup.is_called_off:
         return

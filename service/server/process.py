@@ -10,6 +10,7 @@ from service.server.connection_balance import SharedCounts
 from service.server.drain import Drain
 from service.server.memory_folder import MetricsFolder
 from service.server.replica_socket import open_socket
+from service.server.shared_load import SharedLoad
 from service.server.startup import Startup
 from service.settings import Settings, SettingsError
 
@@ -21,5 +22,6 @@ except SettingsError as error:
 metrics_folder = MetricsFolder()
 lifecycle = Drain()
 connections = SharedCounts()
+load = SharedLoad()
 startup = Startup(metrics_folder.path, settings.start)
 replica, replica_sockets = open_socket(settings.replicas_folder)

@@ -25,7 +25,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from service.server.borrowed_port import BorrowedPort
 from service.server.incoming import Incoming, Limits, is_short_of_room
 from service.server.malformed_requests import is_malformed, refuse
-from service.server.process import connections, lifecycle, replica_sockets, settings, startup
+from service.server.process import connections, lifecycle, load, replica_sockets, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.web.slow_clients import (
     Outgoing,
@@ -76,6 +76,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         for number in ENDING:  # nothing is in flight: even code that does not return ends at once
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # blocked since before the fork
+        load.begin(self.age)
         with startup.turn(self._show_life):
             self._show_life(settings.start + 2 * HELD_SECONDS)
             try:

@@ -23,7 +23,7 @@ from service.web.metrics import Metrics
 from service.web.protocols import PROTOCOLS
 from service.web.protocols.cross_origin import allow_origins
 from service.web.protocols.path_prefix import under_prefix
-from service.web.request_limits import Gate
+from service.web.request_limits import Gate, Load
 from service.web.request_records import record_malformed, record_requests
 
 
@@ -32,6 +32,7 @@ def create_app(
     lifecycle: Lifecycle | None = None,
     metrics_folder: Path | None = None,
     replica: Path | None = None,
+    load: Load | None = None,
 ) -> Flask:
     """Load the entry script, call its ``init()``, score the example, and put the routes around it.
 
@@ -50,6 +51,8 @@ def create_app(
     replica : Path, optional
         The Unix socket at which this service answers for itself, beside those of the other replicas
         behind its port; by default there are no others.
+    load : Load, optional
+        Knows how many requests all processes compute at once; by default this one is alone.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def create_app(
     script.init()
     script.warm_up()
     metrics = Metrics(settings.model_name, script.model, metrics_folder, replica, origins=origins)
-    gate = Gate(settings.n_in_flight, settings.n_slots)
+    gate = Gate(settings.n_in_flight, settings.n_slots, load)
     guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle, origins)
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
@@ -114,13 +117,14 @@ def create_app_or_exit(
     lifecycle: Lifecycle | None = None,
     metrics_folder: Path | None = None,
     replica: Path | None = None,
+    load: Load | None = None,
 ) -> Flask:
     """Make the application, or end the process with one sentence on what is wrong.
 
     Parameters and what is returned are those of :func:`create_app`.
     """
     try:
-        return create_app(settings, lifecycle, metrics_folder, replica)
+        return create_app(settings, lifecycle, metrics_folder, replica, load)
     except (SettingsError, WebError, ArtifactError) as error:
         _show_cause(error)
         raise SystemExit(str(error)) from None

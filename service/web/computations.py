@@ -5,6 +5,10 @@ Nothing can end such a thread from outside. So each computation has a thread of 
 its slot, while the request goes its way at the deadline. A process in which a computation is long
 overdue says that it is not ready, and the server replaces it.
 
+A request of many rows gets threads of the same kind as helpers, while processors are free: of all
+requests that are computed at once, in all processes, each has an even share of the processors. One
+more request takes its share when helpers have finished the piece that they are at.
+
 Next: `service.web.slow_clients`.
 """
 
@@ -19,7 +23,8 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import Any
 
-from service.web.request_limits import GLANCE_SECONDS, Deadline
+from service.scoring.request import Helpers
+from service.web.request_limits import GLANCE_SECONDS, Deadline, Load
 
 # A computation is stuck when it takes so many times its deadline.
 PATIENCE = 1.5
@@ -88,8 +93,7 @@ class Computations:
         DeadlineError, StoppingError
             When it has not returned in time; else what the function raises.
         """
-        work = _Work(function, time.monotonic() + PATIENCE * deadline.seconds)
-        self._hand_over(work)
+        work = self.start(function, deadline.seconds)
         try:
             while left := deadline.left:
                 if work.is_going_on.acquire(timeout=min(left, GLANCE_SECONDS)):
@@ -98,7 +102,9 @@ class Computations:
         finally:
             del work  # an error keeps this frame, which must not keep the error
 
-    def _hand_over(self, work: _Work) -> None:
+    def start(self, function: Callable[[], Any], seconds: float) -> _Work:
+        """Let another thread call a function, which should return within a number of seconds."""
+        work = _Work(function, time.monotonic() + PATIENCE * seconds)
         with self._lock:
             is_anybody_idle = self._n_idle > 0
             self._n_idle -= is_anybody_idle
@@ -106,6 +112,7 @@ class Computations:
         if not is_anybody_idle:
             # A daemon: a process whose computation is stuck can still end.
             threading.Thread(target=self._compute, name="computation", daemon=True).start()
+        return work
 
     def _compute(self) -> None:
         """Compute what comes, for as long as the process lives."""
@@ -130,3 +137,45 @@ class Computations:
             return []
         frames = sys._current_frames()
         return ["".join(traceback.format_stack(frames[t])) for t in stuck if t in frames]
+
+
+class FairHelpers(Helpers):
+    """Threads for the rows of requests: an even share of the processors for each request.
+
+    Parameters
+    ----------
+    computations : Computations
+        Whose threads they are.
+    load : Load
+        Knows how many requests are computed at once.
+    threads : int
+        How many threads may explain at once, for all requests together.
+    seconds : float
+        How long a helper may take before it is said to be stuck: the deadline of a request.
+
+    Examples
+    --------
+    >>> load = Load()
+    >>> helpers = FairHelpers(Computations(), load, threads=4, seconds=60)
+    >>> load.tell(1)
+    >>> helpers.most()  # beside the request's own thread
+    3
+    >>> load.tell(2)
+    >>> helpers.most()
+    1
+    """
+
+    def __init__(
+        self, computations: Computations, load: Load, *, threads: int, seconds: float
+    ) -> None:
+        super().__init__()
+        self._computations, self._load = computations, load
+        self._threads, self._seconds = threads, seconds
+
+    def most(self) -> int:
+        """Return how many may work for one request at this moment, beside its own thread."""
+        return max(1, self._threads // max(1, self._load.total())) - 1
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Let a thread do some work, in the context of the request."""
+        self._computations.start(work, self._seconds)

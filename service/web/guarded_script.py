@@ -5,7 +5,7 @@ Every scoring route of every protocol goes through here. Next: :mod:`service.web
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from flask import Response, g, request
@@ -17,7 +17,7 @@ from service.rows.values import shown
 from service.scoring.request import ScoringRequest, options_of
 from service.settings import Settings
 from service.web.bodies import read_bytes, read_text
-from service.web.computations import Computations
+from service.web.computations import Computations, FairHelpers
 from service.web.entry_script import EntryScript
 from service.web.errors import BodyError, BusyError, NoModelError
 from service.web.keys import Keys
@@ -55,6 +55,17 @@ class GuardedScript:
     lifecycle: Lifecycle
     origins: tuple[Origin, ...] = ()
     computations: Computations = field(default_factory=Computations)
+
+    @cached_property
+    def helpers(self) -> FairHelpers:
+        """Threads that the rows of a request may have beside its own."""
+        settings = self.settings
+        return FairHelpers(
+            self.computations,
+            self.gate.load,
+            threads=settings.n_row_threads,
+            seconds=settings.deadline,
+        )
 
     @property
     def is_live(self) -> bool:
@@ -146,6 +157,7 @@ class GuardedScript:
             **{"explain": explain, **options_of(options)},
             max_rows=self.settings.max_rows,
             check=g.deadline.check,
+            helpers=self.helpers,
         )
         self.check_room()
         with self.gate.place():

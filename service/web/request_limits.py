@@ -69,6 +69,32 @@ class Deadline:
         raise DeadlineError(message)
 
 
+class Load:
+    """How many requests are computed at once, as far as is known here: in this process.
+
+    The server hands its own to :func:`service.web.app.create_app`, one that knows of all its
+    processes.
+
+    Examples
+    --------
+    >>> load = Load()
+    >>> load.tell(2)
+    >>> load.total()
+    2
+    """
+
+    def __init__(self) -> None:
+        self._here = 0
+
+    def tell(self, count: int) -> None:
+        """Record how many are computed in this process."""
+        self._here = count
+
+    def total(self) -> int:
+        """Return how many are computed in all."""
+        return self._here
+
+
 class Gate:
     """Lets a bounded number of requests in, and a smaller number of them compute at once.
 
@@ -80,6 +106,8 @@ class Gate:
         How many may be inside; one more is turned away at once.
     slots : int
         How many of them compute; the others wait until their deadline.
+    load : Load, optional
+        Is told how many compute.
 
     Examples
     --------
@@ -89,10 +117,11 @@ class Gate:
     ...     gate.pass_slot_on()
     """
 
-    def __init__(self, in_flight: int, slots: int) -> None:
+    def __init__(self, in_flight: int, slots: int, load: Load | None = None) -> None:
+        self.load = load or Load()
         self._places = threading.BoundedSemaphore(in_flight)
         self._lock = threading.Lock()
-        self._free_slots = slots
+        self._slots = self._free_slots = slots
         self._waiting: deque[threading.Event] = deque()
 
     @contextmanager
@@ -121,7 +150,7 @@ class Gate:
         """
         with self._lock:
             if self._free_slots and not self._waiting:
-                self._free_slots -= 1
+                self._count_free(-1)
                 return
             turn = threading.Event()
             self._waiting.append(turn)
@@ -140,4 +169,8 @@ class Gate:
             if self._waiting:
                 self._waiting.popleft().set()
             else:
-                self._free_slots += 1
+                self._count_free(+1)
+
+    def _count_free(self, change: int) -> None:
+        self._free_slots += change
+        self.load.tell(self._slots - self._free_slots)

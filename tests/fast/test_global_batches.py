@@ -419,7 +419,7 @@ def test_a_buffer_may_be_used_again_while_jobs_wait(monkeypatch):
     """Each batch is copied before the next one comes."""
     monkeypatch.setattr(batches, "SHORT", -1)
     explainer = EXPLAINERS["tree"]
-    with joblib.parallel_config(backend="threading"):
+    with joblib.parallel_config(backend="multiprocessing"):
         found = explainer.explain_global(buffered(), include_local=False, n_jobs=2)
     check_same(found, explainer.explain_global(FRAME))
 

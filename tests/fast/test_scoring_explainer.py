@@ -353,8 +353,18 @@ def test_parallel_jobs_give_the_same_bytes_on_any_backend(breast_cancer, backend
     assert result.standard_errors.tobytes() == expected.standard_errors.tobytes()
 
 
+@pytest.mark.parametrize("n_jobs", [2, -1])
+def test_jobs_are_threads_where_nothing_forbids_it(breast_cancer, n_jobs, monkeypatch):
+    """The documents' four rows start at once, with the same bytes, and no process starts."""
+    monkeypatch.setattr(engine, "SHORT", 0.0)
+    monkeypatch.setattr("joblib.externals.loky.get_reusable_executor", None)
+    rows = breast_cancer.rows
+    result = breast_cancer.scoring.explain_rows(rows, n_jobs=n_jobs)
+    assert result.values.tobytes() == breast_cancer.scoring.explain_rows(rows).values.tobytes()
+
+
 def test_short_work_starts_no_jobs(breast_cancer, diabetes, monkeypatch):
-    """Jobs take seconds to start: the same bytes without them, of one row and more."""
+    """Processes take seconds to start: the same bytes without them, of one row and more."""
 
     def refuse(**_):
         raise AssertionError("expected no jobs")
@@ -367,7 +377,8 @@ def test_short_work_starts_no_jobs(breast_cancer, diabetes, monkeypatch):
     ):
         for few in (rows[:1], rows[:2], rows):
             expected = scoring.explain_rows(few)
-            result = scoring.explain_rows(few, n_jobs=-1)
+            with joblib.parallel_config(backend="loky"):
+                result = scoring.explain_rows(few, n_jobs=-1)
             assert result.values.tobytes() == expected.values.tobytes()
             assert (result.standard_errors is None) == (expected.standard_errors is None)
 

@@ -1,7 +1,7 @@
 """The note on a model that is merely called: why, what an explained row costs, and what would help.
 
 It is printed when an explainer is built, and stands in the manifest. Next:
-:mod:`service.engines.surrogate`.
+:mod:`service.engines.called.foreign_code`.
 """
 
 from __future__ import annotations
