@@ -40,10 +40,11 @@ def write_note(function: ModelOutput, engine: KernelEngine, cost: ModelCost, rea
     """
     n_rows = max(1, engine.n_evaluations)  # a single feature takes the row itself alone
     seconds = n_rows * cost.seconds_each
+    up_to = "up to " if engine.is_in_stages else ""
     parts = [
         reason or explain_gap(function.model, function.scale),
-        f"An explained row asks the model for {n_rows:,} row{'s' * (n_rows > 1)}: about "
-        f"{_rounded(max(seconds, LEAST))} s.",
+        f"An explained row asks the model for {up_to}{n_rows:,} row{'s' * (n_rows > 1)}: {up_to}"
+        f"about {_rounded(max(seconds, LEAST))} s.",
     ]
     if seconds > LONG:
         parts.append("Fewer features, fewer examples or a smaller nsamples take less.")
