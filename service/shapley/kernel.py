@@ -9,6 +9,7 @@ Next: :mod:`service.shapley.controls`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -303,8 +304,7 @@ class _Regression:
         mean = mean_of_draws(left)
         solved = plan.solver.solve(mean.astype(np.float64, copy=False), total - totals @ scale)
         values = solved + self.known.T @ scale  # (n_players, n_outputs)
-        # The controls' scale was fitted to the same draws: each takes a degree of freedom.
-        freedom = len(left) / max(1, len(left) - n_controls)
+        freedom = _freedom(plan, n_controls)
         sampled = freedom * _standard_errors(plan, left, mean, solved) ** 2
         return values.T, np.sqrt(sampled + self.uncertain.T**2 @ scale**2).T
 
@@ -339,6 +339,18 @@ def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
     first, second = outputs[:, :, 0], outputs[:, :, 1]
     is_mirrored = np.abs(first + second).max() <= ROUNDING[outputs.itemsize] * np.abs(first).max()
     return bool(is_mirrored and abs(total.sum()) <= ROUNDING[total.itemsize] * np.abs(total).max())
+
+
+def _freedom(plan: Plan, n_controls: int) -> float:
+    """Return how much larger the variance is than residuals show that controls were fitted to.
+
+    Each takes a degree of freedom. What is fitted errs too, by as much again, which counts where
+    pairs are few: in the parts of a plan.
+    """
+    counts = [len(plan.pairs.unseen)]
+    if plan.is_part:
+        counts.append(np.count_nonzero(plan.pairs.unseen))
+    return math.prod(count / max(1, count - n_controls) for count in counts)
 
 
 def _standard_errors(

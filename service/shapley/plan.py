@@ -136,11 +136,14 @@ class Plan:
     draw_noise : ndarray of shape (n_pairs,)
         The variance that the draws leave in a pair's difference, as a multiple of the variance
         between background rows.
+    is_part : bool
+        Whether it is a part of a plan that may be enough.
     """
 
     pairs: Pairs
     draws: NDArray[np.intp] | None
     draw_noise: NDArray[np.float64]
+    is_part: bool = False
 
     @cached_property
     def solver(self) -> Solver:
@@ -162,7 +165,7 @@ class Plan:
     def taken(self, rows: NDArray[np.intp] | slice) -> Plan:
         """Return a plan of some of the pairs as they are, with their draws."""
         draws = None if self.draws is None else self.draws[rows]
-        return Plan(self.pairs.taken(rows), draws, self.draw_noise[rows])
+        return Plan(self.pairs.taken(rows), draws, self.draw_noise[rows], self.is_part)
 
     @classmethod
     def row_by_row(cls, background: Background, n_players: int, coalitions: int) -> Plan:

@@ -87,7 +87,7 @@ def _cut(
         pairs = Pairs(
             plan.pairs.members, (part.weights / np.maximum(often, 1))[pair], part.unseen[pair]
         )
-        so_far = Plan(pairs, plan.draws, noise[pair]).taken(order[:end])
+        so_far = Plan(pairs, plan.draws, noise[pair], end < len(order)).taken(order[:end])
         stages.append(Stage(so_far.taken(slice(start, None)), so_far))
         start = end
     return Stages(tuple(stages))
