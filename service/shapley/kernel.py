@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
@@ -23,7 +22,7 @@ from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.controls import mean_of_draws, subtract_controls
 from service.shapley.games import Game
 from service.shapley.plan import Numbers, Plan, make_plan
-from service.shapley.stages import Stage, make_stages
+from service.shapley.stages import Stages, make_stages
 
 MOST_ROUNDS = 64
 # Unless said otherwise: the mean standard error, as a share of the mean |importance|.
@@ -97,14 +96,13 @@ class Sampling:
             return min(every, self._coalitions(n_players) * n_background)
         return min(every, self.evaluations)
 
-    def stages(self, game: Game, n_players: int) -> tuple[Stage, ...]:
+    def stages(self, game: Game, n_players: int) -> Stages:
         """Lay out the evaluations for that many varying features."""
         coalitions = self._coalitions(n_players)
         arguments = game.background, n_players, coalitions, self.evaluations, self.seed
         if self.in_stages:
             return make_stages(*arguments)
-        plan = make_plan(*arguments)
-        return (Stage(plan, plan),)
+        return Stages.single(make_plan(*arguments))
 
     def _coalitions(self, n_players: int) -> int:
         if self.coalitions is not None:
@@ -148,7 +146,7 @@ def kernel_shapley(
         values[:, players[0]] = total
     elif len(players) > 1:
         stages = sampling.stages(game, len(players))
-        known = game.control_values(row, stages[-1].so_far)
+        known = game.control_values(row, stages.so_far[-1])
         regression = _Regression(game, players, total, *(part[:, players] for part in known))
         found = _sample(regression, row, stages, enough)
         values[:, players], errors[:, players] = found.values, found.standard_errors
@@ -309,24 +307,18 @@ class _Regression:
         return values.T, np.sqrt(sampled + self.uncertain.T**2 @ scale**2).T
 
 
-def _sample(
-    regression: _Regression, row: NDArray[Any], stages: Sequence[Stage], enough: float
-) -> Estimate:
+def _sample(regression: _Regression, row: NDArray[Any], stages: Stages, enough: float) -> Estimate:
     """Evaluate one stage after another until what there is by then is enough."""
-    found, needed = [], 0.0
-    for stage in stages:
-        found.append(regression.game.differences(row, regression.players, stage.new))
-        n_pairs = len(stage.so_far.pairs.members)
-        # By what an earlier stage showed it will not be enough: the next one is added unseen.
-        if n_pairs < needed and stage is not stages[-1]:
-            continue
+    found, done, stage = [], 0, 1
+    while True:
+        new = stages.new[done, stage]
+        found.append(regression.game.differences(row, regression.players, new))
         outputs, controls = map(np.concatenate, zip(*found, strict=True))
-        estimate = regression.estimate(stage.so_far, outputs, controls)
+        estimate = regression.estimate(stages.so_far[stage - 1], outputs, controls)
         share = estimate.relative_error / enough
-        if share <= 1:
-            break
-        needed = n_pairs * share**2
-    return estimate
+        if share <= 1 or stage == len(stages.so_far):
+            return estimate
+        done, stage = stage, stages.next_after(stage, share)
 
 
 def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:

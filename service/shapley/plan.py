@@ -13,7 +13,7 @@ Next: :mod:`service.shapley.stages`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -138,12 +138,15 @@ class Plan:
         between background rows.
     is_part : bool
         Whether it is a part of a plan that may be enough.
+    within : tuple of Plan and slice, or None
+        A plan whose pairs these are some of, and which: what is made for it serves here.
     """
 
     pairs: Pairs
     draws: NDArray[np.intp] | None
     draw_noise: NDArray[np.float64]
     is_part: bool = False
+    within: tuple[Plan, slice] | None = None
 
     @cached_property
     def solver(self) -> Solver:
@@ -166,6 +169,11 @@ class Plan:
         """Return a plan of some of the pairs as they are, with their draws."""
         draws = None if self.draws is None else self.draws[rows]
         return Plan(self.pairs.taken(rows), draws, self.draw_noise[rows], self.is_part)
+
+    def part(self, start: int, end: int) -> Plan:
+        """Return a plan of the pairs from one place to another, for which no tables are made."""
+        rows = slice(start, end)
+        return replace(self.taken(rows), within=(self, rows))
 
     @classmethod
     def row_by_row(cls, background: Background, n_players: int, coalitions: int) -> Plan:

@@ -6,7 +6,8 @@ Next: :mod:`service.shapley.games`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,36 +22,48 @@ SHARES = (1 / 8, 1 / 4, 1 / 2)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A part of a plan.
-
-    Attributes
-    ----------
-    new : Plan
-        What is evaluated in this stage.
-    so_far : Plan
-        What was evaluated before, and this: a plan of its own.
-    """
-
-    new: Plan
-    so_far: Plan
-
-
-@dataclass(frozen=True)
 class Stages:
-    """The stages of a plan.
+    """A plan that may be evaluated in stages.
 
     After each of them, what is evaluated is laid out as a plan for so much work would be: pairs of
     all sizes, and those of a size chosen at random. Nothing is evaluated twice, and the last stage
     ends with the whole plan.
+
+    Attributes
+    ----------
+    so_far : tuple of Plan
+        What has been evaluated by the end of each stage.
+    new : dict of (int, int) to Plan
+        What is evaluated between the ends of two stages, counted from 1; 0 is the beginning.
     """
 
-    each: tuple[Stage, ...]
+    so_far: tuple[Plan, ...]
+    new: dict[tuple[int, int], Plan]
+
+    @classmethod
+    def single(cls, plan: Plan) -> Stages:
+        """Return a plan that is evaluated at once."""
+        return cls((plan,), {(0, 1): plan})
 
     @property
     def nbytes(self) -> int:
-        """The memory of all plans; what is new in one is a part of its arrays."""
-        return sum(stage.so_far.nbytes for stage in self.each)
+        """The memory of all plans; what is new is a part of their arrays."""
+        return sum(plan.nbytes for plan in self.so_far)
+
+    def next_after(self, stage: int, share: float) -> int:
+        """Choose the stage whose end is to be looked at after that of another one.
+
+        Parameters
+        ----------
+        stage : int
+            Counted from 1, and not the last.
+        share : float
+            The standard errors at its end, as a multiple of those that are enough. They go down
+            with the root of the work: a stage that cannot be enough by that is passed over.
+        """
+        counts = np.array([len(plan.pairs.members) for plan in self.so_far])
+        enough = 1 + np.searchsorted(counts, counts[stage - 1] * share**2)
+        return min(max(int(enough), stage + 1), len(counts))
 
 
 _stages: BoundedCache[Stages] = BoundedCache()
@@ -58,13 +71,13 @@ _stages: BoundedCache[Stages] = BoundedCache()
 
 def make_stages(
     background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int
-) -> tuple[Stage, ...]:
+) -> Stages:
     """Cut the plan that :func:`make_plan` lays out for the same arguments into stages.
 
     A plan that samples nothing is a single one.
     """
     arguments = background, n_players, coalitions, evaluations, seed
-    return _stages.get(arguments, lambda: _cut(*arguments)).each
+    return _stages.get(arguments, lambda: _cut(*arguments))
 
 
 def _cut(
@@ -72,7 +85,7 @@ def _cut(
 ) -> Stages:
     plan = lay_out(background, n_players, coalitions, evaluations, seed)
     if plan.is_exact:
-        return Stages((Stage(plan, plan),))
+        return Stages.single(plan)
     parts = _choose_parts(n_players, coalitions, seed)
     times = _count_times(plan, parts)
     pair = np.repeat(np.arange(times.shape[1]), times[-1])
@@ -81,16 +94,21 @@ def _cut(
     stage = np.count_nonzero(turn >= times[:, pair], axis=0)
     order = np.argsort(stage, kind="stable")
     ends = np.cumsum(np.bincount(stage, minlength=len(parts)))
-    stages, start = [], 0
+    ordered, pair = plan.taken(order), pair[order]
+    so_far = []
     for part, often, end in zip(parts, times, ends, strict=True):
-        noise = _noise(background, plan, often, times[-1])
-        pairs = Pairs(
-            plan.pairs.members, (part.weights / np.maximum(often, 1))[pair], part.unseen[pair]
+        weights = part.weights / np.maximum(often, 1)
+        whole = replace(
+            ordered,
+            pairs=Pairs(ordered.pairs.members, weights[pair], part.unseen[pair]),
+            draw_noise=_noise(background, plan, often, times[-1])[pair],
+            is_part=end < len(order),
         )
-        so_far = Plan(pairs, plan.draws, noise[pair], end < len(order)).taken(order[:end])
-        stages.append(Stage(so_far.taken(slice(start, None)), so_far))
-        start = end
-    return Stages(tuple(stages))
+        so_far.append(whole.taken(slice(0, end)))
+    bounds = [0, *ends.tolist()]
+    between = combinations(range(len(bounds)), 2)
+    new = {(i, j): ordered.part(bounds[i], bounds[j]) for i, j in between}
+    return Stages(tuple(so_far), new)
 
 
 def _choose_parts(n_players: int, coalitions: int, seed: int) -> list[Pairs]:

@@ -55,10 +55,11 @@ def test_stages_are_plans_and_together_the_whole_plan(
     whole = make_plan(background, n_players, coalitions, evaluations, 3)
     masses = np.bincount(sizes_of(whole.pairs), whole.pairs.weights)
     seen = 0
-    for stage in stages:
-        pairs = stage.so_far.pairs
-        np.testing.assert_array_equal(pairs.members[seen:], stage.new.pairs.members)
-        assert len(stage.new.pairs.members) > 0
+    for i, so_far in enumerate(stages.so_far):
+        pairs, new = so_far.pairs, stages.new[i, i + 1].pairs
+        np.testing.assert_array_equal(pairs.members[seen:], new.members)
+        np.testing.assert_array_equal(pairs.members, stages.new[0, i + 1].pairs.members)
+        assert len(new.members) > 0
         np.testing.assert_allclose(np.bincount(sizes_of(pairs), pairs.weights), masses)
         for size in np.unique(sizes_of(pairs)):
             different = [
@@ -70,11 +71,11 @@ def test_stages_are_plans_and_together_the_whole_plan(
             )
             np.testing.assert_allclose(pairs.unseen[sizes_of(pairs) == size], unseen)
         seen = len(pairs.members)
-    np.testing.assert_array_equal(rows_of(stages[-1].so_far), rows_of(whole))
+    np.testing.assert_array_equal(rows_of(stages.so_far[-1]), rows_of(whole))
     np.testing.assert_allclose(
-        np.sort(stages[-1].so_far.draw_noise), np.sort(whole.draw_noise), rtol=1e-12
+        np.sort(stages.so_far[-1].draw_noise), np.sort(whole.draw_noise), rtol=1e-12
     )
-    shares = np.array([len(stage.so_far.pairs.members) for stage in stages]) / seen
+    shares = np.array([len(so_far.pairs.members) for so_far in stages.so_far]) / seen
     least = smallest_budget(n_players) / min(coalitions, 2**n_players - 2)
     np.testing.assert_allclose(
         shares, np.unique(np.maximum([1 / 8, 1 / 4, 1 / 2, 1], least)), atol=0.06
