@@ -341,7 +341,7 @@ def _freedom(plan: Plan, n_controls: int) -> float:
     """
     counts = [len(plan.pairs.unseen)]
     if plan.is_part:
-        counts.append(np.count_nonzero(plan.pairs.unseen))
+        counts.append(int(np.count_nonzero(plan.pairs.unseen)))
     return math.prod(count / max(1, count - n_controls) for count in counts)
 
 

@@ -134,9 +134,12 @@ def _growing(counts: Sequence[NDArray[np.intp]]) -> NDArray[np.intp]:
 
 
 def _budgets(most: int, n_players: int) -> list[int]:
-    """Return how many coalitions there are after each stage but the last."""
-    budgets = np.maximum(np.array(SHARES) * most, smallest_budget(n_players)).astype(int)
-    return np.unique(budgets[budgets < most]).tolist()
+    """Return how many coalitions there are after each stage but the last, as many as a plan needs.
+
+    The first stages are one where there would be too few.
+    """
+    budgets = (np.array(SHARES) * most).astype(int)
+    return budgets[budgets >= smallest_budget(n_players)].tolist()
 
 
 def _count_times(plan: Plan, parts: Sequence[Pairs]) -> NDArray[np.intp]:
@@ -145,7 +148,7 @@ def _count_times(plan: Plan, parts: Sequence[Pairs]) -> NDArray[np.intp]:
     if plan.draws is not None:
         for part, often in zip(parts, times, strict=True):
             often[often > 0] = times_of(part.taken(np.flatnonzero(often)))
-    return _growing(times)
+    return _growing(list(times))
 
 
 def _noise(
