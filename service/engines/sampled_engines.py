@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,16 @@ class Effort:
     patience: int = 1
 
     def sampling(self, nsamples: str | int, n_features: int, seed: int) -> Sampling:
-        """Return what is evaluated for a row; "auto" is 2 · n_features + 2048, as in shap.
+        """Return what is evaluated for a row.
+
+        "auto" is at most 2 · n_features + 2048 coalitions, as in shap, in stages.
 
         Raises
         ------
         ValueError
             When a row whose features all vary could not be explained with so few coalitions.
         """
+        in_stages = isinstance(nsamples, str)
         count = default_budget(n_features) if isinstance(nsamples, str) else nsamples
         needed = smallest_budget(n_features)
         if count < needed:
@@ -73,15 +76,15 @@ class Effort:
                 f"{count}."
             )
         if self.evaluations_each is None:
-            return Sampling(count, None, seed)
+            return Sampling(count, None, seed, in_stages)
         evaluations = min(count * self.evaluations_each, self.most_evaluations)
         every = 2**n_features - 2
         if every * self.n_background <= self.patience * evaluations:
-            return Sampling(every, None, seed)
+            return Sampling(every, None, seed, in_stages)
         coalitions = min(
             count * self.spread, evaluations // 2, max(count, AFFORDABLE_DESIGN // n_features)
         )
-        return Sampling(max(coalitions, needed), evaluations, seed)
+        return Sampling(max(coalitions, needed), evaluations, seed, in_stages)
 
 
 class KernelEngine(Engine):
@@ -142,6 +145,11 @@ class KernelEngine(Engine):
         return self.sampling.is_exact(len(self.game.background.rows), self.game.n_features)
 
     @property
+    def is_in_stages(self) -> bool:
+        """Whether a row may do with a part of the evaluations."""
+        return self.sampling.in_stages and not self.is_exact
+
+    @property
     def n_evaluations(self) -> int:
         """How many hybrid rows are evaluated for a row, at most."""
         n_background = len(self.game.background.rows)
@@ -193,9 +201,9 @@ class KernelEngine(Engine):
     def in_one_round(self) -> KernelEngine:
         """Return the same engine without a stopping rule.
 
-        What it does for a row then depends on no clock.
+        What it does for a row then depends on no clock, and on nothing that it finds.
         """
-        return self._with(self.sampling, Stopping())
+        return self._with(replace(self.sampling, in_stages=False), Stopping())
 
     def in_single_precision(self) -> KernelEngine | None:
         """Return the same engine in single precision, None where its game has no such form."""

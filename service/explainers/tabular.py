@@ -83,14 +83,16 @@ class TabularExplainer:
         Number of centres (default 10) or of sampled rows (default 100) with "kmeans" and "sample";
         with no other background.
     nsamples : "auto" or int, default "auto"
-        The work for a row where values are sampled, counted in coalitions; "auto" is 2 · n_features
-        + 2048. A coalition counts for all rows of a background chosen by name, or for 12 where
+        The work for a row where values are sampled, counted in coalitions. "auto" begins with an
+        eighth of 2 · n_features + 2048, and goes on, to all of them at most, until the mean
+        standard error is a tenth of the mean absolute importance; a number is the work for every
+        row. A coalition counts for all rows of a background chosen by name, or for 12 where
         background rows are drawn; the same work is spread over more coalitions where that tells
         more. Exact when all coalitions meet the whole background. From five features on at
         least 4 · n_features.
     tolerance : float, optional
-        Sample in further rounds until the mean standard error is this share of the mean absolute
-        importance.
+        Sample until the mean standard error is this share of the mean absolute importance, in
+        further rounds where the work of `nsamples` is not enough.
     time_budget : float, optional
         Seconds a row; no further round is begun after them. Alone it fills the time, with a
         tolerance it limits it. What is reached depends on the machine, so the numbers are not

@@ -8,6 +8,7 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``grouping``          encoded columns that move together as one feature
 ``coalitions``        which subsets are evaluated, in pairs, with which weights
 ``plan``              coalitions, background draws and the factorised regression, shared by all rows
+``stages``            the same plan bit by bit, for rows that a part of it is enough for
 ``games``             the value function v(S) of a model that can only be called
 ``kernel``            the estimate: regression, control variates, standard errors, stopping
 ``controls``          control variates: what is known exactly is subtracted first
@@ -18,7 +19,6 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``products``          kernel machines with a product kernel: closed form, and the game behind a link
 ``polynomials``       the closed form of kernel machines with a polynomial kernel
 ``kernels``           the hot loops, in numpy and compiled
-``quadrature``        Gauss–Legendre nodes for the integrals of `products` and `polynomials`
 ``additive``          linear models behind a link and networks, without a call of the model
 ``permutations``      the same with very many features, along sampled orders of them
 ``background_tables`` what the background contributes to hybrid rows, made once

@@ -71,8 +71,10 @@ class SideTables:
 
         Features that are no players are the background's own on both sides.
         """
-        key = plan, players.tobytes(), precision
-        return self._cache.get(key, lambda: self._make(players, plan, precision))
+        whole, rows = plan.within or (plan, slice(None))
+        key = whole, players.tobytes(), precision
+        sides = self._cache.get(key, lambda: self._make(players, whole, precision))
+        return Sides(*(side[rows] for side in sides))
 
     def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
         """Average over the whole background where a plan draws none of it.

@@ -49,9 +49,13 @@ class Pairs:
         """True when every coalition is there, so that the regression is exact."""
         return not self.unseen.any()
 
+    def taken(self, rows: NDArray[np.intp] | slice) -> Pairs:
+        """Return some of the pairs as they are."""
+        return Pairs(self.members[rows], self.weights[rows], self.unseen[rows])
+
 
 def default_budget(n_players: int) -> int:
-    """Return what ``nsamples="auto"`` stands for: 2·n_players + 2048, as in shap.
+    """Return what ``nsamples="auto"`` takes at most: 2·n_players + 2048, as in shap.
 
     More than 1,024 players need more than that.
     """
@@ -96,16 +100,12 @@ def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
             f"got {budget}."
         )
     rng = np.random.default_rng(seed)
-    enumerated, pairs_left = _enumerated_sizes(n_players, budget // 2)
-    sampled = list(range(len(enumerated) + 1, n_players // 2 + 1))
-    drawn = _shares(sampled, n_players, pairs_left)
-    members = [_all_of_size(n_players, size) for size in enumerated]
+    n_enumerated, counts = _count_pairs(n_players, budget)
+    sizes = range(1, n_players // 2 + 1)
+    members = [_all_of_size(n_players, size) for size in sizes[:n_enumerated]]
     members += [
-        _draw_of_size(n_players, size, count, rng)
-        for size, count in zip(sampled, drawn, strict=True)
+        _draw_of_size(n_players, size, counts[size - 1], rng) for size in sizes[n_enumerated:]
     ]
-    sizes = [*enumerated, *sampled]
-    counts = np.array([len(part) for part in members])
     mass = np.array([_kernel_mass(n_players, size) for size in sizes])
     # More than 2**62 would overflow.
     n_pairs = np.array([min(_n_pairs(n_players, size), 2**62) for size in sizes])
@@ -116,6 +116,20 @@ def choose_pairs(n_players: int, budget: int, seed: int) -> Pairs:
     for array in (pairs.members, pairs.weights, pairs.unseen):
         array.flags.writeable = False
     return pairs
+
+
+def count_pairs(n_players: int, budget: int) -> NDArray[np.intp]:
+    """Count the pairs of each size, from 1 on, that :func:`choose_pairs` lays out."""
+    return _count_pairs(n_players, budget)[1]
+
+
+def _count_pairs(n_players: int, budget: int) -> tuple[int, NDArray[np.intp]]:
+    """Return how many sizes are enumerated, and how many pairs of each size there are."""
+    enumerated, pairs_left = _enumerated_sizes(n_players, budget // 2)
+    sampled = list(range(len(enumerated) + 1, n_players // 2 + 1))
+    drawn = _shares(sampled, n_players, pairs_left)
+    counts = [_n_pairs(n_players, size) for size in enumerated]
+    return len(enumerated), np.array(counts + drawn)
 
 
 def _n_pairs(n_players: int, size: int) -> int:

@@ -9,9 +9,9 @@ Next: :mod:`service.shapley.controls`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, replace
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -22,8 +22,11 @@ from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.controls import mean_of_draws, subtract_controls
 from service.shapley.games import Game
 from service.shapley.plan import Numbers, Plan, make_plan
+from service.shapley.stages import Stages, make_stages
 
 MOST_ROUNDS = 64
+# Unless said otherwise: the mean standard error, as a share of the mean |importance|.
+ENOUGH = 0.1
 COALITIONS_ROW_BY_ROW = 128  # at least
 # By bytes a number, relative; outputs that differ by no more say the same.
 ROUNDING = {
@@ -49,6 +52,13 @@ class Estimate:
     values: NDArray[np.float64]
     standard_errors: NDArray[np.float64]
 
+    @property
+    def relative_error(self) -> float:
+        """The mean standard error as a share of the mean |importance|; 0 where both are 0."""
+        error, size = self.standard_errors.mean(), np.abs(self.values).mean()
+        with np.errstate(divide="ignore"):
+            return float(error / size) if error else 0.0
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -62,11 +72,14 @@ class Sampling:
         About how many hybrid rows are evaluated; None for every coalition on the whole background,
         with :func:`~service.shapley.coalitions.default_budget` coalitions unless said otherwise.
     seed : int
+    in_stages : bool
+        Whether a row may do with a part of it, where that is close enough.
     """
 
     coalitions: int | None = None
     evaluations: int | None = None
     seed: int = 0
+    in_stages: bool = False
 
     def is_exact(self, n_background: int, n_players: int) -> bool:
         """Tell whether all coalitions of that many features meet that many background rows."""
@@ -83,10 +96,13 @@ class Sampling:
             return min(every, self._coalitions(n_players) * n_background)
         return min(every, self.evaluations)
 
-    def plan(self, game: Game, n_players: int) -> Plan:
+    def stages(self, game: Game, n_players: int) -> Stages:
         """Lay out the evaluations for that many varying features."""
         coalitions = self._coalitions(n_players)
-        return make_plan(game.background, n_players, coalitions, self.evaluations, self.seed)
+        arguments = game.background, n_players, coalitions, self.evaluations, self.seed
+        if self.in_stages:
+            return make_stages(*arguments)
+        return Stages.single(make_plan(*arguments))
 
     def _coalitions(self, n_players: int) -> int:
         if self.coalitions is not None:
@@ -96,7 +112,9 @@ class Sampling:
         return max(smallest_budget(n_players), self.evaluations // 2)
 
 
-def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimate:
+def kernel_shapley(
+    game: Game, row: NDArray[Any], sampling: Sampling, enough: float = ENOUGH
+) -> Estimate:
     """Compute the Shapley values of one row.
 
     Exact when all coalitions of its varying features on the whole background fit the sampling,
@@ -108,6 +126,9 @@ def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimat
     game : Game
     row : ndarray of shape (n_features,)
     sampling : Sampling
+    enough : float
+        Where the sampling is in stages, no further one is begun when the mean standard error is at
+        most this share of the mean absolute importance.
 
     Returns
     -------
@@ -124,8 +145,11 @@ def kernel_shapley(game: Game, row: NDArray[Any], sampling: Sampling) -> Estimat
     if len(players) == 1:
         values[:, players[0]] = total
     elif len(players) > 1:
-        plan = sampling.plan(game, len(players))
-        values[:, players], errors[:, players] = _regress(game, row, players, plan, total)
+        stages = sampling.stages(game, len(players))
+        known = game.control_values(row, stages.so_far[-1])
+        regression = _Regression(game, players, total, *(part[:, players] for part in known))
+        found = _sample(regression, row, stages, enough)
+        values[:, players], errors[:, players] = found.values, found.standard_errors
     return Estimate(values, errors)
 
 
@@ -180,18 +204,24 @@ class Stopping:
         if not self.asks_for_more or not estimate.standard_errors.any():
             return True
         is_over = self.time_budget is not None and seconds >= self.time_budget
-        return is_over or self._is_close_enough(estimate)
+        is_close = self.tolerance is not None and estimate.relative_error <= self.tolerance
+        return is_over or is_close
 
     @property
     def asks_for_more(self) -> bool:
         """Whether there is a tolerance or a time budget, so that one round may not be enough."""
         return self.tolerance is not None or self.time_budget is not None
 
-    def _is_close_enough(self, estimate: Estimate) -> bool:
+    def first_round(self, sampling: Sampling) -> tuple[Sampling, float]:
+        """Return how the first round samples, and what is enough there.
+
+        A time budget alone is filled, so that no part of a round would do.
+        """
         if self.tolerance is None:
-            return False
-        allowed = self.tolerance * np.abs(estimate.values).mean()
-        return bool(estimate.standard_errors.mean() <= allowed)
+            return replace(
+                sampling, in_stages=sampling.in_stages and not self.asks_for_more
+            ), ENOUGH
+        return sampling, self.tolerance
 
 
 def refined_shapley(
@@ -215,7 +245,7 @@ def refined_shapley(
         The mean of the rounds, each with coalitions and background rows of its own.
     """
     start = monotonic()
-    mean = kernel_shapley(game, row, sampling)
+    mean = kernel_shapley(game, row, *stopping.first_round(sampling))
     values, variances = mean.values, mean.standard_errors**2  # sums over the rounds
     n_rounds = 1
     while not stopping.is_met(mean, monotonic() - start):
@@ -227,30 +257,68 @@ def refined_shapley(
             )
             break
         seed = sampling.seed + ROUND_STRIDE * n_rounds
-        estimate = kernel_shapley(game, row, replace(sampling, seed=seed))
+        estimate = kernel_shapley(game, row, replace(sampling, seed=seed, in_stages=False))
         values, variances = values + estimate.values, variances + estimate.standard_errors**2
         n_rounds += 1
         mean = Estimate(values / n_rounds, np.sqrt(variances / n_rounds / n_rounds))
     return mean
 
 
-def _regress(
-    game: Game, row: NDArray[Any], players: NDArray[np.intp], plan: Plan, total: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Solve for what the controls leave over, and add their known Shapley values.
+@dataclass(frozen=True)
+class _Regression:
+    """What is known of a row before anything is evaluated; players alone.
 
-    Values and standard errors have shape (n_outputs, n_players).
+    Attributes
+    ----------
+    game : Game
+    players : ndarray of int, shape (n_players,)
+    total : ndarray of shape (n_outputs,)
+    known, uncertain : ndarray of shape (n_controls, n_players)
+        The controls' Shapley values and their standard errors.
     """
-    outputs, controls = game.differences(row, players, plan)
-    # Both (n_controls, n_players)
-    known, uncertain = (part[:, players] for part in game.control_values(row, plan))
-    estimate = partial(
-        _estimate, game, players, plan, controls=controls, known=known, uncertain=uncertain
-    )
-    if not _are_mirrored(outputs, total):
-        return estimate(total, outputs=outputs)
-    values, errors = estimate(total[:1], outputs=outputs[:, :, :1])
-    return np.concatenate([values, -values]), np.concatenate([errors, errors])
+
+    game: Game
+    players: NDArray[np.intp]
+    total: NDArray[np.float64]
+    known: NDArray[np.float64]
+    uncertain: NDArray[np.float64]
+
+    def estimate(self, plan: Plan, outputs: Numbers, controls: Numbers) -> Estimate:
+        """Solve for what the controls leave over of a plan's differences, and add what they are."""
+        if not _are_mirrored(outputs, self.total):
+            return Estimate(*self._solve(plan, self.total, outputs, controls))
+        values, errors = self._solve(plan, self.total[:1], outputs[:, :, :1], controls)
+        return Estimate(np.concatenate([values, -values]), np.concatenate([errors, errors]))
+
+    def _solve(
+        self, plan: Plan, total: NDArray[np.float64], outputs: Numbers, controls: Numbers
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return Shapley values and their standard errors, both (n_outputs, n_players)."""
+        drawn = None if plan.draws is None else self.game.draw_marks.controls(self.players, plan)
+        totals = self.known.sum(axis=1)
+        left, scale, n_controls = subtract_controls(
+            plan, total, outputs, controls, own_totals=totals, drawn=drawn
+        )
+        mean = mean_of_draws(left)
+        solved = plan.solver.solve(mean.astype(np.float64, copy=False), total - totals @ scale)
+        values = solved + self.known.T @ scale  # (n_players, n_outputs)
+        freedom = _freedom(plan, n_controls)
+        sampled = freedom * _standard_errors(plan, left, mean, solved) ** 2
+        return values.T, np.sqrt(sampled + self.uncertain.T**2 @ scale**2).T
+
+
+def _sample(regression: _Regression, row: NDArray[Any], stages: Stages, enough: float) -> Estimate:
+    """Evaluate one stage after another until what there is by then is enough."""
+    found, done, stage = [], 0, 1
+    while True:
+        new = stages.new[done, stage]
+        found.append(regression.game.differences(row, regression.players, new))
+        outputs, controls = map(np.concatenate, zip(*found, strict=True))
+        estimate = regression.estimate(stages.so_far[stage - 1], outputs, controls)
+        share = estimate.relative_error / enough
+        if share <= 1 or stage == len(stages.so_far):
+            return estimate
+        done, stage = stage, stages.next_after(stage, share)
 
 
 def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
@@ -265,33 +333,16 @@ def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
     return bool(is_mirrored and abs(total.sum()) <= ROUNDING[total.itemsize] * np.abs(total).max())
 
 
-def _estimate(
-    game: Game,
-    players: NDArray[np.intp],
-    plan: Plan,
-    total: NDArray[np.float64],
-    *,
-    outputs: Numbers,
-    controls: Numbers,
-    known: NDArray[np.float64],
-    uncertain: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Turn a plan's differences into Shapley values and their standard errors.
+def _freedom(plan: Plan, n_controls: int) -> float:
+    """Return how much larger the variance is than residuals show that controls were fitted to.
 
-    Both have shape (n_outputs, n_players).
+    Each takes a degree of freedom. What is fitted errs too, by as much again, which counts where
+    pairs are few: in the parts of a plan.
     """
-    drawn = None if plan.draws is None else game.draw_marks.controls(players, plan)
-    totals = known.sum(axis=1)
-    left, scale, n_controls = subtract_controls(
-        plan, total, outputs, controls, own_totals=totals, drawn=drawn
-    )
-    mean = mean_of_draws(left)
-    solved = plan.solver.solve(mean.astype(np.float64, copy=False), total - totals @ scale)
-    values = solved + known.T @ scale  # (n_players, n_outputs)
-    # The controls' scale was fitted to the same draws: each takes a degree of freedom.
-    freedom = len(left) / max(1, len(left) - n_controls)
-    sampled = freedom * _standard_errors(plan, left, mean, solved) ** 2
-    return values.T, np.sqrt(sampled + uncertain.T**2 @ scale**2).T
+    counts = [len(plan.pairs.unseen)]
+    if plan.is_part:
+        counts.append(int(np.count_nonzero(plan.pairs.unseen)))
+    return math.prod(count / max(1, count - n_controls) for count in counts)
 
 
 def _standard_errors(

@@ -8,12 +8,12 @@ all rows are used about equally often. So coalitions and background are sampled 
 estimate is one of the game on the *whole* background, for the price of the draws. A background no
 larger than the draws is used whole, with its weights.
 
-Next: :mod:`service.shapley.games`.
+Next: :mod:`service.shapley.stages`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -74,6 +74,11 @@ class Solver:
         """
         return Solver(*(getattr(self, field.name).astype(np.float32) for field in fields(self)))
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of signs, projection and its squares, in double and in single precision."""
+        return self.signs.nbytes * 9 // 2
+
     def like(self, numbers: NDArray[np.floating[Any]]) -> Solver:
         """Return this solver in the precision of the numbers."""
         return self.single if numbers.dtype == np.float32 else self
@@ -126,18 +131,27 @@ class Plan:
     ----------
     pairs : Pairs
         A pair may come several times, each time with draws of its own.
-    solver : Solver
     draws : ndarray of int, shape (n_pairs, n_draws), or None
         Background rows of each pair; None when each pair meets the whole background.
     draw_noise : ndarray of shape (n_pairs,)
         The variance that the draws leave in a pair's difference, as a multiple of the variance
         between background rows.
+    is_part : bool
+        Whether it is a part of a plan that may be enough.
+    within : tuple of Plan and slice, or None
+        A plan whose pairs these are some of, and which: what is made for it serves here.
     """
 
     pairs: Pairs
-    solver: Solver
     draws: NDArray[np.intp] | None
     draw_noise: NDArray[np.float64]
+    is_part: bool = False
+    within: tuple[Plan, slice] | None = None
+
+    @cached_property
+    def solver(self) -> Solver:
+        """The regression on the differences of all pairs, solved."""
+        return Solver.factorise(self.pairs)
 
     @property
     def is_exact(self) -> bool:
@@ -146,12 +160,20 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """Its memory, with the forms of the solver that are made at first use."""
-        # Signs, projection and its squares, in double and in single.
-        of_solver = self.solver.signs.nbytes * 9 // 2
-        return (
-            self.pairs.members.nbytes + of_solver + (0 if self.draws is None else self.draws.nbytes)
-        )
+        """Its memory, with the solver where that has been made."""
+        solver = vars(self).get("solver")
+        draws = 0 if self.draws is None else self.draws.nbytes
+        return self.pairs.members.nbytes + draws + (0 if solver is None else solver.nbytes)
+
+    def taken(self, rows: NDArray[np.intp] | slice) -> Plan:
+        """Return a plan of some of the pairs as they are, with their draws."""
+        draws = None if self.draws is None else self.draws[rows]
+        return Plan(self.pairs.taken(rows), draws, self.draw_noise[rows], self.is_part)
+
+    def part(self, start: int, end: int) -> Plan:
+        """Return a plan of the pairs from one place to another, for which no tables are made."""
+        rows = slice(start, end)
+        return replace(self.taken(rows), within=(self, rows))
 
     @classmethod
     def row_by_row(cls, background: Background, n_players: int, coalitions: int) -> Plan:
@@ -164,7 +186,7 @@ class Plan:
         pairs = choose_pairs(n_players, coalitions, seed=0)
         n_pairs, n_rows = len(pairs.members), len(background.rows)
         draws = np.tile(np.arange(n_rows), (n_pairs, 1))
-        return cls(pairs, Solver.factorise(pairs), draws, np.zeros(n_pairs))
+        return cls(pairs, draws, np.zeros(n_pairs))
 
 
 # A tolerance needs several for a row, the same ones for the next row.
@@ -196,16 +218,17 @@ def make_plan(
         When the budget is too small for the number of players.
     """
     arguments = background, n_players, coalitions, evaluations, seed
-    return _plans.get(arguments, lambda: _laid_out(*arguments))
+    return _plans.get(arguments, lambda: lay_out(*arguments))
 
 
-def _laid_out(
+def lay_out(
     background: Background, n_players: int, coalitions: int, evaluations: int | None, seed: int
 ) -> Plan:
+    """Make the plan that :func:`make_plan` keeps."""
     pairs = choose_pairs(n_players, coalitions, seed)
     if evaluations is None or 2 * len(pairs.members) * len(background.rows) <= evaluations:
-        return Plan(pairs, Solver.factorise(pairs), None, np.zeros(len(pairs.members)))
-    times = _times(pairs)
+        return Plan(pairs, None, np.zeros(len(pairs.members)))
+    times = times_of(pairs)
     n_draws = min(len(background.rows), max(2, evaluations // (2 * int(times.sum()))))
     repeated = Pairs(
         members=np.repeat(pairs.members, times, axis=0),
@@ -213,14 +236,11 @@ def _laid_out(
         unseen=np.repeat(pairs.unseen, times),
     )
     draws = _draws(background, len(repeated.members), n_draws, seed)
-    is_dealt = np.ptp(background.weights) == 0
-    noise = times * (
-        _dealt_noise(times * n_draws, len(background.rows)) if is_dealt else 1 / (times * n_draws)
-    )
-    return Plan(repeated, Solver.factorise(repeated), draws, np.repeat(noise, times))
+    noise = times * noise_of_draws(background, times * n_draws, times * n_draws)
+    return Plan(repeated, draws, np.repeat(noise, times))
 
 
-def _times(pairs: Pairs) -> NDArray[np.intp]:
+def times_of(pairs: Pairs) -> NDArray[np.intp]:
     """Say how often each pair comes.
 
     Enumerated pairs of more than average weight meet more background rows.
@@ -232,15 +252,30 @@ def _times(pairs: Pairs) -> NDArray[np.intp]:
     return np.where(pairs.unseen == 0, np.ceil(relative), 1).astype(np.intp)
 
 
-def _dealt_noise(counts: NDArray[np.intp], n_rows: int) -> NDArray[np.float64]:
-    """Return the variance of the mean of `counts` cards.
+def noise_of_draws(
+    background: Background, dealt: NDArray[np.intp], counts: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the variance of the mean of background rows that are drawn for each pair.
 
-    They are dealt one after another from shuffled decks of `n_rows`.
+    Parameters
+    ----------
+    background : Background
+    dealt : ndarray of shape (n_pairs,)
+        How many cards each pair is dealt, one after another from shuffled decks of the rows.
+    counts : ndarray of shape (n_pairs,)
+        How many of them are looked at, from the first on.
 
-    Whole decks add nothing; what comes from the end of one deck and the start of the next is drawn
-    without replacement.
+    Returns
+    -------
+    ndarray of shape (n_pairs,)
+        As a multiple of the variance between rows. Whole decks add nothing; what comes from the end
+        of one deck and the start of the next is drawn without replacement. Rows of unequal weight
+        are drawn one by one.
     """
-    start = np.cumsum(counts) - counts
+    if np.ptp(background.weights) > 0:
+        return 1 / counts
+    n_rows = len(background.rows)
+    start = np.cumsum(dealt) - dealt
     first = np.minimum(counts, -start % n_rows)
     last = (counts - first) % n_rows
     return (first * (1 - first / n_rows) + last * (1 - last / n_rows)) / counts**2

@@ -17,7 +17,7 @@ where the moments m_n(t) = E A^n follow from the cumulants κ_r(t) Σ_l δ_l^r o
 polynomial of degree d − 1 in t: Gauss–Legendre quadrature with ⌈d/2⌉ nodes is exact. The cost is
 linear in background rows, support vectors and features.
 
-Next: :mod:`service.shapley.quadrature`.
+Next: :mod:`service.shapley.kernels`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
-from service.shapley.quadrature import unit_interval
+from service.shapley.kernels.quadrature import unit_interval
 
 CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
 Floats = NDArray[np.float64]

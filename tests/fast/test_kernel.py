@@ -237,9 +237,9 @@ def test_a_tolerance_adds_rounds_until_the_standard_error_is_reached():
 
 def test_the_rounds_of_the_next_row_take_the_plans_of_the_first(monkeypatch):
     """More rounds than eight: each plan, and with it the tables that belong to it, is made once."""
-    made, lay_out = [], plan._laid_out
+    made, lay_out = [], plan.lay_out
     monkeypatch.setattr(
-        plan, "_laid_out", lambda *arguments: made.append(arguments) or lay_out(*arguments)
+        plan, "lay_out", lambda *arguments: made.append(arguments) or lay_out(*arguments)
     )
     game, row = wide_game()
     fine = Stopping(tolerance=0.03)

@@ -200,7 +200,7 @@ def test_the_choice_depends_on_no_clock(fitted_network, explained_network):
     """With a time budget or a tolerance the trial is the same single round, and so is the
     choice.
     """
-    expected = explained_network.row_explainer.engine.importances(ROWS).values
+    expected = explained_network.row_explainer.engine.in_one_round().importances(ROWS).values
     for options in ({"time_budget": 1e-9}, {"time_budget": 0.1}, {"tolerance": 0.1}):
         engine = TabularExplainer(fitted_network, X[:200], **options).row_explainer.engine
         assert (engine.precision, engine.stopping) == ("single", Stopping(**options))

@@ -74,6 +74,7 @@ NEVER_SAVED = {
     "SparseExamples",
     "SparseImportances",
     "SparseValues",
+    "Stages",
     "Structure",
     "Subject",
     "SumStructure",

@@ -14,6 +14,7 @@ from service.engines.outputs import ModelOutput
 from service.engines.sampled_engines import KernelEngine
 
 LEAST = 0.01  # seconds that are told apart
+UP_TO = {False: "", True: "up to "}
 LONG = 1.0  # seconds for an explained row, of which the note says how to make it less
 
 
@@ -40,10 +41,11 @@ def write_note(function: ModelOutput, engine: KernelEngine, cost: ModelCost, rea
     """
     n_rows = max(1, engine.n_evaluations)  # a single feature takes the row itself alone
     seconds = n_rows * cost.seconds_each
+    up_to = UP_TO[engine.is_in_stages]
     parts = [
         reason or explain_gap(function.model, function.scale),
-        f"An explained row asks the model for {n_rows:,} row{'s' * (n_rows > 1)}: about "
-        f"{_rounded(max(seconds, LEAST))} s.",
+        f"An explained row asks the model for {up_to}{n_rows:,} row{'s' * (n_rows > 1)}: {up_to}"
+        f"about {_rounded(max(seconds, LEAST))} s.",
     ]
     if seconds > LONG:
         parts.append("Fewer features, fewer examples or a smaller nsamples take less.")

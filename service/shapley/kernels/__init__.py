@@ -6,6 +6,7 @@ specification of each loop, and what tests hold the compiled one against.
 
 ``distances``         kernels that are products of one factor a feature, by distances
 ``words``             truth values of many rows, 64 to a word
+``quadrature``        Gauss–Legendre nodes for the integrals of products and polynomials
 ``numpy_kernels``     the loops in numpy
 ``compiled_kernels``  the same in the library that ``native/build.py`` makes of ``native/``
 

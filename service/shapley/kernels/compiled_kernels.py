@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels
+from service.shapley.kernels.quadrature import unit_interval
 from service.shapley.kernels.words import Words
-from service.shapley.quadrature import unit_interval
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from service.shapley.background import Background
 from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.quadrature import unit_interval
 from service.shapley.kernels.words import Words, unpack_words
-from service.shapley.quadrature import unit_interval
 
 if TYPE_CHECKING:
     from service.shapley.trees.forest import Forest  # whose package uses these loops

@@ -1,6 +1,6 @@
 """Gauss–Legendre quadrature on the unit interval, for Owen's (1972) integral.
 
-Next: :mod:`service.shapley.kernels`.
+Next: :mod:`service.shapley.kernels.numpy_kernels`.
 """
 
 from __future__ import annotations
