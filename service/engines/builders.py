@@ -51,7 +51,14 @@ from service.shapley.products import (
     ProductKernel,
     product_shapley,
 )
-from service.shapley.survey import ExactGame, Population, SampledGame, Survey, draw_sample
+from service.shapley.survey import (
+    RARE_IN_ESTIMATES,
+    ExactGame,
+    Population,
+    SampledGame,
+    Survey,
+    draw_sample,
+)
 from service.shapley.trees import (
     Forest,
     LinkedTreeGame,
@@ -87,7 +94,7 @@ MOST_ENCODED = 20_000_000
 # Steps through trees for an explained row: some 0.15 µs each.
 AFFORDABLE_STEPS = 2_000_000
 # Background rows that are met where all would take more steps.
-N_SAMPLED_ROWS = 64
+N_SAMPLED_ROWS = 192
 # The same for kernel machines: as many as the factors leave room for, within these.
 FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS = 100, 256
 N_TRIAL_ROWS = 4
@@ -213,7 +220,8 @@ class Subject:
         rows = self.encode(self.examples)
         n_sampled = int(np.clip(affordable, FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS))
         population = Population(rows, Background.uniform(rows).outputs(outputs))
-        sample = draw_sample(population, self.grouping, n_sampled, self.options.random_state)
+        seed = self.options.random_state
+        sample = draw_sample(population, self.grouping, n_sampled, seed, RARE_IN_ESTIMATES)
         return SampledGame(shapley, outputs, Survey(population, sample, self.grouping))
 
     def known_margins(
@@ -373,13 +381,12 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
     else:
         outputs = subject.function(subject.examples)  # which is quicker
     population = Population(background.rows, outputs)
+    seed = subject.options.random_state
     sampled = SampledTreeGame(
         forest,
         offset,
         population=population,
-        sample=draw_sample(
-            population, subject.grouping, N_SAMPLED_ROWS, subject.options.random_state
-        ),
+        sample=draw_sample(population, subject.grouping, N_SAMPLED_ROWS, seed, RARE_IN_ESTIMATES),
         input_dtype=dtype,
         grouping=subject.grouping,
     )

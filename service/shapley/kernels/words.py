@@ -1,6 +1,6 @@
 """Truth values of many rows, 64 to a word.
 
-Next: :mod:`service.shapley.kernels.numpy_kernels`.
+Next: :mod:`service.shapley.kernels.shapley_weights`.
 """
 
 from __future__ import annotations
