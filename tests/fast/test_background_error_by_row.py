@@ -11,7 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeRegressor
 
@@ -31,6 +31,7 @@ EXACT = {
     "trees": DecisionTreeRegressor(max_depth=5, random_state=0),
     "product": SVR(C=10, gamma=0.05),
     "polynomial": KernelRidge(kernel="poly", degree=2, coef0=1),
+    "terms": make_pipeline(PolynomialFeatures(3), Ridge()),
     "sum": VotingRegressor(
         [
             ("linear", make_pipeline(StandardScaler(), Ridge())),
@@ -62,7 +63,11 @@ def test_each_row_has_the_error_that_samples_have_for_it(case):
     options = {"background": "sample", "background_size": 20, "output": output}
     local = TabularExplainer(model, X, **options).row_explainer.explain(ROWS)
     said = np.reshape(local.standard_errors, (-1, *off.shape))[0]
-    if case in ("polynomial", "sum"):  # one error for all rows would say nothing of either kind
+    if case in (
+        "polynomial",
+        "terms",
+        "sum",
+    ):  # one error for all rows would say nothing of either kind
         assert np.mean(said[:2], axis=1).min() > np.mean(said[2:], axis=1).max()
     np.testing.assert_allclose(np.mean(said, axis=1), np.mean(off, axis=1), rtol=0.3)
 
