@@ -135,11 +135,11 @@ class Survey:
         may_count = grouping.of_any_column(varies)
         may_count &= True if hidden is None else hidden
         # A feature whose importance is the same against all sampled rows may have another one
-        # against some that were not drawn: as if its part of what outputs vary, that are not all
-        # drawn, were not told as far as the sample is unsure of it. (n_outputs, n_features)
+        # against some that were not drawn: as if one more row were off by its part of what outputs
+        # vary that are not all drawn, as far as the sample is unsure of it. (n_outputs, n_features)
         spread = (sample.weights * sample.unseen) @ self._of_outputs**2
         n_shares = max(1, int(may_count.sum())) * len(positions)
-        self._untold = np.outer(spread / n_shares, may_count * sample.unsure)
+        self._one_more = np.outer(spread / n_shares, may_count * sample.unsure)
         self._columns = [
             _most_varying(self._of_columns, grouping, j) for j in range(grouping.n_features)
         ]
@@ -167,7 +167,7 @@ class Survey:
             variances, total[:, None], out=np.zeros_like(variances), where=total[:, None] > 0
         )
         values += missed[:, None] * share
-        return values, np.sqrt(variances + self._untold)
+        return values, np.sqrt(variances + self._one_more)
 
     def _regress_each(
         self, by_row: NDArray[np.float64]

@@ -78,6 +78,8 @@ NEVER_SAVED = {
     "Subject",
     "SumStructure",
     "SurveyedGame",
+    "Splits",
+    "Step",
     "Tensor",
     "Term",
     "Texts",

@@ -9,8 +9,9 @@ Next: :mod:`service.shapley.trees.patterns`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,7 +187,8 @@ class Forest:
     def splits(self) -> Splits:
         """The same trees as walks meet them, one after another."""
         of_split, of_leaf = self._trees()
-        split_order, leaf_order = (np.argsort(tree, kind="stable") for tree in (of_split, of_leaf))
+        split_order = np.argsort(of_split, kind="stable")
+        leaf_order = np.argsort(of_leaf, kind="stable")
         moved = np.concatenate([np.argsort(split_order), -1 - np.argsort(leaf_order)[::-1]])
         children, roots = self.children
         records = np.zeros(len(split_order), dtype=SPLIT)
@@ -196,6 +198,7 @@ class Forest:
         kind = self.missing_left[:, 0].astype(np.int32)
         kind[self.categorical] = BY_CATEGORY + np.arange(len(self.categorical))
         records["kind"] = kind[split_order]
+        slot = np.concatenate(list(map(attrgetter("slot"), self.levels)))
         owner = np.zeros(int(self.column.max(initial=-1)) + 1, dtype=np.int32)
         owner[self.column] = self.feature
         return Splits(
@@ -203,7 +206,7 @@ class Forest:
             roots=moved[roots].astype(np.int32),
             value=self.value[leaf_order],
             owner=owner,
-            slot=np.concatenate([level.slot for level in self.levels])[split_order],
+            slot=slot[split_order],
             weights=shapley_weights(int(self.n_slots.max())),
             code_goes_left=self.code_goes_left,
         )
@@ -220,7 +223,10 @@ class Forest:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of pickles what is made again of the rest."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        state: dict[str, Any] = dict.fromkeys(self.__dataclass_fields__)
+        for name in state:
+            state[name] = getattr(self, name)
+        return state
 
     @cached_property
     def n_slots(self) -> NDArray[np.int16]:
