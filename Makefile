@@ -34,7 +34,7 @@ TWO_PROCESSES := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytes
 # The locks are complete: pip need not, and may not, look for more.
 PIP_INSTALL := python -m pip install --quiet --no-compile --no-deps
 # Tests of what the kernels compute for: they run on the numpy form too.
-ON_BOTH_FORMS := kernels structures precision links sampled_backgrounds
+ON_BOTH_FORMS := kernels structures precision links sampled_backgrounds tree_traversal
 # One version per package, good for every Python from 3.11 on. UPGRADE=--upgrade moves the pins forward.
 LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform linux \
 	--custom-compile-command "make lock" $(UPGRADE)

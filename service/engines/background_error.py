@@ -26,7 +26,7 @@ from service.engines.engine import BackgroundErrors, Engine
 from service.shapley.background import Background, spread_out
 from service.shapley.games import Function
 from service.shapley.grouping import Grouping
-from service.shapley.survey import Population, Sample, draw_sample
+from service.shapley.survey import RARE_IN_ERRORS, Population, Sample, draw_sample
 
 Build = Callable[[Background], Engine]
 
@@ -170,7 +170,8 @@ def _draw_single(engine: Engine, examples: NDArray[Any], outputs: Function, seed
     known = np.zeros((len(examples), 0)) if engine.calls_model else outputs(examples)
     n_rows = N_SINGLE_ROWS if engine.is_exact else N_SINGLE_ROWS_SAMPLED
     population = Population(examples, known)
-    return draw_sample(population, Grouping.identity(examples.shape[1]), n_rows, seed)
+    grouping = Grouping.identity(examples.shape[1])
+    return draw_sample(population, grouping, n_rows, seed, RARE_IN_ERRORS)
 
 
 def _explain_on_parts(

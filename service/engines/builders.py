@@ -42,6 +42,7 @@ from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.games import BlackBoxGame, Function, Game, Link
 from service.shapley.grouping import Grouped, Grouping
+from service.shapley.kernels.walks import MOST_BITS
 from service.shapley.linear import PolynomialSum
 from service.shapley.permutations import PermutationGame
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
@@ -51,7 +52,14 @@ from service.shapley.products import (
     ProductKernel,
     product_shapley,
 )
-from service.shapley.survey import ExactGame, Population, SampledGame, Survey, draw_sample
+from service.shapley.survey import (
+    RARE_IN_ESTIMATES,
+    ExactGame,
+    Population,
+    SampledGame,
+    Survey,
+    draw_sample,
+)
 from service.shapley.trees import (
     Forest,
     LinkedTreeGame,
@@ -60,7 +68,6 @@ from service.shapley.trees import (
     TreeGame,
     affordable_rows,
 )
-from service.shapley.trees.forest import MOST_BITS
 from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import (
@@ -84,10 +91,11 @@ AFFORDABLE_TABLE = 4_000_000
 AFFORDABLE_PATTERNS = 128 * 2**20
 # Encoded numbers of the examples that are held at once where their mean alone is needed.
 MOST_ENCODED = 20_000_000
-# Steps through trees for an explained row: some 0.15 µs each.
+# Steps through trees for an explained row: some 0.02 µs each, and 0.15 µs in numpy.
 AFFORDABLE_STEPS = 2_000_000
-# Background rows that are met where all would take more steps.
-N_SAMPLED_ROWS = 64
+# Background rows that are met where there are more and all would take more steps: in less time
+# than shap's explainer takes for a hundred.
+N_SAMPLED_ROWS = 192
 # The same for kernel machines: as many as the factors leave room for, within these.
 FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS = 100, 256
 N_TRIAL_ROWS = 4
@@ -213,7 +221,8 @@ class Subject:
         rows = self.encode(self.examples)
         n_sampled = int(np.clip(affordable, FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS))
         population = Population(rows, Background.uniform(rows).outputs(outputs))
-        sample = draw_sample(population, self.grouping, n_sampled, self.options.random_state)
+        seed = self.options.random_state
+        sample = draw_sample(population, self.grouping, n_sampled, seed, RARE_IN_ESTIMATES)
         return SampledGame(shapley, outputs, Survey(population, sample, self.grouping))
 
     def known_margins(
@@ -365,7 +374,7 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
         merged = TreeGame(forest, offset, background, dtype, n_features)
         return TreeEngine(subject.encode, merged, background.summary)
     is_chosen = subject.given is not None or subject.options.background != "auto"
-    if is_chosen or _count_steps(forest, background, structure) <= AFFORDABLE_STEPS:
+    if is_chosen or _can_be_followed(forest, background, structure):
         followed = TraversedTreeGame(forest, offset, background, dtype, n_features)
         return TreeEngine(subject.encode, followed, background.summary)
     if subject.is_part:
@@ -373,13 +382,12 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
     else:
         outputs = subject.function(subject.examples)  # which is quicker
     population = Population(background.rows, outputs)
+    seed = subject.options.random_state
     sampled = SampledTreeGame(
         forest,
         offset,
         population=population,
-        sample=draw_sample(
-            population, subject.grouping, N_SAMPLED_ROWS, subject.options.random_state
-        ),
+        sample=draw_sample(population, subject.grouping, N_SAMPLED_ROWS, seed, RARE_IN_ESTIMATES),
         input_dtype=dtype,
         grouping=subject.grouping,
     )
@@ -531,12 +539,14 @@ def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) 
     return subject.kernel_engine(game, "kernel/tree", effort)
 
 
-def _count_steps(forest: Forest, background: Background, structure: TreeStructure) -> float:
-    """Estimate how many steps through the trees a row takes, from a few rows."""
+def _can_be_followed(forest: Forest, background: Background, structure: TreeStructure) -> bool:
+    """Tell whether a row can walk with all background rows: few rows tell how many steps it has."""
+    if len(background.rows) <= N_SAMPLED_ROWS:
+        return True
     few = spread_out(background.rows, N_TRIAL_ROWS)
     traversal = TreeTraversal(forest, few, structure.input_dtype, background.rows.shape[1])
     steps = [traversal.count_steps(row) for row in few]
-    return float(np.mean(steps)) / len(few) * len(background.rows)
+    return bool(np.mean(steps) / len(few) * len(background.rows) <= AFFORDABLE_STEPS)
 
 
 def _count_integrated_rows(kernel: ProductKernel, n_features: int) -> int:

@@ -98,8 +98,8 @@ class BackgroundErrors:
     def of_rows(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
         """Return the errors of encoded rows, shape (n_outputs, n_rows or 1, n_features).
 
-        To what a row has against the few others counts one more that is typical of the feature, or
-        of all, whichever is more: where these happen to be alike, the error is small and not 0.
+        What the few others cannot tell of a feature, since hardly any of them shows it, is taken to
+        be typical of the feature, or of all, whichever is more. So it is never 0.
         """
         of_features = self.of_features[:, None]
         if self.by_row is None or self.sample is None:
@@ -108,7 +108,7 @@ class BackgroundErrors:
         own = self.share * np.stack(variances, axis=1)
         squared = of_features**2
         of_all = squared.mean(axis=2, keepdims=True) * self.may_count
-        return np.sqrt(own + np.maximum(squared, of_all) / len(self.sample.positions))
+        return np.sqrt(own + np.maximum(squared, of_all) * self.sample.unsure)
 
 
 # By the kind of the background.

@@ -21,7 +21,7 @@ from service.engines.engine import ByRow, Encoding, Engine, Importances, unchang
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import Background, BackgroundSummary
 from service.shapley.grouping import Grouping
-from service.shapley.linear import PolynomialSum, linear_shapley
+from service.shapley.linear import PolynomialSum, linear_shapley, sum_against_each
 from service.shapley.polynomials import PolynomialKernel, polynomial_shapley
 from service.shapley.products import EnumeratedProducts, ProductKernel, product_shapley
 from service.shapley.survey import against_each
@@ -231,6 +231,10 @@ class PolynomialSumEngine(Engine):
         # Rounding would leave something of a feature that does not vary.
         varying = self.grouping.varying(self.rows, row)
         return self.polynomial.shapley_values(row) * varying
+
+    def explain_against(self, rows: NDArray[Any]) -> ByRow:
+        """Return what explains a row against each of some encoded rows."""
+        return partial(sum_against_each, self.polynomial, rows)
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the polynomial, shape (n_rows, n_outputs)."""

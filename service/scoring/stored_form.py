@@ -35,7 +35,7 @@ _ROOMS = {
     "shapley.games": ["BlackBoxGame"],
     "shapley.grouping": ["Grouped", "Grouping"],
     "shapley.kernel": ["RowByRow", "Sampling", "Stopping"],
-    "shapley.linear": ["AlikeTerms", "PolynomialSum"],
+    "shapley.linear": ["AlikeTerms", "PolynomialSum", "sum_against_each"],
     "shapley.kernels.distances": ["Distances"],
     "shapley.permutations": ["PermutationGame"],
     "shapley.plan": ["Solver"],

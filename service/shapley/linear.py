@@ -96,6 +96,24 @@ class AlikeTerms:
             values[:, members[:, member]] *= factor[:, None]
         return values @ shapley_weights(members)
 
+    def against_each(self, factors: Floats, others: Floats) -> Floats:
+        """Return those of each term against single background rows, (n_rows, n_terms, n_members).
+
+        Parameters
+        ----------
+        factors : ndarray of shape (n_factors,)
+            All factors of the row.
+        others : ndarray of shape (n_rows, n_factors)
+            Those of the background rows.
+        """
+        own, other = factors[self.factors], others[:, self.factors]
+        members = coalitions_of(own.shape[1])
+        values = np.zeros(other.shape)
+        for coalition, weights in zip(members, shapley_weights(members), strict=True):
+            product = np.where(coalition, own, other).prod(axis=2)
+            values += product[..., None] * weights
+        return values
+
 
 class PolynomialSum:
     """A sum of products of powers of columns, and its Shapley values on a background.
@@ -141,6 +159,11 @@ class PolynomialSum:
         ]
         self.empty_value = self.margins(background.rows).T @ background.weights
 
+    @property
+    def n_products(self) -> int:
+        """How many products are made against one background row."""
+        return max(1, sum(alike.means.size for alike in self.alike))
+
     def margins(self, rows: Floats) -> Floats:
         """Evaluate the sum, shape (n_rows, n_outputs)."""
         products = np.empty((len(rows), len(self.powers)))
@@ -161,6 +184,19 @@ class PolynomialSum:
                 )
         return values
 
+    def values_against_each(self, row: Floats, rows: Floats) -> Floats:
+        """Compute the values of one row against single rows, (n_rows, n_outputs, n_features)."""
+        factors, others = self._factors(row[None])[0], self._factors(rows)
+        values = np.zeros((len(self.intercepts), len(rows) * self.n_features))
+        first = self.n_features * np.arange(len(rows))[:, None]
+        for alike in self.alike:
+            place = first + alike.features.ravel()
+            of_terms = alike.against_each(factors, others)
+            for output, coefficients in enumerate(alike.coefficients):
+                parts = of_terms * coefficients[:, None]
+                values[output] += np.bincount(place.ravel(), parts.ravel(), len(values[output]))
+        return values.reshape(-1, len(rows), self.n_features).transpose(1, 0, 2)
+
     def _factors(self, rows: Floats) -> Floats:
         """Return all factors of rows, shape (n_rows, n_factors)."""
         return (rows[:, self.columns] ** self.exponents).prod(axis=2)
@@ -173,6 +209,25 @@ class PolynomialSum:
             coefficients=self.coefficients[:, [term.number for term in terms]],
             means=_means_outside(factors, values, weights),
         )
+
+
+def sum_against_each(polynomial: PolynomialSum, rows: Floats, row: Floats) -> Floats:
+    """Compute the values of one row against each of some background rows.
+
+    Parameters
+    ----------
+    polynomial : PolynomialSum
+    rows : ndarray of shape (n_rows, n_columns)
+        The background rows.
+    row : ndarray of shape (n_columns,)
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_outputs, n_features)
+    """
+    n_blocks = -(-len(rows) * polynomial.n_products // MOST_AT_ONCE)
+    blocks = np.array_split(rows, min(len(rows), n_blocks))
+    return np.concatenate([polynomial.values_against_each(row, block) for block in blocks])
 
 
 def coalitions_of(n_members: int) -> NDArray[np.bool_]:

@@ -29,11 +29,13 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 
-NEGLIGIBLE = 1e-9  # of the largest singular value: columns that the others make up
-MOST_ONE_BY_ONE = 128  # features that are fitted one after another, by singular values
+NEGLIGIBLE = 1e-9  # of the largest singular value, or of a mean: columns that tell nothing
 MOST_LEVERAGE = 0.75  # of a row; one that the fit follows further says nothing of its error
 MOST_COLUMNS = 4  # of a feature, that are regressed out: each takes a degree of freedom
 N_CELLS = 32  # of equal width between a column's least and largest number
+# Of all chances, the part that goes by how rare and how far out examples are: what is even is
+# estimated best from rows that are drawn evenly, and errors are told best by what is rare.
+RARE_IN_ESTIMATES, RARE_IN_ERRORS = 0.25, 0.5
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,36 @@ class Sample:
         The share of all examples that each stands for; they sum to 1.
     unseen : ndarray of shape (n_sampled,)
         How likely it was not to be drawn: 0 of an example that stands for itself alone.
+    unsure : ndarray of shape (n_features,)
+        The part of a feature's variance that these examples cannot tell: nearly all where what is
+        rare or far out in its values is in none of them, next to nothing where it is in many.
     """
 
     positions: NDArray[np.intp]
     weights: NDArray[np.float64]
     unseen: NDArray[np.float64]
+    unsure: NDArray[np.float64] | float = 1 / 64
 
     @classmethod
-    def with_chances(cls, positions: NDArray[np.intp], chances: NDArray[np.float64]) -> Sample:
-        """Weigh examples by how likely each of them was to be drawn."""
+    def with_chances(
+        cls,
+        positions: NDArray[np.intp],
+        chances: NDArray[np.float64],
+        apart: NDArray[np.floating[Any]],
+    ) -> Sample:
+        """Weigh examples by how likely each of them was to be drawn.
+
+        How far apart each is in its features, (n_features, n_sampled), is 1 on average of all.
+        """
         weights = 1 / chances
-        return cls(positions, weights / weights.sum(), 1 - chances)
+        weights /= weights.sum()
+        shown = apart * weights
+        total = shown.sum(axis=1)
+        chance = np.sqrt(np.square(shown).sum(axis=1))  # by which the total may be off 1
+        # As many rows, all alike, would show it as well.
+        n_telling = np.divide(total, chance, out=np.zeros_like(total), where=chance > 0) ** 2
+        unsure = np.square(np.maximum(1 - total - chance, 1 / (1 + n_telling)))
+        return cls(positions, weights, 1 - chances, np.maximum(unsure, 1 / len(positions)))
 
     def variances(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Estimate variances between all examples, from (n_sampled, ...) to (...)."""
@@ -115,10 +136,10 @@ class Survey:
         may_count &= True if hidden is None else hidden
         # A feature whose importance is the same against all sampled rows may have another one
         # against some that were not drawn: as if one more row were off by its part of what outputs
-        # vary that are not all drawn. (n_outputs, n_features)
+        # vary that are not all drawn, as far as the sample is unsure of it. (n_outputs, n_features)
         spread = (sample.weights * sample.unseen) @ self._of_outputs**2
-        n_shares = max(1, int(may_count.sum())) * len(positions) ** 2
-        self._one_more = np.outer(spread / n_shares, may_count)
+        n_shares = max(1, int(may_count.sum())) * len(positions)
+        self._one_more = np.outer(spread / n_shares, may_count * sample.unsure)
         self._columns = [
             _most_varying(self._of_columns, grouping, j) for j in range(grouping.n_features)
         ]
@@ -152,7 +173,7 @@ class Survey:
         self, by_row: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Estimate means over all examples and their variances; both (n_outputs, n_features)."""
-        if max(map(len, self._columns)) <= 1 and by_row.shape[2] > MOST_ONE_BY_ONE:
+        if max(map(len, self._columns)) <= 1:
             return self._regress_at_once(by_row)
         values, variances = np.zeros((2, *by_row.shape[1:]))
         for feature in range(by_row.shape[2]):
@@ -194,6 +215,7 @@ class Survey:
         x = np.stack([np.hstack([output[:, None], own]) for output in self._of_outputs.T])
         x_mean = self.weights @ x
         x = np.sqrt(self.weights)[:, None] * (x - x_mean[:, None])
+        x *= _is_told(np.linalg.norm(x, axis=1), x_mean)[:, None]
         mean, y = self._centred(by_row)
         slopes, leverage = _fit_slopes(x, y.T)
         left = y - np.einsum("knp,kp->nk", x, slopes)
@@ -209,7 +231,7 @@ class Survey:
         """Bring columns about their means to length 1, and the means to the same scale."""
         mean, centred = self._centred(x)
         size = np.linalg.norm(centred, axis=0)
-        per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+        per_size = np.divide(1, size, out=np.zeros_like(size), where=_is_told(size, mean))
         return centred * per_size, mean * per_size
 
     def _variance(
@@ -346,10 +368,12 @@ def against_each(
     return np.stack([shapley(row, Background.uniform(other[None])) for other in rows])
 
 
-def draw_sample(population: Population, grouping: Grouping, n_rows: int, seed: int) -> Sample:
+def draw_sample(
+    population: Population, grouping: Grouping, n_rows: int, seed: int, rare: float
+) -> Sample:
     """Draw examples without repetition, in rising order; all if there are no more.
 
-    Half of each chance is the same for all; the other half is larger the rarer or the further out
+    A part of each chance is the same for all; the other part is larger the rarer or the further out
     values of a feature are, or outputs.
 
     Parameters
@@ -358,23 +382,35 @@ def draw_sample(population: Population, grouping: Grouping, n_rows: int, seed: i
     grouping : Grouping
     n_rows : int
     seed : int
+    rare : float
+        The size of the other part.
     """
     n_examples = len(population.rows)
+    apart = _apartness_of_features(population.rows, grouping)
     if n_rows >= n_examples:
-        return Sample.with_chances(np.arange(n_examples), np.ones(n_examples))
-    apart = np.zeros(n_examples)
-    n_columns = np.bincount(grouping.owner)
-    for column, owner in zip(population.rows.T, grouping.owner, strict=True):
-        apart += _apartness(column) / n_columns[owner]
+        return Sample.with_chances(np.arange(n_examples), np.ones(n_examples), apart)
+    of_all = apart.mean(axis=0, dtype=np.float64)
+    # An effect of several values together shows in the output alone, which counts as all features.
     for outputs in population.outputs.T:
-        apart += _apartness(outputs) / population.outputs.shape[1]
-    chances = _chances(1 + apart / apart.mean() if apart.any() else 1 + apart, n_rows)
+        of_all += _apartness(outputs) / population.outputs.shape[1]
+    even = np.ones(n_examples)
+    sizes = (1 - rare) * even + rare * of_all / of_all.mean() if of_all.any() else even
+    chances = _chances(sizes, n_rows)
     rng = np.random.default_rng(seed)
     order = rng.permutation(n_examples)
     reached = np.cumsum(chances[order])
     steps = (rng.random() + np.arange(n_rows)) * (reached[-1] / n_rows)
     drawn = np.sort(order[np.searchsorted(reached, steps, side="right")])
-    return Sample.with_chances(drawn, chances[drawn])
+    return Sample.with_chances(drawn, chances[drawn], apart[:, drawn])
+
+
+def _apartness_of_features(rows: NDArray[Any], grouping: Grouping) -> NDArray[np.float32]:
+    """Say of each feature how far apart examples are in it, (n_features, n_examples)."""
+    apart = np.zeros((grouping.n_features, len(rows)), dtype=np.float32)
+    n_columns = np.bincount(grouping.owner)
+    for column, owner in zip(rows.T, grouping.owner, strict=True):
+        apart[owner] += _apartness(column) / n_columns[owner]
+    return apart
 
 
 def _apartness(column: NDArray[Any]) -> NDArray[np.float64]:
@@ -411,6 +447,11 @@ def _chances(sizes: NDArray[np.float64], n_rows: int) -> NDArray[np.float64]:
         if (chances <= 1).all():
             return chances
         chances = np.minimum(chances, 1.0)
+
+
+def _is_told(spread: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which columns vary in the sample by more than what rounding makes of a constant."""
+    return spread > NEGLIGIBLE * np.abs(mean)
 
 
 def _fit_slopes(
@@ -465,4 +506,4 @@ def _most_varying(
     own = np.flatnonzero(grouping.owner == feature)
     spread = distances[:, own].std(axis=0)
     order = np.argsort(-spread, kind="stable")[:MOST_COLUMNS]
-    return own[order][spread[order] > 0]
+    return own[order][spread[order] > 0]  # or nearly 0, which a fit leaves out

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from sklearn.ensemble import GradientBoostingClassifier, VotingRegressor
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    VotingRegressor,
+)
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC, SVR
 from sklearn.tree import DecisionTreeRegressor
 
@@ -27,6 +31,7 @@ EXACT = {
     "trees": DecisionTreeRegressor(max_depth=5, random_state=0),
     "product": SVR(C=10, gamma=0.05),
     "polynomial": KernelRidge(kernel="poly", degree=2, coef0=1),
+    "terms": make_pipeline(PolynomialFeatures(3), Ridge()),
     "sum": VotingRegressor(
         [
             ("linear", make_pipeline(StandardScaler(), Ridge())),
@@ -58,7 +63,11 @@ def test_each_row_has_the_error_that_samples_have_for_it(case):
     options = {"background": "sample", "background_size": 20, "output": output}
     local = TabularExplainer(model, X, **options).row_explainer.explain(ROWS)
     said = np.reshape(local.standard_errors, (-1, *off.shape))[0]
-    if case in ("polynomial", "sum"):  # one error for all rows would say nothing of either kind
+    if case in (
+        "polynomial",
+        "terms",
+        "sum",
+    ):  # one error for all rows would say nothing of either kind
         assert np.mean(said[:2], axis=1).min() > np.mean(said[2:], axis=1).max()
     np.testing.assert_allclose(np.mean(said, axis=1), np.mean(off, axis=1), rtol=0.3)
 
@@ -93,6 +102,7 @@ def test_what_few_examples_have_is_in_the_errors_of_every_sample(case, forced, m
     if forced == "estimated":
         monkeypatch.setattr(builders, "affordable_rows", lambda forest: 0)
         monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 0)
+        monkeypatch.setattr(builders, "N_SAMPLED_ROWS", 60)
         options = {}
     off, said = [], []
     for seed in range(12):
@@ -108,6 +118,37 @@ def test_what_few_examples_have_is_in_the_errors_of_every_sample(case, forced, m
     of_features = np.sqrt([np.square(parts).mean(axis=(0, 1)) for parts in (said, off)])
     counts = of_features[1] > 1e-9
     assert (of_features[0] > 0.6 * of_features[1])[counts].all()
+
+
+WORDS = (RNG.random((600, 40)) < 0.01).astype(float)
+
+
+@pytest.mark.parametrize("forced", ["by name", "estimated"])
+def test_many_rare_words_are_in_the_errors(forced, monkeypatch):
+    """Each of forty words is in some six of 600 examples, and in no drawn one in every second
+    sample: what it may add is then taken to be typical, and not nothing.
+    """
+    target = WORDS @ np.random.default_rng(1).normal(size=40)
+    model = GradientBoostingRegressor(n_estimators=60, random_state=0).fit(WORDS, target)
+    rows = WORDS[1::20]
+    truth = TabularExplainer(model, WORDS, background="whole").row_explainer.explain(rows).values
+    options = {"background": "sample", "background_size": 60}
+    if forced == "estimated":
+        monkeypatch.setattr(builders, "affordable_rows", lambda forest: 0)
+        monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 0)
+        monkeypatch.setattr(builders, "N_SAMPLED_ROWS", 60)
+        options = {}
+    off, said = [], []
+    for seed in range(8):
+        sampled = TabularExplainer(model, WORDS, random_state=seed, **options)
+        local = sampled.row_explainer.explain(rows)
+        off.append(np.abs(local.values - truth))
+        said.append(local.standard_errors)
+    off, said = np.array(off), np.array(said)
+    matters = off > 1e-9 * np.abs(truth).mean()
+    assert 0.93 < np.mean(off[matters] < 1.96 * said[matters]) < 0.995
+    assert np.mean(off[matters] < 6 * said[matters]) > 0.98
+    assert 0.7 < np.sqrt(np.mean(said[matters] ** 2) / np.mean(off[matters] ** 2)) < 1.5
 
 
 def test_a_feature_that_counts_by_itself_has_the_error_of_all_examples():

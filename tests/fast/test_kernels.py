@@ -12,7 +12,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
@@ -20,7 +24,8 @@ from service.shapley.kernels import CompiledKernels, NumpyKernels
 from service.shapley.kernels.compiled_kernels import LEVELS
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.words import pack_words, unpack_words
-from service.shapley.trees import Forest
+from service.shapley.trees import Forest, Tree
+from service.shapley.trees.traversal import sum_of_leaves
 from service.structures.sklearn_trees import read_forest
 
 ROOT = Path(__file__).parents[2]
@@ -159,9 +164,67 @@ def test_a_tree_without_a_split_adds_its_only_leaf(compiled):
     structure = read_forest(model, "probability")
     forest = Forest.of(structure.trees, Grouping.identity(2))
     nothing = np.zeros(0, dtype=bool), pack_words(np.zeros((0, 70), dtype=bool))
+    for form in (compiled, NUMPY):
+        assert not form.path_values(forest.splits, x[0], x, 2).any()
     inside = pack_words(np.ones((2, 70), dtype=bool))
     found = compiled.hybrid_leaf_sums(forest, *nothing, inside)
     np.testing.assert_allclose(found[:70], model.predict_proba(np.zeros((70, 2))), atol=1e-15)
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 300])
+@pytest.mark.parametrize("n_classes", [1, 2, 3])
+def test_path_values_are_those_of_the_numpy_form(compiled, n_classes, n_rows):
+    """One output, two, and any number; missing values on both sides; the last column unused."""
+    rng = np.random.default_rng(n_rows)
+    x = rng.normal(size=(500, 9)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    target = np.nan_to_num(x[:, 0] * x[:, 1] + x[:, 2] ** 2)
+    kind, output = RandomForestRegressor, "prediction"
+    if n_classes > 1:
+        kind, output = RandomForestClassifier, "probability"
+        target = np.digitize(target, np.quantile(target, np.linspace(0, 1, n_classes + 1)[1:-1]))
+    model = kind(n_estimators=7, random_state=0).fit(x[:, :8], target)
+    forest = Forest.of(read_forest(model, output).trees, Grouping.identity(9))
+    arguments = forest.splits, x[0], x[1 : 1 + n_rows], 9
+    found = compiled.path_values(*arguments)
+    assert found.shape == (n_rows, forest.value.shape[1], 9)
+    np.testing.assert_allclose(found, NUMPY.path_values(*arguments), rtol=0, atol=1e-12)
+    assert np.abs(found[..., :8]).max() > 1e-3
+    assert not found[..., 8].any()
+
+
+def test_path_values_of_categories_are_those_of_the_numpy_form(compiled):
+    """Codes, what comes behind their point, and what is no code and goes the way of a missing one.
+
+    Such trees come from LightGBM, with a table of the codes that go left.
+    """
+    rng = np.random.default_rng(0)
+    n_inner, n_codes = 31, 5
+    node = np.arange(2 * n_inner + 1)
+    is_inner = node < n_inner
+    by_code = is_inner & (node % 2 == 0)
+    tree = Tree(
+        left=np.where(is_inner, 2 * node + 1, -1),
+        right=np.where(is_inner, 2 * node + 2, -1),
+        missing_left=rng.random(len(node)) < 0.5,
+        feature=np.where(by_code, rng.integers(0, 3, len(node)), 3 + node % 3),
+        threshold=np.where(by_code, np.nan, rng.normal(size=len(node))),
+        value=rng.normal(size=(len(node), 2)),
+        categories=by_code[:, None] & (rng.random((len(node), n_codes)) < 0.5),
+    )
+    tree.categories[by_code, 0] = True
+    forest = Forest.of([tree, tree], Grouping(np.array([0, 0, 1, 2, 3, 3]), 4))
+    codes = rng.choice([-0.5, -1, 0, 1, 2.7, 4, 5, 1e300, np.inf, np.nan], size=(60, 3))
+    rows = np.hstack([codes, rng.normal(size=(60, 3))])
+    arguments = forest.splits, rows[0], rows[1:], 4
+    found = compiled.path_values(*arguments)
+    np.testing.assert_allclose(found, NUMPY.path_values(*arguments), rtol=0, atol=1e-13)
+    reached = sum_of_leaves(forest, rows)
+    np.testing.assert_allclose(found.sum(axis=2), reached[0] - reached[1:], rtol=0, atol=1e-12)
+    goes_left = forest.goes_left(np.ascontiguousarray(rows.T))
+    nothing = pack_words(np.zeros((4, 60), dtype=bool))
+    by_words = NUMPY.hybrid_leaf_sums(forest, goes_left[:, 0], pack_words(goes_left), nothing)
+    np.testing.assert_allclose(reached, by_words[:60], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 7])

@@ -79,6 +79,8 @@ NEVER_SAVED = {
     "Subject",
     "SumStructure",
     "SurveyedGame",
+    "Splits",
+    "Step",
     "Tensor",
     "Term",
     "Texts",

@@ -7,6 +7,9 @@ specification of each loop, and what tests hold the compiled one against.
 ``distances``         kernels that are products of one factor a feature, by distances
 ``words``             truth values of many rows, 64 to a word
 ``quadrature``        Gauss–Legendre nodes for the integrals of products and polynomials
+``shapley_weights``   the Shapley value of a feature in the game of one leaf
+``splits``            the splits of decision trees as a walk meets them
+``walks``             the paths that hybrid rows can take through trees, in numpy
 ``numpy_kernels``     the loops in numpy
 ``compiled_kernels``  the same in the library that ``native/build.py`` makes of ``native/``
 

@@ -16,12 +16,13 @@ from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from service.shapley.background import Background
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels
 from service.shapley.kernels.quadrature import unit_interval
+from service.shapley.kernels.splits import SPLIT, Splits
 from service.shapley.kernels.words import Words
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ LEVELS = ("base", "avx2", "avx512")
 GROUP = 8  # support vectors that lie side by side in native/products.cpp
 FEW = 24  # nodes up to which there is a rule for every number of them
 # The arrays that each loop takes, in the order of its declaration in native/.
-DTYPES: dict[str, tuple[type[np.generic], ...]] = {
+DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "product_values": (
         *(np.float64, np.float64, np.float64, np.float64, np.int64, np.float64, np.float64),
         *(np.int64, np.float64, np.float64, np.float64),
@@ -45,6 +46,10 @@ DTYPES: dict[str, tuple[type[np.generic], ...]] = {
     "hybrid_leaf_sums": (
         *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8),
         *(np.uint64, np.uint64, np.float64),
+    ),
+    "path_values": (
+        *(SPLIT, np.int32, np.float64, np.int32, np.float64, np.uint8),
+        *(np.float64, np.float64, np.float64),
     ),
     "couple_probabilities": (np.float64, np.float64),
 }
@@ -166,6 +171,36 @@ class CompiledKernels(NumpyKernels):
             len(forest.levels),
         )
         return sums
+
+    def path_values(
+        self,
+        splits: Splits,
+        row: NDArray[np.floating[Any]],
+        rows: NDArray[np.floating[Any]],
+        n_features: int,
+    ) -> NDArray[np.float64]:
+        """Compute exact Shapley values of a sum of trees; see :class:`NumpyKernels`."""
+        n_outputs = splits.value.shape[1]
+        values = np.zeros((len(rows), n_features, n_outputs))
+        self._call(
+            "path_values",
+            splits.records,
+            splits.roots,
+            splits.value,
+            splits.owner,
+            splits.weights,
+            splits.code_goes_left,
+            row,
+            rows,
+            values,
+            len(splits.roots),
+            *rows.shape,
+            n_features,
+            n_outputs,
+            len(splits.weights),
+            splits.code_goes_left.shape[1],
+        )
+        return values.transpose(0, 2, 1)
 
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int

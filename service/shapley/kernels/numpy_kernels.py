@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.quadrature import unit_interval
+from service.shapley.kernels.splits import Splits
+from service.shapley.kernels.walks import add_up, walk_down
 from service.shapley.kernels.words import Words, unpack_words
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ LogFactors = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
+WALKS_AT_ONCE = 2**13  # pairs of a tree and a background row: each takes some hundred steps
 WORDS_AT_ONCE = 8  # of hybrid rows that go down the trees together
 ALL, NONE = np.uint64(2**64 - 1), np.uint64(0)
 TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
@@ -124,6 +127,33 @@ class NumpyKernels:
             reached = unpack_words(np.concatenate(at_leaves))  # (n_leaves, 64 · n_words)
             sums[64 * word : 64 * (word + WORDS_AT_ONCE)] = reached.T @ forest.value
         return sums
+
+    def path_values(
+        self,
+        splits: Splits,
+        row: NDArray[np.floating[Any]],
+        rows: NDArray[np.floating[Any]],
+        n_features: int,
+    ) -> NDArray[np.float64]:
+        """Compute exact Shapley values of a sum of trees against each of some background rows.
+
+        Parameters
+        ----------
+        splits : Splits
+        row : ndarray of shape (n_columns,)
+        rows : ndarray of shape (n_rows, n_columns)
+        n_features : int
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs, n_features)
+        """
+        at_once = max(1, WALKS_AT_ONCE // len(splits.roots))
+        parts = []
+        for start in range(0, len(rows), at_once):
+            some = rows[start : start + at_once]
+            parts.append(add_up(splits, walk_down(splits, row, some), len(some), n_features))
+        return np.concatenate(parts)
 
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int

@@ -1,6 +1,6 @@
 """Gauss–Legendre quadrature on the unit interval, for Owen's (1972) integral.
 
-Next: :mod:`service.shapley.kernels.numpy_kernels`.
+Next: :mod:`service.shapley.kernels.shapley_weights`.
 """
 
 from __future__ import annotations

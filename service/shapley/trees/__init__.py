@@ -10,12 +10,11 @@ explainable AI for trees" (2020), algorithm 3. shap 0.51 computes it with thresh
 rounded to float32: a row whose value lies close to a threshold can go the wrong way (seen: 0.77 on
 a margin of 7), which is why the evaluation is our own.
 
-``forest``           all trees side by side, level by level
-``shapley_weights``  the Shapley value of a feature in the game of one leaf
-``patterns``         exact values from what background rows have in common
-``traversal``        exact values by following paths, for trees of any depth and width
-``sampled``          the same for a sample of the background, with standard errors
-``linked``           trees behind a link, as in boosted probabilities; the model is not called
+``forest``     all trees side by side, level by level
+``patterns``   exact values from what background rows have in common
+``traversal``  exact values by following paths, for trees of any depth and width
+``sampled``    the same for a sample of the background, with standard errors
+``linked``     trees behind a link, as in boosted probabilities; the model is not called
 
 Next: :mod:`service.shapley.trees.forest`.
 """

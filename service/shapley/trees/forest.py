@@ -3,7 +3,7 @@
 A path tests its features in some order; the place of a feature in that order, counted without
 repetition, is its *slot*. What a row decides at every split of a level is one array operation.
 
-Next: :mod:`service.shapley.trees.shapley_weights`.
+Next: :mod:`service.shapley.trees.patterns`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.grouping import Grouping
-
-MOST_BITS = 62  # of a whole number that stands for a set of slots
+from service.shapley.kernels.shapley_weights import shapley_weights
+from service.shapley.kernels.splits import BY_CATEGORY, SPLIT, Splits, code_of
+from service.shapley.kernels.walks import MOST_BITS
 
 
 @dataclass(frozen=True)
@@ -141,39 +143,10 @@ class Forest:
         x = columns[self.column]
         goes_left = (x <= self.threshold) | (self.missing_left & np.isnan(x))
         if len(self.categorical):
-            code = self._code(x[self.categorical])
+            code = code_of(x[self.categorical], self.code_goes_left.shape[1] - 1)
             of_category = np.take_along_axis(self.code_goes_left, code, axis=1)
             goes_left[self.categorical] = of_category
         return goes_left
-
-    def goes_left_at(self, splits: NDArray[np.intp], x: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Decide some splits, each for a value of its own; both of shape (n,)."""
-        goes_left = x <= self.threshold[splits, 0]
-        is_missing = np.isnan(x)
-        if is_missing.any():
-            goes_left[is_missing] = self.missing_left[splits[is_missing], 0]
-        if len(self.categorical):
-            place = self._categorical_place[splits]
-            by_code = np.flatnonzero(place >= 0)
-            code = self._code(x[by_code])
-            goes_left[by_code] = self.code_goes_left[place[by_code], code]
-        return goes_left
-
-    def _code(self, x: NDArray[np.floating]) -> NDArray[np.intp]:
-        """Return the place of values among the codes; what is no code has that of a missing one.
-
-        As in LightGBM, what comes behind the point does not count, so that −0.5 is code 0.
-        """
-        missing = self.code_goes_left.shape[1] - 1
-        is_code = (x > -1) & (x < missing)
-        return np.where(is_code, x, missing).astype(np.intp)
-
-    @cached_property
-    def _categorical_place(self) -> NDArray[np.intp]:
-        """Where each split is among those by category, −1 for the others; shape (n_splits,)."""
-        place = np.full(len(self.column), -1)
-        place[self.categorical] = np.arange(len(self.categorical))
-        return place
 
     @property
     def has_narrow_paths(self) -> bool:
@@ -192,17 +165,6 @@ class Forest:
         return [(1 << level.slot[:, None].astype(np.int64)).astype(dtype) for level in self.levels]
 
     @cached_property
-    def places(self) -> list[NDArray[np.int32]]:
-        """What each node of a level is: its place among the inner nodes, or −1 − that of a leaf."""
-        places = []
-        for level in self.levels:
-            place = np.empty(len(level.inner) + len(level.leaves), dtype=np.int32)
-            place[level.inner] = np.arange(len(level.inner))
-            place[level.leaves] = -1 - np.arange(len(level.leaves))
-            places.append(place)
-        return places
-
-    @cached_property
     def children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Where a row goes: the two children of every split, left first, and the roots.
 
@@ -210,13 +172,61 @@ class Forest:
         """
         nodes: list[NDArray[np.int32]] = []
         n_leaves = 0
-        for level, place in zip(self.levels, self.places, strict=True):
-            nodes.append(np.where(place < 0, place - n_leaves, place + level.splits.start))
+        for level in self.levels:
+            node = np.empty(len(level.inner) + len(level.leaves), dtype=np.int32)
+            node[level.inner] = level.splits.start + np.arange(len(level.inner))
+            node[level.leaves] = -1 - n_leaves - np.arange(len(level.leaves))
+            nodes.append(node)
             n_leaves += len(level.leaves)
         # The nodes below a level: all left children, then all right ones.
         below = [children.reshape(2, -1) for children in nodes[1:]]
         children = np.hstack([np.zeros((2, 0)), *below]).astype(np.int32)
         return children, nodes[0].astype(np.int32)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The same trees as walks meet them, one after another."""
+        of_split, of_leaf = self._trees()
+        split_order = np.argsort(of_split, kind="stable")
+        leaf_order = np.argsort(of_leaf, kind="stable")
+        moved = np.concatenate([np.argsort(split_order), -1 - np.argsort(leaf_order)[::-1]])
+        children, roots = self.children
+        records = np.zeros(len(split_order), dtype=SPLIT)
+        records["threshold"] = self.threshold[split_order, 0]
+        records["column"] = self.column[split_order]
+        records["left"], records["right"] = moved[children[:, split_order]]
+        kind = self.missing_left[:, 0].astype(np.int32)
+        kind[self.categorical] = BY_CATEGORY + np.arange(len(self.categorical))
+        records["kind"] = kind[split_order]
+        slot = np.concatenate(list(map(attrgetter("slot"), self.levels)))
+        owner = np.zeros(int(self.column.max(initial=-1)) + 1, dtype=np.int32)
+        owner[self.column] = self.feature
+        return Splits(
+            records,
+            roots=moved[roots].astype(np.int32),
+            value=self.value[leaf_order],
+            owner=owner,
+            slot=slot[split_order],
+            weights=shapley_weights(int(self.n_slots.max())),
+            code_goes_left=self.code_goes_left,
+        )
+
+    def _trees(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the trees of all splits and those of all leaves."""
+        here = np.arange(self.n_trees, dtype=np.int32)
+        of_splits, of_leaves = [], []
+        for level in self.levels:
+            of_leaves.append(here[level.leaves])
+            of_splits.append(here[level.inner])
+            here = np.concatenate([of_splits[-1], of_splits[-1]])
+        return np.concatenate(of_splits), np.concatenate(of_leaves)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of pickles what is made again of the rest."""
+        state: dict[str, Any] = dict.fromkeys(self.__dataclass_fields__)
+        for name in state:
+            state[name] = getattr(self, name)
+        return state
 
     @cached_property
     def n_slots(self) -> NDArray[np.int16]:

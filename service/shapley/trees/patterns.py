@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.kernels.shapley_weights import shapley_weights
 from service.shapley.trees.forest import Forest
-from service.shapley.trees.shapley_weights import shapley_weights
 from service.shapley.trees.traversal import TreeTraversal
 
 MAX_TABLE = 4_000_000  # patterns of rows whose answers are tabulated: 16 bytes each

@@ -1,6 +1,6 @@
 """The Shapley value of a feature in the game of one leaf.
 
-Next: :mod:`service.shapley.trees.patterns`.
+Next: :mod:`service.shapley.kernels.splits`.
 """
 
 from __future__ import annotations
