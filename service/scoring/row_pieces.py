@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
@@ -105,8 +104,15 @@ class _Pieces(Generic[Result]):
         with self._changed:
             self._changed.wait_for(lambda: self._n_at_work == 0)
         if self._errors:
-            raise self._errors[min(self._errors)]
+            raise self._take_error()
         return [self._done[first] for first in sorted(self._done)]
+
+    def _take_error(self) -> BaseException:
+        """Return the error of the first rows; none is kept here, since it keeps this object."""
+        self._next = len(self._rows)  # nobody goes on
+        error = self._errors[min(self._errors)]
+        self._errors.clear()
+        return error
 
     def _take(self, size: int, n_threads: int) -> range:
         """Take a piece; towards the end a small one, so that all threads end together."""
@@ -119,15 +125,12 @@ class _Pieces(Generic[Result]):
         return taken
 
     def _finish(self, taken: range) -> None:
-        outcome: Callable[[], None]
         try:
             self._check()
-            result = self._explain(self._rows[taken.start : taken.stop])
-            outcome = partial(self._done.__setitem__, taken.start, result)
+            self._done[taken.start] = self._explain(self._rows[taken.start : taken.stop])
         except BaseException as error:
-            outcome = partial(self._errors.__setitem__, taken.start, error)
+            self._errors[taken.start] = error
         with self._changed:
-            outcome()
             self._n_at_work -= 1
             self._changed.notify_all()
 

@@ -2,8 +2,10 @@
 them behind one.
 """
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -52,6 +54,10 @@ def explain(function, helpers, rows=ROWS, may_share=True, **options):
         return explain_pieces(function, rows, request, may_share=lambda: may_share)
     finally:
         helpers.join()
+
+
+class Watched(np.ndarray):
+    """An array that can be referred to weakly, and so can its views."""
 
 
 class Work:
@@ -132,6 +138,21 @@ def test_the_error_is_that_of_the_first_rows_and_ends_the_work():
             explain(work, Threads(n_helpers))
         assert work.n_inside == 0
         assert sum(work.sizes) < len(ROWS)
+
+
+def test_an_error_keeps_no_rows():
+    """Once nobody holds it any more, the rows are free at once, without a garbage collection."""
+    gc.collect()
+    gc.disable()
+    try:
+        rows = ROWS.copy().view(Watched)
+        freed = weakref.ref(rows)
+        with pytest.raises(ValueError, match="refused 60"):
+            explain(Work(refused=[60, 150]), Threads(3), rows)
+        del rows
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 def test_nobody_goes_on_once_the_check_says_no():
