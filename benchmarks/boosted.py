@@ -132,17 +132,26 @@ def equal(ours, peer, n, share):
 
 
 def table(found):
-    """Make the table of README.md: against shap as it comes, in batches of 32."""
-    rows = ["| model, background | ours | error | shap | error | at its error | at half of it |"]
-    rows.append("|---" + "|--:" * 6 + "|")
+    """Make the table of README.md: against shap as it comes, one row and many at a time."""
+    rows = [
+        "| model, background | rows | ours | error | shap | error | at its error | at half of it |"
+    ]
+    rows.append("|---" + "|--:" * 7 + "|")
     for one in found.values():
         cells = {cell["tool"]: cell for cell in one["cells"]}
-        ours, shap = cells["ours"], cells["shap"]
-        seen = list(one["ratios"]["shap, batches of 32"].values())[1:]
-        times = [f"{ratio:,.3g}×" if ratio else "–" for ratio in seen]
-        figures = [f"{cell['ms']['32']:.3g} ms | {cell['error_own']:.2g}" for cell in (ours, shap)]
-        rows.append("| " + " | ".join([ours["title"], *figures, *times]) + " |")
+        rows += [line(cells, one["ratios"], n) for n in ("1", "1000")]
     return "\n".join(rows)
+
+
+def line(cells, seen, n):
+    """Make the line of one batch."""
+    ours, shap = cells["ours"], cells["shap"]
+    times = list(seen[f"shap, batches of {n}"].values())[1:]
+    figures = [f"{cell['ms'][n]:.3g} ms | {cell['error_own']:.2g}" for cell in (ours, shap)]
+    return (
+        f"| {ours['title']} | {int(n):,} | {' | '.join(figures)} | "
+        f"{' | '.join(f'{ratio:,.3g}×' if ratio else '–' for ratio in times)} |"
+    )
 
 
 if __name__ == "__main__":

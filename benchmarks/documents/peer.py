@@ -35,11 +35,11 @@ class Peer:
         return self._read()
 
     def _read(self):
-        line = self.process.stdout.readline()
-        if not line:
-            log = (self.folder / "peer.log").read_text()
-            sys.exit(f"azureml-interpret ended with {self.process.wait()}: {log[-2000:]}")
-        return json.loads(line)
+        for line in self.process.stdout:
+            if line.startswith("{"):  # its libraries print other lines
+                return json.loads(line)
+        log = (self.folder / "peer.log").read_text()
+        return sys.exit(f"azureml-interpret ended with {self.process.wait()}: {log[-2000:]}")
 
 
 @contextmanager
