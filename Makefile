@@ -16,6 +16,10 @@ CLIENTS_VENV := .venv-clients
 CLIENTS := $(CLIENTS_VENV)/.installed
 AZURE_VENV := .venv-azure
 AZURE := $(AZURE_VENV)/.installed
+AZUREML_INTERPRET_VENV := .venv-azureml-interpret
+AZUREML_INTERPRET := $(AZUREML_INTERPRET_VENV)/.installed
+# Its numpy 1.23 has no wheel for a newer Python.
+AZUREML_INTERPRET_PYTHON ?= python3.11
 RUNS_SERVER_VENV := .venv-runs-server
 RUNS_SERVER := $(RUNS_SERVER_VENV)/.installed
 TORCH_VENV := .venv-torch
@@ -52,7 +56,7 @@ endef
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev setup-runs setup-clients setup-torch train train-regression serve dashboard runs-server test test-fast test-torch test-swarm sanitize sweep fuzz lint format docs audit \
-	bench bench-service deploy status logs score rollback undeploy lock clean
+	bench bench-trees bench-boosted bench-documents bench-service deploy status logs score rollback undeploy lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,6 +136,15 @@ audit: $(DEV) ## ask for known vulnerabilities of what is deployed (needs PyPI's
 bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE --tools ours,shap' for a part)
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
 
+bench-trees: $(BENCH) ## measure exact trees against shap's TreeExplainer and woodelf-explainer (ARGS='--only lightgbm' for a part)
+	$(BENCH_VENV)/bin/python -m benchmarks.trees $(ARGS)
+
+bench-boosted: $(BENCH) ## measure boosted probabilities against shap.KernelExplainer (ARGS='--backgrounds 20' for a part)
+	$(BENCH_VENV)/bin/python -m benchmarks.boosted $(ARGS)
+
+bench-documents: $(BENCH) $(AZUREML_INTERPRET) ## measure the documents' example against azureml-interpret (ARGS='--only in_process' for a part)
+	$(BENCH_VENV)/bin/python -m benchmarks.documents $(ARGS)
+
 bench-service: $(BENCH) $(DEV) $(MODEL) ## measure the service under load (ARGS='--only predictions' for a part)
 	$(BIN)/python -m benchmarks.serving.run $(ARGS)
 
@@ -158,13 +171,14 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,pyproject.toml --group host,requirements.lock)
 	$(call compile,pyproject.toml $(EXTRAS) --group dev $(UNDRAWN) --constraint requirements.lock,requirements-dev.lock)
 	$(call compile,pyproject.toml --extra runs --constraint requirements.lock,requirements-runs.lock)
-	$(call compile,pyproject.toml --group bench --constraint requirements.lock,benchmarks/requirements.lock)
+	$(call compile,pyproject.toml --extra lightgbm --extra xgboost --group bench --constraint requirements.lock,benchmarks/requirements.lock)
+	$(call compile,--group azureml-interpret,benchmarks/documents/requirements.lock)
 	$(call compile,--group clients,tests/clients/requirements.lock)
 	$(call compile,--group azure --constraint requirements.lock,tests/clients/azure.lock)
 	$(call compile,--group runs-server,tools/runs-server/requirements.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) $(RUNS_SERVER_VENV) $(TORCH_VENV) artifacts artifacts-diabetes artifacts-mimic build docs/_build docs/tutorials *.egg-info \
+	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) $(AZUREML_INTERPRET_VENV) $(RUNS_SERVER_VENV) $(TORCH_VENV) artifacts artifacts-diabetes artifacts-mimic build docs/_build docs/tutorials *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -212,6 +226,17 @@ $(AZURE): tests/clients/azure.lock $(LOCKED)
 	@echo "Installing tests/clients/azure.lock into $(AZURE_VENV) ..."
 	@$(BIN)/python -m venv --clear $(AZURE_VENV)
 	@$(AZURE_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/azure.lock
+	@touch $@
+
+# What does not come in a quarter of an hour does not come.
+$(AZUREML_INTERPRET): benchmarks/documents/requirements.lock
+	@$(AZUREML_INTERPRET_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "azureml-interpret needs Python 3.11, and '$(AZUREML_INTERPRET_PYTHON)' is not: name one with" \
+			"'make AZUREML_INTERPRET_PYTHON=/path/to/python3.11 ...'." >&2; exit 1; }
+	@echo "Installing benchmarks/documents/requirements.lock into $(AZUREML_INTERPRET_VENV) ..."
+	@$(AZUREML_INTERPRET_PYTHON) -m venv --clear $(AZUREML_INTERPRET_VENV)
+	@timeout 900 $(AZUREML_INTERPRET_VENV)/bin/$(PIP_INSTALL) --require-hashes \
+		--requirement benchmarks/documents/requirements.lock
 	@touch $@
 
 $(RUNS_SERVER): tools/runs-server/requirements.lock

@@ -170,14 +170,14 @@ def _ratio(group, peer):
     calls = plain["model_rows"] > 1
     model_rows = _times(peer["model_rows"] / plain["model_rows"]) if calls else NO_ROWS
     equal = [
-        _times(cost(peer) / needed) if (needed := _at_error(ours, peer["error_own"], cost)) else "–"
+        _times(cost(peer) / needed) if (needed := at_error(ours, peer["error_own"], cost)) else "–"
         for cost in (lambda cell: cell["ms"]["1"], lambda cell: max(cell["model_rows"], 1))
     ]
     equal[1] = equal[1] if calls else NO_ROWS
     return "| " + " | ".join([peer["case"], peer["tool"], *times, model_rows, *equal]) + " |"
 
 
-def _at_error(ours, error, cost):
+def at_error(ours, error, cost):
     """Read off our settings what an error costs, between two settings on a straight line in
     logarithms.
 

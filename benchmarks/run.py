@@ -3,6 +3,7 @@
 
 A cell is one tool on one case. What is quick is measured several times, with the tools taking
 turns, and the median counts; what is slow is measured on fewer rows, and the cell says on how many.
+Times are of the processor: every tool has one thread, and what else the machine does is left out.
 Next: :mod:`benchmarks.report`.
 """
 
@@ -90,13 +91,13 @@ def measure_case(case, tools, cell_seconds, row_seconds):
     truths = {id(b): case.truth(b) for b in (case.full, case.peers_background)}
     cells, built = [], {}
     for tool in tools:
-        began = time.perf_counter()
+        began = time.process_time()
         explain = build(tool, case)
         cell = {
             "case": case.name,
             "title": case.title,
             "tool": tool,
-            "build_s": time.perf_counter() - began,
+            "build_s": time.process_time() - began,
         }
         cells.append(cell)
         try:
@@ -121,15 +122,15 @@ def accuracy(case, tool, explain, truths, row_seconds):
     rows = case.tests
     one = handed(tool, case, rows[:1])
     with counted(case, row_seconds) as counter:
-        began = time.perf_counter()
+        began = time.process_time()
         answer = explain(one)
-        first = time.perf_counter() - began
+        first = time.process_time() - began
     rows = rows if first < 1 else rows[:4]
     more = handed(tool, case, rows[1:])
     with counted(case) as others:
-        began = time.perf_counter()
+        began = time.process_time()
         rest = explain(more)
-        seconds = (time.perf_counter() - began) / (len(rows) - 1)
+        seconds = (time.process_time() - began) / (len(rows) - 1)
     answer = replace(answer, values=np.concatenate([answer.values, rest.values]))
     full, own = truths[id(case.full)], truths[id(background_of(tool, case))]
     background, model = background_of(tool, case), case.function(rows)
@@ -183,9 +184,9 @@ def time_batch(case, n, cells, built, cell_seconds):
             batch = handed(
                 tool, case, rows[turn : turn + size]
             )  # other rows each turn, the same for all tools
-            began = time.perf_counter()
+            began = time.process_time()
             built[tool](batch)
-            taken.append((time.perf_counter() - began) / size)
+            taken.append((time.process_time() - began) / size)
     for cell in cells:
         size, taken = plans[cell["tool"]]
         cell["ms"][str(n)] = statistics.median(taken) * 1e3

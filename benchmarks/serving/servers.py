@@ -15,6 +15,8 @@ ROOT = Path(__file__).parent.parent.parent
 HERE = Path(__file__).parent
 # The service as it is locked, and its peers: no development tools.
 ENVIRONMENT = ROOT / ".venv-bench" / "bin"
+# The documents' own stack wants an older numpy.
+AZUREML_INTERPRET = ROOT / ".venv-azureml-interpret" / "bin"
 GUNICORN = [
     "-m",
     "gunicorn",
@@ -37,9 +39,15 @@ class Server:
 
     def memory_mb(self):
         """Memory of the whole tree, shared pages counted once."""
-        tree = [psutil.Process(self.process.pid)]
-        tree += tree[0].children(recursive=True)
-        return sum(one.memory_full_info().pss for one in tree) / 1e6
+        return sum(one.memory_full_info().pss for one in self._tree()) / 1e6
+
+    def processor_seconds(self):
+        """Seconds that the whole tree has computed."""
+        return sum(sum(one.cpu_times()[:2]) for one in self._tree())
+
+    def _tree(self):
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
 
 
 def ours(port):
@@ -67,9 +75,17 @@ def bare(port):
 
 
 def azureml(port):
-    script = HERE / "azure_score.py"
+    return inference_server(ENVIRONMENT, HERE / "azure_score.py", port)
+
+
+def azureml_interpret(port):
+    script = ROOT / "benchmarks" / "documents" / "azureml_score.py"
+    return inference_server(AZUREML_INTERPRET, script, port)
+
+
+def inference_server(environment, script, port):
     return [
-        str(ENVIRONMENT / "azmlinfsrv"),
+        str(environment / "azmlinfsrv"),
         "--entry_script",
         str(script),
         "--port",
@@ -79,8 +95,13 @@ def azureml(port):
     ]
 
 
-COMMANDS = {"ours": ours, "bare": bare, "azureml": azureml}
-READY = {"ours": "/ping", "bare": "/ping", "azureml": "/"}
+COMMANDS = {
+    "ours": ours,
+    "bare": bare,
+    "azureml": azureml,
+    "azureml-interpret": azureml_interpret,
+}
+READY = {"ours": "/ping", "bare": "/ping", "azureml": "/", "azureml-interpret": "/"}
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The documents' own example against azureml-interpret: ``make bench-documents``."""
