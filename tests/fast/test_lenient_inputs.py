@@ -16,7 +16,8 @@ from sklearn.preprocessing import KBinsDiscretizer, OrdinalEncoder
 from xgboost import XGBRegressor
 
 from service.explainers import TabularExplainer
-from service.shapley.trees import Forest
+from service.shapley.kernels.splits import code_of
+from service.shapley.trees import forest
 
 N = 300
 LIGHT = {"n_estimators": 20, "verbose": -1, "n_jobs": 1}
@@ -169,12 +170,11 @@ def test_the_guard_sees_what_no_example_has(monkeypatch):
     """Were codes not cut off, the examples would not tell: the rows that are made up do."""
     frame, y = data()
     model = LGBMRegressor(**LIGHT).fit(frame, y, categorical_feature=["kind", "place"])
-    cut = Forest._code
 
-    def whole_codes_only(forest, x):
-        return cut(forest, np.where(x == np.floor(x), x, np.nan))
+    def whole_codes_only(x, n_codes):
+        return code_of(np.where(x == np.floor(x), x, np.nan), n_codes)
 
-    monkeypatch.setattr(Forest, "_code", whole_codes_only)
+    monkeypatch.setattr(forest, "code_of", whole_codes_only)
     explainer = TabularExplainer(model, frame)
     assert explainer.method == "kernel"
     core = explainer.row_explainer
