@@ -58,6 +58,8 @@ class SharedTime:
 class Drain(Lifecycle):
     """The end of this service, as all processes forked from the one that makes it see it."""
 
+    answers_late_requests = True
+
     def __init__(self) -> None:
         self._has_begun = SharedFlag()
         self._last_answer = SharedTime()

@@ -6,6 +6,7 @@ environment of the libraries: none of those that read it may be imported here.
 Next: `service.server.incoming`.
 """
 
+import atexit
 import os
 import selectors
 import signal
@@ -27,6 +28,7 @@ from service.server.incoming import Incoming, Limits, is_short_of_room
 from service.server.malformed_requests import is_malformed, refuse
 from service.server.process import connections, lifecycle, load, replica_sockets, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
+from service.web.request_limits import Deadline, of_this_request
 from service.web.slow_clients import (
     Outgoing,
     forget_unsent,
@@ -37,6 +39,8 @@ from service.web.slow_clients import (
 # A worker that is busy, or stopped, does not keep a client waiting.
 YIELD_SECONDS, MOST_YIELDS = 0.001, 50
 SECONDS_TO_GO = 2.0  # for a client that has its answer
+SECONDS_TO_GIVE_UP = 0.2  # behind its deadline, for a thread that is about to say so itself
+LEFT = object()  # in the place of a request that another thread answers
 LOOK_SECONDS = 0.1  # at least, between two looks at all clients and computations
 # Bytes of an answer that the kernel keeps for a slow client: with more of them it could not be seen
 # for a long time whether the client takes any.
@@ -58,6 +62,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.handed_over: dict[TConn, Outgoing] = {}  # by a thread: not all could be sent at once
         self.unsent: dict[TConn, Outgoing] = {}  # which the main loop goes on sending
         self.leaving: dict[TConn, float] = {}  # clients that should go, and until when
+        # What threads answer: whoever takes it out of here answers.
+        self.answering: dict[TConn, tuple[Any, Deadline] | None] = {}
+        self.n_left = 0  # threads in whose place another has answered
         # As the parser has them, which allows for the ends of lines.
         self.limits = Limits(
             line=self.cfg.limit_request_line + 2,
@@ -101,6 +108,16 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self.log.info("Worker %d is ready.", self.pid)
         if not lifecycle.is_reachable:
             self.log.warning("Nobody lends the port at %s (PORT_FROM) yet.", settings.port_from)
+
+    def run(self) -> None:
+        """Answer until the end, which waits for no thread that nobody waits for."""
+        try:
+            super().run()
+        finally:
+            if self.answering or self.n_left:
+                self.log.info("Worker %d ends beside what it computes.", self.pid)
+                atexit._run_exitfuncs()
+                os._exit(0)
 
     def _borrow_port(self) -> None:
         """Take connections from the port that another process keeps, as soon as it is lent."""
@@ -171,6 +188,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         Then tell the other workers how many connections are here.
         """
         self.is_offered = False
+        if self.answering:
+            timeout = min(timeout, LOOK_SECONDS)
         super().wait_for_and_dispatch_events(timeout)
         if not self.is_offered:  # another worker has taken it
             self.times_yielded = 0
@@ -228,11 +247,18 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         del self.arriving[conn]
         super().enqueue_req(conn)
 
-    def handle(self, conn: TConn) -> bool:
-        """Answer a request, and send what the client takes at once."""
-        is_kept = bool(super().handle(conn))
-        if not conn.sock.push():
-            self.handed_over[conn] = conn.sock
+    def handle(self, conn: TConn) -> bool | None:
+        """Answer a request, and send what the client takes at once.
+
+        None where another thread has answered in the place of this one.
+        """
+        self.answering[conn] = None
+        is_kept = False
+        with suppress(SystemExit):  # of a script: its client is let go
+            is_kept = bool(super().handle(conn))
+        if self.answering.pop(conn, LEFT) is LEFT:
+            return None
+        self._send(conn)
         return is_kept
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
@@ -241,7 +267,43 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             req.force_close()
         self._close_when_ending(req)
         req._expected_100_continue = False  # it was told to go on
+        deadline = Deadline(settings.deadline, lifecycle.last_answer)
+        self.answering[conn] = req, deadline
+        of_this_request.set(deadline)
         return bool(super().handle_request(req, conn))
+
+    def _send(self, conn: TConn) -> None:
+        if not conn.sock.push():
+            self.handed_over[conn] = conn.sock
+
+    def _answer_late_requests(self) -> None:
+        """Let other threads answer for those that compute for longer than the deadline.
+
+        They answer by themselves where the script lets them, and with more to say.
+        """
+        for conn, begun in list(self.answering.items()):
+            if begun is not None and begun[1].seconds_over > SECONDS_TO_GIVE_UP:
+                self._answer_in_place(conn)
+
+    def _answer_in_place(self, conn: TConn) -> None:
+        begun = self.answering.pop(conn, None)
+        if begun is None:  # it has just been answered
+            return
+        self.n_left += 1
+        conn.sock = Outgoing(conn.sock.connection, settings.slow_client)
+        req, deadline = begun
+        late = self.tpool.submit(self._refuse_late, conn, req, deadline.leave())
+        late.add_done_callback(
+            lambda done: self.method_queue.defer(self.finish_request, conn, done)
+        )
+
+    def _refuse_late(self, conn: TConn, req: Any, deadline: Deadline) -> bool:
+        """Ask the application once more, which refuses what is late in the form of its route."""
+        req.should_close = lambda: True
+        of_this_request.set(deadline)
+        super().handle_request(req, conn)
+        self._send(conn)
+        return False
 
     def _close_when_ending(self, req: Any) -> None:
         """Let the client connect anew, elsewhere, when its answer begins after the end has begun.
@@ -258,7 +320,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Send the rest of an answer, then keep the connection or let it go; in the main loop."""
-        if conn in self.handed_over:
+        if _is_left(fs):
+            self.n_left -= 1
+        elif conn in self.handed_over:
             self.unsent[conn] = self.handed_over.pop(conn)
             keep_unsent(self.unsent[conn])
             self._watch(conn, selectors.EVENT_WRITE, partial(self._send_on, conn, fs))
@@ -372,6 +436,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self._borrow_port()
         self._give_up_slow_clients()
         self._drop_slow_clients()
+        self._answer_late_requests()
         self._end_if_stuck()
 
     def _end_if_stuck(self) -> None:
@@ -383,6 +448,11 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
                 "\n".join(stuck),
             )
             self.alive = False
+
+
+def _is_left(done: Future[Any]) -> bool:
+    """Tell whether another thread has answered in the place of the one that is done."""
+    return not done.cancelled() and done.exception() is None and done.result() is None
 
 
 def _set_up(listener: Any) -> None:

@@ -13,6 +13,7 @@ from flask import Flask
 from service.errors import ArtifactError, ScoringError
 from service.model_origin import check_files, read_origins
 from service.settings import Settings, SettingsError
+from service.web.computations import Computations
 from service.web.entry_script import EntryScript
 from service.web.error_responses import register_error_handlers
 from service.web.errors import WebError
@@ -92,7 +93,10 @@ def create_app(
     script.warm_up()
     metrics = Metrics(settings.model_name, script.model, metrics_folder, replica, origins=origins)
     gate = Gate(settings.n_in_flight, settings.n_slots, load)
-    guarded = GuardedScript(script, settings, gate, keys, metrics, lifecycle, origins)
+    computations = Computations(in_place=lifecycle.answers_late_requests)
+    guarded = GuardedScript(
+        script, settings, gate, keys, metrics, lifecycle, origins, computations=computations
+    )
     app = Flask("service.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["stuck"] = guarded.computations.stuck

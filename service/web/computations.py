@@ -1,9 +1,11 @@
 """Work that a request waits for, and can leave behind: the deadline holds for any code.
 
 An entry script may wait for what never answers: a lock, a feature store, a socket without a bound.
-Nothing can end such a thread from outside. So each computation has a thread of its own, which keeps
-its slot, while the request goes its way at the deadline. A process in which a computation is long
-overdue says that it is not ready, and the server replaces it.
+Nothing can end such a thread from outside. So another answers in its place at the deadline, while
+it keeps its slot. Where the server does that (:mod:`service.server.worker`), a request computes in
+the thread that it has; elsewhere each computation has a thread of its own, which its request can
+leave: to wake two threads costs a quick prediction a fifth of its time. A process in which a
+computation is long overdue says that it is not ready, and the server replaces it.
 
 A request of many rows gets threads of the same kind as helpers, while processors are free: of all
 requests that are computed at once, in all processes, each has an even share of the processors. One
@@ -16,7 +18,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -65,7 +68,12 @@ class _Work:
 
 
 class Computations:
-    """Threads that compute, as many as are needed at once; thread-safe.
+    """What computes in this process, in threads of its own or of the server's; thread-safe.
+
+    Parameters
+    ----------
+    in_place : bool, default False
+        Whether requests compute in their own threads, since the server answers in their place.
 
     Examples
     --------
@@ -73,14 +81,15 @@ class Computations:
     42
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_place: bool = False) -> None:
+        self._in_place = in_place
         self._lock = threading.Lock()
         self._waiting: SimpleQueue[_Work] = SimpleQueue()
         self._n_idle = 0
         self._stuck_at: dict[int, float] = {}  # when the computation of a thread will be stuck
 
     def run(self, function: Callable[[], Any], deadline: Deadline) -> Any:
-        """Call a function in another thread, and return what it returns.
+        """Call a function, and return what it returns.
 
         Parameters
         ----------
@@ -93,6 +102,8 @@ class Computations:
         DeadlineError, StoppingError
             When it has not returned in time; else what the function raises.
         """
+        if self._in_place:
+            return self._run_here(function, deadline)
         work = self.start(function, deadline.seconds)
         try:
             while left := deadline.left:
@@ -101,6 +112,24 @@ class Computations:
             return deadline.check()
         finally:
             del work  # an error keeps this frame, which must not keep the error
+
+    def _run_here(self, function: Callable[[], Any], deadline: Deadline) -> Any:
+        with self._observed(time.monotonic() + PATIENCE * deadline.seconds):
+            returned = function()
+        deadline.check()
+        return returned
+
+    @contextmanager
+    def _observed(self, stuck_at: float) -> Iterator[None]:
+        """Know that this thread computes."""
+        thread = threading.get_ident()
+        with self._lock:
+            self._stuck_at[thread] = stuck_at
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._stuck_at[thread]
 
     def start(self, function: Callable[[], Any], seconds: float) -> _Work:
         """Let another thread call a function, which should return within a number of seconds."""
@@ -116,14 +145,11 @@ class Computations:
 
     def _compute(self) -> None:
         """Compute what comes, for as long as the process lives."""
-        thread = threading.get_ident()
         while True:
             work = self._waiting.get()
+            with self._observed(work.stuck_at):
+                work.do()
             with self._lock:
-                self._stuck_at[thread] = work.stuck_at
-            work.do()
-            with self._lock:
-                del self._stuck_at[thread]
                 self._n_idle += 1
             work.is_going_on.release()
             del work  # nothing of a request stays with an idle thread

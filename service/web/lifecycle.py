@@ -22,9 +22,12 @@ class Lifecycle:
     ----------
     is_reachable : bool
         Whether this process takes connections from the port that clients know.
+    answers_late_requests : bool
+        Whether the server answers for a thread that computes for longer than the deadline.
     """
 
     is_reachable: bool = True
+    answers_late_requests: bool = False
 
     @property
     def is_draining(self) -> bool:

@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import copy
 from typing import NoReturn
 
 from service.web.errors import BusyError, DeadlineError, StoppingError
@@ -27,6 +29,14 @@ class Deadline:
         Tells the time of the monotonic clock after which this process can answer nobody; by default
         that never comes.
 
+    Attributes
+    ----------
+    began : float
+        When the request began, by the performance counter.
+    is_left, is_late : bool
+        Whether another thread answers in the place of the one that computes, and whether this is
+        the deadline of that other thread.
+
     Examples
     --------
     >>> Deadline(60).check()
@@ -36,13 +46,26 @@ class Deadline:
 
     def __init__(self, seconds: float, last_answer: Callable[[], float] = lambda: math.inf) -> None:
         self.seconds = seconds
+        self.began = time.perf_counter()
+        self.is_left = self.is_late = False
         self._end = time.monotonic() + seconds
         self._last_answer = last_answer
+
+    def leave(self) -> "Deadline":
+        """Return the same deadline for who answers in the place of the one that computes."""
+        others = copy(self)
+        self.is_left = others.is_late = True
+        return others
 
     @property
     def left(self) -> float:
         """Seconds until then; 0 when it has passed."""
-        return max(0.0, min(self._end, self._last_answer()) - time.monotonic())
+        return max(0.0, -self.seconds_over)
+
+    @property
+    def seconds_over(self) -> float:
+        """Seconds since then; below 0 when it is still to come."""
+        return time.monotonic() - min(self._end, self._last_answer())
 
     def check(self) -> None:
         """Raise an error once the time is over: the work ends, and its thread is free.
@@ -93,6 +116,10 @@ class Load:
     def total(self) -> int:
         """Return how many are computed in all."""
         return self._here
+
+
+# The deadline of the request that a thread is about to answer, where the server has begun it.
+of_this_request: ContextVar[Deadline | None] = ContextVar("of_this_request", default=None)
 
 
 class Gate:

@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 from service.web.lifecycle import Lifecycle
 from service.web.logs import ACCESS, FIELDS, REQUEST_ID
 from service.web.metrics import MALFORMED, Metrics
-from service.web.request_limits import Deadline
+from service.web.request_limits import Deadline, of_this_request
 
 LONGEST_ID = 100
 
@@ -38,14 +38,17 @@ def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Li
 
     @app.before_request
     def begin() -> None:
-        g.started = time.perf_counter()
-        g.deadline = Deadline(deadline, lifecycle.last_answer)
+        g.deadline = of_this_request.get() or Deadline(deadline, lifecycle.last_answer)
         g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
         g.rows = None
+        if g.deadline.is_late:
+            g.deadline.check()
 
     @app.after_request
     def end(response: Response) -> Response:
-        seconds = time.perf_counter() - g.started
+        if g.deadline.is_left:  # the client has been answered
+            return response
+        seconds = time.perf_counter() - g.deadline.began
         route = request.url_rule.rule if request.url_rule is not None else "unmatched"
         response.headers[REQUEST_ID] = g.request_id
         metrics.request(route, response.status_code, seconds)
