@@ -10,7 +10,7 @@ script calls.
 ``lifecycle``        what is known of the end of this process
 ``keys``             who may ask
 ``request_limits``   how many requests are in flight, and how long one may take
-``computations``     the thread that a request waits for, and can leave behind
+``computations``     what computes in this process, and may never end
 ``slow_clients``     those who take their answer a byte at a time are hung up on
 ``guarded_script``   the entry script behind all these: every scoring route goes through it
 ``bodies``           the bytes of a request as text

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from service.web.computations import Computations
 from service.web.errors import BusyError, DeadlineError, StoppingError
 from service.web.request_limits import Deadline, Gate
 
@@ -34,6 +35,30 @@ def test_a_deadline_passes_once_its_time_is_over():
     assert over.left == 0
     with pytest.raises(DeadlineError, match="longer than 0 seconds"):
         over.check()
+
+
+def test_a_computation_in_place_is_refused_when_it_returns_too_late():
+    """In the thread of its request; what it raises comes before. Meanwhile it is known."""
+    computations = Computations(in_place=True)
+    assert computations.run(threading.get_ident, Deadline(60)) == threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        computations.run(lambda: 1 / 0, Deadline(0))
+    stacks = []
+    with pytest.raises(DeadlineError):
+        computations.run(lambda: stacks.extend(computations.stuck()), Deadline(0))
+    assert "_run_here" in stacks[0]
+    assert not computations.stuck()
+
+
+def test_a_deadline_that_is_left_goes_on_for_another():
+    """Both know who answers; each time is that of the request."""
+    own = Deadline(0)
+    other = own.leave()
+    assert (own.is_left, own.is_late) == (True, False)
+    assert (other.is_left, other.is_late) == (False, True)
+    assert other.began == own.began
+    with pytest.raises(DeadlineError):
+        other.check()
 
 
 def test_the_end_of_the_process_comes_before_the_deadline():

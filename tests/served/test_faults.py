@@ -1,5 +1,6 @@
 """Faults injected into a real service: what breaks stays small, and everybody else is answered."""
 
+import json
 import os
 import re
 import signal
@@ -529,6 +530,31 @@ def test_a_computation_that_does_not_end_costs_its_client_a_504_and_nobody_else(
     assert "in forever" in sentence
 
 
+def test_an_answer_that_is_too_late_is_logged_and_counted_once(folder, tmp_path):
+    """As the 504 that its client heard; what the computation returns afterwards changes nothing."""
+    with serving(tmp_path, **settings(folder, WORKERS="1", DEADLINE_SECONDS="2")) as service:
+        before = workers(service)
+        assert service.score("sleep 2.8").status == 504
+        time.sleep(1.5)  # until after it has slept
+        assert service.score("pid").status == 200
+        counted = service.ask("GET", "/metrics").body
+        lines = [line for line in service.log().splitlines() if '"route": "/score"' in line]
+        assert workers(service) == before
+    assert [json.loads(line)["status"] for line in lines] == [504, 200]
+    assert 2000 <= json.loads(lines[0])["milliseconds"] < 2800
+    assert b'scoring_requests_total{code="504",route="/score"} 1.0' in counted
+    assert b'scoring_requests_total{code="200",route="/score"} 1.0' in counted
+
+
+def test_a_late_answer_has_the_form_of_its_route(folder, tmp_path):
+    """Whoever answers in the place of the computation, and with the id that the client gave."""
+    bounds = settings(folder, WORKERS="1", DEADLINE_SECONDS="1", MAX_IN_FLIGHT="6", SLOTS="6")
+    with serving(tmp_path, **bounds) as service:
+        late = service.ask("POST", "/invocations", "sleep 1.4", X_Request_Id="mine")
+    assert (late.status, late.headers["X-Request-Id"]) == (504, "mine")
+    assert late.json()["error_code"] == "INVALID_STATE"
+
+
 def test_every_slot_may_hang_and_the_service_comes_back(folder, tmp_path):
     """Two workers, all of whose slots are taken by what does not end."""
     bounds = settings(folder, SLOTS="1", DEADLINE_SECONDS="1")
@@ -608,6 +634,19 @@ def test_what_cannot_be_finished_before_the_end_is_refused_and_not_cut(folder, t
         refused = long.result()
         assert leaving.process.wait(timeout=30) == 0
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert b"The service is stopping" in refused.body
+
+
+def test_the_end_waits_for_no_computation_that_nobody_waits_for(folder, tmp_path):
+    """What never returns is refused at SIGTERM's last second, and the process ends: exit 0."""
+    lasting = settings(folder, DRAIN_SECONDS="28", DEADLINE_SECONDS="120", WORKERS="1")
+    with serving(tmp_path, **lasting) as leaving, ThreadPoolExecutor() as pool:
+        endless = pool.submit(leaving.score, "forever")
+        time.sleep(0.5)
+        leaving.process.send_signal(signal.SIGTERM)
+        refused = endless.result()
+        assert leaving.process.wait(timeout=30) == 0
+    assert refused.status == 503
     assert b"The service is stopping" in refused.body
 
 
