@@ -131,9 +131,16 @@ def warn_of_error(engine: Engine, share: float | None) -> None:
     warnings.warn(
         f"The importances of engine {engine.method!r} are off by about {share:.0%} of a typical "
         f"one (background: {background.kind}, {background.n_rows} of {background.n_examples} rows)."
-        " More background rows, fewer features or a larger nsamples bring them closer.",
+        f" {_CURES.get(background.kind, _MORE_ROWS)} bring them closer.",
         stacklevel=2,
     )
+
+
+_MORE_ROWS = "More background rows, fewer features or a larger nsamples"
+_CURES = {
+    "whole": "Fewer features, a larger nsamples or, where a sample of these rows is met for each "
+    "explanation, background='whole', which then meets all of them,"
+}
 
 
 def _variance_of_all(engine: Engine, examples: NDArray[Any]) -> NDArray[np.float64]:

@@ -109,7 +109,8 @@ class _Pieces(Generic[Result]):
 
     def _take_error(self) -> BaseException:
         """Return the error of the first rows; none is kept here, since it keeps this object."""
-        self._next = len(self._rows)  # nobody goes on
+        with self._changed:
+            self._next = len(self._rows)  # nobody goes on
         error = self._errors[min(self._errors)]
         self._errors.clear()
         return error
@@ -160,12 +161,20 @@ class _Sharing:
     def _call_helpers(self) -> bool:
         is_worth_it = self._pieces.n_left * self._seconds_a_row > WORTH
         n_more = self._helpers.most() - self._n_helping if is_worth_it else 0
-        for _ in range(n_more):
-            with self._lock:
-                self._n_helping += 1
-            with suppress(RuntimeError):  # no thread can be started: the work goes on without it
-                self._helpers.start(self._help)
+        with suppress(RuntimeError):  # no thread can be started: the work goes on without it
+            for _ in range(n_more):
+                self._call_one()
         return True
+
+    def _call_one(self) -> None:
+        with self._lock:
+            self._n_helping += 1
+        try:
+            self._helpers.start(self._help)
+        except RuntimeError:
+            with self._lock:
+                self._n_helping -= 1
+            raise
 
     def _help(self) -> None:
         self._pieces.work(self._may_stay, self._count_threads)

@@ -27,6 +27,9 @@ from service.shapley.stages import Stages, make_stages
 MOST_ROUNDS = 64
 # Unless said otherwise: the mean standard error, as a share of the mean |importance|.
 ENOUGH = 0.1
+# Less than this a part of the work cannot tell: it may have met nothing of what is rare, and then
+# says that nothing varies.
+TOO_LITTLE = 0.002
 COALITIONS_ROW_BY_ROW = 128  # at least
 # By bytes a number, relative; outputs that differ by no more say the same.
 ROUNDING = {
@@ -315,10 +318,10 @@ def _sample(regression: _Regression, row: NDArray[Any], stages: Stages, enough: 
         found.append(regression.game.differences(row, regression.players, new))
         outputs, controls = map(np.concatenate, zip(*found, strict=True))
         estimate = regression.estimate(stages.so_far[stage - 1], outputs, controls)
-        share = estimate.relative_error / enough
-        if share <= 1 or stage == len(stages.so_far):
+        error = estimate.relative_error
+        if TOO_LITTLE <= error <= enough or stage == len(stages.so_far):
             return estimate
-        done, stage = stage, stages.next_after(stage, share)
+        done, stage = stage, stages.next_after(stage, error / enough)
 
 
 def _are_mirrored(outputs: Numbers, total: NDArray[np.float64]) -> bool:
@@ -354,6 +357,8 @@ def _standard_errors(
     leverage and for the share of its size that was taken) and because other background rows were
     not drawn (the spread over its draws).
     """
+    if plan.is_exact:
+        return np.zeros_like(solved, dtype=np.float64)
     solver, precision = plan.solver.like(left), left.dtype
     residual = (mean - solver.signs @ solved.astype(precision)) / np.maximum(
         1 - solver.leverage, 0.1

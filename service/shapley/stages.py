@@ -59,10 +59,13 @@ class Stages:
             Counted from 1, and not the last.
         share : float
             The standard errors at its end, as a multiple of those that are enough. They go down
-            with the root of the work: a stage that cannot be enough by that is passed over.
+            with the root of the work: a stage that cannot be enough by that is passed over, and all
+            are where they are less than enough, so that they cannot be trusted.
         """
         counts = np.array([len(plan.pairs.members) for plan in self.so_far])
-        enough = 1 + np.searchsorted(counts, counts[stage - 1] * share**2)
+        if share <= 1:
+            return len(counts)
+        enough = 1 + np.searchsorted(np.sqrt(counts / counts[stage - 1]), share)
         return min(max(int(enough), stage + 1), len(counts))
 
 

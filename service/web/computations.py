@@ -137,10 +137,10 @@ class Computations:
         with self._lock:
             is_anybody_idle = self._n_idle > 0
             self._n_idle -= is_anybody_idle
-        self._waiting.put(work)
         if not is_anybody_idle:
             # A daemon: a process whose computation is stuck can still end.
             threading.Thread(target=self._compute, name="computation", daemon=True).start()
+        self._waiting.put(work)
         return work
 
     def _compute(self) -> None:

@@ -232,3 +232,29 @@ def test_only_code_of_known_libraries_is_shared(model, is_known):
     fitted = model.fit(X[:50], y[:50]) if hasattr(model, "fit") else lambda rows: double(rows)[:, 0]
     engine = TabularExplainer(fitted, X[:50], nsamples=200).row_explainer.engine
     assert takes_threads(engine) is is_known
+
+
+@pytest.mark.parametrize(
+    "part",
+    [np.zeros(3).view(Watched), [].append],
+    ids=["a class of one's own", "a list's"],
+)
+def test_what_may_change_is_not_shared(part):
+    """An array of an unknown class may, and so may what a function is of."""
+    assert not takes_threads(part)
+    assert takes_threads(np.zeros(3), np.ma.masked_array([1.0]), np.tanh, max)
+
+
+def test_who_finds_no_thread_goes_on_alone():
+    """No helper can be started: nobody is counted, and the rows are explained all the same."""
+
+    class NoThreads(Threads):
+        def start(self, work):
+            raise RuntimeError("can't start new thread")
+
+    model = ScoringModel(
+        svr := SVR(C=100).fit(X, y), KernelScoringExplainer(TabularExplainer(svr, X))
+    )
+    shared = model.predict_and_explain(X[:30], ScoringRequest(helpers=NoThreads(2)))
+    alone = model.predict_and_explain(X[:30], ScoringRequest())
+    assert shared.importances.values.tobytes() == alone.importances.values.tobytes()

@@ -199,3 +199,34 @@ def test_an_explainer_that_was_saved_before_there_were_stages_does_what_it_did()
     game = BlackBoxGame(interacting, EVEN)
     expected = kernel_shapley(game, ROW, Sampling(2000, 16_000))
     assert kernel_shapley(game, ROW, old).values.tobytes() == expected.values.tobytes()
+
+
+@pytest.mark.parametrize("others", [0.0, 1.0], ids=["alone", "beside a sum"])
+def test_what_few_coalitions_do_not_meet_is_not_taken_for_nothing(others):
+    """An effect of six features at once, which a beginning may not meet: no value that differs from
+    that of the definition, on all coalitions, has an error of nothing.
+    """
+    rng = np.random.default_rng(7)
+    background = Background.uniform(rng.normal(size=(30, 12)))
+    row = np.where(np.arange(12) < 2, 1.5, -1.0)
+
+    def rare(x):
+        together = 100.0 * (x[:, :6] > 0.6).all(axis=1)
+        return (together + others * x[:, 6:].sum(axis=1))[:, None]
+
+    background = Background.uniform(np.where(rng.random((30, 12)) < 0.3, 1.0, background.rows))
+    game = BlackBoxGame(rare, background)
+    truth = kernel_shapley(game, row, Sampling(2**12 - 2)).values
+    for seed in range(12):
+        found = kernel_shapley(game, row, Sampling(1200, 14_400, seed, in_stages=True))
+        off = np.abs(found.values - truth).max()
+        assert off < 1e-9 or found.standard_errors.max() > off / 20
+
+
+def test_a_tolerance_may_be_next_to_nothing():
+    """It is never reached; the whole plan is what a number of coalitions gives."""
+    game = BlackBoxGame(interacting, EVEN)
+    sampling = Sampling(2000, 12_000, 0, in_stages=True)
+    found = kernel_shapley(game, ROW, sampling, enough=1e-200)
+    whole = kernel_shapley(game, ROW, replace(sampling, in_stages=False))
+    np.testing.assert_allclose(found.values, whole.values, rtol=1e-9)

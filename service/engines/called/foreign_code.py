@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 from functools import singledispatch
 from io import BytesIO
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -73,15 +73,29 @@ def _look_at(thing: Any) -> str | None:
 
 @_look_at.register
 def _(thing: np.ndarray) -> str | None:
-    return _IN_ITS_PLACE[thing.dtype.hasobject]
+    return _IN_ITS_PLACE[type(thing) is np.ndarray and not thing.dtype.hasobject]
 
 
 @_look_at.register
-def _(thing: FunctionType | BuiltinFunctionType | type) -> str | None:
-    library = str(thing.__module__).partition(".")[0]
-    if library not in KNOWN:
-        raise TypeError(f"{thing!r} is of an unknown library")
+def _(thing: BuiltinFunctionType) -> str | None:
+    if not isinstance(thing.__self__, ModuleType | None):
+        raise TypeError(f"{thing!r} is of something that it may change")
+    _look_up(thing)
     return None
 
 
-_IN_ITS_PLACE = {False: "array", True: None}
+@_look_at.register
+def _(thing: FunctionType | type) -> str | None:
+    _look_up(thing)
+    return None
+
+
+def _look_up(thing: Any) -> None:
+    """Refuse what a function or class of an unknown library is."""
+    library = str(thing.__module__).partition(".")[0]
+    if library not in KNOWN:
+        raise TypeError(f"{thing!r} is of an unknown library")
+
+
+# Nothing has to be looked at in an array of numbers.
+_IN_ITS_PLACE = {True: "array", False: None}

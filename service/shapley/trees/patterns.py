@@ -27,6 +27,8 @@ from service.shapley.trees.traversal import TreeTraversal
 MAX_TABLE = 4_000_000  # patterns of rows whose answers are tabulated: 16 bytes each
 # Patterns of background rows, of the leaves without a table: about as many bytes each.
 MAX_PATTERNS = 10_000_000
+# Leaves times rows, which meet each other while a game is built: some 20 ns each.
+MOST_MET = 1_500_000_000
 AT_ONCE = 2_000_000  # patterns, while a game is built
 TABLE_CHUNK = 2**15  # of them, while a table is made: what stays in the processor's cache
 
@@ -148,11 +150,12 @@ class TreeGame:
 
 
 def affordable_rows(forest: Forest) -> int:
-    """Return how many background rows a game on these trees has room for."""
+    """Return how many background rows a game on these trees has room, and its builder time, for."""
     most = 2.0 ** forest.n_slots[~tabulated_leaves(forest)]
-    return bisect_right(
+    n_stored = bisect_right(
         range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum())
     )
+    return min(n_stored, MOST_MET // len(forest.value))
 
 
 class _Counts:
