@@ -17,6 +17,7 @@ from sklearn.svm import SVC, SVR
 from service.engines import builders
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, load, save
+from service.shapley.trees import patterns
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 8))
@@ -184,3 +185,27 @@ def test_the_estimate_of_few_sampled_rows_warns_as_well(monkeypatch):
     model = SVR(C=100, gamma=0.5).fit(X, TARGET)
     with pytest.warns(UserWarning, match="'product/sampled' are off by about"):
         TabularExplainer(model, X)
+
+
+def test_a_forest_is_not_built_for_as_long_as_it_has_leaves(monkeypatch):
+    """Where few features leave room for all patterns of all examples, their number is bounded too:
+    then a sample is met, with errors, or all are where the background is chosen, exactly.
+    """
+    columns = X[:, :4]
+    model = RandomForestRegressor(20, random_state=0, n_jobs=1).fit(columns, TARGET)
+    whole = TabularExplainer(model, columns).explain_local(columns[:4])
+    monkeypatch.setattr(patterns, "MOST_MET", 10_000)
+    monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 10)
+    monkeypatch.setattr(builders, "N_SAMPLED_ROWS", 40)
+    chosen = TabularExplainer(model, columns, background="whole")
+    np.testing.assert_allclose(
+        chosen.explain_local(columns[:4]).local_importance_values,
+        whole.local_importance_values,
+        atol=1e-12,
+    )
+    with pytest.warns(UserWarning, match="or, where a sample of these rows is met .*'whole'"):
+        cut_down = TabularExplainer(model, columns)
+    found = cut_down.explain_local(columns[:4])
+    assert (chosen.method, cut_down.method) == ("tree", "tree/sampled")
+    off = np.subtract(found.local_importance_values, whole.local_importance_values)
+    assert (np.abs(off) < 4 * np.array(found.standard_errors)).all()
