@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -259,13 +260,15 @@ def explain_in_parallel(
     """
     if n_jobs in (None, 1):
         return explain_rows(engine, rows, progress)
-    by_threads = works_in_threads(engine)
+    backend = _backend_for(engine)  # which looks through all of the engine
+    by_threads = _uses_threads(backend)
+    in_jobs = partial(_explain_in_jobs, engine, n_jobs=n_jobs, backend=backend)
     if by_threads and 1 < len(rows) <= FEW_ROWS:
-        return _joined(_explain_in_jobs(engine, rows, progress, n_jobs))
+        return _joined(in_jobs(rows, progress))
     tried, rest = rows[:N_TIMED_ROWS], rows[N_TIMED_ROWS:]
     parts, seconds_each = _explain_timed(engine, tried)
     if seconds_each * len(rest) > _WORTH_NO_JOBS[by_threads]:
-        parts += _explain_in_jobs(engine, rest, progress, n_jobs)
+        parts += in_jobs(rest, progress)
     elif len(rest):
         parts.append(explain_rows(engine, rest, progress))
     return _joined(parts)
@@ -273,7 +276,11 @@ def explain_in_parallel(
 
 def works_in_threads(engine: Engine) -> bool:
     """Tell whether joblib jobs of an engine would be threads of this process."""
-    backend, _ = get_active_backend(prefer=_backend_for(engine))
+    return _uses_threads(_backend_for(engine))
+
+
+def _uses_threads(preferred: str) -> bool:
+    backend, _ = get_active_backend(prefer=preferred)
     return bool(getattr(backend, "uses_threads", False))
 
 
@@ -286,11 +293,11 @@ def _backend_for(engine: Engine) -> str:
 
 
 def _explain_in_jobs(
-    engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None
+    engine: Engine, rows: NDArray[Any], progress: Progress, *, n_jobs: int | None, backend: str
 ) -> list[Importances]:
     n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
     chunks = progress(np.array_split(rows, n_chunks))
-    jobs = Parallel(n_jobs=n_jobs, prefer=_backend_for(engine))
+    jobs = Parallel(n_jobs=n_jobs, prefer=backend)
     return list(jobs(delayed(explain_rows)(engine, chunk) for chunk in chunks))
 
 

@@ -91,6 +91,16 @@ RARE = {
 }
 
 
+def meeting_sixty(forced, monkeypatch):
+    """Let trees meet sixty of the examples; return the options that ask for them by name."""
+    if forced == "by name":
+        return {"background": "sample", "background_size": 60}
+    monkeypatch.setattr(builders, "affordable_rows", lambda forest: 0)
+    monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 0)
+    monkeypatch.setattr(builders, "N_SAMPLED_ROWS", 60)
+    return {}
+
+
 @pytest.mark.parametrize("forced", ["by name", "estimated"])
 @pytest.mark.parametrize("case", RARE)
 def test_what_few_examples_have_is_in_the_errors_of_every_sample(case, forced, monkeypatch):
@@ -98,12 +108,7 @@ def test_what_few_examples_have_is_in_the_errors_of_every_sample(case, forced, m
     rows, target = RARE[case]
     model = DecisionTreeRegressor(max_depth=7, random_state=0).fit(rows, target)
     truth = TabularExplainer(model, rows, background="whole").row_explainer.explain(rows[1::60])
-    options = {"background": "sample", "background_size": 60}
-    if forced == "estimated":
-        monkeypatch.setattr(builders, "affordable_rows", lambda forest: 0)
-        monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 0)
-        monkeypatch.setattr(builders, "N_SAMPLED_ROWS", 60)
-        options = {}
+    options = meeting_sixty(forced, monkeypatch)
     off, said = [], []
     for seed in range(12):
         sampled = TabularExplainer(model, rows, random_state=seed, **options)
@@ -132,12 +137,7 @@ def test_many_rare_words_are_in_the_errors(forced, monkeypatch):
     model = GradientBoostingRegressor(n_estimators=60, random_state=0).fit(WORDS, target)
     rows = WORDS[1::20]
     truth = TabularExplainer(model, WORDS, background="whole").row_explainer.explain(rows).values
-    options = {"background": "sample", "background_size": 60}
-    if forced == "estimated":
-        monkeypatch.setattr(builders, "affordable_rows", lambda forest: 0)
-        monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 0)
-        monkeypatch.setattr(builders, "N_SAMPLED_ROWS", 60)
-        options = {}
+    options = meeting_sixty(forced, monkeypatch)
     off, said = [], []
     for seed in range(8):
         sampled = TabularExplainer(model, WORDS, random_state=seed, **options)

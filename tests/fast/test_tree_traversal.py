@@ -166,19 +166,22 @@ def sampled_forest():
     return X, model, forest, rows, np.array(exact)
 
 
-def sampled(sampled_forest, n_rows, seed):
-    X, model, forest, _, _ = sampled_forest
-    population = Population(X, model.predict(X)[:, None])
-    grouping = Grouping(np.arange(6), 6)
-    sample = draw_sample(population, grouping, n_rows, seed, RARE_IN_ESTIMATES)
+def estimating(forest, population, n_rows, seed):
+    """Estimate values on all examples from a sample; each column is a feature."""
+    grouping = Grouping.identity(population.rows.shape[1])
     return SampledTreeGame(
         forest,
         np.zeros(1),
         population=population,
-        sample=sample,
+        sample=draw_sample(population, grouping, n_rows, seed, RARE_IN_ESTIMATES),
         input_dtype=np.float32,
         grouping=grouping,
     )
+
+
+def sampled(sampled_forest, n_rows, seed):
+    X, model, forest, _, _ = sampled_forest
+    return estimating(forest, Population(X, model.predict(X)[:, None]), n_rows, seed)
 
 
 def test_a_sample_estimates_the_values_on_all_examples(sampled_forest):
@@ -243,19 +246,11 @@ def test_outputs_that_do_not_vary_in_the_sample_are_no_control(sampled_forest):
     y[:3] = 1e5
     model = ExtraTreesRegressor(20, random_state=0).fit(X, y)
     forest = forest_of(model)
-    grouping = Grouping(np.arange(6), 6)
     exact = traversed(forest, X, 6).shapley_values(X[0])
     population = Population(X, model.predict(X)[:, None])
     errors = []
     for seed in range(30):
-        game = SampledTreeGame(
-            forest,
-            np.zeros(1),
-            population=population,
-            sample=draw_sample(population, grouping, 64, seed, RARE_IN_ESTIMATES),
-            input_dtype=np.float32,
-            grouping=grouping,
-        )
+        game = estimating(forest, population, 64, seed)
         values, standard_errors = game.estimate(X[0])
         errors.append((values - exact) / np.maximum(standard_errors, 1e-9 * 1e5))
     assert np.sqrt(np.mean(np.square(errors))) < 2
@@ -277,17 +272,9 @@ def test_a_word_that_the_sample_lacks_is_no_control():
     target = words @ np.linspace(1, 3, 30) + words[:, 0] * words[:, 1]
     model = RandomForestRegressor(20, random_state=0).fit(words, target)
     forest = forest_of(model)
-    grouping = Grouping.identity(30)
     population = Population(words, model.predict(words)[:, None])
     off = []
     for seed in range(6):
-        game = SampledTreeGame(
-            forest,
-            np.zeros(1),
-            population=population,
-            sample=draw_sample(population, grouping, 64, seed, RARE_IN_ESTIMATES),
-            input_dtype=np.float32,
-            grouping=grouping,
-        )
+        game = estimating(forest, population, 64, seed)
         off += [game.estimate(word)[0] - exact for word, exact in _single_words(forest, words)]
     assert np.abs(off).max() < 0.3

@@ -76,25 +76,21 @@ def _(thing: np.ndarray) -> str | None:
     return _IN_ITS_PLACE[type(thing) is np.ndarray and not thing.dtype.hasobject]
 
 
+@_look_at.register(FunctionType)
+@_look_at.register(type)
+def _look_up(thing: Any) -> str | None:
+    """Refuse a function or class of an unknown library."""
+    library = str(thing.__module__).partition(".")[0]
+    if library not in KNOWN:
+        raise TypeError(f"{thing!r} is of an unknown library")
+    return None
+
+
 @_look_at.register
 def _(thing: BuiltinFunctionType) -> str | None:
     if not isinstance(thing.__self__, ModuleType | None):
         raise TypeError(f"{thing!r} is of something that it may change")
-    _look_up(thing)
-    return None
-
-
-@_look_at.register
-def _(thing: FunctionType | type) -> str | None:
-    _look_up(thing)
-    return None
-
-
-def _look_up(thing: Any) -> None:
-    """Refuse what a function or class of an unknown library is."""
-    library = str(thing.__module__).partition(".")[0]
-    if library not in KNOWN:
-        raise TypeError(f"{thing!r} is of an unknown library")
+    return _look_up(thing)
 
 
 # Nothing has to be looked at in an array of numbers.
