@@ -25,7 +25,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TextIO, TypeVar
 
-import joblib
+import numpy as np
+from joblib.hashing import NumpyHasher
 
 from service.container_limits import cpu_count
 from service.engines.called.foreign_code import takes_threads
@@ -323,7 +324,16 @@ def _lock(marker: TextIO, output: Path) -> None:
 
 
 def _fingerprint(model: ScoringModel) -> str:
-    return str(joblib.hash((model.original_model, model.scoring_explainer)))
+    return str(_Hasher("md5").hash((model.original_model, model.scoring_explainer)))
+
+
+class _Hasher(NumpyHasher):  # type: ignore[misc]
+    """What ``joblib.hash`` does, for masked arrays too: every search keeps some in its results."""
+
+    def save(self, obj: Any) -> None:
+        if isinstance(obj, np.ma.MaskedArray):
+            obj = (obj.data, np.ma.getmaskarray(obj))
+        super().save(obj)
 
 
 # CSV

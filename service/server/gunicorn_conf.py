@@ -20,11 +20,13 @@ from typing import Any
 from service.server.gunicorn_options import refuse_options
 from service.server.memory_folder import folder_in_memory
 from service.server.process import connections, lifecycle, load, metrics_folder, settings, startup
-from service.server.startup import ENDING, FAILED
+from service.server.startup import AGAIN_SECONDS, ENDING, FAILED
 from service.web.logs import log_config
 
 refuse_options(sys.argv[1:], os.environ)
 
+# No process ends with it: the system keeps eight bits of an exit code, and 256 more are the same.
+NEVER = 256
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -98,6 +100,10 @@ def when_ready(server: Any) -> None:
     # each worker.
     gc.collect()
     gc.freeze()
+    # Gunicorn would end the service, and with it the workers that serve, at these exit codes of any
+    # worker; child_exit() decides.
+    server.WORKER_BOOT_ERROR += NEVER
+    server.APP_LOAD_ERROR += NEVER
     # A worker that has sockets of its own opens them when it is ready.
     server.cfg.set("reuse_port", False)
     lifecycle.begin_on_sigterm(settings.drain, graceful_timeout)
@@ -137,8 +143,8 @@ def _let_end(server: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Let the metrics of a worker that has ended go on counting.
 
-    One that ended before it was ready, killed for its memory perhaps, ends the service: the next
-    one would end so too.
+    One that ended before it was ready, killed for its memory perhaps, ends the service where no
+    other serves: the next one would end so too.
     """
     # It reads the environment when it is imported, which gunicorn has made by now.
     from prometheus_client import multiprocess
@@ -147,13 +153,15 @@ def child_exit(server: Any, worker: Any) -> None:
     connections.forget(worker.age)
     load.forget(worker.age)
     multiprocess.mark_process_dead(worker.pid, str(metrics_folder.path))  # type: ignore[no-untyped-call]
-    if has_started or startup.is_called_off:
+    if has_started or (startup.is_called_off and not startup.has_failed):
         return
-    server.log.error(
-        "Worker %s ended before it was ready, see above; the service ends.", worker.pid
-    )
     startup.fail()
-    os.kill(os.getpid(), signal.SIGTERM)
+    then = "the service ends"
+    if not startup.has_failed:
+        then = f"the others serve on, and the next one starts in {AGAIN_SECONDS:g} seconds"
+    server.log.error("Worker %s ended before it was ready, see above; %s.", worker.pid, then)
+    if startup.has_failed:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def on_exit(server: Any) -> None:

@@ -3,7 +3,8 @@
 This happens in the worker, after the fork: threads, pools and connections that ``init()`` starts do
 not survive one, and neither do those of OpenMP, which reading a model can start. One worker starts
 at a time, since reading takes more memory than having read. A start has a bound: one that takes
-longer ends with a sentence and the stack of every thread, and so does the whole service.
+longer ends with a sentence and the stack of every thread. Where no other worker serves, so does the
+whole service; where one does, a start that failed is tried again.
 
 Next: `service.server.connection_balance`.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.server.drain import SharedFlag
+from service.server.drain import SharedFlag, SharedTime
 
 LOG = logging.getLogger("gunicorn.error")
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # signals that end the service
@@ -28,6 +29,7 @@ FAILED = 3  # gunicorn's own exit status of a worker that could not start, and t
 # For code that keeps the interpreter, so that no thread can say the sentence.
 HELD_SECONDS = 5.0
 TURN_SECONDS = 0.05
+AGAIN_SECONDS = 5.0  # from the failure of one worker, while others serve, to the start of the next
 
 
 class Startup:
@@ -39,17 +41,22 @@ class Startup:
         Where the workers find the lock that only one of them holds.
     seconds : float
         How long a start may take.
+    is_served : callable
+        Tells whether any worker serves.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, is_served: Callable[[], bool]) -> None:
         self._lock = folder / "starting.lock"
         self._seconds = seconds
+        self._is_served = is_served
+        self._not_before = SharedTime()
+        self._not_before.set(0.0)
         self._has_failed = SharedFlag()
         self._is_called_off = SharedFlag()
 
     @property
     def has_failed(self) -> bool:
-        """Whether a worker could not start."""
+        """Whether a worker could not start while none served: the service is about to end."""
         return bool(self._has_failed)
 
     @property
@@ -58,9 +65,15 @@ class Startup:
         return bool(self._is_called_off)
 
     def fail(self) -> None:
-        """Record that a worker could not start: the service is about to end."""
-        self._has_failed.set()
-        self.call_off()
+        """Record that a worker could not start.
+
+        The service is about to end, unless others serve: then the next start waits for a while.
+        """
+        if self._is_served():
+            self._not_before.set(time.monotonic() + AGAIN_SECONDS)
+        else:
+            self._has_failed.set()
+            self.call_off()
 
     def call_off(self) -> None:
         """Record that the service is about to end."""
@@ -76,8 +89,7 @@ class Startup:
             Called while waiting, so that gunicorn does not take the worker for a hanging one.
         """
         with self._lock.open("w") as lock:
-            # After a failure the end of all workers is near: nobody begins then.
-            while self.has_failed or not _is_locked(lock.fileno()):
+            while not self._may_begin() or not _is_locked(lock.fileno()):
                 show_life()
                 time.sleep(TURN_SECONDS)
             try:
@@ -86,6 +98,10 @@ class Startup:
             finally:
                 # Closing it is not enough: processes that init() has forked have it too.
                 fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _may_begin(self) -> bool:
+        # Where the service ends because of a failure, nobody begins any more.
+        return not self.has_failed and time.monotonic() >= self._not_before.get()
 
     @contextmanager
     def _bounded(self) -> Iterator[None]:

@@ -3,6 +3,7 @@ written.
 """
 
 import csv
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from serving import OURS, ROOT
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -109,6 +111,19 @@ def test_rows_of_a_table_come_back_with_predictions_and_importances(
     before = READERS[kind](tmp_path / f"rows{kind}")
     pd.testing.assert_frame_equal(scored[before.columns.tolist()], before)
     assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.parametrize("n_hyper", [1, 2])
+def test_files_are_scored_by_a_search(n_hyper, table, tmp_path):
+    """Whose results hold masked arrays, of numbers and of objects."""
+    columns = table[["amount"]].fillna(0.0)
+    grid = dict(itertools.islice({"C": [0.1, 1.0], "class_weight": ["balanced", None]}.items(), n_hyper))
+    search = GridSearchCV(LogisticRegression(), grid, cv=2).fit(columns, table["id"] % 3 == 0)
+    model = ScoringModel(search, KernelScoringExplainer(TabularExplainer(search, columns[:50])))
+    output = tmp_path / "out.csv"
+    assert score_file(model, written(columns, tmp_path, ".csv"), output) == N_ROWS
+    scored = READERS[".csv"](output)["prediction"]
+    assert scored.tolist() == search.predict(columns).tolist()
 
 
 def test_json_lines_come_back_with_nested_importances(model, table, expected, tmp_path):

@@ -2,6 +2,7 @@
 starts there lives, and what hangs there ends.
 """
 
+import http.client
 import os
 import signal
 import time
@@ -198,6 +199,38 @@ def test_a_worker_killed_while_it_starts_ends_the_service(tmp_path):
         os.kill(worker, signal.SIGKILL)
         assert process.wait(timeout=30) == FAILED
     assert any("ended before it was ready" in error for error in errors_in(log_of(tmp_path)))
+
+
+NOT_ALWAYS = """
+import os
+from pathlib import Path
+fails = Path({fails!r})
+def init():
+    if fails.exists():
+        raise ConnectionError("no feature store")
+def run(raw_data):
+    if raw_data == '"end"':
+        os._exit({code})
+    return os.getpid()
+"""
+
+
+@pytest.mark.parametrize("code", [1, 3, 4])
+def test_a_worker_whose_place_nobody_can_take_yet_ends_alone(code, tmp_path):
+    """Whatever it ended with: the others serve on, and its place is taken when that is possible."""
+    fails, script = tmp_path / "fails", tmp_path / "not_always.py"
+    script.write_text(NOT_ALWAYS.format(fails=str(fails), code=code))
+    with serving(tmp_path, ENTRY_SCRIPT=str(script), WORKERS="2") as service:
+        fails.touch()
+        with pytest.raises(http.client.RemoteDisconnected):
+            service.score('"end"')
+        wait_until(lambda: "the others serve on" in service.log())
+        workers = {service.score("1").json() for _ in range(6)}
+        assert len(workers) == 1
+        fails.unlink()
+        wait_until(lambda: service.log().count("is ready") == 3)
+        wait_until(lambda: workers < {service.score("1").json()} | workers)
+    assert service.log().count("the others serve on") <= 2
 
 
 def test_ctrl_c_while_it_starts_is_no_failure(tmp_path):
