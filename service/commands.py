@@ -122,31 +122,50 @@ def _with_models(known: argparse.Namespace, environment: Mapping[str, str]) -> i
 
 def _check(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Load both models and score the recorded example; start the service and wait for it."""
-    from service.scoring import ScoringModel
     from service.server.trial import try_start
 
     settings = Settings.from_environment(environment)
-    model = ScoringModel.load(settings.model_folder)
-    model.self_check()
-    explainer = model.scoring_explainer
-    logging.info(
-        "%s: %d features, method %s, kernels: %s; the example scores.",
-        settings.model_folder,
-        len(explainer.features),
-        explainer.method,
-        explainer.kernels,
-    )
-    if not settings.entry_script.is_file():
+    if _has_models(settings.model_folder):
+        _check_models(settings.model_folder)
+    else:
         logging.info(
-            "The service was not started: there is no entry script %s.", settings.entry_script
+            "%s: no models of this service; what the entry script loads is found out by a start.",
+            settings.model_folder,
         )
-        return 0
+    if not settings.entry_script.is_file():
+        logging.error(
+            "python -m service check: the service does not start here: there is no entry script "
+            "%s; name one with ENTRY_SCRIPT.",
+            settings.entry_script,
+        )
+        return 1
     wrong = try_start(environment, settings.n_workers)
     if wrong is not None:
         logging.error("python -m service check: the service does not start: %s", wrong)
         return 1
     logging.info("The service starts; workers: %d.", settings.n_workers)
     return 0
+
+
+def _has_models(folder: Path) -> bool:
+    from service.scoring.artifact import ARTIFACT_NAME, ORIGINAL_NAME
+
+    return (folder / ARTIFACT_NAME).exists() or (folder / ORIGINAL_NAME).exists()
+
+
+def _check_models(folder: Path) -> None:
+    from service.scoring import ScoringModel
+
+    model = ScoringModel.load(folder)
+    model.self_check()
+    explainer = model.scoring_explainer
+    logging.info(
+        "%s: %d features, method %s, kernels: %s; the example scores.",
+        folder,
+        len(explainer.features),
+        explainer.method,
+        explainer.kernels,
+    )
 
 
 def _score(known: argparse.Namespace, environment: Mapping[str, str]) -> int:

@@ -117,7 +117,9 @@ def test_rows_of_a_table_come_back_with_predictions_and_importances(
 def test_files_are_scored_by_a_search(n_hyper, table, tmp_path):
     """Whose results hold masked arrays, of numbers and of objects."""
     columns = table[["amount"]].fillna(0.0)
-    grid = dict(itertools.islice({"C": [0.1, 1.0], "class_weight": ["balanced", None]}.items(), n_hyper))
+    grid = dict(
+        itertools.islice({"C": [0.1, 1.0], "class_weight": ["balanced", None]}.items(), n_hyper)
+    )
     search = GridSearchCV(LogisticRegression(), grid, cv=2).fit(columns, table["id"] % 3 == 0)
     model = ScoringModel(search, KernelScoringExplainer(TabularExplainer(search, columns[:50])))
     output = tmp_path / "out.csv"

@@ -125,7 +125,9 @@ def test_check_says_with_its_exit_code_whether_the_models_work(
 
 
 def test_check_starts_the_service_as_it_will_run(iris_folder, tmp_path):
-    """An entry script that does not get ready is a failure, although the models load."""
+    """An entry script that does not get ready, or is not there, is a failure, although the models
+    load.
+    """
     script = tmp_path / "hangs.py"
     script.write_text("import time\ndef init(): time.sleep(600)\ndef run(_): pass\n")
     models = {"AZUREML_MODEL_DIR": str(iris_folder), "WORKERS": "1", "START_SECONDS": "2"}
@@ -134,11 +136,28 @@ def test_check_starts_the_service_as_it_will_run(iris_folder, tmp_path):
     hangs = command("check", **models, ENTRY_SCRIPT=str(script))
     without = command("check", **models, ENTRY_SCRIPT=str(tmp_path / "none.py"))
 
-    assert (good.returncode, hangs.returncode, without.returncode) == (0, 1, 0)
+    assert (good.returncode, hangs.returncode, without.returncode) == (0, 1, 1)
     assert "The service starts; workers: 1." in good.stderr
     assert "the service does not start: Worker" in hangs.stderr
     assert "was not ready within 2 seconds" in hangs.stderr
-    assert "The service was not started" in without.stderr
+    assert f"{iris_folder}: 4 features" in without.stderr
+    assert "there is no entry script" in without.stderr
+
+
+def test_check_starts_a_script_that_loads_models_of_its_own(tmp_path):
+    """As those written for Azure ML do; without one the models are what is missing."""
+    script = tmp_path / "own.py"
+    script.write_text("def init(): pass\ndef run(_): return 1\n")
+    nothing = {"AZUREML_MODEL_DIR": str(tmp_path), "WORKERS": "1"}
+
+    good = command("check", **nothing, ENTRY_SCRIPT=str(script))
+    ours = command("check", **nothing)
+
+    assert good.returncode == 0
+    assert "no models of this service" in good.stderr
+    assert "The service starts" in good.stderr
+    assert ours.returncode == 1
+    assert "original_model.pkl" in ours.stderr
 
 
 @pytest.mark.parametrize("arguments", [("score",), ("score", "nowhere.csv"), ("train",)])
