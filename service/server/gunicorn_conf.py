@@ -20,7 +20,7 @@ from typing import Any
 from service.server.gunicorn_options import refuse_options
 from service.server.memory_folder import folder_in_memory
 from service.server.process import connections, lifecycle, load, metrics_folder, settings, startup
-from service.server.startup import AGAIN_SECONDS, ENDING, FAILED
+from service.server.startup import ENDING, FAILED
 from service.web.logs import log_config
 
 refuse_options(sys.argv[1:], os.environ)
@@ -155,10 +155,7 @@ def child_exit(server: Any, worker: Any) -> None:
     multiprocess.mark_process_dead(worker.pid, str(metrics_folder.path))  # type: ignore[no-untyped-call]
     if has_started or (startup.is_called_off and not startup.has_failed):
         return
-    startup.fail()
-    then = "the service ends"
-    if not startup.has_failed:
-        then = f"the others serve on, and the next one starts in {AGAIN_SECONDS:g} seconds"
+    then = startup.fail()
     server.log.error("Worker %s ended before it was ready, see above; %s.", worker.pid, then)
     if startup.has_failed:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -64,16 +64,17 @@ class Startup:
         """Whether the service ends anyway: a worker that does not get ready is no news."""
         return bool(self._is_called_off)
 
-    def fail(self) -> None:
-        """Record that a worker could not start.
+    def fail(self) -> str:
+        """Record that a worker could not start, and return what comes of it.
 
         The service is about to end, unless others serve: then the next start waits for a while.
         """
         if self._is_served():
             self._not_before.set(time.monotonic() + AGAIN_SECONDS)
-        else:
-            self._has_failed.set()
-            self.call_off()
+            return f"the others serve on, and the next one starts in {AGAIN_SECONDS:g} seconds"
+        self._has_failed.set()
+        self.call_off()
+        return "the service ends"
 
     def call_off(self) -> None:
         """Record that the service is about to end."""
