@@ -85,9 +85,12 @@ class Incoming:
         _all.add(self)
         self.begin()
 
-    def begin(self, read_ahead: bytes = b"") -> None:
-        """Wait for the next request; its reader may have taken some of it already."""
+    def put_back(self, read_ahead: bytes) -> None:
+        """Keep what the reader of one request has taken of the next."""
         self._data[:0] = read_ahead
+
+    def begin(self) -> None:
+        """Wait for the next request, some of which may be here already."""
         self.is_whole = self._is_in_body = False
         self._failure: Exception | None = None
         self._end = time.monotonic() + self._limits.seconds

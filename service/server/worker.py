@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from gunicorn.http import get_parser
@@ -215,7 +215,7 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
 
     def _begin(self, conn: TConn) -> None:
         if conn.initialized:
-            conn.incoming.begin(conn.parser.unreader.take_buffered())
+            conn.incoming.begin()
             return
         conn.sock.setblocking(False)
         if self.cfg.is_ssl:  # the first bytes that are received shake hands
@@ -311,8 +311,15 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         Gunicorn asks when the answer begins and once more when it is written; what the client was
         told holds.
         """
-        closes = req.should_close
-        req.should_close = cache(lambda: lifecycle.is_draining or not self.alive or closes())
+        closes, told = req.should_close, None
+
+        def should_close() -> bool:
+            nonlocal told
+            if told is None:
+                told = bool(lifecycle.is_draining or not self.alive or closes())
+            return told
+
+        req.should_close = should_close
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         # Whatever was not read of the body is here: gunicorn would wait for it.
@@ -320,14 +327,15 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Send the rest of an answer, then keep the connection or let it go; in the main loop."""
-        if _is_left(fs):
+        outcome = _outcome(fs)
+        if outcome is None:  # another thread has answered in its place
             self.n_left -= 1
         elif conn in self.handed_over:
             self.unsent[conn] = self.handed_over.pop(conn)
             keep_unsent(self.unsent[conn])
             self._watch(conn, selectors.EVENT_WRITE, partial(self._send_on, conn, fs))
-        elif not fs.cancelled() and fs.exception() is None and fs.result():
-            conn.incoming.begin(conn.parser.unreader.take_buffered())
+        elif outcome:
+            conn.incoming.put_back(conn.parser.unreader.take_buffered())
             if len(conn.incoming):
                 self.enqueue_req(conn)
             else:
@@ -450,9 +458,10 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             self.alive = False
 
 
-def _is_left(done: Future[Any]) -> bool:
-    """Tell whether another thread has answered in the place of the one that is done."""
-    return not done.cancelled() and done.exception() is None and done.result() is None
+def _outcome(done: Future[Any]) -> bool | None:
+    """Return what :meth:`ScoringWorker.handle` has returned, False when it failed."""
+    has_failed = done.cancelled() or done.exception() is not None
+    return False if has_failed else done.result()
 
 
 def _set_up(listener: Any) -> None:

@@ -3,6 +3,7 @@
 Next: :mod:`service.web.encodings`.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_text(request: Request) -> str:
     """
     body = read_bytes(request)
     largest = request.max_content_length or len(body)
-    body = unpacked(body, request.headers.get("Content-Encoding", ""), largest)
+    body = unpacked(body, request.environ.get("HTTP_CONTENT_ENCODING", ""), largest)
     text = decoded(body, request.mimetype_params.get("charset"))
     if not text.strip():
         raise BodyError("Body: expected JSON with one or more rows, got an empty body.")
@@ -51,19 +52,19 @@ def read_bytes(request: Request) -> bytes:
     RequestEntityTooLarge
         When it is longer than the application takes.
     """
-    declared = request.content_length
+    declared, largest = request.content_length, request.max_content_length or sys.maxsize
+    if declared is not None and declared > largest:
+        raise RequestEntityTooLarge
     try:
-        # `curl -d` declares a form: take the bytes before Werkzeug parses them away. The
-        # Content-Type is advice only.
-        body = request.get_data(cache=False, parse_form_data=False)
-        # A chunked body declares no length: Werkzeug reads it up to the cap and drops the rest
-        # without a word.
-        is_longer = declared is None and bool(request.environ["wsgi.input"].read(1))
+        # `curl -d` declares a form: the bytes are taken before Werkzeug parses them away, and past
+        # its stream, which takes long of a short body. The Content-Type is advice only. A chunked
+        # body declares no length.
+        body = request.environ["wsgi.input"].read(largest + 1 if declared is None else declared)
     except (OSError, ParseException) as error:  # of the socket, and of gunicorn's reader of chunks
         raise BodyError(
             "Body: it broke off before its end, or a chunk of it is malformed."
         ) from error
-    if is_longer:
+    if len(body) > largest:
         raise RequestEntityTooLarge
     if declared is not None and len(body) < declared:
         raise BodyError(f"Body: expected the {declared} bytes of Content-Length, got {len(body)}.")

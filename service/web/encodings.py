@@ -12,6 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from service.web.errors import BodyError, MediaTypeError
 
 OTHERS = {"br", "zstd", "compress", "bzip2", "lz4", "snappy"}  # encodings that are named, not read
+UTF_8 = "utf-8"
 GZIP, ZLIB, RAW = 31, 15, -15  # zlib's names for its formats
 # Python knows codecs that are no charsets; these are, by its own names.
 CHARSETS = re.compile(
@@ -129,9 +130,9 @@ def decoded(body: bytes, charset: str | None) -> str:
     >>> decoded("[1]".encode("utf-16"), "UTF-16")
     '[1]'
     """
-    name = _codec(charset or "utf-8")
+    name = _codec(charset or UTF_8)
     try:
-        return body.decode(name)
+        return body.removeprefix(codecs.BOM_UTF8 if name == UTF_8 else b"").decode(name)
     except UnicodeDecodeError as error:
         _refuse_known_file(body)
         shown = name.upper().removesuffix("-SIG")
@@ -157,4 +158,4 @@ def _codec(charset: str) -> str:
             "Content-Type: expected a charset that is known here, such as utf-8, utf-16 or "
             "iso-8859-1, got another; send UTF-8."
         )
-    return {"utf-8": "utf-8-sig"}.get(name, name)
+    return name

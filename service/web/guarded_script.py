@@ -99,7 +99,7 @@ class GuardedScript:
 
     def check_key(self) -> None:
         """Refuse the present request unless it has a key, where keys are needed."""
-        self.keys.check(request.headers.get("Authorization"))
+        self.keys.check(request.environ.get("HTTP_AUTHORIZATION"))
 
     def check_room(self) -> None:
         """Refuse the present request while too much waits for clients that do not take it."""

@@ -7,6 +7,7 @@ Next: `service.server`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -87,6 +88,10 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._counted = cache(self._counters_of)  # there are few routes and statuses
+
+    def _counters_of(self, route: str, code: int) -> tuple[Counter, Histogram]:
+        return self._requests.labels(route, str(code)), self._latency.labels(route)
 
     def _count_rows(self) -> None:
         registry = self._registry
@@ -134,8 +139,9 @@ class Metrics:
 
     def request(self, route: str, code: int, seconds: float) -> None:
         """Count a request that was answered."""
-        self._requests.labels(route, str(code)).inc()
-        self._latency.labels(route).observe(seconds)
+        requests, latency = self._counted(route, code)
+        requests.inc()
+        latency.observe(seconds)
 
     def malformed(self, code: int) -> None:
         """Count a request that was no HTTP, of which no time to answer is known."""

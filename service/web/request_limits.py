@@ -4,13 +4,13 @@ Next: `service.web.computations`.
 """
 
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
+from threading import BoundedSemaphore, Lock
 from typing import NoReturn
 
 from service.web.errors import BusyError, DeadlineError, StoppingError
@@ -146,10 +146,10 @@ class Gate:
 
     def __init__(self, in_flight: int, slots: int, load: Load | None = None) -> None:
         self.load = load or Load()
-        self._places = threading.BoundedSemaphore(in_flight)
-        self._lock = threading.Lock()
+        self._places = BoundedSemaphore(in_flight)
+        self._lock = Lock()
         self._slots = self._free_slots = slots
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: deque[Lock] = deque()  # each is locked until it is its turn
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -179,13 +179,14 @@ class Gate:
             if self._free_slots and not self._waiting:
                 self._count_free(-1)
                 return
-            turn = threading.Event()
+            turn = Lock()
+            turn.acquire()
             self._waiting.append(turn)
-        while deadline.left:
-            if turn.wait(min(deadline.left, GLANCE_SECONDS)):
+        while left := deadline.left:
+            if turn.acquire(timeout=min(left, GLANCE_SECONDS)):
                 return
         with self._lock:
-            if turn.is_set():  # at the last moment
+            if turn not in self._waiting:  # at the last moment
                 return
             self._waiting.remove(turn)
         deadline.give_up("No processor became free in time; send fewer requests at once.")
@@ -194,7 +195,7 @@ class Gate:
         """Give the slot to whoever has waited longest; a semaphore would let a newcomer have it."""
         with self._lock:
             if self._waiting:
-                self._waiting.popleft().set()
+                self._waiting.popleft().release()
             else:
                 self._count_free(+1)
 

@@ -10,11 +10,12 @@ import time
 from flask import Flask, Response, g, request
 
 from service.web.lifecycle import Lifecycle
-from service.web.logs import ACCESS, FIELDS, REQUEST_ID
+from service.web.logs import REQUEST_ID, log_request
 from service.web.metrics import MALFORMED, Metrics
 from service.web.request_limits import Deadline, of_this_request
 
 LONGEST_ID = 100
+_ID_SENT = "HTTP_" + REQUEST_ID.upper().replace("-", "_")  # as WSGI has that header
 
 # Nobody has to be unable to guess the next id. Numbers of the system would cost each request a turn
 # of all threads, and those of the module follow what an entry script has seeded.
@@ -39,7 +40,7 @@ def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Li
     @app.before_request
     def begin() -> None:
         g.deadline = of_this_request.get() or Deadline(deadline, lifecycle.last_answer)
-        g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
+        g.request_id = _request_id(request.environ.get(_ID_SENT, ""))
         g.rows = None
         if g.deadline.is_late:
             g.deadline.check()
@@ -61,7 +62,7 @@ def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Li
             "rows": g.rows,
             "client": request.remote_addr,
         }
-        ACCESS.info("request", extra={FIELDS: fields})
+        log_request(fields)
         return response
 
 
@@ -93,7 +94,7 @@ def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> s
         "client": client,
         "kind": kind,
     }
-    ACCESS.info("request", extra={FIELDS: fields})
+    log_request(fields)
     return request_id
 
 

@@ -60,7 +60,8 @@ def test_what_was_read_ahead_begins_the_next_request(ends):
     theirs.send(WHOLE["a length"] + WHOLE["chunks"])
     request.receive()
     taken = request.recv(len(WHOLE["a length"]) + 5)
-    request.begin(taken[-5:])
+    request.put_back(taken[-5:])
+    request.begin()
     assert request.is_whole
     assert read_all(request) == WHOLE["chunks"]
 
@@ -125,7 +126,8 @@ def test_long_bodies_are_turned_away_when_too_much_is_kept(ends, monkeypatch):
     limits = Limits(line=100, head=300, body=2**17, seconds=60)
     others = [Incoming(ours, limits) for _ in range(3)]
     for other in others:
-        other.begin(LENGTH % 2**17 + b"x" * 100_000)
+        other.put_back(LENGTH % 2**17 + b"x" * 100_000)
+        other.begin()
     assert incoming.is_short_of_room(limits)
     for length, is_turned_away in ((1000, False), (90_000, True)):
         request = Incoming(ours, limits)
