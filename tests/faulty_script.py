@@ -4,11 +4,14 @@ seconds.
 
 import ctypes
 import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from flask import Response, after_this_request
 
 HERE = Path(os.environ["FAULTS_FOLDER"])
 
@@ -82,3 +85,74 @@ def nan(seconds, request):
         "predictions": [float("nan"), np.inf, 1.0],
         "local_importance_values": np.array([[np.nan, 2.0]]),
     }
+
+
+def spin(seconds, request):
+    """Work with the interpreter, which other threads get now and then."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return pid(seconds, request)
+
+
+def stream(seconds, request):
+    """Answer in pieces, and end the process between two of them."""
+
+    def pieces():
+        yield b"one"
+        sys.exit(3)
+
+    return Response(pieces())
+
+
+def closing(seconds, request):
+    """Answer, and raise what is no Exception when the answer is closed."""
+    response = Response("closed")
+
+    @response.call_on_close
+    def close():
+        time.sleep(seconds)
+        raise KeyboardInterrupt
+
+    return response
+
+
+def header(seconds, request):
+    """Answer with a header that cannot be sent."""
+    return Response("unsendable", headers={"X-Text": "\u20ac"})
+
+
+def longer(seconds, request):
+    """Say that the body is longer than it is."""
+    response = Response("short")
+    response.headers["Content-Length"] = "500"
+    return response
+
+
+def afterwards(seconds, request):
+    """Answer, and take time before it is sent."""
+
+    @after_this_request
+    def wait(response):
+        time.sleep(seconds)
+        return response
+
+    return pid(seconds, request)
+
+
+def child(seconds, request):
+    """Fork a process that returns as this one does, and one that ends itself; say how they end."""
+    first = os.fork()
+    if first:
+        second = os.fork()
+        if not second:
+            sys.exit(7)
+        ended = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in (first, second)]
+        return {"predictions": ended}
+    return pid(seconds, request)
+
+
+def abort(seconds, request):
+    """End the process as gunicorn ends a worker that hangs."""
+    os.kill(os.getpid(), signal.SIGABRT)
+    time.sleep(seconds)

@@ -7,17 +7,21 @@ Next: `service.server.incoming`.
 """
 
 import atexit
+import errno
 import os
 import selectors
 import signal
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from copy import copy
 from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, NoReturn
 
 from gunicorn.http import get_parser
 from gunicorn.sock import create_sockets, ssl_wrap_socket
@@ -28,7 +32,7 @@ from service.server.incoming import Incoming, Limits, is_short_of_room
 from service.server.malformed_requests import is_malformed, refuse
 from service.server.process import connections, lifecycle, load, replica_sockets, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
-from service.web.request_limits import Deadline, of_this_request
+from service.web.request_limits import Deadline, ServedRequest, of_this_request
 from service.web.slow_clients import (
     Outgoing,
     forget_unsent,
@@ -40,12 +44,19 @@ from service.web.slow_clients import (
 YIELD_SECONDS, MOST_YIELDS = 0.001, 50
 SECONDS_TO_GO = 2.0  # for a client that has its answer
 SECONDS_TO_GIVE_UP = 0.2  # behind its deadline, for a thread that is about to say so itself
-LEFT = object()  # in the place of a request that another thread answers
+LEFT = object()  # in the place of a request that was answered in the place of its thread
+CLOSES: Future[bool] = Future()  # of an answer after which the connection is not kept
+CLOSES.set_result(False)
+# Beyond what requests may take: for clients that are about to send one, or to go.
+SECONDS_TO_END = 5.0
 LOOK_SECONDS = 0.1  # at least, between two looks at all clients and computations
 # Bytes of an answer that the kernel keeps for a slow client: with more of them it could not be seen
 # for a long time whether the client takes any.
 LEAST_KEPT = 2**18
 AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: closing throws away what was not sent
+# What accept() says where files, or memory for one more, have run out.
+OUT_OF_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+SECONDS_OF_SILENCE = 10.0  # between two complaints
 
 
 class ScoringWorker(ThreadWorker):  # type: ignore[misc]
@@ -57,14 +68,16 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.times_yielded, self.is_offered = 0, False
         self.next_look = 0.0  # when it is time again for what is not done at each event
+        self.next_complaint = 0.0  # and when for saying again that there is no room
         self.own_sockets: list[Any] = []
         self.arriving: dict[TConn, Incoming] = {}  # requests that are not whole yet
         self.handed_over: dict[TConn, Outgoing] = {}  # by a thread: not all could be sent at once
         self.unsent: dict[TConn, Outgoing] = {}  # which the main loop goes on sending
         self.leaving: dict[TConn, float] = {}  # clients that should go, and until when
         # What threads answer: whoever takes it out of here answers.
-        self.answering: dict[TConn, tuple[Any, Deadline] | None] = {}
-        self.n_left = 0  # threads in whose place another has answered
+        self.answering: dict[TConn, tuple[Any, ServedRequest] | None] = {}
+        # What was answered in the place of threads that still go on.
+        self.left: dict[TConn, ServedRequest] = {}
         # As the parser has them, which allows for the ends of lines.
         self.limits = Limits(
             line=self.cfg.limit_request_line + 2,
@@ -83,6 +96,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         for number in ENDING:  # nothing is in flight: even code that does not return ends at once
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # blocked since before the fork
+        if not startup.has_failed:  # the end of all workers is near then, and another would follow
+            self._end_if_called_off()
         load.begin(self.age)
         with startup.turn(self._show_life):
             self._show_life(settings.start + 2 * HELD_SECONDS)
@@ -102,22 +117,37 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self._borrow_port()
         self.init_signals()
         connections.tell(self.age, 0)
-        # The parent may not have seen this one when it decided to end without a drain.
-        if startup.is_called_off and not lifecycle.is_draining:
-            raise SystemExit(0)
+        self._end_if_called_off()
         self.log.info("Worker %d is ready.", self.pid)
         if not lifecycle.is_reachable:
             self.log.warning("Nobody lends the port at %s (PORT_FROM) yet.", settings.port_from)
 
+    def _end_if_called_off(self) -> None:
+        # The parent may not have seen this one when it decided to end without a drain.
+        if startup.is_called_off and not lifecycle.is_draining:
+            raise SystemExit(0)
+
     def run(self) -> None:
         """Answer until the end, which waits for no thread that nobody waits for."""
+        status: Any = 0
         try:
             super().run()
-        finally:
-            if self.answering or self.n_left:
-                self.log.info("Worker %d ends beside what it computes.", self.pid)
-                atexit._run_exitfuncs()
-                os._exit(0)
+        except SystemExit as end:  # of a signal
+            status = end.code
+        except Exception:
+            self.log.exception("Worker %d has failed.", self.pid)
+            status = 1
+        self._end(status)
+
+    def _end(self, status: Any) -> NoReturn:
+        if self.answering or self.left:
+            self.log.info("Worker %d ends beside what it computes.", self.pid)
+            atexit._run_exitfuncs()
+            with suppress(Exception):  # whatever a script has made of them
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+        raise SystemExit(status)
 
     def _borrow_port(self) -> None:
         """Take connections from the port that another process keeps, as soon as it is lent."""
@@ -161,13 +191,43 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             time.sleep(YIELD_SECONDS)
             return
         self.times_yielded = 0
-        super().accept(listener)
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in OUT_OF_ROOM:
+                raise
+            self._make_room_for_one(error)
+
+    def _make_room_for_one(self, error: OSError) -> None:
+        """Close what has been idle for longest, or wait a moment: no file may be opened here."""
+        if time.monotonic() > self.next_complaint:
+            self.next_complaint = time.monotonic() + SECONDS_OF_SILENCE
+            self.log.error(
+                "Worker %d cannot take a connection: %s. New ones wait until others have gone; "
+                "let the service have more open files (ulimit -n), or see what opens them.",
+                self.pid,
+                error.strerror,
+            )
+        if self.keepalived_conns:
+            self._drop(self.keepalived_conns.popleft())
+        else:
+            time.sleep(MOST_YIELDS * YIELD_SECONDS)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Begin to take connections, or stop; the last time leave the ports to others too."""
         super().set_accept_enabled(enabled)
         if not self.alive:
             self._close_own_sockets()
+            self._take_time_to_end()
+
+    def _take_time_to_end(self) -> None:
+        """Let each request have its time where only this worker ends, and not the service.
+
+        Where all of it ends, whoever cannot be answered by then is told so.
+        """
+        if not lifecycle.is_draining:
+            seconds = settings.deadline + 2 * settings.slow_client + SECONDS_TO_END
+            self.cfg.set("graceful_timeout", max(self.cfg.graceful_timeout, int(seconds)))
 
     def _close_own_sockets(self) -> None:
         """Take who waits at the sockets of this worker alone, and close them (REUSE_PORT).
@@ -188,12 +248,14 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         Then tell the other workers how many connections are here.
         """
         self.is_offered = False
-        if self.answering:
+        # Somebody sends, takes, or is answered: perhaps by a thread that is about to begin.
+        if self.nr_conns > len(self.keepalived_conns):
             timeout = min(timeout, LOOK_SECONDS)
         super().wait_for_and_dispatch_events(timeout)
         if not self.is_offered:  # another worker has taken it
             self.times_yielded = 0
-        connections.tell(self.age, self.nr_conns)
+        # Nobody leaves a new connection to a worker that ends.
+        connections.tell(self.age, self.nr_conns if self.alive else self.worker_connections)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Receive a request in the main loop; a thread gets it when it is whole.
@@ -250,14 +312,19 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: TConn) -> bool | None:
         """Answer a request, and send what the client takes at once.
 
-        None where another thread has answered in the place of this one.
+        None where it was answered in the place of this thread.
         """
         self.answering[conn] = None
         is_kept = False
-        with suppress(SystemExit):  # of a script: its client is let go
+        try:
             is_kept = bool(super().handle(conn))
-        if self.answering.pop(conn, LEFT) is LEFT:
+        except BaseException:  # as sys.exit(): its client is let go, and nobody else
+            self.log.exception("Error handling a request.")
+        begun: Any = self.answering.pop(conn, LEFT)
+        if begun is LEFT:
             return None
+        if begun is not None:
+            begun[1].record_answer()
         self._send(conn)
         return is_kept
 
@@ -267,9 +334,9 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             req.force_close()
         self._close_when_ending(req)
         req._expected_100_continue = False  # it was told to go on
-        deadline = Deadline(settings.deadline, lifecycle.last_answer)
-        self.answering[conn] = req, deadline
-        of_this_request.set(deadline)
+        served = ServedRequest(Deadline(settings.deadline, lifecycle.last_answer))
+        self.answering[conn] = req, served
+        of_this_request.set(served)
         return bool(super().handle_request(req, conn))
 
     def _send(self, conn: TConn) -> None:
@@ -277,33 +344,36 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
             self.handed_over[conn] = conn.sock
 
     def _answer_late_requests(self) -> None:
-        """Let other threads answer for those that compute for longer than the deadline.
+        """Answer in the place of threads that compute for longer than the deadline.
 
         They answer by themselves where the script lets them, and with more to say.
         """
         for conn, begun in list(self.answering.items()):
-            if begun is not None and begun[1].seconds_over > SECONDS_TO_GIVE_UP:
+            if begun is not None and begun[1].deadline.seconds_over > SECONDS_TO_GIVE_UP:
                 self._answer_in_place(conn)
 
     def _answer_in_place(self, conn: TConn) -> None:
         begun = self.answering.pop(conn, None)
         if begun is None:  # it has just been answered
             return
-        self.n_left += 1
-        conn.sock = Outgoing(conn.sock.connection, settings.slow_client)
-        req, deadline = begun
-        late = self.tpool.submit(self._refuse_late, conn, req, deadline.leave())
-        late.add_done_callback(
-            lambda done: self.method_queue.defer(self.finish_request, conn, done)
-        )
+        req, self.left[conn] = begun
+        # The thread has a connection of its own from now on, which leads to nobody.
+        others = copy(conn)
+        others.sock = conn.sock.leave()
+        with suppress(OSError):  # it has gone
+            self._refuse_late(others, req, begun[1].in_place())
+        self.finish_request(others, CLOSES)
 
-    def _refuse_late(self, conn: TConn, req: Any, deadline: Deadline) -> bool:
-        """Ask the application once more, which refuses what is late in the form of its route."""
+    def _refuse_late(self, conn: TConn, req: Any, served: ServedRequest) -> None:
+        """Ask the application once more, which refuses what is late in the form of its route.
+
+        It does so in the main loop: all threads may be taken by what does not end.
+        """
         req.should_close = lambda: True
-        of_this_request.set(deadline)
+        of_this_request.set(served)
         super().handle_request(req, conn)
+        served.record_answer()
         self._send(conn)
-        return False
 
     def _close_when_ending(self, req: Any) -> None:
         """Let the client connect anew, elsewhere, when its answer begins after the end has begun.
@@ -328,8 +398,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
         """Send the rest of an answer, then keep the connection or let it go; in the main loop."""
         outcome = _outcome(fs)
-        if outcome is None:  # another thread has answered in its place
-            self.n_left -= 1
+        if conn in self.left:
+            del self.left[conn]
         elif conn in self.handed_over:
             self.unsent[conn] = self.handed_over.pop(conn)
             keep_unsent(self.unsent[conn])
@@ -448,7 +518,8 @@ class ScoringWorker(ThreadWorker):  # type: ignore[misc]
         self._end_if_stuck()
 
     def _end_if_stuck(self) -> None:
-        if self.alive and (stuck := self.wsgi.extensions["stuck"]()):
+        left = map(attrgetter("thread"), filter(attrgetter("is_stuck"), self.left.values()))
+        if self.alive and (stuck := self.wsgi.extensions["stuck"](left)):
             self.log.error(
                 "Worker %d has a computation that does not end (DEADLINE_SECONDS is long over): it "
                 "finishes its other requests, and another takes its place. It stands here:\n%s",

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -27,10 +27,7 @@ from threading import Lock
 from typing import Any
 
 from service.scoring.request import Helpers
-from service.web.request_limits import GLANCE_SECONDS, Deadline, Load
-
-# A computation is stuck when it takes so many times its deadline.
-PATIENCE = 1.5
+from service.web.request_limits import GLANCE_SECONDS, Deadline, Load, seconds_until_stuck
 
 
 @dataclass
@@ -114,7 +111,7 @@ class Computations:
             del work  # an error keeps this frame, which must not keep the error
 
     def _run_here(self, function: Callable[[], Any], deadline: Deadline) -> Any:
-        with self._observed(time.monotonic() + PATIENCE * deadline.seconds):
+        with self._observed(time.monotonic() + seconds_until_stuck(deadline.seconds)):
             returned = function()
         deadline.check()
         return returned
@@ -133,7 +130,7 @@ class Computations:
 
     def start(self, function: Callable[[], Any], seconds: float) -> _Work:
         """Let another thread call a function, which should return within a number of seconds."""
-        work = _Work(function, time.monotonic() + PATIENCE * seconds)
+        work = _Work(function, time.monotonic() + seconds_until_stuck(seconds))
         with self._lock:
             is_anybody_idle = self._n_idle > 0
             self._n_idle -= is_anybody_idle
@@ -154,11 +151,18 @@ class Computations:
             work.is_going_on.release()
             del work  # nothing of a request stays with an idle thread
 
-    def stuck(self) -> list[str]:
-        """Return the stack of each thread whose computation is long overdue."""
+    def stuck(self, others: Iterable[int] = ()) -> list[str]:
+        """Return the stack of each thread whose computation is long overdue.
+
+        Parameters
+        ----------
+        others : iterable of int, optional
+            Threads that the server knows to be overdue, whatever they do.
+        """
         now = time.monotonic()
         with self._lock:
-            stuck = [thread for thread, moment in self._stuck_at.items() if moment < now]
+            computing = [thread for thread, moment in self._stuck_at.items() if moment < now]
+        stuck = {*computing, *others}
         if not stuck:  # as nearly always, and asked often: frames of all threads take their time
             return []
         frames = sys._current_frames()

@@ -14,13 +14,18 @@ Next: `service.web.entry`.
 
 import importlib.util
 import inspect
+import os
+import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from flask import Response
 
 from service.container_limits import lack_of_room
 from service.rows.json_rows import JsonRows
@@ -31,6 +36,9 @@ from service.web.entry.run_function import RunFunction, ScriptCall
 from service.web.errors import EntryScriptError
 
 _numbers = count(1)
+# As the server takes them: RFC 9110, sections 5.1 and 5.5.
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+HEADER_VALUE = re.compile(r"[ \t\x21-\x7e\x80-\xff]*")
 
 
 class EntryScript:
@@ -127,6 +135,8 @@ class EntryScript:
     ) -> Any:
         """Call the script's ``run`` with one request's rows and return its result as it is.
 
+        A response is computed to its end, when it is a stream too, and closed.
+
         A script that takes the request too gets rows that came as CSV or tensors as they were
         read, which is what their JSON would hold; one that takes the body alone gets that JSON.
 
@@ -144,17 +154,63 @@ class EntryScript:
         EntryScriptError
             When the script tries to end the process.
         """
+        process = os.getpid()
         try:
-            return self._run(ScriptCall(rows, request or ScoringRequest(), environ or {}))
-        except Exception:
-            raise
+            answer = self._run(ScriptCall(rows, request or ScoringRequest(), environ or {}))
+            if isinstance(answer, Response):
+                _finish(answer)
         except BaseException as error:
+            _end_if_child_of(process, error)
+            if isinstance(error, Exception):
+                raise
             # sys.exit(), or a panic of a library in Rust, must not take the worker's other requests
             # with it.
             did = f"failed with {error!r}"
             if isinstance(error, SystemExit):
                 did = f"called sys.exit({error.code!r})"
             raise EntryScriptError(f"entry script {self.path}: run() {did}") from error
+        _end_if_child_of(process, None)
+        return answer
+
+
+def _finish(response: Response) -> None:
+    """Compute a response and close it here, where all that the script does is bounded.
+
+    Raises
+    ------
+    ValueError
+        When it has a header that cannot be sent.
+    """
+    response.make_sequence()
+    response.close()
+    response.close = lambda: None  # type: ignore[method-assign]
+    response.headers.pop("Content-Length", None)  # the body is whole: its length is counted
+    for name, value in response.headers:
+        if not (HEADER_NAME.fullmatch(name) and HEADER_VALUE.fullmatch(value)):
+            raise ValueError(
+                f"run(): expected headers of HTTP, got {name!r} with the value {value!r}; leave it "
+                "out, or encode it"
+            )
+
+
+def _end_if_child_of(process: int, error: BaseException | None) -> None:
+    """End a process that ``run`` has forked and that did not end there: its parent answers."""
+    if os.getpid() == process:
+        return
+    with suppress(Exception):  # whatever the script has made of them
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(_status_after(error))
+
+
+def _status_after(error: BaseException | None) -> int:
+    """Return the status with which Python ends after an error, of which it tells."""
+    if error is None:
+        return 0
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    traceback.print_exception(error)
+    return 1
 
 
 def _load(path: Path) -> ModuleType:

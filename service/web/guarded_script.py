@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-from flask import Response, g, request
+from flask import g, request
 
 from service.model_origin import Origin
 from service.rows.json_rows import JsonRows
@@ -170,9 +170,6 @@ class GuardedScript:
 
     def _compute(self, rows: JsonRows, asked: ScoringRequest, environ: Mapping[str, Any]) -> Any:
         try:
-            answer = self.entry_script.run(rows, asked, environ)
-            if isinstance(answer, Response):
-                answer.make_sequence()  # a stream is computed here, within the deadline
-            return answer
+            return self.entry_script.run(rows, asked, environ)
         finally:
             self.gate.pass_slot_on()

@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
-from threading import BoundedSemaphore, Lock
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore, Lock, get_ident
 from typing import NoReturn
 
 from service.web.errors import BusyError, DeadlineError, StoppingError
 
 GLANCE_SECONDS = 1.0  # between two looks at a deadline while waiting: it may come nearer
+# A computation is stuck when it takes so many times its deadline, and so many seconds longer: a
+# short deadline is soon over where the processors are busy, and a process takes long to start.
+PATIENCE, LEAST_PATIENCE = 1.5, 1.0
 
 
 class Deadline:
@@ -33,9 +37,6 @@ class Deadline:
     ----------
     began : float
         When the request began, by the performance counter.
-    is_left, is_late : bool
-        Whether another thread answers in the place of the one that computes, and whether this is
-        the deadline of that other thread.
 
     Examples
     --------
@@ -47,15 +48,8 @@ class Deadline:
     def __init__(self, seconds: float, last_answer: Callable[[], float] = lambda: math.inf) -> None:
         self.seconds = seconds
         self.began = time.perf_counter()
-        self.is_left = self.is_late = False
         self._end = time.monotonic() + seconds
         self._last_answer = last_answer
-
-    def leave(self) -> "Deadline":
-        """Return the same deadline for who answers in the place of the one that computes."""
-        others = copy(self)
-        self.is_left = others.is_late = True
-        return others
 
     @property
     def left(self) -> float:
@@ -118,8 +112,59 @@ class Load:
         return self._here
 
 
-# The deadline of the request that a thread is about to answer, where the server has begun it.
-of_this_request: ContextVar[Deadline | None] = ContextVar("of_this_request", default=None)
+def seconds_until_stuck(seconds: float) -> float:
+    """Return how long a computation may take that should take so many seconds at most."""
+    return max(PATIENCE * seconds, seconds + LEAST_PATIENCE)
+
+
+@dataclass(slots=True)
+class ServedRequest:
+    """What the server and the application tell each other of a request while it is answered.
+
+    Attributes
+    ----------
+    deadline : Deadline
+    thread : int
+        The one that computes; by default the present one.
+    is_late : bool
+        Whether somebody answers in the place of that thread, since the deadline has passed.
+    request_id : str or None
+        Its name, once the application has given it one.
+    record : callable or None
+        Logs and counts the answer, once there is one. Whoever sends it calls this: of two answers
+        to a request, that of its thread and the one in its place, only one is sent.
+
+    Examples
+    --------
+    >>> ServedRequest(Deadline(0)).in_place().is_late
+    True
+    """
+
+    deadline: Deadline
+    thread: int = field(default_factory=get_ident)
+    is_late: bool = False
+    request_id: str | None = None
+    record: Callable[[], None] | None = None
+
+    def in_place(self) -> "ServedRequest":
+        """Return the same request for who answers in the place of its thread."""
+        others = copy(self)
+        others.is_late, others.record = True, None
+        return others
+
+    def record_answer(self) -> None:
+        """Log and count the answer that is about to be sent, if the application has made it."""
+        if self.record is not None:
+            self.record()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its thread should have returned long ago, even if it began at the deadline."""
+        return self.deadline.seconds_over > seconds_until_stuck(self.deadline.seconds)
+
+
+# What a thread is about to answer, where the server has begun it.
+of_this_request: ContextVar[ServedRequest | None] = ContextVar("of_this_request", default=None)
 
 
 class Gate:

@@ -6,13 +6,15 @@ Next: `service.web.logs`.
 import os
 import random
 import time
+from functools import partial
+from typing import Any
 
 from flask import Flask, Response, g, request
 
 from service.web.lifecycle import Lifecycle
 from service.web.logs import REQUEST_ID, log_request
 from service.web.metrics import MALFORMED, Metrics
-from service.web.request_limits import Deadline, of_this_request
+from service.web.request_limits import Deadline, ServedRequest, of_this_request
 
 LONGEST_ID = 100
 _ID_SENT = "HTTP_" + REQUEST_ID.upper().replace("-", "_")  # as WSGI has that header
@@ -39,20 +41,18 @@ def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Li
 
     @app.before_request
     def begin() -> None:
-        g.deadline = of_this_request.get() or Deadline(deadline, lifecycle.last_answer)
-        g.request_id = _request_id(request.environ.get(_ID_SENT, ""))
-        g.rows = None
-        if g.deadline.is_late:
-            g.deadline.check()
+        served = of_this_request.get() or ServedRequest(Deadline(deadline, lifecycle.last_answer))
+        g.served, g.deadline, g.rows = served, served.deadline, None
+        g.request_id = served.request_id or _request_id(request.environ.get(_ID_SENT, ""))
+        served.request_id = g.request_id
+        if served.is_late:
+            served.deadline.check()
 
     @app.after_request
     def end(response: Response) -> Response:
-        if g.deadline.is_left:  # the client has been answered
-            return response
         seconds = time.perf_counter() - g.deadline.began
         route = request.url_rule.rule if request.url_rule is not None else "unmatched"
         response.headers[REQUEST_ID] = g.request_id
-        metrics.request(route, response.status_code, seconds)
         fields = {
             "request_id": g.request_id,
             "method": request.method,
@@ -62,8 +62,15 @@ def record_requests(app: Flask, metrics: Metrics, deadline: float, lifecycle: Li
             "rows": g.rows,
             "client": request.remote_addr,
         }
-        log_request(fields)
+        g.served.record = partial(_record, metrics, fields, seconds)
+        if of_this_request.get() is None:  # no server sends another answer instead
+            g.served.record()
         return response
+
+
+def _record(metrics: Metrics, fields: dict[str, Any], seconds: float) -> None:
+    metrics.request(fields["route"], fields["status"], seconds)
+    log_request(fields)
 
 
 def record_malformed(metrics: Metrics, status: int, client: str, kind: str) -> str:

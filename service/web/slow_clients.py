@@ -16,6 +16,8 @@ PIECE = 2**16  # so many bytes of an answer are taken in the time that a client 
 MOST_UNSENT = 128 * 2**20  # bytes of all answers that wait; beyond them nobody is scored
 # Beyond half of them, this is how long a client may take nothing.
 PRESSED_SECONDS = 1.0
+_NOBODY = socket.socket()  # the connection of answers that nobody shall get
+_NOBODY.close()
 
 
 class Outgoing:
@@ -44,6 +46,18 @@ class Outgoing:
 
     def __len__(self) -> int:
         return len(self._rest)
+
+    def leave(self) -> "Outgoing":
+        """Let another answer the client: what is done here from now on, no client notices.
+
+        Returns
+        -------
+        Outgoing
+            That of the other.
+        """
+        others = Outgoing(self.connection, self._seconds)
+        self.connection = _NOBODY
+        return others
 
     def setblocking(self, is_blocking: bool) -> None:
         """Do nothing: gunicorn asks for a socket that blocks, and for one that does not."""

@@ -96,6 +96,34 @@ def test_what_run_raises_passes_through(script_at):
         script.run("a body")
 
 
+RESPONSE = """
+from flask import Response
+def init(): pass
+def pieces():
+    yield "one"
+    yield "two"
+def run(raw_data):
+    response = Response(pieces(), headers={"X-Text": raw_data, "Content-Length": "500"})
+    response.call_on_close(lambda: raw_data == "stop" and exit(3))
+    return response
+"""
+
+
+def test_a_response_is_computed_closed_and_looked_through_in_run(script_at):
+    """A stream is whole and has its own length; what its close or its headers do fails as run()
+    does.
+    """
+    script = EntryScript(script_at(RESPONSE))
+    answer = script.run("fine")
+    assert answer.get_data() == b"onetwo"
+    assert "Content-Length" not in answer.headers
+    with pytest.raises(EntryScriptError, match=r"sys\.exit\(3\)"):
+        script.run("stop")
+    for text in ("\u20ac", "\x01"):
+        with pytest.raises(ValueError, match="'X-Text'"):
+            script.run(text)
+
+
 def test_sys_exit_in_run_is_an_error_like_any_other(script_at):
     """One request cannot end the worker that answers others."""
     script = EntryScript(

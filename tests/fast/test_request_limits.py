@@ -10,9 +10,15 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from service.web import request_limits
 from service.web.computations import Computations
 from service.web.errors import BusyError, DeadlineError, StoppingError
-from service.web.request_limits import Deadline, Gate
+from service.web.request_limits import (
+    Deadline,
+    Gate,
+    ServedRequest,
+    seconds_until_stuck,
+)
 
 
 @contextmanager
@@ -37,8 +43,9 @@ def test_a_deadline_passes_once_its_time_is_over():
         over.check()
 
 
-def test_a_computation_in_place_is_refused_when_it_returns_too_late():
+def test_a_computation_in_place_is_refused_when_it_returns_too_late(monkeypatch):
     """In the thread of its request; what it raises comes before. Meanwhile it is known."""
+    monkeypatch.setattr(request_limits, "LEAST_PATIENCE", 0)
     computations = Computations(in_place=True)
     assert computations.run(threading.get_ident, Deadline(60)) == threading.get_ident()
     with pytest.raises(ZeroDivisionError):
@@ -50,15 +57,34 @@ def test_a_computation_in_place_is_refused_when_it_returns_too_late():
     assert not computations.stuck()
 
 
-def test_a_deadline_that_is_left_goes_on_for_another():
-    """Both know who answers; each time is that of the request."""
-    own = Deadline(0)
-    other = own.leave()
-    assert (own.is_left, own.is_late) == (True, False)
-    assert (other.is_left, other.is_late) == (False, True)
-    assert other.began == own.began
-    with pytest.raises(DeadlineError):
-        other.check()
+def test_of_two_answers_to_a_request_each_has_its_own_record():
+    """That of its thread and the one in its place: both have the name and the time of the request,
+    and who sends nothing records nothing.
+    """
+    recorded = []
+    own = ServedRequest(Deadline(0), request_id="mine")
+    own.record = lambda: recorded.append("own")
+    other = own.in_place()
+    assert (own.is_late, other.is_late, other.request_id) == (False, True, "mine")
+    assert other.deadline is own.deadline
+    other.record_answer()
+    assert recorded == []
+    own.record_answer()
+    assert recorded == ["own"]
+
+
+def test_a_computation_is_stuck_when_it_takes_half_as_long_again_and_a_second():
+    """A thread that began at the deadline has as long from there; whoever stands behind its
+    computation is found by its number.
+    """
+    assert list(map(seconds_until_stuck, (60, 2, 0.01))) == [90, 3, 1.01]
+    ends = [time.monotonic()]
+    request = ServedRequest(Deadline(60, lambda: ends[0]))
+    assert not request.is_stuck
+    ends[0] -= 91
+    assert request.is_stuck
+    (stack,) = Computations().stuck([request.thread])
+    assert "test_a_computation_is_stuck" in stack
 
 
 def test_the_end_of_the_process_comes_before_the_deadline():

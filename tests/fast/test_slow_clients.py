@@ -88,6 +88,20 @@ def test_a_client_is_late_when_it_takes_less_than_a_piece_in_its_time(ends):
         assert answer.is_late(is_pressed())
 
 
+def test_what_is_left_reaches_no_client(ends):
+    """Neither an answer that was being written, nor a hang-up: another one answers."""
+    ours, theirs = ends
+    left = Outgoing(ours, 1)
+    left.sendall(b"left")
+    other = left.leave()
+    left.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        left.push()
+    other.sendall(b"other")
+    assert other.push()
+    assert theirs.recv(100) == b"other"
+
+
 def test_what_stands_in_for_a_socket_is_one(ends):
     """Whatever else is asked of it is the connection's."""
     ours, _ = ends
