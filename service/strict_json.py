@@ -57,6 +57,8 @@ def _in_pieces(value: Any) -> str:
     The encoder keeps the interpreter for as long as it is at work, which for all rows of a large
     answer is half a second, in which no health route is answered.
     """
+    if isinstance(value, Mapping):
+        value = dict(value)  # once, since values of an answer are made as they are read
     if _is_large(value):
         return f"{{{','.join(map(_pair_in_pieces, value.items()))}}}"
     return _list_in_pieces(value) if type(value) is list and value else _encode(value)
@@ -71,7 +73,7 @@ def _list_in_pieces(value: list[Any]) -> str:
 
 
 def _is_large(value: Any) -> bool:
-    if not isinstance(value, Mapping) or not all(map(_is_text, value)):
+    if not isinstance(value, dict) or not all(map(_is_text, value)):
         return False
     return sum(map(_size, value.values())) > A_PIECE
 
@@ -91,7 +93,7 @@ def _pair_in_pieces(pair: tuple[str, Any]) -> str:
 
 
 def _encode(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
+    return _ENCODER.encode(value)
 
 
 @singledispatch
@@ -171,3 +173,6 @@ def _(value: Any) -> str:
 
 def _plain_key(key: Any) -> Any:
     return key.item() if isinstance(key, np.generic) else key
+
+
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)

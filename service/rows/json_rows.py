@@ -135,9 +135,7 @@ def decode(text: str | bytes) -> Any:
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8")
-        return json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=_TOKENS.__getitem__
-        )
+        return _DECODER.decode(text)
     except PayloadError:
         raise
     except UnicodeDecodeError:
@@ -161,6 +159,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = Counter(map(itemgetter(0), pairs)).most_common(1)[0][0]
         raise PayloadError(f"Body: key {shown(twice)} came twice in one object.")
     return record
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates, parse_constant=_TOKENS.__getitem__
+)
 
 
 def _unwrapped(body: Any, schema: Schema) -> Any:
