@@ -141,7 +141,7 @@ def check_split(body: Mapping[str, Any]) -> list[str]:
         When they are not, or are no lists.
     """
     names, data = body["columns"], body["data"]
-    are_lists = isinstance(names, list) and isinstance(data, list)
+    are_lists = is_list_of([names, data], list)
     expect(are_lists, "Body: expected lists under 'columns' and 'data'.")
     expect(is_list_of(names, str, int, float), "Body: expected names under 'columns'.")
     width = len(names)

@@ -315,6 +315,8 @@ class Schema:
         PayloadError
             Naming what is missing, unknown or comes more often.
         """
+        if sorted(names) == sorted(self.names):  # the common case: nothing to list
+            return
         own, came = set(self.names), set(names)
         if came == own and len(names) == len(own):  # the common case: nothing to list
             return
