@@ -227,9 +227,7 @@ class CompiledKernels(NumpyKernels):
         )
         return values.transpose(0, 2, 1)
 
-    def leaf_sums(
-        self, splits: Splits, rows: NDArray[np.floating[Any]]
-    ) -> NDArray[np.float64]:
+    def leaf_sums(self, splits: Splits, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Add up the leaves that rows reach; see :class:`NumpyKernels`."""
         n_outputs = splits.value.shape[1]
         sums = np.zeros((len(rows), n_outputs))
@@ -258,7 +256,8 @@ class CompiledKernels(NumpyKernels):
         """Add up background rows by their states at twigs; see :class:`NumpyKernels`."""
         weight, n_patterns = np.zeros(twigs.first_state[-1]), np.zeros_like(twigs.n_bits)
         # As many patterns as there can be; a page of memory that is not written takes none.
-        most = int(np.minimum(2.0 ** twigs.n_bits, len(rows))[np.diff(twigs.first_state) == 0].sum())
+        has_table = np.diff(twigs.first_state) > 0
+        most = int(np.minimum(2.0**twigs.n_bits, len(rows)) @ ~has_table)
         pattern, pattern_weight = np.empty(most, dtype=np.int64), np.empty(most)
         self._call(
             "count_states",
@@ -348,7 +347,7 @@ class CompiledKernels(NumpyKernels):
         function: Callable[..., None] = getattr(self.library, f"{name}_{self.level}")
         n_arrays = len(DTYPES[name]) - len(known.arrays)
         others = _Handed(name, arguments[:n_arrays], len(known.arrays))
-        function(*known.places, *others.places, *map(_number, arguments[n_arrays:]))
+        function(*known.places, *others.places, *map(_argument, arguments[n_arrays:]))
 
 
 class _Handed:
@@ -365,7 +364,7 @@ class _Handed:
         self.places = [ctypes.c_void_p(array.ctypes.data) for array in self.arrays]
 
 
-def _number(one: float) -> Any:
+def _argument(one: Any) -> Any:
     return ctypes.c_double(one) if isinstance(one, float) else ctypes.c_int64(one)
 
 

@@ -167,9 +167,7 @@ class NumpyKernels:
             parts.append(add_up(splits, walk_down(splits, row, some), len(some), n_features))
         return np.concatenate(parts)
 
-    def leaf_sums(
-        self, splits: Splits, rows: NDArray[np.floating[Any]]
-    ) -> NDArray[np.float64]:
+    def leaf_sums(self, splits: Splits, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Add up the leaves that rows reach, one of each tree.
 
         Parameters

@@ -135,9 +135,7 @@ def firsts(sizes: NDArray[np.integer[Any]]) -> Firsts:
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
 
 
-def find_states(
-    splits: Splits, twigs: Twigs, rows: NDArray[np.floating[Any]]
-) -> NDArray[np.int64]:
+def find_states(splits: Splits, twigs: Twigs, rows: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """Return the states of rows, (n_rows, n_columns), at all twigs: (n_twigs, n_rows)."""
     n_rows = len(rows)
     x = np.ascontiguousarray(rows.T)[splits.records["column"]]
@@ -183,7 +181,7 @@ def tables(
     """
     numbers = np.zeros(twigs.first_number[-1])
     of_size = potential_weights(twigs.n_potential)
-    for twig in np.flatnonzero(np.diff(twigs.first_state)):
+    for twig in np.flatnonzero(np.diff(twigs.first_number)):
         states = slice(*twigs.first_state[twig : twig + 2])
         outputs = twigs.output[slice(*twigs.first_output[twig : twig + 2])]
         n_features = np.diff(twigs.first_feature)[twig]
@@ -207,7 +205,8 @@ def _gains(
     bits = 1 << np.arange(len(mask))
     state = np.arange(len(weight)) ^ flip
     pattern = ((state[:, None] & mask) != 0) @ bits
-    whole, without = potentials(np.bincount(pattern, weight, 1 << len(mask)), of_size)
+    of_pattern = np.bincount(pattern, weight, 1 << len(mask)).astype(np.float64)
+    whole, without = potentials(of_pattern, of_size)
     gains = whole[pattern, None] - without[pattern[:, None] | bits]
     # Of what some hybrid row reaches.
     return np.where(whole[pattern, None] > 0, gains, 0.0)

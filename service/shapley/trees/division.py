@@ -37,6 +37,12 @@ class _Below:
     n_new: NDArray[np.int64]
     is_whole: NDArray[np.bool_]
 
+    @classmethod
+    def of_leaves(cls, n_nodes: int) -> _Below:
+        """Return what lies below nodes that are all leaves."""
+        n_splits, n_new = np.zeros((2, n_nodes), dtype=np.int64)
+        return cls(np.zeros(n_nodes), n_splits, n_new, np.ones(n_nodes, dtype=bool))
+
 
 def divide(forest: Forest, is_tabulated: NDArray[np.bool_], n_features: int) -> Twigs:
     """Divide the trees of a forest into twigs.
@@ -57,14 +63,12 @@ def divide(forest: Forest, is_tabulated: NDArray[np.bool_], n_features: int) -> 
 
 
 class _Division:
-    """One division: from the leaves up it finds what may be a twig, and numbers them on the way down.
+    """One division: twigs are found from the leaves up, and numbered from the roots down.
 
     Splits and leaves are those of the forest, level by level, until they are put in order.
     """
 
-    def __init__(
-        self, forest: Forest, is_tabulated: NDArray[np.bool_], n_features: int
-    ) -> None:
+    def __init__(self, forest: Forest, is_tabulated: NDArray[np.bool_], n_features: int) -> None:
         self.forest = forest
         self.is_tabulated = is_tabulated
         self.n_features = n_features
@@ -83,13 +87,11 @@ class _Division:
     def _look_up(self) -> list[_Below]:
         """Find on every level what may be a twig, from the lowest level up."""
         forest, n_leaves = self.forest, len(self.forest.value)
-        below = _Below(np.zeros(0), *np.zeros((2, 0), dtype=np.int64), np.zeros(0, dtype=bool))
+        below = _Below.of_leaves(0)
         found = []
         for level, n_slots in zip(forest.levels[::-1], self._path_lengths()[::-1], strict=True):
             n_nodes = len(level.leaves) + len(level.inner)
-            here = _Below(
-                np.zeros(n_nodes), *np.zeros((2, n_nodes), np.int64), np.ones(n_nodes, dtype=bool)
-            )
+            here = _Below.of_leaves(n_nodes)
             leaves = slice(n_leaves - len(level.leaves), n_leaves)
             n_leaves = leaves.start
             of_leaf = n_slots[level.leaves]
@@ -115,7 +117,7 @@ class _Division:
         return lengths
 
     def _look_down(self) -> None:
-        """Number the twigs, and the bits of their states, from the roots down."""
+        """Give numbers to the twigs, and to the bits of their states, from the roots down."""
         forest = self.forest
         lengths, tree = self._path_lengths(), np.arange(forest.n_trees)
         twig, next_bit = np.full(forest.n_trees, -1), np.zeros(forest.n_trees, dtype=np.int64)

@@ -3,7 +3,7 @@
 A path tests its features in some order; the place of a feature in that order, counted without
 repetition, is its *slot*. What a row decides at every split of a level is one array operation.
 
-Next: :mod:`service.shapley.trees.patterns`.
+Next: :mod:`service.shapley.trees.division`.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 All that a leaf asks of a row is its *pattern*: which features of its path the row breaks, one bit
 for each. Background rows of the same pattern are alike to a leaf and merged when the game is built.
-A leaf with few features (nearly all leaves of boosted trees) goes further, and tabulates its answer
-to each of the 2^k patterns of a row: the cost of a row is then one look into a table for each
-feature of each leaf, however large the background is.
+Leaves with few features (nearly all leaves of boosted trees) go further, and tabulate their answers
+to all patterns of a row, together for a part of a tree where that is smaller
+(:mod:`service.shapley.trees.division`): a row then finds what all features take from that part in
+one place, however large the background is.
 
 Next: :mod:`service.shapley.trees.traversal`.
 """
@@ -26,9 +27,9 @@ from service.shapley.trees.forest import Forest
 from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
 
 MAX_TABLE = 32_000_000  # numbers in tables: 8 bytes each
-# Patterns of background rows, of the leaves without a table: about as many bytes each.
-MAX_PATTERNS = 10_000_000
-# Leaves times rows, which meet each other while a game is built: some 20 ns each.
+# Patterns of background rows, of the leaves without a table: 16 bytes each, if all are different.
+MAX_PATTERNS = 50_000_000
+# Leaves times rows, which meet each other while a game is built: some 3 ns each, 20 in numpy.
 MOST_MET = 1_500_000_000
 
 
