@@ -2,33 +2,17 @@
 // that hybrid rows can take; see service/shapley/trees/traversal.py.
 #include <vector>
 
-#include "vectors.h"
+#include "splits.h"
 
 namespace {
-
-// As in service/shapley/kernels/splits.py: a child below 0 is leaf -1 - child.
-struct Split {
-    double threshold;
-    int32_t column, left, right, kind;
-};
-
-constexpr int MISSING_LEFT = 1, BY_CATEGORY = 2;  // of the kind of a split
 
 struct Trees {
     const Split* splits;
     const int32_t* owner;           // the feature of each column
     const double *value, *weights;  // (n_leaves, n_outputs), (n_weights, n_weights)
-    const uint8_t* code_goes_left;  // (n_categorical, n_codes), the missing one last
-    int64_t n_weights, n_codes;
+    Codes codes;
+    int64_t n_weights;
 };
-
-INLINE bool goes_left(const Trees& trees, const Split& split, double x) {
-    if (split.kind < BY_CATEGORY)
-        return x <= split.threshold || (split.kind == MISSING_LEFT && x != x);
-    const int64_t missing = trees.n_codes - 1;
-    const int64_t code = x > -1 && x < double(missing) ? int64_t(x) : missing;
-    return trees.code_goes_left[(split.kind - BY_CATEGORY) * trees.n_codes + code];
-}
 
 // Where a feature is taken from, once rows have parted on it.
 enum Side : uint8_t { EITHER, INSIDE, OUTSIDE };
@@ -60,8 +44,8 @@ void walk(const Trees& trees, int32_t node, const double* row, const double* oth
     while (true) {
         while (node >= 0) {
             const Split& split = trees.splits[node];
-            const bool row_left = goes_left(trees, split, row[split.column]);
-            const bool other_left = goes_left(trees, split, other[split.column]);
+            const bool row_left = goes_left(split, trees.codes, row[split.column]);
+            const bool other_left = goes_left(split, trees.codes, other[split.column]);
             const int32_t feature = trees.owner[split.column];
             const Side side = room.side[feature];
             const bool left = side == OUTSIDE ? other_left : row_left;
@@ -114,7 +98,7 @@ EXPORT(path_values)
  const double* weights, const uint8_t* code_goes_left, const double* row, const double* rows,
  double* values, int64_t n_trees, int64_t n_rows, int64_t n_columns, int64_t n_features,
  int64_t n_outputs, int64_t n_weights, int64_t n_codes) {
-    const Trees trees{splits, owner, value, weights, code_goes_left, n_weights, n_codes};
+    const Trees trees{splits, owner, value, weights, {code_goes_left, n_codes}, n_weights};
     Room room{std::vector<Side>(n_features, EITHER), std::vector<Parting>(n_weights),
               std::vector<double>(n_weights * 2 * n_outputs),
               std::vector<double>(2 * n_outputs)};
@@ -124,4 +108,27 @@ EXPORT(path_values)
         for (int64_t other = 0; other < n_rows; other++)
             one_walk(trees, roots[tree], row, rows + other * n_columns, room,
                      values + other * n_features * n_outputs, int(n_outputs));
+}
+
+// Add up the leaves that rows reach, one of each tree.
+//
+// splits (n_splits), roots (n_trees), value (n_leaves, n_outputs), rows (n_rows, n_columns), sums
+// (n_rows, n_outputs), to which is added.
+EXPORT(leaf_sums)
+(const Split* splits, const int32_t* roots, const double* value, const uint8_t* code_goes_left,
+ const double* rows, double* sums, int64_t n_trees, int64_t n_rows, int64_t n_columns,
+ int64_t n_outputs, int64_t n_codes) {
+    const Codes codes{code_goes_left, n_codes};
+    for (int64_t tree = 0; tree < n_trees; tree++) {
+        for (int64_t row = 0; row < n_rows; row++) {
+            int32_t node = roots[tree];
+            while (node >= 0) {
+                const Split& split = splits[node];
+                const bool left = goes_left(split, codes, rows[row * n_columns + split.column]);
+                node = left ? split.left : split.right;
+            }
+            const double* leaf = value + int64_t(-1 - node) * n_outputs;
+            for (int64_t k = 0; k < n_outputs; k++) sums[row * n_outputs + k] += leaf[k];
+        }
+    }
 }

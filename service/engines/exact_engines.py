@@ -27,6 +27,8 @@ from service.shapley.products import EnumeratedProducts, ProductKernel, product_
 from service.shapley.survey import against_each
 from service.shapley.trees import TraversedTreeGame, TreeGame
 
+ROWS_AT_ONCE = 1024  # that go down trees together
+
 
 class LinearEngine(Engine):
     """Exact importances of a linear model from its coefficients.
@@ -97,9 +99,15 @@ class TreeEngine(Engine):
         self.background = background
         self.expected_values = game.empty_value
 
-    def row_importances(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Compute the local importances of one encoded row, shape (n_outputs, n_features)."""
-        return self.game.shapley_values(row)
+    def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
+        """Compute the local importances of the rows of a matrix, many of them at once."""
+        encoded = self.encode(rows)
+        starts = range(0, max(1, len(encoded)), ROWS_AT_ONCE)
+        blocks = [
+            self.game.values_of_rows(encoded[start : start + ROWS_AT_ONCE])
+            for start in progress(starts)
+        ]
+        return Importances(np.concatenate(blocks).swapaxes(0, 1))
 
     def explain_against(self, rows: NDArray[Any]) -> ByRow:
         """Return what explains a row against each of some encoded rows."""
@@ -112,7 +120,7 @@ class TreeEngine(Engine):
 
     def game_values(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Add up the trees, shape (n_rows, n_outputs)."""
-        return np.array([self.game.full_value(row) for row in self.encode(rows)])
+        return self.game.outputs(self.encode(rows))
 
 
 class ProductEngine(Engine):

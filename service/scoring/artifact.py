@@ -336,6 +336,11 @@ def _unpickled(opened: BufferedReader, file: Path) -> Any:
                 "else; move it into a module that is on the Python path here, and save again"
             )
         raise ArtifactError(f"{file}: cannot be loaded here ({error}); {cure}.") from error
+    except KeyError as error:
+        raise ArtifactError(
+            f"{file}: cannot be loaded here (this version of the service knows no {error}); build "
+            "the explainer again and save it with this version, or load it with the one that saved."
+        ) from error
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -27,6 +27,7 @@ from service.scoring import (
     VersionError,
     load,
     save,
+    stored_form,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -216,6 +217,14 @@ def test_what_is_no_scoring_explainer_is_refused(saved, tmp_path):
     joblib.dump({"not": "an explainer"}, saved)
     edit(saved.with_suffix(".json"), sha256=hashlib.sha256(saved.read_bytes()).hexdigest())
     with pytest.raises(ArtifactError, match="expected a KernelScoringExplainer, got dict"):
+        load(saved)
+
+
+def test_what_another_version_of_the_service_saved_is_refused(saved, monkeypatch):
+    """In one sentence that says what to do, where a part of it is no longer known."""
+    known = {kind: place for kind, place in stored_form.KINDS.items() if kind != "Schema"}
+    monkeypatch.setattr(stored_form, "KINDS", known)
+    with pytest.raises(ArtifactError, match="knows no 'Schema'.*save it with this version"):
         load(saved)
 
 

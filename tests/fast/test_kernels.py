@@ -23,8 +23,10 @@ from service.shapley.grouping import Grouping
 from service.shapley.kernels import CompiledKernels, NumpyKernels
 from service.shapley.kernels.compiled_kernels import LEVELS
 from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.twigs import CountedTrees
 from service.shapley.kernels.words import pack_words, unpack_words
-from service.shapley.trees import Forest, Tree
+from service.shapley.trees import Forest, Tree, patterns
+from service.shapley.trees.division import divide
 from service.shapley.trees.traversal import sum_of_leaves
 from service.structures.sklearn_trees import read_forest
 
@@ -198,6 +200,20 @@ def test_path_values_of_categories_are_those_of_the_numpy_form(compiled):
 
     Such trees come from LightGBM, with a table of the codes that go left.
     """
+    forest, rows = trees_with_categories()
+    arguments = forest.splits, rows[0], rows[1:], 4
+    found = compiled.path_values(*arguments)
+    np.testing.assert_allclose(found, NUMPY.path_values(*arguments), rtol=0, atol=1e-13)
+    reached = sum_of_leaves(forest, rows)
+    np.testing.assert_allclose(found.sum(axis=2), reached[0] - reached[1:], rtol=0, atol=1e-12)
+    goes_left = forest.goes_left(np.ascontiguousarray(rows.T))
+    nothing = pack_words(np.zeros((4, 60), dtype=bool))
+    by_words = NUMPY.hybrid_leaf_sums(forest, goes_left[:, 0], pack_words(goes_left), nothing)
+    np.testing.assert_allclose(reached, by_words[:60], rtol=0, atol=1e-12)
+
+
+def trees_with_categories():
+    """A forest of two equal trees that split by codes and by numbers, with rows for it."""
     rng = np.random.default_rng(0)
     n_inner, n_codes = 31, 5
     node = np.arange(2 * n_inner + 1)
@@ -213,18 +229,97 @@ def test_path_values_of_categories_are_those_of_the_numpy_form(compiled):
         categories=by_code[:, None] & (rng.random((len(node), n_codes)) < 0.5),
     )
     tree.categories[by_code, 0] = True
-    forest = Forest.of([tree, tree], Grouping(np.array([0, 0, 1, 2, 3, 3]), 4))
     codes = rng.choice([-0.5, -1, 0, 1, 2.7, 4, 5, 1e300, np.inf, np.nan], size=(60, 3))
     rows = np.hstack([codes, rng.normal(size=(60, 3))])
-    arguments = forest.splits, rows[0], rows[1:], 4
-    found = compiled.path_values(*arguments)
-    np.testing.assert_allclose(found, NUMPY.path_values(*arguments), rtol=0, atol=1e-13)
-    reached = sum_of_leaves(forest, rows)
-    np.testing.assert_allclose(found.sum(axis=2), reached[0] - reached[1:], rtol=0, atol=1e-12)
-    goes_left = forest.goes_left(np.ascontiguousarray(rows.T))
-    nothing = pack_words(np.zeros((4, 60), dtype=bool))
-    by_words = NUMPY.hybrid_leaf_sums(forest, goes_left[:, 0], pack_words(goes_left), nothing)
-    np.testing.assert_allclose(reached, by_words[:60], rtol=0, atol=1e-12)
+    return Forest.of([tree, tree], Grouping(np.array([0, 0, 1, 2, 3, 3]), 4)), rows
+
+
+def trees_with_missing_values(n_classes):
+    """A fitted forest of deep trees, with rows for it."""
+    rng = np.random.default_rng(n_classes)
+    x = rng.normal(size=(700, 9)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    target = np.nan_to_num(x[:, 0] * x[:, 1] + x[:, 2] ** 2)
+    kind, output = RandomForestRegressor, "prediction"
+    if n_classes > 1:
+        kind, output = RandomForestClassifier, "probability"
+        target = np.digitize(target, np.quantile(target, np.linspace(0, 1, n_classes + 1)[1:-1]))
+    model = kind(n_estimators=5, max_leaf_nodes=60, random_state=0).fit(x[:, :8], target)
+    forest = Forest.of(read_forest(model, output).trees, Grouping.identity(9))
+    return forest, x
+
+
+@pytest.mark.parametrize("most", [patterns.MAX_TABLE, 3_000, 0], ids=["tables", "both", "none"])
+@pytest.mark.parametrize("kind", ["categories", 1, 3])
+def test_twig_values_are_those_of_the_numpy_form_and_of_paths(compiled, monkeypatch, kind, most):
+    """Every step of them, with tables for all leaves, for some and for none; and the mean over the
+    background of what following the paths gives; the same bytes for a row alone and among others.
+    """
+    monkeypatch.setattr(patterns, "MAX_TABLE", most)
+    categories = kind == "categories"
+    forest, rows = trees_with_categories() if categories else trees_with_missing_values(kind)
+    n_features, n_background = (4, 37) if categories else (9, 400)
+    background = rows[:n_background]
+    weights = np.random.default_rng(0).random(n_background)
+    twigs = divide(forest, patterns.tabulated_leaves(forest), n_features)
+    made = []
+    for form in (compiled, NUMPY):
+        counts = form.count_states(forest.splits, twigs, background, weights)
+        numbers = form.tabulate(twigs, forest.splits.value, counts.weight)
+        trees = CountedTrees(forest.splits, twigs, counts, numbers, n_features)
+        made.append((counts, numbers, form.twig_values(trees, rows[n_background:])))
+        assert form.twig_values(trees, rows[:0]).shape == (0, forest.value.shape[1], n_features)
+        alone = [form.twig_values(trees, row[None])[0] for row in rows[n_background:][-20:]]
+        np.testing.assert_array_equal(alone, made[-1][2][-20:])
+    (found, found_numbers, values), (counts, numbers, expected) = made
+    np.testing.assert_allclose(found.weight, counts.weight, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(found.first_pattern, counts.first_pattern)
+    np.testing.assert_array_equal(found.pattern, counts.pattern)
+    np.testing.assert_allclose(found.pattern_weight, counts.pattern_weight, rtol=0, atol=1e-12)
+    size = weights.sum() * np.abs(forest.value).max()
+    np.testing.assert_allclose(found_numbers, numbers, rtol=0, atol=1e-12 * size)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12 * size)
+    assert np.abs(values).max() > 1e-3
+    for row, of_row in zip(rows[n_background : n_background + 3], values, strict=False):
+        paths = NUMPY.path_values(forest.splits, row, background, n_features)
+        followed = np.tensordot(weights, paths, axes=1)
+        np.testing.assert_allclose(of_row, followed, rtol=0, atol=1e-12 * size)
+
+
+def test_twigs_of_trees_without_a_split(compiled):
+    """Nothing is given by a tree that is one leaf, beside one that has a split."""
+    leaf = Tree(
+        *np.full((2, 1), -1), np.zeros(1, bool), np.zeros(1, int), np.zeros(1), np.ones((1, 1))
+    )
+    split = Tree(
+        left=np.array([1, -1, -1]),
+        right=np.array([2, -1, -1]),
+        missing_left=np.zeros(3, dtype=bool),
+        feature=np.array([1, 0, 0]),
+        threshold=np.zeros(3),
+        value=np.array([[0.0], [1.0], [3.0]]),
+    )
+    rows, weights = np.array([[0.0, -1.0], [0.0, 1.0]]), np.array([0.25, 0.75])
+    for trees, expected in (([leaf, split, leaf], [-1.5, 0.5]), ([leaf], [0.0, 0.0])):
+        forest = Forest.of(trees, Grouping.identity(2))
+        twigs = divide(forest, patterns.tabulated_leaves(forest), 2)
+        for form in (compiled, NUMPY):
+            counts = form.count_states(forest.splits, twigs, rows, weights)
+            numbers = form.tabulate(twigs, forest.splits.value, counts.weight)
+            counted = CountedTrees(forest.splits, twigs, counts, numbers, 2)
+            values = form.twig_values(counted, rows)[:, 0]
+            np.testing.assert_allclose(values, np.outer(expected, [0, 1]), rtol=0, atol=1e-15)
+
+
+def test_leaf_sums_of_rows_are_what_the_model_predicts(compiled):
+    """With missing values, in both forms."""
+    forest, rows = trees_with_missing_values(3)
+    expected = NUMPY.leaf_sums(forest.splits, rows)
+    np.testing.assert_allclose(
+        compiled.leaf_sums(forest.splits, rows), expected, rtol=0, atol=1e-13
+    )
+    np.testing.assert_allclose(expected.sum(axis=1), 1, rtol=0, atol=1e-12)
+    assert np.ptp(expected[:, 0]) > 0.1
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 7])

@@ -151,14 +151,10 @@ def test_both_kinds_of_leaves_give_the_same_importances(monkeypatch, background)
     X, y = make_classification(300, 12, n_informative=8, random_state=0)
     model = RandomForestClassifier(10, random_state=0).fit(X, y)
     found = []
-    for most, kinds in (
-        (patterns.MAX_TABLE, ["TabulatedLeaves"]),
-        (300, ["TabulatedLeaves", "MergedLeaves"]),
-        (0, ["MergedLeaves"]),
-    ):
+    for most, share in ((patterns.MAX_TABLE, {True}), (300, {True, False}), (0, {False})):
         monkeypatch.setattr(patterns, "MAX_TABLE", most)
         engine = TabularExplainer(model, X[:200], background=background).row_explainer.engine
-        assert [type(leaves).__name__ for leaves in engine.game.leaves if len(leaves.leaf)] == kinds
+        assert set(np.diff(engine.game.twigs.first_state) > 0) == share
         found.append(engine.importances(X[200:220]).values)
     np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(found[2], found[0], rtol=0, atol=1e-12)

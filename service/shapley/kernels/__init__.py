@@ -10,6 +10,7 @@ specification of each loop, and what tests hold the compiled one against.
 ``shapley_weights``   the Shapley value of a feature in the game of one leaf
 ``splits``            the splits of decision trees as a walk meets them
 ``walks``             the paths that hybrid rows can take through trees, in numpy
+``twigs``             parts of trees whose leaves are met together, in numpy
 ``numpy_kernels``     the loops in numpy
 ``compiled_kernels``  the same in the library that ``native/build.py`` makes of ``native/``
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -22,7 +23,9 @@ from service.shapley.background import Background
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels
 from service.shapley.kernels.quadrature import unit_interval
+from service.shapley.kernels.shapley_weights import potential_weights
 from service.shapley.kernels.splits import SPLIT, Splits
+from service.shapley.kernels.twigs import CountedTrees, Counts, Twigs, firsts
 from service.shapley.kernels.words import Words
 
 if TYPE_CHECKING:
@@ -35,6 +38,12 @@ LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
 GROUP = 8  # support vectors that lie side by side in native/products.cpp
 FEW = 24  # nodes up to which there is a rule for every number of them
+# What a split does to states; see native/twigs.cpp.
+WAY = np.dtype(
+    [("bits", np.int64, 2), ("at", np.int32), ("children", np.int32, 2), ("unused", np.int32)]
+)
+# Those that say where rows go in trees that are divided into twigs.
+WHERE = (SPLIT, WAY, np.uint8, np.int64, np.int64)
 # The arrays that each loop takes, in the order of its declaration in native/.
 DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "product_values": (
@@ -50,6 +59,21 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "path_values": (
         *(SPLIT, np.int32, np.float64, np.int32, np.float64, np.uint8),
         *(np.float64, np.float64, np.float64),
+    ),
+    "leaf_sums": (SPLIT, np.int32, np.float64, np.uint8, np.float64, np.float64),
+    "count_states": (
+        *WHERE,
+        *(np.float64, np.float64, np.int64, np.int64, np.float64, np.int64, np.int64, np.float64),
+    ),
+    "tabulate": (
+        *(np.int64, np.int64, np.int64, np.int64, np.int64, np.int32, np.int32, np.float64),
+        *(np.float64, np.int64, np.int32, np.int64, np.float64, np.int64, np.float64),
+    ),
+    "twig_values": (
+        *WHERE,
+        *(np.int64, np.int64, np.float64, np.int64, np.int32, np.int64, np.int32, np.int64),
+        *(np.int32, np.float64, np.float64, np.int64, np.int64, np.float64),
+        *(np.float64, np.float64),
     ),
     "couple_probabilities": (np.float64, np.float64),
 }
@@ -77,6 +101,7 @@ class CompiledKernels(NumpyKernels):
         self.library = library
         self.level = LEVELS[level]
         self.name = f"compiled ({self.level})"
+        self.known_trees: WeakKeyDictionary[CountedTrees, _Handed] = WeakKeyDictionary()
 
     @property
     def sentence(self) -> str:
@@ -202,6 +227,110 @@ class CompiledKernels(NumpyKernels):
         )
         return values.transpose(0, 2, 1)
 
+    def leaf_sums(self, splits: Splits, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Add up the leaves that rows reach; see :class:`NumpyKernels`."""
+        n_outputs = splits.value.shape[1]
+        sums = np.zeros((len(rows), n_outputs))
+        self._call(
+            "leaf_sums",
+            splits.records,
+            splits.roots,
+            splits.value,
+            splits.code_goes_left,
+            rows,
+            sums,
+            len(splits.roots),
+            *rows.shape,
+            n_outputs,
+            splits.code_goes_left.shape[1],
+        )
+        return sums
+
+    def count_states(
+        self,
+        splits: Splits,
+        twigs: Twigs,
+        rows: NDArray[np.floating[Any]],
+        weights: NDArray[np.float64],
+    ) -> Counts:
+        """Add up background rows by their states at twigs; see :class:`NumpyKernels`."""
+        weight, n_patterns = np.zeros(twigs.first_state[-1]), np.zeros_like(twigs.n_bits)
+        # As many patterns as there can be; a page of memory that is not written takes none.
+        has_table = np.diff(twigs.first_state) > 0
+        most = int(np.minimum(2.0**twigs.n_bits, len(rows)) @ ~has_table)
+        pattern, pattern_weight = np.empty(most, dtype=np.int64), np.empty(most)
+        self._call(
+            "count_states",
+            *_where(splits, twigs),
+            rows,
+            weights,
+            twigs.n_bits,
+            twigs.first_state,
+            weight,
+            n_patterns,
+            pattern,
+            pattern_weight,
+            len(splits.roots),
+            splits.code_goes_left.shape[1],
+            *rows.shape,
+        )
+        first = firsts(n_patterns)
+        return Counts(
+            weight, first, pattern[: first[-1]].copy(), pattern_weight[: first[-1]].copy()
+        )
+
+    def tabulate(
+        self, twigs: Twigs, value: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Make the tables of what features take; see :class:`NumpyKernels`."""
+        potential = potential_weights(twigs.n_potential)
+        numbers = np.zeros(twigs.first_number[-1])
+        self._call(
+            "tabulate",
+            twigs.first_state,
+            twigs.first_leaf,
+            twigs.first_slot,
+            twigs.flip,
+            twigs.mask,
+            twigs.leaf,
+            twigs.place,
+            value,
+            potential,
+            twigs.first_output,
+            twigs.output,
+            twigs.first_feature,
+            weight,
+            twigs.first_number,
+            numbers,
+            len(twigs.n_bits),
+            value.shape[1],
+            len(potential),
+        )
+        return numbers
+
+    def twig_values(
+        self, trees: CountedTrees, rows: NDArray[np.floating[Any]]
+    ) -> NDArray[np.float64]:
+        """Compute exact Shapley values of a sum of trees; see :class:`NumpyKernels`."""
+        n_outputs = trees.splits.value.shape[1]
+        values = np.zeros((len(rows), n_outputs, trees.n_features))
+        # A row is so quick that the way of twenty arrays to the library would take longer.
+        if trees not in self.known_trees:
+            self.known_trees[trees] = _Handed("twig_values", _arrays_of(trees))
+        self._call_with(
+            "twig_values",
+            self.known_trees[trees],
+            rows,
+            values,
+            len(trees.splits.roots),
+            trees.splits.code_goes_left.shape[1],
+            *rows.shape,
+            n_outputs * trees.n_features,
+            n_outputs,
+            len(trees.splits.weights),
+        )
+        return values
+
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int
     ) -> NDArray[np.float64]:
@@ -211,24 +340,77 @@ class CompiledKernels(NumpyKernels):
         return probabilities
 
     def _call(self, name: str, *arguments: NDArray[Any] | float) -> None:
+        self._call_with(name, _Handed(name, []), *arguments)
+
+    def _call_with(self, name: str, known: _Handed, *arguments: NDArray[Any] | float) -> None:
+        """Call a loop whose first arguments are known."""
         function: Callable[..., None] = getattr(self.library, f"{name}_{self.level}")
-        dtypes = DTYPES[name]
-        # An address says nothing of a type: each array becomes what is read there.
-        arrays = [
+        n_arrays = len(DTYPES[name]) - len(known.arrays)
+        others = _Handed(name, arguments[:n_arrays], len(known.arrays))
+        function(*known.places, *others.places, *map(_argument, arguments[n_arrays:]))
+
+
+class _Handed:
+    """The first arrays that a loop takes, or those after them, as it reads them.
+
+    An address says nothing of a type: each array becomes what is read there.
+    """
+
+    def __init__(self, name: str, arrays: Sequence[Any], first: int = 0) -> None:
+        self.arrays = [
             np.ascontiguousarray(array, dtype=dtype)
-            for array, dtype in zip(arguments, dtypes, strict=False)
+            for array, dtype in zip(arrays, DTYPES[name][first:], strict=False)
         ]
-        numbers = arguments[len(dtypes) :]
-        function(*map(_argument, [*arrays, *numbers]))
+        self.places = [ctypes.c_void_p(array.ctypes.data) for array in self.arrays]
 
 
-def _argument(one: NDArray[Any] | float) -> Any:
-    """Hand over an array by its address, and a number by its value."""
-    if isinstance(one, np.ndarray):
-        return ctypes.c_void_p(one.ctypes.data)
-    if isinstance(one, float):
-        return ctypes.c_double(one)
-    return ctypes.c_int64(one)
+def _argument(one: Any) -> Any:
+    return ctypes.c_double(one) if isinstance(one, float) else ctypes.c_int64(one)
+
+
+def _arrays_of(trees: CountedTrees) -> list[NDArray[Any]]:
+    """Return what the loop over twigs takes, but the rows and their values."""
+    twigs, counts = trees.twigs, trees.counts
+    return [
+        *_where(trees.splits, twigs),
+        twigs.first_state,
+        twigs.first_number,
+        trees.numbers,
+        twigs.first_target,
+        twigs.target,
+        twigs.first_output,
+        twigs.output,
+        twigs.first_leaf,
+        twigs.leaf,
+        trees.splits.value,
+        trees.splits.weights,
+        counts.first_pattern,
+        counts.pattern,
+        counts.pattern_weight,
+    ]
+
+
+def _where(splits: Splits, twigs: Twigs) -> tuple[NDArray[Any], ...]:
+    """Return the arrays that say where rows go in trees that are divided into twigs."""
+    ways = _ways(twigs)
+    return splits.records, ways, splits.code_goes_left, twigs.first_split, twigs.first_twig
+
+
+def _ways(twigs: Twigs) -> NDArray[Any]:
+    """Return what splits do to the states of their trees, those of twigs before those of splits."""
+    n_splits, n_twigs = np.diff(twigs.first_split), np.diff(twigs.first_twig)
+    first_twig = np.repeat(twigs.first_twig[:-1], n_splits)
+    first_split = np.repeat(twigs.first_split[:-1] - n_twigs, n_splits)
+    is_within = twigs.twig >= 0
+    ways = np.zeros(len(twigs.bit), dtype=WAY)
+    ways["at"] = np.where(is_within, twigs.twig - first_twig, np.arange(len(ways)) - first_split)
+    for side in range(2):
+        below = twigs.below[:, side]
+        child = np.where(below < 0, -1 - below - first_twig, below - first_split)
+        ways["children"][:, side] = np.where(is_within, ways["at"], child)
+    ways["bits"] = twigs.bit[:, None]
+    ways["bits"][is_within, 0] = 0
+    return ways
 
 
 def _side_by_side(support: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.quadrature import unit_interval
-from service.shapley.kernels.splits import Splits
+from service.shapley.kernels.splits import Splits, reached_leaves
+from service.shapley.kernels.twigs import (
+    CountedTrees,
+    Counts,
+    Twigs,
+    find_states,
+    firsts,
+    merge_patterns,
+    pattern_values,
+    table_values,
+    tables,
+)
 from service.shapley.kernels.walks import add_up, walk_down
 from service.shapley.kernels.words import Words, unpack_words
 
@@ -27,6 +38,7 @@ LogFactors = Callable[[NDArray[Any]], NDArray[np.float64]]
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
 WALKS_AT_ONCE = 2**13  # pairs of a tree and a background row: each takes some hundred steps
+STATES_AT_ONCE = 2_000_000  # of background rows, while they are counted
 WORDS_AT_ONCE = 8  # of hybrid rows that go down the trees together
 ALL, NONE = np.uint64(2**64 - 1), np.uint64(0)
 TERMS_CHUNK = 2**15  # numbers per array in the inner loop: what stays in the processor's cache
@@ -154,6 +166,101 @@ class NumpyKernels:
             some = rows[start : start + at_once]
             parts.append(add_up(splits, walk_down(splits, row, some), len(some), n_features))
         return np.concatenate(parts)
+
+    def leaf_sums(self, splits: Splits, rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Add up the leaves that rows reach, one of each tree.
+
+        Parameters
+        ----------
+        splits : Splits
+        rows : ndarray of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs)
+        """
+        sums = np.zeros((len(rows), splits.value.shape[1]))
+        at_once = max(1, WALKS_AT_ONCE // len(splits.roots))
+        for start in range(0, len(rows), at_once):
+            leaf = reached_leaves(splits, rows[start : start + at_once])
+            for output, value in enumerate(splits.value.T):
+                sums[start : start + at_once, output] = value[leaf].sum(axis=1)
+        return sums
+
+    def count_states(
+        self,
+        splits: Splits,
+        twigs: Twigs,
+        rows: NDArray[np.floating[Any]],
+        weights: NDArray[np.float64],
+    ) -> Counts:
+        """Add up the weights of background rows by their states at twigs.
+
+        Parameters
+        ----------
+        splits : Splits
+        twigs : Twigs
+        rows : ndarray of shape (n_rows, n_columns)
+        weights : ndarray of shape (n_rows,)
+
+        Returns
+        -------
+        Counts
+        """
+        has_table = np.diff(twigs.first_state) > 0
+        weight = np.zeros(twigs.first_state[-1])
+        patterns = []
+        at_once = max(1, STATES_AT_ONCE // max(len(twigs.bit), len(has_table)))
+        for start in range(0, len(rows), at_once):
+            part = slice(start, start + at_once)
+            states = find_states(splits, twigs, rows[part])
+            place = twigs.first_state[:-1][has_table, None] + states[has_table]
+            of_rows = np.tile(weights[part], len(place))
+            weight += np.bincount(place.ravel(), of_rows, minlength=len(weight))
+            patterns.append(states[~has_table])
+        n_patterns = np.zeros(len(has_table), dtype=np.int64)
+        merged = merge_patterns(np.concatenate(patterns, axis=1), weights)
+        n_patterns[~has_table] = merged[0]
+        return Counts(weight, firsts(n_patterns), *merged[1:])
+
+    def tabulate(
+        self, twigs: Twigs, value: NDArray[np.float64], weight: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Make the tables of what features take, of all twigs that have one.
+
+        Parameters
+        ----------
+        twigs : Twigs
+        value : ndarray of shape (n_leaves, n_outputs)
+        weight : ndarray of shape (n_states,)
+            The background's, as in :class:`Counts`.
+
+        Returns
+        -------
+        ndarray of shape (n_numbers,)
+        """
+        return tables(twigs, value, weight)
+
+    def twig_values(
+        self, trees: CountedTrees, rows: NDArray[np.floating[Any]]
+    ) -> NDArray[np.float64]:
+        """Compute exact Shapley values of a sum of trees on a background that was counted.
+
+        Parameters
+        ----------
+        trees : CountedTrees
+        rows : ndarray of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_outputs, n_features)
+        """
+        shape = len(rows), trees.splits.value.shape[1], trees.n_features
+        values = np.zeros(shape).reshape(len(rows), shape[1] * shape[2])
+        states = find_states(trees.splits, trees.twigs, rows)
+        table_values(trees.twigs, trees.numbers, states, values)
+        pattern_values(trees.splits, trees.twigs, trees.counts, states, values)
+        return values.reshape(shape)
 
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int

@@ -80,6 +80,19 @@ class Splits:
         return child
 
 
+def reached_leaves(splits: Splits, rows: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+    """Return the leaf of each tree that each row reaches, shape (n_rows, n_trees)."""
+    node = np.tile(splits.roots, (len(rows), 1))
+    walk = np.nonzero(node >= 0)  # row by row, tree by tree
+    while len(walk[0]):
+        split = node[walk]
+        column = splits.records["column"][split]
+        node[walk] = splits.child(split, splits.goes_left(split, rows[walk[0], column]))
+        is_on = node[walk] >= 0
+        walk = walk[0][is_on], walk[1][is_on]
+    return -1 - node
+
+
 def code_of(x: NDArray[np.floating[Any]], n_codes: int) -> NDArray[np.intp]:
     """Return the place of values among the codes; what is no code has that of a missing one.
 

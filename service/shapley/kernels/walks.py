@@ -3,7 +3,7 @@
 All walks go down together, a split at a time, so a step is a few array operations; what they found
 at the leaves is added up on the way back. See :mod:`service.shapley.trees.traversal`.
 
-Next: :mod:`service.shapley.kernels.numpy_kernels`.
+Next: :mod:`service.shapley.kernels.twigs`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ rounded to float32: a row whose value lies close to a threshold can go the wrong
 a margin of 7), which is why the evaluation is our own.
 
 ``forest``     all trees side by side, level by level
+``division``   parts of trees whose leaves are met together
 ``patterns``   exact values from what background rows have in common
 ``traversal``  exact values by following paths, for trees of any depth and width
 ``sampled``    the same for a sample of the background, with standard errors

@@ -3,7 +3,7 @@
 A path tests its features in some order; the place of a feature in that order, counted without
 repetition, is its *slot*. What a row decides at every split of a level is one array operation.
 
-Next: :mod:`service.shapley.trees.patterns`.
+Next: :mod:`service.shapley.trees.division`.
 """
 
 from __future__ import annotations
@@ -186,9 +186,7 @@ class Forest:
     @cached_property
     def splits(self) -> Splits:
         """The same trees as walks meet them, one after another."""
-        of_split, of_leaf = self._trees()
-        split_order = np.argsort(of_split, kind="stable")
-        leaf_order = np.argsort(of_leaf, kind="stable")
+        split_order, leaf_order = self.tree_by_tree()
         moved = np.concatenate([np.argsort(split_order), -1 - np.argsort(leaf_order)[::-1]])
         children, roots = self.children
         records = np.zeros(len(split_order), dtype=SPLIT)
@@ -211,7 +209,12 @@ class Forest:
             code_goes_left=self.code_goes_left,
         )
 
-    def _trees(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def tree_by_tree(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the order that puts all splits, and all leaves, one tree after another."""
+        of_split, of_leaf = self.trees()
+        return np.argsort(of_split, kind="stable"), np.argsort(of_leaf, kind="stable")
+
+    def trees(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the trees of all splits and those of all leaves."""
         here = np.arange(self.n_trees, dtype=np.int32)
         of_splits, of_leaves = [], []

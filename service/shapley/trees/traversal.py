@@ -28,8 +28,6 @@ from service.shapley.background import Background
 from service.shapley.kernels.walks import walk_down
 from service.shapley.trees.forest import Forest
 
-ROWS_AT_ONCE = 2**13  # pairs of a tree and a row that is evaluated
-
 
 class TreeTraversal:
     """Shapley values of a sum of trees for each background row by itself.
@@ -113,13 +111,16 @@ class TraversedTreeGame:
         traversal = self.traversal
         return self.offset + sum_of_leaves(traversal.forest, rows.astype(traversal.input_dtype))
 
-    def full_value(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the sum of the trees for one row, shape (n_outputs,)."""
-        return self.outputs(row[None])[0]
-
     def shapley_values(self, row: NDArray[np.floating]) -> NDArray[np.float64]:
         """Compute the exact Shapley values of one row, shape (n_outputs, n_features)."""
         return np.tensordot(self.weights, self.traversal.shapley_values(row), axes=1)
+
+    def values_of_rows(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Compute the exact Shapley values of some rows, (n_rows, n_outputs, n_features)."""
+        values = np.zeros((len(rows), len(self.offset), self.traversal.n_features))
+        for place, row in enumerate(rows):
+            values[place] = self.shapley_values(row)
+        return values
 
 
 def sum_of_leaves(forest: Forest, rows: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -135,24 +136,4 @@ def sum_of_leaves(forest: Forest, rows: NDArray[np.floating]) -> NDArray[np.floa
     -------
     ndarray of shape (n_rows, n_outputs)
     """
-    total = np.zeros((len(rows), forest.value.shape[1]))
-    at_once = max(1, ROWS_AT_ONCE // forest.n_trees)
-    for start in range(0, len(rows), at_once):
-        leaf = _reached_leaves(forest, rows[start : start + at_once])
-        for output, value in enumerate(forest.splits.value.T):
-            total[start : start + at_once, output] = value[leaf].sum(axis=1)
-    return total
-
-
-def _reached_leaves(forest: Forest, rows: NDArray[np.floating]) -> NDArray[np.int32]:
-    """Return the leaf of each tree that each row reaches, shape (n_rows, n_trees)."""
-    splits = forest.splits
-    node = np.tile(splits.roots, (len(rows), 1))
-    walk = np.nonzero(node >= 0)  # row by row, tree by tree
-    while len(walk[0]):
-        split = node[walk]
-        column = splits.records["column"][split]
-        node[walk] = splits.child(split, splits.goes_left(split, rows[walk[0], column]))
-        is_on = node[walk] >= 0
-        walk = walk[0][is_on], walk[1][is_on]
-    return -1 - node
+    return kernels.current.leaf_sums(forest.splits, rows)
