@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #define INLINE inline __attribute__((always_inline))
 
 // Every source is compiled once for each level of instructions, under names of its own.
@@ -54,9 +58,38 @@ INLINE void store(Number* to, Vector vector) {
     std::memcpy(to, &vector, sizeof vector);
 }
 
-INLINE Doubles larger(Doubles a, Doubles b) { return a > b ? a : b; }
+template <typename Vector>
+INLINE Vector larger(Vector a, Vector b) {
+    return a > b ? a : b;
+}
 
-INLINE Doubles magnitude(Doubles a) { return a < 0 ? -a : a; }
+template <typename Vector>
+INLINE Vector magnitude(Vector a) {
+    return a < 0 ? -a : a;
+}
+
+// Numbers of double precision in another one, as many.
+template <typename Number>
+INLINE auto narrow(Doubles vector) {
+    typedef Number Narrow __attribute__((vector_size(WIDTH * sizeof(Number))));
+    return __builtin_convertvector(vector, Narrow);
+}
+
+// Whether a comparison holds in any place.
+template <typename Truths>
+INLINE bool is_any(Truths truths) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask(__m512i(truths), __m512i(truths)) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256(__m256i(truths), __m256i(truths));
+#else
+    Longs bits;
+    std::memcpy(&bits, &truths, sizeof bits);
+    int64_t any = 0;
+    for (int lane = 0; lane < WIDTH; lane++) any |= bits[lane];
+    return any != 0;
+#endif
+}
 
 // The same order of additions for every register, pairs first.
 template <typename Vector>

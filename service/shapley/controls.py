@@ -195,17 +195,21 @@ def subtract_controls(
             scale,
             len(of_errors),
         )
-    errors, own_errors = errors_of(plan, outputs, total), errors_of(plan, own, own_totals)
+    n_outputs = len(total)
+    both = np.concatenate([outputs, own], axis=2)
+    errors = errors_of(plan, both, np.concatenate([total, own_totals]))
     if drawn is None:
-        scale = _best_scale(own_errors, errors)
+        scale = _best_scale(errors[:, n_outputs:], errors[:, :n_outputs])
         return outputs - own @ scale.astype(own.dtype, copy=False), scale, len(scale)
     # What the draws' controls explain of either is taken out first; the rest of both is a
     # regression by itself.
-    of_errors, of_own = drawn.in_errors(errors), drawn.in_errors(own_errors)
-    scale = _best_scale(own_errors - drawn.errors @ of_own, errors - drawn.errors @ of_errors)
-    of_drawn = (of_errors - of_own @ scale).astype(outputs.dtype, copy=False)
-    left = outputs - drawn.times(of_drawn) - own @ scale.astype(own.dtype, copy=False)
-    return left, scale, len(scale) + len(of_errors)
+    explained = drawn.in_errors(errors)
+    rest = errors - drawn.errors @ explained.astype(errors.dtype, copy=False)
+    scale = _best_scale(rest[:, n_outputs:], rest[:, :n_outputs])
+    of_drawn = explained[:, :n_outputs] - explained[:, n_outputs:] @ scale
+    left = outputs - drawn.times(of_drawn.astype(outputs.dtype, copy=False))
+    left -= own @ scale.astype(own.dtype, copy=False)
+    return left, scale, len(scale) + len(explained)
 
 
 def errors_of(
@@ -292,5 +296,8 @@ def _best_scale(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> N
     )
     size = np.linalg.norm(x, axis=0)
     x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
-    scale = np.linalg.pinv(x.T @ x, rcond=NEGLIGIBLE, hermitian=True) @ (x.T @ y)
+    eigenvalues, vectors = np.linalg.eigh(x.T @ x)
+    kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
+    inverse = np.divide(1, eigenvalues, out=np.zeros_like(eigenvalues), where=kept)
+    scale = vectors @ (inverse[:, None] * (vectors.T @ (x.T @ y)))
     return np.divide(scale, size[:, None], out=np.zeros_like(scale), where=size[:, None] > 0)

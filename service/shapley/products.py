@@ -42,7 +42,8 @@ ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
 SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
 # A logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none.
 LEAST = -1e4
-ROUGHLY = 1e-10  # as NEGLIGIBLE, for what only serves as a control
+# As NEGLIGIBLE, for what only serves as a control, by the bytes of a number.
+ROUGHLY = {8: 1e-10, 4: 1e-7}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def product_shapley(
     row: NDArray[Any],
     background: Background,
     negligible: float = NEGLIGIBLE,
+    *,
+    precision: Precision = np.float64,
 ) -> NDArray[np.float64]:
     """Compute the exact Shapley values of the margins of one row.
 
@@ -86,6 +89,8 @@ def product_shapley(
     background : Background
     negligible : float, default 1e-14
         What may be left out, of the largest possible margin.
+    precision : numpy.float64 or numpy.float32
+        In what the integrals may be computed.
 
     Returns
     -------
@@ -93,7 +98,8 @@ def product_shapley(
     """
     factors, dual = kernel.log_factors, kernel.dual
     if isinstance(factors, Distances):
-        return kernels.current.product_values(factors, dual, row, background, negligible)
+        arguments = factors, dual, row, background, negligible
+        return kernels.current.product_values(*arguments, precision=precision)
     return integrate_products(factors, dual, row, background, negligible)
 
 
@@ -239,5 +245,8 @@ class ProductGame:
         """
         if plan.is_exact:
             return self.known.estimate(row)
-        roughly = partial(product_shapley, self.kernel, negligible=ROUGHLY)
+        negligible = ROUGHLY[np.dtype(self.precision).itemsize]
+        roughly = partial(
+            product_shapley, self.kernel, negligible=negligible, precision=self.precision
+        )
         return replace(self.known, shapley=roughly).estimate(row)

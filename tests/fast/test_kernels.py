@@ -84,6 +84,39 @@ def test_product_values_are_those_of_the_numpy_form(compiled, case):
     assert np.abs(found - expected).max() <= 1e-12 * np.abs(dual).sum(axis=1).max()
 
 
+def flat_case(seed, *, power=2):
+    """A machine whose columns have units of their own: most hardly tell support vectors apart."""
+    distances, dual, row, background = product_case(seed, 30, 70, range(14), power=power)
+    units = np.random.default_rng(seed).permutation(np.logspace(1, -9, 14))
+    background = replace(background, rows=background.rows * units)
+    return replace(distances, support=distances.support * units), dual, row * units, background
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_features_that_hardly_matter_are_integrated_as_well(compiled, power):
+    """Features whose factors hardly differ have values of the same relative precision."""
+    distances, dual, row, background = flat_case(5, power=power)
+    expected = NUMPY.product_values(distances, dual, row, background)
+    found = compiled.product_values(distances, dual, row, background)
+    largest = np.abs(dual).sum(axis=1).max()
+    assert (np.abs(expected).max(axis=0) < 1e-6 * largest).sum() >= 4
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-14 * largest)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("make", [product_case, flat_case])
+def test_controls_are_integrated_in_single_precision(compiled, make, power):
+    """Margins' Shapley values in single precision are off by a millionth of the largest margin."""
+    shape = (30, 70, range(14)) if make is product_case else ()
+    distances, dual, row, background = make(6, *shape, power=power)
+    expected = NUMPY.product_values(distances, dual, row, background)
+    found = compiled.product_values(
+        distances, dual, row, background, negligible=1e-7, precision=np.float32
+    )
+    assert found.dtype == np.float64
+    assert 0 < np.abs(found - expected).max() <= 1e-6 * np.abs(dual).sum(axis=1).max()
+
+
 def test_product_values_add_up_to_the_margin(compiled):
     """f(x) − E f is Σ φ, by the kernel itself and no quadrature."""
     distances, dual, row, background = product_case(1, 20, 45, range(12))

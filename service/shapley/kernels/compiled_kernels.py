@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from service.shapley.background import Background
 from service.shapley.kernels.distances import Distances
-from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels
+from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels, Precision
 from service.shapley.kernels.quadrature import unit_interval
 from service.shapley.kernels.shapley_weights import potential_weights
 from service.shapley.kernels.splits import SPLIT, Splits
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 HERE = files("service.shapley.kernels")  # a folder, or a place in a zip file
 LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
-GROUP = 8  # support vectors that lie side by side in native/products.cpp
 FEW = 24  # nodes up to which there is a rule for every number of them
 # What a split does to states; see native/twigs.cpp.
 WAY = np.dtype(
@@ -47,8 +46,8 @@ WHERE = (SPLIT, WAY, np.uint8, np.int64, np.int64)
 # The arrays that each loop takes, in the order of its declaration in native/.
 DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "product_values": (
-        *(np.float64, np.float64, np.float64, np.float64, np.int64, np.float64, np.float64),
-        *(np.int64, np.float64, np.float64, np.float64),
+        *(np.float64, np.float64, np.float64, np.float64, np.int64, np.int64, np.float64),
+        *(np.float64, np.int64, np.float64, np.float64, np.float64),
     ),
     "margins_single": (np.float32, np.float32, np.float32, np.float64),
     "margins_double": (np.float64, np.float64, np.float64, np.float64),
@@ -131,6 +130,8 @@ class CompiledKernels(NumpyKernels):
         row: NDArray[Any],
         background: Background,
         negligible: float = NEGLIGIBLE,
+        *,
+        precision: Precision = np.float64,
     ) -> NDArray[np.float64]:
         """Compute exact Shapley values of the margins; see :class:`NumpyKernels`."""
         grouping = distances.grouping
@@ -141,26 +142,26 @@ class CompiledKernels(NumpyKernels):
         least = negligible * float(np.abs(dual).max(axis=0).sum()) / n_terms
         rules = _rules((grouping.n_features - 1) // 2 + 1)
         for which, scale in distances.of_one_rate():
-            support = _side_by_side(distances.support[which][:, order] * scale[order])
-            of_part = _padded(dual[:, which], support.shape[0] * GROUP)
             self._call(
                 "product_values",
-                (row * scale)[order],
-                (background.rows * scale)[:, order],
+                row,
+                background.rows,
                 background.weights,
-                support,
+                distances.support[which],
+                order,
                 starts,
-                of_part,
-                np.abs(of_part).max(axis=0),
+                scale,
+                dual[:, which],
                 *rules,
                 values,
                 least,
+                int(precision is np.float32),
                 distances.power,
                 len(rules[0]),
                 len(background.rows),
                 len(order),
                 grouping.n_features,
-                of_part.shape[1],
+                len(distances.support[which]),
                 len(dual),
             )
         return values
@@ -411,19 +412,6 @@ def _ways(twigs: Twigs) -> NDArray[Any]:
     ways["bits"] = twigs.bit[:, None]
     ways["bits"][is_within, 0] = 0
     return ways
-
-
-def _side_by_side(support: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lay support vectors side by side, (n_groups, n_columns, GROUP), with zeros at the end."""
-    n_support, n_columns = support.shape
-    padded = np.zeros((-(-n_support // GROUP) * GROUP, n_columns))
-    padded[:n_support] = support
-    return padded.reshape(-1, GROUP, n_columns).transpose(0, 2, 1)
-
-
-def _padded(dual: NDArray[np.float64], n_support: int) -> NDArray[np.float64]:
-    """Give the support vectors that fill up the last group no weight."""
-    return np.pad(dual, ((0, 0), (0, n_support - dual.shape[1])))
 
 
 @lru_cache

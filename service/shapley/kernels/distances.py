@@ -40,17 +40,21 @@ class Distances:
         raised = raise_to_power(distance, out=distance)
         return self.grouping.add_up(np.multiply(raised, -self.rate, out=raised))
 
-    def of_one_rate(self) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+    def of_one_rate(self) -> Iterator[tuple[NDArray[np.intp] | slice, NDArray[np.float64]]]:
         """Part the support vectors by their rates.
 
         Yields
         ------
-        which : ndarray of int, shape (n_part,)
+        which : ndarray of int, shape (n_part,), or slice
             Support vectors of the same rates.
         scale : ndarray of shape (n_columns,)
             Multiplied by it, distances have the rate 1.
         """
         n_support, n_columns = self.support.shape
+        if self.rate.shape[1] == 1:
+            rate = np.broadcast_to(self.rate[:, 0], n_columns)
+            yield slice(None), rate ** (1 / self.power)
+            return
         rates, part = np.unique(
             np.broadcast_to(self.rate, (n_columns, self.rate.shape[1])), axis=1, return_inverse=True
         )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from service.shapley.trees.forest import Forest  # whose package uses these loops
 
 Numbers = NDArray[np.floating[Any]]
+Precision = type[np.float64] | type[np.float32]
 LogFactors = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
@@ -70,6 +71,8 @@ class NumpyKernels:
         row: NDArray[Any],
         background: Background,
         negligible: float = NEGLIGIBLE,
+        *,
+        precision: Precision = np.float64,
     ) -> NDArray[np.float64]:
         """Compute exact Shapley values of the margins of a kernel machine with a product kernel.
 
@@ -81,6 +84,8 @@ class NumpyKernels:
         background : Background
         negligible : float, default 1e-14
             What may be left out, of the largest possible margin.
+        precision : numpy.float64 or numpy.float32
+            In what a form that is faster so may integrate; this one does not ask.
 
         Returns
         -------
