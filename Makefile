@@ -12,16 +12,12 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCH_VENV := .venv-bench
 BENCH := $(BENCH_VENV)/.installed
-CLIENTS_VENV := .venv-clients
-CLIENTS := $(CLIENTS_VENV)/.installed
-AZURE_VENV := .venv-azure
-AZURE := $(AZURE_VENV)/.installed
+FOREIGN_VENV := .venv-foreign
+FOREIGN := $(FOREIGN_VENV)/.installed
 AZUREML_INTERPRET_VENV := .venv-azureml-interpret
 AZUREML_INTERPRET := $(AZUREML_INTERPRET_VENV)/.installed
 # Its numpy 1.23 has no wheel for a newer Python.
 AZUREML_INTERPRET_PYTHON ?= python3.11
-RUNS_SERVER_VENV := .venv-runs-server
-RUNS_SERVER := $(RUNS_SERVER_VENV)/.installed
 TORCH_VENV := .venv-torch
 TORCH := $(TORCH_VENV)/.installed
 RUNS := $(VENV)/.runs-installed
@@ -67,7 +63,7 @@ setup-dev: $(DEV) ## add the development tools to .venv
 
 setup-runs: $(RUNS) ## add what run history needs to .venv, from requirements-runs.lock
 
-setup-clients: $(CLIENTS) $(AZURE) $(RUNS_SERVER) ## create .venv-clients, .venv-azure and .venv-runs-server, which the tests run
+setup-clients: $(FOREIGN) $(BENCH) ## create .venv-foreign and .venv-bench: the clients and servers of other projects that the tests run
 
 setup-torch: $(TORCH) ## create .venv-torch, .venv with torch (for processors) and Keras in front of it
 
@@ -79,13 +75,13 @@ train-regression: $(RUNTIME) ## train the diabetes example and save it under art
 serve: $(RUNTIME) $(MODEL) ## serve the example on HOST:PORT (127.0.0.1:8080) until Ctrl-C
 	@exec env HOST='$(HOST)' PORT='$(PORT)' $(BIN)/python -m examples.serve
 
-runs-server: $(RUNS_SERVER) ## start MLflow's server over the store of runs until Ctrl-C (ARGS='--port 5001')
-	@exec $(RUNS_SERVER_VENV)/bin/python tools/runs-server/start.py $(ARGS)
+runs-server: $(FOREIGN) ## start MLflow's server over the store of runs until Ctrl-C (ARGS='--port 5001')
+	@exec $(FOREIGN_VENV)/bin/python tools/runs-server/start.py $(ARGS)
 
 dashboard: $(RUNTIME) $(MODEL) ## explain the example's test rows and show them at http://127.0.0.1:8090 until Ctrl-C
 	@exec $(BIN)/python -m examples.dashboard
 
-test: test-fast test-torch $(CLIENTS) $(AZURE) $(RUNS_SERVER) ## run the tests; the last lines say what was left out, and why
+test: test-fast test-torch $(FOREIGN) $(BENCH) ## run the tests; the last lines say what was left out, and why
 	$(TWO_PROCESSES) -m "not alone" tests/served tests/clients
 	$(BIN)/python -m pytest -m alone tests/served
 	$(TWO_PROCESSES) -m "not alone" tests/docker
@@ -131,7 +127,7 @@ docs: $(DEV) ## build the documentation into docs/_build/html; warnings are erro
 
 audit: $(DEV) ## ask for known vulnerabilities of what is deployed (needs PyPI's own JSON API)
 	@$(BIN)/python tools/audit.py requirements.lock requirements-runs.lock
-	@$(BIN)/python tools/audit.py tools/runs-server/requirements.lock
+	@$(BIN)/python tools/audit.py requirements-foreign.lock
 
 bench: $(BENCH) ## measure against shap, LightSHAP and shapiq (ARGS='--only CASE --tools ours,shap' for a part)
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
@@ -173,12 +169,10 @@ lock: $(DEV) ## compile the locks anew (UPGRADE=--upgrade for newer releases)
 	$(call compile,pyproject.toml --extra runs --constraint requirements.lock,requirements-runs.lock)
 	$(call compile,pyproject.toml --extra lightgbm --extra xgboost --group bench --constraint requirements.lock,benchmarks/requirements.lock)
 	$(call compile,--group azureml-interpret,benchmarks/documents/requirements.lock)
-	$(call compile,--group clients,tests/clients/requirements.lock)
-	$(call compile,--group azure --constraint requirements.lock,tests/clients/azure.lock)
-	$(call compile,--group runs-server,tools/runs-server/requirements.lock)
+	$(call compile,--group foreign,requirements-foreign.lock)
 
 clean: ## remove the environments, artifacts and caches
-	rm -rf $(VENV) $(BENCH_VENV) $(CLIENTS_VENV) $(AZURE_VENV) $(AZUREML_INTERPRET_VENV) $(RUNS_SERVER_VENV) $(TORCH_VENV) artifacts artifacts-diabetes artifacts-mimic build docs/_build docs/tutorials *.egg-info \
+	rm -rf $(VENV) $(BENCH_VENV) $(FOREIGN_VENV) $(AZUREML_INTERPRET_VENV) $(TORCH_VENV) artifacts artifacts-diabetes artifacts-mimic build docs/_build docs/tutorials *.egg-info \
 		.pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -216,16 +210,10 @@ $(BENCH): benchmarks/requirements.lock $(LOCKED)
 	@$(BENCH_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement benchmarks/requirements.lock
 	@touch $@
 
-$(CLIENTS): tests/clients/requirements.lock $(LOCKED)
-	@echo "Installing tests/clients/requirements.lock into $(CLIENTS_VENV) ..."
-	@$(BIN)/python -m venv --clear $(CLIENTS_VENV)
-	@$(CLIENTS_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/requirements.lock
-	@touch $@
-
-$(AZURE): tests/clients/azure.lock $(LOCKED)
-	@echo "Installing tests/clients/azure.lock into $(AZURE_VENV) ..."
-	@$(BIN)/python -m venv --clear $(AZURE_VENV)
-	@$(AZURE_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tests/clients/azure.lock
+$(FOREIGN): requirements-foreign.lock
+	@echo "Installing requirements-foreign.lock into $(FOREIGN_VENV) ..."
+	@$(PYTHON) -m venv --clear $(FOREIGN_VENV)
+	@$(FOREIGN_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement requirements-foreign.lock
 	@touch $@
 
 # What does not come in a quarter of an hour does not come.
@@ -237,12 +225,6 @@ $(AZUREML_INTERPRET): benchmarks/documents/requirements.lock
 	@$(AZUREML_INTERPRET_PYTHON) -m venv --clear $(AZUREML_INTERPRET_VENV)
 	@timeout 900 $(AZUREML_INTERPRET_VENV)/bin/$(PIP_INSTALL) --require-hashes \
 		--requirement benchmarks/documents/requirements.lock
-	@touch $@
-
-$(RUNS_SERVER): tools/runs-server/requirements.lock
-	@echo "Installing tools/runs-server/requirements.lock into $(RUNS_SERVER_VENV) ..."
-	@$(PYTHON) -m venv --clear $(RUNS_SERVER_VENV)
-	@$(RUNS_SERVER_VENV)/bin/$(PIP_INSTALL) --require-hashes --requirement tools/runs-server/requirements.lock
 	@touch $@
 
 # All that is in .venv can be imported from there too, and is not installed anew.

@@ -1,6 +1,6 @@
 """MLflow's server as `make runs-server` starts it, and a PostgreSQL for it, both started by tests.
 
-The server needs the environment .venv-runs-server, which `make setup-clients` makes;
+The server needs the environment .venv-foreign, which `make setup-clients` makes;
 RUNS_SERVER_PYTHON names another. PostgreSQL is Debian's package `postgresql`. Where one of them is
 not there, its tests are left out, but fail where REQUIRE_RUNS_SERVER is set.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from serving import ROOT, free_port
 
-PYTHON = Path(os.environ.get("RUNS_SERVER_PYTHON") or ROOT / ".venv-runs-server/bin/python")
+PYTHON = Path(os.environ.get("RUNS_SERVER_PYTHON") or ROOT / ".venv-foreign/bin/python")
 POSTGRESQL = Path("/usr/lib/postgresql")
 SECONDS = 150
 PASSWORD, SECRET = "a password of sixteen", "a-secret-of-its-own"

@@ -378,6 +378,48 @@ def _is_estimator(model: Any) -> bool:
     return hasattr(model, "predict") or hasattr(model, "predict_proba")
 
 
+def choose_checked_output(
+    model: Any,
+    schema: Schema,
+    given: Any,
+    matrix: NDArray[Any],
+    *,
+    output: str,
+    task: str,
+    has_names: bool,
+) -> tuple[ModelOutput, NDArray[np.float64], NDArray[np.float64] | None]:
+    """Decide which output is explained, and check that it is one of rows as they are read.
+
+    Parameters
+    ----------
+    model, schema, output, task, has_names
+        As in :func:`choose_output`.
+    given : DataFrame, array or sparse matrix of shape (n_examples, n_features)
+        The examples in the form in which they came.
+    matrix : ndarray of shape (n_examples, n_features)
+        As the schema reads them.
+
+    Returns
+    -------
+    function : ModelOutput
+    answers : ndarray of shape (n, n_outputs)
+        What the model answers for up to 64 of them, spread out.
+    example_output : ndarray of shape (1, n_outputs), or None
+        What it answers for the first in the form in which it came; None where that is not the
+        model's own form.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`choose_output`, :func:`check_examples` and :func:`check_rows_alone` do.
+    """
+    function = choose_output(model, schema, matrix, output=output, task=task, has_names=has_names)
+    answers = function(spread_out(matrix, N_COMPARED_ROWS))
+    check_examples(function, given, matrix, answers)
+    check_rows_alone(function, matrix, answers)
+    return function, answers, _ask_as_given(function, given, [0])
+
+
 def check_examples(
     function: ModelOutput, examples: Any, matrix: NDArray[Any], answers: NDArray[np.float64]
 ) -> None:
@@ -400,16 +442,9 @@ def check_examples(
     ValueError
         When an answer differs by more than a millionth of the spread of all answers.
     """
-    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
-    if not isinstance(examples, forms):
-        return
     few = spread_out(np.arange(len(matrix)), N_COMPARED_ROWS)
-    given = getattr(examples, "iloc", examples)[few]
-    try:
-        expected = function.outputs_of(given)
-    except Exception:  # a model that does not take them so cannot be compared
-        return
-    if answers.shape != expected.shape:
+    expected = _ask_as_given(function, examples, few)
+    if expected is None or answers.shape != expected.shape:
         return
     difference = np.abs(answers - expected)
     if (difference > function.tolerance(expected, SAME)).any():
@@ -419,6 +454,19 @@ def check_examples(
             f"came and as it is read from JSON, but the answers differ by {difference.max():.2g}; "
             "a column holds values that JSON has no word for, or the model answers at random."
         )
+
+
+def _ask_as_given(
+    function: ModelOutput, examples: Any, positions: Sequence[int] | NDArray[np.intp]
+) -> NDArray[np.float64] | None:
+    """Ask the model for some examples as they came, where that is the model's own form."""
+    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
+    if not isinstance(examples, forms):
+        return None
+    try:
+        return function.outputs_of(getattr(examples, "iloc", examples)[positions])
+    except Exception:  # a model that does not take them so cannot be compared
+        return None
 
 
 def check_rows_alone(

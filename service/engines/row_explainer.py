@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import sparray, spmatrix
 
 from service.engines.choice import choose_engine
 from service.engines.engine import Engine, Importances, explain_in_parallel
@@ -26,24 +25,18 @@ from service.engines.outputs import (
     N_COMPARED_ROWS,
     SAME,
     ModelOutput,
-    check_examples,
-    check_rows_alone,
-    choose_output,
+    choose_checked_output,
     plain_values,
 )
 from service.engines.progress import Progress, no_progress
 from service.engines.sparse.additive import check_in_pieces, check_width, explain_sparse
 from service.engines.sparse.blocks import explain_in_blocks
-from service.engines.sparse.examples import (
-    SparseExamples,
-    cut_sparse,
-    open_columns,
-)
+from service.engines.sparse.examples import SparseExamples, cut_sparse, read_examples
 from service.engines.sparse.importances import SparseImportances, SparseValues
 from service.engines.transformed.raw_rows import check_are_raw, count_engineered
 from service.rows.columns import Column
 from service.rows.schema import Schema
-from service.rows.tables import examples_as_table, is_sparse, row_as_table
+from service.rows.tables import is_sparse, row_as_table
 from service.rows.unusual_rows import (
     ask_for_missing_values,
     ask_for_new_categories,
@@ -157,22 +150,16 @@ class RowExplainer:
         """
         model = asked_with_rows(model)
         check_takes_columns(model)
-        few, every = cut_sparse(examples, options.random_state)
-        table = examples_as_table(few)
-        schema = open_columns(Schema.of(table, features, model), every)
-        schema = _in_form_that_counts(schema, table, model)
-        matrix = schema.from_positions(table)
-        function = choose_output(
-            model, schema, matrix, output=output, task=task, has_names=classes is not None
+        read_in = read_examples(examples, features, model, options.random_state)
+        given, matrix = read_in.given, read_in.matrix
+        schema = _in_form_that_counts(read_in.schema, given, model)
+        function, answers, example_output = choose_checked_output(
+            model, schema, given, matrix, output=output, task=task, has_names=classes is not None
         )
-        given = few.tocsr() if is_sparse(few) else table
-        answers = function(spread_out(matrix, N_COMPARED_ROWS))
-        check_examples(function, given, matrix, answers)
-        check_rows_alone(function, matrix, answers)
         names = list(map(str, schema.model_names))
         unread = tuple(unread_columns(model, len(names), names).tolist())
         read = partial(with_constants, columns=unread, example=matrix[:1])
-        every = _read_by(every, unread, lambda rows: read(schema.from_positions(rows)))
+        every = _read_by(read_in.every, unread, lambda rows: read(schema.from_positions(rows)))
         examples = read(matrix)
         function, stand_in = _imitated(function, examples, every, nullable, imitate)
         explained = function if stand_in is None else stand_in.output
@@ -186,7 +173,7 @@ class RowExplainer:
             subset=find_columns(subset, schema.names),
             note=note,
             tolerance=find_tolerance(function, answers, engine),
-            example_output=_ask_as_given(function, given),
+            example_output=example_output,
             unread=unread,
             n_engineered=count_engineered(model, schema.model_rows(matrix[:1])),
             stand_in=stand_in,
@@ -535,17 +522,6 @@ def _open_columns(
     schema = ask_for_new_categories(function.schema, example, function.ask)
     schema = ask_for_missing_values(schema, nullable, example, function.ask)
     return replace(function, schema=schema)
-
-
-def _ask_as_given(function: ModelOutput, examples: Any) -> NDArray[np.float64] | None:
-    """Ask the model for the first example as it came, where that is the model's own form."""
-    forms: Any = (pd.DataFrame,) if function.schema.as_frame else (np.ndarray, sparray, spmatrix)
-    if not isinstance(examples, forms):
-        return None
-    try:
-        return function.outputs_of(examples[:1])
-    except Exception:  # a model that does not take it so cannot be compared
-        return None
 
 
 def class_names(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError, expect, expect_each
 from service.rows.columns import Column
-from service.rows.tables import are_records, as_table, is_list
+from service.rows.tables import are_records, as_table, examples_as_table, is_list
 from service.rows.values import list_names, repeated, shown, without_numpy
 
 
@@ -332,6 +332,42 @@ _NAME, _DTYPE, _MATRIX_DTYPE = map(attrgetter, ("name", "dtype", "matrix_dtype")
 _MISSING_MARK, _CHANGES_WITH_MISSING = map(attrgetter, ("missing_mark", "changes_with_missing"))
 _TAKES_ANY_NUMBER = attrgetter("takes_any_number")
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
+
+
+def read_table(
+    examples: Any, names: Sequence[str] | None, model: Any
+) -> tuple[Schema, Any, NDArray[Any]]:
+    """Make a table of examples, record its schema, and read it by that.
+
+    Parameters
+    ----------
+    examples : object
+        What :func:`service.rows.tables.examples_as_table` takes.
+    names : sequence of str or None
+        Feature names, as in :meth:`Schema.of`.
+    model : object
+        Asked whether it was fitted on a DataFrame.
+
+    Returns
+    -------
+    schema : Schema
+    table : DataFrame or array-like of shape (n_examples, n_features)
+    matrix : ndarray of shape (n_examples, n_features)
+
+    Raises
+    ------
+    ValueError
+        When they are no non-empty table, or the names do not fit it.
+
+    Examples
+    --------
+    >>> schema, table, matrix = read_table([{"age": 49, "zip": "02139"}], None, model=None)
+    >>> schema.names, matrix.tolist()
+    (['age', 'zip'], [[49, '02139']])
+    """
+    table = examples_as_table(examples)
+    schema = Schema.of(table, names, model)
+    return schema, table, schema.from_positions(table)
 
 
 def _plain_numbers(columns: Sequence[Any]) -> NDArray[np.float64] | None:

@@ -1,5 +1,5 @@
-"""KServe's own models of an InferenceService: a manifest (JSON) in; out "fits", or the first thing
-that does not fit.
+"""KServe's own models of an InferenceService: manifests (JSON) in; out a list with "fits", or the
+first thing that does not fit, of each.
 
 A field that the models do not know, a value of another type and a missing field are found. The
 models of KServe are generated from its schema but check nothing by themselves; the parts of a pod
@@ -53,13 +53,13 @@ def fit_kubernetes(value, model, where):
         raise ValueError(f"{where}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-try:
-    fit(
-        json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")),
-        "V1beta1InferenceService",
-        "service",
-    )
-except ValueError as error:
-    print(json.dumps(str(error)))
-else:
-    print(json.dumps("fits"))
+def verdict(manifest):
+    try:
+        fit(manifest, "V1beta1InferenceService", "service")
+    except ValueError as error:
+        return str(error)
+    return "fits"
+
+
+manifests = [json.loads(Path(file).read_text(encoding="utf-8")) for file in sys.argv[1:]]
+print(json.dumps(list(map(verdict, manifests))))

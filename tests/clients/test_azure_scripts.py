@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 from serving import JSON, ROOT, Service, free_port, serving, wait_until
 
-PYTHON = ROOT / ".venv-azure" / "bin" / "python"
+PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 TYPES = """
 import functools
 import flask

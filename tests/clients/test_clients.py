@@ -13,7 +13,7 @@ from serving import ROOT
 
 from service.scoring import load
 
-PYTHON = ROOT / ".venv-clients" / "bin" / "python"
+PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import hashlib
+import importlib
 import io
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -78,51 +78,51 @@ def test_the_manifest_says_how_large_the_sampling_error_is(breast_cancer, diabet
     assert 0.4 * seen < said < 2.5 * seen
 
 
-def test_a_fresh_process_with_only_scoring_gives_the_same_numbers(saved, diabetes, tmp_path):
-    """service.explainers and service.web cannot be imported there, and none of the heavy libraries
-    gets loaded.
+def test_a_fresh_process_with_only_scoring_gives_the_same_numbers(
+    diabetes, breast_cancer, tmp_path
+):
+    """Of rows as JSON and of records, without the models that the explainers were made from.
+
+    An exact one, a sampled one and one of a logistic pipeline. service.explainers and service.web
+    cannot be imported there, and none of the heavy libraries gets loaded.
     """
-    rows = tmp_path / "rows.json"
-    rows.write_text(diabetes.rows.to_json())
+    examples = breast_cancer.x_train
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    pipeline.fit(examples, np.arange(len(examples)) % 2)
+    of_pipeline = TabularExplainer(pipeline, examples, output="probability")
+    explainers = {
+        "exact": (diabetes.scoring, diabetes.rows),
+        "sampled": (breast_cancer.scoring, breast_cancer.rows[:1]),
+        "logistic": (KernelScoringExplainer(of_pipeline), breast_cancer.rows[:1]),
+    }
+    for name, (scoring, rows) in explainers.items():
+        save(scoring, tmp_path / name)
+        (tmp_path / name / "rows.json").write_text(rows.to_json())
+        (tmp_path / name / "records.json").write_text(json.dumps(rows.to_dict("records")))
     script = (
         "import json, sys\n"
         "sys.modules['service.explainers'] = sys.modules['service.web'] = None\n"
         "from service.scoring import load\n"
-        f"explainer = load({str(saved)!r})\n"
-        f"print(json.dumps(explainer.explain(explainer.read_rows(open({str(rows)!r}).read()))))\n"
+        "for folder in sys.argv[1:]:\n"
+        "    explainer = load(folder)\n"
+        "    rows = explainer.read_rows(open(folder + '/rows.json').read())\n"
+        "    records = json.load(open(folder + '/records.json'))\n"
+        "    print(json.dumps([explainer.explain(rows), explainer.explain(records)]))\n"
         "loaded = {'shap', 'numba', 'matplotlib', 'flask'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )
+    folders = [str(tmp_path / name) for name in explainers]
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, *folders],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == diabetes.scoring.explain(diabetes.rows)
-
-
-@pytest.mark.parametrize("model", ["the documents' example", "a logistic pipeline"])
-def test_a_structured_explainer_scores_in_a_fresh_process(model, breast_cancer, tmp_path):
-    """Records give the same numbers there, without the model that it was made from."""
-    scoring, rows = breast_cancer.scoring, breast_cancer.rows
-    if model == "a logistic pipeline":
-        examples = breast_cancer.x_train
-        pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(
-            examples, np.arange(len(examples)) % 2
-        )
-        scoring = KernelScoringExplainer(TabularExplainer(pipeline, examples, output="probability"))
-    save(scoring, tmp_path / "model")
-    records = rows[:1].to_dict("records")
-    script = (
-        "import json\n"
-        "from service.scoring import load\n"
-        f"explainer = load({str(tmp_path / 'model')!r})\n"
-        f"print(json.dumps(explainer.explain(json.loads({json.dumps(records)!r}))))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == scoring.explain(records)
+    answers = map(json.loads, done.stdout.splitlines())
+    for (scoring, rows), found in zip(explainers.values(), answers, strict=True):
+        assert found == [scoring.explain(rows), scoring.explain(rows.to_dict("records"))]
 
 
 def test_it_is_loaded_by_directory_or_by_file_under_any_name(saved, diabetes):
@@ -245,17 +245,14 @@ def test_what_cannot_be_saved_there_is_refused(diabetes, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_missing_module_of_the_model_is_named(tmp_path):
+def test_a_missing_module_of_the_model_is_named(tmp_path, monkeypatch):
     """Where the user's own module is not on the path, loading says so in one sentence."""
     (tmp_path / "my_model.py").write_text("def score(x):\n    return x[:, 0]\n")
-    script = (
-        "import numpy as np, my_model\n"
-        "from service.explainers import TabularExplainer\n"
-        "from service.scoring import KernelScoringExplainer, save\n"
-        "save(KernelScoringExplainer(TabularExplainer(my_model.score, np.eye(3))), 'saved')\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+    with monkeypatch.context() as notebook:
+        notebook.syspath_prepend(tmp_path)
+        score = importlib.import_module("my_model").score
+        save(KernelScoringExplainer(TabularExplainer(score, np.eye(3))), tmp_path / "saved")
+    del sys.modules["my_model"]
     with pytest.raises(
         ArtifactError, match=r"cannot be loaded here \(No module named 'my_model'\)"
     ):

@@ -19,11 +19,10 @@ ROOT = Path(__file__).parents[2]
 RUNTIME = "requirements.lock"
 DEVELOPMENT = "requirements-dev.lock"
 BENCHMARKS = "benchmarks/requirements.lock"
-CLIENTS = "tests/clients/requirements.lock"  # KServe's client needs another pandas
-AZURE = "tests/clients/azure.lock"
+FOREIGN = "requirements-foreign.lock"  # KServe's client needs another pandas
 AZUREML_INTERPRET = "benchmarks/documents/requirements.lock"  # it wants numpy 1.23
 RUNS = "requirements-runs.lock"
-LOCKS = [RUNTIME, RUNS, DEVELOPMENT, BENCHMARKS, CLIENTS, AZURE, AZUREML_INTERPRET]
+LOCKS = [RUNTIME, RUNS, DEVELOPMENT, BENCHMARKS, FOREIGN, AZUREML_INTERPRET]
 DIRECT = "scoring-service (pyproject.toml)"  # how uv annotates a dependency of the project itself
 
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][^\s;]*) \\")

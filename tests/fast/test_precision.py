@@ -90,23 +90,29 @@ def machine(support, dual, background=X[:200]):
 
 
 @pytest.mark.parametrize(
-    ("model", "n_classes"),
+    ("model", "n_classes", "n_rows"),
     [
-        pytest.param(MLPClassifier((30,), max_iter=2000, random_state=0), 2, id="relu-2"),
+        pytest.param(MLPClassifier((30,), max_iter=2000, random_state=0), 2, 200, id="relu-2"),
         pytest.param(
-            MLPClassifier((12, 8), activation="tanh", max_iter=2000, random_state=0), 3, id="tanh-3"
+            MLPClassifier((12, 8), activation="tanh", max_iter=2000, random_state=0),
+            3,
+            200,
+            id="tanh-3",
         ),
-        pytest.param(CalibratedClassifierCV(SVC(C=100), ensemble=False), 2, id="rbf-2"),
-        pytest.param(CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False), 2, id="poly-2"),
-        pytest.param(LogisticRegression(), 3, id="linear-3"),
+        pytest.param(CalibratedClassifierCV(SVC(C=100), ensemble=False), 2, 200, id="rbf-2"),
+        # Each coalition meets each support vector on each row of the background.
+        pytest.param(
+            CalibratedClassifierCV(SVC(kernel="poly"), ensemble=False), 2, 60, id="poly-2"
+        ),
+        pytest.param(LogisticRegression(), 3, 200, id="linear-3"),
     ],
 )
-def test_single_precision_makes_no_difference_where_it_is_used(model, n_classes):
+def test_single_precision_makes_no_difference_where_it_is_used(model, n_classes, n_rows):
     """On rows it was not tried on: off by less than a thousandth of the standard errors; additive
     to 1e-12.
     """
-    model.fit(X, np.minimum(Y, n_classes - 1))
-    engine = TabularExplainer(model, X[:200], output="probability").row_explainer.engine
+    model.fit(X[: 2 * n_rows], np.minimum(Y, n_classes - 1)[: 2 * n_rows])
+    engine = TabularExplainer(model, X[:n_rows], output="probability").row_explainer.engine
     assert engine.precision == "single"
     rounded, exact = engine.importances(ROWS), in_double(engine).importances(ROWS)
     off = np.sqrt(np.square(rounded.values - exact.values).mean(axis=(1, 2)))
@@ -260,7 +266,7 @@ def test_rows_far_beyond_the_background_are_explained_all_the_same(value, explai
 
 
 @pytest.mark.parametrize(
-    ("model", "targets", "beyond"),
+    ("model", "targets", "beyond", "n_rows"),
     [
         pytest.param(
             CalibratedClassifierCV(
@@ -268,23 +274,26 @@ def test_rows_far_beyond_the_background_are_explained_all_the_same(value, explai
             ),
             np.minimum(Y, 1),
             4,
+            60,
             id="powers",
         ),
         pytest.param(
             MLPRegressor(loss="poisson", hidden_layer_sizes=(20,), max_iter=2000, random_state=0),
             np.exp(X[:, 3] - X[:, 4]),
             30,
+            200,
             id="exponentials",
         ),
     ],
 )
 def test_numbers_that_single_precision_does_not_hold_are_evaluated_in_double(
-    model, targets, beyond
+    model, targets, beyond, n_rows
 ):
     """Rows on which powers or exponentials, or their squares, overflow in single precision: the
     numbers of double.
     """
-    engine = TabularExplainer(model.fit(X, targets), X[:200]).row_explainer.engine
+    model.fit(X[: 2 * n_rows], targets[: 2 * n_rows])
+    engine = TabularExplainer(model, X[:n_rows]).row_explainer.engine
     assert engine.precision == "single"
     game = engine.game
     exact = engine.with_game(AdditiveGame(game.model, game.background, game.grouping, game.known))

@@ -128,6 +128,20 @@ def on_arrays():
     ]
 
 
+@pytest.fixture(scope="module", params=MODELS)
+def behind_columns(request):
+    """A model behind a ColumnTransformer, explained."""
+    joined = columns(
+        (OneHotEncoder(handle_unknown="ignore"), ["town"]),
+        (filled(), ["age", "income"]),
+        ("passthrough", ["rooms"]),
+        verbose_feature_names_out=False,
+    ).fit(FRAME)
+    model = MODELS[request.param].fit(joined.transform(FRAME), TARGET)
+    explainer = TabularExplainer(model, FRAME, transformations=joined)
+    return SimpleNamespace(joined=joined, model=model, local=explainer.explain_local(FRAME[:3]))
+
+
 @pytest.mark.parametrize(
     "listed",
     [
@@ -139,23 +153,14 @@ def on_arrays():
     ],
     ids=["list", "tuple", "on arrays", "mapper of frames", "mapper of arrays"],
 )
-@pytest.mark.parametrize("kind", MODELS)
-def test_a_list_is_the_column_transformer_of_the_same_parts(listed, kind):
+def test_a_list_is_the_column_transformer_of_the_same_parts(listed, behind_columns):
     """Bit for bit, and with the names of the engineered columns."""
-    joined = columns(
-        (OneHotEncoder(handle_unknown="ignore"), ["town"]),
-        (filled(), ["age", "income"]),
-        ("passthrough", ["rooms"]),
-        verbose_feature_names_out=False,
-    ).fit(FRAME)
-    model = MODELS[kind].fit(joined.transform(FRAME), TARGET)
-    rows = FRAME[:3]
-    expected = TabularExplainer(model, FRAME, transformations=joined).explain_local(rows)
-    explainer = TabularExplainer(model, FRAME, transformations=listed)
-    local = explainer.explain_local(rows, engineered=True)
+    expected = behind_columns.local
+    explainer = TabularExplainer(behind_columns.model, FRAME, transformations=listed)
+    local = explainer.explain_local(FRAME[:3], engineered=True)
     assert local.method == expected.method
     assert local.local_importance_values == expected.local_importance_values
-    assert local.engineered.features == list(joined.get_feature_names_out())
+    assert local.engineered.features == list(behind_columns.joined.get_feature_names_out())
 
 
 def test_a_list_knows_sklearn_pandas_rule_for_one_column():

@@ -1,4 +1,4 @@
-"""Sparse examples that are too many to be all dense: a sample of them is, and no more.
+"""Examples are read, and of sparse ones that are too many to be all dense a sample, and no more.
 
 What needs their mean alone reads all of them, some at once, and so does what looks at few of their
 columns, as trees do; every other engine meets the sample, and says so as its background. Next:
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import safely_cast_index_arrays
 
-from service.rows.schema import Schema
+from service.rows.schema import Schema, read_table
 from service.rows.tables import is_sparse
 
 MOST_CELLS = 2**24  # of the sample, 128 MB
@@ -62,6 +62,58 @@ class SparseExamples:
             drawn = np.random.default_rng(seed).choice(len(self), n_rows, replace=False)
             every = replace(self, rows=self.rows[np.sort(drawn)])
         return np.concatenate(list(map(encode, every.blocks())))
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples as they came, and as they are read.
+
+    Attributes
+    ----------
+    given : DataFrame, array or sparse matrix of shape (n_examples, n_features)
+        In the form in which they came.
+    matrix : ndarray of shape (n_examples, n_features)
+        As `schema` reads them.
+    schema : Schema
+    every : sparse array or matrix, or None
+        All examples by rows, where the others are but a sample of them.
+    """
+
+    given: Any
+    matrix: NDArray[Any]
+    schema: Schema
+    every: Any
+
+
+def read_examples(examples: Any, features: Sequence[str] | None, model: Any, seed: int) -> Examples:
+    """Record the schema of examples in any form, and read them by it.
+
+    Parameters
+    ----------
+    examples : object
+        Examples of any form.
+    features : sequence of str or None
+        Their names.
+    model : object
+        Asked whether it was fitted on a DataFrame.
+    seed : int
+        Of the sample of sparse examples that are too many to be all dense.
+
+    Raises
+    ------
+    ValueError
+        When they are no table, or the names do not fit it.
+
+    Examples
+    --------
+    >>> read_examples([[1, 2], [3, 4]], ["a", "b"], None, seed=0).matrix
+    array([[1., 2.],
+           [3., 4.]])
+    """
+    few, every = cut_sparse(examples, seed)
+    schema, table, matrix = read_table(few, features, model)
+    given = few.tocsr() if is_sparse(few) else table
+    return Examples(given, matrix, open_columns(schema, every), every)
 
 
 def dense_blocks(rows: Any) -> Iterator[NDArray[Any]]:
