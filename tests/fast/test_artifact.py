@@ -224,7 +224,7 @@ def test_what_another_version_of_the_service_saved_is_refused(saved, monkeypatch
     """In one sentence that says what to do, where a part of it is no longer known."""
     known = {kind: place for kind, place in stored_form.KINDS.items() if kind != "Schema"}
     monkeypatch.setattr(stored_form, "KINDS", known)
-    with pytest.raises(ArtifactError, match="knows no 'Schema'.*save it with this version"):
+    with pytest.raises(ArtifactError, match=r"knows no 'Schema'.*save it with this version"):
         load(saved)
 
 
