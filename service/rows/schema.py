@@ -318,8 +318,6 @@ class Schema:
         if sorted(names) == sorted(self.names):  # the common case: nothing to list
             return
         own, came = set(self.names), set(names)
-        if came == own and len(names) == len(own):  # the common case: nothing to list
-            return
         missing = _named("missing ", list(filterfalse(came.__contains__, self.names)))
         unknown = _named("unknown ", list(filterfalse(own.__contains__, names)))
         wrong = " and ".join(filter(None, [missing, unknown]))
