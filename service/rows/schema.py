@@ -361,7 +361,7 @@ def read_table(
     --------
     >>> schema, table, matrix = read_table([{"age": 49, "zip": "02139"}], None, model=None)
     >>> schema.names, matrix.tolist()
-    (['age', 'zip'], [[49, '02139']])
+    (['age', 'zip'], [[49.0, '02139']])
     """
     table = examples_as_table(examples)
     schema = Schema.of(table, names, model)

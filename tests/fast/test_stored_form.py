@@ -48,6 +48,7 @@ NEVER_SAVED = {
     "DrawControls",
     "EmptyText",
     "Engine",
+    "Examples",
     "Estimate",
     "Family",
     "FileReader",
