@@ -365,7 +365,8 @@ def read_table(
     """
     table = examples_as_table(examples)
     schema = Schema.of(table, names, model)
-    return schema, table, schema.from_positions(table)
+    matrix = schema.from_positions(table)
+    return schema, table, matrix
 
 
 def _plain_numbers(columns: Sequence[Any]) -> NDArray[np.float64] | None:
