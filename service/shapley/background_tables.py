@@ -76,15 +76,6 @@ class SideTables:
         sides = self._cache.get(key, lambda: self._make(players, whole, precision))
         return Sides(*(side[rows] for side in sides))
 
-    def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-        """Average over the whole background where a plan draws none of it.
-
-        The result has shape (n_pairs, n_draws or 1, n_outputs).
-        """
-        if plan.draws is not None:
-            return differences
-        return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]
-
     def _make(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
         n_pairs, n_background = len(plan.pairs.members), len(self.background.rows)
         draws = (
