@@ -40,6 +40,7 @@ from service.engines.surrogate import with_surrogate
 from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, BackgroundSummary, spread_out
+from service.shapley.combined.neighbours import NeighboursGame
 from service.shapley.combined.stacked import StackedGame
 from service.shapley.games import BlackBoxGame, Function, Game, Link
 from service.shapley.grouping import Grouped, Grouping
@@ -79,6 +80,8 @@ from service.structures.linear import (
 )
 from service.structures.links import Joined, Shifted, WeightedSum, chained
 from service.structures.networks import NetworkStructure
+from service.structures.statistical.naive_bayes import AdditiveStructure
+from service.structures.statistical.neighbours import NeighboursStructure
 from service.structures.trees import TreeStructure
 
 # What an exact engine takes whole; more examples are sampled down to it. Background rows × support
@@ -353,6 +356,20 @@ def _check_alike(engines: Sequence[Engine]) -> None:
         )
 
 
+def build_terms(subject: Subject, structure: AdditiveStructure) -> Engine:
+    """Sample around sums of a term for each column."""
+    background = subject.background(affordable=len(subject.examples))
+    return _build_additive(subject, structure, background, "kernel/additive")
+
+
+def build_neighbours(subject: Subject, structure: NeighboursStructure) -> KernelEngine:
+    """Sample means of the nearest points, all coalitions where these are few."""
+    background = subject.background(affordable=len(subject.examples))
+    game = NeighboursGame(structure.points, structure.link, background, subject.grouping)
+    effort = replace(EFFORT_WHERE_QUICK[False], n_background=len(background.rows), patience=4)
+    return subject.kernel_engine(game, "kernel/neighbours", effort)
+
+
 def build_stacked(subject: Subject, structure: StackedStructure, builds: Sequence[Build]) -> Engine:
     """Sample the games of all parts together, behind the link that they have in common.
 
@@ -530,7 +547,7 @@ def _check_width(kernel: ProductKernel, n_features: int) -> None:
 
 def _build_additive(
     subject: Subject,
-    structure: LinearStructure | NetworkStructure,
+    structure: LinearStructure | NetworkStructure | AdditiveStructure,
     background: Background,
     method: str,
 ) -> Engine:

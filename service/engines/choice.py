@@ -16,6 +16,10 @@
 | linear or network, very wide   |      | "permutation/…": sampled along orders of features    |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
+| sums of terms of columns       | any  | "kernel/additive": sampled, no model call            |
+| nearest points                 | any  | "kernel/neighbours": sampled, no model call          |
+| several models before a link   | any  | "kernel/stacked": sampled together around the exact  |
+|                                |      | margins of those that have any                       |
 | network                        |      | "kernel/network": sampled, first layer on coalitions |
 | none known; ``engine="kernel"``|      | "kernel": sampled, the model is called               |
 | any; ``engine="shap"``         |      | "shap": ``shap.KernelExplainer`` as it is            |
@@ -46,12 +50,14 @@ from service.engines.builders import (
     add_up,
     build_called,
     build_linear,
+    build_neighbours,
     build_network,
     build_polynomial,
     build_polynomial_sum,
     build_product,
     build_shap,
     build_stacked,
+    build_terms,
     build_trees,
 )
 from service.engines.called.note import write_note
@@ -77,6 +83,8 @@ from service.structures.linear import (
 from service.structures.links import OneVersusRest, WeightedSum, chained
 from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
+from service.structures.statistical.naive_bayes import ParabolaStructure, ThresholdStructure
+from service.structures.statistical.neighbours import NeighboursStructure
 from service.structures.structure import Structure
 from service.structures.trees import TreeStructure
 
@@ -91,6 +99,9 @@ BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     ProductStructure: build_product,
     PolynomialStructure: build_polynomial,
     NetworkStructure: build_network,
+    ParabolaStructure: build_terms,
+    ThresholdStructure: build_terms,
+    NeighboursStructure: build_neighbours,
 }
 
 # From a background, None for one of the examples, to an engine.

@@ -31,6 +31,7 @@ _ROOMS = {
     "shapley.background_tables": ["SideTables"],
     "shapley.cache": ["BoundedCache"],
     "shapley.coalitions": ["Pairs"],
+    "shapley.combined.neighbours": ["NeighboursGame"],
     "shapley.combined.stacked": ["StackedGame"],
     "shapley.controls": ["DrawMarks"],
     "shapley.games": ["BlackBoxGame"],
@@ -39,6 +40,7 @@ _ROOMS = {
     "shapley.linear": ["AlikeTerms", "PolynomialSum", "sum_against_each"],
     "shapley.kernels.distances": ["Distances"],
     "shapley.kernels.twigs": ["Counts", "Twigs"],
+    "shapley.kernels.nearest": ["NearestPoints"],
     "shapley.permutations": ["PermutationGame"],
     "shapley.plan": ["Solver"],
     "shapley.polynomials": ["PolynomialKernel", "polynomial_shapley"],
@@ -84,6 +86,7 @@ _ROOMS = {
         "NetworkRegressor",
         "ProbabilityNetwork",
     ],
+    "structures.statistical.naive_bayes": ["ParabolaStructure", "ThresholdStructure"],
     "structures.xgboost_trees": ["BoosterModel"],
     "engines.engine": ["BackgroundErrors", "unchanged"],
     "engines.compiled_encoding": [

@@ -35,6 +35,8 @@ from service.shapley.background import Background
 ROOT = Path(__file__).parents[2]
 # What is never part of a saved explainer: what reads models, what is made while a row is explained.
 NEVER_SAVED = {
+    "AdditiveStructure",
+    "EmptyText",
     "BackgroundError",
     "Booleans",
     "Caller",
@@ -54,6 +56,7 @@ NEVER_SAVED = {
     "FittedMachine",
     "Game",
     "HasSize",
+    "Hybrids",
     "Importances",
     "Integers",
     "KernelMachineStructure",
@@ -64,6 +67,7 @@ NEVER_SAVED = {
     "MarginGame",
     "ModelCost",
     "Moments",
+    "NeighboursStructure",
     "Numbers",
     "NumpyKernels",
     "Part",
