@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, BackgroundSummary, spread_out
 from service.shapley.combined.neighbours import NeighboursGame
 from service.shapley.combined.stacked import StackedGame
-from service.shapley.games import BlackBoxGame, Function, Game, Link
+from service.shapley.games import BlackBoxGame, Function, Game, Link, LinkedGame
 from service.shapley.grouping import Grouped, Grouping
 from service.shapley.kernels.walks import MOST_BITS
 from service.shapley.linear import PolynomialSum
@@ -113,6 +113,9 @@ EFFORT_WHERE_QUICK = {
     False: Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2, patience=2),
     True: Effort(4 * EVALUATIONS_EACH, spread=EVALUATIONS_EACH, patience=4),
 }
+# The same of models of known parts; how patient they are depends on what a hybrid row costs.
+EFFORT_OF_PARTS = Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2)
+PATIENCE_WITH_TERMS = 16
 # The same where another coalition costs hardly more than another background row: as many as two
 # rows each leave room for tell the most.
 ADDITIVE_EVALUATIONS_EACH = 5
@@ -357,16 +360,21 @@ def _check_alike(engines: Sequence[Engine]) -> None:
 
 
 def build_terms(subject: Subject, structure: AdditiveStructure) -> Engine:
-    """Sample around sums of a term for each column."""
+    """Sample around sums of a term for each column, all coalitions where these are few."""
     background = subject.background(affordable=len(subject.examples))
-    return _build_additive(subject, structure, background, "kernel/additive")
+    engine = _build_additive(subject, structure, background, "kernel/additive")
+    if not isinstance(engine, KernelEngine):
+        return engine
+    # Hardly anything is evaluated for a hybrid row.
+    effort = replace(engine.effort, n_background=len(background.rows), patience=PATIENCE_WITH_TERMS)
+    return subject.kernel_engine(engine.game, engine.method, effort)
 
 
 def build_neighbours(subject: Subject, structure: NeighboursStructure) -> KernelEngine:
     """Sample means of the nearest points, all coalitions where these are few."""
     background = subject.background(affordable=len(subject.examples))
     game = NeighboursGame(structure.points, structure.link, background, subject.grouping)
-    effort = replace(EFFORT_WHERE_QUICK[False], n_background=len(background.rows), patience=4)
+    effort = replace(EFFORT_OF_PARTS, n_background=len(background.rows), patience=4)
     return subject.kernel_engine(game, "kernel/neighbours", effort)
 
 
@@ -379,9 +387,11 @@ def build_stacked(subject: Subject, structure: StackedStructure, builds: Sequenc
         When a part has no game, or another number of outputs than the others of a sum.
     """
     engines = _on_one_background(subject, builds)
-    games, ends = [engine.game for engine in engines], []
+    games = cast("list[LinkedGame]", [engine.game for engine in engines])
+    ends = []
     for game in games:
         ends.append(game.margins_of(game.background.rows[:1]).shape[1])
+    assert structure.link is not None
     if isinstance(structure.link, WeightedSum):
         _check_alike(engines)
     joined = Joined(tuple(game.link for game in games), tuple(map(int, np.cumsum(ends))))
@@ -389,7 +399,9 @@ def build_stacked(subject: Subject, structure: StackedStructure, builds: Sequenc
     background = replace(games[0].background, rows=rows)
     encode = CompiledEncoder((Blocks(tuple(engine.encode for engine in engines)),))
     most_evaluations = min(engine.effort.most_evaluations for engine in engines)
-    effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, most_evaluations)
+    effort = replace(
+        EFFORT_OF_PARTS, most_evaluations=most_evaluations, n_background=len(rows), patience=2
+    )
     stacked = StackedGame(games, chained(joined, structure.link), background)
     return replace(subject, encode=encode).kernel_engine(stacked, "kernel/stacked", effort)
 

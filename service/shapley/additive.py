@@ -214,7 +214,7 @@ class AdditiveGame:
 
     def sides(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[Numbers, Numbers]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the margins; see :class:`service.shapley.games.LinkedGame`."""
         return self._sides(self.contributions(row[None])[0][players], players, plan)
 

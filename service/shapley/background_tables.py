@@ -4,6 +4,8 @@ It is tabulated once for a plan and shared by all explained rows.
 
 Where hidden units add up over features, a hybrid row's hidden units are the row's part on S plus
 the background row's part off S. The second depends on the plan alone.
+
+Next: :mod:`service.shapley.combined`.
 """
 
 from __future__ import annotations

@@ -118,9 +118,12 @@ class LinkedGame(Game, Protocol):
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
 
+    def on(self, background: Background) -> LinkedGame:
+        """Return the same game on another background; what it knows of controls may not fit it."""
+
     def sides(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[Numbers, Numbers]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the margins on a plan's coalitions, and on their complements.
 
         Returns
@@ -131,7 +134,7 @@ class LinkedGame(Game, Protocol):
         """
 
 
-def linked(margins: Numbers, link: Link | None) -> NDArray[np.float64]:
+def linked(margins: NDArray[np.float64], link: Link | None) -> NDArray[np.float64]:
     """Turn the margins of hybrid rows, (n_pairs, n_draws, n_margins), into outputs."""
     if link is None:
         return margins

@@ -225,7 +225,7 @@ class ProductGame:
 
     def sides(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[Numbers, Numbers]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the margins; see :class:`service.shapley.games.LinkedGame`."""
         precision = self._precision_for(plan)
         at_row = np.maximum(self.kernel.log_factors(row[None])[0][players], LEAST).astype(precision)

@@ -5,9 +5,6 @@
 | CalibratedClassifierCV     | calibrated probabilities of the margin, or of the probabilities of  |
 |                            | what has none; their mean over the folds                            |
 | OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
-| VotingRegressor            | a weighted mean                                                     |
-| VotingClassifier           | the same of probabilities, by soft votes                            |
-| StackingRegressor          | a linear model of the predictions of models inside                  |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
 | BaggingClassifier          | the same of probabilities, of trees and forests                     |
 | MultiOutputRegressor       | one model per target, side by side                                  |
@@ -15,10 +12,11 @@
 | TransformedTargetRegressor | its predictions scaled back, by an affine transformer or a function |
 
 The models inside must be of one class of structure that can be joined: linear models, trees, or
-kernel machines with one kind of kernel. Of voting and stacked models they may be of any that is
-exact, each behind preprocessing of its own. A pipeline that stands alone inside a calibration or
-under a scaled target is taken apart, so that its preprocessing comes first (:func:`open_wrapper`).
-Models that hand everything on are in :mod:`service.structures.searches`. Next:
+kernel machines with one kind of kernel. Those of calibration and bagging may be of any kinds,
+each behind preprocessing of its own (:mod:`service.structures.combined`). A pipeline that stands
+alone inside a calibration or under a scaled target is taken apart, so that its preprocessing comes
+first (:func:`open_wrapper`). Models that hand everything on are in
+:mod:`service.structures.searches`. Next:
 :mod:`service.structures.reading`.
 """
 

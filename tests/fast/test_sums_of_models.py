@@ -127,7 +127,10 @@ def test_a_sampled_background_is_the_same_for_all_parts():
     ],
 )
 def test_errors_of_a_sum_are_those_that_it_has(of, method):
-    """An exact part adds none; parts behind links are sampled together. Of twelve features behind a link; the truth is the mean of both models on all coalitions."""
+    """An exact part adds none, and parts behind links are sampled together.
+
+    Of twelve features: the truth is the mean of both models on all coalitions.
+    """
     rng = np.random.default_rng(3)
     wide = rng.normal(size=(40, 12))
     model = VotingClassifier(
@@ -193,7 +196,7 @@ def test_it_is_saved_and_loaded(tmp_path):
 
 
 CALLED = {
-    "neighbours": VotingRegressor([*BOTH, ("near", KNeighborsRegressor())]),
+    "neighbours": VotingRegressor([*BOTH, ("near", KNeighborsRegressor(metric="chebyshev"))]),
     "no linear last one": StackingRegressor(BOTH, SVR(), cv=2),
 }
 

@@ -20,7 +20,7 @@ from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
 from service.shapley.games import Known, Link, LinkedGame, linked, over_background
 from service.shapley.grouping import Grouping
-from service.shapley.plan import Numbers, Plan, Precision
+from service.shapley.plan import Plan, Precision
 
 
 class StackedGame:
@@ -97,7 +97,7 @@ class StackedGame:
 
     def sides(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[Numbers, Numbers]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the margins of all parts; see :class:`service.shapley.games.LinkedGame`."""
         sides = []
         for part, columns in zip(self.parts, self._columns_of_parts(row), strict=True):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from service.structures.linear import identity_readout
 from service.structures.links import Floats, WeightedSum, chained
 from service.structures.networks import NetworkStructure
 from service.structures.structure import Structure
+
+SAME = cast("Link", identity_readout)  # what a structure without a link is behind
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def stacked(parts: Sequence[Part], link: Link) -> StackedStructure:
     """
     linked = []
     for part in parts:
-        linked.append(replace(part, structure=behind(part.structure, identity_readout)))
+        linked.append(replace(part, structure=behind(part.structure, SAME)))
     return StackedStructure(tuple(linked), link=link, rounding=_rounding(parts))
 
 
@@ -113,7 +115,7 @@ def behind(structure: Structure, link: Link) -> Structure:
     if isinstance(structure, SumStructure):
         of_sum = WeightedSum(structure.weights, structure.intercept)
         return stacked(structure.parts, chained(of_sum, link))
-    if structure.link is not None and link is identity_readout:
+    if structure.link is not None and link is SAME:
         return structure
     return replace(structure, link=chained(structure.link, link))
 

@@ -1,8 +1,7 @@
-"""Statistical models beside linear ones: what they keep is densities, rows or covariances.
+"""Statistical models beside linear ones: what they keep is densities or rows.
 
-``naive_bayes``         classifiers whose columns are independent in each class
-``neighbours``          means of the nearest rows
-``gaussian_processes``  Gaussian processes of any stationary kernel, and their probabilities
+``naive_bayes``  classifiers whose columns are independent in each class
+``neighbours``   means of the nearest rows
 
 Next: :mod:`service.structures.statistical.naive_bayes`.
 """

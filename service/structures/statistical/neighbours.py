@@ -9,7 +9,7 @@
 | one over their distance        |                                                             |
 | rows as a matrix               | sparse rows                                                 |
 
-Next: :mod:`service.structures.statistical.gaussian_processes`.
+Next: :mod:`service.structures.trees`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from service.structures.structure import Structure, as_floats
 
 # The power of each metric; None where it is an option of the model.
 POWERS = {"euclidean": 2.0, "l2": 2.0, "manhattan": 1.0, "cityblock": 1.0, "l1": 1.0}
-WEIGHTS = {"uniform": False, "distance": True}
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,14 @@ def _read(estimator: Any, targets: Floats) -> NeighboursStructure:
     name, points = type(estimator).__name__, estimator._fit_X
     if issparse(points):
         raise UnsupportedStructureError(f"{name} that was fitted on sparse rows is only called.")
-    if not isinstance(estimator.weights, str | None) or estimator.weights not in (*WEIGHTS, None):
+    weights = estimator.weights or "uniform"
+    if not isinstance(weights, str):
         raise UnsupportedStructureError(
             f"{name} with weights by a function is only called: 'uniform' and 'distance' are known."
         )
     power, scale = _read_metric(estimator, name, points.shape[1])
-    by_distance = WEIGHTS.get(estimator.weights, False)
     nearest = NearestPoints(
-        as_floats(points), targets, estimator.n_neighbors, power, scale, by_distance
+        as_floats(points), targets, estimator.n_neighbors, power, scale, weights == "distance"
     )
     return NeighboursStructure(nearest)
 
