@@ -80,6 +80,7 @@ from service.structures.linear import (
 )
 from service.structures.links import Joined, Shifted, WeightedSum, chained
 from service.structures.networks import NetworkStructure
+from service.structures.statistical.gaussian_processes import ProcessStructure
 from service.structures.statistical.naive_bayes import AdditiveStructure
 from service.structures.statistical.neighbours import NeighboursStructure
 from service.structures.trees import TreeStructure
@@ -368,6 +369,20 @@ def build_terms(subject: Subject, structure: AdditiveStructure) -> Engine:
     # Hardly anything is evaluated for a hybrid row.
     effort = replace(engine.effort, n_background=len(background.rows), patience=PATIENCE_WITH_TERMS)
     return subject.kernel_engine(engine.game, engine.method, effort)
+
+
+def build_process(subject: Subject, structure: ProcessStructure) -> KernelEngine:
+    """Sample probabilities around the exact means of latent margins."""
+    n_features, n_support = subject.grouping.n_features, len(structure.support)
+    log_factors = structure.log_factors(subject.grouping)
+    kernel = ProductKernel(log_factors, structure.dual, np.zeros(len(structure.dual)))
+    shapley = partial(product_shapley, kernel)
+    affordable = _count_integrated_rows(kernel, n_features)
+    known, background = subject.known_margins(shapley, kernel.margins, affordable)
+    model = structure.additive(subject.grouping)
+    game = AdditiveGame(model, background, subject.grouping, known, n_known=len(structure.dual))
+    effort = replace(EFFORT_OF_PARTS, most_evaluations=2 * AFFORDABLE_TABLE // n_support)
+    return subject.kernel_engine(game, "kernel/process", effort)
 
 
 def build_neighbours(subject: Subject, structure: NeighboursStructure) -> KernelEngine:

@@ -17,6 +17,7 @@
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
 | sums of terms of columns       | any  | "kernel/additive": sampled, no model call            |
+| Gaussian processes             | any  | "kernel/process": sampled around the exact means     |
 | nearest points                 | any  | "kernel/neighbours": sampled, no model call          |
 | several models before a link   | any  | "kernel/stacked": sampled together around the exact  |
 |                                |      | margins of those that have any                       |
@@ -54,6 +55,7 @@ from service.engines.builders import (
     build_network,
     build_polynomial,
     build_polynomial_sum,
+    build_process,
     build_product,
     build_shap,
     build_stacked,
@@ -83,6 +85,7 @@ from service.structures.linear import (
 from service.structures.links import OneVersusRest, WeightedSum, chained
 from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
+from service.structures.statistical.gaussian_processes import ProcessStructure
 from service.structures.statistical.naive_bayes import ParabolaStructure, ThresholdStructure
 from service.structures.statistical.neighbours import NeighboursStructure
 from service.structures.structure import Structure
@@ -102,6 +105,7 @@ BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     ParabolaStructure: build_terms,
     ThresholdStructure: build_terms,
     NeighboursStructure: build_neighbours,
+    ProcessStructure: build_process,
 }
 
 # From a background, None for one of the examples, to an engine.

@@ -86,6 +86,7 @@ _ROOMS = {
         "NetworkRegressor",
         "ProbabilityNetwork",
     ],
+    "structures.statistical.gaussian_processes": ["MeanSigmoid", "ProcessStructure"],
     "structures.statistical.naive_bayes": ["ParabolaStructure", "ThresholdStructure"],
     "structures.xgboost_trees": ["BoosterModel"],
     "engines.engine": ["BackgroundErrors", "unchanged"],

@@ -170,7 +170,7 @@ class Calibrated:
         positive = np.stack([calibrator.predict(margin) for calibrator, margin in columns], axis=1)
         if len(self.calibrators) == 1:
             return np.hstack([1 - positive, positive])
-        return _shares(positive, total_of_none=1.0)
+        return shares_of(positive, total_of_none=1.0)
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ class OnePerClass:
     def __call__(self, margins: Floats) -> Floats:
         """Return probabilities; the models have equally many margins, side by side."""
         positive = [outputs[:, 1] for outputs in _apply_each(self.links, margins)]
-        return _shares(np.stack(positive, axis=1), total_of_none=0.0)
+        return shares_of(np.stack(positive, axis=1), total_of_none=0.0)
 
 
 def _apply_each(links: Sequence[Link], margins: Floats) -> list[Floats]:
@@ -306,7 +306,7 @@ def _apply_each(links: Sequence[Link], margins: Floats) -> list[Floats]:
     return [link(group) for link, group in zip(links, groups, strict=True)]
 
 
-def _shares(positive: Floats, total_of_none: float) -> Floats:
+def shares_of(positive: Floats, total_of_none: float) -> Floats:
     """Scale rows to sum 1; rows of zeros get equal shares of `total_of_none`."""
     total = positive.sum(axis=1, keepdims=True)
     shares = np.full_like(positive, total_of_none / positive.shape[1])

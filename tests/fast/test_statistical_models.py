@@ -8,6 +8,8 @@ import pytest
 from shapley_by_definition import shapley_by_definition
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.gaussian_process.kernels import RBF, Matern, WhiteKernel
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
@@ -198,3 +200,50 @@ def test_naive_bayes_of_very_many_features_is_sampled_along_orders():
     assert explainer.method == "permutation/additive"
     sums = np.sum(local.local_importance_values, axis=2).T + local.expected_values
     np.testing.assert_allclose(sums, model.predict_proba(X[:2]), rtol=0, atol=1e-9)
+
+
+PROCESSES = {
+    "of one length": RBF(2.0),
+    "of a length a column": 2.0 * RBF([1.0, 2.0, 3.0, 2.0, 1.5]),
+    "with noise": 1.5 * RBF(2.0) + WhiteKernel(0.2),
+}
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_processes_classify_as_by_the_definition(name, n_classes):
+    """By the mean and the variance of the latent margin."""
+    X, y = data(n_classes)
+    model = make_pipeline(
+        StandardScaler(), GaussianProcessClassifier(PROCESSES[name], optimizer=None)
+    ).fit(X[:80], y[:80])
+    check(model, model.predict_proba, X[90:92], X[:N_BACKGROUND], "kernel/process")
+
+
+def test_errors_of_processes_are_those_that_they_have():
+    """Of eleven features; saved and loaded, the same bytes."""
+    X, y = make_classification(80, 11, n_informative=6, random_state=0)
+    model = GaussianProcessClassifier(RBF(3.0), optimizer=None).fit(X, y)
+    explainer = TabularExplainer(model, X[:40], nsamples=200)
+    assert explainer.method == "kernel/process"
+    local = explainer.row_explainer.explain(X[40:44])
+    expected = []
+    for row in X[40:44]:
+        expected.append(shapley_by_definition(model.predict_proba, row, X[:40], np.ones(40)))
+    off = np.abs(local.values - np.stack(expected, axis=1))
+    assert 0 < local.standard_errors.mean() < 0.2 * np.abs(local.values).mean()
+    assert np.sqrt(np.square(off / local.standard_errors).mean()) < 1.4
+    again = pickle.loads(pickle.dumps(KernelScoringExplainer(explainer))).explain_rows(X[40:44])
+    assert again.values.tobytes() == local.values.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "classes"), [(Matern(2.0), "one_vs_rest"), (RBF(2.0) + RBF(1.0), "one_vs_rest")]
+)
+def test_processes_with_other_kernels_are_called(kernel, classes):
+    """And the note says which kernel is read."""
+    X, y = data(2)
+    model = GaussianProcessClassifier(kernel, optimizer=None, multi_class=classes).fit(X, y)
+    explainer = TabularExplainer(model, X[:20])
+    assert explainer.method == "kernel"
+    assert "One with an RBF kernel is" in explainer.row_explainer.note

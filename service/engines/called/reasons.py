@@ -21,7 +21,7 @@ WHAT_HELPS = {
     "CatBoostRegressor": "The trees of LightGBM and XGBoost are read.",
     "ColumnTransformer": "Name its columns as the rows name theirs.",
     "FunctionTransformer": "A ColumnTransformer that gives it one column alone is looked through.",
-    "GaussianProcessClassifier": "SVC, with probabilities too, is looked into.",
+    "GaussianProcessClassifier": "One with an RBF kernel is, and so is SVC.",
     "IterativeImputer": "SimpleImputer is looked through.",
     "KNNImputer": "SimpleImputer is looked through.",
     "PCA": "The model is looked into where it is explained on the components.",
