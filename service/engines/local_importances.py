@@ -34,7 +34,8 @@ class LocalImportances:
         by calling the model; "kernel/linear", "kernel/additive", "kernel/tree", "kernel/product",
         "kernel/polynomial", "kernel/network", "kernel/process", "kernel/neighbours" and
         "kernel/stacked" are Kernel SHAP without a call of the model; "permutation/linear",
-        "permutation/additive" and "permutation/network" are the same for more than 200 features, along orders of them.
+        "permutation/additive" and "permutation/network" are the same for more than 200 features,
+        along orders of them.
         "sum" adds up the importances of the models inside of another one, and "sum/sampled" where
         some are estimated. "shap" is ``shap.KernelExplainer``.
     output : {"probability", "margin", "prediction"}
