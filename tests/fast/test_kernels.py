@@ -23,8 +23,8 @@ from service.shapley.grouping import Grouping
 from service.shapley.kernels import CompiledKernels, NumpyKernels
 from service.shapley.kernels.compiled_kernels import LEVELS
 from service.shapley.kernels.distances import Distances
-from service.shapley.kernels.twigs import CountedTrees
 from service.shapley.kernels.nearest import Hybrids, NearestPoints
+from service.shapley.kernels.twigs import CountedTrees
 from service.shapley.kernels.words import pack_words, unpack_words
 from service.shapley.trees import Forest, Tree, patterns
 from service.shapley.trees.division import divide

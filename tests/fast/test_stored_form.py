@@ -48,7 +48,6 @@ NEVER_SAVED = {
     "Dates",
     "Decisions",
     "DrawControls",
-    "EmptyText",
     "Engine",
     "Estimate",
     "Family",
