@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.backgrounds import choose_background
 from service.engines.called.cost import ModelCost, measure_cost
-from service.engines.compiled_encoding import CompiledEncoder, Selected
+from service.engines.compiled_encoding import Blocks, CompiledEncoder, Selected
 from service.engines.engine import Encoding, Engine, unchanged
 from service.engines.exact_engines import (
     LinearEngine,
@@ -40,7 +40,9 @@ from service.engines.surrogate import with_surrogate
 from service.errors import UnsupportedStructureError
 from service.shapley.additive import AdditiveGame, AdditiveModel
 from service.shapley.background import Background, BackgroundSummary, spread_out
-from service.shapley.games import BlackBoxGame, Function, Game, Link
+from service.shapley.combined.neighbours import NeighboursGame
+from service.shapley.combined.stacked import StackedGame
+from service.shapley.games import BlackBoxGame, Function, Game, Link, LinkedGame
 from service.shapley.grouping import Grouped, Grouping
 from service.shapley.kernels.walks import MOST_BITS
 from service.shapley.linear import PolynomialSum
@@ -69,16 +71,19 @@ from service.shapley.trees import (
     affordable_rows,
 )
 from service.shapley.trees.traversal import TreeTraversal, sum_of_leaves
+from service.structures.combined.parts import StackedStructure, SumStructure
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import (
     LinearStructure,
     LogLinearStructure,
     PolynomialSumStructure,
 )
-from service.structures.links import Shifted
+from service.structures.links import Joined, Shifted, WeightedSum, chained
 from service.structures.networks import NetworkStructure
+from service.structures.statistical.gaussian_processes import ProcessStructure
+from service.structures.statistical.naive_bayes import AdditiveStructure
+from service.structures.statistical.neighbours import NeighboursStructure
 from service.structures.trees import TreeStructure
-from service.structures.wrappers import SumStructure
 
 # What an exact engine takes whole; more examples are sampled down to it. Background rows × support
 # vectors × features × quadrature nodes: ~2 ns each a row.
@@ -109,6 +114,9 @@ EFFORT_WHERE_QUICK = {
     False: Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2, patience=2),
     True: Effort(4 * EVALUATIONS_EACH, spread=EVALUATIONS_EACH, patience=4),
 }
+# The same of models of known parts; how patient they are depends on what a hybrid row costs.
+EFFORT_OF_PARTS = Effort(EVALUATIONS_EACH, spread=EVALUATIONS_EACH // 2)
+PATIENCE_WITH_TERMS = 16
 # The same where another coalition costs hardly more than another background row: as many as two
 # rows each leave room for tell the most.
 ADDITIVE_EVALUATIONS_EACH = 5
@@ -123,6 +131,8 @@ AFFORDABLE_WAYS = 20_000_000
 FEWEST_ORDERS, MOST_ORDERS = 16, 512
 
 
+# From a background, None for one of the examples, to the engine of a part.
+Build = Callable[[Background | None], Engine]
 # Takes a row and a background, returns exact importances of shape (n_outputs, n_features).
 ExactShapley = Callable[[NDArray[Any], Background], NDArray[np.float64]]
 
@@ -338,12 +348,95 @@ def add_up(structure: SumStructure, engines: Sequence[Engine], examples: NDArray
     UnsupportedStructureError
         When they have other outputs than each other: one may not have seen all classes.
     """
+    _check_alike(engines)
+    few = spread_out(examples, N_TRIAL_ROWS)
+    return SumEngine(engines, structure.weights, structure.intercept, few)
+
+
+def _check_alike(engines: Sequence[Engine]) -> None:
     if len({len(engine.expected_values) for engine in engines}) > 1:
         raise UnsupportedStructureError(
             "The models that are added up have other numbers of outputs than each other."
         )
-    few = spread_out(examples, N_TRIAL_ROWS)
-    return SumEngine(engines, structure.weights, structure.intercept, few)
+
+
+def build_terms(subject: Subject, structure: AdditiveStructure) -> Engine:
+    """Sample around sums of a term for each column, all coalitions where these are few."""
+    background = subject.background(affordable=len(subject.examples))
+    engine = _build_additive(subject, structure, background, "kernel/additive")
+    if not isinstance(engine, KernelEngine):
+        return engine
+    # Hardly anything is evaluated for a hybrid row.
+    effort = replace(engine.effort, n_background=len(background.rows), patience=PATIENCE_WITH_TERMS)
+    return subject.kernel_engine(engine.game, engine.method, effort)
+
+
+def build_process(subject: Subject, structure: ProcessStructure) -> KernelEngine:
+    """Sample probabilities around the exact means of latent margins."""
+    n_features, n_support = subject.grouping.n_features, len(structure.support)
+    log_factors = structure.log_factors(subject.grouping)
+    kernel = ProductKernel(log_factors, structure.dual, np.zeros(len(structure.dual)))
+    shapley = partial(product_shapley, kernel)
+    affordable = _count_integrated_rows(kernel, n_features)
+    known, background = subject.known_margins(shapley, kernel.margins, affordable)
+    model = structure.additive(subject.grouping)
+    game = AdditiveGame(model, background, subject.grouping, known, n_known=len(structure.dual))
+    effort = replace(EFFORT_OF_PARTS, most_evaluations=2 * AFFORDABLE_TABLE // n_support)
+    return subject.kernel_engine(game, "kernel/process", effort)
+
+
+def build_neighbours(subject: Subject, structure: NeighboursStructure) -> KernelEngine:
+    """Sample means of the nearest points, all coalitions where these are few."""
+    background = subject.background(affordable=len(subject.examples))
+    game = NeighboursGame(structure.points, structure.link, background, subject.grouping)
+    effort = replace(EFFORT_OF_PARTS, n_background=len(background.rows), patience=4)
+    return subject.kernel_engine(game, "kernel/neighbours", effort)
+
+
+def build_stacked(subject: Subject, structure: StackedStructure, builds: Sequence[Build]) -> Engine:
+    """Sample the games of all parts together, behind the link that they have in common.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When a part has no game, or another number of outputs than the others of a sum.
+    """
+    engines = _on_one_background(subject, builds)
+    games = cast("list[LinkedGame]", [engine.game for engine in engines])
+    ends = []
+    for game in games:
+        ends.append(game.margins_of(game.background.rows[:1]).shape[1])
+    assert structure.link is not None
+    if isinstance(structure.link, WeightedSum):
+        _check_alike(engines)
+    joined = Joined(tuple(game.link for game in games), tuple(map(int, np.cumsum(ends))))
+    rows = np.hstack([game.background.rows for game in games])
+    background = replace(games[0].background, rows=rows)
+    encode = CompiledEncoder((Blocks(tuple(engine.encode for engine in engines)),))
+    most_evaluations = min(engine.effort.most_evaluations for engine in engines)
+    effort = replace(
+        EFFORT_OF_PARTS, most_evaluations=most_evaluations, n_background=len(rows), patience=2
+    )
+    stacked = StackedGame(games, chained(joined, structure.link), background)
+    return replace(subject, encode=encode).kernel_engine(stacked, "kernel/stacked", effort)
+
+
+def _on_one_background(subject: Subject, builds: Sequence[Build]) -> list[KernelEngine]:
+    """Build parts on the same rows: on as few as the one takes that takes fewest."""
+    engines = [build(subject.given) for build in builds]
+    counts = [engine.background.n_rows for engine in engines]
+    if len(set(counts)) > 1:
+        given = choose_background(subject.examples, subject.options, min(counts))
+        engines = [build(given) for build in builds]
+    games = []
+    for engine in engines:
+        if not isinstance(engine, KernelEngine):
+            raise UnsupportedStructureError(
+                f"A part that is explained by engine {engine.method!r} cannot be sampled together "
+                "with others; the model is called instead."
+            )
+        games.append(engine)
+    return games
 
 
 def build_network(subject: Subject, structure: NetworkStructure) -> Engine:
@@ -481,7 +574,7 @@ def _check_width(kernel: ProductKernel, n_features: int) -> None:
 
 def _build_additive(
     subject: Subject,
-    structure: LinearStructure | NetworkStructure,
+    structure: LinearStructure | NetworkStructure | AdditiveStructure,
     background: Background,
     method: str,
 ) -> Engine:

@@ -16,6 +16,11 @@
 | linear or network, very wide   |      | "permutation/…": sampled along orders of features    |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
+| sums of terms of columns       | any  | "kernel/additive": sampled, no model call            |
+| Gaussian processes             | any  | "kernel/process": sampled around the exact means     |
+| nearest points                 | any  | "kernel/neighbours": sampled, no model call          |
+| several models before a link   | any  | "kernel/stacked": sampled together around the exact  |
+|                                |      | margins of those that have any                       |
 | network                        |      | "kernel/network": sampled, first layer on coalitions |
 | none known; ``engine="kernel"``|      | "kernel": sampled, the model is called               |
 | any; ``engine="shap"``         |      | "shap": ``shap.KernelExplainer`` as it is            |
@@ -31,7 +36,7 @@ error that a sampled background leaves is in the standard errors. Next:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,15 +46,20 @@ from numpy.typing import NDArray
 from service.engines.background_error import Build, estimate_background_error, warn_of_error
 from service.engines.blas_threads import one_blas_thread
 from service.engines.builders import (
+    MOST_IN_COALITIONS,
     Subject,
     add_up,
     build_called,
     build_linear,
+    build_neighbours,
     build_network,
     build_polynomial,
     build_polynomial_sum,
+    build_process,
     build_product,
     build_shap,
+    build_stacked,
+    build_terms,
     build_trees,
 )
 from service.engines.called.note import write_note
@@ -64,6 +74,7 @@ from service.errors import UnsupportedStructureError, WrongKindError
 from service.rows.unusual_rows import make_unusual_rows
 from service.shapley.background import Background, BackgroundSummary
 from service.shapley.grouping import Grouping
+from service.structures.combined.parts import Part, StackedStructure, SumStructure
 from service.structures.encoders import Encoder, last_step, model_itself
 from service.structures.kernel_machines import PolynomialStructure, ProductStructure
 from service.structures.linear import (
@@ -71,12 +82,14 @@ from service.structures.linear import (
     LogLinearStructure,
     PolynomialSumStructure,
 )
-from service.structures.links import OneVersusRest, chained
+from service.structures.links import OneVersusRest, WeightedSum, chained
 from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
+from service.structures.statistical.gaussian_processes import ProcessStructure
+from service.structures.statistical.naive_bayes import ParabolaStructure, ThresholdStructure
+from service.structures.statistical.neighbours import NeighboursStructure
 from service.structures.structure import Structure
 from service.structures.trees import TreeStructure
-from service.structures.wrappers import SumStructure
 
 LARGEST_DIFFERENCE = 1e-9  # from the model, of the spread of its outputs
 N_HYBRID_ROWS = 64
@@ -89,6 +102,10 @@ BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     ProductStructure: build_product,
     PolynomialStructure: build_polynomial,
     NetworkStructure: build_network,
+    ParabolaStructure: build_terms,
+    ThresholdStructure: build_terms,
+    NeighboursStructure: build_neighbours,
+    ProcessStructure: build_process,
 }
 
 # From a background, None for one of the examples, to an engine.
@@ -228,8 +245,9 @@ def _build_structured(subject: Subject, begin: Begin) -> tuple[Engine, Build] | 
 
 def _plan_build(subject: Subject, encoder: Encoder, structure: Structure) -> Given:
     """Return what builds the engine of a structure, or of all parts of a sum, on a background."""
-    if isinstance(structure, SumStructure):
-        return _plan_sum(subject, encoder, structure)
+    plan = _PLANS_OF_PARTS.get(type(structure))
+    if plan is not None:
+        return plan(subject, encoder, structure)
     names = list(map(str, subject.function.schema.model_names))
     schema = subject.function.in_double_precision().schema
     compiled = compile_encoder(encoder, names, schema, subject.examples)
@@ -239,16 +257,40 @@ def _plan_build(subject: Subject, encoder: Encoder, structure: Structure) -> Giv
 
 
 def _plan_sum(subject: Subject, encoder: Encoder, structure: SumStructure) -> Given:
+    """Return what explains each model of a sum by itself."""
+    builds = _plan_parts(subject, encoder, structure.parts)
+    examples = subject.examples
+    return lambda given: add_up(structure, [build(given) for build in builds], examples)
+
+
+def _plan_stack(subject: Subject, encoder: Encoder, structure: StackedStructure) -> Given:
+    """Return what samples the models before a link together."""
+    link = structure.link
+    if subject.grouping.n_features > MOST_IN_COALITIONS and isinstance(link, WeightedSum):
+        # So many features are sampled along orders of them, model by model.
+        apart = SumStructure(structure.parts, link.weights, link.intercept)
+        return _plan_sum(subject, encoder, apart)
+    builds = _plan_parts(subject, encoder, structure.parts)
+    return lambda given: build_stacked(replace(subject, given=given), structure, builds)
+
+
+def _plan_parts(subject: Subject, encoder: Encoder, parts: Sequence[Part]) -> list[Given]:
     if subject.given is None and subject.options.background == "kmeans":
         raise UnsupportedStructureError(
             "The models that are added up would each see centres of their own."
         )
-    builds = []
     of_part = replace(subject, is_part=True)
-    for part in structure.parts:
+    builds = []
+    for part in parts:
         builds.append(_plan_build(of_part, encoder.followed_by(part.encoder), part.structure))
-    examples = subject.examples
-    return lambda given: add_up(structure, [build(given) for build in builds], examples)
+    return builds
+
+
+# Of models that consist of several.
+_PLANS_OF_PARTS: dict[type[Structure], Callable[[Subject, Encoder, Any], Given]] = {
+    StackedStructure: _plan_stack,
+    SumStructure: _plan_sum,
+}
 
 
 def _make_build(subject: Subject, build: Callable[[Subject], Engine]) -> Build:

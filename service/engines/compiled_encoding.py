@@ -218,7 +218,7 @@ class Binned:
 class Blocks:
     """Encodings of some columns each, next to each other."""
 
-    blocks: tuple[CompiledEncoder, ...]
+    blocks: tuple[Step, ...]
 
     def __call__(self, rows: NDArray[Any]) -> Floats:
         """Encode every block."""

@@ -31,9 +31,11 @@ class LocalImportances:
     method : str
         The engine. "linear", "tree", "product" and "polynomial" are exact where all examples are
         met; with "/sampled" the same is estimated from a sample of them. "kernel" is Kernel SHAP
-        by calling the model; "kernel/linear", "kernel/tree", "kernel/product", "kernel/polynomial"
-        and "kernel/network" are Kernel SHAP without a call of the model; "permutation/linear" and
-        "permutation/network" are the same for more than 200 features, along orders of them.
+        by calling the model; "kernel/linear", "kernel/additive", "kernel/tree", "kernel/product",
+        "kernel/polynomial", "kernel/network", "kernel/process", "kernel/neighbours" and
+        "kernel/stacked" are Kernel SHAP without a call of the model; "permutation/linear",
+        "permutation/additive" and "permutation/network" are the same for more than 200 features,
+        along orders of them.
         "sum" adds up the importances of the models inside of another one, and "sum/sampled" where
         some are estimated. "shap" is ``shap.KernelExplainer``.
     output : {"probability", "margin", "prediction"}

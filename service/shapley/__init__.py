@@ -22,6 +22,7 @@ v(S) = Σ_i w_i · f(x on S, b_i elsewhere). Its Shapley values φ are the local
 ``additive``          linear models behind a link and networks, without a call of the model
 ``permutations``      the same with very many features, along sampled orders of them
 ``background_tables`` what the background contributes to hybrid rows, made once
+``combined``          games put together of others, and of distances to rows that a model keeps
 
 Next: :mod:`service.shapley.background`.
 """

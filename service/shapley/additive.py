@@ -1,6 +1,7 @@
 """Models whose first layer adds up over features.
 
-They are linear models behind a link, neural networks and polynomial kernels.
+They are linear models behind a link, naive Bayes, neural networks, polynomial kernels and kernels
+of a distance.
 
 Their value function needs no call of the model: the first layer of a hybrid row is the row's part
 on S plus the background row's part off S (:mod:`service.shapley.background_tables`), and only the
@@ -22,7 +23,14 @@ from numpy.typing import NDArray
 from service.shapley.background import Background, spread_out
 from service.shapley.background_tables import SideTables
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, MarginGame, nothing_known
+from service.shapley.games import (
+    Known,
+    Link,
+    MarginGame,
+    linked,
+    nothing_known,
+    over_background,
+)
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Numbers, Plan, Precision
 
@@ -44,7 +52,7 @@ class AdditiveModel:
     ----------
     contributions : callable
         Takes rows (n_rows, n_columns), returns what each feature adds to each hidden unit,
-        shape (n_rows, n_features, n_hidden); linear in the row.
+        shape (n_rows, n_features, n_hidden).
     bias : ndarray of shape (n_hidden,)
         What hidden units are without any feature.
     readout : callable
@@ -53,12 +61,15 @@ class AdditiveModel:
     link : callable or None
         From margins to outputs (n, n_outputs), in double precision; it may overwrite its argument
         too.
+    is_linear : bool, default True
+        Whether contributions are linear in the row.
     """
 
     contributions: Callable[[NDArray[Any]], NDArray[np.float64]]
     bias: NDArray[np.float64]
     readout: Callable[[Numbers], Numbers]
     link: Link | None
+    is_linear: bool = True
 
     def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
@@ -99,7 +110,11 @@ class AdditiveGame:
     grouping : Grouping
     known : MarginGame, optional
         What is known of the margins. When given, they are controls.
+    n_known : int, default all
+        Of how many margins it is known: of the first ones.
     """
+
+    n_known: int | None = None
 
     def __init__(
         self,
@@ -107,18 +122,23 @@ class AdditiveGame:
         background: Background,
         grouping: Grouping,
         known: MarginGame | None = None,
+        n_known: int | None = None,
     ) -> None:
         self.model = model
         self.known = known
+        self.n_known = n_known
         self.background = background
         self.grouping = grouping
+        self.contributions: Callable[[NDArray[Any]], NDArray[np.float64]]
         self.n_features = grouping.n_features
         outputs = background.outputs(model.outputs)
         self.empty_value = background.weights @ outputs
         self.draw_marks = DrawMarks(background, grouping, outputs)
-        reference = background.weights @ background.rows
-        self.contributions = Centred(model.contributions, reference)
-        start = model.bias + model.contributions(reference[None])[0].sum(axis=0)
+        self.contributions, start = model.contributions, model.bias
+        if model.is_linear:
+            reference = background.weights @ background.rows
+            self.contributions = Centred(model.contributions, reference)
+            start = model.bias + model.contributions(reference[None])[0].sum(axis=0)
         self.tables = SideTables(self.contributions, background, grouping, start)
         self.precision: Precision = np.float64
         self.reach = 0.0
@@ -167,17 +187,46 @@ class AdditiveGame:
         self, parts: Numbers, players: NDArray[np.intp], plan: Plan
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate differences and controls, in the precision of the row's parts."""
+        first, second = self._sides(parts, players, plan)
+        controls = (first - second)[:, :, self.known_margins]
+        link = self.model.link
+        # A link may turn the axes around.
+        outputs = np.subtract(linked(first, link), linked(second, link), order="C")
+        background = self.background
+        return (
+            over_background(outputs, background, plan),
+            over_background(controls, background, plan),
+        )
+
+    @property
+    def link(self) -> Link | None:
+        """From margins to outputs."""
+        return self.model.link
+
+    @property
+    def known_margins(self) -> slice:
+        """Those of which something is known, where anything is."""
+        return slice(0) if self.known is None else slice(self.n_known)
+
+    def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
+        return self.model.margins(rows)
+
+    def sides(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate the margins; see :class:`service.shapley.games.LinkedGame`."""
+        return self._sides(self.contributions(row[None])[0][players], players, plan)
+
+    def _sides(
+        self, parts: Numbers, players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate the margins in the precision of the row's parts, (n_players, n_hidden)."""
         precision = parts.dtype.type
         on_first = plan.pairs.members.astype(precision) @ parts  # (n_pairs, n_hidden)
-        on_sides = on_first, parts.sum(axis=0) - on_first
-        off_sides = self.tables.sides(players, plan, precision)
-        first, second = (
-            self._margins(on, off) for on, off in zip(on_sides, off_sides, strict=True)
-        )
-        controls = np.zeros((*first.shape[:2], 0)) if self.known is None else first - second
-        # A link may turn the axes around.
-        outputs = np.subtract(self._linked(first), self._linked(second), order="C")
-        return self.tables.weighted(outputs, plan), self.tables.weighted(controls, plan)
+        off, off_complement = self.tables.sides(players, plan, precision)
+        first = self._margins(on_first, off)
+        return first, self._margins(parts.sum(axis=0) - on_first, off_complement)
 
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the Shapley values of known margins, shape (n_controls, n_features).
@@ -186,11 +235,6 @@ class AdditiveGame:
         know.
         """
         return nothing_known(self.n_features) if self.known is None else self.known.estimate(row)
-
-    def _linked(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.model.linked(margins.reshape(-1, margins.shape[2])).reshape(
-            *margins.shape[:2], -1
-        )
 
     def _margins(self, from_row: Numbers, table: Numbers) -> NDArray[np.float64]:
         n_pairs, n_draws, n_hidden = table.shape

@@ -4,6 +4,8 @@ It is tabulated once for a plan and shared by all explained rows.
 
 Where hidden units add up over features, a hybrid row's hidden units are the row's part on S plus
 the background row's part off S. The second depends on the plan alone.
+
+Next: :mod:`service.shapley.combined`.
 """
 
 from __future__ import annotations
@@ -75,15 +77,6 @@ class SideTables:
         key = whole, players.tobytes(), precision
         sides = self._cache.get(key, lambda: self._make(players, whole, precision))
         return Sides(*(side[rows] for side in sides))
-
-    def weighted(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-        """Average over the whole background where a plan draws none of it.
-
-        The result has shape (n_pairs, n_draws or 1, n_outputs).
-        """
-        if plan.draws is not None:
-            return differences
-        return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]
 
     def _make(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
         n_pairs, n_background = len(plan.pairs.members), len(self.background.rows)

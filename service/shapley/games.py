@@ -100,6 +100,60 @@ class Game(Protocol):
         """Return what is known of the controls' Shapley values."""
 
 
+class LinkedGame(Game, Protocol):
+    """A game of margins behind a link, so that another link can be put behind the same margins.
+
+    Attributes
+    ----------
+    link : callable or None
+        From margins (n, n_margins) to outputs (n, n_outputs).
+    """
+
+    link: Link | None
+
+    @property
+    def known_margins(self) -> slice | NDArray[np.intp]:
+        """Which margins are controls, since their Shapley values are known."""
+
+    def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
+
+    def on(self, background: Background) -> LinkedGame:
+        """Return the same game on another background; what it knows of controls may not fit it."""
+
+    def sides(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate the margins on a plan's coalitions, and on their complements.
+
+        Returns
+        -------
+        first, second : ndarray of shape (n_pairs, n_draws, n_margins)
+            One value for each background row drawn, or for each row of the background where the
+            plan draws none of it.
+        """
+
+
+def linked(margins: NDArray[np.float64], link: Link | None) -> NDArray[np.float64]:
+    """Turn the margins of hybrid rows, (n_pairs, n_draws, n_margins), into outputs."""
+    if link is None:
+        return margins
+    outputs = link(margins.reshape(-1, margins.shape[2]))
+    return outputs.reshape(*margins.shape[:2], -1)
+
+
+def over_background(
+    differences: NDArray[np.float64], background: Background, plan: Plan
+) -> NDArray[np.float64]:
+    """Average over the whole background where a plan draws none of it.
+
+    The result has shape (n_pairs, n_draws or 1, n_outputs).
+    """
+    if plan.draws is not None:
+        return differences
+    return np.einsum("b,pbk->pk", background.weights, differences)[:, None]
+
+
 class Control(Protocol):
     """A simpler model of the same rows whose Shapley values are known exactly."""
 
@@ -209,6 +263,4 @@ class BlackBoxGame:
         flat = hybrids.reshape(-1, len(row))
         outputs = self.evaluate(flat).reshape(*hybrids.shape[:3], -1)
         differences = outputs[:, 0] - outputs[:, 1]  # (n_pairs, n_draws, n_outputs)
-        if plan.draws is None:
-            return np.einsum("b,pbk->pk", self.background.weights, differences)[:, None]
-        return differences
+        return over_background(differences, self.background, plan)

@@ -31,7 +31,7 @@ from service.shapley.background import Background
 from service.shapley.background_tables import SideTables
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link
+from service.shapley.games import Known, Link, linked, over_background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, integrate_products
@@ -209,7 +209,25 @@ class ProductGame:
 
         The model is not called.
         """
-        precision = np.float64 if plan.is_exact else self.precision
+        first, second = self.sides(row, players, plan)
+        outputs = linked(first, self.link) - linked(second, self.link)
+        both = (
+            over_background(outputs, self.background, plan),
+            over_background(first - second, self.background, plan),
+        )
+        precision = self._precision_for(plan)
+        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
+
+    @property
+    def known_margins(self) -> slice:
+        """All margins are controls."""
+        return slice(None)
+
+    def sides(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate the margins; see :class:`service.shapley.games.LinkedGame`."""
+        precision = self._precision_for(plan)
         at_row = np.maximum(self.kernel.log_factors(row[None])[0][players], LEAST).astype(precision)
         members = plan.pairs.members
         # (n_pairs, n_draws, n_margins)
@@ -219,15 +237,14 @@ class ProductGame:
                 (members, ~members), self.tables.sides(players, plan, precision), strict=True
             )
         )
-        outputs = [
-            self.link(side.reshape(-1, side.shape[2])).reshape(*side.shape[:2], -1)
-            for side in (first, second)
-        ]
-        both = (
-            self.tables.weighted(outputs[0] - outputs[1], plan),
-            self.tables.weighted(first - second, plan),
-        )
-        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
+        return first, second
+
+    def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
+        return self.kernel.margins(rows)
+
+    def _precision_for(self, plan: Plan) -> Precision:
+        return np.float64 if plan.is_exact else self.precision
 
     def _margins(self, side: Numbers, at_row: Numbers, table: Numbers) -> NDArray[np.float64]:
         dual = self.kernel.dual.astype(table.dtype, copy=False)

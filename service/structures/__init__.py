@@ -15,11 +15,13 @@ Nothing here calls a model. LightGBM and XGBoost are read without being imported
 ``kernel_machines``  support vector machines, kernel ridge, Gaussian processes
 ``networks``         multilayer perceptrons
 ``foreign_networks`` networks of torch and Keras
+``statistical``      naive Bayes, nearest neighbours
 ``trees``            tree ensembles of any library
 ``sklearn_trees``    scikit-learn's trees, forests and boosting
 ``lightgbm_trees``   LightGBM's
 ``xgboost_trees``    XGBoost's
-``wrappers``         calibration, one-versus-rest, means, several and transformed targets
+``combined``         voting and stacking: sums, and links behind several models
+``wrappers``         calibration, one-versus-rest, bagging, several and transformed targets
 ``reading``          all families, and how a model is read
 
 A kind of model is added in the table of its family; a new family is added to ``FAMILIES`` of

@@ -18,6 +18,8 @@ from service.structures.structure import Structure
 # Takes a fitted estimator and the scale of the output that is explained. Returns None when that
 # output has no known structure; raises UnsupportedStructureError when the inside cannot be read.
 Reader = Callable[[Any, str], Structure | None]
+# How models inside of others are read: takes a fitted estimator, and the scale of the output.
+Read = Callable[[Any, str], Structure | None]
 # Takes a fitted estimator and the names of its columns. Returns the preprocessing that it holds
 # inside of itself with an estimator that comes after it, or None.
 Opener = Callable[[Any, Sequence[str]], tuple[Encoder, Any] | None]

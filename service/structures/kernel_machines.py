@@ -260,7 +260,7 @@ def read_kernel_ridge(estimator: Any, scale: str) -> Structure | None:
 
 def read_gaussian_process(estimator: Any, scale: str) -> ProductStructure | None:
     """Read the posterior mean for a kernel that is a constant times an RBF, plus white noise."""
-    scaled_rbf = _read_scaled_rbf(getattr(estimator, "kernel_", None))
+    scaled_rbf = read_scaled_rbf(getattr(estimator, "kernel_", None))
     if scaled_rbf is None:
         return None
     amplitude, length_scale = scaled_rbf
@@ -280,7 +280,8 @@ def read_gaussian_process(estimator: Any, scale: str) -> ProductStructure | None
 ScaledRbf = tuple[float, Any] | None
 
 
-def _read_scaled_rbf(kernel: Any) -> ScaledRbf:
+def read_scaled_rbf(kernel: Any) -> ScaledRbf:
+    """Read a kernel that is an RBF, times constants, plus white noise; None for all others."""
     read = _GAUSSIAN_KERNELS.get(type(kernel).__name__)
     if read is None:
         return None
@@ -296,12 +297,12 @@ def _read_sum(kernel: Any) -> ScaledRbf:
     """Leave white noise out: it is no part of the posterior mean at other rows."""
     if type(kernel.k2).__name__ != "WhiteKernel":
         return None
-    return _read_scaled_rbf(kernel.k1)
+    return read_scaled_rbf(kernel.k1)
 
 
 def _read_product(kernel: Any) -> ScaledRbf:
     """Multiply a constant in."""
-    scaled_rbf = _read_scaled_rbf(kernel.k2)
+    scaled_rbf = read_scaled_rbf(kernel.k2)
     if type(kernel.k1).__name__ != "ConstantKernel" or scaled_rbf is None:
         return None
     amplitude, length_scale = scaled_rbf

@@ -20,6 +20,7 @@ from service.shapley import kernels
 from service.shapley.games import Link
 
 Floats = NDArray[np.float64]
+TINY = 1e-12  # what scikit-learn adds to probabilities before it takes their logarithms
 
 
 def logistic(margins: Floats) -> Floats:
@@ -169,7 +170,7 @@ class Calibrated:
         positive = np.stack([calibrator.predict(margin) for calibrator, margin in columns], axis=1)
         if len(self.calibrators) == 1:
             return np.hstack([1 - positive, positive])
-        return _shares(positive, total_of_none=1.0)
+        return shares_of(positive, total_of_none=1.0)
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,103 @@ def averaged(links: Sequence[Link]) -> Link:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """The outputs of several models side by side, each behind a link of its own.
+
+    Attributes
+    ----------
+    links : tuple of callable or None
+    ends : tuple of int
+        Where the margins of each model end; the last end is that of all.
+    """
+
+    links: tuple[Link | None, ...]
+    ends: tuple[int, ...]
+
+    def __call__(self, margins: Floats) -> Floats:
+        """Return the outputs of all models, from their margins side by side."""
+        groups = np.split(margins, self.ends[:-1], axis=1)
+        outputs = []
+        for link, group in zip(self.links, groups, strict=True):
+            outputs.append(group if link is None else link(group))
+        return np.hstack(outputs)
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """A weighted sum of the outputs of models that have equally many each, side by side.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_models,)
+    intercept : float
+    """
+
+    weights: Floats
+    intercept: float = 0.0
+
+    def __call__(self, outputs: Floats) -> Floats:
+        """Add the models up.
+
+        >>> WeightedSum(np.array([0.5, 2.0]))(np.array([[2.0, 4.0, 1.0, 3.0]])).tolist()
+        [[3.0, 8.0]]
+        """
+        of_models = outputs.reshape(len(outputs), len(self.weights), -1)
+        summed: Floats = np.einsum("m,nmk->nk", self.weights, of_models)
+        return summed + self.intercept
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """Margins that are linear in the outputs of other models.
+
+    Attributes
+    ----------
+    coefficients : ndarray of shape (n_margins, n_outputs)
+    intercepts : ndarray of shape (n_margins,)
+    """
+
+    coefficients: Floats
+    intercepts: Floats
+
+    def __call__(self, outputs: Floats) -> Floats:
+        """Return the margins."""
+        return outputs @ self.coefficients.T + self.intercepts
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A calibration by a temperature, of margins or of the logarithms of probabilities.
+
+    Attributes
+    ----------
+    inverse : float
+        Of the temperature.
+    of_probabilities : bool
+    """
+
+    inverse: float
+    of_probabilities: bool
+
+    def __call__(self, predictions: Floats) -> Floats:
+        """Return probabilities; a single margin is that of the second of two classes."""
+        if self.of_probabilities:
+            logits = np.log(predictions + TINY)
+        else:
+            logits = predictions if predictions.shape[1] > 1 else mirrored(predictions)
+        return multinomial(self.inverse * logits)
+
+
+def mirrored(margins: Floats) -> Floats:
+    """Give the margin of the second of two classes to both.
+
+    >>> mirrored(np.array([[2.0]])).tolist()
+    [[-2.0, 2.0]]
+    """
+    return np.hstack([-margins, margins])
+
+
+@dataclass(frozen=True)
 class OnePerClass:
     """Probabilities of ``OneVsRestClassifier``: of one binary model per class, scaled to sum 1."""
 
@@ -199,7 +297,7 @@ class OnePerClass:
     def __call__(self, margins: Floats) -> Floats:
         """Return probabilities; the models have equally many margins, side by side."""
         positive = [outputs[:, 1] for outputs in _apply_each(self.links, margins)]
-        return _shares(np.stack(positive, axis=1), total_of_none=0.0)
+        return shares_of(np.stack(positive, axis=1), total_of_none=0.0)
 
 
 def _apply_each(links: Sequence[Link], margins: Floats) -> list[Floats]:
@@ -208,7 +306,7 @@ def _apply_each(links: Sequence[Link], margins: Floats) -> list[Floats]:
     return [link(group) for link, group in zip(links, groups, strict=True)]
 
 
-def _shares(positive: Floats, total_of_none: float) -> Floats:
+def shares_of(positive: Floats, total_of_none: float) -> Floats:
     """Scale rows to sum 1; rows of zeros get equal shares of `total_of_none`."""
     total = positive.sum(axis=1, keepdims=True)
     shares = np.full_like(positive, total_of_none / positive.shape[1])

@@ -14,6 +14,10 @@
 |                         | kernel                                                                 |
 | ``NetworkStructure``    | MLPClassifier, MLPRegressor; the same machines with a sigmoid kernel;  |
 |                         | networks of torch and Keras                                            |
+| ``ParabolaStructure``,  | GaussianNB; BernoulliNB                                                |
+| ``ThresholdStructure``  |                                                                        |
+| ``ProcessStructure``    | GaussianProcessClassifier with an RBF kernel                           |
+| ``NeighboursStructure`` | KNeighborsClassifier, KNeighborsRegressor                              |
 | ``TreeStructure``       | decision trees, forests, extra trees, gradient and histogram boosting, |
 |                         | LightGBM, XGBoost                                                      |
 
@@ -40,6 +44,7 @@ from service.structures.encoders import Encoder, last_step, split_model, steps_o
 from service.structures.family import Family
 from service.structures.foreign_networks import read_networks
 from service.structures.searches import look_through
+from service.structures.statistical import gaussian_processes, naive_bayes, neighbours
 from service.structures.structure import Structure
 
 
@@ -205,6 +210,9 @@ FAMILIES = (
     kernel_machines.FAMILY,
     networks.FAMILY,
     read_networks.FAMILY,
+    naive_bayes.FAMILY,
+    neighbours.FAMILY,
+    gaussian_processes.FAMILY,
     sklearn_trees.FORESTS,
     sklearn_trees.GRADIENT_BOOSTING,
     sklearn_trees.HISTOGRAM_BOOSTING,

@@ -5,9 +5,6 @@
 | CalibratedClassifierCV     | calibrated probabilities of the margin, or of the probabilities of  |
 |                            | what has none; their mean over the folds                            |
 | OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
-| VotingRegressor            | a weighted mean                                                     |
-| VotingClassifier           | the same of probabilities, by soft votes                            |
-| StackingRegressor          | a linear model of the predictions of models inside                  |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
 | BaggingClassifier          | the same of probabilities, of trees and forests                     |
 | MultiOutputRegressor       | one model per target, side by side                                  |
@@ -15,10 +12,11 @@
 | TransformedTargetRegressor | its predictions scaled back, by an affine transformer or a function |
 
 The models inside must be of one class of structure that can be joined: linear models, trees, or
-kernel machines with one kind of kernel. Of voting and stacked models they may be of any that is
-exact, each behind preprocessing of its own. A pipeline that stands alone inside a calibration or
-under a scaled target is taken apart, so that its preprocessing comes first (:func:`open_wrapper`).
-Models that hand everything on are in :mod:`service.structures.searches`. Next:
+kernel machines with one kind of kernel. Those of calibration and bagging may be of any kinds,
+each behind preprocessing of its own (:mod:`service.structures.combined`). A pipeline that stands
+alone inside a calibration or under a scaled target is taken apart, so that its preprocessing comes
+first (:func:`open_wrapper`). Models that hand everything on are in
+:mod:`service.structures.searches`. Next:
 :mod:`service.structures.reading`.
 """
 
@@ -26,25 +24,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from operator import attrgetter
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 
 from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
+from service.structures.combined.parts import Part, SumStructure, behind, read_parts, stacked
+from service.structures.combined.stacking import (
+    mean_of,
+    read_stacking,
+    read_voting,
+    weighted_sum,
+)
 from service.structures.encoders import AFFINE, Encoder, split_model
-from service.structures.family import Family
+from service.structures.family import Family, Read
 from service.structures.linear import LinearStructure, exponential_of, is_linear
 from service.structures.links import (
     Calibrated,
     Elementwise,
-    Floats,
     OnePerClass,
     Sigmoid,
+    Temperature,
+    WeightedSum,
     averaged,
     chained,
     second_of_two,
@@ -52,9 +58,6 @@ from service.structures.links import (
 from service.structures.searches import look_through
 from service.structures.structure import Combinable, Structure, join
 from service.structures.trees import TreeStructure
-
-# How a model inside is read: takes the model, and the scale of the output that is read.
-Read = Callable[[Any, str], Structure | None]
 
 
 class WrapperReader(Protocol):
@@ -72,38 +75,6 @@ _EXPONENTIALS = {id(np.exp): 0.0, id(np.expm1): -1.0}
 AFFINE_TRANSFORMERS = ("FunctionTransformer", *AFFINE)
 
 
-@dataclass(frozen=True)
-class Part:
-    """One of the models whose predictions are added up.
-
-    Attributes
-    ----------
-    encoder : Encoder
-        From the columns of the sum to those of the structure.
-    structure : Structure
-        Of the same outputs as the others.
-    """
-
-    encoder: Encoder
-    structure: Structure
-
-
-@dataclass(frozen=True)
-class SumStructure(Structure):
-    """A weighted sum of the predictions of models of different kinds.
-
-    Attributes
-    ----------
-    parts : tuple of Part
-    weights : ndarray of shape (n_parts,)
-    intercept : float
-    """
-
-    parts: tuple[Part, ...]
-    weights: Floats
-    intercept: float = 0.0
-
-
 def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Put the calibration behind the margins of the classifiers inside, of one or one a fold."""
     fitted = estimator.calibrated_classifiers_
@@ -111,13 +82,28 @@ def read_calibrated(estimator: Any, scale: str, read: Read) -> Structure | None:
         return None
     classifiers = [calibrated.estimator for calibrated in fitted]
     parts = _read_each(classifiers, _calibrated_scale(classifiers[0]), read)
+    calibrations = list(map(_read_calibration, fitted))
     margins = join(parts)
     if margins is None:
-        return None
+        return _mean_of_folds(estimator, calibrations, read)
     links = []
-    for part, calibrated in zip(parts, fitted, strict=True):
-        links.append(chained(part.link, _read_calibration(calibrated)))
+    for part, calibration in zip(parts, calibrations, strict=True):
+        links.append(chained(part.link, calibration))
     return replace(margins, link=averaged(links))
+
+
+def _mean_of_folds(estimator: Any, calibrations: Sequence[Link], read: Read) -> Structure | None:
+    """Average calibrated models of different kinds, or with preprocessing of their own."""
+    models = [calibrated.estimator for calibrated in estimator.calibrated_classifiers_]
+    scales = list(map(_calibrated_scale, models))
+    parts = []
+    for part, calibration in zip(
+        read_parts(estimator, models, scales, read), calibrations, strict=False
+    ):
+        parts.append(replace(part, structure=behind(part.structure, calibration)))
+    if not parts:
+        return None
+    return stacked(parts, WeightedSum(np.full(len(parts), 1 / len(parts))))
 
 
 def _calibrated_scale(classifier: Any) -> str:
@@ -127,13 +113,17 @@ def _calibrated_scale(classifier: Any) -> str:
 
 def _has_calibrator_for_each(calibrated: Any) -> bool:
     """Tell whether each class (or the second of two) has a calibrator."""
-    if calibrated.method not in ("sigmoid", "isotonic"):
+    if calibrated.method not in ("sigmoid", "isotonic", "temperature"):
         return False
     return len(calibrated.estimator.classes_) == len(calibrated.classes)
 
 
 def _read_calibration(calibrated: Any) -> Link:
     """Read what calibrates margins, or probabilities: of two classes only those of the second."""
+    if calibrated.method == "temperature":
+        (fitted,) = calibrated.calibrators
+        scale = _calibrated_scale(calibrated.estimator)
+        return Temperature(float(fitted.beta_), of_probabilities=scale == "probability")
     calibration = Calibrated(tuple(map(_read_calibrator, calibrated.calibrators)))
     asked = _calibrated_scale(calibrated.estimator), len(calibrated.classes)
     return chained({("probability", 2): second_of_two}.get(asked), calibration)
@@ -187,53 +177,6 @@ def _links_of_equals(parts: Sequence[Structure]) -> tuple[Link, ...] | None:
     return tuple(links)
 
 
-def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Average the predictions of a voting model's models, with its weights.
-
-    Of a classifier they are probabilities, where it takes the mean of these.
-    """
-    models, weights = estimator.estimators_, estimator._weights_not_none
-    if weights is None:
-        weights = np.ones(len(models))
-    asked = getattr(estimator, "voting", "regression"), scale
-    if asked not in (("regression", "prediction"), ("soft", "probability")):
-        return None
-    joined = _mean(_read_each(models, scale, read), np.array(weights))
-    if joined is not None:
-        return joined
-    return _weighted_sum(estimator, np.array(weights) / np.sum(weights), 0.0, read, scale)
-
-
-def read_stacking(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Weigh the predictions of StackingRegressor's models as a linear last one does."""
-    last: Any = read(estimator.final_estimator_, scale)
-    asked = set(estimator.stack_method_), estimator.passthrough
-    has_one_margin = is_linear(last) and len(last.intercepts) == 1
-    if not has_one_margin or asked != ({"predict"}, False):
-        return None
-    return _weighted_sum(estimator, last.coefficients[0], float(last.intercepts[0]), read)
-
-
-def _weighted_sum(
-    estimator: Any, weights: Floats, intercept: float, read: Read, scale: str = "prediction"
-) -> SumStructure | None:
-    """Add up what the models inside predict; None where one of them cannot be read."""
-    n_columns = estimator.n_features_in_
-    names = list(map(str, getattr(estimator, "feature_names_in_", range(n_columns))))
-    parts = []
-    for model in estimator.estimators_:
-        split = split_model(model, n_columns, names)
-        if split is None:
-            return None
-        encoder, last = split
-        structure = read(last, scale)
-        if structure is None:
-            return None
-        parts.append(Part(encoder, structure))
-    rounding = max(part.structure.rounding for part in parts)
-    return SumStructure(tuple(parts), weights, intercept, rounding=rounding)
-
-
 def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Average what the models of bagging predict, regressors or classifiers.
 
@@ -245,11 +188,12 @@ def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
     found: list[Any] = list(map(read, estimator.estimators_, repeat(scale)))
     if not all(map(_can_be_spread, found, chosen)):
         sees_all = np.array_equal(chosen, [range(n_columns)] * len(chosen))
-        return _weighted_sum(estimator, shares, 0.0, read, scale) if sees_all else None
+        models = estimator.estimators_
+        return weighted_sum(estimator, models, shares, read, scale) if sees_all else None
     parts = []
     for part, model, columns in zip(found, estimator.estimators_, chosen, strict=True):
         parts.append(_among_all_classes(part.spread(columns, n_columns), model, estimator))
-    joined = _mean(parts, np.ones(len(parts)))
+    joined = mean_of(parts, np.ones(len(parts)))
     if joined is not None:
         return joined
     bare = Encoder((), np.arange(n_columns))
@@ -273,19 +217,6 @@ def _can_be_spread(part: Structure | None, columns: Sequence[int]) -> bool:
 
 def _has_duplicates(columns: Sequence[int]) -> bool:
     return len(np.unique(columns)) < len(columns)
-
-
-def _mean(parts: Sequence[Structure], weights: Floats) -> Structure | None:
-    """Average outputs; None unless all are linear, all trees, or kernel machines of one kind."""
-    if any(map(attrgetter("link"), parts)):
-        return None
-    if {*map(type, parts)} == {TreeStructure}:
-        return TreeStructure.added(cast("Sequence[TreeStructure]", parts), weights / weights.sum())
-    margins = join(parts)
-    if not isinstance(margins, Combinable):
-        return None
-    n_targets = len(margins.intercepts) // len(parts)
-    return margins.mapped(np.kron(weights / weights.sum(), np.eye(n_targets)))
 
 
 def read_several_targets(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -425,6 +356,7 @@ _READERS: dict[str, WrapperReader] = {
     "MultiOutputRegressor": read_several_targets,
     "OneVsRestClassifier": read_one_versus_rest,
     "RegressorChain": read_chain,
+    "StackingClassifier": read_stacking,
     "StackingRegressor": read_stacking,
     "TransformedTargetRegressor": read_transformed_target,
     "VotingClassifier": read_voting,

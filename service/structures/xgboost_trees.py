@@ -1,7 +1,7 @@
 """The trees of XGBoost, out of its JSON; the library is not imported.
 
 What is read and what is not stands in the table of :mod:`service.structures.trees`. Next:
-:mod:`service.structures.wrappers`.
+:mod:`service.structures.combined`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import pytest
 from shapley_by_definition import shapley_by_definition
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.impute import KNNImputer
 from sklearn.linear_model import Ridge
 from sklearn.naive_bayes import GaussianNB
@@ -104,7 +105,10 @@ def test_frames_with_text_are_enumerated_too():
 
 NOTED = {
     "function": (net, "A function can only be called."),
-    "estimator": (GaussianNB(), "GaussianNB is not looked into for its probability."),
+    "estimator": (
+        QuadraticDiscriminantAnalysis(),
+        "QuadraticDiscriminantAnalysis is not looked into for its probability.",
+    ),
     "step": (make_pipeline(KNNImputer(), Ridge()), "KNNImputer in it is not looked through."),
     "column": (
         make_pipeline(make_column_transformer((PCA(2), [0, 1, 2])), Ridge()),

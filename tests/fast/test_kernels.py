@@ -23,6 +23,7 @@ from service.shapley.grouping import Grouping
 from service.shapley.kernels import CompiledKernels, NumpyKernels
 from service.shapley.kernels.compiled_kernels import LEVELS
 from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.nearest import Hybrids, NearestPoints
 from service.shapley.kernels.twigs import CountedTrees
 from service.shapley.kernels.words import pack_words, unpack_words
 from service.shapley.trees import Forest, Tree, patterns
@@ -481,3 +482,42 @@ def test_what_is_no_number_stays_none_and_nothing_may_be_left_out(compiled):
     empty = replace(distances, support=np.zeros((0, 7)))
     for form in (compiled, NUMPY):
         assert not form.product_values(empty, np.zeros((2, 0)), row, background).any()
+
+
+@pytest.mark.parametrize("by_distance", [False, True], ids=["alike", "by distance"])
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param({"n_points": 1, "n_nearest": 1, "owner": [0]}, id="one"),
+        pytest.param({"n_points": 33, "n_nearest": 5, "owner": range(5)}, id="odd"),
+        pytest.param({"n_points": 64, "n_nearest": 64, "owner": range(3)}, id="all"),
+        pytest.param({"n_points": 100, "n_nearest": 7, "owner": [2, 0, 1, 0, 2]}, id="grouped"),
+        pytest.param({"n_points": 90, "n_nearest": 4, "owner": range(3), "whole": True}, id="ties"),
+    ],
+)
+def test_means_of_the_nearest_are_those_of_the_numpy_form(compiled, case, power, by_distance):
+    """Also where points are equally far, and where one is the row itself."""
+    rng = np.random.default_rng(4)
+    owner = np.asarray(case["owner"])
+    grouping = Grouping(owner, int(owner.max()) + 1)
+    rows = rng.normal(size=(case["n_points"] + 9, len(owner)))
+    if "whole" in case:
+        rows = np.round(rows)
+    points = NearestPoints(
+        points=rows[: case["n_points"]],
+        targets=rng.normal(size=(case["n_points"], 2)),
+        n_nearest=case["n_nearest"],
+        power=power,
+        scale=rng.integers(1, 4, size=len(owner)).astype(float),
+        by_distance=by_distance,
+    )
+    hybrids = Hybrids(
+        row=rows[0],
+        rows=rows[-10:],
+        drawn=np.sort(rng.integers(10, size=50)),
+        inside=rng.random((50, grouping.n_features)) < 0.5,
+    )
+    expected = NUMPY.hybrid_means(points, grouping, hybrids)
+    found = compiled.hybrid_means(points, grouping, hybrids)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)

@@ -35,6 +35,8 @@ from service.shapley.background import Background
 ROOT = Path(__file__).parents[2]
 # What is never part of a saved explainer: what reads models, what is made while a row is explained.
 NEVER_SAVED = {
+    "AdditiveStructure",
+    "EmptyText",
     "BackgroundError",
     "Booleans",
     "Caller",
@@ -46,7 +48,6 @@ NEVER_SAVED = {
     "Dates",
     "Decisions",
     "DrawControls",
-    "EmptyText",
     "Engine",
     "Examples",
     "Estimate",
@@ -55,15 +56,18 @@ NEVER_SAVED = {
     "FittedMachine",
     "Game",
     "HasSize",
+    "Hybrids",
     "Importances",
     "Integers",
     "KernelMachineStructure",
     "Kind",
     "Library",
+    "LinkedGame",
     "LocalImportances",
     "MarginGame",
     "ModelCost",
     "Moments",
+    "NeighboursStructure",
     "Numbers",
     "NumpyKernels",
     "Part",
@@ -76,6 +80,7 @@ NEVER_SAVED = {
     "SparseImportances",
     "SparseValues",
     "Splits",
+    "StackedStructure",
     "Stages",
     "Step",
     "Structure",
@@ -130,7 +135,7 @@ MODELS = {
     "kernel/tree": GradientBoostingClassifier(n_estimators=5),
     "kernel/product": CalibratedClassifierCV(SVC(), ensemble=False),
     "kernel/network": MLPClassifier(max_iter=5),
-    "kernel": KNeighborsClassifier(),
+    "kernel": KNeighborsClassifier(metric="chebyshev"),
 }
 
 

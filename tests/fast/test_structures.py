@@ -112,9 +112,13 @@ CLASSIFIERS = [
         "probability",
         "kernel/polynomial",
     ),
-    (calibrated(SVC(kernel="sigmoid"), ensemble=True), "probability", "kernel"),
+    (calibrated(SVC(kernel="sigmoid"), ensemble=True), "probability", "kernel/stacked"),
     (calibrated(SVC(kernel="linear"), ensemble=True), "probability", "kernel/linear"),
-    (calibrated(make_pipeline(StandardScaler(), SVC()), ensemble=True), "probability", "kernel"),
+    (
+        calibrated(make_pipeline(StandardScaler(), SVC()), ensemble=True),
+        "probability",
+        "kernel/stacked",
+    ),
     (calibrated(RandomForestClassifier(5, random_state=0)), "probability", "kernel/tree"),
     (MLPClassifier((8,), max_iter=300, random_state=0), "probability", "kernel/network"),
     (

@@ -42,7 +42,7 @@ def fitted(model, n_classes):
         (LogisticRegression(), "linear", "margin"),
         (RidgeClassifier(), "linear", "margin"),
         (LinearSVC(), "linear", "margin"),
-        (GaussianNB(), "kernel", "probability"),
+        (GaussianNB(), "kernel/additive", "probability"),
         (MLPClassifier((8,), max_iter=1000, random_state=0), "kernel/network", "probability"),
     ],
     ids=lambda value: type(value).__name__ if hasattr(value, "fit") else value,

@@ -221,7 +221,9 @@ def test_a_transformer_of_the_users_own_is_called():
         np.testing.assert_allclose(values, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("model", [Ridge(), KNeighborsRegressor(3)], ids=["linear", "kernel"])
+@pytest.mark.parametrize(
+    "model", [Ridge(), KNeighborsRegressor(3, metric="chebyshev")], ids=["linear", "kernel"]
+)
 def test_a_column_that_reaches_no_transformer_is_listed_with_exactly_nothing(model):
     """Also where the model is called and values are sampled."""
     wide = pd.DataFrame(
@@ -408,7 +410,9 @@ def test_engineered_importances_are_added_up_on_demand():
 
 
 @pytest.mark.parametrize(
-    "model", [LogisticRegression(), KNeighborsClassifier(3)], ids=["linear", "kernel"]
+    "model",
+    [LogisticRegression(), KNeighborsClassifier(3, metric="chebyshev")],
+    ids=["linear", "kernel"],
 )
 def test_the_scoring_explainer_takes_raw_rows(model, tmp_path):
     """Saved and loaded; raw by default, engineered where it was built with it; raw schema."""

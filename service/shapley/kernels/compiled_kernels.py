@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from service.shapley.background import Background
+from service.shapley.grouping import Grouping
 from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.nearest import Hybrids, NearestPoints
 from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels, Precision
 from service.shapley.kernels.quadrature import unit_interval
 from service.shapley.kernels.shapley_weights import potential_weights
@@ -75,6 +77,10 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.float64, np.float64),
     ),
     "couple_probabilities": (np.float64, np.float64),
+    "hybrid_means": (
+        *(np.float64, np.float64, np.int64, np.float64, np.float64, np.float64),
+        *(np.int64, np.uint8, np.float64),
+    ),
 }
 
 
@@ -331,6 +337,32 @@ class CompiledKernels(NumpyKernels):
             len(trees.splits.weights),
         )
         return values
+
+    def hybrid_means(
+        self, points: NearestPoints, grouping: Grouping, hybrids: Hybrids
+    ) -> NDArray[np.float64]:
+        """Average the targets of the nearest points; see :class:`NumpyKernels`."""
+        n_points, n_columns = points.points.shape
+        means = np.empty((len(hybrids.drawn), points.targets.shape[1]))
+        self._call(
+            "hybrid_means",
+            points.columns,
+            points.targets,
+            grouping.owner,
+            points.scale,
+            *hybrids,
+            means,
+            float(points.power),
+            n_points,
+            points.columns.shape[1],
+            n_columns,
+            *hybrids.inside.shape[1:],
+            *means.shape[1:],
+            len(means),
+            points.n_nearest,
+            int(points.by_distance),
+        )
+        return means
 
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int

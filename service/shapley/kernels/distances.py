@@ -1,6 +1,6 @@
 """Kernels that are products of one factor a feature, by the distance in its columns.
 
-Next: :mod:`service.shapley.kernels.words`.
+Next: :mod:`service.shapley.kernels.nearest`.
 """
 
 from __future__ import annotations

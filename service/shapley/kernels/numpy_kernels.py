@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.background import Background
+from service.shapley.grouping import Grouping
 from service.shapley.kernels.distances import Distances
+from service.shapley.kernels.nearest import Hybrids, NearestPoints
 from service.shapley.kernels.quadrature import unit_interval
 from service.shapley.kernels.splits import Splits, reached_leaves
 from service.shapley.kernels.twigs import (
@@ -266,6 +268,30 @@ class NumpyKernels:
         table_values(trees.twigs, trees.numbers, states, values)
         pattern_values(trees.splits, trees.twigs, trees.counts, states, values)
         return values.reshape(shape)
+
+    def hybrid_means(
+        self, points: NearestPoints, grouping: Grouping, hybrids: Hybrids
+    ) -> NDArray[np.float64]:
+        """Average the targets of the nearest points of hybrid rows.
+
+        Parameters
+        ----------
+        points : NearestPoints
+        grouping : Grouping
+        hybrids : Hybrids
+
+        Returns
+        -------
+        ndarray of shape (n_hybrids, n_outputs)
+        """
+        at_row = grouping.add_up(points.parts(hybrids.row[None]))[0]  # (n_features, n_points)
+        means = []
+        for start in range(0, len(hybrids.drawn), points.rows_at_once):
+            part = slice(start, start + points.rows_at_once)
+            elsewhere = grouping.add_up(points.parts(hybrids.rows[hybrids.drawn[part]]))
+            parts = np.where(hybrids.inside[part, :, None], at_row, elsewhere)
+            means.append(points.means(parts.sum(axis=1)))
+        return np.concatenate(means)
 
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int

@@ -19,7 +19,7 @@ from service.shapley import kernels
 from service.shapley.background import Background
 from service.shapley.cache import BoundedCache
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link
+from service.shapley.games import Known, Link, linked, over_background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.words import Words, pack_words
 from service.shapley.plan import Plan, Precision
@@ -105,31 +105,42 @@ class LinkedTreeGame:
 
         The model is not called.
         """
-        forest, decisions = self.margins.forest, self._decisions(players, plan)
-        x = np.ascontiguousarray(row[:, None].astype(self.margins.input_dtype))
-        at_row = forest.goes_left(x)[:, 0]
-        n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
-        n_hybrids = len(plan.pairs.members) * n_draws
-        first, second = (
-            kernels.current.hybrid_leaf_sums(forest, at_row, decisions.background, side)[:n_hybrids]
-            for side in (decisions.inside, decisions.outside)
+        first, second = self.sides(row, players, plan)
+        outputs = linked(first, self.link) - linked(second, self.link)
+        return (
+            over_background(outputs, self.background, plan),
+            over_background(first - second, self.background, plan),
         )
-        offset = self.margins.offset
-        outputs = self.link(first + offset) - self.link(second + offset)
-        return self._by_pair(outputs, plan), self._by_pair(first - second, plan)
 
-    def _by_pair(self, differences: NDArray[np.float64], plan: Plan) -> NDArray[np.float64]:
-        """Bring differences to shape (n_pairs, n_draws, n).
+    @property
+    def known_margins(self) -> slice:
+        """All margins are controls."""
+        return slice(None)
 
-        They are averaged over a background that is not drawn from.
-        """
-        shaped = differences.reshape(len(plan.pairs.members), -1, differences.shape[1])
-        if plan.draws is not None:
-            return shaped
-        return np.einsum("b,pbk->pk", self.background.weights, shaped)[:, None]
+    def sides(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Evaluate the margins; see :class:`service.shapley.games.LinkedGame`."""
+        decisions = self._decisions(players, plan)
+        x = np.ascontiguousarray(row[:, None].astype(self.margins.input_dtype))
+        at_row = self.margins.forest.goes_left(x)[:, 0]
+        n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
+        shape = len(plan.pairs.members), n_draws, len(self.margins.offset)
+
+        def add_up(side: Words) -> NDArray[np.float64]:
+            sums = kernels.current.hybrid_leaf_sums(
+                self.margins.forest, at_row, decisions.background, side
+            )
+            return sums[: shape[0] * shape[1]].reshape(shape) + self.margins.offset
+
+        return add_up(decisions.inside), add_up(decisions.outside)
+
+    def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Add up the trees for whole rows, shape (n_rows, n_margins)."""
+        return self._margins(self._patterns_of(rows))
 
     def _outputs(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        return self.link(self._margins(self._patterns_of(rows)))
+        return self.link(self.margins_of(rows))
 
     def _patterns_of(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return patterns as (n_rows, n_leaves), a row's next to each other."""

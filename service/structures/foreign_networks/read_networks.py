@@ -1,6 +1,7 @@
 """Models of torch and Keras as models of rows: read into arrays, or called as they are.
 
-What is read needs neither library any more. Next: :mod:`service.structures.trees`.
+What is read needs neither library any more. Next:
+:mod:`service.structures.statistical`.
 """
 
 from __future__ import annotations
