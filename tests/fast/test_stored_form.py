@@ -49,6 +49,7 @@ NEVER_SAVED = {
     "Decisions",
     "DrawControls",
     "Engine",
+    "Examples",
     "Estimate",
     "Family",
     "FileReader",
