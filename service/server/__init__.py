@@ -8,12 +8,10 @@
 ``connection_balance``  an even share of connections for every worker
 ``shared_load``         how many requests all workers compute at once
 ``memory_folder``       a folder in memory, for what the workers write all the time
-``borrowed_port``       a port that another process keeps open
 ``replica_socket``      where this replica answers for itself
 ``application``         the application of :mod:`service.web`, with all that
-``worker``              gunicorn's threaded worker, hardened
+``worker/``             gunicorn's threaded worker, hardened
 ``incoming``            requests are whole before a thread sees them
-``malformed_requests``  answers to what gunicorn cannot read
 ``trial``               the service as it will run, started once
 
 :mod:`service.web` knows nothing of this room: it is handed what it needs.

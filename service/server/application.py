@@ -2,7 +2,7 @@
 
 Gunicorn imports this module after it has made the environment of the libraries.
 
-Next: `service.server.borrowed_port`.
+Next: `service.server.worker`.
 """
 
 from flask import Flask

@@ -60,7 +60,7 @@ raw_env = [
 forwarded_allow_ips = ""
 
 # Threads, so that the health routes answer while rows are explained.
-worker_class = "service.server.worker.ScoringWorker"
+worker_class = "service.server.worker.scoring_worker.ScoringWorker"
 threads = settings.threads
 
 # Each worker loads the models by itself: what init() starts, and the threads of OpenMP, do not

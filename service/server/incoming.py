@@ -4,7 +4,7 @@ The worker's main loop takes what has come. A request goes to a thread when noth
 missing, or when no more of it is wanted: it is too large, too slow, or its end will never come. The
 thread's parser reads from memory then, and finds there the end, or why there is no more.
 
-Next: `service.server.malformed_requests`.
+Next: `service.server.worker.malformed_requests`.
 """
 
 import re

@@ -192,7 +192,7 @@ def test_the_mathematics_knows_only_numpy_and_scipy():
             "service.settings": ["numpy", "flask", "gunicorn"],
             # Gunicorn imports both before it makes the environment that these libraries read.
             "service.server.gunicorn_conf": ["numpy", "prometheus_client"],
-            "service.server.worker": ["numpy", "prometheus_client"],
+            "service.server.worker.scoring_worker": ["numpy", "prometheus_client"],
         },
         {
             "service.shapley.kernel": ["pandas", "sklearn", "flask", "shap"],

@@ -1,0 +1,131 @@
+"""How the service and its workers end: whoever came is answered, nothing that does not end is waited
+for, and nothing stays behind.
+"""
+
+import http.client
+import os
+import signal
+import threading
+
+import psutil
+import pytest
+from serving import errors_in, free_port, serving, wait_until
+
+
+def served(folder, script, **settings):
+    """Serve a script, of which `run` is called with the body's text."""
+    file = folder / "script.py"
+    file.write_text(script)
+    return serving(folder, ENTRY_SCRIPT=str(file), **settings)
+
+
+ANSWERS = "def init(): pass\ndef run(_): return 1\n"
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_whoever_is_let_in_at_the_end_is_answered(workers, tmp_path):
+    """New connections without a pause: each is answered, or refused where nothing listens any more;
+    none is reset.
+    """
+    failed, answered, is_over = [], [], threading.Event()
+
+    def connect(service):
+        while not is_over.is_set():
+            try:
+                answered.append(service.score("1").status)
+            except ConnectionRefusedError:
+                return
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(error)
+
+    for _ in range(3):
+        with served(tmp_path, ANSWERS, WORKERS=workers, DRAIN_SECONDS="0.5") as service:
+            clients = [threading.Thread(target=connect, args=[service]) for _ in range(6)]
+            for client in clients:
+                client.start()
+            wait_until(lambda: len(answered) > 50)
+            service.process.send_signal(signal.SIGTERM)
+            for client in clients:
+                client.join(timeout=30)
+        answered.clear()
+    is_over.set()
+    assert failed == []
+
+
+LEAVES_A_THREAD = """
+import threading, time
+def init():
+    threading.Thread(target=time.sleep, args=(600,), name="exporter").start()
+def run(_): return 1
+"""
+
+
+def test_a_thread_of_a_script_keeps_nobody_waiting(tmp_path):
+    """The service ends in moments, and says beside what."""
+    with served(tmp_path, LEAVES_A_THREAD, WORKERS="1") as service:
+        assert service.score("1").json() == 1
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=15) == 0  # it would be killed after 30
+        assert "ends beside 1 threads that go on. exporter" in service.log()
+
+
+HAS_A_POOL = """
+import multiprocessing, os
+def init(): pass
+def run(body):
+    if body == '"stay"':
+        child = os.fork()
+        if not child:
+            __import__("time").sleep(600)
+        return child
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(abs, [-1, 2])
+"""
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_processes_that_a_script_forks_are_no_workers(tmp_path):
+    """Pools of them end when they are told to, and none keeps the port: it can be served again."""
+    port = str(free_port())
+    with served(tmp_path, HAS_A_POOL, WORKERS="1", PORT=port) as service:
+        assert [service.score("1").json() for _ in range(3)] == [[1, 2]] * 3
+        left = psutil.Process(service.score('"stay"').json())
+    try:
+        with served(tmp_path, ANSWERS, WORKERS="1", PORT=port) as service:
+            assert service.score("1").json() == 1
+        assert left.is_running()
+        os.kill(left.pid, signal.SIGTERM)
+        left.wait(timeout=10)
+    finally:
+        if left.is_running():
+            left.kill()
+
+
+HOLDS = """
+import ctypes
+def init(): pass
+def run(_): return ctypes.PyDLL("libc.so.6").sleep(40)
+"""
+
+
+def test_the_log_says_where_code_stands_that_keeps_the_interpreter(tmp_path):
+    """No thread of the worker could: it is not killed without a word of what it did."""
+    with served(tmp_path, HOLDS, WORKERS="1", DEADLINE_SECONDS="1") as service:
+        client = threading.Thread(target=lose, args=[service])
+        client.start()
+        wait_until(lambda: "script.py" in service.log(), seconds=40)
+        assert f'File "{tmp_path / "script.py"}", line 4 in run' in service.log()
+        assert errors_in(service.log()) == []
+        for child in psutil.Process(service.process.pid).children():
+            child.kill()
+        client.join(timeout=30)
+        wait_until(lambda: service.log().count("is ready") == 2)
+
+
+def lose(service):
+    """Ask for what will not be answered."""
+    try:
+        service.score("1")
+    except (OSError, http.client.HTTPException):
+        return
