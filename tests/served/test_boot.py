@@ -125,8 +125,8 @@ def test_check_says_with_its_exit_code_whether_the_models_work(
 
 
 def test_check_starts_the_service_as_it_will_run(iris_folder, tmp_path):
-    """An entry script that does not get ready, or is not there, is a failure, although the models
-    load.
+    """An entry script that does not get ready, or is named and not there, is a failure, although
+    the models load.
     """
     script = tmp_path / "hangs.py"
     script.write_text("import time\ndef init(): time.sleep(600)\ndef run(_): pass\n")

@@ -1,5 +1,5 @@
-"""How the service and its workers end: whoever came is answered, nothing that does not end is waited
-for, and nothing stays behind.
+"""How the service and its workers end: whoever came is answered, nothing is waited for that does
+not end, and nothing stays behind.
 """
 
 import http.client
