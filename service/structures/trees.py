@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
-from typing import Self
+from typing import Self, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +118,11 @@ class TreeStructure(Structure):
     def as_probabilities(self) -> TreeStructure:
         """Put the usual link of classifiers behind the margins: logistic, or softmax."""
         return replace(self, link=binary_or_multinomial(len(self.offset)))
+
+
+def is_sum_of_trees(structure: Structure) -> TypeGuard[TreeStructure]:
+    """Tell whether a structure is a sum of trees without a link."""
+    return isinstance(structure, TreeStructure) and structure.link is None
 
 
 def _placed_trees(part: TreeStructure, place: Floats) -> list[Tree]:

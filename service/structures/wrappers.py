@@ -34,7 +34,7 @@ import numpy as np
 
 from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
-from service.structures.combined.parts import Part, SumStructure, behind, read_parts, stacked
+from service.structures.combined.parts import Part, SumStructure, read_parts, stacked
 from service.structures.combined.stacking import (
     mean_of,
     read_stacking,
@@ -100,7 +100,7 @@ def _mean_of_folds(estimator: Any, calibrations: Sequence[Link], read: Read) -> 
     for part, calibration in zip(
         read_parts(estimator, models, scales, read), calibrations, strict=False
     ):
-        parts.append(replace(part, structure=behind(part.structure, calibration)))
+        parts.append(part.behind(calibration))
     if not parts:
         return None
     return stacked(parts, WeightedSum(np.full(len(parts), 1 / len(parts))))
@@ -193,12 +193,12 @@ def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
     parts = []
     for part, model, columns in zip(found, estimator.estimators_, chosen, strict=True):
         parts.append(_among_all_classes(part.spread(columns, n_columns), model, estimator))
-    joined = mean_of(parts, np.ones(len(parts)))
+    joined = mean_of(parts, shares)
     if joined is not None:
         return joined
-    bare = Encoder((), np.arange(n_columns))
-    rounding = max(part.rounding for part in parts)
-    return SumStructure(tuple(Part(bare, part) for part in parts), shares, rounding=rounding)
+    rounding = max(map(attrgetter("rounding"), parts))
+    bare = tuple(map(Part.bare, parts, repeat(n_columns)))
+    return SumStructure(bare, shares, rounding=rounding)
 
 
 def _among_all_classes(part: Structure, model: Any, estimator: Any) -> Structure:

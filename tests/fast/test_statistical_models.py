@@ -52,6 +52,7 @@ NEIGHBOURS = {
     "one by one": {"algorithm": "brute"},
     "by distance": {"weights": "distance"},
     "Manhattan": {"metric": "manhattan", "weights": "distance"},
+    "no p": {"metric": "euclidean", "p": None},
     "p of 1": {"p": 1, "n_neighbors": 1},
     "p of 3": {"p": 3, "weights": "distance"},
     "weighted columns": {

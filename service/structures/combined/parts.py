@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import compress, repeat
+from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -40,6 +41,15 @@ class Part:
 
     encoder: Encoder
     structure: Structure
+
+    @classmethod
+    def bare(cls, structure: Structure, n_columns: int) -> Part:
+        """Return a part that takes the columns of the whole as they are."""
+        return cls(Encoder((), np.arange(n_columns)), structure)
+
+    def behind(self, link: Link) -> Part:
+        """Put a link behind the structure; see :func:`behind`."""
+        return replace(self, structure=behind(self.structure, link))
 
     @property
     def is_sampled(self) -> bool:
@@ -92,15 +102,13 @@ def stacked(parts: Sequence[Part], link: Link) -> StackedStructure:
     --------
     >>> from service.structures.linear import LinearStructure
     >>> margin = LinearStructure(intercepts=np.zeros(1), coefficients=np.array([[1.0, 2.0]]))
-    >>> bare = Encoder((), np.arange(2))
-    >>> whole = stacked([Part(bare, margin), Part(bare, margin)], WeightedSum(np.ones(2)))
+    >>> part = Part.bare(margin, 2)
+    >>> whole = stacked([part, part], WeightedSum(np.ones(2)))
     >>> len(whole.parts), whole.link(np.array([[3.0, 4.0]])).tolist()
     (2, [[7.0]])
     """
-    linked = []
-    for part in parts:
-        linked.append(replace(part, structure=behind(part.structure, SAME)))
-    return StackedStructure(tuple(linked), link=link, rounding=_rounding(parts))
+    linked = tuple(map(Part.behind, parts, repeat(SAME)))
+    return StackedStructure(linked, link=link, rounding=_rounding(parts))
 
 
 def behind(structure: Structure, link: Link) -> Structure:
@@ -122,7 +130,7 @@ def behind(structure: Structure, link: Link) -> Structure:
 
 def added_up(
     parts: Sequence[Part], weights: Floats, n_columns: int, intercept: float = 0.0
-) -> Structure:
+) -> Structure | None:
     """Add up models; those that would be sampled one by one are sampled together.
 
     Parameters
@@ -133,15 +141,22 @@ def added_up(
     n_columns : int
         Of the whole.
     intercept : float, default 0
+
+    Returns
+    -------
+    Structure or None
+        None where there are no parts, since one of the models could not be read.
     """
-    is_sampled = np.array([part.is_sampled for part in parts])
+    if not parts:
+        return None
+    is_sampled = np.array(list(map(attrgetter("is_sampled"), parts)))
     if is_sampled.sum() < 2:
         return SumStructure(tuple(parts), weights, intercept, rounding=_rounding(parts))
     of_sampled = list(compress(parts, is_sampled))
     together = stacked(of_sampled, WeightedSum(weights[is_sampled]))
     if is_sampled.all():
         return replace(together, link=WeightedSum(weights, intercept))
-    parts = [*compress(parts, ~is_sampled), Part(Encoder((), np.arange(n_columns)), together)]
+    parts = [*compress(parts, ~is_sampled), Part.bare(together, n_columns)]
     weights = np.append(weights[~is_sampled], 1.0)
     return SumStructure(tuple(parts), weights, intercept, rounding=_rounding(parts))
 
@@ -169,13 +184,24 @@ def read_parts(
     names = list(map(str, getattr(estimator, "feature_names_in_", range(n_columns))))
     parts = []
     for model, scale in zip(models, scales, strict=True):
-        split = split_model(model, n_columns, names)
-        structure = None if split is None else read(split[1], scale)
-        if split is None or structure is None:
+        part = _read_part(model, scale, names, read)
+        if part is None:
             return []
-        parts.append(Part(split[0], structure))
+        parts.append(part)
     return parts
 
 
+def _read_part(model: Any, scale: str, names: Sequence[str], read: Read) -> Part | None:
+    """Read a model with its preprocessing; None where one of them cannot be read."""
+    split = split_model(model, len(names), names)
+    if split is None:
+        return None
+    encoder, last = split
+    structure = read(last, scale)
+    if structure is None:
+        return None
+    return Part(encoder, structure)
+
+
 def _rounding(parts: Sequence[Part]) -> float:
-    return max(part.structure.rounding for part in parts)
+    return max(map(attrgetter("structure.rounding"), parts))

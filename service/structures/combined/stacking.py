@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import repeat
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 
@@ -25,8 +27,7 @@ from service.shapley.games import Link
 from service.shapley.grouping import Grouping
 from service.shapley.trees import Forest
 from service.shapley.trees.traversal import sum_of_leaves
-from service.structures.combined.parts import Part, added_up, behind, read_parts, stacked
-from service.structures.encoders import Encoder
+from service.structures.combined.parts import Part, added_up, read_parts, stacked
 from service.structures.family import Read
 from service.structures.linear import LinearStructure, is_linear
 from service.structures.links import (
@@ -36,11 +37,15 @@ from service.structures.links import (
     mirrored,
     second_of_two,
 )
-from service.structures.structure import Combinable, Structure, join
-from service.structures.trees import TreeStructure
+from service.structures.structure import Combinable, Structure, as_floats, join
+from service.structures.trees import TreeStructure, is_sum_of_trees
 
 # The scale of what each method of a model inside answers.
 SCALES = {"predict_proba": "probability", "decision_function": "margin", "predict": "prediction"}
+# What voting takes the mean of, and on which scale.
+MEANS = {("regression", "prediction"), ("soft", "probability")}
+# What comes behind the last model, by the scale and the number of classes.
+_LINKS_OF_CLASSES: dict[tuple[str, int], Link] = {("margin", 2): mirrored}
 
 
 def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -48,33 +53,51 @@ def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
 
     Of a classifier they are probabilities, where it takes the mean of these.
     """
-    models, weights = estimator.estimators_, estimator._weights_not_none
-    if weights is None:
-        weights = np.ones(len(models))
     asked = getattr(estimator, "voting", "regression"), scale
-    if asked not in (("regression", "prediction"), ("soft", "probability")):
+    if asked not in MEANS:
         return None
+    models = estimator.estimators_
     parts = read_parts(estimator, models, [scale] * len(models), read)
-    if not parts:
+    shares = _shares_of_votes(estimator)
+    joined = _mean_of_bare(parts, shares)
+    if joined is not None:
+        return joined
+    return added_up(parts, shares, estimator.n_features_in_)
+
+
+def _shares_of_votes(estimator: Any) -> Floats:
+    """Return what each model that was not dropped counts, which adds up to 1."""
+    weights = estimator._weights_not_none
+    if weights is None:
+        weights = np.ones(len(estimator.estimators_))
+    return np.array(weights) / np.sum(weights)
+
+
+def _mean_of_bare(parts: Sequence[Part], shares: Floats) -> Structure | None:
+    """Average models in one structure; None also where one has preprocessing of its own."""
+    if any(map(attrgetter("encoder.steps"), parts)):
         return None
-    if not any(part.encoder.steps for part in parts):
-        joined = mean_of([part.structure for part in parts], np.array(weights))
-        if joined is not None:
-            return joined
-    return added_up(parts, np.array(weights) / np.sum(weights), estimator.n_features_in_)
+    return mean_of(list(map(attrgetter("structure"), parts)), shares)
 
 
-def mean_of(parts: Sequence[Structure], weights: Floats) -> Structure | None:
-    """Average outputs; None unless all are linear, all trees, or kernel machines of one kind."""
+def mean_of(parts: Sequence[Structure], shares: Floats) -> Structure | None:
+    """Average outputs; None unless all are linear, all trees, or kernel machines of one kind.
+
+    Parameters
+    ----------
+    parts : sequence of Structure
+    shares : ndarray of shape (n_parts,)
+        They add up to 1.
+    """
     if any(map(attrgetter("link"), parts)):
         return None
     if {*map(type, parts)} == {TreeStructure}:
-        return TreeStructure.added(cast("Sequence[TreeStructure]", parts), weights / weights.sum())
+        return TreeStructure.added(cast("Sequence[TreeStructure]", parts), shares)
     margins = join(parts)
     if not isinstance(margins, Combinable):
         return None
     n_targets = len(margins.intercepts) // len(parts)
-    return margins.mapped(np.kron(weights / weights.sum(), np.eye(n_targets)))
+    return margins.mapped(as_floats(np.kron(shares, np.eye(n_targets))))
 
 
 def weighted_sum(
@@ -82,8 +105,6 @@ def weighted_sum(
 ) -> Structure | None:
     """Add up what the models inside of another predict; None where one cannot be read."""
     parts = read_parts(estimator, models, [scale] * len(models), read)
-    if not parts:
-        return None
     return added_up(parts, weights, estimator.n_features_in_)
 
 
@@ -92,44 +113,67 @@ def read_stacking(estimator: Any, scale: str, read: Read) -> Structure | None:
 
     A regressor's linear last model adds them up; any other is behind all of them.
     """
-    scales = [SCALES.get(method, "") for method in estimator.stack_method_]
-    parts = read_parts(estimator, estimator.estimators_, scales, read)
+    parts = _read_predictions(estimator, read)
     last = read(estimator.final_estimator_, scale)
     if not parts or not isinstance(last, LinearStructure | TreeStructure):
         return None
-    if len(getattr(estimator, "classes_", ())) == 2:
-        parts = list(map(_of_second_class, parts, scales))
-    if scale == "prediction" and is_linear(last) and len(last.intercepts) == 1:
+    if scale == "prediction" and _has_one_linear_output(last):
         return _sum_of_predictions(estimator, parts, last)
-    link = _READERS_OF_LAST[type(last)](last)
+    return _behind_last(estimator, parts, last, scale)
+
+
+def _read_predictions(estimator: Any, read: Read) -> list[Part]:
+    """Read the models inside, each with the outputs that the last one takes."""
+    scales = [SCALES.get(method, "") for method in estimator.stack_method_]
+    parts = read_parts(estimator, estimator.estimators_, scales, read)
+    return list(map(_without_first_of_two, parts, scales, repeat(_n_classes(estimator))))
+
+
+def _n_classes(estimator: Any) -> int:
+    """Count the classes; a regressor has none."""
+    return len(getattr(estimator, "classes_", ()))
+
+
+def _without_first_of_two(part: Part, scale: str, n_classes: int) -> Part:
+    """Leave the probability of the first of two classes out, as stacking does."""
+    if (scale, n_classes) != ("probability", 2):
+        return part
+    if is_sum_of_trees(part.structure):
+        return replace(part, structure=part.structure.placed(np.eye(2)[:, 1:]))
+    return part.behind(second_of_two)
+
+
+def _has_one_linear_output(last: Structure) -> TypeGuard[LinearStructure]:
+    return is_linear(last) and len(last.intercepts) == 1
+
+
+def _sum_of_predictions(
+    estimator: Any, parts: Sequence[Part], last: LinearStructure
+) -> Structure | None:
+    """Weigh predictions as a linear last model does, and columns where it takes them too."""
+    weights, of_columns = np.split(last.coefficients[0], [len(parts)])
     if estimator.passthrough:
-        n_columns = estimator.n_features_in_
-        columns = LinearStructure(np.zeros(n_columns), np.eye(n_columns))
-        parts.append(Part(Encoder((), np.arange(n_columns)), columns))
-    if scale == "margin" and len(estimator.classes_) == 2:
-        link = chained(link, mirrored)
+        parts = [*parts, _linear_part(of_columns[None])]
+        weights = np.append(weights, 1.0)
+    return added_up(parts, weights, estimator.n_features_in_, float(last.intercepts[0]))
+
+
+def _behind_last(
+    estimator: Any, parts: Sequence[Part], last: LinearStructure | TreeStructure, scale: str
+) -> Structure:
+    """Put the last model behind all predictions, and behind the columns that it takes too."""
+    margins = _READERS_OF_LAST[type(last)](last)
+    of_classes = _LINKS_OF_CLASSES.get((scale, _n_classes(estimator)))
+    link = reduce(chained, filter(None, (last.link, of_classes)), margins)
+    if estimator.passthrough:
+        parts = [*parts, _linear_part(np.eye(estimator.n_features_in_))]
     return stacked(parts, link)
 
 
-def _sum_of_predictions(estimator: Any, parts: Sequence[Part], last: LinearStructure) -> Structure:
-    """Weigh predictions as a linear last model does, and columns where it takes them too."""
-    weights, of_columns = np.split(last.coefficients[0], [len(parts)])
-    parts, n_columns = list(parts), estimator.n_features_in_
-    if estimator.passthrough:
-        columns = LinearStructure(np.zeros(1), of_columns[None])
-        parts.append(Part(Encoder((), np.arange(n_columns)), columns))
-        weights = np.append(weights, 1.0)
-    return added_up(parts, weights, n_columns, float(last.intercepts[0]))
-
-
-def _of_second_class(part: Part, scale: str) -> Part:
-    """Leave the probability of the first of two classes out, as stacking does."""
-    if scale != "probability":
-        return part
-    structure = part.structure
-    if isinstance(structure, TreeStructure) and structure.link is None:
-        return replace(part, structure=structure.placed(np.eye(2)[:, 1:]))
-    return replace(part, structure=behind(structure, second_of_two))
+def _linear_part(coefficients: Floats) -> Part:
+    """Return margins that are linear in the columns, as one more part; (n_margins, n_columns)."""
+    n_margins, n_columns = coefficients.shape
+    return Part.bare(LinearStructure(np.zeros(n_margins), coefficients), n_columns)
 
 
 @dataclass(frozen=True)
@@ -154,20 +198,19 @@ class SummedTrees:
         return self.offset + sum_of_leaves(self.forest, rows)
 
 
-def _behind_linear(last: LinearStructure) -> Link:
-    linear = LinearMap(last.coefficients, last.intercepts)
-    return linear if last.link is None else chained(linear, last.link)
+def _linear_map(last: LinearStructure) -> Link:
+    return LinearMap(last.coefficients, last.intercepts)
 
 
-def _behind_trees(last: TreeStructure) -> Link:
-    n_inputs = 1 + max(int(tree.feature.max(initial=0)) for tree in last.trees)
+def _summed_trees(last: TreeStructure) -> Link:
+    features = np.concatenate(list(map(attrgetter("feature"), last.trees)))
+    n_inputs = 1 + int(features.max(initial=0))
     forest = Forest.of(last.trees, Grouping.identity(n_inputs))
-    trees = SummedTrees(forest, last.offset, last.input_dtype)
-    return trees if last.link is None else chained(trees, last.link)
+    return SummedTrees(forest, last.offset, last.input_dtype)
 
 
-# What the last model of a stack makes of the predictions of the others.
+# The margins that the last model of a stack makes of the predictions of the others.
 _READERS_OF_LAST: dict[type[Structure], Callable[[Any], Link]] = {
-    LinearStructure: _behind_linear,
-    TreeStructure: _behind_trees,
+    LinearStructure: _linear_map,
+    TreeStructure: _summed_trees,
 }

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from service.errors import UnsupportedStructureError
+from service.errors import UnsupportedStructureError, expect
 from service.shapley.kernels.nearest import NearestPoints
 from service.structures.family import Family
 from service.structures.links import Floats
 from service.structures.structure import Structure, as_floats
 
-# The power of each metric; None where it is an option of the model.
+# The power of each metric; that of "minkowski" is an option.
 POWERS = {"euclidean": 2.0, "l2": 2.0, "manhattan": 1.0, "cityblock": 1.0, "l1": 1.0}
 
 
@@ -75,13 +75,17 @@ def _read(estimator: Any, targets: Floats) -> NeighboursStructure:
         When distances are no sums over columns, or neighbours count in a way of their own.
     """
     name, points = type(estimator).__name__, estimator._fit_X
-    if issparse(points):
-        raise UnsupportedStructureError(f"{name} that was fitted on sparse rows is only called.")
+    expect(
+        not issparse(points),
+        f"{name} that was fitted on sparse rows is only called.",
+        UnsupportedStructureError,
+    )
     weights = estimator.weights or "uniform"
-    if not isinstance(weights, str):
-        raise UnsupportedStructureError(
-            f"{name} with weights by a function is only called: 'uniform' and 'distance' are known."
-        )
+    expect(
+        isinstance(weights, str),
+        f"{name} with weights by a function is only called: 'uniform' and 'distance' are known.",
+        UnsupportedStructureError,
+    )
     power, scale = _read_metric(estimator, name, points.shape[1])
     nearest = NearestPoints(
         as_floats(points), targets, estimator.n_neighbors, power, scale, weights == "distance"
@@ -93,15 +97,24 @@ def _read_metric(estimator: Any, name: str, n_columns: int) -> tuple[float, Floa
     """Return the power of a metric, and the weight of each column."""
     metric, options = estimator.metric, dict(estimator.metric_params or {})
     scale = as_floats(options.pop("w", np.ones(n_columns)))
-    power = float(options.pop("p", estimator.p))
-    if metric != "minkowski":
-        power = POWERS.get(metric, np.inf) if isinstance(metric, str) else np.inf
-    if options or not np.isfinite(power) or scale.shape != (n_columns,):
-        raise UnsupportedStructureError(
-            f"{name} with metric {metric!r} is only called: its distances are no sums over "
-            "columns, as those of 'minkowski', 'euclidean' and 'manhattan' are."
-        )
+    power = _power_of(metric, options.pop("p", estimator.p))
+    adds_up = np.isfinite(power) and scale.shape == (n_columns,)
+    expect(
+        adds_up and not options,
+        f"{name} with metric {metric!r} is only called: its distances are no sums over "
+        "columns, as those of 'minkowski', 'euclidean' and 'manhattan' are.",
+        UnsupportedStructureError,
+    )
     return power, scale
+
+
+def _power_of(metric: Any, option: Any) -> float:
+    """Return the power of a metric, infinity for those that have none, as functions."""
+    if not isinstance(metric, str):
+        return np.inf
+    if metric == "minkowski":
+        return float(option)
+    return POWERS.get(metric, np.inf)
 
 
 FAMILY = Family(
