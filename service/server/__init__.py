@@ -10,7 +10,7 @@
 ``memory_folder``       a folder in memory, for what the workers write all the time
 ``replica_socket``      where this replica answers for itself
 ``application``         the application of :mod:`service.web`, with all that
-``worker/``             gunicorn's threaded worker, hardened
+``worker``              gunicorn's threaded worker, hardened
 ``incoming``            requests are whole before a thread sees them
 ``trial``               the service as it will run, started once
 

@@ -16,8 +16,9 @@ from sklearn.preprocessing import KBinsDiscretizer, OrdinalEncoder
 from xgboost import XGBRegressor
 
 from service.explainers import TabularExplainer
+from service.shapley import kernels
+from service.shapley.kernels import splits
 from service.shapley.kernels.splits import code_of
-from service.shapley.trees import forest
 
 N = 300
 LIGHT = {"n_estimators": 20, "verbose": -1, "n_jobs": 1}
@@ -174,7 +175,8 @@ def test_the_guard_sees_what_no_example_has(monkeypatch):
     def whole_codes_only(x, n_codes):
         return code_of(np.where(x == np.floor(x), x, np.nan), n_codes)
 
-    monkeypatch.setattr(forest, "code_of", whole_codes_only)
+    monkeypatch.setattr(kernels, "current", kernels.NumpyKernels())
+    monkeypatch.setattr(splits, "code_of", whole_codes_only)
     explainer = TabularExplainer(model, frame)
     assert explainer.method == "kernel"
     core = explainer.row_explainer

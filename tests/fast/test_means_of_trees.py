@@ -90,7 +90,7 @@ MODELS = {
             voting="soft",
         ),
         BINARY,
-        "sum",
+        "kernel/stacked",
     ),
     "bagged logistic regression": (
         BaggingClassifier(LogisticRegression(), 4, max_features=3, random_state=0),

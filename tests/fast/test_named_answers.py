@@ -156,7 +156,7 @@ def test_names_stand_beside_the_numbers(model, four_rows):
         "predicted_classes": ["virginica", "setosa", "versicolor", "virginica"],
         "features": list(four_rows.columns),
         "output": "probability",
-        "method": "kernel",
+        "method": "kernel/neighbours",
         "exactness": model.scoring_explainer.exactness,
     }
 

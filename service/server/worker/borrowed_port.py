@@ -6,8 +6,6 @@ So each has a network of its own and starts in any order; what waits in the queu
 whoever is ready, and a replica that ends leaves the queue to the others. The connection to the
 keeper stays open: when it ends the keeper has ended, and its port with it, and the next one is
 asked for another.
-
-Next: `service.server.worker`.
 """
 
 import socket

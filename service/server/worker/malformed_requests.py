@@ -3,6 +3,8 @@
 They are answered like all others, as JSON with an id, and have their line in the log and their
 place in the metrics. Nothing of what came is repeated, neither to the client nor in the log: it may
 be the end of a body that was longer than its Content-Length, with a row's values in it.
+
+Next: `service.server.worker.borrowed_port`.
 """
 
 import json
