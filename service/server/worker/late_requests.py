@@ -88,8 +88,11 @@ class AnsweringWorker(ClientsWorker):
         # The thread has a connection of its own from now on, which leads to nobody.
         others = copy(conn)
         others.sock = conn.sock.leave()
-        with suppress(OSError):  # it has gone
-            self._refuse_late(others, req, begun[1].in_place())
+        try:
+            with suppress(OSError):  # it has gone
+                self._refuse_late(others, req, begun[1].in_place())
+        except Exception:  # this is the main loop: others are answered on
+            self.log.exception("Error refusing a late request.")
         self.finish_request(others, CLOSES)
 
     def _refuse_late(self, conn: TConn, req: Any, served: ServedRequest) -> None:
