@@ -34,8 +34,8 @@ def run(_):
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_nobody_is_let_in_who_will_not_be_answered(workers, tmp_path):
-    """While a worker finishes what is in flight, nothing listens any more: whoever connects knows at
-    once, and is not hung up on at the end.
+    """While a worker finishes what is in flight, nothing listens any more: whoever connects knows
+    at once, and is not hung up on at the end.
     """
     answers = []
     with served(tmp_path, SLOW, WORKERS=workers) as service:
