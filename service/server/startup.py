@@ -3,8 +3,8 @@
 This happens in the worker, after the fork: threads, pools and connections that ``init()`` starts do
 not survive one, and neither do those of OpenMP, which reading a model can start. One worker starts
 at a time, since reading takes more memory than having read. A start has a bound: one that takes
-longer ends with a sentence and the stack of every thread. Where no other worker serves, so does the
-whole service; where one does, a start that failed is tried again.
+longer ends with a sentence and the stack of every thread, and so does the whole service. Only once
+all workers have been ready, and others serve, is a start that failed tried again.
 
 Next: `service.server.connection_balance`.
 """
@@ -12,6 +12,7 @@ Next: `service.server.connection_balance`.
 import faulthandler
 import fcntl
 import logging
+import mmap
 import os
 import signal
 import sys
@@ -41,14 +42,19 @@ class Startup:
         Where the workers find the lock that only one of them holds.
     seconds : float
         How long a start may take.
+    n_workers : int
     is_served : callable
         Tells whether any worker serves.
     """
 
-    def __init__(self, folder: Path, seconds: float, is_served: Callable[[], bool]) -> None:
+    def __init__(
+        self, folder: Path, seconds: float, n_workers: int, is_served: Callable[[], bool]
+    ) -> None:
         self._lock = folder / "starting.lock"
         self._seconds = seconds
+        self._n_workers = n_workers
         self._is_served = is_served
+        self._n_started = memoryview(mmap.mmap(-1, 4)).cast("i")  # seen by all processes
         self._not_before = SharedTime()
         self._not_before.set(0.0)
         self._has_failed = SharedFlag()
@@ -67,9 +73,10 @@ class Startup:
     def fail(self) -> str:
         """Record that a worker could not start, and return what comes of it.
 
-        The service is about to end, unless others serve: then the next start waits for a while.
+        The service is about to end, unless a worker was to be replaced and others serve: then the
+        next start waits for a while.
         """
-        if self._is_served():
+        if self._n_started[0] >= self._n_workers and self._is_served():
             self._not_before.set(time.monotonic() + AGAIN_SECONDS)
             return f"the others serve on, and the next one starts in {AGAIN_SECONDS:g} seconds"
         self._has_failed.set()
@@ -96,6 +103,7 @@ class Startup:
             try:
                 with self._bounded():
                     yield
+                self._n_started[0] += 1  # before the next one has its turn
             finally:
                 # Closing it is not enough: processes that init() has forked have it too.
                 fcntl.flock(lock, fcntl.LOCK_UN)

@@ -203,6 +203,24 @@ def test_a_worker_killed_while_it_starts_ends_the_service(tmp_path):
     assert any("ended before it was ready" in error for error in errors_in(log_of(tmp_path)))
 
 
+ONLY_ONCE = """
+from pathlib import Path
+def init():
+    Path({taken!r}).touch(exist_ok=False)
+def run(_): pass
+"""
+
+
+def test_a_service_that_never_was_whole_ends(tmp_path):
+    """Whoever starts it learns that not all of its workers can: one of them is not enough."""
+    script = tmp_path / "only_once.py"
+    script.write_text(ONLY_ONCE.format(taken=str(tmp_path / "taken")))
+    status, log = start_in_vain(tmp_path, ENTRY_SCRIPT=str(script), WORKERS="2")
+    assert status == FAILED
+    assert log.count("is ready") == 1
+    assert any("FileExistsError" in error for error in errors_in(log))
+
+
 NOT_ALWAYS = """
 import os
 from pathlib import Path
