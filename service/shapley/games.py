@@ -111,6 +111,31 @@ class LinkedGame(Game, Protocol):
 
     link: Link | None
 
+    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which features of `row` differ from the background."""
+        return self.grouping.varying(self.background, row)
+
+    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the output for `row`, shape (n_outputs,)."""
+        return self.outputs_of(row[None])[0]
+
+    def outputs_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """Evaluate the outputs of whole rows, shape (n_rows, n_outputs)."""
+        margins = self.margins_of(rows)
+        return margins if self.link is None else np.asarray(self.link(margins))
+
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[Numbers, Numbers]:
+        """Evaluate a plan's pairs; see :class:`Game`. The model is not called."""
+        first, second = self.sides(row, players, plan)
+        controls = (first - second)[:, :, self.known_margins]
+        outputs = linked(first, self.link) - linked(second, self.link)  # which may overwrite both
+        return (
+            over_background(outputs, self.background, plan),
+            over_background(controls, self.background, plan),
+        )
+
     @property
     def known_margins(self) -> slice | NDArray[np.intp]:
         """Which margins are controls, since their Shapley values are known."""

@@ -31,7 +31,7 @@ from service.shapley.background import Background
 from service.shapley.background_tables import SideTables
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, linked, over_background
+from service.shapley.games import Known, Link, LinkedGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, integrate_products
@@ -145,7 +145,7 @@ class EnumeratedProducts:
         return self.solver.solve(first - second, total).T
 
 
-class ProductGame:
+class ProductGame(LinkedGame):
     """The game of a kernel machine behind a link, with its margins as controls.
 
     The kernel between a hybrid row and a support vector is the product of a part from the row and a
@@ -194,14 +194,6 @@ class ProductGame:
         """Return the same game on another background, with what is known on this one."""
         return ProductGame(self.kernel, self.link, self.known, background, self.grouping)
 
-    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which features of `row` differ from the background."""
-        return self.grouping.varying(self.background, row)
-
-    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the output for `row`, shape (n_outputs,)."""
-        return self.link(self.kernel.margins(row[None]))[0]
-
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[Numbers, Numbers]:
@@ -209,14 +201,9 @@ class ProductGame:
 
         The model is not called.
         """
-        first, second = self.sides(row, players, plan)
-        outputs = linked(first, self.link) - linked(second, self.link)
-        both = (
-            over_background(outputs, self.background, plan),
-            over_background(first - second, self.background, plan),
-        )
+        outputs, controls = super().differences(row, players, plan)
         precision = self._precision_for(plan)
-        return both[0].astype(precision, copy=False), both[1].astype(precision, copy=False)
+        return outputs.astype(precision, copy=False), controls.astype(precision, copy=False)
 
     @property
     def known_margins(self) -> slice:

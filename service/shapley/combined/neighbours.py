@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from service.shapley import kernels
 from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, linked, nothing_known, over_background
+from service.shapley.games import Known, Link, LinkedGame, nothing_known
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.nearest import Hybrids, NearestPoints
 from service.shapley.plan import Plan, Precision
 
 
-class NeighboursGame:
+class NeighboursGame(LinkedGame):
     """The game of the means of the nearest points.
 
     Parameters
@@ -43,7 +43,7 @@ class NeighboursGame:
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        outputs = background.outputs(self._outputs)
+        outputs = background.outputs(self.outputs_of)
         self.empty_value = background.weights @ outputs
         self.draw_marks = DrawMarks(background, grouping, outputs)
 
@@ -59,30 +59,10 @@ class NeighboursGame:
         """Return the same game on another background."""
         return NeighboursGame(self.points, self.link, background, self.grouping)
 
-    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which features of `row` differ from the background."""
-        return self.grouping.varying(self.background, row)
-
-    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the output for `row`, shape (n_outputs,)."""
-        return self._outputs(row[None])[0]
-
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Average the targets of the nearest points of whole rows, shape (n_rows, n_targets)."""
         nobody = np.zeros((len(rows), self.n_features), dtype=bool)
         return self._means(rows[0], rows, np.arange(len(rows)), nobody)
-
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`.
-
-        The model is not called.
-        """
-        first, second = self.sides(row, players, plan)
-        outputs = linked(first, self.link) - linked(second, self.link)
-        outputs = over_background(outputs, self.background, plan)
-        return outputs, np.zeros((*outputs.shape[:2], 0))
 
     def sides(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
@@ -109,10 +89,6 @@ class NeighboursGame:
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return nothing: no control is known."""
         return nothing_known(self.n_features)
-
-    def _outputs(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        means = self.margins_of(rows)
-        return means if self.link is None else self.link(means)
 
     def _means(
         self,

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from service.shapley.background import Background
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, LinkedGame, linked, over_background
+from service.shapley.games import Known, Link, LinkedGame
 from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Precision
 
 
-class StackedGame:
+class StackedGame(LinkedGame):
     """The game of a link behind the margins of several games, side by side.
 
     Parameters
@@ -48,7 +48,7 @@ class StackedGame:
         self.grouping = Grouping(np.concatenate(owners), self.n_features)
         self.ends = np.cumsum(list(map(len, owners)))
         self._known = _known_margins(parts, self._columns_of_parts(background.rows[:1]))
-        outputs = background.outputs(self._outputs)
+        outputs = background.outputs(self.outputs_of)
         self.empty_value = background.weights @ outputs
         # The parts tell much the same of a background row: the one that has most columns is taken.
         widest = int(np.argmax(list(map(len, owners))))
@@ -65,35 +65,12 @@ class StackedGame:
             parts.append(part.on(replace(background, rows=rows)))
         return StackedGame(parts, self.link, background)
 
-    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which features of `row` differ from the background, for any part."""
-        return self.grouping.varying(self.background, row)
-
-    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the output for `row`, shape (n_outputs,)."""
-        return self._outputs(row[None])[0]
-
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins of all parts for whole rows, shape (n_rows, n_margins)."""
         margins = []
         for part, columns in zip(self.parts, self._columns_of_parts(rows), strict=True):
             margins.append(part.margins_of(columns))
         return np.hstack(margins)
-
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`.
-
-        No model is called. Controls are the margins of parts that know their Shapley values.
-        """
-        first, second = self.sides(row, players, plan)
-        controls = first[:, :, self._known] - second[:, :, self._known]
-        outputs = linked(first, self.link) - linked(second, self.link)
-        return (
-            over_background(outputs, self.background, plan),
-            over_background(controls, self.background, plan),
-        )
 
     def sides(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
@@ -118,9 +95,6 @@ class StackedGame:
     def known_margins(self) -> NDArray[np.intp]:
         """Those of parts that know their Shapley values."""
         return self._known
-
-    def _outputs(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        return np.asarray(self.link(self.margins_of(rows)))
 
     def _columns_of_parts(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
         """Return each part's own columns of rows, or of a single one."""

@@ -19,7 +19,7 @@ from service.shapley import kernels
 from service.shapley.background import Background
 from service.shapley.cache import BoundedCache
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, linked, over_background
+from service.shapley.games import Known, Link, LinkedGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.words import Words, pack_words
 from service.shapley.plan import Plan, Precision
@@ -50,7 +50,7 @@ class Decisions(NamedTuple):
         return self.background.nbytes + self.inside.nbytes + self.outside.nbytes
 
 
-class LinkedTreeGame:
+class LinkedTreeGame(LinkedGame):
     """The game of a sum of trees behind a link.
 
     Parameters
@@ -73,7 +73,7 @@ class LinkedTreeGame:
         self.background = background
         self.grouping = grouping
         self.n_features = grouping.n_features
-        outputs = background.outputs(self._outputs)
+        outputs = background.outputs(self.outputs_of)
         self.empty_value = background.weights @ outputs
         self.draw_marks = DrawMarks(background, grouping, outputs)
         self._cache: BoundedCache[Decisions] = BoundedCache()
@@ -85,32 +85,10 @@ class LinkedTreeGame:
         """Return the same game on another background, with the margins on this one."""
         return LinkedTreeGame(self.margins, self.link, background, self.grouping)
 
-    def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which features of `row` differ from the background."""
-        return self.grouping.varying(self.background, row)
-
-    def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the output for `row`, shape (n_outputs,)."""
-        return self._outputs(row[None])[0]
-
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
         values = self.margins.shapley_values(row)
         return values, np.zeros_like(values)
-
-    def differences(
-        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`.
-
-        The model is not called.
-        """
-        first, second = self.sides(row, players, plan)
-        outputs = linked(first, self.link) - linked(second, self.link)
-        return (
-            over_background(outputs, self.background, plan),
-            over_background(first - second, self.background, plan),
-        )
 
     @property
     def known_margins(self) -> slice:
@@ -138,9 +116,6 @@ class LinkedTreeGame:
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Add up the trees for whole rows, shape (n_rows, n_margins)."""
         return self._margins(self._patterns_of(rows))
-
-    def _outputs(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        return self.link(self.margins_of(rows))
 
     def _patterns_of(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return patterns as (n_rows, n_leaves), a row's next to each other."""
