@@ -6,6 +6,7 @@ Next: `deploy.interrupts`.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,28 @@ class Console:
         found: list[str] = []
         yield found
         self.say(f"  {'; '.join([*found, f'{time.monotonic() - start:.1f} s'])}")
+
+
+class RecordingConsole(Console):
+    """Keeps the lines until somebody wants to see them, and prints them from then on."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self._lines: list[str] = []
+        self._guard = threading.Lock()
+
+    def show(self) -> None:
+        """Print what was said, and what will be."""
+        with self._guard:
+            self._quiet = False
+            for line in self._lines:
+                print(line, file=self._stream, flush=True)
+
+    def say(self, text: str) -> None:
+        """Keep a line, and print it if it is wanted."""
+        with self._guard:
+            self._lines.append(text)
+            super().say(text)
 
 
 def last_lines(lines: Iterable[str], count: int = 15) -> str:

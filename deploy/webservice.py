@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.configuration import Configuration, configuration, is_registered
-from deploy.console import Console
+from deploy.console import Console, RecordingConsole
 from deploy.deployment import Deployment, opened
 from deploy.engine.docker_engine import address_from
 from deploy.errors import ConfigurationError, DeployError, NotDeployedError
@@ -146,7 +146,7 @@ class Webservice:
         self._deployment = self._opened.enter_context(found)
         self._work: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._console = _Recorder()
+        self._console = RecordingConsole()
 
     def wait_for_deployment(self, show_output: bool = False, timeout: float | None = None) -> None:
         """Wait until what was begun has ended.
@@ -280,34 +280,12 @@ class Webservice:
             except BaseException as error:  # raised anew where somebody waits
                 self._error = error
 
-        self._error, self._console = None, _Recorder()
+        self._error, self._console = None, RecordingConsole()
         self._work = threading.Thread(target=run, name=f"deploy {self.name}")
         self._work.start()
 
 
 REBUILT = {"entry_script", "code", "environment", "dockerfile", "base_image", "example", "expected"}
-
-
-class _Recorder(Console):
-    """Keeps the lines until somebody wants to see them, and prints them from then on."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-        self._lines: list[str] = []
-        self._guard = threading.Lock()
-
-    def show(self) -> None:
-        """Print what was said, and what will be."""
-        with self._guard:
-            self._quiet = False
-            for line in self._lines:
-                print(line, flush=True)
-
-    def say(self, text: str) -> None:
-        """Keep a line, and print it if it is wanted."""
-        with self._guard:
-            self._lines.append(text)
-            super().say(text)
 
 
 def _example_beside(models: Sequence[str | Path], root: Path) -> str:

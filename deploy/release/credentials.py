@@ -50,22 +50,22 @@ def prepare(
     if not config.has_secrets:
         return
     environ = os.environ if environ is None else environ
-    files = _key_file(engine, config, root, environ) if config.auth_enabled else {}
+    files = {}
     if config.tls.certificate:
         files["tls.crt"] = _file("tls.certificate", root / config.tls.certificate)
         files["tls.key"] = _file("tls.key", root / config.tls.key)
-    if not read(engine, config.name, [SALT]):
-        files[SALT] = new_key().encode()
-    _put(engine, config.name, files)
+    with _courier(engine, config.name) as courier:
+        kept = _read(engine, courier, ["keys", SALT])
+        if config.auth_enabled:
+            files["keys"] = _lines(*_keys(config, root, environ, _pair(kept) or ("", "")))
+        if SALT not in kept:
+            files[SALT] = new_key().encode()
+        _put(engine, courier, files)
 
 
 def read_keys(engine: Engine, name: str) -> Pair | None:
     """Return the primary and the secondary key; None when the deployment has none."""
-    found = read(engine, name, ["keys"])
-    if not found:
-        return None
-    primary, secondary = found["keys"].decode().split()
-    return primary, secondary
+    return _pair(read(engine, name, ["keys"]))
 
 
 def no_keys(name: str) -> NotDeployedError:
@@ -75,17 +75,14 @@ def no_keys(name: str) -> NotDeployedError:
 
 def read(engine: Engine, name: str, files: Iterable[str]) -> dict[str, bytes]:
     """Read files of the volume; those that are not there are left out."""
-    found = {}
     with _courier(engine, name) as courier:
-        for file in files:
-            with suppress(NotFoundError):
-                found[file] = engine.read_file(courier, f"{SECRETS_FOLDER}/{file}")
-    return found
+        return _read(engine, courier, files)
 
 
 def write_keys(engine: Engine, name: str, keys: Pair) -> None:
     """Replace both keys; a running service reads them again by itself."""
-    _put(engine, name, {"keys": _lines(*keys)})
+    with _courier(engine, name) as courier:
+        _put(engine, courier, {"keys": _lines(*keys)})
 
 
 def new_key() -> str:
@@ -93,13 +90,19 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-def _key_file(
-    engine: Engine, config: Configuration, root: Path, environ: Mapping[str, str]
-) -> dict[str, bytes]:
-    old = read_keys(engine, config.name) or ("", "")
-    primary = _key("primary", config.keys.primary, old[0], root, environ)
-    secondary = _key("secondary", config.keys.secondary, old[1], root, environ)
-    return {"keys": _lines(primary, secondary)}
+def _keys(config: Configuration, root: Path, environ: Mapping[str, str], old: Pair) -> Pair:
+    return (
+        _key("primary", config.keys.primary, old[0], root, environ),
+        _key("secondary", config.keys.secondary, old[1], root, environ),
+    )
+
+
+def _pair(found: Mapping[str, bytes]) -> Pair | None:
+    """Take the keys from the files that were found."""
+    if "keys" not in found:
+        return None
+    primary, secondary = found["keys"].decode().split()
+    return primary, secondary
 
 
 def _lines(primary: str, secondary: str) -> bytes:
@@ -128,10 +131,17 @@ def _file(key: str, path: Path) -> bytes:
         raise ConfigurationError(f"{key}: cannot read {path} ({error.strerror})") from error
 
 
-def _put(engine: Engine, name: str, files: Mapping[str, bytes]) -> None:
+def _read(engine: Engine, courier: str, files: Iterable[str]) -> dict[str, bytes]:
+    found = {}
+    for file in files:
+        with suppress(NotFoundError):
+            found[file] = engine.read_file(courier, f"{SECRETS_FOLDER}/{file}")
+    return found
+
+
+def _put(engine: Engine, courier: str, files: Mapping[str, bytes]) -> None:
     # With the time of the change: by that the service sees that there was one.
-    with _courier(engine, name) as courier:
-        engine.put_files(courier, SECRETS_FOLDER, tar(files, MODE, USER, time.time()))
+    engine.put_files(courier, SECRETS_FOLDER, tar(files, MODE, USER, time.time()))
 
 
 @contextmanager
