@@ -80,6 +80,10 @@ def expect_each(fit: Iterable[bool], sentence: Callable[[int], str]) -> None:
             raise PayloadError(sentence(place))
 
 
+class NotJsonError(PayloadError):
+    """A text that does not begin as JSON, or goes on after it: it may be rows in another format."""
+
+
 class TooManyRowsError(PayloadError):
     """More rows than a request may have."""
 

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from service.errors import PayloadError, expect
+from service.errors import NotJsonError, PayloadError, expect
 from service.rows.row_ids import (
     check_columns,
     check_id_columns,
@@ -142,7 +142,9 @@ def decode(text: str | bytes) -> Any:
         raise PayloadError("Body: expected UTF-8 text.") from None
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
-        raise PayloadError(f"Body: expected JSON, but at {at}: {error.msg}.") from None
+        is_other = error.msg == "Extra data" or not text[: error.pos].strip()
+        refusal = NotJsonError if is_other else PayloadError
+        raise refusal(f"Body: expected JSON, but at {at}: {error.msg}.") from None
     except (ValueError, RecursionError):
         raise PayloadError(
             "Body: expected JSON rows, got a number too long or a nesting too deep to read."

@@ -4,6 +4,7 @@
 exception              status  message
 =====================  ======  ==================================================
 `PayloadError`         400     its own: it names what is wrong with the rows
+`NotJsonError`         400     its own, and where rows in other formats are read
 `TooManyRowsError`     413     its own
 `RequestError`         below   its own
 Werkzeug's             its own what to do, for 404, 405 and 413
@@ -23,7 +24,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from service.container_limits import lack_of_room
-from service.errors import PayloadError, TooManyRowsError
+from service.errors import NotJsonError, PayloadError, TooManyRowsError
 from service.web.errors import (
     BodyError,
     BusyError,
@@ -65,6 +66,11 @@ MESSAGE_OF = {
     413: "Body: expected at most {limit} bytes, got more; send fewer rows at once.",
 }
 
+OTHER_FORMATS = (
+    "Rows as CSV or JSON Lines go to /invocations, with Content-Type: text/csv or "
+    "application/jsonlines."
+)
+
 _MLFLOW_CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHENTICATED",
@@ -77,12 +83,17 @@ def register_error_handlers(app: Flask) -> None:
     """Let an application answer every exception as the table says."""
     for kind, status in STATUS_OF.items():
         app.register_error_handler(kind, _refuse_with(status))
+    app.register_error_handler(NotJsonError, _refuse_other_format)
     app.register_error_handler(HTTPException, _refuse_http)
     app.register_error_handler(Exception, _fail)
 
 
 def _refuse_with(status: int) -> Callable[[Exception], Response]:
     return lambda error: _refusal(str(error), status)
+
+
+def _refuse_other_format(error: NotJsonError) -> Response:
+    return _refusal(f"{error} {OTHER_FORMATS}", 400)
 
 
 def _refuse_http(error: HTTPException) -> Response:

@@ -310,6 +310,16 @@ def check_cells(cells, whole, place):
             assert list(map(float, found)) == expected
 
 
+@pytest.mark.parametrize("body", ["age,income\n41,3", "41,3\n27,2", '{"age": 1}\n{"age": 2}'])
+def test_rows_in_other_formats_are_told_where_they_are_read(client, body):
+    """CSV and JSON Lines at /score are refused in words that name the route that takes them."""
+    answer = client.post("/score", data=body)
+    assert answer.status_code == 400
+    assert "go to /invocations, with Content-Type: text/csv" in answer.json["message"]
+    half = client.post("/score", data='{"data": [[1, 2')
+    assert "/invocations" not in half.json["message"]
+
+
 def test_csv_is_a_line_for_each_row_and_nothing_else(client):
     """What SageMaker's batch transform joins with its input; a comma in a label is quoted."""
     rows = list(csv.reader(io.StringIO(asked(client, "text/csv").text)))
