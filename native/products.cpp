@@ -1,5 +1,5 @@
-// Kernel machines with a product kernel: exact Shapley values of the margins, and the margins of
-// hybrid rows. The formulas are those of service/shapley/products.py.
+// Kernel machines with a product kernel: exact Shapley values of the margins. The formulas are those
+// of service/shapley/products.py.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -366,35 +366,6 @@ void add_product_values(const Machine& machine, const double* row, const double*
         game.add(background + size_t(b) * machine.n_columns, weights[b], values);
 }
 
-template <typename Vector, typename Number>
-void add_margins(const Number* logarithms, const Number* table, const Number* dual, int n_pairs,
-                 int n_draws, int n_support, int n_margins, double* margins) {
-    constexpr int width = sizeof(Vector) / sizeof(Number);
-    const int whole = n_support / width * width, rest = n_support - whole;
-    std::vector<Vector> kernels(n_support / width + 1), weighted(kernels.size());
-    for (int pair = 0; pair < n_pairs; pair++) {
-        const Number* of_pair = logarithms + size_t(pair) * n_support;
-        for (int s = 0; s < whole; s += width)
-            kernels[s / width] = exponential(load<Vector>(of_pair + s));
-        kernels[whole / width] = exponential(load_some<Vector>(of_pair + whole, rest));
-        for (int margin = 0; margin < n_margins; margin++) {
-            const Number* by = dual + size_t(margin) * n_support;
-            for (int s = 0; s < whole; s += width)
-                weighted[s / width] = kernels[s / width] * load<Vector>(by + s);
-            weighted[whole / width] =
-                kernels[whole / width] * load_some<Vector>(by + whole, rest);
-            for (int draw = 0; draw < n_draws; draw++) {
-                const size_t place = size_t(pair) * n_draws + draw;
-                const Number* other = table + place * n_support;
-                Vector parts = weighted[whole / width] * load_some<Vector>(other + whole, rest);
-                for (int s = 0; s < whole; s += width)
-                    parts += weighted[s / width] * load<Vector>(other + s);
-                margins[place * n_margins + margin] = sum(parts);
-            }
-        }
-    }
-}
-
 }  // namespace
 
 // Exact Shapley values of the margins of one row.
@@ -420,23 +391,4 @@ EXPORT(product_values)
     const auto add = is_single ? in_single : in_double;
     add(machine, row, background, weights, dual, rules, negligible, int(n_rows), int(n_margins),
         values);
-}
-
-// Margins of hybrid rows without their intercepts: the exponential of the row's part times the
-// background's part, weighted and added up over support vectors.
-//
-// logarithms (n_pairs, n_support), table (n_pairs, n_draws, n_support), dual (n_margins,
-// n_support), margins (n_pairs, n_draws, n_margins).
-EXPORT(margins_double)
-(const double* logarithms, const double* table, const double* dual, double* margins,
- int64_t n_pairs, int64_t n_draws, int64_t n_support, int64_t n_margins) {
-    add_margins<Doubles>(logarithms, table, dual, int(n_pairs), int(n_draws), int(n_support),
-                         int(n_margins), margins);
-}
-
-EXPORT(margins_single)
-(const float* logarithms, const float* table, const float* dual, double* margins, int64_t n_pairs,
- int64_t n_draws, int64_t n_support, int64_t n_margins) {
-    add_margins<Floats>(logarithms, table, dual, int(n_pairs), int(n_draws), int(n_support),
-                        int(n_margins), margins);
 }

@@ -225,8 +225,8 @@ class AdditiveGame:
         precision = parts.dtype.type
         on_first = plan.pairs.members.astype(precision) @ parts  # (n_pairs, n_hidden)
         off, off_complement = self.tables.sides(players, plan, precision)
-        first = self._margins(on_first, off)
-        return first, self._margins(parts.sum(axis=0) - on_first, off_complement)
+        first = self._margins(on_first, off.numbers)
+        return first, self._margins(parts.sum(axis=0) - on_first, off_complement.numbers)
 
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the Shapley values of known margins, shape (n_controls, n_features).

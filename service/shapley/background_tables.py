@@ -22,19 +22,46 @@ from service.shapley.grouping import Grouping
 from service.shapley.plan import Plan, Precision
 
 
-class Sides(NamedTuple):
-    """The background's part of hybrid rows, off S and off its complement.
+class Table(NamedTuple):
+    """The background's part of hybrid rows on one side of all pairs.
 
-    Both have shape (n_pairs, n_draws, n_hidden).
+    Attributes
+    ----------
+    numbers : ndarray of shape (n_pairs, n_draws, n_hidden)
+    reach : ndarray of int32, shape (n_pairs, n_draws, 2)
+        From where to where those of a hybrid row may differ from 0.
     """
 
-    off: NDArray[np.floating[Any]]
-    off_complement: NDArray[np.floating[Any]]
+    numbers: NDArray[np.floating[Any]]
+    reach: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, numbers: NDArray[np.floating[Any]], negligible: float = 0.0) -> Table:
+        """Put 0, in place, for numbers that are smaller than what is negligible, if anything is."""
+        reach = np.full((*numbers.shape[:2], 2), (0, numbers.shape[2]), dtype=np.int32)
+        if negligible > 0:
+            numbers[numbers < negligible] = 0
+            counts = numbers != 0
+            reach[..., 0] = counts.argmax(axis=2)
+            reach[..., 1] -= counts[..., ::-1].argmax(axis=2)
+            reach[~counts.any(axis=2)] = 0
+        return cls(numbers, reach)
+
+    def part(self, rows: slice) -> Table:
+        """Return the same of some of the pairs."""
+        return Table(self.numbers[rows], self.reach[rows])
+
+
+class Sides(NamedTuple):
+    """The background's part of hybrid rows, off S and off its complement."""
+
+    off: Table
+    off_complement: Table
 
     @property
     def nbytes(self) -> int:
         """The memory of both."""
-        return self.off.nbytes + self.off_complement.nbytes
+        return sum(array.nbytes for table in self for array in table)
 
 
 class SideTables:
@@ -68,17 +95,26 @@ class SideTables:
         self._n_features = grouping.n_features
         self._cache: BoundedCache[Sides] = BoundedCache()
 
-    def sides(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
+    def sides(
+        self,
+        players: NDArray[np.intp],
+        plan: Plan,
+        precision: Precision,
+        negligible: float = 0.0,
+    ) -> Sides:
         """Return the background's part off S and off its complement, rounded to a precision.
 
-        Features that are no players are the background's own on both sides.
+        Features that are no players are the background's own on both sides. What is smaller than
+        what is negligible is 0.
         """
         whole, rows = plan.within or (plan, slice(None))
         key = whole, players.tobytes(), precision
-        sides = self._cache.get(key, lambda: self._make(players, whole, precision))
-        return Sides(*(side[rows] for side in sides))
+        sides = self._cache.get(key, lambda: self._make(players, whole, precision, negligible))
+        return Sides(*(side.part(rows) for side in sides))
 
-    def _make(self, players: NDArray[np.intp], plan: Plan, precision: Precision) -> Sides:
+    def _make(
+        self, players: NDArray[np.intp], plan: Plan, precision: Precision, negligible: float
+    ) -> Sides:
         n_pairs, n_background = len(plan.pairs.members), len(self.background.rows)
         draws = (
             np.broadcast_to(np.arange(n_background), (n_pairs, n_background))
@@ -97,4 +133,4 @@ class SideTables:
             for side, features in zip(sides, off, strict=True):
                 hidden = self.start + features[pair] @ parts
                 side[pair, draw] = hidden if self.activation is None else self.activation(hidden)
-        return Sides(*sides)
+        return Sides(*(Table.of(side, negligible) for side in sides))

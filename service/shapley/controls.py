@@ -27,6 +27,8 @@ MOST_MARKS = (
 )
 MOSTLY_SEEN = 0.5
 NEGLIGIBLE = 1e-9  # of the largest eigenvalue: controls that the others make up
+# By bytes a number, relative: how far sums of products may be off.
+ROUNDING = {8: 1e-13, 4: 1e-6}
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,17 @@ class DrawControls:
     Attributes
     ----------
     values : ndarray of shape (n_pairs, n_draws, n_controls)
-    errors : ndarray of shape (n_errors, n_controls)
-        As :func:`errors_of` gives them.
-    weights : ndarray of shape (n_pairs · n_draws, n_controls)
-        How much of each control is in the errors of differences that are 1 in one draw and 0 in all
-        others.
-    of_total : ndarray of shape (n_controls,)
-        The same for a total of 1.
+    seen : ndarray of int, shape (n_seen,)
+        The pairs whose draws are looked at one by one.
+    of_means, of_draws, of_total : ndarray
+        Of shapes (n_pairs, n_controls), (n_seen · n_draws, n_controls) and (n_controls,): how much
+        of each control is in the errors of differences, by :func:`behind_errors`.
     """
 
     values: NDArray[np.floating[Any]]
-    errors: NDArray[np.floating[Any]]
-    weights: NDArray[np.floating[Any]]
+    seen: NDArray[np.intp]
+    of_means: NDArray[np.floating[Any]]
+    of_draws: NDArray[np.floating[Any]]
     of_total: NDArray[np.floating[Any]]
 
     @classmethod
@@ -62,31 +63,26 @@ class DrawControls:
         eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
         kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
         whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
-        values, errors = marks @ (per_size[:, None] * whitening), errors @ whitening
-        weights, of_total = behind_errors(plan, errors)
-        weights = weights.reshape(-1, errors.shape[1])
-        rounded: list[NDArray[Any]] = [
-            part.astype(precision) for part in (values, errors, weights, of_total)
+        values = marks @ (per_size[:, None] * whitening)
+        arrays: list[NDArray[Any]] = [
+            array.astype(precision) for array in (values, *behind_errors(plan, errors @ whitening))
         ]
-        return cls(*rounded)
+        return cls(arrays[0], _seen(plan), *arrays[1:])
 
     def in_errors_of(
-        self, outputs: NDArray[np.floating[Any]], total: NDArray[np.float64]
+        self,
+        outputs: NDArray[np.floating[Any]],
+        mean: NDArray[np.floating[Any]],
+        total: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Return how much of each control is in the errors of outputs.
 
-        The errors themselves need not be computed. The result has shape (n_controls, n_outputs).
+        The errors themselves need not be computed. The result has shape (n_controls, n_outputs);
+        the mean over the draws is given, too.
         """
-        found = self.weights.T @ outputs.reshape(len(self.weights), -1)
+        of_seen = outputs[self.seen].reshape(len(self.of_draws), -1)
+        found = self.of_means.T @ mean + self.of_draws.T @ of_seen
         return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
-
-    def in_errors(self, errors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        """Return how much of each control is in errors.
-
-        From (n_errors, n_outputs) to (n_controls, n_outputs).
-        """
-        found: NDArray[np.float64] = (self.errors.T @ errors).astype(np.float64, copy=False)
-        return found
 
     def times(self, scale: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Multiply the controls of every draw by a scale of shape (n_controls, n_outputs).
@@ -100,7 +96,7 @@ class DrawControls:
     @property
     def nbytes(self) -> int:
         """The memory of the arrays."""
-        return self.values.nbytes + self.errors.nbytes + self.weights.nbytes
+        return self.values.nbytes + self.of_means.nbytes + self.of_draws.nbytes
 
 
 class DrawMarks:
@@ -185,31 +181,26 @@ def subtract_controls(
     n_controls : int
         Of both kinds.
     """
-    scale = np.zeros((len(own_totals), len(total)))
-    if not len(own_totals):
-        if drawn is None:
-            return outputs, scale, 0
-        of_errors = drawn.in_errors_of(outputs, total)
-        return (
-            outputs - drawn.times(of_errors.astype(outputs.dtype, copy=False)),
-            scale,
-            len(of_errors),
-        )
-    n_outputs = len(total)
-    both = np.concatenate([outputs, own], axis=2)
-    errors = errors_of(plan, both, np.concatenate([total, own_totals]))
-    if drawn is None:
-        scale = _best_scale(errors[:, n_outputs:], errors[:, :n_outputs])
-        return outputs - own @ scale.astype(own.dtype, copy=False), scale, len(scale)
-    # What the draws' controls explain of either is taken out first; the rest of both is a
-    # regression by itself.
-    explained = drawn.in_errors(errors)
-    rest = errors - drawn.errors @ explained.astype(errors.dtype, copy=False)
-    scale = _best_scale(rest[:, n_outputs:], rest[:, :n_outputs])
-    of_drawn = explained[:, :n_outputs] - explained[:, n_outputs:] @ scale
-    left = outputs - drawn.times(of_drawn.astype(outputs.dtype, copy=False))
-    left -= own @ scale.astype(own.dtype, copy=False)
-    return left, scale, len(scale) + len(explained)
+    n_outputs, n_own = len(total), len(own_totals)
+    both, totals = outputs, total
+    if n_own:
+        both = np.concatenate([outputs, own], axis=2)
+        totals = np.concatenate([total, own_totals])
+    mean = mean_of_draws(both)
+    explained = np.zeros((0, n_outputs + n_own))
+    if drawn is not None:
+        # What the draws' controls explain is taken out first; the rest is a regression by itself.
+        explained = drawn.in_errors_of(both, mean, totals)
+    scale = np.zeros((n_own, n_outputs))
+    if n_own:
+        squares = _squares_of_errors(plan, both, mean, totals)
+        scale = _best_scale(squares, explained.T @ explained, n_outputs, both.itemsize)
+    multiples = np.concatenate([np.eye(n_outputs), -scale])
+    flat = both.reshape(-1, n_outputs + n_own) @ multiples.astype(both.dtype)
+    left = flat.reshape(*both.shape[:2], n_outputs)
+    if drawn is not None:
+        left -= drawn.times((explained @ multiples).astype(both.dtype))
+    return left, scale, n_own + len(explained)
 
 
 def errors_of(
@@ -220,28 +211,65 @@ def errors_of(
     Over all players: residuals of pairs that were sampled, and deviations of the draws from their
     mean where most pairs of a size are there (elsewhere the residuals have them too).
     """
-    solver, unseen = (
-        plan.solver.like(differences),
-        plan.pairs.unseen.astype(differences.dtype, copy=False),
-    )
     mean = mean_of_draws(differences)
-    residual = np.sqrt(solver.influence * unseen)[:, None] * (
+    residuals = _residuals(plan, mean, total)[plan.pairs.unseen > 0]
+    return np.concatenate([residuals, _deviations(plan, differences, mean)])
+
+
+def _squares_of_errors(
+    plan: Plan,
+    differences: NDArray[np.floating[Any]],
+    mean: NDArray[np.floating[Any]],
+    total: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the products of all errors with each other, added up; shape (n, n)."""
+    residuals = _residuals(plan, mean, total).astype(np.float64, copy=False)
+    deviations = _deviations(plan, differences, mean).astype(np.float64, copy=False)
+    squares: NDArray[np.float64] = residuals.T @ residuals + deviations.T @ deviations
+    return squares
+
+
+def _residuals(
+    plan: Plan, mean: NDArray[np.floating[Any]], total: NDArray[np.float64]
+) -> NDArray[np.floating[Any]]:
+    """Return the errors of pairs, (n_pairs, n): 0 where none of a size was left out."""
+    solver = plan.solver.like(mean)
+    size = np.sqrt(solver.influence * plan.pairs.unseen.astype(mean.dtype, copy=False))
+    errors: NDArray[np.floating[Any]] = size[:, None] * (
         mean - solver.signs @ solver.solve(mean, total)
     )
-    residual, n_draws = residual[unseen > 0], differences.shape[1]
-    if plan.draws is None or n_draws == 1:
-        return residual
-    seen = unseen < MOSTLY_SEEN
-    drawn = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen].astype(
-        differences.dtype
-    )
-    deviation = drawn[:, None, None] * (differences[seen] - mean[seen, None])
-    return np.concatenate([residual, deviation.reshape(len(deviation) * n_draws, mean.shape[1])])
+    return errors
+
+
+def _deviations(
+    plan: Plan, differences: NDArray[np.floating[Any]], mean: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
+    """Return the errors of the draws of pairs that are seen, (n_seen · n_draws, n)."""
+    seen = _seen(plan)
+    size = _sizes_of_draws(plan, seen).astype(differences.dtype)
+    deviations = size[:, None, None] * (differences[seen] - mean[seen, None])
+    return deviations.reshape(-1, mean.shape[1])
+
+
+def _seen(plan: Plan) -> NDArray[np.intp]:
+    """Return the pairs whose draws are looked at one by one."""
+    if plan.draws is None or plan.draws.shape[1] == 1:
+        return np.zeros(0, dtype=np.intp)
+    return np.flatnonzero(plan.pairs.unseen < MOSTLY_SEEN)
+
+
+def _sizes_of_draws(plan: Plan, seen: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return what a draw's deviation from the mean of its pair counts, (n_seen,)."""
+    if plan.draws is None or not len(seen):
+        return np.zeros(len(seen))
+    share = (1 - plan.pairs.unseen) * plan.draw_noise / (plan.draws.shape[1] - 1)
+    sizes: NDArray[np.float64] = np.sqrt(plan.solver.influence * share)[seen]
+    return sizes
 
 
 def behind_errors(
     plan: Plan, errors: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Apply the transpose of :func:`errors_of`, for a plan with draws.
 
     Parameters
@@ -251,29 +279,25 @@ def behind_errors(
 
     Returns
     -------
-    weights : ndarray of shape (n_pairs, n_draws, n)
+    of_means : ndarray of shape (n_pairs, n)
+    of_draws : ndarray of shape (n_seen · n_draws, n)
     of_total : ndarray of shape (n,)
-        With them Σ errors · errors_of(plan, x, total) = Σ weights · x + of_total · total for any
-        differences x.
+        With them Σ errors · errors_of(plan, x, total) = Σ of_means · mean of x over the draws
+        + Σ of_draws · x of the pairs that are seen + of_total · total, for any differences x.
     """
-    solver, unseen, n_draws = (
-        plan.solver,
-        plan.pairs.unseen,
-        1 if plan.draws is None else plan.draws.shape[1],
-    )
-    sampled, seen = unseen > 0, unseen < MOSTLY_SEEN
-    residual, drawn = np.split(errors, [np.count_nonzero(sampled)])
+    solver, unseen, seen = plan.solver, plan.pairs.unseen, _seen(plan)
+    sampled = unseen > 0
+    residuals, deviations = np.split(errors, [np.count_nonzero(sampled)])
     of_pairs = np.zeros((len(unseen), errors.shape[1]))
-    of_pairs[sampled] = np.sqrt(solver.influence * unseen)[sampled, None] * residual
+    of_pairs[sampled] = np.sqrt(solver.influence * unseen)[sampled, None] * residuals
     of_players = solver.signs.T @ of_pairs
-    weights = np.repeat(
-        (of_pairs - solver.projection.T @ of_players)[:, None] / n_draws, n_draws, axis=1
-    )
-    if len(drawn):
-        deviation = drawn.reshape(-1, n_draws, errors.shape[1])
-        size = np.sqrt(solver.influence * (1 - unseen) * plan.draw_noise / (n_draws - 1))[seen]
-        weights[seen] += size[:, None, None] * (deviation - deviation.mean(axis=1, keepdims=True))
-    return weights, -solver.share @ of_players
+    of_means = of_pairs - solver.projection.T @ of_players
+    n_draws = 1 if plan.draws is None else plan.draws.shape[1]
+    of_seen = deviations.reshape(len(seen), n_draws, errors.shape[1])
+    of_seen = of_seen - of_seen.mean(axis=1, keepdims=True)
+    of_seen *= _sizes_of_draws(plan, seen)[:, None, None]
+    of_draws = of_seen.reshape(-1, errors.shape[1])
+    return of_means, of_draws, -solver.share @ of_players
 
 
 def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -284,20 +308,33 @@ def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating
     return np.einsum("pdk->pk", differences) / differences.shape[1]
 
 
-def _best_scale(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def _best_scale(
+    squares: NDArray[np.float64], explained: NDArray[np.float64], n_outputs: int, itemsize: int
+) -> NDArray[np.float64]:
     """Fit the multiple of the controls' errors that leaves least of the outputs' errors.
 
-    The result has shape (n_controls, n_outputs).
+    Parameters
+    ----------
+    squares, explained : ndarray of shape (n, n)
+        Products of the errors of outputs and, after them, controls; and what is explained of them.
+    n_outputs : int
+    itemsize : int
+        Bytes of the numbers that they come from.
+
+    Returns
+    -------
+    ndarray of shape (n_controls, n_outputs)
     """
-    # Squared, controls may be nearly alike.
-    x, y = (
-        x.astype(np.float64, copy=False),
-        y.astype(np.float64, copy=False),
-    )
-    size = np.linalg.norm(x, axis=0)
-    x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
-    eigenvalues, vectors = np.linalg.eigh(x.T @ x)
-    kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
+    rest = (squares - explained)[n_outputs:]
+    left, given = np.diag(rest[:, n_outputs:]), np.diag(squares)[n_outputs:]
+    is_told = left > ROUNDING[itemsize] * given  # what is less is rounding
+    size = np.sqrt(np.where(is_told, left, 1.0))
+    per_size = is_told / size
+    rest = per_size[:, None] * rest
+    # Controls may be nearly alike, which squares show as far as rounding lets them.
+    eigenvalues, vectors = np.linalg.eigh(rest[:, n_outputs:] * per_size)
+    rounded = ROUNDING[itemsize] * (given * per_size**2).max()
+    kept = eigenvalues > max(NEGLIGIBLE, rounded) * eigenvalues.max(initial=0.0)
     inverse = np.divide(1, eigenvalues, out=np.zeros_like(eigenvalues), where=kept)
-    scale = vectors @ (inverse[:, None] * (vectors.T @ (x.T @ y)))
-    return np.divide(scale, size[:, None], out=np.zeros_like(scale), where=size[:, None] > 0)
+    scale = vectors @ (inverse[:, None] * (vectors.T @ rest[:, :n_outputs]))
+    return per_size[:, None] * scale

@@ -28,22 +28,23 @@ from numpy.typing import NDArray
 
 from service.shapley import kernels
 from service.shapley.background import Background
-from service.shapley.background_tables import SideTables
+from service.shapley.background_tables import SideTables, Table
 from service.shapley.coalitions import choose_pairs
 from service.shapley.controls import DrawMarks
 from service.shapley.games import Known, Link, LinkedGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.distances import Distances
-from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, integrate_products
+from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, add_kernels, integrate_products
 from service.shapley.plan import Numbers, Plan, Precision, Solver
 from service.shapley.survey import ExactGame, SampledGame
 
 ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
-SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
 # A logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none.
 LEAST = -1e4
 # As NEGLIGIBLE, for what only serves as a control, by the bytes of a number.
 ROUGHLY = {8: 1e-10, 4: 1e-7}
+# A background row's part of a kernel that counts for nothing: rounding adds as much to all kernels.
+NOTHING = {8: 1e-16, 4: 1e-8}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,18 @@ class ProductKernel:
     log_factors: Callable[[NDArray[Any]], NDArray[np.float64]]
     dual: NDArray[np.float64]
     intercept: NDArray[np.float64]
+
+    @property
+    def falls(self) -> bool:
+        """Whether no factor is above 1, so that a small part of a kernel makes a small kernel."""
+        return isinstance(self.log_factors, Distances)
+
+    def with_neighbours_together(self) -> ProductKernel:
+        """Return the same with its support vectors in another order, where that helps."""
+        if not isinstance(self.log_factors, Distances):
+            return self
+        order = self.log_factors.neighbours()
+        return replace(self, log_factors=self.log_factors.taken(order), dual=self.dual[:, order])
 
     def margins(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins, shape (n_rows, n_margins)."""
@@ -171,7 +184,7 @@ class ProductGame(LinkedGame):
         background: Background,
         grouping: Grouping,
     ) -> None:
-        self.kernel = kernel
+        self.kernel = kernel = kernel.with_neighbours_together()
         self.known = known
         self.link = link
         self.background = background
@@ -214,17 +227,13 @@ class ProductGame(LinkedGame):
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Evaluate the margins; see :class:`service.shapley.games.LinkedGame`."""
-        precision = self._precision_for(plan)
-        at_row = np.maximum(self.kernel.log_factors(row[None])[0][players], LEAST).astype(precision)
+        precision, kernel = self._precision_for(plan), self.kernel
+        at_row = np.maximum(kernel.log_factors(row[None])[0][players], LEAST).astype(precision)
+        negligible = NOTHING[at_row.itemsize] if kernel.falls else 0.0
+        tables = self.tables.sides(players, plan, precision, negligible)
         members = plan.pairs.members
-        # (n_pairs, n_draws, n_margins)
-        first, second = (
-            self._margins(side.astype(precision), at_row, table)
-            for side, table in zip(
-                (members, ~members), self.tables.sides(players, plan, precision), strict=True
-            )
-        )
-        return first, second
+        first = self._margins(members, at_row, tables.off)
+        return first, self._margins(~members, at_row, tables.off_complement)
 
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the margins of whole rows, shape (n_rows, n_margins)."""
@@ -233,14 +242,15 @@ class ProductGame(LinkedGame):
     def _precision_for(self, plan: Plan) -> Precision:
         return np.float64 if plan.is_exact else self.precision
 
-    def _margins(self, side: Numbers, at_row: Numbers, table: Numbers) -> NDArray[np.float64]:
-        dual = self.kernel.dual.astype(table.dtype, copy=False)
-        step = max(1, SIDES_CHUNK // dual.size)
-        parts = [
-            kernels.current.hybrid_margins(side[i : i + step] @ at_row, table[i : i + step], dual)
-            for i in range(0, len(side), step)
-        ]
-        return np.concatenate(parts, dtype=np.float64) + self.kernel.intercept
+    def _margins(
+        self, inside: NDArray[np.bool_], at_row: Numbers, table: Table
+    ) -> NDArray[np.float64]:
+        dual = self.kernel.dual.astype(at_row.dtype, copy=False)
+        if self.kernel.falls:
+            margins = kernels.current.hybrid_margins(inside, at_row, table, dual)
+        else:
+            margins = add_kernels(inside, at_row, table.numbers, dual)
+        return np.add(margins, self.kernel.intercept, out=margins)
 
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the Shapley values of the margins, shape (n_margins, n_features).

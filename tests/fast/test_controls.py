@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from service.shapley.background import Background
-from service.shapley.controls import DrawControls, behind_errors, errors_of, subtract_controls
+from service.shapley.controls import (
+    MOSTLY_SEEN,
+    DrawControls,
+    behind_errors,
+    errors_of,
+    subtract_controls,
+)
 from service.shapley.games import BlackBoxGame
 from service.shapley.kernel import Sampling, kernel_shapley
 from service.shapley.plan import make_plan
@@ -25,18 +31,15 @@ def bent(x):
 
 @pytest.mark.parametrize(("coalitions", "evaluations"), [(600, 2400), (4094, 20_000)])
 def test_controls_of_the_draws_are_orthonormal_in_their_errors(coalitions, evaluations):
-    """Sampled pairs or all of them; the combined controls have the errors that are stored with
-    them.
+    """Sampled pairs or all of them; the combined controls have the size 1, and nothing in common.
     """
     plan = make_plan(BACKGROUND, 12, coalitions, evaluations, 0)
     game = BlackBoxGame(bent, BACKGROUND)
     drawn = game.draw_marks.controls(np.arange(12), plan)
-    n_controls = drawn.errors.shape[1]
+    n_controls = len(drawn.of_total)
     assert n_controls == 13  # a feature each, and the output
-    np.testing.assert_allclose(drawn.errors.T @ drawn.errors, np.eye(n_controls), rtol=0, atol=1e-9)
-    np.testing.assert_allclose(
-        errors_of(plan, drawn.values, np.zeros(n_controls)), drawn.errors, rtol=0, atol=1e-9
-    )
+    errors = errors_of(plan, drawn.values, np.zeros(n_controls))
+    np.testing.assert_allclose(errors.T @ errors, np.eye(n_controls), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("coalitions", "evaluations"), [(600, 2400), (4094, 20_000)])
@@ -48,18 +51,21 @@ def test_how_much_of_a_control_is_in_the_errors_is_read_off_the_outputs(coalitio
     outputs, total = RNG.normal(size=(*plan.draws.shape, 2)), RNG.normal(size=2)
     found = errors_of(plan, outputs, total)
     others = RNG.normal(size=(len(found), 3))
-    weights, of_total = behind_errors(plan, others)
+    of_means, of_draws, of_total = behind_errors(plan, others)
+    seen = outputs[plan.pairs.unseen < MOSTLY_SEEN].reshape(len(of_draws), 2)
+    mean = outputs.mean(axis=1)
     expected = others.T @ found
     assert np.abs(expected).min() > 1e-6
     np.testing.assert_allclose(
-        np.einsum("pdn,pdk->nk", weights, outputs) + np.outer(of_total, total),
+        of_means.T @ mean + of_draws.T @ seen + np.outer(of_total, total),
         expected,
         rtol=0,
         atol=1e-12,
     )
     drawn = BlackBoxGame(bent, BACKGROUND).draw_marks.controls(np.arange(12), plan)
+    errors = errors_of(plan, drawn.values, np.zeros(len(drawn.of_total)))
     np.testing.assert_allclose(
-        drawn.in_errors_of(outputs, total), drawn.errors.T @ found, rtol=0, atol=1e-12
+        drawn.in_errors_of(outputs, mean, total), errors.T @ found, rtol=0, atol=1e-9
     )
 
 
@@ -67,7 +73,7 @@ def test_controls_that_the_others_make_up_are_left_out():
     """Two classes mirror each other: one of their outputs is enough."""
     mirrored = BlackBoxGame(lambda x: np.hstack([-bent(x), bent(x)]), BACKGROUND)
     plan = make_plan(BACKGROUND, 12, 600, 2400, 0)
-    assert mirrored.draw_marks.controls(np.arange(12), plan).errors.shape[1] == 13
+    assert mirrored.draw_marks.controls(np.arange(12), plan).of_total.shape == (13,)
 
 
 def test_all_controls_together_leave_what_one_regression_on_them_leaves():
@@ -110,4 +116,4 @@ def test_rows_of_many_columns_are_controlled_by_their_output_alone():
     game = BlackBoxGame(bent, wide)
     assert game.draw_marks.of_columns.shape == (20, 0)
     plan = make_plan(wide, 301, 1300, 2600, 0)
-    assert game.draw_marks.controls(np.arange(301), plan).errors.shape[1] == 1
+    assert game.draw_marks.controls(np.arange(301), plan).of_total.shape == (1,)

@@ -19,6 +19,7 @@ from sklearn.ensemble import (
 )
 
 from service.shapley.background import Background
+from service.shapley.background_tables import Table
 from service.shapley.grouping import Grouping
 from service.shapley.kernels import CompiledKernels, NumpyKernels
 from service.shapley.kernels.compiled_kernels import LEVELS
@@ -142,30 +143,72 @@ def test_arrays_may_lie_anyhow(compiled):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "least", "allowed"), [(np.float64, -700.0, 5e-16), (np.float32, -85.0, 3e-7)]
+    ("dtype", "least", "allowed"), [(np.float64, -36.8, 5e-16), (np.float32, -18.4, 3e-7)]
 )
 def test_the_exponential_is_good_to_its_last_places(compiled, dtype, least, allowed):
-    """exp(x) over all of its range, against numpy's in double precision."""
-    x = np.linspace(least, 0, 200_001).astype(dtype)[:, None]
+    """exp(x) for all x of which it counts, against numpy's in double precision."""
+    x = np.linspace(least, 0, 20_001).astype(dtype)[:, None]
     one = np.ones((1, 1), dtype=dtype)
-    found = compiled.hybrid_margins(x, np.ones((len(x), 1, 1), dtype=dtype), one)[:, 0]
+    table = Table.of(np.ones((len(x), 1, 1), dtype=dtype))
+    found = np.concatenate(
+        [
+            compiled.hybrid_margins(np.ones((1, 1), dtype=bool), of_row[None], table.part(part), one)
+            for of_row, part in zip(x, map(slice, range(len(x)), range(1, len(x) + 1)), strict=True)
+        ]
+    )[:, 0]
     exact = np.exp(x.astype(np.float64))
     assert np.abs(found / exact - 1).max() <= allowed
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 17, 1), (40, 5, 64, 3), (2, 9, 131, 2)])
-def test_hybrid_margins_are_those_of_the_numpy_form(compiled, dtype, shape):
-    """Any number of draws, margins and support vectors, in both precisions."""
-    n_pairs, n_draws, n_support, n_margins = shape
+def hybrid_case(dtype, shape, spread=3.0, *, negligible=0.0):
+    """Coalitions, a row's logarithms, a table and dual coefficients."""
+    n_pairs, n_draws, n_features, n_support, n_margins = shape
     rng = np.random.default_rng(0)
-    logarithms = -rng.exponential(3, size=(n_pairs, n_support)).astype(dtype)
-    table = rng.uniform(size=(n_pairs, n_draws, n_support)).astype(dtype)
-    dual = rng.normal(size=(n_margins, n_support)).astype(dtype)
-    found = compiled.hybrid_margins(logarithms, table, dual)
-    expected = NUMPY.hybrid_margins(logarithms, table, dual)
+    inside = rng.random((n_pairs, n_features)) < 0.5
+    at_row = -rng.exponential(spread / n_features, size=(n_features, n_support)).astype(dtype)
+    numbers = rng.uniform(size=(n_pairs, n_draws, n_support))
+    numbers *= np.exp(-rng.exponential(spread, size=(n_pairs, 1, n_support)))
+    table = Table.of(numbers.astype(dtype), negligible)
+    return inside, at_row, table, rng.normal(size=(n_margins, n_support)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1, 1), (3, 2, 5, 17, 1), (40, 5, 6, 64, 3), (2, 9, 31, 131, 2)]
+)
+def test_hybrid_margins_are_those_of_the_numpy_form(compiled, dtype, shape):
+    """Any number of draws, features, margins and support vectors, in both precisions."""
+    arguments = hybrid_case(dtype, shape)
+    found = compiled.hybrid_margins(*arguments)
+    expected = NUMPY.hybrid_margins(*arguments)
     allowed = 1e-12 if dtype == np.float64 else 2e-5
     np.testing.assert_allclose(found, expected, rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize(("dtype", "negligible"), [(np.float64, 1e-16), (np.float32, 1e-8)])
+def test_hybrid_margins_are_the_same_where_little_of_the_table_counts(compiled, dtype, negligible):
+    """Most numbers are negligible, many support vectors are met in several blocks."""
+    for spread, shape in ((30.0, (30, 4, 12, 273, 2)), (30.0, (7, 3, 200, 900, 1))):
+        inside, at_row, table, dual = hybrid_case(dtype, shape, spread, negligible=negligible)
+        counts = table.numbers != 0
+        assert 0.1 < counts.mean() < 0.9
+        first, last = table.reach[..., 0, None], table.reach[..., 1, None]
+        place = np.arange(shape[3])
+        assert not counts[(place < first) | (place >= last)].any()
+        found = compiled.hybrid_margins(inside, at_row, table, dual)
+        expected = NUMPY.hybrid_margins(inside, at_row, table, dual)
+        assert np.abs(expected).max() > 1e-5
+        allowed = negligible * np.abs(dual).sum()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=allowed)
+
+
+def test_pairs_have_the_same_margins_alone(compiled):
+    """A part of a plan gives the bytes of the whole."""
+    inside, at_row, table, dual = hybrid_case(np.float32, (21, 4, 12, 99, 2), negligible=1e-8)
+    whole = compiled.hybrid_margins(inside, at_row, table, dual)
+    part = slice(8, 9)
+    alone = compiled.hybrid_margins(inside[part], at_row, table.part(part), dual)
+    np.testing.assert_array_equal(alone, whole[part])
 
 
 def forest_of(model, n_features=9, n_classes=3, n_rows=400):
@@ -473,7 +516,8 @@ def test_arrays_may_be_of_any_type(compiled, dtype):
 def test_what_is_no_number_stays_none_and_nothing_may_be_left_out(compiled):
     """NaN is no small number; a limit of 0 asks for the exact rule; no support adds up to 0."""
     one = np.ones((1, 1))
-    assert np.isnan(compiled.hybrid_margins(np.array([[np.nan]]), one[None], one)).all()
+    arguments = np.ones((1, 1), dtype=bool), np.array([[np.nan]]), Table.of(one[None]), one
+    assert np.isnan(compiled.hybrid_margins(*arguments)).all()
     distances, dual, row, background = product_case(4, 5, 9, range(7))
     arguments = distances, dual, row, background
     found = compiled.product_values(*arguments, negligible=0.0)

@@ -33,6 +33,7 @@ from service.shapley.kernels.words import Words
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from service.shapley.background_tables import Table
     from service.shapley.trees.forest import Forest  # whose package uses these loops
 
 HERE = files("service.shapley.kernels")  # a folder, or a place in a zip file
@@ -51,8 +52,8 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.float64, np.float64, np.float64, np.float64, np.int64, np.int64, np.float64),
         *(np.float64, np.int64, np.float64, np.float64, np.float64),
     ),
-    "margins_single": (np.float32, np.float32, np.float32, np.float64),
-    "margins_double": (np.float64, np.float64, np.float64, np.float64),
+    "margins_single": (np.uint8, np.float32, np.float32, np.int32, np.float32, np.float64),
+    "margins_double": (np.uint8, np.float64, np.float64, np.int32, np.float64, np.float64),
     "hybrid_leaf_sums": (
         *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8),
         *(np.uint64, np.uint64, np.float64),
@@ -172,12 +173,15 @@ class CompiledKernels(NumpyKernels):
             )
         return values
 
-    def hybrid_margins(self, logarithms: Numbers, table: Numbers, dual: Numbers) -> Numbers:
+    def hybrid_margins(
+        self, inside: NDArray[np.bool_], at_row: Numbers, table: Table, dual: Numbers
+    ) -> NDArray[np.float64]:
         """Evaluate the margins of hybrid rows; see :class:`NumpyKernels`."""
-        n_pairs, n_draws, n_support = table.shape
-        margins = np.empty((n_pairs, n_draws, len(dual)))
-        name = "margins_single" if table.dtype == np.float32 else "margins_double"
-        self._call(name, logarithms, table, dual, margins, n_pairs, n_draws, n_support, len(dual))
+        n_pairs, n_draws, n_support = table.numbers.shape
+        margins = np.zeros((n_pairs, n_draws, len(dual)))
+        name = "margins_single" if table.numbers.dtype == np.float32 else "margins_double"
+        arrays = inside, at_row, table.numbers, table.reach, dual, margins
+        self._call(name, *arrays, n_pairs, n_draws, len(at_row), n_support, len(dual))
         return margins
 
     def hybrid_leaf_sums(

@@ -6,7 +6,7 @@ Next: :mod:`service.shapley.kernels.nearest`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,20 @@ class Distances:
         raise_to_power = np.square if self.power == 2 else np.abs
         raised = raise_to_power(distance, out=distance)
         return self.grouping.add_up(np.multiply(raised, -self.rate, out=raised))
+
+    def neighbours(self) -> NDArray[np.intp]:
+        """Order the support vectors by the column that tells most of them apart.
+
+        So those that a row is not far from lie together.
+        """
+        apart = np.abs(self.support - self.support.mean(axis=0)).mean(axis=0)
+        scaled = apart * self.rate.mean(axis=1) ** (1 / self.power)
+        return np.argsort(self.support[:, scaled.argmax()], kind="stable")
+
+    def taken(self, which: NDArray[np.intp]) -> Distances:
+        """Return the same of some of the support vectors."""
+        rate = self.rate if self.rate.shape[1] == 1 else self.rate[:, which]
+        return replace(self, support=self.support[which], rate=rate)
 
     def of_one_rate(self) -> Iterator[tuple[NDArray[np.intp] | slice, NDArray[np.float64]]]:
         """Part the support vectors by their rates.

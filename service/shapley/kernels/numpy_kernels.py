@@ -32,6 +32,7 @@ from service.shapley.kernels.walks import add_up, walk_down
 from service.shapley.kernels.words import Words, unpack_words
 
 if TYPE_CHECKING:
+    from service.shapley.background_tables import Table
     from service.shapley.trees.forest import Forest  # whose package uses these loops
 
 Numbers = NDArray[np.floating[Any]]
@@ -39,6 +40,7 @@ Precision = type[np.float64] | type[np.float32]
 LogFactors = Callable[[NDArray[Any]], NDArray[np.float64]]
 
 NEGLIGIBLE = 1e-14  # of the largest possible margin, all left-out terms together
+SIDES_CHUNK = 2**16  # kernels of coalitions evaluated at once: what stays in the processor's cache
 ROWS_CHUNK = 2**18  # numbers per array while terms are chosen
 WALKS_AT_ONCE = 2**13  # pairs of a tree and a background row: each takes some hundred steps
 STATES_AT_ONCE = 2_000_000  # of background rows, while they are counted
@@ -95,22 +97,28 @@ class NumpyKernels:
         """
         return integrate_products(distances, dual, row, background, negligible)
 
-    def hybrid_margins(self, logarithms: Numbers, table: Numbers, dual: Numbers) -> Numbers:
+    def hybrid_margins(
+        self, inside: NDArray[np.bool_], at_row: Numbers, table: Table, dual: Numbers
+    ) -> NDArray[np.float64]:
         """Evaluate the margins of hybrid rows, without intercepts.
 
         Parameters
         ----------
-        logarithms : ndarray of shape (n_pairs, n_support)
-            Of what the explained row contributes to the kernel with each support vector; ≤ 0.
-        table : ndarray of shape (n_pairs, n_draws, n_support)
-            What the background rows contribute to it.
+        inside : ndarray of bool, shape (n_pairs, n_features)
+            Which features are the explained row's.
+        at_row : ndarray of shape (n_features, n_support)
+            The logarithms of its factors of the kernel with each support vector; ≤ 0.
+        table : Table
+            What the background rows contribute to the kernels, in the precision of all.
         dual : ndarray of shape (n_margins, n_support)
 
         Returns
         -------
         ndarray of shape (n_pairs, n_draws, n_margins)
+            Where something is compiled, a row's part of a kernel that is below 1e-16, and 1e-8 in
+            single precision, is left out.
         """
-        return np.matmul(table, np.exp(logarithms)[:, :, None] * dual.T)
+        return add_kernels(inside, at_row, table.numbers, dual)
 
     def hybrid_leaf_sums(
         self, forest: Forest, at_row: NDArray[np.bool_], at_background: Words, inside: Words
@@ -318,6 +326,31 @@ class NumpyKernels:
         pairwise[:, upper[0], upper[1]] = first
         pairwise[:, upper[1], upper[0]] = 1 - first
         return _coupled(pairwise)
+
+
+def add_kernels(
+    inside: NDArray[np.bool_], at_row: Numbers, at_background: Numbers, dual: Numbers
+) -> NDArray[np.float64]:
+    """Add up kernels that are the product of a row's part and a background row's.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, shape (n_pairs, n_features)
+    at_row : ndarray of shape (n_features, n_support)
+    at_background : ndarray of shape (n_pairs, n_draws, n_support)
+    dual : ndarray of shape (n_margins, n_support)
+
+    Returns
+    -------
+    ndarray of shape (n_pairs, n_draws, n_margins)
+    """
+    step = max(1, SIDES_CHUNK // max(1, dual.size))
+    parts = []
+    for start in range(0, len(inside), step):
+        part = slice(start, start + step)
+        kernels = np.exp(inside[part].astype(at_row.dtype) @ at_row)
+        parts.append(np.matmul(at_background[part], kernels[:, :, None] * dual.T))
+    return np.concatenate(parts, dtype=np.float64)
 
 
 def integrate_products(
