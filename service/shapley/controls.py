@@ -37,11 +37,12 @@ class DrawControls:
 
     Attributes
     ----------
-    values : ndarray of shape (n_pairs, n_draws, n_controls)
+    values : ndarray of shape (n_controls, n_pairs · n_draws)
+        Of each draw, one control after another.
     seen : ndarray of int, shape (n_seen,)
         The pairs whose draws are looked at one by one.
     of_means, of_draws, of_total : ndarray
-        Of shapes (n_pairs, n_controls), (n_seen · n_draws, n_controls) and (n_controls,): how much
+        Of shapes (n_controls, n_pairs), (n_controls, n_seen · n_draws) and (n_controls,): how much
         of each control is in the errors of differences, by :func:`behind_errors`.
     """
 
@@ -63,9 +64,10 @@ class DrawControls:
         eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
         kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
         whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
-        values = marks @ (per_size[:, None] * whitening)
+        values = (marks @ (per_size[:, None] * whitening)).reshape(-1, whitening.shape[1])
         arrays: list[NDArray[Any]] = [
-            array.astype(precision) for array in (values, *behind_errors(plan, errors @ whitening))
+            np.ascontiguousarray(array.T, dtype=precision)
+            for array in (values, *behind_errors(plan, errors @ whitening))
         ]
         return cls(arrays[0], _seen(plan), *arrays[1:])
 
@@ -80,18 +82,17 @@ class DrawControls:
         The errors themselves need not be computed. The result has shape (n_controls, n_outputs);
         the mean over the draws is given, too.
         """
-        of_seen = outputs[self.seen].reshape(len(self.of_draws), -1)
-        found = self.of_means.T @ mean + self.of_draws.T @ of_seen
+        of_seen = outputs[self.seen].reshape(self.of_draws.shape[1], -1)
+        found = self.of_means @ mean + self.of_draws @ of_seen
         return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
 
     def times(self, scale: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Multiply the controls of every draw by a scale of shape (n_controls, n_outputs).
 
-        It is a single matrix product.
+        It is a single matrix product, of shape (n_pairs · n_draws, n_outputs).
         """
-        n_pairs, n_draws, n_controls = self.values.shape
-        times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale
-        return times.reshape(n_pairs, n_draws, -1)
+        times: NDArray[np.floating[Any]] = (scale.T @ self.values).T
+        return times
 
     @property
     def nbytes(self) -> int:
@@ -196,11 +197,10 @@ def subtract_controls(
         squares = _squares_of_errors(plan, both, mean, totals)
         scale = _best_scale(squares, explained.T @ explained, n_outputs, both.itemsize)
     multiples = np.concatenate([np.eye(n_outputs), -scale])
-    flat = both.reshape(-1, n_outputs + n_own) @ multiples.astype(both.dtype)
-    left = flat.reshape(*both.shape[:2], n_outputs)
+    left = both.reshape(-1, n_outputs + n_own) @ multiples.astype(both.dtype)
     if drawn is not None:
         left -= drawn.times((explained @ multiples).astype(both.dtype))
-    return left, scale, n_own + len(explained)
+    return left.reshape(*both.shape[:2], n_outputs), scale, n_own + len(explained)
 
 
 def errors_of(

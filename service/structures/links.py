@@ -29,7 +29,7 @@ def logistic(margins: Floats) -> Floats:
     >>> logistic(np.array([[0.0], [np.log(3)]])).round(9).tolist()
     [[0.5, 0.5], [0.25, 0.75]]
     """
-    positive = expit(margins)
+    positive = kernels.current.logistic(margins)
     return np.hstack([1 - positive, positive])
 
 
@@ -139,7 +139,7 @@ class Sigmoid:
 
     def predict(self, margin: Floats) -> Floats:
         """Return the probability of the class."""
-        return expit(-(self.slope * margin + self.offset))
+        return kernels.current.logistic(-(self.slope * margin + self.offset))
 
 
 def second_of_two(probabilities: Floats) -> Floats:

@@ -24,6 +24,11 @@ def same_draws():
     RNG.bit_generator.state = np.random.default_rng(1).bit_generator.state
 
 
+def of_draws(drawn, plan):
+    """The controls as errors are made of them, (n_pairs, n_draws, n_controls)."""
+    return drawn.values.T.reshape(*plan.draws.shape, len(drawn.values))
+
+
 def bent(x):
     """A curve over a sum: what a background row adds depends on all of its features together."""
     return np.exp(x.sum(axis=1) / 4)[:, None]
@@ -38,7 +43,7 @@ def test_controls_of_the_draws_are_orthonormal_in_their_errors(coalitions, evalu
     drawn = game.draw_marks.controls(np.arange(12), plan)
     n_controls = len(drawn.of_total)
     assert n_controls == 13  # a feature each, and the output
-    errors = errors_of(plan, drawn.values, np.zeros(n_controls))
+    errors = errors_of(plan, of_draws(drawn, plan), np.zeros(n_controls))
     np.testing.assert_allclose(errors.T @ errors, np.eye(n_controls), rtol=0, atol=1e-9)
 
 
@@ -51,19 +56,19 @@ def test_how_much_of_a_control_is_in_the_errors_is_read_off_the_outputs(coalitio
     outputs, total = RNG.normal(size=(*plan.draws.shape, 2)), RNG.normal(size=2)
     found = errors_of(plan, outputs, total)
     others = RNG.normal(size=(len(found), 3))
-    of_means, of_draws, of_total = behind_errors(plan, others)
-    seen = outputs[plan.pairs.unseen < MOSTLY_SEEN].reshape(len(of_draws), 2)
+    of_means, of_seen, of_total = behind_errors(plan, others)
+    seen = outputs[plan.pairs.unseen < MOSTLY_SEEN].reshape(len(of_seen), 2)
     mean = outputs.mean(axis=1)
     expected = others.T @ found
     assert np.abs(expected).min() > 1e-6
     np.testing.assert_allclose(
-        of_means.T @ mean + of_draws.T @ seen + np.outer(of_total, total),
+        of_means.T @ mean + of_seen.T @ seen + np.outer(of_total, total),
         expected,
         rtol=0,
         atol=1e-12,
     )
     drawn = BlackBoxGame(bent, BACKGROUND).draw_marks.controls(np.arange(12), plan)
-    errors = errors_of(plan, drawn.values, np.zeros(len(drawn.of_total)))
+    errors = errors_of(plan, of_draws(drawn, plan), np.zeros(len(drawn.of_total)))
     np.testing.assert_allclose(
         drawn.in_errors_of(outputs, mean, total), errors.T @ found, rtol=0, atol=1e-9
     )

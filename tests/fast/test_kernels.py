@@ -513,6 +513,19 @@ def test_arrays_may_be_of_any_type(compiled, dtype):
     )
 
 
+@pytest.mark.parametrize("n", [1, 3, 8, 1_001])
+def test_the_logistic_is_that_of_the_numpy_form(compiled, n):
+    """Far out on both sides, and the same bytes alone and among others."""
+    margins = np.random.default_rng(0).normal(scale=200, size=(n, 1))
+    found = compiled.logistic(margins)
+    np.testing.assert_allclose(found, NUMPY.logistic(margins), rtol=1e-15, atol=1e-300)
+    alone = np.concatenate([compiled.logistic(margin[None]) for margin in margins])
+    np.testing.assert_array_equal(found, alone)
+    ends = np.array([-np.inf, -800.0, 0.0, 800.0, np.inf])
+    np.testing.assert_allclose(compiled.logistic(ends), [0, 0, 0.5, 1, 1], atol=1e-300)
+    assert np.isnan(compiled.logistic(np.array([np.nan]))).all()
+
+
 def test_what_is_no_number_stays_none_and_nothing_may_be_left_out(compiled):
     """NaN is no small number; a limit of 0 asks for the exact rule; no support adds up to 0."""
     one = np.ones((1, 1))

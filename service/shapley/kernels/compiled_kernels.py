@@ -77,6 +77,7 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.int32, np.float64, np.float64, np.int64, np.int64, np.float64),
         *(np.float64, np.float64),
     ),
+    "logistic": (np.float64, np.float64),
     "couple_probabilities": (np.float64, np.float64),
     "hybrid_means": (
         *(np.float64, np.float64, np.int64, np.float64, np.float64, np.float64),
@@ -367,6 +368,12 @@ class CompiledKernels(NumpyKernels):
             int(points.by_distance),
         )
         return means
+
+    def logistic(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn margins of two classes into probabilities; see :class:`NumpyKernels`."""
+        probabilities = np.empty(margins.shape)
+        self._call("logistic", margins, probabilities, margins.size)
+        return probabilities
 
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int

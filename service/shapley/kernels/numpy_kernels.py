@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
@@ -300,6 +301,20 @@ class NumpyKernels:
             parts = np.where(hybrids.inside[part, :, None], at_row, elsewhere)
             means.append(points.means(parts.sum(axis=1)))
         return np.concatenate(means)
+
+    def logistic(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn margins of two classes into probabilities of the second, 1 / (1 + exp(−margin)).
+
+        Parameters
+        ----------
+        margins : ndarray of any shape
+
+        Returns
+        -------
+        ndarray of the same shape
+        """
+        probabilities: NDArray[np.float64] = expit(margins)
+        return probabilities
 
     def couple_probabilities(
         self, first: NDArray[np.float64], n_classes: int
