@@ -61,7 +61,7 @@ class Sides(NamedTuple):
     @property
     def nbytes(self) -> int:
         """The memory of both."""
-        return sum(array.nbytes for table in self for array in table)
+        return sum(table.numbers.nbytes + table.reach.nbytes for table in self)
 
 
 class SideTables:

@@ -36,8 +36,7 @@ def bent(x):
 
 @pytest.mark.parametrize(("coalitions", "evaluations"), [(600, 2400), (4094, 20_000)])
 def test_controls_of_the_draws_are_orthonormal_in_their_errors(coalitions, evaluations):
-    """Sampled pairs or all of them; the combined controls have the size 1, and nothing in common.
-    """
+    """Sampled pairs or all of them; the combined controls are of size 1 and share nothing."""
     plan = make_plan(BACKGROUND, 12, coalitions, evaluations, 0)
     game = BlackBoxGame(bent, BACKGROUND)
     drawn = game.draw_marks.controls(np.arange(12), plan)
