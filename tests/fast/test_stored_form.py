@@ -87,6 +87,7 @@ NEVER_SAVED = {
     "Subject",
     "SumStructure",
     "SurveyedGame",
+    "Table",
     "Tensor",
     "Term",
     "Texts",
