@@ -149,6 +149,7 @@ def kernel_shapley(
         values[:, players[0]] = total
     elif len(players) > 1:
         stages = sampling.stages(game, len(players))
+        game = game.for_row(row)
         known = game.control_values(row, stages.so_far[-1])
         regression = _Regression(game, players, total, *(part[:, players] for part in known))
         found = _sample(regression, row, stages, enough)

@@ -29,6 +29,7 @@ from service.shapley.kernels.twigs import (
     tables,
 )
 from service.shapley.kernels.walks import add_up, walk_down
+from service.shapley.kernels.waves import Angles, wave_sums, wave_values
 from service.shapley.kernels.words import Words, unpack_words
 
 if TYPE_CHECKING:
@@ -146,6 +147,51 @@ class NumpyKernels:
             reached = unpack_words(np.concatenate(at_leaves))  # (n_leaves, 64 · n_words)
             sums[64 * word : 64 * (word + WORDS_AT_ONCE)] = reached.T @ forest.value
         return sums
+
+    def wave_values(self, angles: Angles, n_waves: int, degree: int) -> NDArray[np.float64]:
+        """Compute Shapley values of the mean of cosines of multiples of additive games.
+
+        Parameters
+        ----------
+        angles : Angles
+        n_waves : int
+            The multiples are 1, 2, … so many.
+        degree : int
+            For which the integral is exact; it is a polynomial of degree n_players − 1.
+
+        Returns
+        -------
+        ndarray of shape (n_waves, n_players)
+        """
+        return wave_values(angles, n_waves, degree)
+
+    def wave_differences(
+        self,
+        angles: Angles,
+        waves: NDArray[np.float64],
+        members: NDArray[np.bool_],
+        draws: NDArray[np.intp] | None,
+    ) -> NDArray[np.float64]:
+        """Evaluate sums of cosines of additive games, the complement's taken from a coalition's.
+
+        Parameters
+        ----------
+        angles : Angles
+        waves : ndarray of shape (n_waves, n_curves)
+        members : ndarray of bool, shape (n_pairs, n_players)
+        draws : ndarray of int, shape (n_pairs, n_draws), or None
+            The games that each pair meets; None for all.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs, n_draws or n_background, n_curves)
+        """
+        added = members @ angles.parts.T  # (n_pairs, n_background)
+        start, total = angles.start, angles.parts.sum(axis=1)
+        if draws is not None:
+            added = np.take_along_axis(added, draws, axis=1)
+            start, total = start[draws], total[draws]
+        return wave_sums(start + added, waves) - wave_sums(start + total - added, waves)
 
     def path_values(
         self,

@@ -10,6 +10,7 @@ Next: :mod:`service.shapley.products`.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +20,16 @@ from service.shapley import kernels
 from service.shapley.background import Background
 from service.shapley.cache import BoundedCache
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, LinkedGame
+from service.shapley.games import Known, Link, LinkedGame, over_background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.words import Words, pack_words
-from service.shapley.plan import Plan, Precision
+from service.shapley.plan import Numbers, Plan, Precision
+from service.shapley.trees.curves import Curve
 from service.shapley.trees.patterns import TreeGame, patterns_of
 
 CHUNK = 2**22  # decisions at once, while they are packed
+# Background rows that are met one by one for a control.
+MOST_CURVED = 100
 
 
 class Decisions(NamedTuple):
@@ -38,16 +42,19 @@ class Decisions(NamedTuple):
     inside, outside : Words of shape (n_features, n_words)
         Where a feature is in the pair's coalition, and where in its complement. A feature that is
         no player is in neither.
+    place : ndarray of int, shape (n_hybrid_rows,)
+        Where each hybrid row is: those of one background row come together.
     """
 
     background: Words
     inside: Words
     outside: Words
+    place: NDArray[np.intp]
 
     @property
     def nbytes(self) -> int:
         """The memory of all."""
-        return self.background.nbytes + self.inside.nbytes + self.outside.nbytes
+        return sum(part.nbytes for part in self)
 
 
 class LinkedTreeGame(LinkedGame):
@@ -64,6 +71,7 @@ class LinkedTreeGame(LinkedGame):
     """
 
     precision: Precision = np.float64
+    curve: Curve | None = None  # of one row, in the form of the game for it
 
     def __init__(
         self, margins: TreeGame, link: Link, background: Background, grouping: Grouping
@@ -85,10 +93,35 @@ class LinkedTreeGame(LinkedGame):
         """Return the same game on another background, with the margins on this one."""
         return LinkedTreeGame(self.margins, self.link, background, self.grouping)
 
+    def for_row(self, row: NDArray[Any]) -> LinkedTreeGame:
+        """Return the same game with a curve as a control, where the background is small."""
+        if len(self.margins.offset) > 1 or len(self.background.rows) > MOST_CURVED:
+            return self
+        parts = self.margins.traversal_of(self.background.rows).shapley_values(row)[:, 0]
+        start = self.margins_of(row[None])[0, 0] - parts.sum(axis=1)
+        game = copy(self)
+        game.curve = Curve.of(start, parts, self.background.weights, self.link)
+        return game
+
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
-        """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
+        """Return the exact Shapley values of the margins and of the curve, if there is one.
+
+        The result has shape (n_controls, n_features).
+        """
         values = self.margins.shapley_values(row)
+        if self.curve is not None:
+            values = np.concatenate([values, self.curve.shapley_values()])
         return values, np.zeros_like(values)
+
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[Numbers, Numbers]:
+        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`."""
+        outputs, controls = super().differences(row, players, plan)
+        if self.curve is None:
+            return outputs, controls
+        curved = over_background(self.curve.differences(players, plan), self.background, plan)
+        return outputs, np.concatenate([controls, curved], axis=2)
 
     @property
     def known_margins(self) -> slice:
@@ -109,7 +142,7 @@ class LinkedTreeGame(LinkedGame):
             sums = kernels.current.hybrid_leaf_sums(
                 self.margins.forest, at_row, decisions.background, side
             )
-            return sums[: shape[0] * shape[1]].reshape(shape) + self.margins.offset
+            return sums[decisions.place].reshape(shape) + self.margins.offset
 
         return add_up(decisions.inside), add_up(decisions.outside)
 
@@ -148,6 +181,9 @@ class LinkedTreeGame(LinkedGame):
             drawn = np.tile(np.arange(columns.shape[1]), len(members))
         else:
             drawn = plan.draws.ravel()
+        # Hybrid rows of one background row part at few splits, where the explained row does.
+        order = np.argsort(drawn, kind="stable")
+        drawn = drawn[order]
         step = max(1, CHUNK // len(drawn))
         background = np.concatenate(
             [
@@ -156,6 +192,7 @@ class LinkedTreeGame(LinkedGame):
             ]
         )
         playing = np.zeros((2, self.n_features, len(drawn)), dtype=bool)
-        by_hybrid = np.repeat(members.T, len(drawn) // len(members), axis=1)
+        by_hybrid = np.repeat(members.T, len(drawn) // len(members), axis=1)[:, order]
         playing[0, players], playing[1, players] = by_hybrid, ~by_hybrid
-        return Decisions(background, pack_words(playing[0]), pack_words(playing[1]))
+        place = np.argsort(order)
+        return Decisions(background, pack_words(playing[0]), pack_words(playing[1]), place)
