@@ -59,6 +59,10 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8),
         *(np.uint64, np.uint64, np.float64),
     ),
+    "alike_leaf_sums": (
+        *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8, np.uint8),
+        *(np.int64, np.uint64, np.float64),
+    ),
     "wave_values": (
         *(np.float64, np.float64, np.float64, np.float64, np.float64, np.float64),
     ),
@@ -207,6 +211,37 @@ class CompiledKernels(NumpyKernels):
             sums,
             forest.n_trees,
             n_words,
+            n_outputs,
+            len(forest.levels),
+        )
+        return sums.T
+
+    def alike_leaf_sums(
+        self,
+        forest: Forest,
+        at_row: NDArray[np.bool_],
+        at_background: NDArray[np.bool_],
+        met: NDArray[np.intp],
+        inside: Words,
+    ) -> NDArray[np.float64]:
+        """Add up the leaves that hybrid rows reach; see :class:`NumpyKernels`."""
+        children, roots = forest.children
+        n_outputs = forest.value.shape[1]
+        sums = np.zeros((n_outputs, 64 * len(met)))
+        self._call(
+            "alike_leaf_sums",
+            forest.feature,
+            *children,
+            roots,
+            forest.value,
+            at_row,
+            at_background,
+            met,
+            inside,
+            sums,
+            forest.n_trees,
+            len(at_row),
+            len(met),
             n_outputs,
             len(forest.levels),
         )

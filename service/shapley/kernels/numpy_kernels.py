@@ -148,6 +148,35 @@ class NumpyKernels:
             sums[64 * word : 64 * (word + WORDS_AT_ONCE)] = reached.T @ forest.value
         return sums
 
+    def alike_leaf_sums(
+        self,
+        forest: Forest,
+        at_row: NDArray[np.bool_],
+        at_background: NDArray[np.bool_],
+        met: NDArray[np.intp],
+        inside: Words,
+    ) -> NDArray[np.float64]:
+        """Add up the leaves that hybrid rows reach, where those of a word meet one background row.
+
+        Parameters
+        ----------
+        forest : Forest
+        at_row : ndarray of bool, shape (n_splits,)
+            Where the explained row goes left.
+        at_background : ndarray of bool, shape (n_background, n_splits)
+            Where each background row does.
+        met : ndarray of int, shape (n_words,)
+            The background row of each word.
+        inside : Words of shape (n_features, n_words)
+            Where a feature is the explained row's.
+
+        Returns
+        -------
+        ndarray of shape (64 · n_words, n_outputs)
+        """
+        by_word = np.where(at_background[met].T, ALL, NONE)
+        return self.hybrid_leaf_sums(forest, at_row, by_word, inside)
+
     def wave_values(self, angles: Angles, n_waves: int, degree: int) -> NDArray[np.float64]:
         """Compute Shapley values of the mean of cosines of multiples of additive games.
 

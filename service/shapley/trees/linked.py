@@ -25,9 +25,12 @@ from service.shapley.grouping import Grouping
 from service.shapley.kernels.words import Words, pack_words
 from service.shapley.plan import Numbers, Plan, Precision
 from service.shapley.trees.curves import Curve
-from service.shapley.trees.patterns import TreeGame, patterns_of
+from service.shapley.trees.forest import Forest
+from service.shapley.trees.patterns import TreeGame
 
 CHUNK = 2**22  # decisions at once, while they are packed
+# Places for hybrid rows, for each that there is: in fewer of them words are mixed less.
+MOST_SPREAD = 4
 # Background rows that are met one by one for a control.
 MOST_CURVED = 100
 
@@ -35,18 +38,23 @@ MOST_CURVED = 100
 class Decisions(NamedTuple):
     """What a plan decides for its hybrid rows, whatever row is explained.
 
+    Those of one background row come together, and, where there are many, have words of their own.
+
     Attributes
     ----------
-    background : Words of shape (n_splits, n_words)
-        Where the background row of a hybrid row goes left.
+    background : Words of shape (n_splits, n_words), or ndarray of bool, (n_background, n_splits)
+        Where the background row of a hybrid row goes left; or where each background row does.
+    met : ndarray of int, shape (n_words,)
+        The background row of each word; there are none where words are mixed.
     inside, outside : Words of shape (n_features, n_words)
         Where a feature is in the pair's coalition, and where in its complement. A feature that is
         no player is in neither.
     place : ndarray of int, shape (n_hybrid_rows,)
-        Where each hybrid row is: those of one background row come together.
+        Where each hybrid row is.
     """
 
-    background: Words
+    background: NDArray[Any]
+    met: NDArray[np.intp]
     inside: Words
     outside: Words
     place: NDArray[np.intp]
@@ -55,6 +63,16 @@ class Decisions(NamedTuple):
     def nbytes(self) -> int:
         """The memory of all."""
         return sum(part.nbytes for part in self)
+
+    def leaf_sums(
+        self, forest: Forest, at_row: NDArray[np.bool_], side: Words
+    ) -> NDArray[np.float64]:
+        """Add up the leaves that the hybrid rows of a side reach, (n_hybrid_rows, n_margins)."""
+        if len(self.met):
+            sums = kernels.current.alike_leaf_sums(forest, at_row, self.background, self.met, side)
+        else:
+            sums = kernels.current.hybrid_leaf_sums(forest, at_row, self.background, side)
+        return sums[self.place]
 
 
 class LinkedTreeGame(LinkedGame):
@@ -139,35 +157,14 @@ class LinkedTreeGame(LinkedGame):
         shape = len(plan.pairs.members), n_draws, len(self.margins.offset)
 
         def add_up(side: Words) -> NDArray[np.float64]:
-            sums = kernels.current.hybrid_leaf_sums(
-                self.margins.forest, at_row, decisions.background, side
-            )
-            return sums[decisions.place].reshape(shape) + self.margins.offset
+            sums = decisions.leaf_sums(self.margins.forest, at_row, side)
+            return sums.reshape(shape) + self.margins.offset
 
         return add_up(decisions.inside), add_up(decisions.outside)
 
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Add up the trees for whole rows, shape (n_rows, n_margins)."""
-        return self._margins(self._patterns_of(rows))
-
-    def _patterns_of(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return patterns as (n_rows, n_leaves), a row's next to each other."""
-        return np.ascontiguousarray(
-            patterns_of(self.margins.forest, rows.astype(self.margins.input_dtype)).T
-        )
-
-    def _margins(self, patterns: NDArray[Any]) -> NDArray[np.float64]:
-        """Add up the leaves that rows reach, one of each tree.
-
-        From (n_rows, n_leaves) to (n_rows, n_margins).
-        """
-        forest = self.margins.forest
-        reached = np.flatnonzero(patterns == 0).reshape(len(patterns), forest.n_trees)
-        leaf = reached - np.arange(len(patterns))[:, None] * patterns.shape[1]
-        return (
-            np.stack([value[leaf].sum(axis=1) for value in forest.value.T], axis=1)
-            + self.margins.offset
-        )
+        return self.margins.outputs(rows)
 
     def _decisions(self, players: NDArray[np.intp], plan: Plan) -> Decisions:
         key = plan, players.tobytes()
@@ -181,18 +178,39 @@ class LinkedTreeGame(LinkedGame):
             drawn = np.tile(np.arange(columns.shape[1]), len(members))
         else:
             drawn = plan.draws.ravel()
-        # Hybrid rows of one background row part at few splits, where the explained row does.
-        order = np.argsort(drawn, kind="stable")
-        drawn = drawn[order]
-        step = max(1, CHUNK // len(drawn))
-        background = np.concatenate(
-            [
-                pack_words(goes_left[i : i + step, drawn])
-                for i in range(0, max(1, len(goes_left)), step)
-            ]
-        )
-        playing = np.zeros((2, self.n_features, len(drawn)), dtype=bool)
-        by_hybrid = np.repeat(members.T, len(drawn) // len(members), axis=1)[:, order]
-        playing[0, players], playing[1, players] = by_hybrid, ~by_hybrid
-        place = np.argsort(order)
-        return Decisions(background, pack_words(playing[0]), pack_words(playing[1]), place)
+        pair = np.repeat(np.arange(len(members)), len(drawn) // len(members))
+        place, met = _laid_out(drawn)
+        if len(met):
+            background = np.ascontiguousarray(goes_left.T)
+        else:
+            background = _words_of(goes_left, drawn[np.argsort(place)])
+        # Of what no hybrid row has a place in, no feature plays.
+        playing = np.zeros((2, self.n_features, max(64 * len(met), len(drawn))), dtype=bool)
+        by_pair = members.T[:, pair]
+        playing[0][players[:, None], place] = by_pair
+        playing[1][players[:, None], place] = ~by_pair
+        return Decisions(background, met, pack_words(playing[0]), pack_words(playing[1]), place)
+
+
+def _laid_out(drawn: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give each hybrid row a place beside those of the same background row.
+
+    Return the places, and the background row of each word where each has one: where that does not
+    leave most places free.
+    """
+    order = np.argsort(drawn, kind="stable")
+    place = np.argsort(order)
+    rows, counts = np.unique(drawn, return_counts=True)
+    n_words = -(-counts // 64)
+    if MOST_SPREAD * len(drawn) < 64 * n_words.sum():
+        return place, np.zeros(0, dtype=np.intp)
+    free = 64 * n_words - counts
+    place += np.repeat(np.cumsum(free) - free, counts)[place]
+    return place, np.repeat(rows, n_words)
+
+
+def _words_of(goes_left: NDArray[np.bool_], drawn: NDArray[np.intp]) -> Words:
+    """Pack what the drawn background rows decide, from (n_splits, n_background)."""
+    step = max(1, CHUNK // len(drawn))
+    starts = range(0, max(1, len(goes_left)), step)
+    return np.concatenate([pack_words(goes_left[i : i + step, drawn]) for i in starts])
