@@ -1,5 +1,6 @@
 // Cosines of additive games: their exact Shapley values, and what pairs of coalitions differ by;
 // see service/shapley/kernels/waves.py.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -49,37 +50,46 @@ struct Table {
     }
 };
 
-// Add what the features of one background row take, for as many waves as a register has numbers.
-void add_values(const Table& turns, const Table& start, int64_t wave, const double* nodes,
-                const double* shares, int64_t n_nodes, int64_t n_players, double weight,
-                Table& before, Table& others, double* values) {
-    for (int64_t j = 0; j < n_players; j++) others.put(j, wave, {Doubles{}, Doubles{}});
-    for (int64_t node = 0; node < n_nodes; node++) {
-        const double t = nodes[node];
-        const auto factor = [&](int64_t j) {
-            const Complex turn = turns.at(j, wave);
-            return Complex{(1 - t) + t * turn.real, t * turn.imaginary};
-        };
-        Complex product{Doubles{} + shares[node], Doubles{}};
-        for (int64_t j = 0; j < n_players; j++) {
-            before.put(j, wave, product);
-            product = product * factor(j);
+// Numbers of all waves on the way through the features: each is waited for while others are made.
+struct Products {
+    std::vector<double> real, imaginary;
+
+    explicit Products(int64_t n_waves) : real(size_t(n_waves)), imaginary(size_t(n_waves)) {}
+
+    void start(double number) {
+        std::fill(real.begin(), real.end(), number);
+        std::fill(imaginary.begin(), imaginary.end(), 0.0);
+    }
+
+    INLINE Complex at(int64_t wave) const {
+        return {load<Doubles>(&real[size_t(wave)]), load<Doubles>(&imaginary[size_t(wave)])};
+    }
+
+    // Multiply by 1 - t + t times a turn.
+    INLINE void multiply(int64_t wave, double t, Complex turn) {
+        const Complex product = at(wave) * Complex{(1 - t) + t * turn.real, t * turn.imaginary};
+        store(&real[size_t(wave)], product.real);
+        store(&imaginary[size_t(wave)], product.imaginary);
+    }
+};
+
+// Add to the sums of all features what a node gives them: the product of all others.
+void add_node(const Table& turns, double t, double share, int64_t n_players, Products& product,
+              Table& before, Table& others) {
+    product.start(share);
+    for (int64_t j = 0; j < n_players; j++)
+        for (int64_t wave = 0; wave < turns.n_waves; wave += WIDTH) {
+            before.put(j, wave, product.at(wave));
+            product.multiply(wave, t, turns.at(j, wave));
         }
-        product = {Doubles{} + 1.0, Doubles{}};
-        for (int64_t j = n_players - 1; j >= 0; j--) {
-            const Complex both = before.at(j, wave) * product, sum = others.at(j, wave);
+    product.start(1.0);
+    for (int64_t j = n_players - 1; j >= 0; j--)
+        for (int64_t wave = 0; wave < turns.n_waves; wave += WIDTH) {
+            const Complex both = before.at(j, wave) * product.at(wave);
+            const Complex sum = others.at(j, wave);
             others.put(j, wave, {sum.real + both.real, sum.imaginary + both.imaginary});
-            product = product * factor(j);
+            product.multiply(wave, t, turns.at(j, wave));
         }
-    }
-    const Complex first = start.at(0, wave);
-    for (int64_t j = 0; j < n_players; j++) {
-        const Complex turn = turns.at(j, wave);
-        const Complex taken =
-            first * Complex{turn.real - 1.0, turn.imaginary} * others.at(j, wave);
-        double* to = values + j * turns.n_waves + wave;
-        store(to, load<Doubles>(to) + weight * taken.real);
-    }
 }
 
 // The cosine of an angle between 0 and pi.
@@ -120,14 +130,23 @@ EXPORT(wave_values)
 (const double* start, const double* parts, const double* weights, const double* nodes,
  const double* shares, double* values, int64_t n_background, int64_t n_players, int64_t n_waves,
  int64_t n_nodes) {
-    Table turns(n_players, n_waves), first(1, n_waves);
-    Table before(n_players, n_waves), others(n_players, n_waves);
+    Table turns(n_players, n_waves), before(n_players, n_waves), first(1, n_waves);
+    Products product(n_waves);
     for (int64_t row = 0; row < n_background; row++) {
+        Table others(n_players, n_waves);
         first.turn(0, start[row]);
         for (int64_t j = 0; j < n_players; j++) turns.turn(j, parts[row * n_players + j]);
-        for (int64_t wave = 0; wave < n_waves; wave += WIDTH)
-            add_values(turns, first, wave, nodes, shares, n_nodes, n_players, weights[row], before,
-                       others, values);
+        for (int64_t node = 0; node < n_nodes; node++)
+            add_node(turns, nodes[node], shares[node], n_players, product, before, others);
+        for (int64_t j = 0; j < n_players; j++)
+            for (int64_t wave = 0; wave < n_waves; wave += WIDTH) {
+                const Complex turn = turns.at(j, wave);
+                const Complex taken = first.at(0, wave) *
+                                      Complex{turn.real - 1.0, turn.imaginary} *
+                                      others.at(j, wave);
+                double* to = values + j * n_waves + wave;
+                store(to, load<Doubles>(to) + weights[row] * taken.real);
+            }
     }
 }
 

@@ -33,12 +33,15 @@ class Curve:
 
     Attributes
     ----------
+    sums : ndarray of shape (1, n_features)
+        What each feature takes of the margin itself, on average over the background.
     angles : Angles
         The sums, as angles between 0 and pi.
     waves : ndarray of shape (n_waves, n_curves)
         How much of the cosine of 1, 2, … times the angle there is in each output.
     """
 
+    sums: NDArray[np.float64]
     angles: Angles
     waves: NDArray[np.float64]
 
@@ -72,7 +75,8 @@ class Curve:
         if not np.isfinite(waves).all():
             return None
         turn = np.pi / (highest - lowest)
-        return cls(Angles((start - lowest) * turn, parts * turn, weights), waves)
+        angles = Angles((start - lowest) * turn, parts * turn, weights)
+        return cls((weights @ parts)[None], angles, waves)
 
     def shapley_values(self) -> NDArray[np.float64]:
         """Return the exact Shapley values, shape (n_curves, n_features)."""

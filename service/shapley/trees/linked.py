@@ -29,8 +29,8 @@ from service.shapley.trees.forest import Forest
 from service.shapley.trees.patterns import TreeGame
 
 CHUNK = 2**22  # decisions at once, while they are packed
-# Places for hybrid rows, for each that there is: in fewer of them words are mixed less.
-MOST_SPREAD = 4
+# Places in words of one background row, for each hybrid row that there is.
+MOST_PLACES = 4
 # Background rows that are met one by one for a control.
 MOST_CURVED = 100
 
@@ -46,33 +46,35 @@ class Decisions(NamedTuple):
         Where the background row of a hybrid row goes left; or where each background row does.
     met : ndarray of int, shape (n_words,)
         The background row of each word; there are none where words are mixed.
-    inside, outside : Words of shape (n_features, n_words)
-        Where a feature is in the pair's coalition, and where in its complement. A feature that is
-        no player is in neither.
-    place : ndarray of int, shape (n_hybrid_rows,)
-        Where each hybrid row is.
+    sides : tuple of Words of shape (n_features, n_words)
+        Where a feature is the explained row's: of the pairs' coalitions and of their complements
+        beside each other, or one after the other. A feature that is no player is so nowhere.
+    place : ndarray of int, shape (2 · n_hybrid_rows,)
+        Where each hybrid row is: first all of the coalitions, then all of their complements.
     """
 
     background: NDArray[Any]
     met: NDArray[np.intp]
-    inside: Words
-    outside: Words
+    sides: tuple[Words, ...]
     place: NDArray[np.intp]
 
     @property
     def nbytes(self) -> int:
         """The memory of all."""
-        return sum(part.nbytes for part in self)
+        arrays = self.background, self.met, *self.sides, self.place
+        return sum(array.nbytes for array in arrays)
 
-    def leaf_sums(
-        self, forest: Forest, at_row: NDArray[np.bool_], side: Words
-    ) -> NDArray[np.float64]:
-        """Add up the leaves that the hybrid rows of a side reach, (n_hybrid_rows, n_margins)."""
+    def leaf_sums(self, forest: Forest, at_row: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Add up the leaves that the hybrid rows reach, shape (2 · n_hybrid_rows, n_margins)."""
+        loops = kernels.current
         if len(self.met):
-            sums = kernels.current.alike_leaf_sums(forest, at_row, self.background, self.met, side)
-        else:
-            sums = kernels.current.hybrid_leaf_sums(forest, at_row, self.background, side)
-        return sums[self.place]
+            (both,) = self.sides
+            sums = loops.alike_leaf_sums(forest, at_row, self.background, self.met, both)
+            return sums[self.place]
+        sums = [
+            loops.hybrid_leaf_sums(forest, at_row, self.background, side) for side in self.sides
+        ]
+        return np.concatenate(sums)[self.place]
 
 
 class LinkedTreeGame(LinkedGame):
@@ -117,8 +119,12 @@ class LinkedTreeGame(LinkedGame):
             return self
         parts = self.margins.traversal_of(self.background.rows).shapley_values(row)[:, 0]
         start = self.margins_of(row[None])[0, 0] - parts.sum(axis=1)
+        curve = Curve.of(start, parts, self.background.weights, self.link)
+        if curve is None:
+            return self
         game = copy(self)
-        game.curve = Curve.of(start, parts, self.background.weights, self.link)
+        # The curve knows of each background row what the marks would tell.
+        game.curve, game.draw_marks = curve, None
         return game
 
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
@@ -126,20 +132,22 @@ class LinkedTreeGame(LinkedGame):
 
         The result has shape (n_controls, n_features).
         """
-        values = self.margins.shapley_values(row)
-        if self.curve is not None:
-            values = np.concatenate([values, self.curve.shapley_values()])
+        if self.curve is None:
+            values = self.margins.shapley_values(row)
+        else:
+            values = np.concatenate([self.curve.sums, self.curve.shapley_values()])
         return values, np.zeros_like(values)
 
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[Numbers, Numbers]:
         """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`."""
-        outputs, controls = super().differences(row, players, plan)
+        outputs, margins = super().differences(row, players, plan)
         if self.curve is None:
-            return outputs, controls
-        curved = over_background(self.curve.differences(players, plan), self.background, plan)
-        return outputs, np.concatenate([controls, curved], axis=2)
+            return outputs, margins
+        curved = self.curve.differences(players, plan)
+        controls = [margins, over_background(curved, self.background, plan)]
+        return outputs, np.concatenate(controls, axis=2)
 
     @property
     def known_margins(self) -> slice:
@@ -154,13 +162,10 @@ class LinkedTreeGame(LinkedGame):
         x = np.ascontiguousarray(row[:, None].astype(self.margins.input_dtype))
         at_row = self.margins.forest.goes_left(x)[:, 0]
         n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
-        shape = len(plan.pairs.members), n_draws, len(self.margins.offset)
-
-        def add_up(side: Words) -> NDArray[np.float64]:
-            sums = decisions.leaf_sums(self.margins.forest, at_row, side)
-            return sums.reshape(shape) + self.margins.offset
-
-        return add_up(decisions.inside), add_up(decisions.outside)
+        shape = 2, len(plan.pairs.members), n_draws, len(self.margins.offset)
+        sums = decisions.leaf_sums(self.margins.forest, at_row).reshape(shape)
+        first, second = sums + self.margins.offset
+        return first, second
 
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Add up the trees for whole rows, shape (n_rows, n_margins)."""
@@ -178,34 +183,35 @@ class LinkedTreeGame(LinkedGame):
             drawn = np.tile(np.arange(columns.shape[1]), len(members))
         else:
             drawn = plan.draws.ravel()
-        pair = np.repeat(np.arange(len(members)), len(drawn) // len(members))
-        place, met = _laid_out(drawn)
+        inside = np.zeros((len(members), self.n_features), dtype=bool)
+        outside = np.zeros_like(inside)
+        inside[:, players], outside[:, players] = members, ~members
+        sides = np.repeat([inside, outside], len(drawn) // len(members), axis=1)
+        place, met = _beside_alike(np.tile(drawn, 2))
         if len(met):
-            background = np.ascontiguousarray(goes_left.T)
-        else:
-            background = _words_of(goes_left, drawn[np.argsort(place)])
-        # Of what no hybrid row has a place in, no feature plays.
-        playing = np.zeros((2, self.n_features, max(64 * len(met), len(drawn))), dtype=bool)
-        by_pair = members.T[:, pair]
-        playing[0][players[:, None], place] = by_pair
-        playing[1][players[:, None], place] = ~by_pair
-        return Decisions(background, met, pack_words(playing[0]), pack_words(playing[1]), place)
+            both = np.zeros((64 * len(met), self.n_features), dtype=bool)
+            both[place] = sides.reshape(-1, self.n_features)
+            return Decisions(np.ascontiguousarray(goes_left.T), met, (pack_words(both.T),), place)
+        of_sides = tuple(pack_words(side.T) for side in sides)
+        n_places = 64 * of_sides[0].shape[1]
+        place = (np.arange(2)[:, None] * n_places + np.arange(len(drawn))).ravel()
+        return Decisions(_words_of(goes_left, drawn), met, of_sides, place)
 
 
-def _laid_out(drawn: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give each hybrid row a place beside those of the same background row.
+def _beside_alike(drawn: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give each hybrid row a place in a word of its background row.
 
-    Return the places, and the background row of each word where each has one: where that does not
-    leave most places free.
+    Return the places, and the background row of each word; there are none where most places would
+    be left free.
     """
-    order = np.argsort(drawn, kind="stable")
-    place = np.argsort(order)
-    rows, counts = np.unique(drawn, return_counts=True)
+    rows, which, counts = np.unique(drawn, return_inverse=True, return_counts=True)
     n_words = -(-counts // 64)
-    if MOST_SPREAD * len(drawn) < 64 * n_words.sum():
-        return place, np.zeros(0, dtype=np.intp)
-    free = 64 * n_words - counts
-    place += np.repeat(np.cumsum(free) - free, counts)[place]
+    if MOST_PLACES * len(drawn) < 64 * n_words.sum():
+        return np.arange(len(drawn)), np.zeros(0, dtype=np.intp)
+    order = np.argsort(which, kind="stable")
+    turn = np.arange(len(drawn)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.empty_like(order)
+    place[order] = turn + 64 * np.repeat(np.cumsum(n_words) - n_words, counts)
     return place, np.repeat(rows, n_words)
 
 
