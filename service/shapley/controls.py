@@ -89,13 +89,8 @@ class DrawControls:
         return found
 
     def times(self, scale: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Multiply the controls of every draw by a scale of shape (n_controls, n_outputs).
-
-        It is a single matrix product.
-        """
-        n_pairs, n_draws, n_controls = self.values.shape
-        times: NDArray[np.floating[Any]] = self.values.reshape(-1, n_controls) @ scale
-        return times.reshape(n_pairs, n_draws, -1)
+        """Multiply the controls of every draw by a scale of shape (n_controls, n_outputs)."""
+        return _multiple(self.values, scale)
 
     @property
     def nbytes(self) -> int:
@@ -200,7 +195,7 @@ def subtract_controls(
     errors = errors_of(plan, both, np.concatenate([total, own_totals]))
     if drawn is None:
         scale = _best_scale(errors[:, n_outputs:], errors[:, :n_outputs])
-        return outputs - own @ scale.astype(own.dtype, copy=False), scale, len(scale)
+        return outputs - _multiple(own, scale), scale, len(scale)
     # What the draws' controls explain of either is taken out first; the rest of both is a
     # regression by itself.
     explained = drawn.in_errors(errors)
@@ -208,7 +203,7 @@ def subtract_controls(
     scale = _best_scale(rest[:, n_outputs:], rest[:, :n_outputs])
     of_drawn = explained[:, :n_outputs] - explained[:, n_outputs:] @ scale
     left = outputs - drawn.times(of_drawn.astype(outputs.dtype, copy=False))
-    left -= own @ scale.astype(own.dtype, copy=False)
+    left -= _multiple(own, scale)
     return left, scale, len(scale) + len(explained)
 
 
@@ -284,16 +279,27 @@ def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating
     return np.einsum("pdk->pk", differences) / differences.shape[1]
 
 
+def _multiple(
+    controls: NDArray[np.floating[Any]], scale: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
+    """Multiply controls, (n_pairs, n_draws, n_controls), by a scale, (n_controls, n_outputs).
+
+    It is a single matrix product: one for each pair would take twenty times as long.
+    """
+    n_pairs, n_draws, n_controls = controls.shape
+    flat: NDArray[np.floating[Any]] = controls.reshape(-1, n_controls) @ scale.astype(
+        controls.dtype, copy=False
+    )
+    return flat.reshape(n_pairs, n_draws, -1)
+
+
 def _best_scale(x: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Fit the multiple of the controls' errors that leaves least of the outputs' errors.
 
     The result has shape (n_controls, n_outputs).
     """
     # Squared, controls may be nearly alike.
-    x, y = (
-        x.astype(np.float64, copy=False),
-        y.astype(np.float64, copy=False),
-    )
+    x, y = (np.ascontiguousarray(part, dtype=np.float64) for part in (x, y))
     size = np.linalg.norm(x, axis=0)
     x = np.divide(x, size, out=np.zeros_like(x), where=size > 0)
     eigenvalues, vectors = np.linalg.eigh(x.T @ x)
