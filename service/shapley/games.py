@@ -57,8 +57,8 @@ class Game(Protocol):
         Which feature each column of the rows belongs to.
     empty_value : ndarray of shape (n_outputs,)
         v(∅), the mean output over the background.
-    draw_marks : DrawMarks or None
-        What is known of every background row, where its controls know less of it.
+    draw_marks : DrawMarks
+        What is known of every background row.
     precision : type
         In what it is evaluated where something is sampled: ``numpy.float64`` or ``numpy.float32``.
     """
@@ -67,7 +67,7 @@ class Game(Protocol):
     n_features: int
     grouping: Grouping
     empty_value: NDArray[np.float64]
-    draw_marks: DrawMarks | None
+    draw_marks: DrawMarks
     precision: Precision
 
     def in_single_precision(self) -> Game | None:

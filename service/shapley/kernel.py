@@ -298,8 +298,7 @@ class _Regression:
         self, plan: Plan, total: NDArray[np.float64], outputs: Numbers, controls: Numbers
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return Shapley values and their standard errors, both (n_outputs, n_players)."""
-        marks = None if plan.draws is None else self.game.draw_marks
-        drawn = None if marks is None else marks.controls(self.players, plan)
+        drawn = self.game.draw_marks.controls(self.players, plan)
         totals = self.known.sum(axis=1)
         left, scale, n_controls = subtract_controls(
             plan, total, outputs, controls, own_totals=totals, drawn=drawn

@@ -63,12 +63,8 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8, np.uint8),
         *(np.int64, np.uint64, np.float64),
     ),
-    "wave_values": (
-        *(np.float64, np.float64, np.float64, np.float64, np.float64, np.float64),
-    ),
-    "wave_differences": (
-        *(np.float64, np.float64, np.float64, np.uint8, np.int64, np.float64),
-    ),
+    "wave_values": (*(np.float64, np.float64, np.float64, np.float64, np.float64, np.float64),),
+    "wave_differences": (*(np.float64, np.float64, np.float64, np.uint8, np.int64, np.float64),),
     "path_values": (
         *(SPLIT, np.int32, np.float64, np.int32, np.float64, np.uint8),
         *(np.float64, np.float64, np.float64),

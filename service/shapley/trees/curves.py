@@ -23,6 +23,8 @@ from service.shapley.plan import Plan
 
 N_WAVES = 16
 N_PLACES = 64  # where the link is asked
+# How much more outputs may differ between the least and the largest sum than between rows.
+MOST_GROWTH = 1e4
 # Of the integral: exact for twice as many features, and for more of them to 1e-12.
 MOST_NODES = 10
 
@@ -53,7 +55,7 @@ class Curve:
         weights: NDArray[np.float64],
         link: Link,
     ) -> Curve | None:
-        """Bend sums by a link; None where there is nothing to bend.
+        """Bend sums by a link; None where there is nothing to bend, or too much.
 
         Parameters
         ----------
@@ -71,9 +73,15 @@ class Curve:
         if not highest > lowest:
             return None
         places = lowest + (highest - lowest) * (np.arange(N_PLACES) + 0.5) / N_PLACES
-        waves = _cosines() @ _different(link(places[:, None]))
-        if not np.isfinite(waves).all():
+        reached = np.append(start, start[:1] + parts[0].sum())
+        with np.errstate(over="ignore"):
+            outputs, seen = link(places[:, None]), link(reached[:, None])
+        # A link that overflows, or grows so far beyond what rows reach that rounding would hide it.
+        if not np.isfinite(outputs).all():
             return None
+        if (np.ptp(outputs, axis=0) > MOST_GROWTH * np.ptp(seen, axis=0)).any():
+            return None
+        waves = _cosines() @ _different(outputs)
         turn = np.pi / (highest - lowest)
         angles = Angles((start - lowest) * turn, parts * turn, weights)
         return cls((weights @ parts)[None], angles, waves)

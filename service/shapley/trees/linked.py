@@ -71,10 +71,10 @@ class Decisions(NamedTuple):
             (both,) = self.sides
             sums = loops.alike_leaf_sums(forest, at_row, self.background, self.met, both)
             return sums[self.place]
-        sums = [
+        of_sides = [
             loops.hybrid_leaf_sums(forest, at_row, self.background, side) for side in self.sides
         ]
-        return np.concatenate(sums)[self.place]
+        return np.concatenate(of_sides)[self.place]
 
 
 class LinkedTreeGame(LinkedGame):
@@ -124,7 +124,7 @@ class LinkedTreeGame(LinkedGame):
             return self
         game = copy(self)
         # The curve knows of each background row what the marks would tell.
-        game.curve, game.draw_marks = curve, None
+        game.curve, game.draw_marks = curve, self.draw_marks.left_out()
         return game
 
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
