@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int AT_ONCE = 8;  // words that go down a tree together
+constexpr int MOST_AT_ONCE = 32;  // words that go down a tree together
 
 struct Trees {
     const int32_t *feature, *left, *right;  // of each split; a child below 0 is leaf -1 - child
@@ -18,6 +18,8 @@ struct Trees {
 
 // Background rows that differ from one hybrid row to the next.
 struct Mixed {
+    static constexpr int AT_ONCE = MOST_AT_ONCE;
+    static constexpr int FEW = 6;  // rows of a word that are quicker met one by one
     const uint64_t* goes_left;  // (n_splits, n_words)
     int64_t n_words, first_word;
 
@@ -32,6 +34,8 @@ struct Mixed {
 
 // One background row for all: where it goes where the explained row does, nothing parts.
 struct Alike {
+    static constexpr int AT_ONCE = 8;
+    static constexpr int FEW = 0;
     const uint8_t* goes_left;  // (n_splits)
 
     INLINE bool part(const Trees& trees, int node) const {
@@ -44,7 +48,12 @@ struct Alike {
 };
 
 // Add a value to the sums of those of 64 rows that a word names.
+template <int FEW>
 INLINE void add_where(uint64_t rows, double value, double* sums) {
+    if (FEW && __builtin_popcountll(rows) <= FEW) {
+        for (; rows; rows &= rows - 1) sums[__builtin_ctzll(rows)] += value;
+        return;
+    }
 #if !defined(__AVX512F__)
     Longs lanes;
     for (int lane = 0; lane < WIDTH; lane++) lanes[lane] = int64_t(1) << lane;
@@ -63,20 +72,20 @@ INLINE void add_where(uint64_t rows, double value, double* sums) {
 }
 
 // Add a leaf's value to the sums of the rows that reach it.
-template <int COUNT>
+template <int COUNT, int FEW>
 INLINE void add_leaf(const Trees& trees, int leaf, const uint64_t* reached, double* sums) {
     for (int64_t output = 0; output < trees.n_outputs; output++) {
         const double value = trees.value[leaf * trees.n_outputs + output];
         if (value == 0) continue;
         for (int word = 0; word < COUNT; word++)
-            add_where(reached[word], value, sums + (output * trees.n_words + word) * 64);
+            add_where<FEW>(reached[word], value, sums + (output * trees.n_words + word) * 64);
     }
 }
 
 // A node that waits, with the rows that reach it, until another subtree is done.
 struct Waiting {
     int node;
-    uint64_t reached[AT_ONCE];
+    uint64_t reached[MOST_AT_ONCE];
 };
 
 // Send rows from a root to its leaves: to the left first, and what goes right waits, one node a
@@ -92,7 +101,7 @@ void descend(const Trees& trees, const Background& background, int node, int64_t
             node = trees.row_goes_left[node] ? trees.left[node] : trees.right[node];
         uint64_t any_left = 0, any_right = 0;
         if (node < 0) {
-            add_leaf<COUNT>(trees, -1 - node, reached, sums);
+            add_leaf<COUNT, Background::FEW>(trees, -1 - node, reached, sums);
         } else {
             const uint64_t* inside =
                 trees.inside + trees.feature[node] * trees.n_words + first_word;
@@ -140,8 +149,8 @@ EXPORT(hybrid_leaf_sums)
                       inside,  n_words, n_outputs};
     std::vector<Waiting> waiting(n_levels + 1);
     int64_t word = 0;
-    for (; word + AT_ONCE <= n_words; word += AT_ONCE)
-        descend_all<AT_ONCE>(trees, Mixed{at_background, n_words, word}, roots, n_trees, word,
+    for (; word + Mixed::AT_ONCE <= n_words; word += Mixed::AT_ONCE)
+        descend_all<Mixed::AT_ONCE>(trees, Mixed{at_background, n_words, word}, roots, n_trees, word,
                              waiting.data(), sums);
     for (; word < n_words; word++)
         descend_all<1>(trees, Mixed{at_background, n_words, word}, roots, n_trees, word,
@@ -162,13 +171,15 @@ EXPORT(alike_leaf_sums)
     int64_t word = 0;
     while (word < n_words) {
         int64_t count = 1;
-        while (count < AT_ONCE && word + count < n_words && met[word + count] == met[word]) count++;
+        while (count < Alike::AT_ONCE && word + count < n_words &&
+               met[word + count] == met[word])
+            count++;
         const Alike alike{goes_left + met[word] * n_splits};
-        const auto descend_some = count == AT_ONCE ? descend_all<AT_ONCE, Alike>
+        const auto descend_some = count == Alike::AT_ONCE ? descend_all<Alike::AT_ONCE, Alike>
                                   : count >= 4     ? descend_all<4, Alike>
                                   : count >= 2     ? descend_all<2, Alike>
                                                    : descend_all<1, Alike>;
         descend_some(trees, alike, roots, n_trees, word, waiting.data(), sums);
-        word += count == AT_ONCE ? AT_ONCE : count >= 4 ? 4 : count >= 2 ? 2 : 1;
+        word += count == Alike::AT_ONCE ? count : count >= 4 ? 4 : count >= 2 ? 2 : 1;
     }
 }

@@ -217,7 +217,7 @@ def test_waves_are_those_of_the_numpy_form(compiled, n_players, n_waves):
     """Any number of features, waves and curves; a factor that is 0; drawn rows and all of them."""
     rng = np.random.default_rng(n_players)
     parts = rng.dirichlet(np.ones(n_players + 1), 6)[:, :-1] * np.pi
-    parts[0, 0] = np.pi
+    parts[0] = np.pi * (np.arange(n_players) == 0)
     angles = Angles(np.pi - parts.sum(axis=1), parts, rng.dirichlet(np.ones(6)))
     for degree in (0, n_players - 1, 2 * n_players):
         found = compiled.wave_values(angles, n_waves, degree)
