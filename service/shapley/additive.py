@@ -228,6 +228,10 @@ class AdditiveGame:
         first = self._margins(on_first, off.numbers)
         return first, self._margins(parts.sum(axis=0) - on_first, off_complement.numbers)
 
+    def for_row(self, row: NDArray[Any]) -> AdditiveGame:
+        """Return the game itself."""
+        return self
+
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
         """Return the Shapley values of known margins, shape (n_controls, n_features).
 

@@ -115,6 +115,8 @@ class DrawMarks:
         The output for each background row.
     """
 
+    is_left_out = False
+
     def __init__(
         self, background: Background, grouping: Grouping, outputs: NDArray[np.float64]
     ) -> None:
@@ -133,8 +135,16 @@ class DrawMarks:
         other.precision, other._cache = np.float32, BoundedCache()
         return other
 
-    def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls:
-        """Return the controls of a plan with draws."""
+    def left_out(self) -> DrawMarks:
+        """Return marks of which no controls are made, where others know more of the rows."""
+        other = copy(self)
+        other.is_left_out = True
+        return other
+
+    def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls | None:
+        """Return the controls of a plan; None where it draws nothing, or they are left out."""
+        if plan.draws is None or self.is_left_out:
+            return None
         key = plan, players.tobytes()
         return self._cache.get(
             key, lambda: DrawControls.of(self._marks(players, plan), plan, self.precision)

@@ -82,6 +82,9 @@ class Game(Protocol):
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return v of all features together, the model's output for `row`, shape (n_outputs,)."""
 
+    def for_row(self, row: NDArray[Any]) -> Game:
+        """Return the game with what is worth knowing of one row before it is evaluated."""
+
     def differences(
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[Numbers, Numbers]:
@@ -114,6 +117,10 @@ class LinkedGame(Game, Protocol):
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
         return self.grouping.varying(self.background, row)
+
+    def for_row(self, row: NDArray[Any]) -> Game:
+        """Return the game itself."""
+        return self
 
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the output for `row`, shape (n_outputs,)."""
@@ -236,6 +243,10 @@ class BlackBoxGame:
     def varying(self, row: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which features of `row` differ from the background."""
         return self.background.varying(row)
+
+    def for_row(self, row: NDArray[Any]) -> BlackBoxGame:
+        """Return the game itself."""
+        return self
 
     def full_value(self, row: NDArray[Any]) -> NDArray[np.float64]:
         """Return the model's output for `row`, shape (n_outputs,)."""

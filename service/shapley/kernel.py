@@ -149,6 +149,7 @@ def kernel_shapley(
         values[:, players[0]] = total
     elif len(players) > 1:
         stages = sampling.stages(game, len(players))
+        game = game.for_row(row)
         known = game.control_values(row, stages.so_far[-1])
         regression = _Regression(game, players, total, *(part[:, players] for part in known))
         found = _sample(regression, row, stages, enough)
@@ -297,7 +298,7 @@ class _Regression:
         self, plan: Plan, total: NDArray[np.float64], outputs: Numbers, controls: Numbers
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return Shapley values and their standard errors, both (n_outputs, n_players)."""
-        drawn = None if plan.draws is None else self.game.draw_marks.controls(self.players, plan)
+        drawn = self.game.draw_marks.controls(self.players, plan)
         totals = self.known.sum(axis=1)
         left, scale, n_controls = subtract_controls(
             plan, total, outputs, controls, own_totals=totals, drawn=drawn

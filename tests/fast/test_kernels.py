@@ -26,6 +26,7 @@ from service.shapley.kernels.compiled_kernels import LEVELS
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.nearest import Hybrids, NearestPoints
 from service.shapley.kernels.twigs import CountedTrees
+from service.shapley.kernels.waves import Angles
 from service.shapley.kernels.words import pack_words, unpack_words
 from service.shapley.trees import Forest, Tree, patterns
 from service.shapley.trees.division import divide
@@ -230,6 +231,45 @@ def test_leaf_sums_are_those_of_the_numpy_form_and_of_the_trees(compiled, n_hybr
     np.testing.assert_allclose(found, NUMPY.hybrid_leaf_sums(*arguments)[:n_hybrids], atol=1e-13)
     hybrids = np.where(inside, x[0], rows)
     np.testing.assert_allclose(found, model.predict_proba(hybrids), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_words", [1, 2, 3, 5, 8, 9, 40])
+def test_leaf_sums_of_alike_rows_are_those_of_mixed_ones(compiled, n_words):
+    """Where the rows of a word have one background row, in whatever order the words come."""
+    forest, x = forest_of(RandomForestClassifier(n_estimators=7, max_depth=6, random_state=0))
+    rng = np.random.default_rng(n_words)
+    met = np.sort(rng.integers(0, 4, n_words))
+    inside = pack_words(rng.random((9, 64 * n_words)) < 0.5)
+    goes_left = forest.goes_left(np.ascontiguousarray(x[:5].T.astype(np.float32)))
+    at_background = np.ascontiguousarray(goes_left[:, 1:].T)
+    by_row = pack_words(np.repeat(at_background[met], 64, axis=0).T)
+    expected = compiled.hybrid_leaf_sums(forest, goes_left[:, 0], by_row, inside)
+    arguments = forest, goes_left[:, 0], at_background, met, inside
+    np.testing.assert_array_equal(compiled.alike_leaf_sums(*arguments), expected)
+    np.testing.assert_allclose(NUMPY.alike_leaf_sums(*arguments), expected, rtol=0, atol=1e-13)
+    assert np.ptp(expected) > 0.1
+
+
+@pytest.mark.parametrize("n_waves", [1, 8, 16, 17])
+@pytest.mark.parametrize("n_players", [1, 2, 8, 30])
+def test_waves_are_those_of_the_numpy_form(compiled, n_players, n_waves):
+    """Any number of features, waves and curves; a factor that is 0; drawn rows and all of them."""
+    rng = np.random.default_rng(n_players)
+    parts = rng.dirichlet(np.ones(n_players + 1), 6)[:, :-1] * np.pi
+    parts[0] = np.pi * (np.arange(n_players) == 0)
+    angles = Angles(np.pi - parts.sum(axis=1), parts, rng.dirichlet(np.ones(6)))
+    for degree in (0, n_players - 1, 2 * n_players):
+        found = compiled.wave_values(angles, n_waves, degree)
+        expected = NUMPY.wave_values(angles, n_waves, degree)
+        assert found.shape == (n_waves, n_players)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+    members = rng.random((45, n_players)) < 0.5
+    for draws in (rng.integers(0, 6, (45, 3)), None):
+        waves = rng.normal(size=(n_waves, 2))
+        found = compiled.wave_differences(angles, waves, members, draws)
+        expected = NUMPY.wave_differences(angles, waves, members, draws)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * n_waves**2)
+        assert np.abs(found).max() > 0.1
 
 
 def test_a_tree_without_a_split_adds_its_only_leaf(compiled):

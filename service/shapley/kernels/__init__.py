@@ -6,6 +6,7 @@ specification of each loop, and what tests hold the compiled one against.
 
 ``distances``         kernels that are products of one factor a feature, by distances
 ``nearest``           points, and means of the nearest of them
+``waves``             cosines of additive games, in numpy
 ``words``             truth values of many rows, 64 to a word
 ``quadrature``        Gauss–Legendre nodes for the integrals of products and polynomials
 ``shapley_weights``   the Shapley value of a feature in the game of one leaf

@@ -28,6 +28,7 @@ from service.shapley.kernels.quadrature import unit_interval
 from service.shapley.kernels.shapley_weights import potential_weights
 from service.shapley.kernels.splits import SPLIT, Splits
 from service.shapley.kernels.twigs import CountedTrees, Counts, Twigs, firsts
+from service.shapley.kernels.waves import Angles
 from service.shapley.kernels.words import Words
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 HERE = files("service.shapley.kernels")  # a folder, or a place in a zip file
 LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
+WIDEST = 8  # numbers of double precision in a register of any level
 FEW = 24  # nodes up to which there is a rule for every number of them
 # What a split does to states; see native/twigs.cpp.
 WAY = np.dtype(
@@ -58,6 +60,12 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8),
         *(np.uint64, np.uint64, np.float64),
     ),
+    "alike_leaf_sums": (
+        *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8, np.uint8),
+        *(np.int64, np.uint64, np.float64),
+    ),
+    "wave_values": (*(np.float64, np.float64, np.float64, np.float64, np.float64, np.float64),),
+    "wave_differences": (*(np.float64, np.float64, np.float64, np.uint8, np.int64, np.float64),),
     "path_values": (
         *(SPLIT, np.int32, np.float64, np.int32, np.float64, np.uint8),
         *(np.float64, np.float64, np.float64),
@@ -191,7 +199,7 @@ class CompiledKernels(NumpyKernels):
         """Add up the leaves that hybrid rows reach; see :class:`NumpyKernels`."""
         children, roots = forest.children
         n_words, n_outputs = at_background.shape[1], forest.value.shape[1]
-        sums = np.zeros((64 * n_words, n_outputs))
+        sums = np.zeros((n_outputs, 64 * n_words))
         self._call(
             "hybrid_leaf_sums",
             forest.feature,
@@ -207,7 +215,83 @@ class CompiledKernels(NumpyKernels):
             n_outputs,
             len(forest.levels),
         )
-        return sums
+        return sums.T
+
+    def alike_leaf_sums(
+        self,
+        forest: Forest,
+        at_row: NDArray[np.bool_],
+        at_background: NDArray[np.bool_],
+        met: NDArray[np.intp],
+        inside: Words,
+    ) -> NDArray[np.float64]:
+        """Add up the leaves that hybrid rows reach; see :class:`NumpyKernels`."""
+        children, roots = forest.children
+        n_outputs = forest.value.shape[1]
+        sums = np.zeros((n_outputs, 64 * len(met)))
+        self._call(
+            "alike_leaf_sums",
+            forest.feature,
+            *children,
+            roots,
+            forest.value,
+            at_row,
+            at_background,
+            met,
+            inside,
+            sums,
+            forest.n_trees,
+            len(at_row),
+            len(met),
+            n_outputs,
+            len(forest.levels),
+        )
+        return sums.T
+
+    def wave_values(self, angles: Angles, n_waves: int, degree: int) -> NDArray[np.float64]:
+        """Compute Shapley values of cosines of additive games; see :class:`NumpyKernels`."""
+        nodes, shares = np.transpose(unit_interval(degree))
+        n_lanes = -(-n_waves // WIDEST) * WIDEST
+        values = np.zeros((angles.parts.shape[1], n_lanes))
+        self._call(
+            "wave_values",
+            angles.start,
+            angles.parts,
+            angles.weights,
+            nodes,
+            shares,
+            values,
+            *angles.parts.shape,
+            n_lanes,
+            len(nodes),
+        )
+        return values[:, :n_waves].T
+
+    def wave_differences(
+        self,
+        angles: Angles,
+        waves: NDArray[np.float64],
+        members: NDArray[np.bool_],
+        draws: NDArray[np.intp] | None,
+    ) -> NDArray[np.float64]:
+        """Evaluate sums of cosines of additive games; see :class:`NumpyKernels`."""
+        met = np.arange(len(angles.start))[None] if draws is None else draws
+        differences = np.empty((len(members), met.shape[1], waves.shape[1]))
+        self._call(
+            "wave_differences",
+            angles.start,
+            angles.parts,
+            waves.T,
+            members,
+            met,
+            differences,
+            *angles.parts.shape,
+            *waves.shape,
+            len(members),
+            met.shape[1],
+            int(draws is None),
+        )
+        return differences
 
     def path_values(
         self,

@@ -30,6 +30,7 @@ from service.shapley.kernels.twigs import (
     tables,
 )
 from service.shapley.kernels.walks import add_up, walk_down
+from service.shapley.kernels.waves import Angles, wave_sums, wave_values
 from service.shapley.kernels.words import Words, unpack_words
 
 if TYPE_CHECKING:
@@ -155,6 +156,80 @@ class NumpyKernels:
             reached = unpack_words(np.concatenate(at_leaves))  # (n_leaves, 64 · n_words)
             sums[64 * word : 64 * (word + WORDS_AT_ONCE)] = reached.T @ forest.value
         return sums
+
+    def alike_leaf_sums(
+        self,
+        forest: Forest,
+        at_row: NDArray[np.bool_],
+        at_background: NDArray[np.bool_],
+        met: NDArray[np.intp],
+        inside: Words,
+    ) -> NDArray[np.float64]:
+        """Add up the leaves that hybrid rows reach, where those of a word meet one background row.
+
+        Parameters
+        ----------
+        forest : Forest
+        at_row : ndarray of bool, shape (n_splits,)
+            Where the explained row goes left.
+        at_background : ndarray of bool, shape (n_background, n_splits)
+            Where each background row does.
+        met : ndarray of int, shape (n_words,)
+            The background row of each word.
+        inside : Words of shape (n_features, n_words)
+            Where a feature is the explained row's.
+
+        Returns
+        -------
+        ndarray of shape (64 · n_words, n_outputs)
+        """
+        by_word = np.where(at_background[met].T, ALL, NONE)
+        return self.hybrid_leaf_sums(forest, at_row, by_word, inside)
+
+    def wave_values(self, angles: Angles, n_waves: int, degree: int) -> NDArray[np.float64]:
+        """Compute Shapley values of the mean of cosines of multiples of additive games.
+
+        Parameters
+        ----------
+        angles : Angles
+        n_waves : int
+            The multiples are 1, 2, … so many.
+        degree : int
+            For which the integral is exact; it is a polynomial of degree n_players − 1.
+
+        Returns
+        -------
+        ndarray of shape (n_waves, n_players)
+        """
+        return wave_values(angles, n_waves, degree)
+
+    def wave_differences(
+        self,
+        angles: Angles,
+        waves: NDArray[np.float64],
+        members: NDArray[np.bool_],
+        draws: NDArray[np.intp] | None,
+    ) -> NDArray[np.float64]:
+        """Evaluate sums of cosines of additive games, the complement's taken from a coalition's.
+
+        Parameters
+        ----------
+        angles : Angles
+        waves : ndarray of shape (n_waves, n_curves)
+        members : ndarray of bool, shape (n_pairs, n_players)
+        draws : ndarray of int, shape (n_pairs, n_draws), or None
+            The games that each pair meets; None for all.
+
+        Returns
+        -------
+        ndarray of shape (n_pairs, n_draws or n_background, n_curves)
+        """
+        added = members @ angles.parts.T  # (n_pairs, n_background)
+        start, total = angles.start, angles.parts.sum(axis=1)
+        if draws is not None:
+            added = np.take_along_axis(added, draws, axis=1)
+            start, total = start[draws], total[draws]
+        return wave_sums(start + added, waves) - wave_sums(start + total - added, waves)
 
     def path_values(
         self,

@@ -10,6 +10,7 @@ Next: :mod:`service.shapley.products`.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,35 +20,61 @@ from service.shapley import kernels
 from service.shapley.background import Background
 from service.shapley.cache import BoundedCache
 from service.shapley.controls import DrawMarks
-from service.shapley.games import Known, Link, LinkedGame
+from service.shapley.games import Known, Link, LinkedGame, over_background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.words import Words, pack_words
-from service.shapley.plan import Plan, Precision
-from service.shapley.trees.patterns import TreeGame, patterns_of
+from service.shapley.plan import Numbers, Plan, Precision
+from service.shapley.trees.curves import Curve
+from service.shapley.trees.forest import Forest
+from service.shapley.trees.patterns import TreeGame
 
 CHUNK = 2**22  # decisions at once, while they are packed
+# Places in words of one background row, for each hybrid row that there is.
+MOST_PLACES = 4
+# Background rows that are met one by one for a control.
+MOST_CURVED = 100
 
 
 class Decisions(NamedTuple):
     """What a plan decides for its hybrid rows, whatever row is explained.
 
+    Those of one background row come together, and, where there are many, have words of their own.
+
     Attributes
     ----------
-    background : Words of shape (n_splits, n_words)
-        Where the background row of a hybrid row goes left.
-    inside, outside : Words of shape (n_features, n_words)
-        Where a feature is in the pair's coalition, and where in its complement. A feature that is
-        no player is in neither.
+    background : Words of shape (n_splits, n_words), or ndarray of bool, (n_background, n_splits)
+        Where the background row of a hybrid row goes left; or where each background row does.
+    met : ndarray of int, shape (n_words,)
+        The background row of each word; there are none where words are mixed.
+    sides : tuple of Words of shape (n_features, n_words)
+        Where a feature is the explained row's: of the pairs' coalitions and of their complements
+        beside each other, or one after the other. A feature that is no player is so nowhere.
+    place : ndarray of int, shape (2 · n_hybrid_rows,)
+        Where each hybrid row is: first all of the coalitions, then all of their complements.
     """
 
-    background: Words
-    inside: Words
-    outside: Words
+    background: NDArray[Any]
+    met: NDArray[np.intp]
+    sides: tuple[Words, ...]
+    place: NDArray[np.intp]
 
     @property
     def nbytes(self) -> int:
         """The memory of all."""
-        return self.background.nbytes + self.inside.nbytes + self.outside.nbytes
+        arrays = self.background, self.met, *self.sides, self.place
+        return sum(array.nbytes for array in arrays)
+
+    def leaf_sums(self, forest: Forest, at_row: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Add up the leaves that the hybrid rows reach, shape (2 · n_hybrid_rows, n_margins)."""
+        loops = kernels.current
+        if len(self.met):
+            (both,) = self.sides
+            sums = loops.alike_leaf_sums(forest, at_row, self.background, self.met, both)
+            return sums[self.place]
+        of_sides = [
+            loops.hybrid_leaf_sums(forest, at_row, self.background, side) for side in self.sides
+        ]
+        return np.concatenate(of_sides)[self.place]
 
 
 class LinkedTreeGame(LinkedGame):
@@ -64,6 +91,7 @@ class LinkedTreeGame(LinkedGame):
     """
 
     precision: Precision = np.float64
+    curve: Curve | None = None  # of one row, in the form of the game for it
 
     def __init__(
         self, margins: TreeGame, link: Link, background: Background, grouping: Grouping
@@ -85,10 +113,41 @@ class LinkedTreeGame(LinkedGame):
         """Return the same game on another background, with the margins on this one."""
         return LinkedTreeGame(self.margins, self.link, background, self.grouping)
 
+    def for_row(self, row: NDArray[Any]) -> LinkedTreeGame:
+        """Return the same game with a curve as a control, where the background is small."""
+        if len(self.margins.offset) > 1 or len(self.background.rows) > MOST_CURVED:
+            return self
+        parts = self.margins.traversal_of(self.background.rows).shapley_values(row)[:, 0]
+        start = self.margins_of(row[None])[0, 0] - parts.sum(axis=1)
+        curve = Curve.of(start, parts, self.background.weights, self.link)
+        if curve is None:
+            return self
+        game = copy(self)
+        # The curve knows of each background row what the marks would tell.
+        game.curve, game.draw_marks = curve, self.draw_marks.left_out()
+        return game
+
     def control_values(self, row: NDArray[Any], plan: Plan) -> Known:
-        """Return the exact Shapley values of the margins, shape (n_margins, n_features)."""
-        values = self.margins.shapley_values(row)
+        """Return the exact Shapley values of the margins and of the curve, if there is one.
+
+        The result has shape (n_controls, n_features).
+        """
+        if self.curve is None:
+            values = self.margins.shapley_values(row)
+        else:
+            values = np.concatenate([self.curve.sums, self.curve.shapley_values()])
         return values, np.zeros_like(values)
+
+    def differences(
+        self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
+    ) -> tuple[Numbers, Numbers]:
+        """Evaluate a plan's pairs; see :class:`service.shapley.games.Game`."""
+        outputs, margins = super().differences(row, players, plan)
+        if self.curve is None:
+            return outputs, margins
+        curved = self.curve.differences(players, plan)
+        controls = [margins, over_background(curved, self.background, plan)]
+        return outputs, np.concatenate(controls, axis=2)
 
     @property
     def known_margins(self) -> slice:
@@ -103,38 +162,14 @@ class LinkedTreeGame(LinkedGame):
         x = np.ascontiguousarray(row[:, None].astype(self.margins.input_dtype))
         at_row = self.margins.forest.goes_left(x)[:, 0]
         n_draws = len(self.background.rows) if plan.draws is None else plan.draws.shape[1]
-        shape = len(plan.pairs.members), n_draws, len(self.margins.offset)
-
-        def add_up(side: Words) -> NDArray[np.float64]:
-            sums = kernels.current.hybrid_leaf_sums(
-                self.margins.forest, at_row, decisions.background, side
-            )
-            return sums[: shape[0] * shape[1]].reshape(shape) + self.margins.offset
-
-        return add_up(decisions.inside), add_up(decisions.outside)
+        shape = 2, len(plan.pairs.members), n_draws, len(self.margins.offset)
+        sums = decisions.leaf_sums(self.margins.forest, at_row).reshape(shape)
+        first, second = sums + self.margins.offset
+        return first, second
 
     def margins_of(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Add up the trees for whole rows, shape (n_rows, n_margins)."""
-        return self._margins(self._patterns_of(rows))
-
-    def _patterns_of(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return patterns as (n_rows, n_leaves), a row's next to each other."""
-        return np.ascontiguousarray(
-            patterns_of(self.margins.forest, rows.astype(self.margins.input_dtype)).T
-        )
-
-    def _margins(self, patterns: NDArray[Any]) -> NDArray[np.float64]:
-        """Add up the leaves that rows reach, one of each tree.
-
-        From (n_rows, n_leaves) to (n_rows, n_margins).
-        """
-        forest = self.margins.forest
-        reached = np.flatnonzero(patterns == 0).reshape(len(patterns), forest.n_trees)
-        leaf = reached - np.arange(len(patterns))[:, None] * patterns.shape[1]
-        return (
-            np.stack([value[leaf].sum(axis=1) for value in forest.value.T], axis=1)
-            + self.margins.offset
-        )
+        return self.margins.outputs(rows)
 
     def _decisions(self, players: NDArray[np.intp], plan: Plan) -> Decisions:
         key = plan, players.tobytes()
@@ -148,14 +183,40 @@ class LinkedTreeGame(LinkedGame):
             drawn = np.tile(np.arange(columns.shape[1]), len(members))
         else:
             drawn = plan.draws.ravel()
-        step = max(1, CHUNK // len(drawn))
-        background = np.concatenate(
-            [
-                pack_words(goes_left[i : i + step, drawn])
-                for i in range(0, max(1, len(goes_left)), step)
-            ]
-        )
-        playing = np.zeros((2, self.n_features, len(drawn)), dtype=bool)
-        by_hybrid = np.repeat(members.T, len(drawn) // len(members), axis=1)
-        playing[0, players], playing[1, players] = by_hybrid, ~by_hybrid
-        return Decisions(background, pack_words(playing[0]), pack_words(playing[1]))
+        inside = np.zeros((len(members), self.n_features), dtype=bool)
+        outside = np.zeros_like(inside)
+        inside[:, players], outside[:, players] = members, ~members
+        sides = np.repeat([inside, outside], len(drawn) // len(members), axis=1)
+        place, met = _beside_alike(np.tile(drawn, 2))
+        if len(met):
+            both = np.zeros((64 * len(met), self.n_features), dtype=bool)
+            both[place] = sides.reshape(-1, self.n_features)
+            return Decisions(np.ascontiguousarray(goes_left.T), met, (pack_words(both.T),), place)
+        of_sides = tuple(pack_words(side.T) for side in sides)
+        n_places = 64 * of_sides[0].shape[1]
+        place = (np.arange(2)[:, None] * n_places + np.arange(len(drawn))).ravel()
+        return Decisions(_words_of(goes_left, drawn), met, of_sides, place)
+
+
+def _beside_alike(drawn: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give each hybrid row a place in a word of its background row.
+
+    Return the places, and the background row of each word; there are none where most places would
+    be left free.
+    """
+    rows, which, counts = np.unique(drawn, return_inverse=True, return_counts=True)
+    n_words = -(-counts // 64)
+    if MOST_PLACES * len(drawn) < 64 * n_words.sum():
+        return np.arange(len(drawn)), np.zeros(0, dtype=np.intp)
+    order = np.argsort(which, kind="stable")
+    turn = np.arange(len(drawn)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.empty_like(order)
+    place[order] = turn + 64 * np.repeat(np.cumsum(n_words) - n_words, counts)
+    return place, np.repeat(rows, n_words)
+
+
+def _words_of(goes_left: NDArray[np.bool_], drawn: NDArray[np.intp]) -> Words:
+    """Pack what the drawn background rows decide, from (n_splits, n_background)."""
+    step = max(1, CHUNK // len(drawn))
+    starts = range(0, max(1, len(goes_left)), step)
+    return np.concatenate([pack_words(goes_left[i : i + step, drawn]) for i in starts])

@@ -3,7 +3,7 @@
 The importances against one background row are exact (:mod:`service.shapley.trees.traversal`), and
 those wanted are their mean over all examples (:mod:`service.shapley.survey`).
 
-Next: :mod:`service.shapley.trees.linked`.
+Next: :mod:`service.shapley.trees.curves`.
 """
 
 from __future__ import annotations
