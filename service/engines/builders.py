@@ -533,7 +533,7 @@ def build_polynomial(subject: Subject, structure: PolynomialStructure) -> Engine
         return PolynomialEngine(subject.encode, kernel, subject.background(affordable))
     model = AdditiveModel(
         kernel.contributions,
-        np.full(n_support, kernel.offset),
+        kernel.offset,
         kernel.readout,
         Shifted(intercepts, structure.link),
     )

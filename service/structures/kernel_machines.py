@@ -19,6 +19,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -126,7 +127,7 @@ class ProductStructure(KernelMachineStructure):
 
 @dataclass(frozen=True)
 class PolynomialStructure(KernelMachineStructure):
-    """A kernel machine with the kernel (⟨x, s⟩ + offset)^degree, behind an optional link.
+    """A kernel machine with the kernel (⟨x, s⟩ + offset_s)^degree, behind an optional link.
 
     Attributes
     ----------
@@ -134,18 +135,31 @@ class PolynomialStructure(KernelMachineStructure):
     support : ndarray of shape (n_support, n_columns)
         Support vectors, times γ.
     dual : ndarray of shape (n_margins, n_support)
-    offset : float
+    offset : ndarray of shape (n_support,)
     degree : int
     link : callable or None
     """
 
-    offset: float
+    offset: Floats
     degree: int
 
     @property
     def kernel(self) -> tuple[float, ...]:
-        """Degree and offset."""
-        return self.degree, self.offset
+        """The degree; offsets may differ from one support vector to another."""
+        return (self.degree,)
+
+    def of_mapped_rows(self, matrix: Floats, shift: Floats) -> PolynomialStructure:
+        """Return the same margins of rows that are mapped first; see :class:`Structure`."""
+        offset = self.offset + self.support @ shift
+        return replace(self, support=self.support @ matrix.T, offset=offset)
+
+    @classmethod
+    def _joined(cls, parts: Sequence[Self]) -> Self | None:
+        """Give each support vector its offset."""
+        joined = super()._joined(parts)
+        if joined is None:
+            return None
+        return replace(joined, offset=np.concatenate(list(map(attrgetter("offset"), parts))))
 
     def spread(self, columns: NDArray[np.intp], n_columns: int) -> PolynomialStructure:
         """Return the same margins of rows that have more columns."""
@@ -364,7 +378,7 @@ def _polynomial(machine: FittedMachine) -> PolynomialStructure | None:
         intercepts=machine.intercepts,
         support=machine.gamma * machine.support,
         dual=machine.dual,
-        offset=float(machine.coef0),
+        offset=np.full(len(machine.support), float(machine.coef0)),
         degree=int(machine.degree),
     )
 

@@ -80,6 +80,15 @@ class NetworkStructure(Structure):
             return outputs
         return self.link(outputs)
 
+    def of_mapped_rows(self, matrix: Floats, shift: Floats) -> NetworkStructure:
+        """Return the same outputs of rows that are mapped first; see :class:`Structure`."""
+        first, bias = self.weights[0], self.biases[0]
+        return replace(
+            self,
+            weights=[matrix @ first, *self.weights[1:]],
+            biases=[bias + shift @ first, *self.biases[1:]],
+        )
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self | None:
         """Return a single network without its link; several are not joined."""

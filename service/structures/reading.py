@@ -40,6 +40,7 @@ from service.structures import (
     wrappers,
     xgboost_trees,
 )
+from service.structures.behind import pipeline
 from service.structures.encoders import Encoder, last_step, split_model, steps_of
 from service.structures.family import Family
 from service.structures.foreign_networks import read_networks
@@ -206,7 +207,7 @@ def predict_margin(model: Any, rows: Any, option: str) -> Any:
 
 FAMILIES = (
     linear.FAMILY,
-    linear.BEHIND_TERMS,
+    pipeline.family(read_structure),
     kernel_machines.FAMILY,
     networks.FAMILY,
     read_networks.FAMILY,

@@ -53,6 +53,21 @@ class Structure:
         """
         return None
 
+    def of_mapped_rows(self, matrix: Floats, shift: Floats) -> Structure | None:
+        """Return the same outputs of rows that become rows · matrix + shift first.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_columns, n_columns of this structure)
+        shift : ndarray of shape (n_columns of this structure,)
+
+        Returns
+        -------
+        Structure or None
+            None where that is of another kind, as for all that look at columns one by one.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Combinable(Structure, ABC):
