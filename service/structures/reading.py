@@ -45,7 +45,12 @@ from service.structures.encoders import Encoder, last_step, split_model, steps_o
 from service.structures.family import Family
 from service.structures.foreign_networks import read_networks
 from service.structures.searches import look_through
-from service.structures.statistical import gaussian_processes, naive_bayes, neighbours
+from service.structures.statistical import (
+    discriminants,
+    gaussian_processes,
+    naive_bayes,
+    neighbours,
+)
 from service.structures.structure import Structure
 
 
@@ -214,6 +219,7 @@ FAMILIES = (
     naive_bayes.FAMILY,
     neighbours.FAMILY,
     gaussian_processes.FAMILY,
+    discriminants.FAMILY,
     sklearn_trees.FORESTS,
     sklearn_trees.GRADIENT_BOOSTING,
     sklearn_trees.HISTOGRAM_BOOSTING,
