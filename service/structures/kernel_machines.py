@@ -3,7 +3,7 @@
 | kernel     | of                                    | structure                              |
 |------------|---------------------------------------|----------------------------------------|
 | linear     | support vector machines, kernel ridge | linear                                 |
-| RBF        | these, and the Gaussian process       | product                                |
+| RBF        | the same                              | product                                |
 | Laplacian  | kernel ridge                          | product                                |
 | polynomial | support vector machines, kernel ridge | polynomial                             |
 | sigmoid    | support vector machines, kernel ridge | network, whose hidden units are the    |
@@ -272,64 +272,6 @@ def read_kernel_ridge(estimator: Any, scale: str) -> Structure | None:
     return _read_kernel(estimator, support, dual, np.zeros(len(dual)), gamma)
 
 
-def read_gaussian_process(estimator: Any, scale: str) -> ProductStructure | None:
-    """Read the posterior mean for a kernel that is a constant times an RBF, plus white noise."""
-    scaled_rbf = read_scaled_rbf(getattr(estimator, "kernel_", None))
-    if scaled_rbf is None:
-        return None
-    amplitude, length_scale = scaled_rbf
-    support = as_floats(estimator.X_train_)
-    alpha = as_floats(estimator.alpha_).reshape(len(support), -1)
-    dual = (amplitude * alpha * estimator._y_train_std).T
-    return ProductStructure(
-        intercepts=np.broadcast_to(as_floats(estimator._y_train_mean), len(dual)).copy(),
-        support=support,
-        dual=dual,
-        rate=np.atleast_1d(0.5 / np.square(length_scale))[:, None],
-        power=2,
-    )
-
-
-# Amplitude and length scale of an RBF kernel times constants; None for any other kernel.
-ScaledRbf = tuple[float, Any] | None
-
-
-def read_scaled_rbf(kernel: Any) -> ScaledRbf:
-    """Read a kernel that is an RBF, times constants, plus white noise; None for all others."""
-    read = _GAUSSIAN_KERNELS.get(type(kernel).__name__)
-    if read is None:
-        return None
-    return read(kernel)
-
-
-def _read_rbf(kernel: Any) -> ScaledRbf:
-    """Read the kernel itself; one length scale for all columns, or one for each."""
-    return 1.0, kernel.length_scale
-
-
-def _read_sum(kernel: Any) -> ScaledRbf:
-    """Leave white noise out: it is no part of the posterior mean at other rows."""
-    if type(kernel.k2).__name__ != "WhiteKernel":
-        return None
-    return read_scaled_rbf(kernel.k1)
-
-
-def _read_product(kernel: Any) -> ScaledRbf:
-    """Multiply a constant in."""
-    scaled_rbf = read_scaled_rbf(kernel.k2)
-    if type(kernel.k1).__name__ != "ConstantKernel" or scaled_rbf is None:
-        return None
-    amplitude, length_scale = scaled_rbf
-    return amplitude * kernel.k1.constant_value, length_scale
-
-
-_GAUSSIAN_KERNELS: dict[str, Callable[[Any], ScaledRbf]] = {
-    "RBF": _read_rbf,
-    "Sum": _read_sum,
-    "Product": _read_product,
-}
-
-
 def _read_kernel(
     estimator: Any, support: Floats, dual: Floats, intercepts: Floats, gamma: float
 ) -> Structure | None:
@@ -406,7 +348,6 @@ _KERNELS: dict[str, Callable[[FittedMachine], Structure | None]] = {
 FAMILY = Family(
     library="sklearn",
     readers={
-        "GaussianProcessRegressor": read_gaussian_process,
         "KernelRidge": read_kernel_ridge,
         "NuSVC": read_support_vector_machine,
         "NuSVR": read_support_vector_machine,

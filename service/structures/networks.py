@@ -41,6 +41,11 @@ class NetworkStructure(Structure):
     activation: str | Sequence[str]
     output_activation: str
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Never: hidden units are no sums."""
+        return False
+
     def contributions(self, rows: Floats) -> Floats:
         """Return what each column adds to each unit of the first layer.
 

@@ -37,6 +37,11 @@ class Structure:
     link: Link | None = None
     rounding: float = 0.0
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether the importances are exact where all examples are met: no link is in the way."""
+        return self.link is None
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Structure | None:
         """Put the margins of several structures of this class side by side, without their links.

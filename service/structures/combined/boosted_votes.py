@@ -31,7 +31,8 @@ def read_votes(estimator: Any, scale: str, read: Read) -> TreeStructure | None:
         return None
     # A vote for a class is one against each of the others too, so that all add up to 0.
     votes = (len(classes) * np.eye(len(classes)) - 1) / (len(classes) - 1)
-    weights = _shares_of_trees(estimator)
+    weights = _weights_of_trees(estimator)
+    weights = weights / weights.sum()
     voting = []
     for part, model, weight in zip(trees, estimator.estimators_, weights, strict=True):
         seen = np.searchsorted(classes, model.classes_)
@@ -64,7 +65,6 @@ class WeightedMedian:
     Attributes
     ----------
     weights : ndarray of shape (n_trees,)
-        They add up to 1.
     """
 
     weights: Floats
@@ -78,8 +78,8 @@ class WeightedMedian:
         order = np.argsort(predictions, axis=1)
         so_far = np.cumsum(self.weights[order], axis=1)
         place = np.argmax(so_far >= 0.5 * so_far[:, -1:], axis=1)
-        median: Floats = np.take_along_axis(order, place[:, None], axis=1)
-        return np.take_along_axis(predictions, median, axis=1)
+        row = np.arange(len(predictions))
+        return predictions[row, order[row, place]][:, None]
 
 
 def read_median(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -88,7 +88,7 @@ def read_median(estimator: Any, scale: str, read: Read) -> Structure | None:
     side_by_side = TreeStructure.joined(trees) if trees else None
     if side_by_side is None:
         return None
-    return replace(side_by_side, link=WeightedMedian(_shares_of_trees(estimator)))
+    return replace(side_by_side, link=WeightedMedian(_weights_of_trees(estimator)))
 
 
 def _read_single_trees(estimator: Any, scale: str, read: Read) -> Sequence[TreeStructure]:
@@ -102,7 +102,6 @@ def _read_single_trees(estimator: Any, scale: str, read: Read) -> Sequence[TreeS
     return trees
 
 
-def _shares_of_trees(estimator: Any) -> Floats:
-    """Return the weights of the trees that were boosted, which add up to 1."""
-    weights = as_floats(estimator.estimator_weights_)[: len(estimator.estimators_)]
-    return weights / weights.sum()
+def _weights_of_trees(estimator: Any) -> Floats:
+    """Return the weights of the trees that were boosted."""
+    return as_floats(estimator.estimator_weights_)[: len(estimator.estimators_)]
