@@ -58,7 +58,6 @@ MAPS = (
     "LinearDiscriminantAnalysis",
     "NeighborhoodComponentsAnalysis",
     "PCA",
-    "PLSRegression",
     "SparseRandomProjection",
     "TruncatedSVD",
 )

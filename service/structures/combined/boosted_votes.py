@@ -11,34 +11,36 @@ Next: :mod:`service.structures.wrappers`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import repeat
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.structures.family import Read
 from service.structures.links import Floats
 from service.structures.structure import Structure, as_floats
-from service.structures.trees import TreeStructure, is_sum_of_trees
+from service.structures.trees import TreeStructure
 
 
 def read_votes(estimator: Any, scale: str, read: Read) -> TreeStructure | None:
     """Read AdaBoostClassifier of trees."""
-    classes = estimator.classes_
+    n_classes = len(estimator.classes_)
     trees = _read_single_trees(estimator, "probability", read)
-    if not trees or len(classes) == 1:
+    if not trees or n_classes == 1:
         return None
     # A vote for a class is one against each of the others too, so that all add up to 0.
-    votes = (len(classes) * np.eye(len(classes)) - 1) / (len(classes) - 1)
+    votes = (n_classes * np.eye(n_classes) - 1) / (n_classes - 1)
+    seen = map(np.searchsorted, repeat(estimator.classes_), map(_classes_of, estimator.estimators_))
+    voting = list(map(_voting, trees, map(votes.__getitem__, seen)))
     weights = _weights_of_trees(estimator)
-    weights = weights / weights.sum()
-    voting = []
-    for part, model, weight in zip(trees, estimator.estimators_, weights, strict=True):
-        seen = np.searchsorted(classes, model.classes_)
-        voting.append(_voting(part, weight * votes[seen]))
-    margins = TreeStructure.added(voting, np.ones(len(voting)))
-    return None if margins is None else _on_scale(margins, scale)
+    margins = cast("TreeStructure", TreeStructure.added(voting, weights / weights.sum()))
+    return _ON_SCALE[scale](margins)
+
+
+def _classes_of(model: Any) -> NDArray[Any]:
+    return np.asarray(model.classes_)
 
 
 def _voting(part: TreeStructure, votes: Floats) -> TreeStructure:
@@ -48,14 +50,20 @@ def _voting(part: TreeStructure, votes: Floats) -> TreeStructure:
     return replace(part, trees=[replace(tree, value=voted)], offset=np.zeros(votes.shape[1]))
 
 
-def _on_scale(margins: TreeStructure, scale: str) -> TreeStructure:
-    """Put the softmax behind margins; those of two classes are one, the difference of both."""
-    n_classes = len(margins.offset)
-    if n_classes == 2:
-        margins = margins.placed(np.array([[-1.0], [1.0]]))
-    if scale != "probability":
+def _decision(margins: TreeStructure) -> TreeStructure:
+    """Return a margin for each class, and of two the difference of both."""
+    if len(margins.offset) > 2:
         return margins
-    return margins.scaled(1 / (n_classes - 1)).as_probabilities()
+    return margins.placed(np.array([[-1.0], [1.0]]))
+
+
+def _probabilities(margins: TreeStructure) -> TreeStructure:
+    """Put the softmax behind margins, which count as much less as there are more classes."""
+    scaled = margins.scaled(1 / (len(margins.offset) - 1))
+    return _decision(scaled).as_probabilities()
+
+
+_ON_SCALE = {"margin": _decision, "probability": _probabilities}
 
 
 @dataclass(frozen=True)
@@ -85,21 +93,20 @@ class WeightedMedian:
 def read_median(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Read AdaBoostRegressor of trees: the predictions of all, side by side, and their median."""
     trees = _read_single_trees(estimator, "prediction", read)
-    side_by_side = TreeStructure.joined(trees) if trees else None
-    if side_by_side is None:
+    if not trees:
         return None
+    side_by_side = cast("TreeStructure", TreeStructure.joined(trees))
     return replace(side_by_side, link=WeightedMedian(_weights_of_trees(estimator)))
 
 
-def _read_single_trees(estimator: Any, scale: str, read: Read) -> Sequence[TreeStructure]:
+def _read_single_trees(estimator: Any, scale: str, read: Read) -> list[Any]:
     """Read what was boosted; nothing unless each is a single tree."""
-    trees = []
-    for model in estimator.estimators_:
-        part = read(model, scale)
-        if part is None or not is_sum_of_trees(part) or len(part.trees) > 1:
-            return []
-        trees.append(part)
-    return trees
+    found = list(map(read, estimator.estimators_, repeat(scale)))
+    return found if all(map(_is_single_tree, found)) else []
+
+
+def _is_single_tree(part: Structure | None) -> bool:
+    return len(getattr(part, "trees", ())) == 1
 
 
 def _weights_of_trees(estimator: Any) -> Floats:
