@@ -16,7 +16,8 @@
 |                         | networks of torch and Keras                                            |
 | ``ParabolaStructure``,  | GaussianNB; BernoulliNB                                                |
 | ``ThresholdStructure``  |                                                                        |
-| ``ProcessStructure``    | GaussianProcessClassifier with an RBF kernel                           |
+| ``ProcessStructure``    | GaussianProcessClassifier with a kernel of one distance                |
+| ``RadialStructure``     | GaussianProcessRegressor with Matern and rational quadratic kernels    |
 | ``NeighboursStructure`` | KNeighborsClassifier, KNeighborsRegressor                              |
 | ``TreeStructure``       | decision trees, forests, extra trees, gradient and histogram boosting, |
 |                         | LightGBM, XGBoost                                                      |

@@ -7,9 +7,12 @@
 | OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
 | BaggingClassifier          | the same of probabilities, of trees and forests                     |
-| MultiOutputRegressor       | one model per target, side by side                                  |
+| MultiOutputRegressor,      | one model per target, side by side                                  |
+| MultiOutputClassifier      |                                                                     |
+| AdaBoostClassifier         | sums of the votes of trees                                          |
+| AdaBoostRegressor          | the weighted median of trees                                        |
 | RegressorChain             | linear models, each of the columns and the predictions before it    |
-| TransformedTargetRegressor | its predictions scaled back, by an affine transformer or a function |
+| TransformedTargetRegressor | its predictions scaled back, by a transformer or a function         |
 
 The models inside must be of one class of structure that can be joined: linear models, trees, or
 kernel machines with one kind of kernel. Those of calibration and bagging may be of any kinds,

@@ -27,7 +27,7 @@ from service.explainers import TabularExplainer
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(120, 5)) @ RNG.normal(size=(5, 5)) + 3.0
 Y = X[:, 0] * X[:, 1] / 5 + X[:, 2]
-LABELS = (Y > np.median(Y)).astype(int)
+LABELS = (np.median(Y) < Y).astype(int)
 THREE = np.digitize(Y, np.quantile(Y, [0.3, 0.6]))
 BACKGROUND = X[:20]
 
