@@ -80,9 +80,10 @@ from service.structures.linear import (
 )
 from service.structures.links import Joined, Shifted, WeightedSum, chained
 from service.structures.networks import NetworkStructure
-from service.structures.statistical.gaussian_processes import ProcessStructure
+from service.structures.statistical.gaussian_processes import ProcessStructure, RadialStructure
 from service.structures.statistical.naive_bayes import AdditiveStructure
 from service.structures.statistical.neighbours import NeighboursStructure
+from service.structures.statistical.process_kernels import exponential
 from service.structures.trees import TreeStructure
 
 # What an exact engine takes whole; more examples are sampled down to it. Background rows × support
@@ -373,6 +374,8 @@ def build_terms(subject: Subject, structure: AdditiveStructure) -> Engine:
 
 def build_process(subject: Subject, structure: ProcessStructure) -> KernelEngine:
     """Sample probabilities around the exact means of latent margins."""
+    if structure.profile is not exponential:
+        return build_radial(subject, structure)
     n_features, n_support = subject.grouping.n_features, len(structure.support)
     log_factors = structure.log_factors(subject.grouping)
     kernel = ProductKernel(log_factors, structure.dual, np.zeros(len(structure.dual)))
@@ -382,6 +385,15 @@ def build_process(subject: Subject, structure: ProcessStructure) -> KernelEngine
     model = structure.additive(subject.grouping)
     game = AdditiveGame(model, background, subject.grouping, known, n_known=len(structure.dual))
     effort = replace(EFFORT_OF_PARTS, most_evaluations=2 * AFFORDABLE_TABLE // n_support)
+    return subject.kernel_engine(game, "kernel/process", effort)
+
+
+def build_radial(subject: Subject, structure: RadialStructure | ProcessStructure) -> KernelEngine:
+    """Sample functions of distances, of whose margins nothing is known."""
+    background = subject.background(affordable=len(subject.examples))
+    game = AdditiveGame(structure.additive(subject.grouping), background, subject.grouping)
+    most_evaluations = 2 * AFFORDABLE_TABLE // len(structure.support)
+    effort = replace(EFFORT_OF_PARTS, most_evaluations=most_evaluations)
     return subject.kernel_engine(game, "kernel/process", effort)
 
 
@@ -533,7 +545,7 @@ def build_polynomial(subject: Subject, structure: PolynomialStructure) -> Engine
         return PolynomialEngine(subject.encode, kernel, subject.background(affordable))
     model = AdditiveModel(
         kernel.contributions,
-        np.full(n_support, kernel.offset),
+        kernel.offset,
         kernel.readout,
         Shifted(intercepts, structure.link),
     )

@@ -57,6 +57,7 @@ from service.engines.builders import (
     build_polynomial_sum,
     build_process,
     build_product,
+    build_radial,
     build_shap,
     build_stacked,
     build_terms,
@@ -85,7 +86,7 @@ from service.structures.linear import (
 from service.structures.links import OneVersusRest, WeightedSum, chained
 from service.structures.networks import NetworkStructure
 from service.structures.reading import read_model
-from service.structures.statistical.gaussian_processes import ProcessStructure
+from service.structures.statistical.gaussian_processes import ProcessStructure, RadialStructure
 from service.structures.statistical.naive_bayes import ParabolaStructure, ThresholdStructure
 from service.structures.statistical.neighbours import NeighboursStructure
 from service.structures.structure import Structure
@@ -106,6 +107,7 @@ BUILDERS: dict[type[Structure], Callable[[Subject, Any], Engine]] = {
     ThresholdStructure: build_terms,
     NeighboursStructure: build_neighbours,
     ProcessStructure: build_process,
+    RadialStructure: build_radial,
 }
 
 # From a background, None for one of the examples, to an engine.

@@ -41,13 +41,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PolynomialKernel:
-    """A kernel machine with the kernel (⟨x, s⟩ + offset)^degree.
+    """A kernel machine with the kernel (⟨x, s⟩ + offset_s)^degree.
 
     Attributes
     ----------
     support : ndarray of shape (n_support, n_columns)
         Support vectors, times γ.
-    offset : float
+    offset : ndarray of shape (n_support,)
     degree : int
     dual : ndarray of shape (n_margins, n_support)
     intercept : ndarray of shape (n_margins,)
@@ -56,7 +56,7 @@ class PolynomialKernel:
     """
 
     support: Floats
-    offset: float
+    offset: Floats
     degree: int
     dual: Floats
     intercept: Floats

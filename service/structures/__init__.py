@@ -12,14 +12,15 @@ Nothing here calls a model. LightGBM and XGBoost are read without being imported
 ``structure``        what all structures have in common
 ``family``           what is said about some classes of a library
 ``linear``           linear models, and exponentials of them
-``kernel_machines``  support vector machines, kernel ridge, Gaussian processes
+``kernel_machines``  support vector machines, kernel ridge
 ``networks``         multilayer perceptrons
 ``foreign_networks`` networks of torch and Keras
-``statistical``      naive Bayes, nearest neighbours
+``statistical``      naive Bayes, nearest neighbours, Gaussian processes, discriminants
 ``trees``            tree ensembles of any library
 ``sklearn_trees``    scikit-learn's trees, forests and boosting
 ``lightgbm_trees``   LightGBM's
 ``xgboost_trees``    XGBoost's
+``behind``           linear maps and polynomial terms before a model
 ``combined``         voting and stacking: sums, and links behind several models
 ``wrappers``         calibration, one-versus-rest, bagging, several and transformed targets
 ``reading``          all families, and how a model is read

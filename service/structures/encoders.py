@@ -21,8 +21,9 @@ Nothing is fitted and no rows are needed to split a model. Next: :mod:`service.s
 | feature selection                                         | the columns kept                     |
 | whatever a ColumnTransformer gives one column alone       | that column                          |
 | Pipeline, ColumnTransformer, FeatureUnion, in each other  | those of the steps inside            |
-| PolynomialFeatures and scalers after it, as the last ones | none: a part of the estimator        |
-| everything else: PCA, custom transformers, subclasses     | unknown, the model is not looked     |
+| PolynomialFeatures or linear maps (PCA), and scalers      | none: a part of the estimator        |
+| after them, as the last ones                              |                                      |
+| everything else: custom transformers, subclasses          | unknown, the model is not looked     |
 |                                                           | through                              |
 """
 
@@ -48,6 +49,18 @@ Owner = NDArray[np.intp]
 
 # The steps that give each column a scale and a shift, as long as they do not clip.
 AFFINE = dict.fromkeys(("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"), False)
+# The steps that make sums of all columns of them.
+MAPS = (
+    "FactorAnalysis",
+    "FastICA",
+    "GaussianRandomProjection",
+    "IncrementalPCA",
+    "LinearDiscriminantAnalysis",
+    "NeighborhoodComponentsAnalysis",
+    "PCA",
+    "SparseRandomProjection",
+    "TruncatedSVD",
+)
 # The steps that keep some of their columns and change none.
 SELECTIONS = (
     "GenericUnivariateSelect",
@@ -295,7 +308,7 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     flat = list(steps_of(model))
     if not flat:
         return None
-    steps, estimator = _split_at_terms(flat)
+    steps, estimator = _split_at_mixing(flat)
     if not steps:
         return Encoder((), np.arange(n_columns)), estimator
     raw = raw_columns(steps[0], n_columns, names)
@@ -308,19 +321,35 @@ def split_model(model: Any, n_columns: int, names: Sequence[str]) -> tuple[Encod
     return Encoder(tuple(steps), raw_owner), estimator
 
 
-def _split_at_terms(flat: list[Any]) -> tuple[list[Any], Any]:
-    """Take polynomial terms, and what scales them, as a part of the estimator behind them."""
+def _split_at_mixing(flat: list[Any]) -> tuple[list[Any], Any]:
+    """Take polynomial terms, or linear maps, as a part of the estimator behind them.
+
+    So is what scales either of them.
+    """
     last = len(flat) - 1
-    starts = filter(lambda start: are_terms(flat[start:last]), range(last))
+    starts = filter(lambda start: _mix_columns(flat[start:last]), range(last))
     start = next(starts, last)
     behind = [(str(number), step) for number, step in enumerate(flat[start:])]
     return flat[:start], flat[last] if start == last else Pipeline(behind)
+
+
+def _mix_columns(steps: Sequence[Any]) -> bool:
+    return are_terms(steps) or are_maps(steps)
 
 
 def are_terms(steps: Sequence[Any]) -> bool:
     """Tell whether steps make polynomial terms, and scale them at most."""
     terms, *scalers = steps
     return sklearn_name(terms) == "PolynomialFeatures" and all(map(_is_affine, scalers))
+
+
+def are_maps(steps: Sequence[Any]) -> bool:
+    """Tell whether steps begin with a linear map of all columns, and are no more than that."""
+    return sklearn_name(steps[0]) in MAPS and all(map(_is_linear, steps))
+
+
+def _is_linear(step: Any) -> bool:
+    return sklearn_name(step) in MAPS or _is_affine(step)
 
 
 def _is_affine(step: Any) -> bool:

@@ -3,7 +3,7 @@
 | kernel     | of                                    | structure                              |
 |------------|---------------------------------------|----------------------------------------|
 | linear     | support vector machines, kernel ridge | linear                                 |
-| RBF        | these, and the Gaussian process       | product                                |
+| RBF        | the same                              | product                                |
 | Laplacian  | kernel ridge                          | product                                |
 | polynomial | support vector machines, kernel ridge | polynomial                             |
 | sigmoid    | support vector machines, kernel ridge | network, whose hidden units are the    |
@@ -19,6 +19,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -126,7 +127,7 @@ class ProductStructure(KernelMachineStructure):
 
 @dataclass(frozen=True)
 class PolynomialStructure(KernelMachineStructure):
-    """A kernel machine with the kernel (⟨x, s⟩ + offset)^degree, behind an optional link.
+    """A kernel machine with the kernel (⟨x, s⟩ + offset_s)^degree, behind an optional link.
 
     Attributes
     ----------
@@ -134,18 +135,31 @@ class PolynomialStructure(KernelMachineStructure):
     support : ndarray of shape (n_support, n_columns)
         Support vectors, times γ.
     dual : ndarray of shape (n_margins, n_support)
-    offset : float
+    offset : ndarray of shape (n_support,)
     degree : int
     link : callable or None
     """
 
-    offset: float
+    offset: Floats
     degree: int
 
     @property
     def kernel(self) -> tuple[float, ...]:
-        """Degree and offset."""
-        return self.degree, self.offset
+        """The degree; offsets may differ from one support vector to another."""
+        return (self.degree,)
+
+    def of_mapped_rows(self, matrix: Floats, shift: Floats) -> PolynomialStructure:
+        """Return the same margins of rows that are mapped first; see :class:`Structure`."""
+        offset = self.offset + self.support @ shift
+        return replace(self, support=self.support @ matrix.T, offset=offset)
+
+    @classmethod
+    def _joined(cls, parts: Sequence[Self]) -> Self | None:
+        """Give each support vector its offset."""
+        joined = super()._joined(parts)
+        if joined is None:
+            return None
+        return replace(joined, offset=np.concatenate(list(map(attrgetter("offset"), parts))))
 
     def spread(self, columns: NDArray[np.intp], n_columns: int) -> PolynomialStructure:
         """Return the same margins of rows that have more columns."""
@@ -258,64 +272,6 @@ def read_kernel_ridge(estimator: Any, scale: str) -> Structure | None:
     return _read_kernel(estimator, support, dual, np.zeros(len(dual)), gamma)
 
 
-def read_gaussian_process(estimator: Any, scale: str) -> ProductStructure | None:
-    """Read the posterior mean for a kernel that is a constant times an RBF, plus white noise."""
-    scaled_rbf = read_scaled_rbf(getattr(estimator, "kernel_", None))
-    if scaled_rbf is None:
-        return None
-    amplitude, length_scale = scaled_rbf
-    support = as_floats(estimator.X_train_)
-    alpha = as_floats(estimator.alpha_).reshape(len(support), -1)
-    dual = (amplitude * alpha * estimator._y_train_std).T
-    return ProductStructure(
-        intercepts=np.broadcast_to(as_floats(estimator._y_train_mean), len(dual)).copy(),
-        support=support,
-        dual=dual,
-        rate=np.atleast_1d(0.5 / np.square(length_scale))[:, None],
-        power=2,
-    )
-
-
-# Amplitude and length scale of an RBF kernel times constants; None for any other kernel.
-ScaledRbf = tuple[float, Any] | None
-
-
-def read_scaled_rbf(kernel: Any) -> ScaledRbf:
-    """Read a kernel that is an RBF, times constants, plus white noise; None for all others."""
-    read = _GAUSSIAN_KERNELS.get(type(kernel).__name__)
-    if read is None:
-        return None
-    return read(kernel)
-
-
-def _read_rbf(kernel: Any) -> ScaledRbf:
-    """Read the kernel itself; one length scale for all columns, or one for each."""
-    return 1.0, kernel.length_scale
-
-
-def _read_sum(kernel: Any) -> ScaledRbf:
-    """Leave white noise out: it is no part of the posterior mean at other rows."""
-    if type(kernel.k2).__name__ != "WhiteKernel":
-        return None
-    return read_scaled_rbf(kernel.k1)
-
-
-def _read_product(kernel: Any) -> ScaledRbf:
-    """Multiply a constant in."""
-    scaled_rbf = read_scaled_rbf(kernel.k2)
-    if type(kernel.k1).__name__ != "ConstantKernel" or scaled_rbf is None:
-        return None
-    amplitude, length_scale = scaled_rbf
-    return amplitude * kernel.k1.constant_value, length_scale
-
-
-_GAUSSIAN_KERNELS: dict[str, Callable[[Any], ScaledRbf]] = {
-    "RBF": _read_rbf,
-    "Sum": _read_sum,
-    "Product": _read_product,
-}
-
-
 def _read_kernel(
     estimator: Any, support: Floats, dual: Floats, intercepts: Floats, gamma: float
 ) -> Structure | None:
@@ -364,7 +320,7 @@ def _polynomial(machine: FittedMachine) -> PolynomialStructure | None:
         intercepts=machine.intercepts,
         support=machine.gamma * machine.support,
         dual=machine.dual,
-        offset=float(machine.coef0),
+        offset=np.full(len(machine.support), float(machine.coef0)),
         degree=int(machine.degree),
     )
 
@@ -392,7 +348,6 @@ _KERNELS: dict[str, Callable[[FittedMachine], Structure | None]] = {
 FAMILY = Family(
     library="sklearn",
     readers={
-        "GaussianProcessRegressor": read_gaussian_process,
         "KernelRidge": read_kernel_ridge,
         "NuSVC": read_support_vector_machine,
         "NuSVR": read_support_vector_machine,

@@ -12,14 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, TypeGuard
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from service.errors import UnsupportedStructureError, expect
 from service.shapley.additive import AdditiveModel
 from service.shapley.grouping import Grouped, Grouping
 from service.shapley.plan import Numbers
-from service.structures.encoders import are_terms
 from service.structures.family import Family
 from service.structures.links import Floats, OnePerClass, binary_or_multinomial, logistic
 from service.structures.structure import (
@@ -29,8 +26,6 @@ from service.structures.structure import (
     joined_intercepts,
     placed_columns,
 )
-
-MOST_TERMS = 50_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,14 @@ class LinearStructure(Combinable):
     def spread(self, columns: NDArray[np.intp], n_columns: int) -> LinearStructure:
         """Return the same margins of rows that have more columns."""
         return replace(self, coefficients=placed_columns(self.coefficients, columns, n_columns))
+
+    def of_mapped_rows(self, matrix: Floats, shift: Floats) -> LinearStructure:
+        """Return the same margins of rows that are mapped first; see :class:`Structure`."""
+        return replace(
+            self,
+            coefficients=self.coefficients @ matrix.T,
+            intercepts=self.intercepts + self.coefficients @ shift,
+        )
 
     @classmethod
     def _joined(cls, parts: Sequence[Self]) -> Self:
@@ -153,6 +156,13 @@ def read_linear(estimator: Any, scale: str) -> LinearStructure | None:
     return _margins(estimator)
 
 
+def read_latent(estimator: Any, scale: str) -> LinearStructure:
+    """Read a regression on latent variables: linear in columns that are centred first."""
+    margins = _margins(estimator)
+    shift = margins.coefficients @ as_floats(estimator._x_mean)
+    return replace(margins, intercepts=margins.intercepts - shift)
+
+
 def read_logistic(estimator: Any, scale: str) -> LinearStructure:
     """Read a linear classifier whose probabilities are the softmax of its margins."""
     margins = _margins(estimator)
@@ -177,54 +187,6 @@ def read_generalised(estimator: Any, scale: str) -> Structure:
     return behind_link(_margins(estimator))
 
 
-def read_behind_terms(pipeline: Any, scale: str) -> Structure | None:
-    """Read a linear model behind polynomial terms, which may be scaled in between.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-        As :func:`service.structures.encoders.split_model` leaves it: PolynomialFeatures, scalers,
-        and an estimator.
-    scale : {"probability", "margin", "prediction"}
-
-    Returns
-    -------
-    Structure or None
-        None unless it is such a pipeline, and that output of the estimator linear.
-
-    Raises
-    ------
-    UnsupportedStructureError
-        When there are too many terms to look at each.
-    """
-    *steps, estimator = [step for _, step in pipeline.steps]
-    if not are_terms(steps) or not FAMILY.has(estimator):
-        return None
-    margins = FAMILY.read(estimator, scale)
-    if not is_linear(margins):
-        return None
-    terms, *scalers = steps
-    expect(
-        terms.n_output_features_ <= MOST_TERMS,
-        f"PolynomialFeatures makes {terms.n_output_features_:,} terms, and at most "
-        f"{MOST_TERMS:,} are looked at one by one.",
-        UnsupportedStructureError,
-    )
-    coefficients, intercepts = margins.coefficients, margins.intercepts
-    for scaler in reversed(scalers):
-        at_zero, at_one = _ends_of(scaler)
-        intercepts = intercepts + coefficients @ at_zero
-        coefficients = coefficients * (at_one - at_zero)
-    return PolynomialSumStructure(terms.powers_, coefficients, intercepts)
-
-
-def _ends_of(scaler: Any) -> Floats:
-    """Return what a scaler makes of zeros and of ones, shape (2, n_columns)."""
-    ends = np.repeat([[0.0], [1.0]], scaler.n_features_in_, axis=1)
-    names = getattr(scaler, "feature_names_in_", None)  # of what it was fitted on as a frame
-    return as_floats(scaler.transform(pd.DataFrame(ends, columns=names)))
-
-
 def _margins(estimator: Any) -> LinearStructure:
     coefficients = np.atleast_2d(as_floats(estimator.coef_))
     intercepts = np.broadcast_to(as_floats(estimator.intercept_), len(coefficients))
@@ -247,6 +209,7 @@ FAMILY = Family(
     readers={
         "ARDRegression": read_linear,
         "BayesianRidge": read_linear,
+        "CCA": read_latent,
         "ElasticNet": read_linear,
         "ElasticNetCV": read_linear,
         "GammaRegressor": read_generalised,
@@ -264,8 +227,14 @@ FAMILY = Family(
         "LinearSVR": read_linear,
         "LogisticRegression": read_logistic,
         "LogisticRegressionCV": read_logistic,
+        "MultiTaskElasticNet": read_linear,
+        "MultiTaskElasticNetCV": read_linear,
+        "MultiTaskLasso": read_linear,
+        "MultiTaskLassoCV": read_linear,
         "OrthogonalMatchingPursuit": read_linear,
         "OrthogonalMatchingPursuitCV": read_linear,
+        "PLSCanonical": read_latent,
+        "PLSRegression": read_latent,
         "PassiveAggressiveClassifier": read_linear,
         "PassiveAggressiveRegressor": read_linear,
         "Perceptron": read_linear,
@@ -281,5 +250,3 @@ FAMILY = Family(
         "TweedieRegressor": read_generalised,
     },
 )
-
-BEHIND_TERMS = Family(library="sklearn", readers={"Pipeline": read_behind_terms})

@@ -41,6 +41,11 @@ class NetworkStructure(Structure):
     activation: str | Sequence[str]
     output_activation: str
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Never: hidden units are no sums."""
+        return False
+
     def contributions(self, rows: Floats) -> Floats:
         """Return what each column adds to each unit of the first layer.
 
@@ -79,6 +84,15 @@ class NetworkStructure(Structure):
         if self.link is None:
             return outputs
         return self.link(outputs)
+
+    def of_mapped_rows(self, matrix: Floats, shift: Floats) -> NetworkStructure:
+        """Return the same outputs of rows that are mapped first; see :class:`Structure`."""
+        first, bias = self.weights[0], self.biases[0]
+        return replace(
+            self,
+            weights=[matrix @ first, *self.weights[1:]],
+            biases=[bias + shift @ first, *self.biases[1:]],
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self | None:

@@ -16,7 +16,8 @@
 |                         | networks of torch and Keras                                            |
 | ``ParabolaStructure``,  | GaussianNB; BernoulliNB                                                |
 | ``ThresholdStructure``  |                                                                        |
-| ``ProcessStructure``    | GaussianProcessClassifier with an RBF kernel                           |
+| ``ProcessStructure``    | GaussianProcessClassifier with a kernel of one distance                |
+| ``RadialStructure``     | GaussianProcessRegressor with Matern and rational quadratic kernels    |
 | ``NeighboursStructure`` | KNeighborsClassifier, KNeighborsRegressor                              |
 | ``TreeStructure``       | decision trees, forests, extra trees, gradient and histogram boosting, |
 |                         | LightGBM, XGBoost                                                      |
@@ -40,11 +41,17 @@ from service.structures import (
     wrappers,
     xgboost_trees,
 )
+from service.structures.behind import pipeline
 from service.structures.encoders import Encoder, last_step, split_model, steps_of
 from service.structures.family import Family
 from service.structures.foreign_networks import read_networks
 from service.structures.searches import look_through
-from service.structures.statistical import gaussian_processes, naive_bayes, neighbours
+from service.structures.statistical import (
+    discriminants,
+    gaussian_processes,
+    naive_bayes,
+    neighbours,
+)
 from service.structures.structure import Structure
 
 
@@ -206,13 +213,14 @@ def predict_margin(model: Any, rows: Any, option: str) -> Any:
 
 FAMILIES = (
     linear.FAMILY,
-    linear.BEHIND_TERMS,
+    pipeline.family(read_structure),
     kernel_machines.FAMILY,
     networks.FAMILY,
     read_networks.FAMILY,
     naive_bayes.FAMILY,
     neighbours.FAMILY,
     gaussian_processes.FAMILY,
+    discriminants.FAMILY,
     sklearn_trees.FORESTS,
     sklearn_trees.GRADIENT_BOOSTING,
     sklearn_trees.HISTOGRAM_BOOSTING,

@@ -1,4 +1,4 @@
-"""Searches, thresholds and frozen models: they hand everything on to one fitted model inside.
+"""Searches, thresholds, frozen models and ways of fitting: they hand everything on to one model.
 
 They change no output that is explained, so they are looked through wherever they stand. Models that
 change what the models inside of them answer are in :mod:`service.structures.wrappers`. Next:
@@ -16,7 +16,9 @@ INNER_MODELS = {
     "GridSearchCV": "best_estimator_",
     "HalvingGridSearchCV": "best_estimator_",
     "HalvingRandomSearchCV": "best_estimator_",
+    "RANSACRegressor": "estimator_",
     "RandomizedSearchCV": "best_estimator_",
+    "SelfTrainingClassifier": "estimator_",
     "TunedThresholdClassifierCV": "estimator_",
 }
 

@@ -37,6 +37,11 @@ class Structure:
     link: Link | None = None
     rounding: float = 0.0
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether the importances are exact where all examples are met: no link is in the way."""
+        return self.link is None
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Structure | None:
         """Put the margins of several structures of this class side by side, without their links.
@@ -50,6 +55,21 @@ class Structure:
         -------
         Structure or None
             None where there is no way to join them, as for this class.
+        """
+        return None
+
+    def of_mapped_rows(self, matrix: Floats, shift: Floats) -> Structure | None:
+        """Return the same outputs of rows that become rows · matrix + shift first.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_columns, n_columns of this structure)
+        shift : ndarray of shape (n_columns of this structure,)
+
+        Returns
+        -------
+        Structure or None
+            None where that is of another kind, as for all that look at columns one by one.
         """
         return None
 

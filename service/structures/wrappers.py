@@ -7,9 +7,12 @@
 | OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
 | BaggingClassifier          | the same of probabilities, of trees and forests                     |
-| MultiOutputRegressor       | one model per target, side by side                                  |
+| MultiOutputRegressor,      | one model per target, side by side                                  |
+| MultiOutputClassifier      |                                                                     |
+| AdaBoostClassifier         | sums of the votes of trees                                          |
+| AdaBoostRegressor          | the weighted median of trees                                        |
 | RegressorChain             | linear models, each of the columns and the predictions before it    |
-| TransformedTargetRegressor | its predictions scaled back, by an affine transformer or a function |
+| TransformedTargetRegressor | its predictions scaled back, by a transformer or a function         |
 
 The models inside must be of one class of structure that can be joined: linear models, trees, or
 kernel machines with one kind of kernel. Those of calibration and bagging may be of any kinds,
@@ -34,7 +37,9 @@ import numpy as np
 
 from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
-from service.structures.combined.parts import Part, SumStructure, read_parts, stacked
+from service.structures.combined.boosted_votes import read_median, read_votes
+from service.structures.combined.parts import Part, SumStructure, behind, read_parts, stacked
+from service.structures.combined.side_by_side import read_one_versus_rest, read_several_targets
 from service.structures.combined.stacking import (
     mean_of,
     read_stacking,
@@ -47,7 +52,6 @@ from service.structures.linear import LinearStructure, exponential_of, is_linear
 from service.structures.links import (
     Calibrated,
     Elementwise,
-    OnePerClass,
     Sigmoid,
     Temperature,
     WeightedSum,
@@ -147,36 +151,6 @@ def _read_each(models: Sequence[Any], scale: str, read: Read) -> list[Structure]
     return parts
 
 
-def read_one_versus_rest(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Put the binary models of OneVsRestClassifier side by side; for two classes it has one."""
-    if estimator.multilabel_:
-        return None
-    parts = _read_each(estimator.estimators_, scale, read)
-    if len(parts) == 1:
-        return parts[0]
-    margins = join(parts)
-    if margins is None or scale == "margin":
-        return margins
-    links = _links_of_equals(parts)
-    if links is None:
-        return None
-    return replace(margins, link=OnePerClass(links))
-
-
-def _links_of_equals(parts: Sequence[Structure]) -> tuple[Link, ...] | None:
-    """Return the links of models with equally many margins each; None when one has no link."""
-    links = []
-    numbers_of_margins = set()
-    for part in parts:
-        if not isinstance(part, Combinable) or part.link is None:
-            return None
-        links.append(part.link)
-        numbers_of_margins.add(len(part.intercepts))
-    if len(numbers_of_margins) > 1:
-        return None
-    return tuple(links)
-
-
 def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Average what the models of bagging predict, regressors or classifiers.
 
@@ -219,14 +193,6 @@ def _has_duplicates(columns: Sequence[int]) -> bool:
     return len(np.unique(columns)) < len(columns)
 
 
-def read_several_targets(estimator: Any, scale: str, read: Read) -> Structure | None:
-    """Put the models of MultiOutputRegressor side by side, one for each target."""
-    parts = _read_each(estimator.estimators_, scale, read)
-    if any(map(attrgetter("link"), parts)):
-        return None
-    return join(parts)
-
-
 def read_chain(estimator: Any, scale: str, read: Read) -> Structure | None:
     """Put the linear models of a RegressorChain into each other.
 
@@ -249,17 +215,21 @@ def read_transformed_target(estimator: Any, scale: str, read: Read) -> Structure
     """Scale the predictions back, by an affine transformer or by a function of each."""
     part = read(estimator.regressor_, scale)
     transformer = look_through(estimator.transformer_)
+    if part is None or not sklearn_name(transformer):
+        return None
     if _has_inverse_function(transformer):
         return _behind_function(part, transformer)
-    if type(transformer).__name__ not in AFFINE_TRANSFORMERS:
-        return None
-    return _scaled_back(part, transformer)
+    if type(transformer).__name__ in AFFINE_TRANSFORMERS and _can_be_mapped(part):
+        return _scaled_back(part, transformer)
+    return behind(part, Elementwise(transformer.inverse_transform, {}))
 
 
-def _scaled_back(part: Structure | None, transformer: Any) -> Structure | None:
+def _can_be_mapped(part: Structure) -> TypeGuard[Combinable | TreeStructure]:
+    return isinstance(part, (Combinable, TreeStructure)) and part.link is None
+
+
+def _scaled_back(part: Combinable | TreeStructure, transformer: Any) -> Structure:
     """Undo an affine transformer, which has a factor and a shift for each margin."""
-    if not isinstance(part, (Combinable, TreeStructure)) or part.link is not None:
-        return None
     constants = part.offset if isinstance(part, TreeStructure) else part.intercepts
     ends = np.repeat([[0.0], [1.0]], len(constants), axis=1)
     shift, at_one = transformer.inverse_transform(ends)
@@ -270,19 +240,16 @@ def _has_inverse_function(transformer: Any) -> bool:
     return getattr(transformer, "inverse_func", None) is not None
 
 
-def _behind_function(part: Structure | None, transformer: Any) -> Structure | None:
+def _behind_function(part: Structure, transformer: Any) -> Structure:
     """Put a function behind predictions; the exponential of a linear one has a closed form."""
-    if not isinstance(part, (Combinable, TreeStructure)) or part.link is not None:
-        return None
     plus = _EXPONENTIALS.get(id(transformer.inverse_func))
     if plus is not None and _has_one_linear_margin(part):
         return exponential_of(part, plus)
-    function = Elementwise(transformer.inverse_func, dict(transformer.inv_kw_args or {}))
-    return replace(part, link=function)
+    return behind(part, Elementwise(transformer.inverse_func, dict(transformer.inv_kw_args or {})))
 
 
 def _has_one_linear_margin(part: Structure) -> TypeGuard[LinearStructure]:
-    return isinstance(part, LinearStructure) and len(part.intercepts) == 1
+    return is_linear(part) and len(part.intercepts) == 1
 
 
 def open_wrapper(wrapper: Any, names: Sequence[str]) -> tuple[Encoder, Any] | None:
@@ -350,9 +317,12 @@ _SINGLE_MODELS: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
 }
 
 _READERS: dict[str, WrapperReader] = {
+    "AdaBoostClassifier": read_votes,
+    "AdaBoostRegressor": read_median,
     "BaggingClassifier": read_bagging,
     "BaggingRegressor": read_bagging,
     "CalibratedClassifierCV": read_calibrated,
+    "MultiOutputClassifier": read_several_targets,
     "MultiOutputRegressor": read_several_targets,
     "OneVsRestClassifier": read_one_versus_rest,
     "RegressorChain": read_chain,

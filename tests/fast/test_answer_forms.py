@@ -243,8 +243,13 @@ NAMES = ["0: down", "0: up", "1: w", "1: x", "1: y"]
         (DecisionTreeClassifier(random_state=0), "tree"),
         (make_pipeline(StandardScaler(), RandomForestClassifier(5, random_state=0)), "tree"),
         (KNeighborsClassifier(), "kernel/neighbours"),
-        (MultiOutputClassifier(GaussianNB()), "kernel"),
-        (MultiOutputClassifier(LogisticRegression()), "kernel"),
+        (MultiOutputClassifier(GaussianNB()), "kernel/stacked"),
+        (MultiOutputClassifier(LogisticRegression()), "kernel/linear"),
+        (MultiOutputClassifier(DecisionTreeClassifier(max_depth=3)), "tree"),
+        (
+            MultiOutputClassifier(make_pipeline(StandardScaler(), LogisticRegression())),
+            "kernel/stacked",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )

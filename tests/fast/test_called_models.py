@@ -6,11 +6,10 @@ import pytest
 from shapley_by_definition import shapley_by_definition
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.impute import KNNImputer
 from sklearn.linear_model import Ridge
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -106,8 +105,8 @@ def test_frames_with_text_are_enumerated_too():
 NOTED = {
     "function": (net, "A function can only be called."),
     "estimator": (
-        QuadraticDiscriminantAnalysis(),
-        "QuadraticDiscriminantAnalysis is not looked into for its probability.",
+        NearestCentroid(),
+        "NearestCentroid is not looked into for its probability.",
     ),
     "step": (make_pipeline(KNNImputer(), Ridge()), "KNNImputer in it is not looked through."),
     "column": (

@@ -21,7 +21,7 @@ from sklearn.svm import LinearSVC
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer, load, save
-from service.structures.linear import MOST_TERMS
+from service.structures.behind.terms import MOST_TERMS
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(50, 4)) * [1, 2, 0.5, 3] + [0, 1, -2, 0]
@@ -168,7 +168,7 @@ def test_what_is_no_sum_of_terms_is_called(name):
 
 def test_very_many_terms_are_called(monkeypatch):
     """Looking at each would take longer than calling the model; the note says so."""
-    monkeypatch.setattr("service.structures.linear.MOST_TERMS", 10)
+    monkeypatch.setattr("service.structures.behind.terms.MOST_TERMS", 10)
     model = make_pipeline(PolynomialFeatures(), Ridge()).fit(X, Y)
     explainer = TabularExplainer(model, X)
     assert (MOST_TERMS, explainer.method) == (50_000, "kernel")

@@ -8,8 +8,17 @@ import pytest
 from shapley_by_definition import shapley_by_definition
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
-from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.gaussian_process.kernels import RBF, Matern, WhiteKernel
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import (
+    RBF,
+    ConstantKernel,
+    DotProduct,
+    ExpSineSquared,
+    Matern,
+    RationalQuadratic,
+    WhiteKernel,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, GaussianNB, MultinomialNB
@@ -19,6 +28,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from service.explainers import TabularExplainer
 from service.scoring import KernelScoringExplainer
+from service.structures.reading import read_structure
 
 N_BACKGROUND = 20
 RNG = np.random.default_rng(0)
@@ -238,13 +248,91 @@ def test_errors_of_processes_are_those_that_they_have():
     assert again.values.tobytes() == local.values.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("kernel", "classes"), [(Matern(2.0), "one_vs_rest"), (RBF(2.0) + RBF(1.0), "one_vs_rest")]
-)
-def test_processes_with_other_kernels_are_called(kernel, classes):
-    """And the note says which kernel is read."""
+KERNELS = {
+    "Matern of a half": (Matern(2.0, nu=0.5), "kernel/process"),
+    "Matern of one and a half": (2.0 * Matern(2.0) + WhiteKernel(0.1), "kernel/process"),
+    "Matern of two and a half": (Matern([2.0, 3.0, 1.0, 2.0, 4.0], nu=2.5), "kernel/process"),
+    "smooth Matern": (Matern(2.0, nu=np.inf), "product"),
+    "rational": (RationalQuadratic(2.0, 0.7), "kernel/process"),
+    "two lengths": (1.5 * RBF(1.0) + 0.5 * RBF(4.0) + WhiteKernel(0.1), "product"),
+    "a product": (RBF(2.0) * (RBF(3.0) + 1.0), "product"),
+    "a power": ((2.0 * RBF(2.0)) ** 2, "product"),
+    "lines": (DotProduct(0.5) + WhiteKernel(0.1), "linear"),
+    "squares": (0.1 * DotProduct(1.0) ** 2 + 2.0, "polynomial"),
+    "lines and bumps": (0.5 * DotProduct(1.0) + RBF(2.0), "sum"),
+    "rough and smooth": (Matern(2.0) + RBF(4.0), "sum"),
+    "periods": (ExpSineSquared(3.0) + WhiteKernel(9.0), "kernel"),
+    "a product of both": (Matern(2.0) * RBF(2.0), "kernel"),
+    "another power": (DotProduct() ** 1.5, "kernel"),
+    "powers of sums": ((RBF(2.0) + RBF(1.0)) ** 2, "kernel"),
+}
+
+
+@pytest.mark.parametrize("targets", [Y, TARGETS], ids=["one", "several"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_processes_predict_as_by_the_definition(name, targets):
+    """Exact for products and scalar products, sampled for functions of a distance."""
+    kernel, method = KERNELS[name]
+    model = GaussianProcessRegressor(kernel, alpha=0.1, optimizer=None, normalize_y=True)
+    model.fit(np.abs(X_REGRESSION[:60]), targets[:60])
+    rows = np.abs(X_REGRESSION[80:82])
+    check(model, model.predict, rows, np.abs(X_REGRESSION[:N_BACKGROUND]), method)
+
+
+def test_a_process_of_a_constant_is_one():
+    """It says the same of every row."""
+    model = GaussianProcessRegressor(ConstantKernel(0.7), alpha=0.1, optimizer=None)
+    structure = read_structure(model.fit(X_REGRESSION[:60], Y[:60]), "prediction")
+    assert not np.any(structure.coefficients)
+    np.testing.assert_allclose(structure.intercepts, model.predict(X_REGRESSION[:1]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("kernel", [2.0 * Matern(2.0), RationalQuadratic(2.0)], ids=str)
+def test_processes_of_distances_classify_as_by_the_definition(kernel, n_classes):
+    """Their means are not known exactly, and nothing is called."""
+    X, y = data(n_classes)
+    model = GaussianProcessClassifier(kernel, optimizer=None).fit(X[:60], y[:60])
+    check(model, model.predict_proba, X[90:92], X[:N_BACKGROUND], "kernel/process")
+
+
+@pytest.mark.parametrize("kernel", [2.0 * Matern(3.0), 2.0 * RBF(3.0)], ids=str)
+def test_errors_of_few_coalitions_cover_the_truth(kernel):
+    """Of nine features and 60 coalitions about 95% are within 1.96 standard errors."""
+    X, y = make_classification(120, 9, n_informative=6, n_redundant=0, random_state=3)
+    model = GaussianProcessClassifier(kernel, optimizer=None).fit(X[:60], y[:60])
+    engine = TabularExplainer(model, X[:30]).row_explainer.engine
+    rows = engine.encode(X[90:93])
+    truth = engine.on_whole_background(2**9 - 2).importances(rows).values
+    covered = []
+    for seed in range(40):
+        found = engine.with_sampling(60, seed).importances(rows)
+        covered.append(np.abs(found.values - truth) < 1.96 * found.errors)
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_classes_with_sums_of_kernels_are_called():
+    """And the note says which kernels are read."""
     X, y = data(2)
-    model = GaussianProcessClassifier(kernel, optimizer=None, multi_class=classes).fit(X, y)
+    model = GaussianProcessClassifier(RBF(2.0) + RBF(1.0), optimizer=None).fit(X, y)
     explainer = TabularExplainer(model, X[:20])
     assert explainer.method == "kernel"
-    assert "One with an RBF kernel is" in explainer.row_explainer.note
+    assert "One whose kernel is a single function of a distance is" in explainer.row_explainer.note
+
+
+@pytest.mark.parametrize("output", ["margin", "probability"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_quadratic_discriminants_are_sums_of_squares(n_classes, output):
+    """Exact margins; probabilities of few features too."""
+    X, y = data(n_classes)
+    model = make_pipeline(StandardScaler(), QuadraticDiscriminantAnalysis(reg_param=0.1)).fit(X, y)
+    explainer = TabularExplainer(model, X[:N_BACKGROUND], output=output)
+    assert explainer.method == {"margin": "polynomial"}.get(output, "kernel/polynomial")
+    functions = {"margin": model.decision_function, "probability": model.predict_proba}
+    values = explainer.row_explainer.explain(X[90:92]).values
+    for i, row in enumerate(X[90:92]):
+        expected = shapley_by_definition(
+            functions[output], row, X[:N_BACKGROUND], np.ones(N_BACKGROUND)
+        )
+        assert np.ptp(expected) > 1e-3
+        np.testing.assert_allclose(values[-len(expected) :, i], expected, rtol=0, atol=1e-9)

@@ -26,6 +26,7 @@ from sklearn.model_selection import (
     TunedThresholdClassifierCV,
 )
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
@@ -186,15 +187,16 @@ def test_a_calibrated_wrapper_is_looked_through(inner):
         (Ridge(), StandardScaler(), TARGETS, "linear"),
         (RandomForestRegressor(4, random_state=0), StandardScaler(), TARGETS, "tree"),
         (LGBMRegressor(n_estimators=9, verbose=-1), MinMaxScaler(), Y, "tree"),
-        (SVR(), QuantileTransformer(n_quantiles=20), Y, "kernel"),
-        (Ridge(), PowerTransformer(), Y, "kernel"),
+        (SVR(), QuantileTransformer(n_quantiles=20), Y, "kernel/product"),
+        (Ridge(), PowerTransformer(), Y, "kernel/linear"),
+        (KNeighborsRegressor(), StandardScaler(), Y, "kernel/neighbours"),
+        (Ridge(), make_pipeline(PowerTransformer(), StandardScaler()), Y, "kernel/linear"),
+        (VotingRegressor([("a", SVR()), ("b", Ridge())]), StandardScaler(), Y, "kernel/stacked"),
     ],
     ids=str,
 )
-def test_a_transformed_target_is_scaled_back_where_that_is_affine(
-    regressor, transformer, y, method
-):
-    """Exact importances of the raw target; the model is called where its transformer bends."""
+def test_a_transformed_target_is_scaled_back(regressor, transformer, y, method):
+    """Exact importances of the raw target where that is affine; any other is a link."""
     check_regressor(TransformedTargetRegressor(regressor, transformer=transformer), y, method)
 
 

@@ -22,7 +22,6 @@ from service.structures.encoders import Encoder, split_model
 from service.structures.family import Read
 from service.structures.linear import identity_readout
 from service.structures.links import Floats, WeightedSum, chained
-from service.structures.networks import NetworkStructure
 from service.structures.structure import Structure
 
 SAME = cast("Link", identity_readout)  # what a structure without a link is behind
@@ -54,7 +53,7 @@ class Part:
     @property
     def is_sampled(self) -> bool:
         """Whether there is no closed form of its importances."""
-        return self.structure.link is not None or isinstance(self.structure, NetworkStructure)
+        return not self.structure.has_closed_form
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def _read_predictions(estimator: Any, read: Read) -> list[Part]:
     """Read the models inside, each with the outputs that the last one takes."""
     scales = [SCALES.get(method, "") for method in estimator.stack_method_]
     parts = read_parts(estimator, estimator.estimators_, scales, read)
-    return list(map(_without_first_of_two, parts, scales, repeat(_n_classes(estimator))))
+    return list(map(without_first_of_two, parts, scales, repeat(_n_classes(estimator))))
 
 
 def _n_classes(estimator: Any) -> int:
@@ -134,7 +134,7 @@ def _n_classes(estimator: Any) -> int:
     return len(getattr(estimator, "classes_", ()))
 
 
-def _without_first_of_two(part: Part, scale: str, n_classes: int) -> Part:
+def without_first_of_two(part: Part, scale: str, n_classes: int) -> Part:
     """Leave the probability of the first of two classes out, as stacking does."""
     if (scale, n_classes) != ("probability", 2):
         return part

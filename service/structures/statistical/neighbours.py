@@ -43,6 +43,11 @@ class NeighboursStructure(Structure):
 
     points: NearestPoints
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Never: which points are nearest hangs on all features."""
+        return False
+
 
 def read_neighbours_regressor(estimator: Any, scale: str) -> NeighboursStructure | None:
     """Read KNeighborsRegressor, of one or several targets."""

@@ -1,0 +1,6 @@
+"""Estimators behind steps that mix columns: such steps become a part of what comes after them.
+
+``maps``     linear maps, as PCA, before a model that begins with scalar products
+``terms``    polynomial terms before a linear model
+``pipeline`` which of both a pipeline's steps are
+"""
