@@ -39,13 +39,18 @@ HERE = files("service.shapley.kernels")  # a folder, or a place in a zip file
 LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
 FEW = 24  # nodes up to which there is a rule for every number of them
+NOTHING = ctypes.c_char * 0  # so that arrays without numbers have a place too
 # What a split does to states; see native/twigs.cpp.
-WAY = np.dtype(
-    [("bits", np.int64, 2), ("at", np.int32), ("children", np.int32, 2), ("unused", np.int32)]
-)
+WAY = np.dtype([("at", np.int32), ("children", np.int32, 2), ("bit", np.int32)])
 # Those that say where rows go in trees that are divided into twigs.
 WHERE = (SPLIT, WAY, np.uint8, np.int64, np.int64)
 # The arrays that each loop takes, in the order of its declaration in native/.
+# Those that stand behind the first of twig_values; see Known in native/twigs.cpp.
+KNOWN_TREES: tuple[DTypeLike, ...] = (
+    *(*WHERE, np.float64, np.int32),
+    *(np.int64, np.int64, np.float64, np.int64, np.int32, np.int64, np.int32, np.int64),
+    *(np.int32, np.float64, np.float64, np.int64, np.int64, np.float64),
+)
 DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "product_values": (
         *(np.float64, np.float64, np.float64, np.float64, np.int64, np.int64, np.float64),
@@ -70,12 +75,7 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.int64, np.int64, np.int64, np.int64, np.int64, np.int32, np.int32, np.float64),
         *(np.float64, np.int64, np.int32, np.int64, np.float64, np.int64, np.float64),
     ),
-    "twig_values": (
-        *WHERE,
-        *(np.int64, np.int64, np.float64, np.int64, np.int32, np.int64, np.int32, np.int64),
-        *(np.int32, np.float64, np.float64, np.int64, np.int64, np.float64),
-        *(np.float64, np.float64),
-    ),
+    "twig_values": (np.int64, np.float64, np.float64),
     "couple_probabilities": (np.float64, np.float64),
     "hybrid_means": (
         *(np.float64, np.float64, np.int64, np.float64, np.float64, np.float64),
@@ -106,7 +106,7 @@ class CompiledKernels(NumpyKernels):
         self.library = library
         self.level = LEVELS[level]
         self.name = f"compiled ({self.level})"
-        self.known_trees: WeakKeyDictionary[CountedTrees, _Handed] = WeakKeyDictionary()
+        self.known_trees: WeakKeyDictionary[CountedTrees, _KnownTrees] = WeakKeyDictionary()
 
     @property
     def sentence(self) -> str:
@@ -319,23 +319,12 @@ class CompiledKernels(NumpyKernels):
         self, trees: CountedTrees, rows: NDArray[np.floating[Any]]
     ) -> NDArray[np.float64]:
         """Compute exact Shapley values of a sum of trees; see :class:`NumpyKernels`."""
-        n_outputs = trees.splits.value.shape[1]
-        values = np.zeros((len(rows), n_outputs, trees.n_features))
+        values = np.zeros((len(rows), trees.splits.value.shape[1], trees.n_features))
         # A row is so quick that the way of twenty arrays to the library would take longer.
         if trees not in self.known_trees:
-            self.known_trees[trees] = _Handed("twig_values", _arrays_of(trees))
-        self._call_with(
-            "twig_values",
-            self.known_trees[trees],
-            rows,
-            values,
-            len(trees.splits.roots),
-            trees.splits.code_goes_left.shape[1],
-            *rows.shape,
-            n_outputs * trees.n_features,
-            n_outputs,
-            len(trees.splits.weights),
-        )
+            self.known_trees[trees] = _KnownTrees(trees)
+        block = self.known_trees[trees].block
+        self._call_with("twig_values", block, rows, values, *rows.shape)
         return values
 
     def hybrid_means(
@@ -373,28 +362,46 @@ class CompiledKernels(NumpyKernels):
         return probabilities
 
     def _call(self, name: str, *arguments: NDArray[Any] | float) -> None:
-        self._call_with(name, _Handed(name, []), *arguments)
+        self._call_with(name, _Handed([], ()), *arguments)
 
     def _call_with(self, name: str, known: _Handed, *arguments: NDArray[Any] | float) -> None:
         """Call a loop whose first arguments are known."""
         function: Callable[..., None] = getattr(self.library, f"{name}_{self.level}")
-        n_arrays = len(DTYPES[name]) - len(known.arrays)
-        others = _Handed(name, arguments[:n_arrays], len(known.arrays))
-        function(*known.places, *others.places, *map(_argument, arguments[n_arrays:]))
+        n_known, n_arrays = len(known.arrays), len(DTYPES[name])
+        others = _Handed(arguments[: n_arrays - n_known], DTYPES[name][n_known:])
+        function(*known.places, *others.places, *map(_argument, arguments[n_arrays - n_known :]))
 
 
 class _Handed:
-    """The first arrays that a loop takes, or those after them, as it reads them.
+    """Some of the arrays that a loop takes, as it reads them.
 
     An address says nothing of a type: each array becomes what is read there.
     """
 
-    def __init__(self, name: str, arrays: Sequence[Any], first: int = 0) -> None:
-        self.arrays = [
-            np.ascontiguousarray(array, dtype=dtype)
-            for array, dtype in zip(arrays, DTYPES[name][first:], strict=False)
-        ]
-        self.places = [ctypes.c_void_p(array.ctypes.data) for array in self.arrays]
+    def __init__(self, arrays: Sequence[Any], dtypes: Sequence[DTypeLike]) -> None:
+        self.arrays = list(map(_as_read, arrays, dtypes))
+        self.places = list(map(NOTHING.from_buffer, self.arrays))
+
+
+def _as_read(array: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array as a loop reads it; ctypes asks that it could be written to as well."""
+    read = np.ascontiguousarray(array, dtype=dtype)
+    return read if read.flags.writeable else read.copy()
+
+
+class _KnownTrees:
+    """What the loop over twigs takes of trees, but the rows and their values.
+
+    Attributes
+    ----------
+    block : _Handed
+        One array: the addresses of all arrays, and the sizes; see Known in ``native/twigs.cpp``.
+    """
+
+    def __init__(self, trees: CountedTrees) -> None:
+        self.handed = _Handed(_arrays_of(trees), KNOWN_TREES)
+        places = list(map(ctypes.addressof, self.handed.places))
+        self.block = _Handed([np.array([*places, *_sizes_of(trees)])], DTYPES["twig_values"])
 
 
 def _argument(one: Any) -> Any:
@@ -402,10 +409,12 @@ def _argument(one: Any) -> Any:
 
 
 def _arrays_of(trees: CountedTrees) -> list[NDArray[Any]]:
-    """Return what the loop over twigs takes, but the rows and their values."""
-    twigs, counts = trees.twigs, trees.counts
+    """Return what is behind the block of known trees, in the order of KNOWN_TREES."""
+    twigs, counts, splits = trees.twigs, trees.counts, trees.splits
     return [
-        *_where(trees.splits, twigs),
+        *_where(splits, twigs),
+        splits.records["threshold"],
+        splits.records["column"],
         twigs.first_state,
         twigs.first_number,
         trees.numbers,
@@ -415,12 +424,25 @@ def _arrays_of(trees: CountedTrees) -> list[NDArray[Any]]:
         twigs.output,
         twigs.first_leaf,
         twigs.leaf,
-        trees.splits.value,
-        trees.splits.weights,
+        splits.value,
+        splits.weights,
         counts.first_pattern,
         counts.pattern,
         counts.pattern_weight,
     ]
+
+
+def _sizes_of(trees: CountedTrees) -> tuple[int, ...]:
+    """Return what stands behind the addresses."""
+    splits, n_outputs = trees.splits, trees.splits.value.shape[1]
+    n_values = n_outputs * trees.n_features
+    return (
+        len(splits.roots),
+        *splits.code_goes_left.shape,
+        n_values,
+        n_outputs,
+        len(splits.weights),
+    )
 
 
 def _where(splits: Splits, twigs: Twigs) -> tuple[NDArray[Any], ...]:
@@ -441,8 +463,7 @@ def _ways(twigs: Twigs) -> NDArray[Any]:
         below = twigs.below[:, side]
         child = np.where(below < 0, -1 - below - first_twig, below - first_split)
         ways["children"][:, side] = np.where(is_within, ways["at"], child)
-    ways["bits"] = twigs.bit[:, None]
-    ways["bits"][is_within, 0] = 0
+    ways["bit"] = np.bitwise_count(twigs.bit - 1)  # where the one bit is
     return ways
 
 
