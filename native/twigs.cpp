@@ -157,13 +157,13 @@ class RowStates {
         list.resize(std::max(list.size(), size_t(n_twigs + end - first + 1)));
         list[0] = list[size_t(n_twigs)] = 0;  // a root that is a twig, or a split above twigs
         decide(first, end);
-        const int64_t* left = goes.data() - first;
+        const int64_t* left = goes.data();
         int64_t* states = list.data();
-        for (int64_t split = first; split < end; split++) {
+        for (int64_t split = first; split < end; split++, left++) {
             const Way& way = trees.ways[split];
             const int64_t here = states[way.at], bit = int64_t(1) << way.bit;
-            if (!way.is_within_twig()) states[way.left] = here | (~left[split] & bit);
-            states[way.right] = here | (left[split] & bit);
+            if (!way.is_within_twig()) states[way.left] = here | (~*left & bit);
+            states[way.right] = here | (*left & bit);
         }
         return states;
     }
@@ -171,16 +171,16 @@ class RowStates {
    private:
     // All bits are set where the row goes left.
     void decide(int64_t first, int64_t end) {
-        goes.resize(std::max(goes.size(), size_t(end - first)));
-        int64_t* left = goes.data() - first;
-        if (by_threshold) {
-            for (int64_t split = first; split < end; split++)
-                left[split] = -int64_t(row[known.column[split]] <= known.threshold[split]);
-            return;
-        }
-        for (int64_t split = first; split < end; split++)
-            left[split] = -int64_t(
-                goes_left(trees.splits[split], trees.codes, row[known.column[split]]));
+        const int64_t n_splits = end - first;
+        goes.resize(std::max(goes.size(), size_t(n_splits)));
+        int64_t* left = goes.data();
+        const int32_t* column = known.column + first;
+        const double* threshold = known.threshold + first;
+        const Split* splits = trees.splits + first;
+        for (int64_t i = 0; i < n_splits && by_threshold; i++)
+            left[i] = -int64_t(row[column[i]] <= threshold[i]);
+        for (int64_t i = 0; i < n_splits && !by_threshold; i++)
+            left[i] = -int64_t(goes_left(splits[i], trees.codes, row[column[i]]));
     }
 };
 
@@ -467,10 +467,10 @@ void explain_one_by_one(const Trees& trees, const Known& known, const Givers& gi
             const int64_t first_twig = trees.first_twig[first], end_twig = trees.first_twig[end];
             states.resize(std::max(states.size(), size_t(end_twig - first_twig)));
             for (int64_t tree = first; tree < end; tree++) {
-                const int64_t* found = finder.find(tree) - trees.first_twig[tree];
+                const int64_t* found = finder.find(tree);
                 for (int64_t w = trees.first_twig[tree]; w < trees.first_twig[tree + 1]; w++) {
-                    states[size_t(w - first_twig)] = found[w];
-                    givers.prefetch(w, found[w]);
+                    givers.prefetch(w, *found);
+                    states[size_t(w - first_twig)] = *found++;
                 }
             }
             givers.add(first_twig, end_twig, states.data(), 1, 1, values, known.n_values, meeting);

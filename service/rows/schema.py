@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import filterfalse
-from operator import attrgetter, itemgetter, not_
+from itertools import chain, filterfalse
+from operator import attrgetter, not_
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError, expect, expect_each
 from service.rows.columns import Column
-from service.rows.tables import are_records, as_table, examples_as_table, is_list
+from service.rows.tables import (
+    are_records,
+    as_table,
+    examples_as_table,
+    is_list,
+    is_sparse_dtype,
+)
 from service.rows.values import list_names, repeated, shown, without_numpy
 
 
@@ -90,6 +96,10 @@ class Schema:
     @property
     def names(self) -> list[str]:
         """The column names, in the model's order."""
+        return self._names.copy()
+
+    @cached_property
+    def _names(self) -> list[str]:
         return list(map(_NAME, self.columns))
 
     @cached_property
@@ -121,24 +131,31 @@ class Schema:
         PayloadError
             When the rows do not fit the schema.
         """
-        rows = as_table(rows)
+        if not isinstance(rows, pd.DataFrame):
+            rows = as_table(rows)
         if isinstance(rows, pd.DataFrame):
-            return self.from_named(self._translated(rows.columns), _columns(rows))
+            columns = _columns(rows)
+            return self.from_named(self._translated(rows.columns), columns)
         return self.from_records(rows) if are_records(rows) else self.from_positions(rows)
 
     def from_records(self, records: Sequence[Any]) -> NDArray[Any]:
         """Check a list of {column: value} records, each with all columns, in any order."""
-        names = set(self.names)
-        checked = [self._record(record, names, row) for row, record in enumerate(records)]
-        return self._read([list(map(itemgetter(name), checked)) for name in self.names])
+        names = set(self._names)
+        rows = []
+        for row, record in enumerate(records):
+            values = self._record(record, names, row)
+            rows.append(list(map(values.__getitem__, self._names)))
+        return self._read(list(zip(*rows, strict=True)) or [()] * len(self._names))
 
     def from_named(
         self, names: Sequence[str], columns: Sequence[Sequence[Any] | NDArray[Any]]
     ) -> NDArray[Any]:
         """Check columns that come with their names, in any order."""
+        if list(names) == self._names:  # the common case: nothing to look up
+            return self._read(columns)
         self.check_names(names)
         by_name = dict(zip(names, columns, strict=True))
-        return self._read(list(map(by_name.__getitem__, self.names)))
+        return self._read(list(map(by_name.__getitem__, self._names)))
 
     def from_positions(self, rows: Any) -> NDArray[Any]:
         """Check rows in the model's order: an array, lists, or a DataFrame of any names."""
@@ -253,16 +270,17 @@ class Schema:
             rows.shape[1:] == (n_columns,),
             f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}.",
         )
-        return _columns(rows) if isinstance(rows, pd.DataFrame) else list(rows.T)
+        return _columns(rows) if isinstance(rows, pd.DataFrame) else rows.T
 
     def _read(self, columns: Sequence[Any]) -> NDArray[Any]:
         """Check the values of all columns, in the model's order, and make one matrix of them."""
         expect(len(columns[0]) > 0, "Rows: expected at least one row, got none.")
         at_once = self._take_any_number
-        numbers = _plain_numbers([columns[i] for i in at_once])
+        are_all = len(at_once) == len(columns)
+        numbers = _plain_numbers(columns if are_all else [columns[i] for i in at_once])
         if numbers is None:
             return self._read_singly(columns, range(len(columns)))
-        if len(at_once) == len(columns):
+        if are_all:
             return numbers
         read = self._read_singly(columns, self._take_some_values)
         read[:, at_once] = numbers
@@ -284,10 +302,16 @@ class Schema:
     def _take_some_values(self) -> list[int]:
         return _positions(map(not_, map(_TAKES_ANY_NUMBER, self.columns)))
 
-    def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of a pickle what can be made again."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def _translated(self, labels: pd.Index[Any]) -> list[str]:
         """Turn a DataFrame's labels into column names; they may be the model's own names."""
-        names = list(map(str, labels))
-        by_model = dict(zip(map(str, self.model_names), self.names, strict=True))
+        names = list(map(str, labels.tolist()))
+        if names == self._names:
+            return names
+        by_model = dict(zip(map(str, self.model_names), self._names, strict=True))
         if set(names) != set(by_model):
             return names
         return list(map(by_model.__getitem__, names))
@@ -315,10 +339,10 @@ class Schema:
         PayloadError
             Naming what is missing, unknown or comes more often.
         """
-        if sorted(names) == sorted(self.names):  # the common case: nothing to list
+        if sorted(names) == sorted(self._names):  # the common case: nothing to list
             return
-        own, came = set(self.names), set(names)
-        missing = _named("missing ", list(filterfalse(came.__contains__, self.names)))
+        own, came = set(self._names), set(names)
+        missing = _named("missing ", list(filterfalse(came.__contains__, self._names)))
         unknown = _named("unknown ", list(filterfalse(own.__contains__, names)))
         wrong = " and ".join(filter(None, [missing, unknown]))
         expect(not wrong, f"{where}Expected the model's own columns, but {wrong}.")
@@ -371,13 +395,22 @@ def read_table(
 
 def _plain_numbers(columns: Sequence[Any]) -> NDArray[np.float64] | None:
     """Read columns of nothing but finite numbers at once, which is what most requests send."""
-    if not all(map(_holds_numbers, columns)):
+    if not _hold_numbers(columns):
         return None
     try:
         read = np.array(columns, dtype=np.float64).T
     except OverflowError:  # an integer of more than 308 digits; by itself it is refused
         return None
     return np.ascontiguousarray(read) if np.isfinite(read).all() else None
+
+
+def _hold_numbers(columns: Sequence[Any]) -> bool:
+    """Tell whether columns hold nothing but numbers; those of one kind are looked at together."""
+    if isinstance(columns, np.ndarray):
+        return _is_float(columns.dtype)
+    if {list, tuple}.issuperset(map(type, columns)):
+        return _NUMBERS.issuperset(map(type, chain.from_iterable(columns)))
+    return all(map(_holds_numbers, columns))
 
 
 def _holds_numbers(values: Any) -> bool:
@@ -487,17 +520,20 @@ def _named(what: str, names: Sequence[str]) -> str:
     return f"{what}column{plural} {', '.join(map(shown, names[:10]))}{more}"
 
 
-def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
+def _columns(frame: pd.DataFrame) -> Sequence[Any] | NDArray[Any]:
     """Cut a DataFrame into arrays, floats as float64 and everything else as objects.
 
     All at once is the quickest way. One row of several types is quicker value by value, unless a
-    common type of its numbers might round some.
+    common type of its numbers might round some. Sparse columns become dense.
     """
+    dtypes = list(frame.dtypes)
+    are_floats = list(map(_is_float, dtypes))
+    if all(are_floats):
+        return frame.to_numpy(dtype=np.float64).T
+    if any(map(is_sparse_dtype, dtypes)):
+        return _columns(as_table(frame))
     if len(frame) == 1 and frame.iloc[0].dtype == object:
         return list(zip(map(without_numpy, frame.iloc[0])))
-    are_floats = list(map(_is_float, frame.dtypes))
-    if all(are_floats):
-        return list(frame.to_numpy(dtype=np.float64).T)
     columns = list(frame.to_numpy(dtype=object).T)
     for i in np.flatnonzero(are_floats):
         columns[i] = columns[i].astype(np.float64)

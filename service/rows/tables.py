@@ -117,7 +117,7 @@ def _check_can_be_dense(what: str, n_bytes: int, remedy: str) -> None:
 
 
 def _with_dense_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    sparse = list(filter(_is_sparse_dtype, frame.dtypes))
+    sparse = list(filter(is_sparse_dtype, frame.dtypes))
     if not sparse:
         return frame
     n_bytes = len(frame) * sum(dtype.subtype.itemsize for dtype in sparse)
@@ -135,10 +135,11 @@ def _with_dense_columns(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _make_column_dense(column: pd.Series) -> pd.Series:
     subtype: Any = getattr(column.dtype, "subtype", None)
-    return column.astype(subtype) if _is_sparse_dtype(column.dtype) else column
+    return column.astype(subtype) if is_sparse_dtype(column.dtype) else column
 
 
-def _is_sparse_dtype(dtype: Any) -> bool:
+def is_sparse_dtype(dtype: Any) -> bool:
+    """Tell whether a column of a DataFrame is sparse."""
     return isinstance(dtype, pd.SparseDtype)
 
 

@@ -99,6 +99,8 @@ class CompiledKernels(NumpyKernels):
         When the processor does not have the level.
     """
 
+    uses_blas = False
+
     def __init__(self, library: ctypes.CDLL, level: int) -> None:
         highest = library.highest_level()
         if not 0 <= level <= highest:
