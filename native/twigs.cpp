@@ -38,6 +38,12 @@ struct Trees {
     }
 };
 
+// The table of a twig; one without a table has its first number below 0.
+struct Table {
+    int64_t first_number;
+    int32_t first_target, width;
+};
+
 // What explains rows, arrays and sizes; see classes Splits, Twigs and Counts in
 // service/shapley/kernels/.
 struct Known {
@@ -47,9 +53,8 @@ struct Known {
     const int64_t *first_split, *first_twig;
     const double* threshold;  // of each split, as in its record
     const int32_t* column;
-    const int64_t *first_state, *first_number;
+    const Table* tables;
     const double* numbers;
-    const int64_t* first_target;
     const int32_t* target;
     const int64_t* first_output;
     const int32_t* output;
@@ -60,7 +65,7 @@ struct Known {
     const double* pattern_weight;
     int64_t n_trees, n_categorical, n_codes, n_values, n_outputs, n_weights;
 };
-static_assert(sizeof(Known) == 27 * sizeof(int64_t), "Python writes it as whole numbers");
+static_assert(sizeof(Known) == 25 * sizeof(int64_t), "Python writes it as whole numbers");
 
 // Rows as they go down a tree: column by column, WIDTH rows side by side; the last row fills up.
 struct Rows {
@@ -142,7 +147,7 @@ class RowStates {
     const Known& known;
     const double* row;
     bool by_threshold;  // nothing is missing, and no split is by category
-    std::vector<int64_t> goes, list;
+    std::vector<int64_t> goes_left_at;
 
    public:
     RowStates(const Trees& trees, const Known& known, const double* row, int64_t n_columns)
@@ -150,37 +155,35 @@ class RowStates {
         for (int64_t j = 0; j < n_columns; j++) by_threshold &= row[j] == row[j];
     }
 
-    // Those at the twigs of a tree; they stand until the next tree.
-    const int64_t* find(int64_t tree) {
+    // Write the states at the twigs of a tree, and behind them those at its splits.
+    void find(int64_t tree, int64_t* states) {
         const int64_t first = trees.first_split[tree], end = trees.first_split[tree + 1];
-        const int64_t n_twigs = trees.first_twig[tree + 1] - trees.first_twig[tree];
-        list.resize(std::max(list.size(), size_t(n_twigs + end - first + 1)));
-        list[0] = list[size_t(n_twigs)] = 0;  // a root that is a twig, or a split above twigs
-        decide(first, end);
-        const int64_t* left = goes.data();
-        int64_t* states = list.data();
-        for (int64_t split = first; split < end; split++, left++) {
-            const Way& way = trees.ways[split];
-            const int64_t here = states[way.at], bit = int64_t(1) << way.bit;
-            if (!way.is_within_twig()) states[way.left] = here | (~*left & bit);
-            states[way.right] = here | (*left & bit);
+        decide(first, end - first);
+        // A root that is a twig, or a split above twigs.
+        states[0] = states[trees.first_twig[tree + 1] - trees.first_twig[tree]] = 0;
+        const int64_t* goes = goes_left_at.data();
+        for (int64_t i = 0; i < end - first; i++) {
+            const Way way = trees.ways[first + i];
+            const int64_t here = states[way.at], bit = int64_t(1) << way.bit, left = goes[i];
+            if (!way.is_within_twig()) states[way.left] = here | (~left & bit);
+            states[way.right] = here | (left & bit);
         }
-        return states;
     }
 
    private:
     // All bits are set where the row goes left.
-    void decide(int64_t first, int64_t end) {
-        const int64_t n_splits = end - first;
-        goes.resize(std::max(goes.size(), size_t(n_splits)));
-        int64_t* left = goes.data();
-        const int32_t* column = known.column + first;
-        const double* threshold = known.threshold + first;
+    void decide(int64_t first, int64_t n_splits) {
+        goes_left_at.resize(std::max(goes_left_at.size(), size_t(n_splits)));
+        int64_t* left = goes_left_at.data();
         const Split* splits = trees.splits + first;
-        for (int64_t i = 0; i < n_splits && by_threshold; i++)
-            left[i] = -int64_t(row[column[i]] <= threshold[i]);
-        for (int64_t i = 0; i < n_splits && !by_threshold; i++)
-            left[i] = -int64_t(goes_left(splits[i], trees.codes, row[column[i]]));
+        const double* threshold = known.threshold + first;
+        const int32_t* column = known.column + first;
+        if (by_threshold)
+            for (int64_t i = 0; i < n_splits; i++)
+                left[i] = -int64_t(row[column[i]] <= threshold[i]);
+        else
+            for (int64_t i = 0; i < n_splits; i++)
+                left[i] = -int64_t(goes_left(splits[i], trees.codes, row[column[i]]));
     }
 };
 
@@ -335,23 +338,28 @@ class Meeting {
 
 // What the twigs give to rows: numbers of a table, or what a leaf without one gives.
 struct Givers {
-    const int64_t *first_state, *first_number, *first_target, *first_output, *first_leaf;
+    const Table* tables;
+    const int64_t *first_output, *first_leaf;
     const double *numbers, *value;
     const int32_t *target, *output, *leaf;
     const int64_t *first_pattern, *pattern;
     const double* pattern_weight;
     int64_t n_outputs;
 
-    bool has_table(int64_t twig) const { return first_state[twig] < first_state[twig + 1]; }
+    bool has_table(int64_t twig) const { return tables[twig].first_number >= 0; }
 
-    int64_t width(int64_t twig) const { return first_target[twig + 1] - first_target[twig]; }
+    INLINE const double* find(int64_t twig, int64_t state) const {
+        return numbers + tables[twig].first_number + state * tables[twig].width;
+    }
 
-    // What a row will ask for is on its way while states are found.
-    void prefetch(int64_t twig, int64_t state) const {
+    // What a row will ask for is on its way while states are found. It has to be inline: a function
+    // that does nothing else is left out by compilers.
+    INLINE void prefetch(int64_t twig, int64_t state) const {
         if (!has_table(twig)) return;
-        const double* from = numbers + first_number[twig] + state * width(twig);
-        for (int64_t j = 0; j < width(twig); j += 8) __builtin_prefetch(from + j);
-        __builtin_prefetch(from + width(twig) - 1);
+        const double *from = find(twig, state), *last = from + tables[twig].width - 1;
+        __builtin_prefetch(from);
+        __builtin_prefetch(last);
+        while ((from += 8) < last) __builtin_prefetch(from);
     }
 
     // Add what some twigs give to rows in these states, (n_twigs, n_lanes), to their values.
@@ -368,11 +376,10 @@ struct Givers {
    private:
     void add_table(int64_t twig, const int64_t* states, int64_t n_rows, double* values,
                    int64_t n_values) const {
-        const int64_t n = width(twig);
-        const int32_t* to = target + first_target[twig];
+        const int32_t n = tables[twig].width, *to = target + tables[twig].first_target;
         for (int64_t row = 0; row < n_rows; row++, values += n_values) {
-            const double* from = numbers + first_number[twig] + states[row] * n;
-            for (int64_t j = 0; j < n; j++) values[to[j]] += from[j];
+            const double* from = find(twig, states[row]);
+            for (int32_t j = 0; j < n; j++) values[to[j]] += from[j];
         }
     }
 
@@ -380,12 +387,12 @@ struct Givers {
                       int64_t n_values, Meeting& meeting) const {
         const int64_t n = first_output[twig + 1] - first_output[twig];
         if (n == 0) return;
-        const int64_t n_slots = width(twig) / n, first = first_pattern[twig];
+        const int64_t n_slots = tables[twig].width / n, first = first_pattern[twig];
         const double* of_leaf = value + leaf[first_leaf[twig]] * n_outputs;
         for (int64_t row = 0; row < n_rows; row++, values += n_values) {
             meeting.meet(pattern + first, pattern_weight + first, first_pattern[twig + 1] - first,
                          states[row], n_slots);
-            const int32_t* to = target + first_target[twig];
+            const int32_t* to = target + tables[twig].first_target;
             for (int64_t k = 0; k < n; k++, to += n_slots)
                 for (int64_t j = 0; j < n_slots; j++)
                     values[to[j]] += of_leaf[output[first_output[twig] + k]] * meeting.taken[j];
@@ -465,13 +472,13 @@ void explain_one_by_one(const Trees& trees, const Known& known, const Givers& gi
         for (int64_t first = 0, end; first < trees.n_trees; first = end) {
             end = trees.end_of(first, TWIGS_AT_ONCE);
             const int64_t first_twig = trees.first_twig[first], end_twig = trees.first_twig[end];
-            states.resize(std::max(states.size(), size_t(end_twig - first_twig)));
+            const int64_t n_splits = trees.first_split[end] - trees.first_split[first];
+            states.resize(std::max(states.size(), size_t(end_twig - first_twig + n_splits + 1)));
+            int64_t* at = states.data();
             for (int64_t tree = first; tree < end; tree++) {
-                const int64_t* found = finder.find(tree);
-                for (int64_t w = trees.first_twig[tree]; w < trees.first_twig[tree + 1]; w++) {
-                    givers.prefetch(w, *found);
-                    states[size_t(w - first_twig)] = *found++;
-                }
+                finder.find(tree, at);
+                for (int64_t w = trees.first_twig[tree]; w < trees.first_twig[tree + 1]; w++)
+                    givers.prefetch(w, *at++);
             }
             givers.add(first_twig, end_twig, states.data(), 1, 1, values, known.n_values, meeting);
         }
@@ -505,7 +512,7 @@ void explain_together(const Trees& trees, const Known& known, const Givers& give
 // Add to the Shapley values of rows, (n_rows, n_outputs, n_features).
 //
 // A number of a table, and a feature of a leaf without one, goes to target (from first_target on for
-// each twig) of a row's values, which are n_values.
+// each twig) of a row's values, which are n_values. The bytes of a row do not depend on the others.
 EXPORT(twig_values)
 (const int64_t* block, const double* rows, double* values, int64_t n_rows, int64_t n_columns) {
     Known known;
@@ -516,11 +523,10 @@ EXPORT(twig_values)
                       known.first_split,
                       known.first_twig,
                       known.n_trees};
-    const Givers givers{known.first_state,  known.first_number, known.first_target,
-                        known.first_output, known.first_leaf,   known.numbers,
-                        known.value,        known.target,       known.output,
-                        known.leaf,         known.first_pattern, known.pattern,
-                        known.pattern_weight, known.n_outputs};
+    const Givers givers{known.tables,        known.first_output, known.first_leaf,
+                        known.numbers,       known.value,        known.target,
+                        known.output,        known.leaf,         known.first_pattern,
+                        known.pattern,       known.pattern_weight, known.n_outputs};
     Meeting meeting(known.weights, known.n_weights);
     const auto explain = n_rows <= FEW_ROWS ? explain_one_by_one : explain_together;
     explain(trees, known, givers, meeting, rows, n_rows, n_columns, values);

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
@@ -39,17 +39,19 @@ HERE = files("service.shapley.kernels")  # a folder, or a place in a zip file
 LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
 FEW = 24  # nodes up to which there is a rule for every number of them
-NOTHING = ctypes.c_char * 0  # so that arrays without numbers have a place too
+# Where an array lies: no byte is asked for, so that arrays without numbers have a place too.
+_place_of: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer
 # What a split does to states; see native/twigs.cpp.
 WAY = np.dtype([("at", np.int32), ("children", np.int32, 2), ("bit", np.int32)])
+TABLE = np.dtype([("first_number", np.int64), ("first_target", np.int32), ("width", np.int32)])
 # Those that say where rows go in trees that are divided into twigs.
 WHERE = (SPLIT, WAY, np.uint8, np.int64, np.int64)
 # The arrays that each loop takes, in the order of its declaration in native/.
 # Those that stand behind the first of twig_values; see Known in native/twigs.cpp.
 KNOWN_TREES: tuple[DTypeLike, ...] = (
-    *(*WHERE, np.float64, np.int32),
-    *(np.int64, np.int64, np.float64, np.int64, np.int32, np.int64, np.int32, np.int64),
-    *(np.int32, np.float64, np.float64, np.int64, np.int64, np.float64),
+    *(*WHERE, np.float64, np.int32, TABLE, np.float64, np.int32),
+    *(np.int64, np.int32, np.int64, np.int32, np.float64, np.float64),
+    *(np.int64, np.int64, np.float64),
 )
 DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "product_values": (
@@ -108,6 +110,9 @@ class CompiledKernels(NumpyKernels):
         self.library = library
         self.level = LEVELS[level]
         self.name = f"compiled ({self.level})"
+        self.functions: dict[str, Callable[..., None]] = {}
+        for name in DTYPES:
+            self.functions[name] = getattr(library, f"{name}_{self.level}")
         self.known_trees: WeakKeyDictionary[CountedTrees, _KnownTrees] = WeakKeyDictionary()
 
     @property
@@ -322,11 +327,11 @@ class CompiledKernels(NumpyKernels):
     ) -> NDArray[np.float64]:
         """Compute exact Shapley values of a sum of trees; see :class:`NumpyKernels`."""
         values = np.zeros((len(rows), trees.splits.value.shape[1], trees.n_features))
-        # A row is so quick that the way of twenty arrays to the library would take longer.
-        if trees not in self.known_trees:
-            self.known_trees[trees] = _KnownTrees(trees)
-        block = self.known_trees[trees].block
-        self._call_with("twig_values", block, rows, values, *rows.shape)
+        known = self.known_trees.get(trees)
+        if known is None:
+            # A row is so quick that the way of twenty arrays to the library would take longer.
+            known = self.known_trees[trees] = _KnownTrees(trees)
+        self._call("twig_values", known.block, rows, values, *rows.shape)
         return values
 
     def hybrid_means(
@@ -364,29 +369,18 @@ class CompiledKernels(NumpyKernels):
         return probabilities
 
     def _call(self, name: str, *arguments: NDArray[Any] | float) -> None:
-        self._call_with(name, _Handed([], ()), *arguments)
-
-    def _call_with(self, name: str, known: _Handed, *arguments: NDArray[Any] | float) -> None:
-        """Call a loop whose first arguments are known."""
-        function: Callable[..., None] = getattr(self.library, f"{name}_{self.level}")
-        n_known, n_arrays = len(known.arrays), len(DTYPES[name])
-        others = _Handed(arguments[: n_arrays - n_known], DTYPES[name][n_known:])
-        function(*known.places, *others.places, *map(_argument, arguments[n_arrays - n_known :]))
-
-
-class _Handed:
-    """Some of the arrays that a loop takes, as it reads them.
-
-    An address says nothing of a type: each array becomes what is read there.
-    """
-
-    def __init__(self, arrays: Sequence[Any], dtypes: Sequence[DTypeLike]) -> None:
-        self.arrays = list(map(_as_read, arrays, dtypes))
-        self.places = list(map(NOTHING.from_buffer, self.arrays))
+        """Call a loop with arrays, and the numbers behind them."""
+        dtypes = DTYPES[name]
+        arrays = list(map(_as_read, arguments, dtypes))
+        numbers = map(_argument, arguments[len(dtypes) :])
+        self.functions[name](*map(_place_of, arrays), *numbers)
 
 
 def _as_read(array: Any, dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array as a loop reads it; ctypes asks that it could be written to as well."""
+    """Return an array as a loop reads it: an address says nothing of a type.
+
+    What cannot be written to is copied, since ctypes gives no address of it.
+    """
     read = np.ascontiguousarray(array, dtype=dtype)
     return read if read.flags.writeable else read.copy()
 
@@ -396,14 +390,15 @@ class _KnownTrees:
 
     Attributes
     ----------
-    block : _Handed
-        One array: the addresses of all arrays, and the sizes; see Known in ``native/twigs.cpp``.
+    arrays : list of ndarray
+    block : ndarray of int
+        The addresses of these arrays, and the sizes; see Known in ``native/twigs.cpp``.
     """
 
     def __init__(self, trees: CountedTrees) -> None:
-        self.handed = _Handed(_arrays_of(trees), KNOWN_TREES)
-        places = list(map(ctypes.addressof, self.handed.places))
-        self.block = _Handed([np.array([*places, *_sizes_of(trees)])], DTYPES["twig_values"])
+        self.arrays = list(map(_as_read, _arrays_of(trees), KNOWN_TREES))
+        places = map(ctypes.addressof, map(_place_of, self.arrays))
+        self.block = np.array([*places, *_sizes_of(trees)])
 
 
 def _argument(one: Any) -> Any:
@@ -417,10 +412,8 @@ def _arrays_of(trees: CountedTrees) -> list[NDArray[Any]]:
         *_where(splits, twigs),
         splits.records["threshold"],
         splits.records["column"],
-        twigs.first_state,
-        twigs.first_number,
+        _tables(twigs),
         trees.numbers,
-        twigs.first_target,
         twigs.target,
         twigs.first_output,
         twigs.output,
@@ -451,6 +444,16 @@ def _where(splits: Splits, twigs: Twigs) -> tuple[NDArray[Any], ...]:
     """Return the arrays that say where rows go in trees that are divided into twigs."""
     ways = _ways(twigs)
     return splits.records, ways, splits.code_goes_left, twigs.first_split, twigs.first_twig
+
+
+def _tables(twigs: Twigs) -> NDArray[Any]:
+    """Return where the table and the targets of each twig begin, and how many targets it has."""
+    tables = np.zeros(len(twigs.n_bits), dtype=TABLE)
+    has_table = np.diff(twigs.first_state) > 0
+    tables["first_number"] = np.where(has_table, twigs.first_number[:-1], -1)
+    tables["first_target"] = twigs.first_target[:-1]
+    tables["width"] = np.diff(twigs.first_target)
+    return tables
 
 
 def _ways(twigs: Twigs) -> NDArray[Any]:

@@ -145,9 +145,7 @@ class TreeGame:
         -------
         ndarray of shape (n_rows, n_outputs, n_features)
         """
-        return kernels.current.twig_values(
-            self.counted, rows.astype(self.input_dtype, copy=False)
-        )
+        return kernels.current.twig_values(self.counted, rows.astype(self.input_dtype, copy=False))
 
 
 def affordable_rows(forest: Forest) -> int:
