@@ -11,13 +11,16 @@ namespace {
 
 // What goes down the trees together, and stays in the cache.
 constexpr int64_t ROWS_AT_ONCE = 256, STATES_AT_ONCE = 1 << 15;
+// Rows that go down one after another: side by side too many places would be empty.
+constexpr int64_t FEW_ROWS = 2, TWIGS_AT_ONCE = 1024;
 
 // What a split does to states. Those of a tree are in a list, first those at its twigs, then those at
-// its splits; a split takes one, adds to it a bit for rows that go right and one for rows that go
-// left, and writes it to where rows go on. A split of a twig adds to the twig's own.
+// its splits; a split takes one, adds its bit to what does not go to a side, and writes it to where
+// rows go on. A split of a twig adds its bit for rows that go left to the twig's own.
 struct Way {
-    int64_t to_right, to_left;  // the bits: of rows that do not go to this side
-    int32_t at, left, right, unused;
+    int32_t at, left, right, bit;
+
+    bool is_within_twig() const { return left == at; }
 };
 
 struct Trees {
@@ -34,6 +37,35 @@ struct Trees {
         return end;
     }
 };
+
+// The table of a twig; one without a table has its first number below 0.
+struct Table {
+    int64_t first_number;
+    int32_t first_target, width;
+};
+
+// What explains rows, arrays and sizes; see classes Splits, Twigs and Counts in
+// service/shapley/kernels/.
+struct Known {
+    const Split* splits;
+    const Way* ways;
+    const uint8_t* code_goes_left;
+    const int64_t *first_split, *first_twig;
+    const double* threshold;  // of each split, as in its record
+    const int32_t* column;
+    const Table* tables;
+    const double* numbers;
+    const int32_t* target;
+    const int64_t* first_output;
+    const int32_t* output;
+    const int64_t* first_leaf;
+    const int32_t* leaf;
+    const double *value, *weights;
+    const int64_t *first_pattern, *pattern;
+    const double* pattern_weight;
+    int64_t n_trees, n_categorical, n_codes, n_values, n_outputs, n_weights;
+};
+static_assert(sizeof(Known) == 25 * sizeof(int64_t), "Python writes it as whole numbers");
 
 // Rows as they go down a tree: column by column, WIDTH rows side by side; the last row fills up.
 struct Rows {
@@ -102,9 +134,56 @@ class StateFinder {
             const Longs left = decide(trees.splits[split], trees.codes, columns);
             const Way& way = trees.ways[split];
             const Longs here = load<Longs>(list + way.at * WIDTH);
-            store(list + way.left * WIDTH, here | (~left & way.to_right));
-            store(list + way.right * WIDTH, here | (left & way.to_left));
+            const int64_t bit = int64_t(1) << way.bit;
+            if (!way.is_within_twig()) store(list + way.left * WIDTH, here | (~left & bit));
+            store(list + way.right * WIDTH, here | (left & bit));
         }
+    }
+};
+
+// The states of one row: what all splits of a tree decide, and then what comes of it.
+class RowStates {
+    const Trees& trees;
+    const Known& known;
+    const double* row;
+    bool by_threshold;  // nothing is missing, and no split is by category
+    std::vector<int64_t> goes_left_at;
+
+   public:
+    RowStates(const Trees& trees, const Known& known, const double* row, int64_t n_columns)
+        : trees(trees), known(known), row(row), by_threshold(known.n_categorical == 0) {
+        for (int64_t j = 0; j < n_columns; j++) by_threshold &= row[j] == row[j];
+    }
+
+    // Write the states at the twigs of a tree, and behind them those at its splits.
+    void find(int64_t tree, int64_t* states) {
+        const int64_t first = trees.first_split[tree], end = trees.first_split[tree + 1];
+        decide(first, end - first);
+        // A root that is a twig, or a split above twigs.
+        states[0] = states[trees.first_twig[tree + 1] - trees.first_twig[tree]] = 0;
+        const int64_t* goes = goes_left_at.data();
+        for (int64_t i = 0; i < end - first; i++) {
+            const Way way = trees.ways[first + i];
+            const int64_t here = states[way.at], bit = int64_t(1) << way.bit, left = goes[i];
+            if (!way.is_within_twig()) states[way.left] = here | (~left & bit);
+            states[way.right] = here | (left & bit);
+        }
+    }
+
+   private:
+    // All bits are set where the row goes left.
+    void decide(int64_t first, int64_t n_splits) {
+        goes_left_at.resize(std::max(goes_left_at.size(), size_t(n_splits)));
+        int64_t* left = goes_left_at.data();
+        const Split* splits = trees.splits + first;
+        const double* threshold = known.threshold + first;
+        const int32_t* column = known.column + first;
+        if (by_threshold)
+            for (int64_t i = 0; i < n_splits; i++)
+                left[i] = -int64_t(row[column[i]] <= threshold[i]);
+        else
+            for (int64_t i = 0; i < n_splits; i++)
+                left[i] = -int64_t(goes_left(splits[i], trees.codes, row[column[i]]));
     }
 };
 
@@ -223,12 +302,6 @@ void add_leaf(const Leaves& leaves, int64_t place, const LeafTable& of_leaf, int
     }
 }
 
-// Add one row of a table to the values of a row.
-INLINE void add_numbers(const double* numbers, const int32_t* target, int64_t width,
-                        double* values) {
-    for (int64_t j = 0; j < width; j++) values[target[j]] += numbers[j];
-}
-
 // What a leaf without a table gives a row, feature by feature, for a value of 1.
 class Meeting {
     const double* weights;  // (n_weights, n_weights)
@@ -265,32 +338,48 @@ class Meeting {
 
 // What the twigs give to rows: numbers of a table, or what a leaf without one gives.
 struct Givers {
-    const int64_t *first_state, *first_number, *first_target, *first_output, *first_leaf;
+    const Table* tables;
+    const int64_t *first_output, *first_leaf;
     const double *numbers, *value;
     const int32_t *target, *output, *leaf;
     const int64_t *first_pattern, *pattern;
     const double* pattern_weight;
     int64_t n_outputs;
 
-    bool has_table(int64_t twig) const { return first_state[twig] < first_state[twig + 1]; }
+    bool has_table(int64_t twig) const { return tables[twig].first_number >= 0; }
 
-    int64_t width(int64_t twig) const { return first_target[twig + 1] - first_target[twig]; }
-
-    // What a row will ask for is on its way while states are found.
-    void prefetch(int64_t twig, int64_t state) const {
-        if (!has_table(twig)) return;
-        const double* from = numbers + first_number[twig] + state * width(twig);
-        for (int64_t j = 0; j < width(twig); j += 8) __builtin_prefetch(from + j);
-        __builtin_prefetch(from + width(twig) - 1);
+    INLINE const double* find(int64_t twig, int64_t state) const {
+        return numbers + tables[twig].first_number + state * tables[twig].width;
     }
 
+    // What a row will ask for is on its way while states are found. It has to be inline: a function
+    // that does nothing else is left out by compilers.
+    INLINE void prefetch(int64_t twig, int64_t state) const {
+        if (!has_table(twig)) return;
+        const double *from = find(twig, state), *last = from + tables[twig].width - 1;
+        __builtin_prefetch(from);
+        __builtin_prefetch(last);
+        while ((from += 8) < last) __builtin_prefetch(from);
+    }
+
+    // Add what some twigs give to rows in these states, (n_twigs, n_lanes), to their values.
+    void add(int64_t first, int64_t end, const int64_t* states, int64_t n_lanes, int64_t n_rows,
+             double* values, int64_t n_values, Meeting& meeting) const {
+        for (int64_t twig = first; twig < end; twig++, states += n_lanes) {
+            if (has_table(twig))
+                add_table(twig, states, n_rows, values, n_values);
+            else
+                add_patterns(twig, states, n_rows, values, n_values, meeting);
+        }
+    }
+
+   private:
     void add_table(int64_t twig, const int64_t* states, int64_t n_rows, double* values,
                    int64_t n_values) const {
-        const int64_t n = width(twig);
-        const int32_t* to = target + first_target[twig];
+        const int32_t n = tables[twig].width, *to = target + tables[twig].first_target;
         for (int64_t row = 0; row < n_rows; row++, values += n_values) {
-            const double* from = numbers + first_number[twig] + states[row] * n;
-            for (int64_t j = 0; j < n; j++) values[to[j]] += from[j];
+            const double* from = find(twig, states[row]);
+            for (int32_t j = 0; j < n; j++) values[to[j]] += from[j];
         }
     }
 
@@ -298,12 +387,12 @@ struct Givers {
                       int64_t n_values, Meeting& meeting) const {
         const int64_t n = first_output[twig + 1] - first_output[twig];
         if (n == 0) return;
-        const int64_t n_slots = width(twig) / n, first = first_pattern[twig];
+        const int64_t n_slots = tables[twig].width / n, first = first_pattern[twig];
         const double* of_leaf = value + leaf[first_leaf[twig]] * n_outputs;
         for (int64_t row = 0; row < n_rows; row++, values += n_values) {
             meeting.meet(pattern + first, pattern_weight + first, first_pattern[twig + 1] - first,
                          states[row], n_slots);
-            const int32_t* to = target + first_target[twig];
+            const int32_t* to = target + tables[twig].first_target;
             for (int64_t k = 0; k < n; k++, to += n_slots)
                 for (int64_t j = 0; j < n_slots; j++)
                     values[to[j]] += of_leaf[output[first_output[twig] + k]] * meeting.taken[j];
@@ -371,42 +460,74 @@ EXPORT(tabulate)
     }
 }
 
-// Add to the Shapley values of rows, (n_rows, n_outputs, n_features).
-//
-// See class Twigs for the arrays. A number of a table, and a feature of a leaf without one, goes to
-// target (from first_target on for each twig) of a row's values.
-EXPORT(twig_values)
-(const Split* splits, const Way* ways, const uint8_t* code_goes_left, const int64_t* first_split,
- const int64_t* first_twig, const int64_t* first_state, const int64_t* first_number, const double* numbers,
- const int64_t* first_target, const int32_t* target, const int64_t* first_output,
- const int32_t* output, const int64_t* first_leaf, const int32_t* leaf, const double* value,
- const double* weights, const int64_t* first_pattern, const int64_t* pattern,
- const double* pattern_weight, const double* rows, double* values, int64_t n_trees, int64_t n_codes, int64_t n_rows,
- int64_t n_columns, int64_t n_values, int64_t n_outputs, int64_t n_weights) {
-    const Trees trees{splits, ways, {code_goes_left, n_codes}, first_split, first_twig, n_trees};
-    const Givers givers{first_state, first_number, first_target,  first_output, first_leaf,
-                        numbers,     value,        target,        output,       leaf,
-                        first_pattern, pattern,    pattern_weight, n_outputs};
-    Meeting meeting(weights, n_weights);
+namespace {
+
+// Few rows, one after another: what one will ask for is on its way while its states are found.
+void explain_one_by_one(const Trees& trees, const Known& known, const Givers& givers,
+                        Meeting& meeting, const double* rows, int64_t n_rows, int64_t n_columns,
+                        double* values) {
+    std::vector<int64_t> states;
+    for (int64_t row = 0; row < n_rows; row++, values += known.n_values) {
+        RowStates finder(trees, known, rows + row * n_columns, n_columns);
+        for (int64_t first = 0, end; first < trees.n_trees; first = end) {
+            end = trees.end_of(first, TWIGS_AT_ONCE);
+            const int64_t first_twig = trees.first_twig[first], end_twig = trees.first_twig[end];
+            const int64_t n_splits = trees.first_split[end] - trees.first_split[first];
+            states.resize(std::max(states.size(), size_t(end_twig - first_twig + n_splits + 1)));
+            int64_t* at = states.data();
+            for (int64_t tree = first; tree < end; tree++) {
+                finder.find(tree, at);
+                for (int64_t w = trees.first_twig[tree]; w < trees.first_twig[tree + 1]; w++)
+                    givers.prefetch(w, *at++);
+            }
+            givers.add(first_twig, end_twig, states.data(), 1, 1, values, known.n_values, meeting);
+        }
+    }
+}
+
+// Many rows, side by side.
+void explain_together(const Trees& trees, const Known& known, const Givers& givers,
+                      Meeting& meeting, const double* rows, int64_t n_rows, int64_t n_columns,
+                      double* values) {
     for (int64_t start = 0; start < n_rows; start += ROWS_AT_ONCE) {
         const int64_t count = std::min<int64_t>(ROWS_AT_ONCE, n_rows - start);
         const Rows block(rows + start * n_columns, count, n_columns);
         StateFinder finder(trees, block);
         const int64_t n_lanes = block.n_groups * WIDTH;
-        double* of_block = values + start * n_values;
-        for (int64_t tree = 0; tree < n_trees;) {
-            const int64_t end = trees.end_of(tree, STATES_AT_ONCE / n_lanes);
-            const int64_t* states = finder.find(tree, end);
-            for (int64_t w = first_twig[tree]; w < first_twig[end] && count <= WIDTH; w++)
+        for (int64_t first = 0, end; first < trees.n_trees; first = end) {
+            end = trees.end_of(first, STATES_AT_ONCE / n_lanes);
+            const int64_t first_twig = trees.first_twig[first], end_twig = trees.first_twig[end];
+            const int64_t* states = finder.find(first, end);
+            for (int64_t w = first_twig; w < end_twig && count <= WIDTH; w++)
                 for (int64_t row = 0; row < count; row++)
-                    givers.prefetch(w, states[(w - first_twig[tree]) * n_lanes + row]);
-            for (int64_t w = first_twig[tree]; w < first_twig[end]; w++, states += n_lanes) {
-                if (givers.has_table(w))
-                    givers.add_table(w, states, count, of_block, n_values);
-                else
-                    givers.add_patterns(w, states, count, of_block, n_values, meeting);
-            }
-            tree = end;
+                    givers.prefetch(w, states[(w - first_twig) * n_lanes + row]);
+            givers.add(first_twig, end_twig, states, n_lanes, count,
+                       values + start * known.n_values, known.n_values, meeting);
         }
     }
+}
+
+}  // namespace
+
+// Add to the Shapley values of rows, (n_rows, n_outputs, n_features).
+//
+// A number of a table, and a feature of a leaf without one, goes to target (from first_target on for
+// each twig) of a row's values, which are n_values. The bytes of a row do not depend on the others.
+EXPORT(twig_values)
+(const int64_t* block, const double* rows, double* values, int64_t n_rows, int64_t n_columns) {
+    Known known;
+    std::memcpy(&known, block, sizeof known);
+    const Trees trees{known.splits,
+                      known.ways,
+                      {known.code_goes_left, known.n_codes},
+                      known.first_split,
+                      known.first_twig,
+                      known.n_trees};
+    const Givers givers{known.tables,        known.first_output, known.first_leaf,
+                        known.numbers,       known.value,        known.target,
+                        known.output,        known.leaf,         known.first_pattern,
+                        known.pattern,       known.pattern_weight, known.n_outputs};
+    Meeting meeting(known.weights, known.n_weights);
+    const auto explain = n_rows <= FEW_ROWS ? explain_one_by_one : explain_together;
+    explain(trees, known, givers, meeting, rows, n_rows, n_columns, values);
 }

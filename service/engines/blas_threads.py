@@ -9,14 +9,16 @@ in parallel (``n_jobs``, or the server's workers), not the small products of one
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, wraps
 from threading import Lock
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from threadpoolctl import ThreadpoolController
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 
 class _Keeper:
@@ -68,15 +70,30 @@ _keepers = [_Keeper()]
 os.register_at_fork(after_in_child=lambda: _keepers.__setitem__(0, _Keeper()))
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class _Limited:
+    """One stay within the limit; as a decorator one for each call."""
+
+    keeper: _Keeper
+
+    def __enter__(self) -> None:
+        self.keeper = _keepers[0]
+        self.keeper.enter()
+
+    def __exit__(self, *error: object) -> None:
+        self.keeper.leave()
+
+    def __call__(self, function: Callable[Given, Made]) -> Callable[Given, Made]:
+        @wraps(function)
+        def limited(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+            with _Limited():
+                return function(*args, **kwargs)
+
+        return limited
+
+
+def one_blas_thread() -> _Limited:
     """Limit BLAS to one thread in this process, as a context or a decorator.
 
     Several threads may be inside at once.
     """
-    keeper = _keepers[0]
-    keeper.enter()
-    try:
-        yield
-    finally:
-        keeper.leave()
+    return _Limited()

@@ -161,6 +161,11 @@ class Engine:
         return False
 
     @property
+    def uses_blas(self) -> bool:
+        """Whether rows are encoded or explained by products of matrices."""
+        return True
+
+    @property
     def keeps_sparse(self) -> bool:
         """Whether the importances of sparse rows are a constant row and few that differ from it."""
         return self.is_additive or (self.has_idle_features and self.background_errors is None)
@@ -239,11 +244,19 @@ def unchanged(rows: NDArray[Any]) -> NDArray[Any]:
     return rows
 
 
-@one_blas_thread()
 def explain_rows(
     engine: Engine, rows: NDArray[Any], progress: Progress = no_progress
 ) -> Importances:
     """Compute importances, the same bytes whatever number of BLAS threads is set."""
+    if engine.uses_blas or engine.background_errors is not None:
+        return _explain_by_one_blas_thread(engine, rows, progress)
+    return engine.importances(rows, progress)
+
+
+@one_blas_thread()
+def _explain_by_one_blas_thread(
+    engine: Engine, rows: NDArray[Any], progress: Progress
+) -> Importances:
     importances = engine.importances(rows, progress)
     if engine.background_errors is None:
         return importances

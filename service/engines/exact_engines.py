@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engines.blas_threads import one_blas_thread
+from service.engines.compiled_encoding import CompiledEncoder
 from service.engines.engine import ByRow, Encoding, Engine, Importances, unchanged
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import Background, BackgroundSummary
@@ -99,9 +100,16 @@ class TreeEngine(Engine):
         self.background = background
         self.expected_values = game.empty_value
 
+    @property
+    def uses_blas(self) -> bool:
+        """Whether fitted steps encode rows, or numpy explains them."""
+        return self.game.uses_blas or not isinstance(self.encode, CompiledEncoder)
+
     def importances(self, rows: NDArray[Any], progress: Progress = no_progress) -> Importances:
         """Compute the local importances of the rows of a matrix, many of them at once."""
         encoded = self.encode(rows)
+        if len(encoded) == 1:  # what follows would take as long as the row
+            return Importances(self.game.values_of_rows(encoded).swapaxes(0, 1))
         starts = range(0, max(1, len(encoded)), ROWS_AT_ONCE)
         blocks = [
             self.game.values_of_rows(encoded[start : start + ROWS_AT_ONCE])

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from itertools import filterfalse
-from operator import attrgetter, itemgetter, not_
-from typing import Any
+from functools import cached_property, partial, singledispatch
+from itertools import chain, filterfalse
+from operator import attrgetter, not_
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,17 @@ from numpy.typing import NDArray
 
 from service.errors import PayloadError, expect, expect_each
 from service.rows.columns import Column
-from service.rows.tables import are_records, as_table, examples_as_table, is_list
+from service.rows.tables import (
+    are_records,
+    as_table,
+    examples_as_table,
+    is_list,
+    is_one_array,
+)
 from service.rows.values import list_names, repeated, shown, without_numpy
+
+# Of each column its values: lists, arrays, or all of them as one array, (n_columns, n_rows).
+Columns: TypeAlias = Sequence[Any] | NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,10 @@ class Schema:
     @property
     def names(self) -> list[str]:
         """The column names, in the model's order."""
+        return self._names.copy()
+
+    @cached_property
+    def _names(self) -> list[str]:
         return list(map(_NAME, self.columns))
 
     @cached_property
@@ -128,17 +141,17 @@ class Schema:
 
     def from_records(self, records: Sequence[Any]) -> NDArray[Any]:
         """Check a list of {column: value} records, each with all columns, in any order."""
-        names = set(self.names)
-        checked = [self._record(record, names, row) for row, record in enumerate(records)]
-        return self._read([list(map(itemgetter(name), checked)) for name in self.names])
+        names = set(self._names)
+        rows = [self._values_of(record, names, row) for row, record in enumerate(records)]
+        return self._read(self._cut_lists(rows))
 
-    def from_named(
-        self, names: Sequence[str], columns: Sequence[Sequence[Any] | NDArray[Any]]
-    ) -> NDArray[Any]:
+    def from_named(self, names: Sequence[str], columns: Columns) -> NDArray[Any]:
         """Check columns that come with their names, in any order."""
+        if list(names) == self._names:  # the common case: nothing to look up
+            return self._read(columns)
         self.check_names(names)
         by_name = dict(zip(names, columns, strict=True))
-        return self._read(list(map(by_name.__getitem__, self.names)))
+        return self._read(list(map(by_name.__getitem__, self._names)))
 
     def from_positions(self, rows: Any) -> NDArray[Any]:
         """Check rows in the model's order: an array, lists, or a DataFrame of any names."""
@@ -228,7 +241,7 @@ class Schema:
         """Return the columns as plain values for the manifest."""
         return list(map(Column.to_dict, self.columns))
 
-    def _cut(self, rows: Any) -> Sequence[Any]:
+    def _cut(self, rows: Any) -> Columns:
         """Cut rows into columns, when each row has as many values as there are columns."""
         if isinstance(rows, np.ndarray | pd.DataFrame):
             return self._cut_array(rows)
@@ -247,28 +260,33 @@ class Schema:
         )
         return list(zip(*rows, strict=True)) or [()] * width
 
-    def _cut_array(self, rows: NDArray[Any] | pd.DataFrame) -> Sequence[Any]:
+    def _cut_array(self, rows: NDArray[Any] | pd.DataFrame) -> Columns:
         n_columns = len(self.columns)
         expect(
             rows.shape[1:] == (n_columns,),
             f"Rows: expected an array of shape (n, {n_columns}), got {rows.shape}.",
         )
-        return _columns(rows) if isinstance(rows, pd.DataFrame) else list(rows.T)
+        return _columns(rows) if isinstance(rows, pd.DataFrame) else rows.T
 
-    def _read(self, columns: Sequence[Any]) -> NDArray[Any]:
+    def _read(self, columns: Columns) -> NDArray[Any]:
         """Check the values of all columns, in the model's order, and make one matrix of them."""
         expect(len(columns[0]) > 0, "Rows: expected at least one row, got none.")
-        at_once = self._take_any_number
-        numbers = _plain_numbers([columns[i] for i in at_once])
+        numbers = _plain_numbers(self._of_any_number(columns))
         if numbers is None:
             return self._read_singly(columns, range(len(columns)))
-        if len(at_once) == len(columns):
+        if not self._take_some_values:
             return numbers
         read = self._read_singly(columns, self._take_some_values)
-        read[:, at_once] = numbers
+        read[:, self._take_any_number] = numbers
         return read
 
-    def _read_singly(self, columns: Sequence[Any], positions: Iterable[int]) -> NDArray[Any]:
+    def _of_any_number(self, columns: Columns) -> Columns:
+        """Return the columns that take any number; all of them as they are."""
+        if not self._take_some_values:
+            return columns
+        return list(map(columns.__getitem__, self._take_any_number))
+
+    def _read_singly(self, columns: Columns, positions: Iterable[int]) -> NDArray[Any]:
         """Read some of the columns one by one; the others of the matrix stay empty."""
         dtype = np.float64 if self.is_numeric else object
         read = np.empty((len(columns[0]), len(columns)), dtype=dtype)
@@ -284,22 +302,30 @@ class Schema:
     def _take_some_values(self) -> list[int]:
         return _positions(map(not_, map(_TAKES_ANY_NUMBER, self.columns)))
 
-    def _translated(self, labels: Sequence[Any] | pd.Index[Any]) -> list[str]:
-        """Turn a DataFrame's labels into column names; they may be the model's own names."""
-        names = list(map(str, labels))
-        by_model = dict(zip(map(str, self.model_names), self.names, strict=True))
-        if set(names) != set(by_model):
-            return names
-        return list(map(by_model.__getitem__, names))
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of a pickle what can be made again."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
-    def _record(self, record: Any, names: set[str], row: int) -> Mapping[str, Any]:
+    def _translated(self, labels: pd.Index[Any]) -> list[str]:
+        """Turn a DataFrame's labels into column names; they may be the model's own names."""
+        names = list(map(str, labels.tolist()))
+        if set(names) != self._by_model_name.keys():
+            return names
+        return list(map(self._by_model_name.__getitem__, names))
+
+    @cached_property
+    def _by_model_name(self) -> dict[str, str]:
+        return dict(zip(map(str, self.model_names), self._names, strict=True))
+
+    def _values_of(self, record: Any, names: set[str], row: int) -> list[Any]:
+        """Return the values of a record in the model's order."""
         if not isinstance(record, Mapping):
             raise PayloadError(f"Row {row}: expected a record like row 0, got {shown(record)}.")
-        if record.keys() == names:  # the common case: nothing to list
-            return record
-        came = list(map(str, record))
-        self.check_names(came, where=f"Row {row}: ")
-        return dict(zip(came, record.values(), strict=True))
+        if record.keys() != names:  # only then is there something to list
+            came = list(map(str, record))
+            self.check_names(came, where=f"Row {row}: ")
+            record = dict(zip(came, record.values(), strict=True))
+        return list(map(record.__getitem__, self._names))
 
     def check_names(self, names: Sequence[str], where: str = "") -> None:
         """Refuse names that are not those of the columns, each once.
@@ -315,10 +341,8 @@ class Schema:
         PayloadError
             Naming what is missing, unknown or comes more often.
         """
-        if sorted(names) == sorted(self.names):  # the common case: nothing to list
-            return
-        own, came = set(self.names), set(names)
-        missing = _named("missing ", list(filterfalse(came.__contains__, self.names)))
+        own, came = set(self._names), set(names)
+        missing = _named("missing ", list(filterfalse(came.__contains__, self._names)))
         unknown = _named("unknown ", list(filterfalse(own.__contains__, names)))
         wrong = " and ".join(filter(None, [missing, unknown]))
         expect(not wrong, f"{where}Expected the model's own columns, but {wrong}.")
@@ -329,6 +353,7 @@ class Schema:
 _NAME, _DTYPE, _MATRIX_DTYPE = map(attrgetter, ("name", "dtype", "matrix_dtype"))
 _MISSING_MARK, _CHANGES_WITH_MISSING = map(attrgetter, ("missing_mark", "changes_with_missing"))
 _TAKES_ANY_NUMBER = attrgetter("takes_any_number")
+_FLOATS = frozenset("efdg")  # as NumPy calls its own; pandas' types have no such name
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
 
 
@@ -369,15 +394,28 @@ def read_table(
     return schema, table, matrix
 
 
-def _plain_numbers(columns: Sequence[Any]) -> NDArray[np.float64] | None:
+def _plain_numbers(columns: Columns) -> NDArray[np.float64] | None:
     """Read columns of nothing but finite numbers at once, which is what most requests send."""
-    if not all(map(_holds_numbers, columns)):
+    if not all(map(_holds_numbers, _together(columns))):
         return None
     try:
         read = np.array(columns, dtype=np.float64).T
     except OverflowError:  # an integer of more than 308 digits; by itself it is refused
         return None
-    return np.ascontiguousarray(read) if np.isfinite(read).all() else None
+    are_finite = np.count_nonzero(np.isfinite(read)) == read.size
+    return np.ascontiguousarray(read) if are_finite else None
+
+
+@singledispatch
+def _together(columns: Any) -> Iterable[Any]:
+    """Return the values of columns of one form together: one look at them takes least."""
+    are_lists = {list, tuple}.issuperset(map(type, columns))
+    return [list(chain.from_iterable(columns))] if are_lists else columns
+
+
+@_together.register
+def _(columns: np.ndarray) -> list[NDArray[Any]]:
+    return [columns]
 
 
 def _holds_numbers(values: Any) -> bool:
@@ -487,22 +525,21 @@ def _named(what: str, names: Sequence[str]) -> str:
     return f"{what}column{plural} {', '.join(map(shown, names[:10]))}{more}"
 
 
-def _columns(frame: pd.DataFrame) -> Sequence[Sequence[Any] | NDArray[Any]]:
+def _columns(frame: pd.DataFrame) -> Columns:
     """Cut a DataFrame into arrays, floats as float64 and everything else as objects.
 
     All at once is the quickest way. One row of several types is quicker value by value, unless a
     common type of its numbers might round some.
     """
+    if is_one_array(frame) or all(map(_is_float, frame.dtypes)):
+        return frame.to_numpy(dtype=np.float64).T
     if len(frame) == 1 and frame.iloc[0].dtype == object:
         return list(zip(map(without_numpy, frame.iloc[0])))
-    are_floats = list(map(_is_float, frame.dtypes))
-    if all(are_floats):
-        return list(frame.to_numpy(dtype=np.float64).T)
     columns = list(frame.to_numpy(dtype=object).T)
-    for i in np.flatnonzero(are_floats):
+    for i in np.flatnonzero(list(map(_is_float, frame.dtypes))):
         columns[i] = columns[i].astype(np.float64)
     return columns
 
 
 def _is_float(dtype: Any) -> bool:
-    return isinstance(dtype, np.dtype) and dtype.kind == "f"
+    return getattr(dtype, "char", "?") in _FLOATS

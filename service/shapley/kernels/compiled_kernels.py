@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
@@ -42,13 +42,20 @@ LIBRARY = "compiled*.so"
 LEVELS = ("base", "avx2", "avx512")
 WIDEST = 8  # numbers of double precision in a register of any level
 FEW = 24  # nodes up to which there is a rule for every number of them
+# Where an array lies: no byte is asked for, so that arrays without numbers have a place too.
+_place_of: Callable[[Any], Any] = (ctypes.c_char * 0).from_buffer
 # What a split does to states; see native/twigs.cpp.
-WAY = np.dtype(
-    [("bits", np.int64, 2), ("at", np.int32), ("children", np.int32, 2), ("unused", np.int32)]
-)
+WAY = np.dtype([("at", np.int32), ("children", np.int32, 2), ("bit", np.int32)])
+TABLE = np.dtype([("first_number", np.int64), ("first_target", np.int32), ("width", np.int32)])
 # Those that say where rows go in trees that are divided into twigs.
 WHERE = (SPLIT, WAY, np.uint8, np.int64, np.int64)
 # The arrays that each loop takes, in the order of its declaration in native/.
+# Those that stand behind the first of twig_values; see Known in native/twigs.cpp.
+KNOWN_TREES: tuple[DTypeLike, ...] = (
+    *(*WHERE, np.float64, np.int32, TABLE, np.float64, np.int32),
+    *(np.int64, np.int32, np.int64, np.int32, np.float64, np.float64),
+    *(np.int64, np.int64, np.float64),
+)
 DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "product_values": (
         *(np.float64, np.float64, np.float64, np.float64, np.int64, np.int64, np.float64),
@@ -79,13 +86,8 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.int64, np.int64, np.int64, np.int64, np.int64, np.int32, np.int32, np.float64),
         *(np.float64, np.int64, np.int32, np.int64, np.float64, np.int64, np.float64),
     ),
-    "twig_values": (
-        *WHERE,
-        *(np.int64, np.int64, np.float64, np.int64, np.int32, np.int64, np.int32, np.int64),
-        *(np.int32, np.float64, np.float64, np.int64, np.int64, np.float64),
-        *(np.float64, np.float64),
-    ),
     "logistic": (np.float64, np.float64),
+    "twig_values": (np.int64, np.float64, np.float64),
     "couple_probabilities": (np.float64, np.float64),
     "hybrid_means": (
         *(np.float64, np.float64, np.int64, np.float64, np.float64, np.float64),
@@ -109,6 +111,8 @@ class CompiledKernels(NumpyKernels):
         When the processor does not have the level.
     """
 
+    uses_blas = False
+
     def __init__(self, library: ctypes.CDLL, level: int) -> None:
         highest = library.highest_level()
         if not 0 <= level <= highest:
@@ -116,7 +120,10 @@ class CompiledKernels(NumpyKernels):
         self.library = library
         self.level = LEVELS[level]
         self.name = f"compiled ({self.level})"
-        self.known_trees: WeakKeyDictionary[CountedTrees, _Handed] = WeakKeyDictionary()
+        self.functions: dict[str, Callable[..., None]] = {}
+        for name in DTYPES:
+            self.functions[name] = getattr(library, f"{name}_{self.level}")
+        self.known_trees: WeakKeyDictionary[CountedTrees, _KnownTrees] = WeakKeyDictionary()
 
     @property
     def sentence(self) -> str:
@@ -408,23 +415,12 @@ class CompiledKernels(NumpyKernels):
         self, trees: CountedTrees, rows: NDArray[np.floating[Any]]
     ) -> NDArray[np.float64]:
         """Compute exact Shapley values of a sum of trees; see :class:`NumpyKernels`."""
-        n_outputs = trees.splits.value.shape[1]
-        values = np.zeros((len(rows), n_outputs, trees.n_features))
-        # A row is so quick that the way of twenty arrays to the library would take longer.
-        if trees not in self.known_trees:
-            self.known_trees[trees] = _Handed("twig_values", _arrays_of(trees))
-        self._call_with(
-            "twig_values",
-            self.known_trees[trees],
-            rows,
-            values,
-            len(trees.splits.roots),
-            trees.splits.code_goes_left.shape[1],
-            *rows.shape,
-            n_outputs * trees.n_features,
-            n_outputs,
-            len(trees.splits.weights),
-        )
+        values = np.zeros((len(rows), trees.splits.value.shape[1], trees.n_features))
+        known = self.known_trees.get(trees)
+        if known is None:
+            # A row is so quick that the way of twenty arrays to the library would take longer.
+            known = self.known_trees[trees] = _KnownTrees(trees)
+        self._call("twig_values", known.block, rows, values, *rows.shape)
         return values
 
     def hybrid_means(
@@ -468,28 +464,36 @@ class CompiledKernels(NumpyKernels):
         return probabilities
 
     def _call(self, name: str, *arguments: NDArray[Any] | float) -> None:
-        self._call_with(name, _Handed(name, []), *arguments)
-
-    def _call_with(self, name: str, known: _Handed, *arguments: NDArray[Any] | float) -> None:
-        """Call a loop whose first arguments are known."""
-        function: Callable[..., None] = getattr(self.library, f"{name}_{self.level}")
-        n_arrays = len(DTYPES[name]) - len(known.arrays)
-        others = _Handed(name, arguments[:n_arrays], len(known.arrays))
-        function(*known.places, *others.places, *map(_argument, arguments[n_arrays:]))
+        """Call a loop with arrays, and the numbers behind them."""
+        dtypes = DTYPES[name]
+        arrays = list(map(_as_read, arguments, dtypes))
+        numbers = map(_argument, arguments[len(dtypes) :])
+        self.functions[name](*map(_place_of, arrays), *numbers)
 
 
-class _Handed:
-    """The first arrays that a loop takes, or those after them, as it reads them.
+def _as_read(array: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Return an array as a loop reads it: an address says nothing of a type.
 
-    An address says nothing of a type: each array becomes what is read there.
+    What cannot be written to is copied, since ctypes gives no address of it.
+    """
+    read = np.ascontiguousarray(array, dtype=dtype)
+    return read if read.flags.writeable else read.copy()
+
+
+class _KnownTrees:
+    """What the loop over twigs takes of trees, but the rows and their values.
+
+    Attributes
+    ----------
+    arrays : list of ndarray
+    block : ndarray of int
+        The addresses of these arrays, and the sizes; see Known in ``native/twigs.cpp``.
     """
 
-    def __init__(self, name: str, arrays: Sequence[Any], first: int = 0) -> None:
-        self.arrays = [
-            np.ascontiguousarray(array, dtype=dtype)
-            for array, dtype in zip(arrays, DTYPES[name][first:], strict=False)
-        ]
-        self.places = [ctypes.c_void_p(array.ctypes.data) for array in self.arrays]
+    def __init__(self, trees: CountedTrees) -> None:
+        self.arrays = list(map(_as_read, _arrays_of(trees), KNOWN_TREES))
+        places = map(ctypes.addressof, map(_place_of, self.arrays))
+        self.block = np.array([*places, *_sizes_of(trees)])
 
 
 def _argument(one: Any) -> Any:
@@ -497,31 +501,54 @@ def _argument(one: Any) -> Any:
 
 
 def _arrays_of(trees: CountedTrees) -> list[NDArray[Any]]:
-    """Return what the loop over twigs takes, but the rows and their values."""
-    twigs, counts = trees.twigs, trees.counts
+    """Return what is behind the block of known trees, in the order of KNOWN_TREES."""
+    twigs, counts, splits = trees.twigs, trees.counts, trees.splits
     return [
-        *_where(trees.splits, twigs),
-        twigs.first_state,
-        twigs.first_number,
+        *_where(splits, twigs),
+        splits.records["threshold"],
+        splits.records["column"],
+        _tables(twigs),
         trees.numbers,
-        twigs.first_target,
         twigs.target,
         twigs.first_output,
         twigs.output,
         twigs.first_leaf,
         twigs.leaf,
-        trees.splits.value,
-        trees.splits.weights,
+        splits.value,
+        splits.weights,
         counts.first_pattern,
         counts.pattern,
         counts.pattern_weight,
     ]
 
 
+def _sizes_of(trees: CountedTrees) -> tuple[int, ...]:
+    """Return what stands behind the addresses."""
+    splits, n_outputs = trees.splits, trees.splits.value.shape[1]
+    n_values = n_outputs * trees.n_features
+    return (
+        len(splits.roots),
+        *splits.code_goes_left.shape,
+        n_values,
+        n_outputs,
+        len(splits.weights),
+    )
+
+
 def _where(splits: Splits, twigs: Twigs) -> tuple[NDArray[Any], ...]:
     """Return the arrays that say where rows go in trees that are divided into twigs."""
     ways = _ways(twigs)
     return splits.records, ways, splits.code_goes_left, twigs.first_split, twigs.first_twig
+
+
+def _tables(twigs: Twigs) -> NDArray[Any]:
+    """Return where the table and the targets of each twig begin, and how many targets it has."""
+    tables = np.zeros(len(twigs.n_bits), dtype=TABLE)
+    has_table = np.diff(twigs.first_state) > 0
+    tables["first_number"] = np.where(has_table, twigs.first_number[:-1], -1)
+    tables["first_target"] = twigs.first_target[:-1]
+    tables["width"] = np.diff(twigs.first_target)
+    return tables
 
 
 def _ways(twigs: Twigs) -> NDArray[Any]:
@@ -536,8 +563,7 @@ def _ways(twigs: Twigs) -> NDArray[Any]:
         below = twigs.below[:, side]
         child = np.where(below < 0, -1 - below - first_twig, below - first_split)
         ways["children"][:, side] = np.where(is_within, ways["at"], child)
-    ways["bits"] = twigs.bit[:, None]
-    ways["bits"][is_within, 0] = 0
+    ways["bit"] = np.bitwise_count(twigs.bit - 1)  # where the one bit is
     return ways
 
 

@@ -58,9 +58,12 @@ class NumpyKernels:
     ----------
     name : str
         "numpy", or "compiled" with the level of instructions.
+    uses_blas : bool
+        Whether the loop over twigs multiplies matrices.
     """
 
     name = "numpy"
+    uses_blas = True
 
     @property
     def sentence(self) -> str:

@@ -108,6 +108,11 @@ class TreeGame:
         """Leave the tables out of pickles: they are large, and made again of the rest."""
         return {name: value for name, value in vars(self).items() if name != "counted"}
 
+    @property
+    def uses_blas(self) -> bool:
+        """Whether rows are explained by products of matrices."""
+        return kernels.current.uses_blas
+
     def traversal_of(self, rows: NDArray[np.floating]) -> TreeTraversal:
         """Return the same trees on other background rows, each by itself."""
         return TreeTraversal(self.forest, rows, self.input_dtype, self.n_features)
@@ -140,7 +145,7 @@ class TreeGame:
         -------
         ndarray of shape (n_rows, n_outputs, n_features)
         """
-        return kernels.current.twig_values(self.counted, rows.astype(self.input_dtype))
+        return kernels.current.twig_values(self.counted, rows.astype(self.input_dtype, copy=False))
 
 
 def affordable_rows(forest: Forest) -> int:

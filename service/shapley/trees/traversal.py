@@ -86,7 +86,14 @@ class TraversedTreeGame:
     input_dtype : numpy dtype
         The model rounds its rows to this before it compares them.
     n_features : int
+
+    Attributes
+    ----------
+    uses_blas : bool
+        Whether rows are explained by products of matrices.
     """
+
+    uses_blas = True
 
     def __init__(
         self,
