@@ -1,88 +1,209 @@
 // Exact Shapley values of sums of decision trees for each background row, by following the paths
 // that hybrid rows can take; see service/shapley/trees/traversal.py.
+#include <algorithm>
 #include <vector>
 
 #include "splits.h"
 
 namespace {
 
+// Background rows that walk together: one bit of a word for each.
+constexpr int64_t TOGETHER = 64;
+// Of fewer rows a split asks each by itself.
+constexpr int FEW = 6;
+
+typedef uint64_t Mask;
+
 struct Trees {
     const Split* splits;
-    const int32_t* owner;           // the feature of each column
-    const double *value, *weights;  // (n_leaves, n_outputs), (n_weights, n_weights)
+    const int32_t *roots, *owner;   // (n_trees), and the feature of each column
+    const double *value, *weights;  // (n_leaves, n_outputs), (n_weights, n_weights, 2)
     Codes codes;
-    int64_t n_weights;
+    int64_t n_trees, n_features, n_weights;
+
+    // The splits of a tree lie in one piece, and are on their way when the first walk begins. Where
+    // those of the last tree end is not known.
+    void prefetch(int64_t tree) const {
+        if (tree + 1 == n_trees || roots[tree] < 0 || roots[tree + 1] < 0) return;
+        const Split* const end = splits + roots[tree + 1];
+        for (const Split* at = splits + roots[tree]; at < end; at += 2) __builtin_prefetch(at);
+    }
 };
 
-// Where a feature is taken from, once rows have parted on it.
-enum Side : uint8_t { EITHER, INSIDE, OUTSIDE };
+// The leaf that a row reaches.
+INLINE int32_t reached_leaf(const Split* splits, const Codes& codes, int32_t node,
+                            const double* row) {
+    while (node >= 0) {
+        const Split& split = splits[node];
+        node = goes_left(split, codes, row[split.column]) ? split.left : split.right;
+    }
+    return -1 - node;
+}
 
-// A split where rows parted: the way of the background row waits until that of the explained row
-// is done.
-struct Parting {
-    int32_t feature, other;
-    int inside, outside;
-    bool is_second;
+// What a leaf gives and takes, by how many features are outside and inside, side by side.
+std::vector<double> side_by_side(const double* weights, int64_t n) {
+    std::vector<double> both(size_t(n * n * 2));
+    for (int64_t outside = 0; outside < n; outside++)
+        for (int64_t inside = 0; inside < n; inside++) {
+            double* to = &both[size_t((outside * n + inside) * 2)];
+            to[0] = weights[inside * n + outside];
+            to[1] = weights[outside * n + inside];
+        }
+    return both;
+}
+
+// Call a function with the place of each row of a mask.
+template <typename Function>
+INLINE void for_each(Mask mask, Function function) {
+    for (; mask; mask &= mask - 1) function(__builtin_ctzll(mask));
+}
+
+// Which of the numbers are at most a threshold; and which are none, where these go left.
+INLINE Mask go_left_of(const double* numbers, double threshold, bool missing_left) {
+    Mask mask = 0;
+    for (int64_t start = 0; start < TOGETHER; start += WIDTH) {
+        const Doubles x = load<Doubles>(numbers + start);
+        const Longs left = (x <= threshold) | ((x != x) & -int64_t(missing_left));
+#if defined(__AVX512F__)
+        mask |= Mask(_mm512_movepi64_mask(__m512i(left))) << start;
+#elif defined(__AVX2__)
+        mask |= Mask(_mm256_movemask_pd(__m256d(left))) << start;
+#else
+        for (int lane = 0; lane < WIDTH; lane++) mask |= Mask(left[lane] & 1) << (start + lane);
+#endif
+    }
+    return mask;
+}
+
+// Up to 64 background rows, column by column.
+struct Others {
+    std::vector<double> numbers;  // (n_columns, TOGETHER)
+    Mask all;
+
+    Others(const double* rows, int64_t n_rows, int64_t n_columns)
+        : numbers(size_t(n_columns * TOGETHER)), all(~Mask(0) >> (TOGETHER - n_rows)) {
+        for (int64_t row = 0; row < n_rows; row++)
+            for (int64_t column = 0; column < n_columns; column++)
+                numbers[size_t(column * TOGETHER + row)] = rows[row * n_columns + column];
+    }
+
+    // Which of some rows go left.
+    INLINE Mask go_left(const Split& split, const Codes& codes, Mask some) const {
+        const double* x = &numbers[size_t(split.column * TOGETHER)];
+        if (split.kind < BY_CATEGORY && __builtin_popcountll(some) > FEW)
+            return some & go_left_of(x, split.threshold, split.kind == MISSING_LEFT);
+        Mask left = 0;
+        for_each(some, [&](int i) { left |= Mask(goes_left(split, codes, x[i])) << i; });
+        return left;
+    }
 };
 
-// What a walk needs besides the trees; all features are on EITHER side between two walks.
+// A way that waits until the one before it is done. Where rows part on a feature, the way of the
+// background rows waits for that of the explained row, and then becomes the one that is being gone.
+enum Stage : uint8_t { APART, INSIDE, OUTSIDE };
+
+struct Way {
+    Stage stage;
+    int32_t feature, node;
+    int outside;
+    Mask rows;
+};
+
+// What walks need besides the trees; between two of them no feature is inside or outside.
 struct Room {
-    std::vector<Side> side;          // of each feature
-    std::vector<Parting> partings;   // on the way to where the walk is
-    std::vector<double> first;       // what the first way of each gained and lost
-    std::vector<double> sums;        // what the last subtree gained and lost
+    std::vector<Mask> inside;         // of each feature: for which rows it is the explained row's
+    std::vector<uint8_t> is_outside;  // whether it is the background rows' own
+    std::vector<int32_t> n_inside;    // for each row
+    std::vector<double> sums;         // (TOGETHER, n_outputs, 2): what leaves gave and took
+    std::vector<Way> ways;
+
+    // Rows that stand apart wait in ever smaller groups, and part once on each feature.
+    Room(const Trees& trees, int64_t n_outputs)
+        : inside(size_t(trees.n_features)),
+          is_outside(size_t(trees.n_features)),
+          n_inside(TOGETHER),
+          sums(size_t(TOGETHER * n_outputs * 2)),
+          ways(size_t(trees.n_weights + TOGETHER)) {}
 };
 
-// Walk through one tree with one background row, and add to what features get. The partings are
-// kept in a list, since a path may test as many features as there are.
+// Walk through one tree with some background rows, and add to what features get.
+//
+// Where rows part, the feature gets what leaves have given when the way of the explained row is done
+// and had not when it began, and loses what they have taken on that of the background rows.
 template <int FIXED>
-void walk(const Trees& trees, int32_t node, const double* row, const double* other, Room& room,
+void walk(const Trees& trees, int64_t tree, const double* row, const Others& others, Room& room,
           double* values, int n_any) {
     const int n_outputs = FIXED ? FIXED : n_any;
-    double* sums = room.sums.data();
-    int inside = 0, outside = 0, depth = 0;
+    double* const sums = room.sums.data();
+    int32_t* const n_inside = room.n_inside.data();
+    const Way* const bottom = room.ways.data();
+    Way* top = room.ways.data();
+    int32_t node = trees.roots[tree];
+    Mask alive = others.all;
+    int outside = 0;
+    std::fill(room.sums.begin(), room.sums.end(), 0.0);
+    const auto add = [&](double sign, int i, int32_t feature, int taken) {
+        double* to = values + (i * trees.n_features + feature) * n_outputs;
+        for (int k = 0; k < n_outputs; k++) to[k] += sign * sums[(i * n_outputs + k) * 2 + taken];
+    };
     while (true) {
         while (node >= 0) {
             const Split& split = trees.splits[node];
-            const bool row_left = goes_left(split, trees.codes, row[split.column]);
-            const bool other_left = goes_left(split, trees.codes, other[split.column]);
             const int32_t feature = trees.owner[split.column];
-            const Side side = room.side[feature];
-            const bool left = side == OUTSIDE ? other_left : row_left;
-            if (side == EITHER && row_left != other_left) {
-                room.side[feature] = INSIDE;
-                room.partings[depth++] = {feature, other_left ? split.left : split.right, inside,
-                                          outside, false};
-                inside++;
+            if (room.is_outside[feature]) {
+                const Mask left = others.go_left(split, trees.codes, alive);
+                const Mask right = alive & ~left;
+                if (left && right) *top++ = {APART, feature, split.right, outside, right};
+                alive = left ? left : right;
+                node = left ? split.left : split.right;
+                continue;
             }
-            node = left ? split.left : split.right;
+            const bool row_left = goes_left(split, trees.codes, row[split.column]);
+            const Mask asked = alive & ~room.inside[feature];
+            const Mask left = others.go_left(split, trees.codes, asked);
+            const Mask parted = row_left ? asked & ~left : left;
+            node = row_left ? split.left : split.right;
+            if (!parted) continue;
+            *top++ = {INSIDE, feature, row_left ? split.right : split.left, outside, parted};
+            room.inside[feature] |= parted;
+            for_each(parted, [&](int i) {
+                n_inside[i]++;
+                add(-1, i, feature, 0);
+            });
         }
         const double* leaf = trees.value + int64_t(-1 - node) * n_outputs;
-        const double gain = trees.weights[inside * trees.n_weights + outside];
-        const double loss = trees.weights[outside * trees.n_weights + inside];
-        for (int k = 0; k < n_outputs; k++) {
-            sums[k] = leaf[k] * gain;
-            sums[n_outputs + k] = leaf[k] * loss;
+        const double* weights = trees.weights + outside * trees.n_weights * 2;
+        for_each(alive, [&](int i) {
+            const double* weight = weights + n_inside[i] * 2;
+            double* to = sums + i * n_outputs * 2;
+            for (int k = 0; k < n_outputs; k++) {
+                to[2 * k] += leaf[k] * weight[0];
+                to[2 * k + 1] += leaf[k] * weight[1];
+            }
+        });
+        for (; top > bottom && top[-1].stage == OUTSIDE; top--) {
+            const Way& done = top[-1];
+            for_each(done.rows, [&](int i) { add(-1, i, done.feature, 1); });
+            room.is_outside[done.feature] = false;
         }
-        while (depth && room.partings[depth - 1].is_second) {
-            const Parting& parting = room.partings[--depth];
-            const double* first = room.first.data() + int64_t(depth) * 2 * n_outputs;
-            double* given = values + int64_t(parting.feature) * n_outputs;
-            for (int k = 0; k < n_outputs; k++) given[k] -= sums[n_outputs + k];
-            for (int k = 0; k < 2 * n_outputs; k++) sums[k] += first[k];
-            room.side[parting.feature] = EITHER;
+        if (top == bottom) return;
+        Way& next = top[-1];
+        node = next.node;
+        alive = next.rows;
+        outside = next.outside;
+        if (next.stage == APART) {
+            top--;
+            continue;
         }
-        if (depth == 0) return;
-        Parting& parting = room.partings[depth - 1];
-        double* first = room.first.data() + int64_t(depth - 1) * 2 * n_outputs;
-        double* given = values + int64_t(parting.feature) * n_outputs;
-        for (int k = 0; k < n_outputs; k++) given[k] += sums[k];
-        for (int k = 0; k < 2 * n_outputs; k++) first[k] = sums[k];
-        room.side[parting.feature] = OUTSIDE;
-        parting.is_second = true;
-        inside = parting.inside;
-        outside = parting.outside + 1;
-        node = parting.other;
+        for_each(alive, [&](int i) {
+            n_inside[i]--;
+            add(1, i, next.feature, 0);
+            add(1, i, next.feature, 1);
+        });
+        room.inside[next.feature] &= ~alive;
+        room.is_outside[next.feature] = true;
+        next.stage = OUTSIDE;
+        outside++;
     }
 }
 
@@ -98,16 +219,36 @@ EXPORT(path_values)
  const double* weights, const uint8_t* code_goes_left, const double* row, const double* rows,
  double* values, int64_t n_trees, int64_t n_rows, int64_t n_columns, int64_t n_features,
  int64_t n_outputs, int64_t n_weights, int64_t n_codes) {
-    const Trees trees{splits, owner, value, weights, {code_goes_left, n_codes}, n_weights};
-    Room room{std::vector<Side>(n_features, EITHER), std::vector<Parting>(n_weights),
-              std::vector<double>(n_weights * 2 * n_outputs),
-              std::vector<double>(2 * n_outputs)};
+    const std::vector<double> both = side_by_side(weights, n_weights);
+    const Trees trees{splits,  roots,      owner,    value, both.data(), {code_goes_left, n_codes},
+                      n_trees, n_features, n_weights};
+    std::vector<Others> blocks;
+    for (int64_t start = 0; start < n_rows; start += TOGETHER)
+        blocks.emplace_back(rows + start * n_columns, std::min(TOGETHER, n_rows - start), n_columns);
+    Room room(trees, n_outputs);
     const auto one_walk = n_outputs == 1 ? walk<1> : n_outputs == 2 ? walk<2> : walk<0>;
     // A tree stays in the processor's cache while all rows walk through it.
+    for (int64_t tree = 0; tree < n_trees; tree++) {
+        trees.prefetch(tree);
+        double* of_block = values;
+        for (const Others& others : blocks) {
+            one_walk(trees, tree, row, others, room, of_block, int(n_outputs));
+            of_block += TOGETHER * n_features * n_outputs;
+        }
+    }
+}
+
+// Count for each leaf the rows that reach it.
+//
+// splits (n_splits), roots (n_trees), rows (n_rows, n_columns), counts (n_leaves), to which is
+// added.
+EXPORT(count_leaves)
+(const Split* splits, const int32_t* roots, const uint8_t* code_goes_left, const double* rows,
+ int64_t* counts, int64_t n_trees, int64_t n_rows, int64_t n_columns, int64_t n_codes) {
+    const Codes codes{code_goes_left, n_codes};
     for (int64_t tree = 0; tree < n_trees; tree++)
-        for (int64_t other = 0; other < n_rows; other++)
-            one_walk(trees, roots[tree], row, rows + other * n_columns, room,
-                     values + other * n_features * n_outputs, int(n_outputs));
+        for (int64_t row = 0; row < n_rows; row++)
+            counts[reached_leaf(splits, codes, roots[tree], rows + row * n_columns)]++;
 }
 
 // Add up the leaves that rows reach, one of each tree.
@@ -121,13 +262,9 @@ EXPORT(leaf_sums)
     const Codes codes{code_goes_left, n_codes};
     for (int64_t tree = 0; tree < n_trees; tree++) {
         for (int64_t row = 0; row < n_rows; row++) {
-            int32_t node = roots[tree];
-            while (node >= 0) {
-                const Split& split = splits[node];
-                const bool left = goes_left(split, codes, rows[row * n_columns + split.column]);
-                node = left ? split.left : split.right;
-            }
-            const double* leaf = value + int64_t(-1 - node) * n_outputs;
+            const int32_t reached =
+                reached_leaf(splits, codes, roots[tree], rows + row * n_columns);
+            const double* leaf = value + int64_t(reached) * n_outputs;
             for (int64_t k = 0; k < n_outputs; k++) sums[row * n_outputs + k] += leaf[k];
         }
     }

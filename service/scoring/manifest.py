@@ -20,7 +20,7 @@ from typing import Any
 from service.errors import ManifestError, VersionError
 from service.shapley import kernels
 
-FORMAT = 5
+FORMAT = 6
 MARK = b"manifest of a scoring explainer"
 N_LENGTH_BYTES = 4
 N_END = N_LENGTH_BYTES + len(MARK)

@@ -164,9 +164,9 @@ def test_a_directory_without_a_manifest_or_with_a_broken_one_is_refused(saved):
     text = manifest.read_text()
     for broken, reason in [
         ("{", "expected a JSON manifest"),
-        ("[]", "format 5"),
-        ('{"format": 99}', "format 5"),
-        ('{"format": 5, "libraries": null}', "expected the library versions under 'libraries'"),
+        ("[]", "format 6"),
+        ('{"format": 99}', "format 6"),
+        ('{"format": 6, "libraries": null}', "expected the library versions under 'libraries'"),
     ]:
         manifest.write_text(broken)
         with pytest.raises(ManifestError, match=reason):

@@ -286,7 +286,7 @@ def test_a_tree_without_a_split_adds_its_only_leaf(compiled):
     np.testing.assert_allclose(found[:70], model.predict_proba(np.zeros((70, 2))), atol=1e-15)
 
 
-@pytest.mark.parametrize("n_rows", [1, 7, 300])
+@pytest.mark.parametrize("n_rows", [1, 7, 64, 300])
 @pytest.mark.parametrize("n_classes", [1, 2, 3])
 def test_path_values_are_those_of_the_numpy_form(compiled, n_classes, n_rows):
     """One output, two, and any number; missing values on both sides; the last column unused."""
@@ -306,6 +306,24 @@ def test_path_values_are_those_of_the_numpy_form(compiled, n_classes, n_rows):
     np.testing.assert_allclose(found, NUMPY.path_values(*arguments), rtol=0, atol=1e-12)
     assert np.abs(found[..., :8]).max() > 1e-3
     assert not found[..., 8].any()
+
+
+def test_who_walks_together_changes_no_byte(compiled):
+    """Of 130 background rows each has what it has alone, and leaves are counted row by row."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(400, 6))
+    x[rng.random(x.shape) < 0.1] = np.nan
+    target = np.nan_to_num(x[:, 0] * x[:, 1] + x[:, 2])
+    model = RandomForestRegressor(n_estimators=5, random_state=0).fit(x, target)
+    splits = Forest.of(read_forest(model, "prediction").trees, Grouping.identity(6)).splits
+    found = compiled.path_values(splits, x[0], x[1:131], 6)
+    for place in (0, 63, 64, 129):
+        alone = compiled.path_values(splits, x[0], x[1 + place : 2 + place], 6)
+        np.testing.assert_array_equal(found[place], alone[0])
+    counts = compiled.count_leaves(splits, x)
+    np.testing.assert_array_equal(counts, NUMPY.count_leaves(splits, x))
+    assert counts.sum() == 5 * 400
+    assert counts @ splits.value[:, 0] == pytest.approx(model.predict(x).sum(), abs=1e-9)
 
 
 def test_path_values_of_categories_are_those_of_the_numpy_form(compiled):

@@ -45,6 +45,7 @@ NEVER_SAVED = {
     "CompiledKernels",
     "Control",
     "CountedTrees",
+    "CutForest",
     "Dates",
     "Decisions",
     "DrawControls",

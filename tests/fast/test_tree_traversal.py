@@ -9,7 +9,7 @@ from sklearn.tree import DecisionTreeRegressor
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.shapley_weights import shapley_weights
-from service.shapley.survey import RARE_IN_ESTIMATES, Population, draw_sample
+from service.shapley.survey import Population
 from service.shapley.trees import (
     Forest,
     SampledTreeGame,
@@ -17,6 +17,7 @@ from service.shapley.trees import (
     Tree,
     TreeGame,
 )
+from service.shapley.trees import sampled as sampled_trees
 from service.shapley.trees.traversal import sum_of_leaves
 
 
@@ -154,6 +155,12 @@ def test_weights_of_long_paths_are_exact():
         assert weights[u, v] == float(exact)
 
 
+@pytest.fixture(autouse=True)
+def small_tables(monkeypatch):
+    """Cut small trees as if they were large."""
+    monkeypatch.setattr(sampled_trees, "MOST_NUMBERS", 3_000)
+
+
 @pytest.fixture(scope="module")
 def sampled_forest():
     rng = np.random.default_rng(0)
@@ -173,7 +180,8 @@ def estimating(forest, population, n_rows, seed):
         forest,
         np.zeros(1),
         population=population,
-        sample=draw_sample(population, grouping, n_rows, seed, RARE_IN_ESTIMATES),
+        n_rows=n_rows,
+        seed=seed,
         input_dtype=np.float32,
         grouping=grouping,
     )
@@ -189,7 +197,7 @@ def test_a_sample_estimates_the_values_on_all_examples(sampled_forest):
 
     And the error is less than three quarters of that of the plain mean of the same rows.
     """
-    X, model, _, rows, exact = sampled_forest
+    X, model, forest, rows, exact = sampled_forest
     covered, errors, plain, estimates = [], [], [], []
     for seed in range(40):
         game = sampled(sampled_forest, 64, seed)
@@ -199,7 +207,8 @@ def test_a_sample_estimates_the_values_on_all_examples(sampled_forest):
             assert values.sum() == pytest.approx(total, abs=1e-10)
             covered.append(np.abs(values - truth) < 1.96 * standard_errors)
             errors.append(values - truth)
-            plain.append(game.traversal.shapley_values(row).mean(axis=0) - truth)
+            by_row = traversed(forest, game.rows, 6).traversal.shapley_values(row)
+            plain.append(by_row.mean(axis=0) - truth)
             estimates.append(values)
     assert 0.90 < np.mean(covered) < 0.99
     root_mean_square = np.sqrt(np.mean(np.square(errors)))
@@ -222,15 +231,14 @@ def test_the_unit_of_the_outputs_changes_nothing(sampled_forest, scale):
     """Estimates and standard errors scale with the outputs, to 1e-9 of the largest."""
     X, model, forest, rows, _ = sampled_forest
     grouping = Grouping(np.arange(6), 6)
-    population = Population(X, model.predict(X)[:, None])
-    sample = draw_sample(population, grouping, 64, 0, RARE_IN_ESTIMATES)
     estimates = []
     for factor in (1.0, scale):
         game = SampledTreeGame(
             replace(forest, value=factor * forest.value),
             np.zeros(1),
             population=Population(X, factor * model.predict(X)[:, None]),
-            sample=sample,
+            n_rows=64,
+            seed=0,
             input_dtype=np.float32,
             grouping=grouping,
         )

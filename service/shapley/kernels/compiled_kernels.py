@@ -77,6 +77,7 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(SPLIT, np.int32, np.float64, np.int32, np.float64, np.uint8),
         *(np.float64, np.float64, np.float64),
     ),
+    "count_leaves": (SPLIT, np.int32, np.uint8, np.float64, np.int64),
     "leaf_sums": (SPLIT, np.int32, np.float64, np.uint8, np.float64, np.float64),
     "count_states": (
         *WHERE,
@@ -348,6 +349,22 @@ class CompiledKernels(NumpyKernels):
             splits.code_goes_left.shape[1],
         )
         return sums
+
+    def count_leaves(self, splits: Splits, rows: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """Count for each leaf the rows that reach it; see :class:`NumpyKernels`."""
+        counts = np.zeros(len(splits.value), dtype=np.int64)
+        self._call(
+            "count_leaves",
+            splits.records,
+            splits.roots,
+            splits.code_goes_left,
+            rows,
+            counts,
+            len(splits.roots),
+            *rows.shape,
+            splits.code_goes_left.shape[1],
+        )
+        return counts
 
     def count_states(
         self,

@@ -281,6 +281,25 @@ class NumpyKernels:
                 sums[start : start + at_once, output] = value[leaf].sum(axis=1)
         return sums
 
+    def count_leaves(self, splits: Splits, rows: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """Count for each leaf the rows that reach it.
+
+        Parameters
+        ----------
+        splits : Splits
+        rows : ndarray of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        ndarray of int, shape (n_leaves,)
+        """
+        counts = np.zeros(len(splits.value), dtype=np.int64)
+        at_once = max(1, WALKS_AT_ONCE // len(splits.roots))
+        for start in range(0, len(rows), at_once):
+            leaf = reached_leaves(splits, rows[start : start + at_once])
+            counts += np.bincount(leaf.ravel(), minlength=len(counts))
+        return counts
+
     def count_states(
         self,
         splits: Splits,

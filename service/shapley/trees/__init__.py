@@ -14,7 +14,8 @@ a margin of 7), which is why the evaluation is our own.
 ``division``   parts of trees whose leaves are met together
 ``patterns``   exact values from what background rows have in common
 ``traversal``  exact values by following paths, for trees of any depth and width
-``sampled``    the same for a sample of the background, with standard errors
+``cutting``    trees cut so far that all examples can be met, and what that leaves over
+``sampled``    that estimated from a sample of the background, with standard errors
 ``curves``     a link behind what features take, which comes close to a link behind trees
 ``linked``     trees behind a link, as in boosted probabilities; the model is not called
 

@@ -15,7 +15,7 @@ why smaller forests are evaluated by :mod:`service.shapley.trees.patterns`. The 
 Source: Lundberg et al., "From local explanations to global understanding with explainable AI for
 trees" (2020), algorithm 3.
 
-Next: :mod:`service.shapley.trees.sampled`.
+Next: :mod:`service.shapley.trees.cutting`.
 """
 
 from __future__ import annotations
