@@ -292,9 +292,10 @@ def map_columns(model: TransformedModel, schema: Schema) -> list[NDArray[np.floa
         None when a step mixes columns, or is not known.
     """
     names = list(map(str, schema.model_names))
-    alone = TransformedModel((*model.steps[:-1], ("model", object())))
+    end = object()
+    alone = TransformedModel((*model.steps[:-1], ("model", end)))
     split = split_model(alone, len(names), names)
-    if split is None:
+    if split is None or split[1] is not end:  # what mixes columns goes to the model's side
         return None
     owner = split[0].owner
     made_of = np.zeros((len(names), len(owner)))

@@ -52,6 +52,7 @@ _ROOMS = {
     "shapley.trees.sampled": ["SampledTreeGame"],
     "shapley.trees.traversal": ["TraversedTreeGame", "TreeTraversal"],
     "structures.answer_forms": ["Indicators", "SecondOfTwo", "SideBySide", "VoteShares"],
+    "structures.combined.boosted_votes": ["WeightedMedian"],
     "structures.combined.stacking": ["SummedTrees"],
     "structures.encoders": ["CutTexts", "Encoder", "PandasCodes", "TransformedModel"],
     "structures.kernel_machines": ["PolynomialStructure", "ProductStructure"],
@@ -86,8 +87,13 @@ _ROOMS = {
         "NetworkRegressor",
         "ProbabilityNetwork",
     ],
-    "structures.statistical.gaussian_processes": ["MeanSigmoid", "ProcessStructure"],
+    "structures.statistical.gaussian_processes": [
+        "MeanSigmoid",
+        "ProcessStructure",
+        "RadialStructure",
+    ],
     "structures.statistical.naive_bayes": ["ParabolaStructure", "ThresholdStructure"],
+    "structures.statistical.process_kernels": ["Matern", "RationalQuadratic", "exponential"],
     "structures.xgboost_trees": ["BoosterModel"],
     "engines.engine": ["BackgroundErrors", "unchanged"],
     "engines.compiled_encoding": [

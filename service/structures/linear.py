@@ -2,7 +2,7 @@
 
 Linear regressors and classifiers; support vector machines and kernel ridge with a linear kernel
 become one too (:mod:`service.structures.kernel_machines`). Next:
-:mod:`service.structures.kernel_machines`.
+:mod:`service.structures.behind`.
 """
 
 from __future__ import annotations

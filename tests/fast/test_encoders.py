@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, KernelPCA
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_selection import SelectFromModel, SelectKBest, VarianceThreshold, f_regression
 from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
@@ -458,7 +458,7 @@ Shuffled.__name__ = "StandardScaler"
 @pytest.mark.parametrize(
     "step",
     [
-        PCA(2),
+        KernelPCA(2),
         Normalizer(),
         KNNImputer(),
         FunctionTransformer(np.nan_to_num),
@@ -467,7 +467,7 @@ Shuffled.__name__ = "StandardScaler"
         Shuffled(),
     ],
     ids=[
-        "PCA",
+        "kernel components",
         "rows to length 1",
         "neighbours",
         "function",
@@ -594,7 +594,7 @@ def test_a_pipeline_in_last_position_is_split_too():
     assert encoder.steps == (model[0], model[-1][0])
     assert encoder.owner.tolist() == [0, 1, 2, 1, 2]
     np.testing.assert_array_equal(estimator.predict(encoder(NUMBERS)), model.predict(NUMBERS))
-    mixing = make_pipeline(StandardScaler(), make_pipeline(PCA(2), Ridge())).fit(
+    mixing = make_pipeline(StandardScaler(), make_pipeline(KernelPCA(2), Ridge())).fit(
         ARRAY, FRAME["age"]
     )
     assert split(mixing, ARRAY) is None

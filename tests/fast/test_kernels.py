@@ -402,6 +402,8 @@ def test_twig_values_are_those_of_the_numpy_form_and_of_paths(compiled, monkeypa
         assert form.twig_values(trees, rows[:0]).shape == (0, forest.value.shape[1], n_features)
         alone = [form.twig_values(trees, row[None])[0] for row in rows[n_background:][-20:]]
         np.testing.assert_array_equal(alone, made[-1][2][-20:])
+        two = form.twig_values(trees, rows[-2:])
+        np.testing.assert_array_equal(two, made[-1][2][-2:])
     (found, found_numbers, values), (counts, numbers, expected) = made
     np.testing.assert_allclose(found.weight, counts.weight, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(found.first_pattern, counts.first_pattern)

@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[2]
 # What is never part of a saved explainer: what reads models, what is made while a row is explained.
 NEVER_SAVED = {
     "AdditiveStructure",
+    "Angles",
     "EmptyText",
     "BackgroundError",
     "Booleans",
@@ -45,6 +46,7 @@ NEVER_SAVED = {
     "CompiledKernels",
     "Control",
     "CountedTrees",
+    "Curve",
     "CutForest",
     "Dates",
     "Decisions",

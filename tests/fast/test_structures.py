@@ -71,7 +71,7 @@ REGRESSORS = [
     (KernelRidge(kernel="sigmoid", alpha=10), TARGETS, "kernel/network"),
     (KernelRidge(kernel="cosine"), Y_REGRESSION, "kernel"),
     (GaussianProcessRegressor(GAUSSIAN, normalize_y=True, optimizer=None), Y_REGRESSION, "product"),
-    (GaussianProcessRegressor(Matern(), optimizer=None), Y_REGRESSION, "kernel"),
+    (GaussianProcessRegressor(Matern(), optimizer=None), Y_REGRESSION, "kernel/process"),
     (
         MLPRegressor(hidden_layer_sizes=(9, 5), max_iter=300, random_state=0, alpha=10),
         Y_REGRESSION,

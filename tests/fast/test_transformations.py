@@ -34,6 +34,7 @@ from sklearn.preprocessing import (
     LabelBinarizer,
     LabelEncoder,
     OneHotEncoder,
+    PolynomialFeatures,
     StandardScaler,
 )
 
@@ -383,6 +384,18 @@ def test_a_subset_of_raw_columns_is_one_of_the_engineered_made_of_them():
     mixed = TabularExplainer(model, FRAME, subset, transformations=mixing)
     with pytest.raises(ValueError, match="explain_subset names raw columns, but they mix several"):
         mixed.explain_local(FRAME[:3], engineered=True)
+
+
+def test_terms_of_several_columns_are_added_up_to_no_raw_column():
+    """Products of columns, which a model is looked into behind, belong to none of them."""
+    numbers = FRAME.select_dtypes("number").fillna(0.0)
+    terms = PolynomialFeatures(2).fit(numbers)
+    model = Ridge().fit(terms.transform(numbers), TARGET)
+    explainer = TabularExplainer(model, numbers, transformations=terms)
+    engineered = explainer.explain_local(numbers[:1], engineered=True).engineered
+    assert len(engineered.features) == terms.n_output_features_
+    with pytest.raises((AttributeError, ValueError), match="to_raw"):
+        engineered.to_raw()
 
 
 def test_engineered_importances_are_added_up_on_demand():

@@ -3,4 +3,6 @@
 ``maps``     linear maps, as PCA, before a model that begins with scalar products
 ``terms``    polynomial terms before a linear model
 ``pipeline`` which of both a pipeline's steps are
+
+Next: :mod:`service.structures.behind.maps`.
 """

@@ -6,7 +6,7 @@
 |                    | class, so that a vote is a tree by itself                                   |
 | AdaBoostRegressor  | the weighted median of what the trees predict                               |
 
-Next: :mod:`service.structures.wrappers`.
+Next: :mod:`service.structures.combined.side_by_side`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 |                    | probabilities or margins, or its trees of them                              |
 
 With ``passthrough`` the last model takes the columns too: they are one more part. Next:
-:mod:`service.structures.wrappers`.
+:mod:`service.structures.combined.boosted_votes`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 | one over their distance        |                                                             |
 | rows as a matrix               | sparse rows                                                 |
 
-Next: :mod:`service.structures.statistical.gaussian_processes`.
+Next: :mod:`service.structures.statistical.process_kernels`.
 """
 
 from __future__ import annotations
