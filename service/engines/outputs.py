@@ -57,8 +57,9 @@ TASKS = ("classification", "regression")
 N_COMPARED_ROWS = 64
 N_ASKED_ALONE = 4
 SAME = 1e-6  # of the spread of the outputs
-# What sums of many numbers lose, in units of the precision.
+# What sums of many numbers lose, in units of the precision; and of thousands of them in double.
 ROUNDING = 64
+LEAST_ROUNDING = 1e-12
 EPSILON = float(np.finfo(np.float64).eps)
 NARROW_EPSILONS = {
     "float16": float(np.finfo(np.float16).eps),
@@ -193,7 +194,7 @@ class ModelOutput:
         spread, largest = np.ptp(outputs, axis=0), np.abs(outputs).max(axis=0)
         if self.task == "classification":
             spread[:], largest[:] = spread.max(), largest.max()
-        return share * spread + max(rounding, ROUNDING * self.epsilon) * largest
+        return share * spread + max(rounding, ROUNDING * self.epsilon, LEAST_ROUNDING) * largest
 
     @property
     def narrow_share(self) -> float:

@@ -185,6 +185,17 @@ def test_a_model_that_looks_at_the_other_rows_is_refused(model):
         TabularExplainer(model, X)
 
 
+def test_rounding_of_an_output_that_is_constant_is_no_look_at_the_other_rows():
+    """Long sums end differently in calls of other sizes, where there is no spread to tell by."""
+
+    def constant(rows):
+        return np.full(len(rows), 0.3 + 2e-14 * (len(rows) > 1))
+
+    X = np.random.default_rng(0).normal(size=(N, 3))
+    values = TabularExplainer(constant, X).explain_local(X[:2]).local_importance_values
+    np.testing.assert_allclose(values, 0.0, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("encoder", [OneHotEncoder(), OneHotEncoder(handle_unknown="ignore")])
 def test_a_text_that_polars_lacks_is_none(encoder):
     """A model that was fitted on Polars' table knows None, not NaN."""
