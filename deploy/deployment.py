@@ -2,7 +2,8 @@
 
 Each verb takes the mutex, heals what an interrupted one left, does its work and writes the audit.
 `deploy.cli` and `deploy.webservice` are two thin ways to call them. What is done is a plan of steps
-(`deploy.steps`), so it can be shown instead of performed. Next: `deploy.steps`.
+(`deploy.steps`), so it can be shown instead of performed. A rollback plans as a deployment does,
+with a release that is kept in place of a new one. Next: `deploy.steps`.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ class Deployment:
             release = self._to_go_back_to(sound.state, to)
             sound.facts["release"] = release.id
             target = self._admit(release.config, sound)
-            target.perform(going_back(target, sound.state, release))
+            target.perform(proven_replacement(target, sound.state, release))
             self._mark(release, sound)
         return release
 
@@ -332,7 +333,7 @@ class Deployment:
         plan, sound = self._mended()
         release = self._to_go_back_to(sound.state, to)
         target = self._admit(release.config, sound)
-        return plan + going_back(target, sound.state, release)
+        return plan + proven_replacement(target, sound.state, release)
 
     def steps_scale(self, replicas: int) -> list[Step]:
         """Plan what `scale` would do; nothing is changed.
@@ -470,10 +471,10 @@ def opened(
 def replacement(target: Target[Any], state: Any, release: Release) -> list[Step]:
     """Plan how a new release is recorded, proven, and replaces what serves."""
     passing = release.id not in (state.release, state.previous)
-    return [Record(release, passing), *going_back(target, state, release)]
+    return [Record(release, passing), *proven_replacement(target, state, release)]
 
 
-def going_back(target: Target[Any], state: Any, release: Release) -> list[Step]:
+def proven_replacement(target: Target[Any], state: Any, release: Release) -> list[Step]:
     """Plan how a release that is kept is proven, and replaces what serves."""
     return [Prove(release), *target.steps(state, release)]
 

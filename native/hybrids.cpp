@@ -182,8 +182,9 @@ void add_margins(const uint8_t* inside, const Number* logarithms, const Number* 
 //
 // inside (n_pairs, n_features): which features are the explained row's, 0 or 1; logarithms
 // (n_features, n_support): of its factors, none above 0; table (n_pairs, n_draws, n_support): what
-// background rows make of the kernels; reach (n_pairs, n_draws, 2): where that begins and ends to
-// differ from 0; dual (n_margins, n_support), margins (n_pairs, n_draws, n_margins).
+// background rows make of the kernels; reach (n_pairs, n_draws, 2): the first place where that is
+// not 0, and the one after the last; dual (n_margins, n_support), margins (n_pairs, n_draws,
+// n_margins).
 EXPORT(margins_double)
 (const uint8_t* inside, const double* logarithms, const double* table, const int32_t* reach,
  const double* dual, double* margins, int64_t n_pairs, int64_t n_draws, int64_t n_features,

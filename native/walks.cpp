@@ -1,5 +1,6 @@
 // Exact Shapley values of sums of decision trees for each background row, by following the paths
-// that hybrid rows can take; see service/shapley/trees/traversal.py.
+// that hybrid rows can take; see service/shapley/trees/traversal.py. And which leaves whole rows
+// reach: their sums, and how many rows reach each.
 #include <algorithm>
 #include <vector>
 

@@ -6,10 +6,10 @@ Each room imports only from rooms above it, never from one below:
 ``shapley``           the mathematics; numpy and scipy alone
 ``structures``        what is inside a fitted model, by family
 ``engines``           from what is inside a model to importances
-``dashboard``         explanations in the browser
 ``explanations``      what an explainer answers, in a notebook
 ``explainers``        the training side: full explainers
 ``scoring``           what is saved, and served beside the original model
+``dashboard``         explanations in the browser
 ``runs``              run history and registry, on MLflow
 ``pages``             pages for people
 ``web``               the Flask application around the user's entry script
@@ -26,7 +26,8 @@ Beside the rooms stand modules that any of them may import:
 ``version``           the version of the service
 
 ``commands`` is the command line, ``batch`` scores a file for it. Users import from
-:mod:`service.explainers`, :mod:`service.scoring` and :mod:`service.runs`; nothing else is public.
+:mod:`service.explainers`, :mod:`service.scoring` and :mod:`service.runs`. What these answer with is
+in :mod:`service.explanations`, and shown by :mod:`service.dashboard`; nothing else is public.
 
 Next: `service.commands`.
 """

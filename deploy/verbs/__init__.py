@@ -1,4 +1,4 @@
-"""What the verbs use.
+"""What the verbs use; they themselves are in `deploy.deployment`.
 
 ``mutex``   one deployment at a time under a name
 ``ownership``  whose a deployment is

@@ -6,18 +6,21 @@
 | trees                          | none | "tree": exact                                        |
 | trees too large for that       | none | "tree/sampled": on a sample, with standard errors    |
 | trees                          | any  | "kernel/tree": sampled around the exact margin       |
-| product kernel                 | none | "product": exact                                     |
+| product kernel, exponential of | none | "product": exact                                     |
+| a linear model                 |      |                                                      |
 | polynomial kernel              | none | "polynomial": exact                                  |
 | linear, of polynomial terms    | none | "polynomial": exact                                  |
-| sums of any of these           | any  | "sum": exact where each is; "sum/sampled" elsewhere  |
+| sums of any of these           | none | "sum": exact where each is; "sum/sampled" elsewhere  |
 | either kernel, with too many   | none | "product/sampled", "polynomial/sampled": on a sample |
 | rows                           |      |                                                      |
 | linear                         | any  | "kernel/linear": sampled, no model call              |
-| linear or network, very wide   |      | "permutation/…": sampled along orders of features    |
+| linear, network or sums of     |      | "permutation/…": sampled along orders of features    |
+| terms, very wide               |      |                                                      |
 | product kernel                 | any  | "kernel/product": sampled around the exact margin    |
 | polynomial kernel              | any  | "kernel/polynomial": sampled around the exact margin |
 | sums of terms of columns       | any  | "kernel/additive": sampled, no model call            |
-| Gaussian processes             | any  | "kernel/process": sampled around the exact means     |
+| Gaussian process classifiers   | any  | "kernel/process": sampled around the exact means     |
+| functions of distances         | any  | "kernel/process": sampled, no model call             |
 | nearest points                 | any  | "kernel/neighbours": sampled, no model call          |
 | several models before a link   | any  | "kernel/stacked": sampled together around the exact  |
 |                                |      | margins of those that have any                       |

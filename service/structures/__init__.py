@@ -21,10 +21,12 @@ Nothing here calls a model. LightGBM and XGBoost are read without being imported
 ``lightgbm_trees``   LightGBM's
 ``xgboost_trees``    XGBoost's
 ``behind``           linear maps and polynomial terms before a model
-``combined``         voting and stacking: sums, and links behind several models
-``wrappers``         calibration, one-versus-rest, bagging, several and transformed targets
+``combined``         voting, stacking, AdaBoost, one model for each class or target
+``wrappers``         calibration, bagging, chains, transformed targets; the table of all that wraps
 ``reading``          all families, and how a model is read
 
-A kind of model is added in the table of its family; a new family is added to ``FAMILIES`` of
-:mod:`service.structures.reading` too. Next: :mod:`service.structures.class_names`.
+A kind of model whose structure is there is added in the table of its family; a new family is added
+to ``FAMILIES`` of :mod:`service.structures.reading` too. A new structure needs a function in
+:mod:`service.engines.builders`, and a line of the choice that names it. Next:
+:mod:`service.structures.class_names`.
 """

@@ -6,14 +6,15 @@ what it reads is checked against the model on hybrid rows before it is used
 
 | model                 | rows in | goes left    | adds up in | not read                          |
 |-----------------------|---------|--------------|------------|-----------------------------------|
-| single trees, forests | float32 | x ≤ t        | float64    | classifiers of several targets    |
+| single trees, forests | float32 | x ≤ t        | float64    |                                   |
 | GradientBoosting…     | float32 | x ≤ t        | float64    | an ``init`` that is a model by    |
 |                       |         |              |            | itself                            |
 | HistGradientBoosting… | float64 | x ≤ t, codes | float64    |                                   |
 | LGBM…                 | float64 | x ≤ t, codes | float64    | linear leaves, zero as missing    |
 | XGB…                  | float32 | x < t, codes | float32    | a ``missing`` other than NaN,     |
-|                       |         |              |            | leaves of several targets, other  |
-|                       |         |              |            | boosters                          |
+|                       |         |              |            | leaves of several targets, DART,  |
+|                       |         |              |            | linear boosters, categories of    |
+|                       |         |              |            | bare codes                        |
 
 Next: :mod:`service.structures.sklearn_trees`.
 """

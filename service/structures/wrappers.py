@@ -4,21 +4,16 @@
 |----------------------------|---------------------------------------------------------------------|
 | CalibratedClassifierCV     | calibrated probabilities of the margin, or of the probabilities of  |
 |                            | what has none; their mean over the folds                            |
-| OneVsRestClassifier        | one model per class, side by side; probabilities scaled to sum 1    |
 | BaggingRegressor           | a mean, of models that may see some of the columns each             |
-| BaggingClassifier          | the same of probabilities, of trees and forests                     |
-| MultiOutputRegressor,      | one model per target, side by side                                  |
-| MultiOutputClassifier      |                                                                     |
-| AdaBoostClassifier         | sums of the votes of trees                                          |
-| AdaBoostRegressor          | the weighted median of trees                                        |
+| BaggingClassifier          | the same of probabilities                                           |
 | RegressorChain             | linear models, each of the columns and the predictions before it    |
 | TransformedTargetRegressor | its predictions scaled back, by a transformer or a function         |
 
-The models inside must be of one class of structure that can be joined: linear models, trees, or
-kernel machines with one kind of kernel. Those of calibration and bagging may be of any kinds,
-each behind preprocessing of its own (:mod:`service.structures.combined`). A pipeline that stands
-alone inside a calibration or under a scaled target is taken apart, so that its preprocessing comes
-first (:func:`open_wrapper`). Models that hand everything on are in
+The models inside a chain must be linear; those of calibration and bagging may be of any kinds, each
+behind preprocessing of its own. Votes, stacks, AdaBoost, and one model for each class or target are
+read in :mod:`service.structures.combined`, and are in the table of readers here too. A pipeline
+that stands alone inside a calibration or under a scaled target is taken apart, so that its
+preprocessing comes first (:func:`open_wrapper`). Models that hand everything on are in
 :mod:`service.structures.searches`. Next:
 :mod:`service.structures.reading`.
 """

@@ -16,7 +16,7 @@ a margin of 7), which is why the evaluation is our own.
 ``traversal``  exact values by following paths, for trees of any depth and width
 ``cutting``    trees cut so far that all examples can be met, and what that leaves over
 ``sampled``    that estimated from a sample of the background, with standard errors
-``curves``     a link behind what features take, which comes close to a link behind trees
+``curves``     the link of a sum of Shapley values, a control of what is behind the link of trees
 ``linked``     trees behind a link, as in boosted probabilities; the model is not called
 
 Next: :mod:`service.shapley.trees.forest`.

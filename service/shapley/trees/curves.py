@@ -1,4 +1,4 @@
-"""A link behind what features take of a margin: a game that comes close to that of the trees.
+"""The link of the sum of a margin's Shapley values: a game that comes close to that of the trees.
 
 Against one background row, the margin is nearly the sum of its exact Shapley values over a
 coalition, whatever the trees look like. The link of that sum is bent as the link of the margin is,

@@ -107,7 +107,7 @@ class LinkedTreeGame(LinkedGame):
         self._cache: BoundedCache[Decisions] = BoundedCache()
 
     def in_single_precision(self) -> None:
-        """Return nothing: patterns are whole numbers, and leaves are added up in double."""
+        """Return nothing: decisions are bits of words, and leaves are added up in double."""
 
     def on(self, background: Background) -> LinkedTreeGame:
         """Return the same game on another background, with the margins on this one."""

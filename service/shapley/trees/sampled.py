@@ -40,8 +40,8 @@ class SampledTreeGame(SurveyedGame):
         Added to the sum of the trees.
     population : Population
     n_rows : int
-        Of a sample that would be large enough for the whole trees; for what is left over it is as
-        large as is as exact.
+        Of a sample that would be large enough for the whole trees. For what is left over, as many
+        rows are taken as give the same error.
     seed : int
         By which it is drawn.
     input_dtype : numpy dtype

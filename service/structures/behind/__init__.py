@@ -2,7 +2,7 @@
 
 ``maps``     linear maps, as PCA, before a model that begins with scalar products
 ``terms``    polynomial terms before a linear model
-``pipeline`` which of both a pipeline's steps are
+``pipeline`` which of the two a pipeline's steps are
 
 Next: :mod:`service.structures.behind.maps`.
 """
