@@ -108,7 +108,7 @@ class SideTables:
         what is negligible is 0.
         """
         whole, rows = plan.within or (plan, slice(None))
-        key = whole, players.tobytes(), precision
+        key = whole, players.tobytes(), precision, negligible
         sides = self._cache.get(key, lambda: self._make(players, whole, precision, negligible))
         return Sides(*(side.part(rows) for side in sides))
 

@@ -49,13 +49,13 @@ WAY = np.dtype([("at", np.int32), ("children", np.int32, 2), ("bit", np.int32)])
 TABLE = np.dtype([("first_number", np.int64), ("first_target", np.int32), ("width", np.int32)])
 # Those that say where rows go in trees that are divided into twigs.
 WHERE = (SPLIT, WAY, np.uint8, np.int64, np.int64)
-# The arrays that each loop takes, in the order of its declaration in native/.
 # Those that stand behind the first of twig_values; see Known in native/twigs.cpp.
 KNOWN_TREES: tuple[DTypeLike, ...] = (
     *(*WHERE, np.float64, np.int32, TABLE, np.float64, np.int32),
     *(np.int64, np.int32, np.int64, np.int32, np.float64, np.float64),
     *(np.int64, np.int64, np.float64),
 )
+# The arrays that each loop takes, in the order of its declaration in native/.
 DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "product_values": (
         *(np.float64, np.float64, np.float64, np.float64, np.int64, np.int64, np.float64),
@@ -71,8 +71,8 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
         *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8, np.uint8),
         *(np.int64, np.uint64, np.float64),
     ),
-    "wave_values": (*(np.float64, np.float64, np.float64, np.float64, np.float64, np.float64),),
-    "wave_differences": (*(np.float64, np.float64, np.float64, np.uint8, np.int64, np.float64),),
+    "wave_values": (np.float64,) * 6,
+    "wave_differences": (np.float64, np.float64, np.float64, np.uint8, np.int64, np.float64),
     "path_values": (
         *(SPLIT, np.int32, np.float64, np.int32, np.float64, np.uint8),
         *(np.float64, np.float64, np.float64),
