@@ -34,7 +34,11 @@ from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
 from service.structures.combined.boosted_votes import read_median, read_votes
 from service.structures.combined.parts import Part, SumStructure, behind, read_parts, stacked
-from service.structures.combined.side_by_side import read_one_versus_rest, read_several_targets
+from service.structures.combined.side_by_side import (
+    count_margins,
+    read_one_versus_rest,
+    read_several_targets,
+)
 from service.structures.combined.stacking import (
     mean_of,
     read_stacking,
@@ -225,8 +229,7 @@ def _can_be_mapped(part: Structure) -> TypeGuard[Combinable | TreeStructure]:
 
 def _scaled_back(part: Combinable | TreeStructure, transformer: Any) -> Structure:
     """Undo an affine transformer, which has a factor and a shift for each margin."""
-    constants = part.offset if isinstance(part, TreeStructure) else part.intercepts
-    ends = np.repeat([[0.0], [1.0]], len(constants), axis=1)
+    ends = np.repeat([[0.0], [1.0]], count_margins(part), axis=1)
     shift, at_one = transformer.inverse_transform(ends)
     return part.mapped(np.diag(at_one - shift), shift)
 

@@ -33,28 +33,6 @@ MAX_PATTERNS = 50_000_000
 MOST_MET = 1_500_000_000
 
 
-def patterns_of(forest: Forest, rows: NDArray[np.floating]) -> NDArray[Any]:
-    """Return the features that rows break on the way to each leaf, as bits.
-
-    Parameters
-    ----------
-    forest : Forest
-    rows : ndarray of shape (n_rows, n_columns)
-
-    Returns
-    -------
-    ndarray of int, shape (n_leaves, n_rows)
-    """
-    goes_left = forest.goes_left(np.ascontiguousarray(rows.T))
-    here = np.zeros((forest.n_trees, len(rows)), dtype=forest.bits[0].dtype)
-    at_leaves = []
-    for level, bits in zip(forest.levels, forest.bits, strict=True):
-        at_leaves.append(here[level.leaves])
-        above, left = here[level.inner], goes_left[level.splits]
-        here = np.concatenate([above | bits * ~left, above | bits * left])
-    return np.concatenate(at_leaves)
-
-
 def tabulated_leaves(forest: Forest) -> NDArray[np.bool_]:
     """Tell which leaves have few enough features for a table; shape (n_leaves,).
 

@@ -76,10 +76,11 @@ def _joined(parts: Sequence[Part]) -> Structure | None:
     margins = None if any(map(attrgetter("encoder.steps"), parts)) else join(structures)
     if margins is None or not any(links):
         return margins
-    ends = np.cumsum(list(map(_count_margins, structures)))
+    ends = np.cumsum(list(map(count_margins, structures)))
     return replace(margins, link=Joined(links, tuple(ends.tolist())))
 
 
-def _count_margins(structure: Any) -> int:
+def count_margins(structure: Any) -> int:
+    """Return how many margins a structure has."""
     constants = structure.offset if isinstance(structure, TreeStructure) else structure.intercepts
     return len(constants)
