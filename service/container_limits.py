@@ -9,10 +9,12 @@ import errno
 import math
 import os
 import re
+import resource
 import shutil
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+OPEN_FILES = Path("/proc/self/fd")
 NO_LIMIT = 2**60  # version 1 writes a number near 2^63 where there is none
 SCRATCH = "/tmp"
 NO_FOLDER = "No usable temporary directory"  # what Python says where none takes another byte
@@ -62,6 +64,18 @@ def memory_limit(cgroup: Path = CGROUP) -> int | None:
     first = _numbers(cgroup / "memory" / "memory.limit_in_bytes")
     limit = min(second + first, default=NO_LIMIT)
     return limit if limit < NO_LIMIT else None
+
+
+def files_left() -> int:
+    """Return how many more files, or connections, this process may open (``ulimit -n``).
+
+    Examples
+    --------
+    >>> files_left() > 0
+    True
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most - sum(1 for _ in OPEN_FILES.iterdir())
 
 
 def lack_of_room(error: BaseException | None) -> str:

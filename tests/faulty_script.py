@@ -37,6 +37,17 @@ def sleep(seconds, request):
     return pid(seconds, request)
 
 
+def hoard(seconds, request):
+    """Open each file that may be open, and keep them for some time."""
+    opened = []
+    try:
+        while True:
+            opened.append(os.dup(0))
+    except OSError:
+        (time.sleep(seconds), *map(os.close, opened))
+    return pid(seconds, request)
+
+
 def forever(seconds, request):
     """Wait for what never comes."""
     threading.Event().wait()

@@ -38,7 +38,8 @@ class MetricsFolder:
 
     def __init__(self) -> None:
         try:
-            folder = tempfile.mkdtemp(prefix="scoring-metrics-", dir=folder_in_memory())
+            prefix = f"scoring-metrics-{os.getpid()}-"
+            folder = tempfile.mkdtemp(prefix=prefix, dir=folder_in_memory())
         except OSError as error:
             raise SystemExit(
                 f"expected room for small files in {MEMORY} or the folder TMPDIR, but {error}"

@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 from random import Random
@@ -181,22 +181,55 @@ def test_a_worker_that_is_ended_says_with_which_status(tmp_path):
     assert "exited with code 1" in sentence
 
 
-def test_connections_beyond_the_files_that_may_be_open_wait(tmp_path):
-    """The worker says so once, and lives; what it computes is answered, idle clients make room, and
-    later on there is room for all.
+@contextmanager
+def with_few_files(folder):
+    """One worker that may have 64 open files, and a function that connects a client to it."""
+    bounds = settings(folder, DEADLINE_SECONDS="5")
+    with serving(folder, under=("prlimit", "--nofile=64"), **bounds) as service, ExitStack() as idle:
+
+        def connect():
+            client = HTTPConnection("127.0.0.1", service.port, timeout=10)
+            idle.callback(client.close)
+            client.connect()
+
+        yield service, connect
+
+
+def test_idle_clients_leave_files_to_what_computes(tmp_path):
+    """However many connect: the script opens its own file, new clients are answered, and the log
+    says what there is room for.
     """
-    bounds = settings(tmp_path, DEADLINE_SECONDS="5")
-    few = ("prlimit", "--nofile=64")
-    with serving(tmp_path, under=few, **bounds) as service, ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(1))
+    with with_few_files(tmp_path) as (service, connect), ThreadPoolExecutor(1) as pool:
         before = workers(service)
+        for _ in range(70):
+            connect()
         busy = pool.submit(service.score, "sleep 1")
         for _ in range(70):
-            idle = HTTPConnection("127.0.0.1", service.port, timeout=10)
-            stack.callback(idle.close)
-            idle.connect()
+            connect()
         assert service.ask("GET", "/ping").status == 200
         assert busy.result().status == 200
+        assert errors_in(service.log()) == []
+        assert workers(service) == before
+        assert "connections at once" in service.log()
+
+
+def test_connections_beyond_the_files_that_may_be_open_wait(tmp_path):
+    """Where the script takes all of them the worker says so once, and lives; who connects then is
+    answered when there is room again.
+    """
+    with with_few_files(tmp_path) as (service, connect), ThreadPoolExecutor(1) as pool:
+        before = workers(service)
+        hoarding = pool.submit(service.score, "hoard 1")
+        wait_until(lambda: left_files(before) == 0)
+        for _ in range(5):
+            connect()
+        assert service.ask("GET", "/ping").status == 200
+        assert hoarding.result().status == 200
         (sentence,) = errors_in(service.log())
         assert workers(service) == before
     assert "ulimit -n" in sentence
+
+
+def left_files(workers):
+    """How many of their 64 files the workers may still open."""
+    return sum(64 - psutil.Process(worker).num_fds() for worker in workers)

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from gunicorn.sock import create_sockets
 
+from service.container_limits import files_left
 from service.server.process import connections, lifecycle, load, replica_sockets, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.server.worker.borrowed_port import BorrowedPort
@@ -42,6 +43,7 @@ LEAST_KEPT = 2**18
 # What accept() says where files, or memory for one more, have run out.
 OUT_OF_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SECONDS_OF_SILENCE = 10.0  # between two complaints
+FILES_TO_COMPUTE = 32  # which connections leave to scripts, of half of them at most
 
 
 class ScoringWorker(AnsweringWorker):
@@ -82,6 +84,7 @@ class ScoringWorker(AnsweringWorker):
             _set_up(listener)
         lifecycle.is_reachable = self.port is None
         self._borrow_port()
+        self._leave_files_to_scripts()
         self.init_signals()
         connections.tell(self.age, 0)
         self._end_if_called_off()
@@ -89,6 +92,23 @@ class ScoringWorker(AnsweringWorker):
         self.log.info("Worker %d is ready.", self.pid)
         if not lifecycle.is_reachable:
             self.log.warning("Nobody lends the port at %s (PORT_FROM) yet.", settings.port_from)
+
+    def _leave_files_to_scripts(self) -> None:
+        """Take fewer connections where they could keep each file that may be open.
+
+        A script that opens one would fail then, while clients have nothing to say.
+        """
+        left = files_left()
+        room = max(1, left // 2, left - FILES_TO_COMPUTE)
+        if room < self.worker_connections:
+            self.log.info(
+                "Worker %d takes %d connections at once: it may open %d more files (ulimit -n), "
+                "and leaves the others to what computes.",
+                self.pid,
+                room,
+                left,
+            )
+            self.worker_connections = room
 
     def _end_if_called_off(self) -> None:
         # The parent may not have seen this one when it decided to end without a drain.
