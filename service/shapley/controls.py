@@ -11,7 +11,6 @@ Next: :mod:`service.shapley.cache`.
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,84 +19,20 @@ from numpy.typing import NDArray
 from service.shapley.background import Background
 from service.shapley.cache import BoundedCache
 from service.shapley.grouping import Grouping
+from service.shapley.kernels.regression import (
+    DrawControls,
+    deviations_of,
+    mean_of_draws,
+    residuals_of,
+)
 from service.shapley.plan import Plan, Precision
 
 MOST_MARKS = (
     300  # columns of the background that serve as controls; more would cost more than they save
 )
-MOSTLY_SEEN = 0.5
 NEGLIGIBLE = 1e-9  # of the largest eigenvalue: controls that the others make up
 # By bytes a number, relative: how far sums of products may be off.
 ROUNDING = {8: 1e-13, 4: 1e-6}
-
-
-@dataclass(frozen=True)
-class DrawControls:
-    """Controls of the draws of a plan, combined so that their errors are orthonormal.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_controls, n_pairs · n_draws)
-        Of each draw, one control after another.
-    seen : ndarray of int, shape (n_seen,)
-        The pairs whose draws are looked at one by one.
-    of_means, of_draws, of_total : ndarray
-        Of shapes (n_controls, n_pairs), (n_controls, n_seen · n_draws) and (n_controls,): how much
-        of each control is in the errors of differences, by :func:`behind_errors`.
-    """
-
-    values: NDArray[np.floating[Any]]
-    seen: NDArray[np.intp]
-    of_means: NDArray[np.floating[Any]]
-    of_draws: NDArray[np.floating[Any]]
-    of_total: NDArray[np.floating[Any]]
-
-    @classmethod
-    def of(
-        cls, marks: NDArray[np.float64], plan: Plan, precision: Precision = np.float64
-    ) -> DrawControls:
-        """Combine controls, (n_pairs, n_draws, n), and round them to a precision."""
-        errors = errors_of(plan, marks, np.zeros(marks.shape[2]))
-        size = np.linalg.norm(errors, axis=0)
-        per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
-        errors = errors * per_size
-        eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
-        kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
-        whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
-        values = (marks @ (per_size[:, None] * whitening)).reshape(-1, whitening.shape[1])
-        arrays: list[NDArray[Any]] = [
-            np.ascontiguousarray(array.T, dtype=precision)
-            for array in (values, *behind_errors(plan, errors @ whitening))
-        ]
-        return cls(arrays[0], _seen(plan), *arrays[1:])
-
-    def in_errors_of(
-        self,
-        outputs: NDArray[np.floating[Any]],
-        mean: NDArray[np.floating[Any]],
-        total: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        """Return how much of each control is in the errors of outputs.
-
-        The errors themselves need not be computed. The result has shape (n_controls, n_outputs);
-        the mean over the draws is given, too.
-        """
-        of_seen = outputs[self.seen].reshape(self.of_draws.shape[1], -1)
-        found = self.of_means @ mean + self.of_draws @ of_seen
-        return found.astype(np.float64, copy=False) + np.outer(self.of_total, total)
-
-    def times(self, scale: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Multiply the controls of every draw by a scale of shape (n_controls, n_outputs).
-
-        It is a single matrix product, of shape (n_pairs · n_draws, n_outputs).
-        """
-        times: NDArray[np.floating[Any]] = (scale.T @ self.values).T
-        return times
-
-    @property
-    def nbytes(self) -> int:
-        """The memory of the arrays."""
-        return self.values.nbytes + self.of_means.nbytes + self.of_draws.nbytes
 
 
 class DrawMarks:
@@ -141,13 +76,13 @@ class DrawMarks:
         other.is_left_out = True
         return other
 
-    def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls | None:
-        """Return the controls of a plan; None where it draws nothing, or they are left out."""
+    def controls(self, players: NDArray[np.intp], plan: Plan) -> DrawControls:
+        """Return the controls of a plan: none where it draws nothing, or they are left out."""
         if plan.draws is None or self.is_left_out:
-            return None
+            return _no_draw_controls(plan, self.precision)
         key = plan, players.tobytes()
         return self._cache.get(
-            key, lambda: DrawControls.of(self._marks(players, plan), plan, self.precision)
+            key, lambda: combine_draw_controls(self._marks(players, plan), plan, self.precision)
         )
 
     def _marks(self, players: NDArray[np.intp], plan: Plan) -> NDArray[np.float64]:
@@ -160,57 +95,68 @@ class DrawMarks:
         )
 
 
-def subtract_controls(
-    plan: Plan,
-    total: NDArray[np.float64],
-    outputs: NDArray[np.floating[Any]],
-    own: NDArray[np.floating[Any]],
-    *,
-    own_totals: NDArray[np.float64],
-    drawn: DrawControls | None,
-) -> tuple[NDArray[np.floating[Any]], NDArray[np.float64], int]:
-    """Subtract the multiple of all controls that leaves least of the outputs' errors.
+def combine_draw_controls(
+    marks: NDArray[np.float64], plan: Plan, precision: Precision = np.float64
+) -> DrawControls:
+    """Combine controls of the draws so that their errors are orthonormal.
 
     Parameters
     ----------
+    marks : ndarray of shape (n_pairs, n_draws, n)
+        The controls.
     plan : Plan
-    total : ndarray of shape (n_outputs,)
-        v(N) − v(∅).
-    outputs : ndarray of shape (n_pairs, n_draws, n_outputs)
-    own : ndarray of shape (n_pairs, n_draws, n_own)
-        The game's own controls.
-    own_totals : ndarray of shape (n_own,)
-        Their v(N) − v(∅).
-    drawn : DrawControls or None
-        None where nothing is drawn.
+        It draws something.
+    precision : numpy.float64 or numpy.float32
+        To which the result is rounded.
+    """
+    errors = errors_of(plan, marks, np.zeros(marks.shape[2]))
+    size = np.linalg.norm(errors, axis=0)
+    per_size = np.divide(1, size, out=np.zeros_like(size), where=size > 0)
+    errors = errors * per_size
+    eigenvalues, vectors = np.linalg.eigh(errors.T @ errors)
+    kept = eigenvalues > NEGLIGIBLE * eigenvalues.max(initial=0.0)
+    whitening = vectors[:, kept] / np.sqrt(eigenvalues[kept])
+    values = (marks @ (per_size[:, None] * whitening)).reshape(-1, whitening.shape[1])
+    arrays: list[NDArray[Any]] = [
+        np.ascontiguousarray(array.T, dtype=precision)
+        for array in (values, *behind_errors(plan, errors @ whitening))
+    ]
+    return DrawControls(*arrays)
+
+
+def _no_draw_controls(plan: Plan, precision: Precision) -> DrawControls:
+    n_draws = 1 if plan.draws is None else plan.draws.shape[1]
+    n_pairs, n_seen = len(plan.pairs.unseen), len(plan.design(np.dtype(np.float64)).seen)
+    shapes = (0, n_pairs * n_draws), (0, n_pairs), (0, n_seen * n_draws), (0,)
+    arrays: list[NDArray[Any]] = [np.zeros(shape, dtype=precision) for shape in shapes]
+    return DrawControls(*arrays)
+
+
+def best_multiples(
+    squares: NDArray[np.float64], explained: NDArray[np.float64], n_outputs: int, itemsize: int
+) -> NDArray[np.float64]:
+    """Return the combinations of outputs and controls that leave least of the outputs' errors.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n, n)
+        The products of the errors of outputs and, behind them, of the game's controls.
+    explained : ndarray of shape (n_draw_controls, n)
+        How much of controls of the draws is in them. It is taken out first; the rest is a
+        regression by itself.
+    n_outputs : int
+    itemsize : int
+        Bytes of the numbers that they come from.
 
     Returns
     -------
-    left : ndarray of shape (n_pairs, n_draws, n_outputs)
-    scale : ndarray of shape (n_own, n_outputs)
-        The multiple of the game's own controls.
-    n_controls : int
-        Of both kinds.
+    ndarray of shape (n, n_outputs)
+        Of outputs 1, of controls what is fitted, with the other sign.
     """
-    n_outputs, n_own = len(total), len(own_totals)
-    both, totals = outputs, total
-    if n_own:
-        both = np.concatenate([outputs, own], axis=2)
-        totals = np.concatenate([total, own_totals])
-    mean = mean_of_draws(both)
-    explained = np.zeros((0, n_outputs + n_own))
-    if drawn is not None:
-        # What the draws' controls explain is taken out first; the rest is a regression by itself.
-        explained = drawn.in_errors_of(both, mean, totals)
-    scale = np.zeros((n_own, n_outputs))
-    if n_own:
-        squares = _squares_of_errors(plan, both, mean, totals)
-        scale = _best_scale(squares, explained.T @ explained, n_outputs, both.itemsize)
-    multiples = np.concatenate([np.eye(n_outputs), -scale])
-    left = both.reshape(-1, n_outputs + n_own) @ multiples.astype(both.dtype)
-    if drawn is not None:
-        left -= drawn.times((explained @ multiples).astype(both.dtype))
-    return left.reshape(*both.shape[:2], n_outputs), scale, n_own + len(explained)
+    if len(squares) == n_outputs:
+        return np.eye(n_outputs)
+    scale = _best_scale(squares, explained.T @ explained, n_outputs, itemsize)
+    return np.concatenate([np.eye(n_outputs), -scale])
 
 
 def errors_of(
@@ -221,60 +167,9 @@ def errors_of(
     Over all players: residuals of pairs that were sampled, and deviations of the draws from their
     mean where most pairs of a size are there (elsewhere the residuals have them too).
     """
-    mean = mean_of_draws(differences)
-    residuals = _residuals(plan, mean, total)[plan.pairs.unseen > 0]
-    return np.concatenate([residuals, _deviations(plan, differences, mean)])
-
-
-def _squares_of_errors(
-    plan: Plan,
-    differences: NDArray[np.floating[Any]],
-    mean: NDArray[np.floating[Any]],
-    total: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return the products of all errors with each other, added up; shape (n, n)."""
-    residuals = _residuals(plan, mean, total).astype(np.float64, copy=False)
-    deviations = _deviations(plan, differences, mean).astype(np.float64, copy=False)
-    squares: NDArray[np.float64] = residuals.T @ residuals + deviations.T @ deviations
-    return squares
-
-
-def _residuals(
-    plan: Plan, mean: NDArray[np.floating[Any]], total: NDArray[np.float64]
-) -> NDArray[np.floating[Any]]:
-    """Return the errors of pairs, (n_pairs, n): 0 where none of a size was left out."""
-    solver = plan.solver.like(mean)
-    size = np.sqrt(solver.influence * plan.pairs.unseen.astype(mean.dtype, copy=False))
-    errors: NDArray[np.floating[Any]] = size[:, None] * (
-        mean - solver.signs @ solver.solve(mean, total)
-    )
-    return errors
-
-
-def _deviations(
-    plan: Plan, differences: NDArray[np.floating[Any]], mean: NDArray[np.floating[Any]]
-) -> NDArray[np.floating[Any]]:
-    """Return the errors of the draws of pairs that are seen, (n_seen · n_draws, n)."""
-    seen = _seen(plan)
-    size = _sizes_of_draws(plan, seen).astype(differences.dtype)
-    deviations = size[:, None, None] * (differences[seen] - mean[seen, None])
-    return deviations.reshape(-1, mean.shape[1])
-
-
-def _seen(plan: Plan) -> NDArray[np.intp]:
-    """Return the pairs whose draws are looked at one by one."""
-    if plan.draws is None or plan.draws.shape[1] == 1:
-        return np.zeros(0, dtype=np.intp)
-    return np.flatnonzero(plan.pairs.unseen < MOSTLY_SEEN)
-
-
-def _sizes_of_draws(plan: Plan, seen: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return what a draw's deviation from the mean of its pair counts, (n_seen,)."""
-    if plan.draws is None or not len(seen):
-        return np.zeros(len(seen))
-    share = (1 - plan.pairs.unseen) * plan.draw_noise / (plan.draws.shape[1] - 1)
-    sizes: NDArray[np.float64] = np.sqrt(plan.solver.influence * share)[seen]
-    return sizes
+    design, mean = plan.design(differences.dtype), mean_of_draws(differences)
+    residuals = residuals_of(design, mean, total)[plan.pairs.unseen > 0]
+    return np.concatenate([residuals, deviations_of(design, differences, mean)])
 
 
 def behind_errors(
@@ -295,27 +190,19 @@ def behind_errors(
         With them Σ errors · errors_of(plan, x, total) = Σ of_means · mean of x over the draws
         + Σ of_draws · x of the pairs that are seen + of_total · total, for any differences x.
     """
-    solver, unseen, seen = plan.solver, plan.pairs.unseen, _seen(plan)
-    sampled = unseen > 0
+    solver, design = plan.solver, plan.design(errors.dtype)
+    seen, sampled = design.seen, plan.pairs.unseen > 0
     residuals, deviations = np.split(errors, [np.count_nonzero(sampled)])
-    of_pairs = np.zeros((len(unseen), errors.shape[1]))
-    of_pairs[sampled] = np.sqrt(solver.influence * unseen)[sampled, None] * residuals
-    of_players = solver.signs.T @ of_pairs
+    of_pairs = np.zeros((len(sampled), errors.shape[1]))
+    of_pairs[sampled] = design.of_residuals[sampled, None] * residuals
+    of_players = design.signs @ of_pairs
     of_means = of_pairs - solver.projection.T @ of_players
     n_draws = 1 if plan.draws is None else plan.draws.shape[1]
     of_seen = deviations.reshape(len(seen), n_draws, errors.shape[1])
     of_seen = of_seen - of_seen.mean(axis=1, keepdims=True)
-    of_seen *= _sizes_of_draws(plan, seen)[:, None, None]
+    of_seen *= design.of_deviations[:, None, None]
     of_draws = of_seen.reshape(-1, errors.shape[1])
     return of_means, of_draws, -solver.share @ of_players
-
-
-def mean_of_draws(differences: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n).
-
-    numpy's own mean is slow along a short axis.
-    """
-    return np.einsum("pdk->pk", differences) / differences.shape[1]
 
 
 def _best_scale(
@@ -338,6 +225,8 @@ def _best_scale(
     rest = (squares - explained)[n_outputs:]
     left, given = np.diag(rest[:, n_outputs:]), np.diag(squares)[n_outputs:]
     is_told = left > ROUNDING[itemsize] * given  # what is less is rounding
+    if len(left) == 1:
+        return is_told * rest[:, :n_outputs] / np.where(is_told, left, 1.0)
     size = np.sqrt(np.where(is_told, left, 1.0))
     per_size = is_told / size
     rest = per_size[:, None] * rest

@@ -135,9 +135,10 @@ class LinkedGame(Game, Protocol):
         self, row: NDArray[Any], players: NDArray[np.intp], plan: Plan
     ) -> tuple[Numbers, Numbers]:
         """Evaluate a plan's pairs; see :class:`Game`. The model is not called."""
-        first, second = self.sides(row, players, plan)
-        controls = (first - second)[:, :, self.known_margins]
-        outputs = linked(first, self.link) - linked(second, self.link)  # which may overwrite both
+        both = np.stack(self.sides(row, players, plan))
+        controls = (both[0] - both[1])[:, :, self.known_margins]
+        of_sides = linked(both, self.link)
+        outputs = of_sides[0] - of_sides[1]
         return (
             over_background(outputs, self.background, plan),
             over_background(controls, self.background, plan),
@@ -167,11 +168,11 @@ class LinkedGame(Game, Protocol):
 
 
 def linked(margins: NDArray[np.float64], link: Link | None) -> NDArray[np.float64]:
-    """Turn the margins of hybrid rows, (n_pairs, n_draws, n_margins), into outputs."""
+    """Turn the margins of hybrid rows, (…, n_margins), into outputs; a link may overwrite them."""
     if link is None:
         return margins
-    outputs = link(margins.reshape(-1, margins.shape[2]))
-    return outputs.reshape(*margins.shape[:2], -1)
+    outputs = link(margins.reshape(-1, margins.shape[-1]))
+    return outputs.reshape(*margins.shape[:-1], -1)
 
 
 def over_background(

@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.shapley import kernels
 from service.shapley.coalitions import default_budget, smallest_budget
-from service.shapley.controls import mean_of_draws, subtract_controls
+from service.shapley.controls import best_multiples
 from service.shapley.games import Game
+from service.shapley.kernels.regression import Combination
 from service.shapley.plan import Numbers, Plan, make_plan
 from service.shapley.stages import Stages, make_stages
 
@@ -299,15 +301,16 @@ class _Regression:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return Shapley values and their standard errors, both (n_outputs, n_players)."""
         drawn = self.game.draw_marks.controls(self.players, plan)
-        totals = self.known.sum(axis=1)
-        left, scale, n_controls = subtract_controls(
-            plan, total, outputs, controls, own_totals=totals, drawn=drawn
-        )
-        mean = mean_of_draws(left)
-        solved = plan.solver.solve(mean.astype(np.float64, copy=False), total - totals @ scale)
+        design, loops = plan.design(outputs.dtype), kernels.current
+        both = np.concatenate([outputs, controls], axis=2)
+        totals = np.concatenate([total, self.known.sum(axis=1)])
+        squares, explained = loops.error_products(design, drawn, both, totals)
+        multiples = best_multiples(squares, explained, len(total), both.itemsize)
+        best = Combination(multiples, explained @ multiples)
+        solved, variances = loops.solve_combined(design, drawn, both, totals, best)
+        scale = -multiples[len(total) :]
         values = solved + self.known.T @ scale  # (n_players, n_outputs)
-        freedom = _freedom(plan, n_controls)
-        sampled = freedom * _standard_errors(plan, left, mean, solved) ** 2
+        sampled = _freedom(plan, len(self.known) + len(explained)) * variances
         return values.T, np.sqrt(sampled + self.uncertain.T**2 @ scale**2).T
 
 
@@ -347,31 +350,3 @@ def _freedom(plan: Plan, n_controls: int) -> float:
     if plan.is_part:
         counts.append(int(np.count_nonzero(plan.pairs.unseen)))
     return math.prod(count / max(1, count - n_controls) for count in counts)
-
-
-def _standard_errors(
-    plan: Plan, left: Numbers, mean: Numbers, solved: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Estimate standard errors from the residuals, pair by pair; (n_players, n_outputs).
-
-    A pair errs because other coalitions of its size were not drawn (its residual, corrected for its
-    leverage and for the share of its size that was taken) and because other background rows were
-    not drawn (the spread over its draws).
-    """
-    if plan.is_exact:
-        return np.zeros_like(solved, dtype=np.float64)
-    solver, precision = plan.solver.like(left), left.dtype
-    residual = (mean - solver.signs @ solved.astype(precision)) / np.maximum(
-        1 - solver.leverage, 0.1
-    )[:, None]
-    unseen = plan.pairs.unseen.astype(precision, copy=False)[:, None]
-    variance = unseen * residual**2
-    n_draws = left.shape[1]
-    if plan.draws is not None and n_draws > 1:
-        deviation = left - mean[:, None]
-        spread = np.einsum("pdk,pdk->pk", deviation, deviation) / (n_draws - 1)
-        variance = (
-            variance
-            + (1 - unseen) * plan.draw_noise.astype(precision, copy=False)[:, None] * spread
-        )
-    return np.sqrt(solver.squared @ variance).astype(np.float64, copy=False)

@@ -13,7 +13,7 @@ Next: :mod:`service.shapley.stages`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,10 @@ from scipy.linalg import cho_factor, cho_solve
 from service.shapley.background import Background
 from service.shapley.cache import BoundedCache
 from service.shapley.coalitions import Pairs, choose_pairs
+from service.shapley.kernels.regression import Design
+
+MOSTLY_SEEN = 0.5  # share of a size that is not drawn: with less, draws are looked at one by one
+LEAST_FREEDOM = 0.1  # of a residual, by its leverage
 
 Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a plan
 Numbers = NDArray[np.floating[Any]]  # in one of them
@@ -58,30 +62,10 @@ class Solver:
     leverage: NDArray[np.float64]
     influence: NDArray[np.float64]
 
-    @cached_property
-    def squared(self) -> NDArray[np.float64]:
-        """The projection, squared; shape (n_players, n_pairs).
-
-        It says how much the variance of each pair's difference adds to that of each player.
-        """
-        return self.projection**2
-
-    @cached_property
-    def single(self) -> Solver:
-        """The same in single precision.
-
-        It is for what comes in single precision and only has to be judged, not solved.
-        """
-        return Solver(*(getattr(self, field.name).astype(np.float32) for field in fields(self)))
-
     @property
     def nbytes(self) -> int:
-        """The memory of signs, projection and its squares, in double and in single precision."""
-        return self.signs.nbytes * 9 // 2
-
-    def like(self, numbers: NDArray[np.floating[Any]]) -> Solver:
-        """Return this solver in the precision of the numbers."""
-        return self.single if numbers.dtype == np.float32 else self
+        """The memory of signs and projection, with what designs keep of both."""
+        return self.signs.nbytes * 4
 
     @classmethod
     def factorise(cls, pairs: Pairs) -> Solver:
@@ -152,6 +136,35 @@ class Plan:
     def solver(self) -> Solver:
         """The regression on the differences of all pairs, solved."""
         return Solver.factorise(self.pairs)
+
+    def design(self, precision: np.dtype[np.floating[Any]]) -> Design:
+        """Return what is known of differences of a precision."""
+        return self._single_design if precision == np.float32 else self._design
+
+    @cached_property
+    def _design(self) -> Design:
+        solver, unseen = self.solver, self.pairs.unseen
+        n_draws = 1 if self.draws is None else self.draws.shape[1]
+        noise, seen = np.zeros(len(unseen)), np.zeros(0, dtype=np.intp)
+        if n_draws > 1:
+            noise = (1 - unseen) * self.draw_noise / (n_draws - 1)
+            seen = np.flatnonzero(unseen < MOSTLY_SEEN)
+        return Design(
+            signs=np.ascontiguousarray(solver.signs.T),
+            projection=solver.projection,
+            solution=solver.projection,
+            share=solver.share,
+            of_residuals=np.sqrt(solver.influence * unseen),
+            stretch=1 / np.maximum(1 - solver.leverage, LEAST_FREEDOM),
+            unseen=unseen,
+            seen=seen,
+            of_deviations=np.sqrt(solver.influence * noise)[seen],
+            noise=noise,
+        )
+
+    @cached_property
+    def _single_design(self) -> Design:
+        return self._design.rounded()
 
     @property
     def is_exact(self) -> bool:

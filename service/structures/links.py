@@ -29,8 +29,15 @@ def logistic(margins: Floats) -> Floats:
     >>> logistic(np.array([[0.0], [np.log(3)]])).round(9).tolist()
     [[0.5, 0.5], [0.25, 0.75]]
     """
-    positive = kernels.current.logistic(margins)
-    return np.hstack([1 - positive, positive])
+    return _of_two_classes(kernels.current.logistic(margins[:, 0]))
+
+
+def _of_two_classes(positive: Floats) -> Floats:
+    """Put the probability of the second class, (n,), beside that of the first."""
+    both = np.empty((len(positive), 2))
+    np.subtract(1, positive, out=both[:, 0])
+    both[:, 1] = positive
+    return both
 
 
 def multinomial(margins: Floats) -> Floats:
@@ -139,7 +146,7 @@ class Sigmoid:
 
     def predict(self, margin: Floats) -> Floats:
         """Return the probability of the class."""
-        return kernels.current.logistic(-(self.slope * margin + self.offset))
+        return kernels.current.logistic(-self.slope * margin - self.offset)
 
 
 def second_of_two(probabilities: Floats) -> Floats:
@@ -167,10 +174,10 @@ class Calibrated:
     def __call__(self, margins: Floats) -> Floats:
         """Return probabilities."""
         columns = zip(self.calibrators, margins.T, strict=True)
-        positive = np.stack([calibrator.predict(margin) for calibrator, margin in columns], axis=1)
-        if len(self.calibrators) == 1:
-            return np.hstack([1 - positive, positive])
-        return shares_of(positive, total_of_none=1.0)
+        positive = [calibrator.predict(margin) for calibrator, margin in columns]
+        if len(positive) == 1:
+            return _of_two_classes(positive[0])
+        return shares_of(np.stack(positive, axis=1), total_of_none=1.0)
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
 import numpy as np
 import pytest
 
+from service.shapley import kernels
 from service.shapley.background import Background
 from service.shapley.controls import (
-    MOSTLY_SEEN,
-    DrawControls,
     behind_errors,
+    best_multiples,
+    combine_draw_controls,
     errors_of,
-    subtract_controls,
 )
 from service.shapley.games import BlackBoxGame
 from service.shapley.kernel import Sampling, kernel_shapley
-from service.shapley.plan import make_plan
+from service.shapley.kernels.regression import Combination
+from service.shapley.plan import MOSTLY_SEEN, make_plan
+
+DOUBLE = np.dtype(np.float64)
 
 RNG = np.random.default_rng(0)
 BACKGROUND = Background.uniform(RNG.normal(size=(80, 12)))
@@ -68,9 +71,10 @@ def test_how_much_of_a_control_is_in_the_errors_is_read_off_the_outputs(coalitio
     )
     drawn = BlackBoxGame(bent, BACKGROUND).draw_marks.controls(np.arange(12), plan)
     errors = errors_of(plan, of_draws(drawn, plan), np.zeros(len(drawn.of_total)))
-    np.testing.assert_allclose(
-        drawn.in_errors_of(outputs, mean, total), errors.T @ found, rtol=0, atol=1e-9
-    )
+    loops = kernels.current
+    squares, explained = loops.error_products(plan.design(DOUBLE), drawn, outputs, total)
+    np.testing.assert_allclose(explained, errors.T @ found, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(squares, found.T @ found, rtol=1e-12, atol=0)
 
 
 def test_controls_that_the_others_make_up_are_left_out():
@@ -88,16 +92,44 @@ def test_all_controls_together_leave_what_one_regression_on_them_leaves():
     n_pairs, n_draws = plan.draws.shape
     outputs, own, marks = (RNG.normal(size=(n_pairs, n_draws, n)) for n in (2, 3, 4))
     total, own_totals = RNG.normal(size=2), RNG.normal(size=3)
-    drawn = DrawControls.of(marks, plan)
-    left, scale, n_controls = subtract_controls(
-        plan, total, outputs, own, own_totals=own_totals, drawn=drawn
-    )
+    drawn = combine_draw_controls(marks, plan)
+    design, loops = plan.design(DOUBLE), kernels.current
+    both, totals = np.concatenate([outputs, own], axis=2), np.concatenate([total, own_totals])
+    squares, explained = loops.error_products(design, drawn, both, totals)
+    multiples = best_multiples(squares, explained, 2, both.itemsize)
+    best = Combination(multiples, explained @ multiples)
+    solved, variances = loops.solve_combined(design, drawn, both, totals, best)
+
     controls = np.concatenate([own, marks], axis=2)
     x = errors_of(plan, controls, np.concatenate([own_totals, np.zeros(4)]))
     expected = np.linalg.lstsq(x, errors_of(plan, outputs, total), rcond=None)[0]
-    np.testing.assert_allclose(scale, expected[:3], rtol=0, atol=1e-10)
-    np.testing.assert_allclose(left, outputs - controls @ expected, rtol=0, atol=1e-9)
-    assert n_controls == 7
+    np.testing.assert_allclose(multiples[2:], -expected[:3], rtol=0, atol=1e-10)
+    left, left_total = outputs - controls @ expected, total - own_totals @ expected[:3]
+    values = plan.solver.solve(left.mean(axis=1), left_total)
+    np.testing.assert_allclose(solved, values, rtol=0, atol=1e-9)
+    residuals = left.mean(axis=1) - plan.solver.signs @ values
+    residuals /= np.maximum(1 - plan.solver.leverage, 0.1)[:, None]
+    unseen = plan.pairs.unseen[:, None]
+    of_draws = (1 - unseen) * plan.draw_noise[:, None] * left.var(axis=1, ddof=1)
+    found = plan.solver.projection**2 @ (unseen * residuals**2 + of_draws)
+    np.testing.assert_allclose(variances, found, rtol=1e-9, atol=0)
+    assert len(drawn.values) == 4
+
+
+@pytest.mark.parametrize("n_controls", [1, 2])
+def test_controls_that_the_draws_explain_count_for_nothing(n_controls):
+    """One control, which needs no eigenvalues, or two: the multiple is that of least squares, and 0
+    where rounding alone is left of a control.
+    """
+    errors = RNG.normal(size=(50, 1 + n_controls))
+    squares = errors.T @ errors
+    nothing = np.zeros((0, 1 + n_controls))
+    expected = np.linalg.lstsq(errors[:, 1:], errors[:, :1], rcond=None)[0]
+    found = best_multiples(squares, nothing, 1, 8)
+    np.testing.assert_allclose(found, np.concatenate([[[1.0]], -expected]), rtol=1e-12)
+    all_of_it = np.zeros((1, 1 + n_controls))
+    all_of_it[0] = squares[1] / np.sqrt(squares[1, 1])
+    assert best_multiples(squares, all_of_it, 1, 8)[1] == 0.0
 
 
 def test_the_output_of_the_drawn_rows_lowers_the_error():

@@ -20,14 +20,17 @@ from sklearn.ensemble import (
 
 from service.shapley.background import Background
 from service.shapley.background_tables import Table
+from service.shapley.games import BlackBoxGame
 from service.shapley.grouping import Grouping
 from service.shapley.kernels import CompiledKernels, NumpyKernels
 from service.shapley.kernels.compiled_kernels import LEVELS
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.nearest import Hybrids, NearestPoints
+from service.shapley.kernels.regression import Combination
 from service.shapley.kernels.twigs import CountedTrees
 from service.shapley.kernels.waves import Angles
 from service.shapley.kernels.words import pack_words, unpack_words
+from service.shapley.plan import make_plan
 from service.shapley.trees import Forest, Tree, patterns
 from service.shapley.trees.division import divide
 from service.shapley.trees.traversal import sum_of_leaves
@@ -248,6 +251,53 @@ def test_leaf_sums_of_alike_rows_are_those_of_mixed_ones(compiled, n_words):
     np.testing.assert_array_equal(compiled.alike_leaf_sums(*arguments), expected)
     np.testing.assert_allclose(NUMPY.alike_leaf_sums(*arguments), expected, rtol=0, atol=1e-13)
     assert np.ptp(expected) > 0.1
+
+
+def regression_case(n_players, budget, n, dtype):
+    """A plan's design with controls of its draws, and differences of several games."""
+    rng = np.random.default_rng(n_players)
+    background = Background.uniform(rng.normal(size=(40, n_players)))
+    plan = make_plan(background, n_players, *budget, n_players)
+    n_draws = 1 if plan.draws is None else plan.draws.shape[1]
+    shape = len(plan.pairs.members), n_draws
+    game = BlackBoxGame(lambda x: x.sum(axis=1, keepdims=True), background)
+    marks = game.draw_marks if dtype == np.float64 else game.draw_marks.in_single_precision()
+    drawn = marks.controls(np.arange(n_players), plan)
+    differences = rng.normal(size=(*shape, n)).astype(dtype)
+    return plan.design(differences.dtype), drawn, differences, rng.normal(size=n)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("n_players", "budget", "n"),
+    [
+        (2, (2, None), 1),
+        (5, (30, 90), 3),
+        (9, (200, 700), 2),
+        (9, (510, 9000), 4),
+        (30, (400, 4000), 2),
+    ],
+)
+def test_regressions_are_those_of_the_numpy_form(compiled, dtype, n_players, budget, n):
+    """With draws or without, pairs that are sampled or all there, one game or several; and nothing
+    is left uncertain where nothing was sampled.
+    """
+    case = regression_case(n_players, budget, n, dtype)
+    n_controls = len(case[1].values)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-4
+    found, expected = compiled.error_products(*case), NUMPY.error_products(*case)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(expected[0]).max())
+    rng = np.random.default_rng(n)
+    multiples = rng.normal(size=(n, 2))
+    combination = Combination(multiples, 0.1 * rng.normal(size=(n_controls, 2)))
+    found = compiled.solve_combined(*case, combination)
+    expected = NUMPY.solve_combined(*case, combination)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == (n_players, 2)
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+    assert np.abs(found[0]).min() > 0
+    assert found[1].any() == (budget[1] is not None)
 
 
 @pytest.mark.parametrize("n_waves", [1, 8, 16, 17])

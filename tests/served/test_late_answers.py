@@ -185,7 +185,8 @@ def test_a_worker_that_is_ended_says_with_which_status(tmp_path):
 def with_few_files(folder):
     """One worker that may have 64 open files, and a function that connects a client to it."""
     bounds = settings(folder, DEADLINE_SECONDS="5")
-    with serving(folder, under=("prlimit", "--nofile=64"), **bounds) as service, ExitStack() as idle:
+    few = ("prlimit", "--nofile=64")
+    with serving(folder, under=few, **bounds) as service, ExitStack() as idle:
 
         def connect():
             client = HTTPConnection("127.0.0.1", service.port, timeout=10)

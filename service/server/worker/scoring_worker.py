@@ -100,7 +100,7 @@ class ScoringWorker(AnsweringWorker):
         """
         left = files_left()
         room = max(1, left // 2, left - FILES_TO_COMPUTE)
-        if room < self.worker_connections:
+        if room < self.cfg.worker_connections:
             self.log.info(
                 "Worker %d takes %d connections at once: it may open %d more files (ulimit -n), "
                 "and leaves the others to what computes.",

@@ -6,6 +6,7 @@ specification of each loop, and what tests hold the compiled one against.
 
 ``distances``         kernels that are products of one factor a feature, by distances
 ``nearest``           points, and means of the nearest of them
+``regression``        the regression on a plan's pairs, in numpy
 ``waves``             cosines of additive games, in numpy
 ``words``             truth values of many rows, 64 to a word
 ``quadrature``        Gauss–Legendre nodes for the integrals of products and polynomials

@@ -25,6 +25,7 @@ from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.nearest import Hybrids, NearestPoints
 from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels, Precision
 from service.shapley.kernels.quadrature import unit_interval
+from service.shapley.kernels.regression import Combination, Design, DrawControls
 from service.shapley.kernels.shapley_weights import potential_weights
 from service.shapley.kernels.splits import SPLIT, Splits
 from service.shapley.kernels.twigs import CountedTrees, Counts, Twigs, firsts
@@ -70,6 +71,15 @@ DTYPES: dict[str, tuple[DTypeLike, ...]] = {
     "alike_leaf_sums": (
         *(np.int32, np.int32, np.int32, np.int32, np.float64, np.uint8, np.uint8),
         *(np.int64, np.uint64, np.float64),
+    ),
+    "error_products_double": (*(np.float64,) * 4, np.int64, *(np.float64,) * 8),
+    "error_products_single": (
+        *(np.float32, np.float32, np.float64, np.float32, np.int64, np.float32),
+        *(*(np.float32,) * 4, *(np.float64,) * 3),
+    ),
+    "solve_combined_double": (np.float64,) * 13,
+    "solve_combined_single": (
+        *(np.float32, np.float64, np.float64, *(np.float32,) * 5, *(np.float64,) * 5),
     ),
     "wave_values": (np.float64,) * 6,
     "wave_differences": (np.float64, np.float64, np.float64, np.uint8, np.int64, np.float64),
@@ -196,7 +206,7 @@ class CompiledKernels(NumpyKernels):
         """Evaluate the margins of hybrid rows; see :class:`NumpyKernels`."""
         n_pairs, n_draws, n_support = table.numbers.shape
         margins = np.zeros((n_pairs, n_draws, len(dual)))
-        name = "margins_single" if table.numbers.dtype == np.float32 else "margins_double"
+        name = f"margins_{_precision_of(table.numbers)}"
         arrays = inside, at_row, table.numbers, table.reach, dual, margins
         self._call(name, *arrays, n_pairs, n_draws, len(at_row), n_support, len(dual))
         return margins
@@ -255,6 +265,72 @@ class CompiledKernels(NumpyKernels):
             len(forest.levels),
         )
         return sums.T
+
+    def error_products(
+        self,
+        design: Design,
+        drawn: DrawControls,
+        differences: Numbers,
+        totals: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Multiply the errors of differences; see :class:`NumpyKernels`."""
+        n_controls, n = len(drawn.values), len(totals)
+        squares, explained = np.zeros((n, n)), np.zeros((n_controls, n))
+        self._call(
+            f"error_products_{_precision_of(differences)}",
+            design.signs,
+            design.projection,
+            design.share,
+            design.of_residuals,
+            design.seen,
+            design.of_deviations,
+            drawn.of_means,
+            drawn.of_draws,
+            drawn.of_total,
+            differences,
+            totals,
+            squares,
+            explained,
+            *differences.shape,
+            len(design.share),
+            len(design.seen),
+            n_controls,
+        )
+        return squares, explained
+
+    def solve_combined(
+        self,
+        design: Design,
+        drawn: DrawControls,
+        differences: Numbers,
+        totals: NDArray[np.float64],
+        combination: Combination,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Solve for combinations of differences; see :class:`NumpyKernels`."""
+        multiples, explained = combination
+        n_players, n_outputs = len(design.share), multiples.shape[1]
+        solved, variances = np.zeros((2, n_players, n_outputs))
+        self._call(
+            f"solve_combined_{_precision_of(differences)}",
+            design.signs,
+            design.solution,
+            design.share,
+            design.stretch,
+            design.unseen,
+            design.noise,
+            drawn.values,
+            differences,
+            totals @ multiples,
+            multiples,
+            explained,
+            solved,
+            variances,
+            *differences.shape,
+            n_outputs,
+            n_players,
+            len(drawn.values),
+        )
+        return solved, variances
 
     def wave_values(self, angles: Angles, n_waves: int, degree: int) -> NDArray[np.float64]:
         """Compute Shapley values of cosines of additive games; see :class:`NumpyKernels`."""
@@ -486,6 +562,11 @@ class CompiledKernels(NumpyKernels):
         arrays = list(map(_as_read, arguments, dtypes))
         numbers = map(_argument, arguments[len(dtypes) :])
         self.functions[name](*map(_place_of, arrays), *numbers)
+
+
+def _precision_of(numbers: Numbers) -> str:
+    """Return how loops in a precision end."""
+    return "single" if numbers.dtype == np.float32 else "double"
 
 
 def _as_read(array: Any, dtype: DTypeLike) -> NDArray[Any]:

@@ -4,7 +4,7 @@ A row's distance from a point, raised to the metric's power, is a sum over colum
 row's is the explained row's part on the coalition plus a background row's part elsewhere: parts are
 made once for each row, and added up for each hybrid row.
 
-Next: :mod:`service.shapley.kernels.waves`.
+Next: :mod:`service.shapley.kernels.regression`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,13 @@ from service.shapley.grouping import Grouping
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.nearest import Hybrids, NearestPoints
 from service.shapley.kernels.quadrature import unit_interval
+from service.shapley.kernels.regression import (
+    Combination,
+    Design,
+    DrawControls,
+    error_products,
+    solve_combined,
+)
 from service.shapley.kernels.splits import Splits, reached_leaves
 from service.shapley.kernels.twigs import (
     CountedTrees,
@@ -188,6 +195,57 @@ class NumpyKernels:
         """
         by_word = np.where(at_background[met].T, ALL, NONE)
         return self.hybrid_leaf_sums(forest, at_row, by_word, inside)
+
+    def error_products(
+        self,
+        design: Design,
+        drawn: DrawControls,
+        differences: Numbers,
+        totals: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Multiply the errors of differences with each other, and with those of controls.
+
+        Parameters
+        ----------
+        design : Design
+        drawn : DrawControls
+        differences : ndarray of shape (n_pairs, n_draws, n)
+            v(S) − v(complement) of several games; in the design's precision.
+        totals : ndarray of shape (n,)
+            v(N) − v(∅).
+
+        Returns
+        -------
+        squares : ndarray of shape (n, n)
+            Their sums over all errors of pairs and of draws.
+        explained : ndarray of shape (n_controls, n)
+            How much of each control of the draws is in the errors.
+        """
+        return error_products(design, drawn, differences, totals)
+
+    def solve_combined(
+        self,
+        design: Design,
+        drawn: DrawControls,
+        differences: Numbers,
+        totals: NDArray[np.float64],
+        combination: Combination,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Solve for combinations of differences, and estimate the variances of what is solved.
+
+        Parameters
+        ----------
+        design, drawn, differences, totals
+            As in :meth:`error_products`.
+        combination : Combination
+
+        Returns
+        -------
+        solved, variances : ndarray of shape (n_players, n_outputs)
+            A pair's difference varies by its residual, as far as others of its size were not drawn,
+            and by the spread over its draws.
+        """
+        return solve_combined(design, drawn, differences, totals, combination)
 
     def wave_values(self, angles: Angles, n_waves: int, degree: int) -> NDArray[np.float64]:
         """Compute Shapley values of the mean of cosines of multiples of additive games.
