@@ -70,8 +70,9 @@ def in_process(theirs, turns):
         for _ in range(turns):
             answer = theirs.explain()
             taken["theirs"].append((answer["processor_s"], answer["clock_s"]))
-            taken["ours"].append(timed(lambda: explain(rows)))
-            taken["ours, two threads"].append(timed(lambda: list(threads.map(explain, halves))))
+            taken["ours"].append(timed(lambda: explain(rows), OURS_A_TURN))
+            in_two = timed(lambda: list(threads.map(explain, halves)), OURS_A_TURN)
+            taken["ours, two threads"].append(in_two)
     truth = case.truth(case.full)
     gap = float(np.abs(theirs.probabilities - case.function(case.tests)).max())
     answers = {"ours": ours.values}
@@ -130,11 +131,13 @@ def four_rows():
     return train_test_split(frame, test_size=0.2, random_state=0)[1][:4]
 
 
-def timed(work):
-    """Return the processor and the clock time of one call."""
+def timed(work, times):
+    """Return the processor and the clock time of a call, over so many in a row."""
     began = time.process_time(), time.perf_counter()
-    work()
-    return time.process_time() - began[0], time.perf_counter() - began[1]
+    for _ in range(times):
+        work()
+    ended = time.process_time(), time.perf_counter()
+    return tuple((end - begin) / times for begin, end in zip(began, ended, strict=True))
 
 
 def timed_posts(server, body, times):

@@ -46,10 +46,16 @@ class BoundedCache(Generic[Value]):
         with self._lock:
             if key not in self._made:
                 self._made[key] = make()
+                self._forget_oldest()
             self._made.move_to_end(key)
-            while (
-                len(self._made) > 1
-                and sum(made.nbytes for made in self._made.values()) > MOST_BYTES
-            ):
-                self._made.popitem(last=False)
             return self._made[key]
+
+    def _forget_oldest(self) -> None:
+        """Make room for what was made last; what is kept may have grown since it was made."""
+        sizes = [made.nbytes for made in self._made.values()]
+        too_much = sum(sizes) - MOST_BYTES
+        for size in sizes[:-1]:
+            if too_much <= 0:
+                return
+            self._made.popitem(last=False)
+            too_much -= size

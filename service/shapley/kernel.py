@@ -60,7 +60,7 @@ class Estimate:
     @property
     def relative_error(self) -> float:
         """The mean standard error as a share of the mean |importance|; 0 where both are 0."""
-        error, size = self.standard_errors.mean(), np.abs(self.values).mean()
+        error, size = self.standard_errors.sum(), np.abs(self.values).sum()
         with np.errstate(divide="ignore"):
             return float(error / size) if error else 0.0
 

@@ -42,7 +42,7 @@ ROWS_AT_ONCE = 2**20  # numbers per array while whole rows are evaluated
 # A logarithm so small that its factor is 0 whatever the others are; −∞ times 0 would be none.
 LEAST = -1e4
 # As NEGLIGIBLE, for what only serves as a control, by the bytes of a number.
-ROUGHLY = {8: 1e-10, 4: 1e-7}
+ROUGHLY = {8: 1e-10, 4: 1e-6}
 # A background row's part of a kernel that counts for nothing: rounding adds as much to all kernels.
 NOTHING = {8: 1e-16, 4: 1e-8}
 
