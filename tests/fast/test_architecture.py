@@ -29,7 +29,7 @@ SERVICE = {
         *("errors", "strict_json", "version", "container_limits", "settings"),
         *("model_origin", "model_paths", "rows", "scoring", "dashboard"),
     },
-    "server": {"settings", "web"},
+    "server": {"container_limits", "settings", "web"},
     "batch": {"errors", "strict_json", "container_limits", "rows", "engines", "scoring"},
     "commands": {
         *("errors", "settings", "scoring", "runs", "dashboard", "pages", "batch", "server"),
