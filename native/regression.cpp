@@ -32,8 +32,8 @@ INLINE double dot(const Number* a, const Number* b, int64_t n) {
         for (int k = 0; k < AT_ONCE; k++)
             sums[k] += load<Vector>(a + i + k * LANES) * load<Vector>(b + i + k * LANES);
     for (; i + LANES <= n; i += LANES) sums[0] += load<Vector>(a + i) * load<Vector>(b + i);
-    const int rest = int(n - i);
-    sums[0] += load_some<Vector>(a + i, rest) * load_some<Vector>(b + i, rest);
+    if (const int rest = int(n - i))  // an array without numbers may lie nowhere
+        sums[0] += load_some<Vector>(a + i, rest) * load_some<Vector>(b + i, rest);
     return double(sum((sums[0] + sums[1]) + (sums[2] + sums[3])));
 }
 

@@ -25,7 +25,6 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
-from operator import attrgetter
 from typing import Any, Protocol, TypeGuard
 
 import numpy as np
@@ -33,7 +32,7 @@ import numpy as np
 from service.shapley.games import Link
 from service.structures.class_names import sklearn_name
 from service.structures.combined.boosted_votes import read_median, read_votes
-from service.structures.combined.parts import Part, SumStructure, behind, read_parts, stacked
+from service.structures.combined.parts import Part, added_up, behind, read_parts, stacked
 from service.structures.combined.side_by_side import (
     count_margins,
     read_one_versus_rest,
@@ -169,9 +168,7 @@ def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
     joined = mean_of(parts, shares)
     if joined is not None:
         return joined
-    rounding = max(map(attrgetter("rounding"), parts))
-    bare = tuple(map(Part.bare, parts, repeat(n_columns)))
-    return SumStructure(bare, shares, rounding=rounding)
+    return added_up(list(map(Part.bare, parts, repeat(n_columns))), shares, n_columns)
 
 
 def _among_all_classes(part: Structure, model: Any, estimator: Any) -> Structure:

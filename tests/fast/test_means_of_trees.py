@@ -95,7 +95,7 @@ MODELS = {
     "bagged logistic regression": (
         BaggingClassifier(LogisticRegression(), 4, max_features=3, random_state=0),
         BINARY,
-        "sum",
+        "kernel/stacked",
     ),
     "calibrated forest": (CalibratedClassifierCV(FOREST, cv=2), BINARY, "kernel/tree"),
     "calibrated forest of three": (

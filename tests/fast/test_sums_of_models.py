@@ -119,25 +119,26 @@ def test_a_sampled_background_is_the_same_for_all_parts():
     assert local.standard_errors is not None
 
 
+def voting(of):
+    return VotingClassifier([("l", LogisticRegression()), ("b", of)], voting="soft", weights=[1, 3])
+
+
 @pytest.mark.parametrize(
-    ("of", "method"),
+    ("model", "method"),
     [
-        (RandomForestClassifier(5, max_depth=3, random_state=0), "sum/sampled"),
-        (GradientBoostingClassifier(n_estimators=5), "kernel/stacked"),
+        (voting(RandomForestClassifier(5, max_depth=3, random_state=0)), "sum/sampled"),
+        (voting(GradientBoostingClassifier(n_estimators=5)), "kernel/stacked"),
+        (BaggingClassifier(LogisticRegression(), 4, random_state=0), "kernel/stacked"),
     ],
 )
-def test_errors_of_a_sum_are_those_that_it_has(of, method):
+def test_errors_of_a_sum_are_those_that_it_has(model, method):
     """An exact part adds none, and parts behind links are sampled together.
 
     Of twelve features: the truth is the mean of both models on all coalitions.
     """
     rng = np.random.default_rng(3)
     wide = rng.normal(size=(40, 12))
-    model = VotingClassifier(
-        [("l", LogisticRegression()), ("b", of)],
-        voting="soft",
-        weights=[1, 3],
-    ).fit(wide, wide[:, 0] * wide[:, 1] + wide[:, 2] > 0)
+    model.fit(wide, wide[:, 0] * wide[:, 1] + wide[:, 2] > 0)
     explainer = TabularExplainer(model, wide, nsamples=200)
     local = explainer.row_explainer.explain(wide[:4])
     expected = []
