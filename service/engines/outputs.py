@@ -610,9 +610,11 @@ def _choose_function_output(
     model: Any, schema: Schema, probe: NDArray[Any], output: str, task: str
 ) -> ModelOutput:
     if not callable(model_itself(model)):
+        keeps_none = getattr(model_itself(model), "refit", None) is False
+        cure = "; with refit=False it keeps no model, so fit it with refit=True" * keeps_none
         raise TypeError(
             "model: expected an estimator with predict, or a function of rows, got "
-            f"{type(model_itself(model)).__name__}."
+            f"{type(model_itself(model)).__name__}{cure}."
         )
     if output not in ("auto", "prediction"):
         raise ValueError(f"output: a plain function has only its own 'prediction', got {output!r}.")

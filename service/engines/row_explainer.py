@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import filterfalse
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,9 @@ from service.rows.unusual_rows import (
 )
 from service.rows.values import list_names
 from service.shapley.background import spread_out
-from service.structures.encoders import first_step, unread_columns
+from service.structures.encoders import first_step, model_itself, unread_columns
 from service.structures.foreign_networks.read_networks import as_function
+from service.structures.lightgbm_trees import as_called, names_fitted_on
 from service.structures.xgboost_trees import with_rows
 
 TAKE_TEXTS = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
@@ -152,6 +154,7 @@ class RowExplainer:
         check_takes_columns(model)
         read_in = read_examples(examples, features, model, options.random_state)
         given, matrix = read_in.given, read_in.matrix
+        check_order(model, given)
         schema = _in_form_that_counts(read_in.schema, given, model)
         function, answers, example_output = choose_checked_output(
             model, schema, given, matrix, output=output, task=task, has_names=classes is not None
@@ -479,6 +482,45 @@ def check_takes_columns(model: Any) -> None:
             f"which takes bare texts; fit it on a DataFrame by make_column_transformer(({first}(), "
             "'text')), or explain what comes after it on the counts of its words."
         )
+
+
+def check_order(model: Any, examples: Any) -> None:
+    """Refuse columns in another order than a model was fitted on, where it goes by the order.
+
+    LightGBM looks at no names: it would be explained, and serve, with columns taken for one
+    another. What begins with a ColumnTransformer goes by names, and takes any order.
+
+    Parameters
+    ----------
+    model : object
+    examples : DataFrame, array or sparse matrix of shape (n_examples, n_features)
+
+    Raises
+    ------
+    ValueError
+        Naming the first column that stands elsewhere.
+    """
+    if not isinstance(examples, pd.DataFrame):
+        return
+    owner = getattr(model, "__self__", model)
+    names = list(map(str, examples.columns))
+    known = as_called(names_fitted_on(owner), names)
+    if known == names or sorted(known) != sorted(names):
+        return
+    few = examples.iloc[spread_out(np.arange(len(examples)), N_COMPARED_ROWS)]
+    in_order = _try(model, few.iloc[:, list(map(names.index, known))])
+    if in_order is None or _are_alike(_try(model, few), in_order):
+        return
+    expected, came = next(filterfalse(_are_same, zip(known, names, strict=True)))
+    raise ValueError(
+        "initialization_examples: expected the columns in the order in which "
+        f"{type(model_itself(owner)).__name__} was fitted on them, but column {came!r} came in the "
+        f"place of {expected!r}; bring them into that order, in which the model takes them."
+    )
+
+
+def _are_same(pair: tuple[str, str]) -> bool:
+    return pair[0] == pair[1]
 
 
 def _in_form_that_counts(schema: Schema, table: Any, model: Any) -> Schema:

@@ -41,6 +41,41 @@ _LINKS: dict[str, Link | None] = {
 _OF_CLASSES = ("binary", "multiclass")
 
 
+def names_fitted_on(model: Any) -> list[str]:
+    """Return the names of the columns on which any model was fitted; none where it has none.
+
+    Parameters
+    ----------
+    model : object
+        A bare booster of LightGBM has them as well.
+    """
+    ask_booster = getattr(model, "feature_name", list)
+    known = getattr(model, "feature_names_in_", None)
+    return list(map(str, ask_booster() if known is None else known))
+
+
+def as_called(names: Sequence[str], columns: Sequence[Any]) -> list[Any]:
+    """Return a model's names as the columns are called, whose blanks LightGBM makes underscores.
+
+    Parameters
+    ----------
+    names : sequence of str
+    columns : sequence
+
+    Examples
+    --------
+    >>> as_called(["zip", "mean_age"], ["mean age", "zip"])
+    ['zip', 'mean age']
+    """
+    of_lightgbm = map(_without_blanks, columns)
+    called = dict(zip([*of_lightgbm, *columns], [*columns, *columns], strict=True))
+    return list(map(called.get, names, names))
+
+
+def _without_blanks(column: Any) -> str:
+    return str(column).replace(" ", "_")
+
+
 def read_lightgbm(estimator: Any, scale: str) -> TreeStructure | None:
     """Read LightGBM's estimators, and a Booster, which predicts as its objective says.
 

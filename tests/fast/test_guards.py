@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from lightgbm import LGBMRegressor
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor, VotingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -160,3 +162,39 @@ def test_a_narrow_type_does_not_let_a_wrong_engine_pass(off_by):
         frame = pd.DataFrame(X, columns=list("abcd")).astype(dtype)
         model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, Y > 0)
         assert TabularExplainer(model, frame, surrogate=False).method == "kernel"
+
+
+@pytest.mark.parametrize("spelling", ["estimator", "search", "booster", "method", "blanks", "sums"])
+def test_columns_that_lightgbm_would_take_for_one_another_are_refused(spelling):
+    """It looks at no names, so examples in another order would be explained as other rows."""
+    names = ["mean age", "b", "c", "d"] if spelling == "blanks" else list("abcd")
+    frame = pd.DataFrame(X, columns=names)
+    model = LGBMRegressor(n_estimators=10, min_child_samples=5, verbose=-1)
+    model = GridSearchCV(model, {"num_leaves": [4]}, cv=2) if spelling == "search" else model
+    model = VotingRegressor([("a", model), ("b", model)]) if spelling == "sums" else model
+    model = model.fit(frame, Y)
+    asked = {"booster": lambda: model.booster_, "method": lambda: model.predict}
+    asked = asked.get(spelling, lambda: model)()
+    moved = frame[[names[2], names[1], names[0], names[3]]]
+    assert np.ptp(model.predict(moved) - model.predict(frame)) > 0.1
+    with pytest.raises(ValueError, match=rf"column 'c' came in the place of '{names[0]}'"):
+        TabularExplainer(asked, moved)
+    assert TabularExplainer(asked, frame).features == names
+
+
+def test_columns_in_another_order_are_refused_in_the_same_words_by_all_that_go_by_order():
+    """Whether the model itself refuses them or not; what goes by names takes them."""
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    moved = frame[list("dbca")]
+    for model in (Ridge(), XGBRegressor(n_estimators=5)):
+        with pytest.raises(ValueError, match="column 'd' came in the place of 'a'; bring them"):
+            TabularExplainer(model.fit(frame, Y), moved)
+    by_name = make_column_transformer((StandardScaler(), ["a", "b"]), remainder="passthrough")
+    model = make_pipeline(by_name, LGBMRegressor(n_estimators=10, verbose=-1)).fit(frame, Y)
+    local = TabularExplainer(model, moved).explain_local(moved[:1])
+    assert local.features == list("dbca")
+    own = TabularExplainer(model, frame).explain_local(frame[:1]).local_importance_values[0]
+    assert np.ptp(own) > 1e-3
+    np.testing.assert_allclose(
+        local.local_importance_values[0], np.take(own, [3, 1, 2, 0]), rtol=0, atol=1e-12
+    )

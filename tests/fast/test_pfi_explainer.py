@@ -442,6 +442,20 @@ def test_columns_are_matched_by_name(spelling):
         explainer.explain_global(frame.to_numpy()[:, :2], truth)
 
 
+@pytest.mark.parametrize("is_booster", [False, True])
+def test_columns_with_blanks_are_those_on_which_lightgbm_was_fitted(is_booster):
+    """It keeps their names with underscores; they come in any order, and are missed by name."""
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 2)), columns=["mean age", "zip"])
+    truth = (frame["mean age"] > 0.5).to_numpy(dtype=int)
+    model = LGBMClassifier(n_estimators=5, verbose=-1).fit(frame, truth)
+    explainer = PFIExplainer(model.booster_ if is_booster else model)
+    found = explainer.explain_global(frame[["zip", "mean age"]], truth)
+    assert found.get_ranked_global_names() == ["mean age", "zip"]
+    assert found.global_importance_values[1] > 0.1
+    with pytest.raises(ValueError, match="but 'mean_age' are missing, and 'age' are unknown"):
+        explainer.explain_global(frame.set_axis(["age", "zip"], axis=1), truth)
+
+
 def test_rows_that_the_model_refuses_are_not_blamed_on_the_metric():
     """Who says it is named."""
     model, rows, truth = binary()

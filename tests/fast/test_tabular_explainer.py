@@ -11,6 +11,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.ensemble import GradientBoostingClassifier, IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, RidgeClassifier
+from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -340,6 +341,9 @@ def test_models_that_cannot_be_explained_say_why():
         TypeError, match="expected an estimator with predict, or a function of rows, got str"
     ):
         TabularExplainer("model", X)
+    search = GridSearchCV(Ridge(), {"alpha": [1.0]}, cv=2, refit=False).fit(X, CANCER.target)
+    with pytest.raises(TypeError, match="got GridSearchCV; with refit=False it keeps no model"):
+        TabularExplainer(search, X)
     with pytest.raises(
         ValueError, match=r"one column per class, or the prob.* numbers from -1\.68 to 2"
     ):

@@ -191,6 +191,22 @@ def test_a_path_of_more_features_than_a_number_has_bits_is_exact():
     np.testing.assert_allclose(sums, model.predict(X[20:23]), rtol=0, atol=1e-10)
 
 
+def test_a_tree_of_more_splits_than_a_number_has_powers_of_two_is_exact():
+    """Two thousand splits in one tree, as unrestricted forests have, are counted without a warning
+    of numpy's; of two features each gets the mean of what it changes first and last.
+    """
+    X = np.random.default_rng(0).normal(size=(2100, 2))
+    y = X[:, 0] * X[:, 1]
+    model = DecisionTreeRegressor(random_state=0).fit(X, y)
+    assert model.get_n_leaves() > 2000
+    local = TabularExplainer(model, X[:30]).explain_local(X[100:103])
+    assert local.method == "tree"
+    for row, values in zip(X[100:103], local.local_importance_values, strict=True):
+        expected = shapley_by_definition(model.predict, row, X[:30], np.ones(30))[0]
+        assert np.ptp(expected) > 1e-2
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10)
+
+
 def test_trees_of_a_single_leaf_have_nothing_to_explain():
     """A constant target: every importance is 0."""
     X = np.random.default_rng(0).normal(size=(30, 3))

@@ -18,6 +18,7 @@ from service.engines.row_explainer import asked_with_rows
 from service.errors import expect
 from service.rows.tables import as_table, is_sparse, records_as_table
 from service.rows.values import shown
+from service.structures.lightgbm_trees import as_called, names_fitted_on
 
 FEWEST = 2  # one row has nothing to be permuted with
 
@@ -49,9 +50,7 @@ def expected_columns(model: Any) -> ExpectedColumns:
         A model, a bare booster, transformations or a function.
     """
     owner = asked_with_rows(getattr(model, "__self__", model))
-    ask_booster = getattr(owner, "feature_name", list)  # LightGBM's has no other names
-    known = getattr(owner, "feature_names_in_", None)
-    names = list(ask_booster() if known is None else known)
+    names = names_fitted_on(owner)
     made_up = list(map("Column_{}".format, range(len(names))))  # LightGBM's for an array
     held_against = {True: [], False: names}[names == made_up]
     return ExpectedColumns(
@@ -85,7 +84,8 @@ def read_rows(given: Any, expected: ExpectedColumns) -> Any:
         ValueError,
     )
     if _has_names(table):
-        _check_names(list(table.columns), expected.held_against)
+        names = list(table.columns)
+        _check_names(names, as_called(expected.held_against, names))
     expect(
         expected.n_columns in (None, n_columns),
         f"evaluation_examples: expected {expected.n_columns} columns, those that the model was "
@@ -150,8 +150,8 @@ def in_order_of(table: Any, expected: ExpectedColumns) -> tuple[Any, Sequence[in
     positions : sequence of int
         For each column as it came.
     """
-    known = expected.held_against
-    names = list(getattr(table, "columns", known))
+    names = list(getattr(table, "columns", expected.held_against))
+    known = as_called(expected.held_against, names)
     if not known or names == known:
         return table, range(table.shape[1])
     return table[known], list(map(known.index, names))

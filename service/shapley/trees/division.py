@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.shapley.kernels.twigs import Firsts, Twigs, firsts
+from service.shapley.kernels.walks import MOST_BITS
 from service.shapley.trees.forest import Forest
 
 
@@ -101,7 +102,8 @@ class _Division:
             here.size[at] = below.size.reshape(2, -1).sum(axis=0)
             here.n_splits[at] = 1 + below.n_splits.reshape(2, -1).sum(axis=0)
             here.n_new[at] = (level.slot == k) + below.n_new.reshape(2, -1).sum(axis=0)
-            together = (k + here.n_new[at]) * np.exp2(k + here.n_splits[at], dtype=float)
+            n_bits = np.minimum(k + here.n_splits[at], MOST_BITS)  # 2^1024 overflows
+            together = (k + here.n_new[at]) * np.exp2(n_bits, dtype=float)
             is_smaller = (together <= here.size[at]) & np.isfinite(here.size[at])
             here.is_whole[at] = is_smaller & below.is_whole.reshape(2, -1).all(axis=0)
             found.append(here)
