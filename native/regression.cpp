@@ -43,33 +43,16 @@ INLINE void subtract(Number* from, const Number* column, Number times, int64_t n
     for (int64_t i = 0; i < n; i++) from[i] -= times * column[i];
 }
 
-// One column of differences, and its mean over the draws.
+// The mean of a column over the draws of each pair.
 template <typename Number>
-struct Column {
-    std::vector<Number> draws, mean;  // (n_pairs, n_draws), (n_pairs)
-
-    Column(int64_t n_pairs, int64_t n_draws)
-        : draws(size_t(n_pairs * n_draws)), mean(size_t(n_pairs)) {}
-
-    void average(int64_t n_draws) {
-        const Number* at = draws.data();
-        for (Number& of_pair : mean) {
-            Number total = 0;
-            for (int64_t draw = 0; draw < n_draws; draw++) total += *at++;
-            of_pair = total / Number(n_draws);
-        }
+std::vector<Number> average(const Number* column, int64_t n_pairs, int64_t n_draws) {
+    std::vector<Number> mean(size_t(n_pairs), Number(0));
+    for (Number& of_pair : mean) {
+        Number total = 0;
+        for (int64_t draw = 0; draw < n_draws; draw++) total += *column++;
+        of_pair = total / Number(n_draws);
     }
-};
-
-// Fill a column with the differences of one place.
-template <typename Number>
-Column<Number> column_of(const Number* differences, int64_t place, int64_t n_pairs, int64_t n_draws,
-                         int64_t n) {
-    Column<Number> column(n_pairs, n_draws);
-    for (int64_t i = 0; i < n_pairs * n_draws; i++)
-        column.draws[size_t(i)] = differences[i * n + place];
-    column.average(n_draws);
-    return column;
+    return mean;
 }
 
 template <typename Number>
@@ -81,30 +64,35 @@ void add_error_products(const Number* signs, const Number* projection, const dou
                         int64_t n, int64_t n_players, int64_t n_seen, int64_t n_controls) {
     const int64_t n_looked_at = n_seen * n_draws;
     // Of each column the errors of pairs, and behind them those of draws.
-    std::vector<std::vector<Number>> errors(
-        size_t(n), std::vector<Number>(size_t(n_pairs + n_looked_at)));
+    std::vector<std::vector<Number>> means, errors;
+    for (int64_t k = 0; k < n; k++) {
+        means.push_back(average(differences + k * n_pairs * n_draws, n_pairs, n_draws));
+        errors.push_back(means.back());
+        errors.back().resize(size_t(n_pairs + n_looked_at));
+    }
+    // What there is of a player serves all columns before the next one's is read.
+    for (int64_t j = 0; j < n_players; j++)
+        for (int64_t k = 0; k < n; k++) {
+            const double value = dot(projection + j * n_pairs, means[size_t(k)].data(), n_pairs) +
+                                 share[j] * totals[k];
+            subtract(errors[size_t(k)].data(), signs + j * n_pairs, Number(value), n_pairs);
+        }
     std::vector<Number> looked_at(size_t(n_looked_at), Number(0));
     for (int64_t k = 0; k < n; k++) {
-        const Column<Number> column = column_of(differences, k, n_pairs, n_draws, n);
+        const std::vector<Number>& mean = means[size_t(k)];
         Number* const residuals = errors[size_t(k)].data();
         Number* const deviations = residuals + n_pairs;
-        std::copy(column.mean.begin(), column.mean.end(), residuals);
-        for (int64_t j = 0; j < n_players; j++) {
-            const double value =
-                dot(projection + j * n_pairs, column.mean.data(), n_pairs) + share[j] * totals[k];
-            subtract(residuals, signs + j * n_pairs, Number(value), n_pairs);
-        }
         for (int64_t pair = 0; pair < n_pairs; pair++) residuals[pair] *= of_residuals[pair];
         for (int64_t i = 0; i < n_seen; i++)
             for (int64_t draw = 0; draw < n_draws; draw++) {
-                const Number number = column.draws[size_t(seen[i] * n_draws + draw)];
+                const Number number = differences[(k * n_pairs + seen[i]) * n_draws + draw];
                 looked_at[size_t(i * n_draws + draw)] = number;
                 deviations[i * n_draws + draw] =
-                    of_deviations[i] * (number - column.mean[size_t(seen[i])]);
+                    of_deviations[i] * (number - mean[size_t(seen[i])]);
             }
         for (int64_t c = 0; c < n_controls; c++)
             explained[c * n + k] =
-                dot(of_means + c * n_pairs, column.mean.data(), n_pairs) +
+                dot(of_means + c * n_pairs, mean.data(), n_pairs) +
                 dot(of_draws + c * n_looked_at, looked_at.data(), n_looked_at) +
                 double(of_total[c]) * totals[k];
         for (int64_t other = 0; other <= k; other++)
@@ -115,23 +103,19 @@ void add_error_products(const Number* signs, const Number* projection, const dou
 
 // A combination of the columns of differences, less what controls of the draws explain of it.
 template <typename Number>
-Column<Number> combined(const Number* values, const Number* differences, const double* multiples,
-                        const double* explained, int64_t n_pairs, int64_t n_draws, int64_t n,
-                        int64_t n_outputs, int64_t n_controls) {
-    Column<Number> left(n_pairs, n_draws);
-    const int64_t n_numbers = n_pairs * n_draws;
+std::vector<Number> combined(const Number* values, const Number* differences,
+                             const double* multiples, const double* explained, int64_t n_numbers,
+                             int64_t n, int64_t n_outputs, int64_t n_controls) {
+    std::vector<Number> left(size_t(n_numbers), Number(0));
     for (int64_t start = 0; start < n_numbers; start += PIECE) {
-        Number* const piece = left.draws.data() + start;
+        Number* const piece = left.data() + start;
         const int64_t count = std::min(PIECE, n_numbers - start);
-        for (int64_t k = 0; k < n; k++) {
-            const Number times = Number(multiples[k * n_outputs]);
-            const Number* const from = differences + start * n + k;
-            for (int64_t i = 0; i < count; i++) piece[i] += times * from[i * n];
-        }
+        for (int64_t k = 0; k < n; k++)
+            subtract(piece, differences + k * n_numbers + start, Number(-multiples[k * n_outputs]),
+                     count);
         for (int64_t c = 0; c < n_controls; c++)
             subtract(piece, values + c * n_numbers + start, Number(explained[c * n_outputs]), count);
     }
-    left.average(n_draws);
     return left;
 }
 
@@ -142,24 +126,25 @@ void solve_combination(const Number* signs, const double* solution, const double
                        const double* multiples, const double* explained, double* solved,
                        double* variances, int64_t n_pairs, int64_t n_draws, int64_t n,
                        int64_t n_outputs, int64_t n_players, int64_t n_controls) {
-    std::vector<double> mean(size_t(n_pairs), 0.0), variance(mean), squared(mean);
-    std::vector<Number> residuals(size_t(n_pairs), Number(0));
+    std::vector<double> variance(size_t(n_pairs), 0.0), squared(variance);
     for (int64_t k = 0; k < n_outputs; k++) {
-        const Column<Number> left = combined(values, differences, multiples + k, explained + k,
-                                             n_pairs, n_draws, n, n_outputs, n_controls);
-        std::copy(left.mean.begin(), left.mean.end(), mean.begin());
-        std::copy(left.mean.begin(), left.mean.end(), residuals.begin());
+        const std::vector<Number> left =
+            combined(values, differences, multiples + k, explained + k, n_pairs * n_draws, n,
+                     n_outputs, n_controls);
+        const std::vector<Number> of_pairs = average(left.data(), n_pairs, n_draws);
+        const std::vector<double> mean(of_pairs.begin(), of_pairs.end());
+        std::vector<Number> residuals(of_pairs);
         for (int64_t j = 0; j < n_players; j++) {
             const double value =
                 dot(solution + j * n_pairs, mean.data(), n_pairs) + share[j] * total[k];
             solved[j * n_outputs + k] = value;
             subtract(residuals.data(), signs + j * n_pairs, Number(value), n_pairs);
         }
-        const Number* draws = left.draws.data();
+        const Number* draws = left.data();
         for (int64_t pair = 0; pair < n_pairs; pair++) {
             Number spread = 0;
             for (int64_t draw = 0; draw < n_draws; draw++, draws++)
-                spread += (*draws - left.mean[size_t(pair)]) * (*draws - left.mean[size_t(pair)]);
+                spread += (*draws - of_pairs[size_t(pair)]) * (*draws - of_pairs[size_t(pair)]);
             const Number residual = residuals[size_t(pair)] * stretch[pair];
             variance[size_t(pair)] = unseen[pair] * residual * residual + noise[pair] * spread;
         }
@@ -178,7 +163,7 @@ void solve_combination(const Number* signs, const double* solution, const double
 //
 // signs, projection (n_players, n_pairs), share (n_players), of_residuals (n_pairs), seen,
 // of_deviations (n_seen), of_means (n_controls, n_pairs), of_draws (n_controls, n_seen * n_draws),
-// of_total (n_controls), differences (n_pairs, n_draws, n), totals (n), squares (n, n), explained
+// of_total (n_controls), differences (n, n_pairs, n_draws), totals (n), squares (n, n), explained
 // (n_controls, n).
 EXPORT(error_products_double)
 (const double* signs, const double* projection, const double* share, const double* of_residuals,
@@ -205,7 +190,7 @@ EXPORT(error_products_single)
 // Solve for combinations of differences, and estimate the variances of what is solved.
 //
 // signs, solution (n_players, n_pairs), share (n_players), stretch, unseen, noise (n_pairs), values
-// (n_controls, n_pairs * n_draws), differences (n_pairs, n_draws, n), total (n_outputs), multiples
+// (n_controls, n_pairs * n_draws), differences (n, n_pairs, n_draws), total (n_outputs), multiples
 // (n, n_outputs), explained (n_controls, n_outputs), solved, variances (n_players, n_outputs).
 EXPORT(solve_combined_double)
 (const double* signs, const double* solution, const double* share, const double* stretch,

@@ -8,6 +8,8 @@
 
 namespace {
 
+constexpr int AT_ONCE = 5;  // nodes
+
 // As many complex numbers as a register has numbers.
 struct Complex {
     Doubles real, imaginary;
@@ -50,46 +52,39 @@ struct Table {
     }
 };
 
-// Numbers of all waves on the way through the features: each is waited for while others are made.
-struct Products {
-    std::vector<double> real, imaginary;
+// Multiply by 1 - t + t times a turn.
+INLINE Complex multiplied(Complex product, double t, Complex turn) {
+    return product * Complex{(1 - t) + t * turn.real, t * turn.imaginary};
+}
 
-    explicit Products(int64_t n_waves) : real(size_t(n_waves)), imaginary(size_t(n_waves)) {}
-
-    void start(double number) {
-        std::fill(real.begin(), real.end(), number);
-        std::fill(imaginary.begin(), imaginary.end(), 0.0);
-    }
-
-    INLINE Complex at(int64_t wave) const {
-        return {load<Doubles>(&real[size_t(wave)]), load<Doubles>(&imaginary[size_t(wave)])};
-    }
-
-    // Multiply by 1 - t + t times a turn.
-    INLINE void multiply(int64_t wave, double t, Complex turn) {
-        const Complex product = at(wave) * Complex{(1 - t) + t * turn.real, t * turn.imaginary};
-        store(&real[size_t(wave)], product.real);
-        store(&imaginary[size_t(wave)], product.imaginary);
-    }
-};
-
-// Add to the sums of all features what a node gives them: the product of all others.
-void add_node(const Table& turns, double t, double share, int64_t n_players, Products& product,
-              Table& before, Table& others) {
-    product.start(share);
-    for (int64_t j = 0; j < n_players; j++)
-        for (int64_t wave = 0; wave < turns.n_waves; wave += WIDTH) {
-            before.put(j, wave, product.at(wave));
-            product.multiply(wave, t, turns.at(j, wave));
+// Add to the sums of all features what some nodes give them: the product of all others. Each
+// product on the way through the features is waited for while those of other nodes are made.
+template <int N_NODES>
+void add_nodes(const Table& turns, const double* nodes, const double* shares, int64_t n_players,
+               Table& before, Table& others) {
+    for (int64_t wave = 0; wave < turns.n_waves; wave += WIDTH) {
+        Complex products[N_NODES];
+        for (int node = 0; node < N_NODES; node++)
+            products[node] = {Doubles{} + shares[node], Doubles{}};
+        for (int64_t j = 0; j < n_players; j++) {
+            const Complex turn = turns.at(j, wave);
+            for (int node = 0; node < N_NODES; node++) {
+                before.put(j * N_NODES + node, 0, products[node]);
+                products[node] = multiplied(products[node], nodes[node], turn);
+            }
         }
-    product.start(1.0);
-    for (int64_t j = n_players - 1; j >= 0; j--)
-        for (int64_t wave = 0; wave < turns.n_waves; wave += WIDTH) {
-            const Complex both = before.at(j, wave) * product.at(wave);
-            const Complex sum = others.at(j, wave);
-            others.put(j, wave, {sum.real + both.real, sum.imaginary + both.imaginary});
-            product.multiply(wave, t, turns.at(j, wave));
+        for (int node = 0; node < N_NODES; node++) products[node] = {Doubles{} + 1.0, Doubles{}};
+        for (int64_t j = n_players - 1; j >= 0; j--) {
+            const Complex turn = turns.at(j, wave);
+            Complex sum = others.at(j, wave);
+            for (int node = 0; node < N_NODES; node++) {
+                const Complex both = before.at(j * N_NODES + node, 0) * products[node];
+                sum = {sum.real + both.real, sum.imaginary + both.imaginary};
+                products[node] = multiplied(products[node], nodes[node], turn);
+            }
+            others.put(j, wave, sum);
         }
+    }
 }
 
 // The cosine of an angle between 0 and pi.
@@ -130,14 +125,16 @@ EXPORT(wave_values)
 (const double* start, const double* parts, const double* weights, const double* nodes,
  const double* shares, double* values, int64_t n_background, int64_t n_players, int64_t n_waves,
  int64_t n_nodes) {
-    Table turns(n_players, n_waves), before(n_players, n_waves), first(1, n_waves);
-    Products product(n_waves);
+    Table turns(n_players, n_waves), before(n_players * AT_ONCE, WIDTH), first(1, n_waves);
     for (int64_t row = 0; row < n_background; row++) {
         Table others(n_players, n_waves);
         first.turn(0, start[row]);
         for (int64_t j = 0; j < n_players; j++) turns.turn(j, parts[row * n_players + j]);
-        for (int64_t node = 0; node < n_nodes; node++)
-            add_node(turns, nodes[node], shares[node], n_players, product, before, others);
+        int64_t node = 0;
+        for (; node + AT_ONCE <= n_nodes; node += AT_ONCE)
+            add_nodes<AT_ONCE>(turns, nodes + node, shares + node, n_players, before, others);
+        for (; node < n_nodes; node++)
+            add_nodes<1>(turns, nodes + node, shares + node, n_players, before, others);
         for (int64_t j = 0; j < n_players; j++)
             for (int64_t wave = 0; wave < n_waves; wave += WIDTH) {
                 const Complex turn = turns.at(j, wave);

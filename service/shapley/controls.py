@@ -223,7 +223,7 @@ def _best_scale(
     ndarray of shape (n_controls, n_outputs)
     """
     rest = (squares - explained)[n_outputs:]
-    left, given = np.diag(rest[:, n_outputs:]), np.diag(squares)[n_outputs:]
+    left, given = rest.diagonal(n_outputs), squares.diagonal()[n_outputs:]
     is_told = left > ROUNDING[itemsize] * given  # what is less is rounding
     if len(left) == 1:
         return is_told * rest[:, :n_outputs] / np.where(is_told, left, 1.0)
@@ -233,7 +233,7 @@ def _best_scale(
     # Controls may be nearly alike, which squares show as far as rounding lets them.
     eigenvalues, vectors = np.linalg.eigh(rest[:, n_outputs:] * per_size)
     rounded = ROUNDING[itemsize] * (given * per_size**2).max()
-    kept = eigenvalues > max(NEGLIGIBLE, rounded) * eigenvalues.max(initial=0.0)
-    inverse = np.divide(1, eigenvalues, out=np.zeros_like(eigenvalues), where=kept)
-    scale = vectors @ (inverse[:, None] * (vectors.T @ rest[:, :n_outputs]))
+    kept = eigenvalues > max(NEGLIGIBLE, rounded) * max(eigenvalues[-1], 0.0)
+    vectors = vectors[:, kept]
+    scale = vectors @ ((vectors.T @ rest[:, :n_outputs]) / eigenvalues[kept, None])
     return per_size[:, None] * scale

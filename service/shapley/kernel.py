@@ -23,7 +23,7 @@ from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.controls import best_multiples
 from service.shapley.games import Game
 from service.shapley.kernels.regression import Combination
-from service.shapley.plan import Numbers, Plan, make_plan
+from service.shapley.plan import Numbers, Plan, beside, make_plan
 from service.shapley.stages import Stages, make_stages
 
 MOST_ROUNDS = 64
@@ -302,7 +302,7 @@ class _Regression:
         """Return Shapley values and their standard errors, both (n_outputs, n_players)."""
         drawn = self.game.draw_marks.controls(self.players, plan)
         design, loops = plan.design(outputs.dtype), kernels.current
-        both = np.concatenate([outputs, controls], axis=2)
+        both = beside(outputs, controls)
         totals = np.concatenate([total, self.known.sum(axis=1)])
         squares, explained = loops.error_products(design, drawn, both, totals)
         multiples = best_multiples(squares, explained, len(total), both.itemsize)

@@ -34,10 +34,10 @@ def logistic(margins: Floats) -> Floats:
 
 def _of_two_classes(positive: Floats) -> Floats:
     """Put the probability of the second class, (n,), beside that of the first."""
-    both = np.empty((len(positive), 2))
-    np.subtract(1, positive, out=both[:, 0])
-    both[:, 1] = positive
-    return both
+    both = np.empty((2, len(positive)))  # a class by itself is then read at once
+    np.subtract(1, positive, out=both[0])
+    both[1] = positive
+    return both.T
 
 
 def multinomial(margins: Floats) -> Floats:

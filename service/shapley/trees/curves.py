@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from service.shapley.plan import Plan
 
 N_WAVES = 16
 N_PLACES = 64  # where the link is asked
+EVENLY = (np.arange(N_PLACES) + 0.5) / N_PLACES
 # How much more outputs may differ between the least and the largest sum than between rows.
 MOST_GROWTH = 1e4
 # Of the integral: exact for twice as many features, and for more of them to 1e-12.
@@ -72,16 +74,17 @@ class Curve:
         highest = float((start + np.maximum(parts, 0).sum(axis=1)).max())
         if not highest > lowest:
             return None
-        places = lowest + (highest - lowest) * (np.arange(N_PLACES) + 0.5) / N_PLACES
-        reached = np.append(start, start[:1] + parts[0].sum())
+        places = lowest + (highest - lowest) * EVENLY
+        reached = start[:1] + parts[0].sum()
         with np.errstate(over="ignore"):
-            outputs, seen = link(places[:, None]), link(reached[:, None])
+            of_all = _different(link(np.concatenate([places, start, reached])[:, None]))
+        outputs, seen = of_all[:N_PLACES], of_all[N_PLACES:]
         # A link that overflows, or grows so far beyond what rows reach that rounding would hide it.
         if not np.isfinite(outputs).all():
             return None
-        if (np.ptp(outputs, axis=0) > MOST_GROWTH * np.ptp(seen, axis=0)).any():
+        if (_extent(outputs) > MOST_GROWTH * _extent(seen)).any():
             return None
-        waves = _cosines() @ _different(outputs)
+        waves = _cosines() @ outputs
         turn = np.pi / (highest - lowest)
         angles = Angles((start - lowest) * turn, parts * turn, weights)
         return cls((weights @ parts)[None], angles, waves)
@@ -101,11 +104,15 @@ class Curve:
 @lru_cache
 def _cosines() -> NDArray[np.float64]:
     """Return what finds the waves of outputs at even places, (n_waves, n_places)."""
-    angles = np.pi * (np.arange(N_PLACES) + 0.5) / N_PLACES
-    return 2 / N_PLACES * np.cos(np.arange(1, N_WAVES + 1)[:, None] * angles)
+    return 2 / N_PLACES * np.cos(np.arange(1, N_WAVES + 1)[:, None] * np.pi * EVENLY)
 
 
 def _different(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leave out the first of two outputs that mirror each other."""
-    is_mirrored = outputs.shape[1] == 2 and np.ptp(outputs.sum(axis=1)) < 1e-12
+    is_mirrored = outputs.shape[1] == 2 and _extent(outputs[:, 0] + outputs[:, 1]) < 1e-12
     return outputs[:, 1:] if is_mirrored else outputs
+
+
+def _extent(outputs: NDArray[np.float64]) -> Any:
+    """Return the distance of the largest from the least."""
+    return outputs.max(axis=0) - outputs.min(axis=0)

@@ -11,6 +11,7 @@ Next: :mod:`service.shapley.products`.
 from __future__ import annotations
 
 from copy import copy
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from service.shapley.controls import DrawMarks
 from service.shapley.games import Known, Link, LinkedGame, over_background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.words import Words, pack_words
-from service.shapley.plan import Numbers, Plan, Precision
+from service.shapley.plan import Numbers, Plan, Precision, beside
 from service.shapley.trees.curves import Curve
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.patterns import TreeGame
@@ -106,6 +107,11 @@ class LinkedTreeGame(LinkedGame):
         self.draw_marks = DrawMarks(background, grouping, outputs)
         self._cache: BoundedCache[Decisions] = BoundedCache()
 
+    @cached_property
+    def _margins(self) -> NDArray[np.float64]:
+        """The margins of background rows, (n_background, n_margins)."""
+        return self.margins_of(self.background.rows)
+
     def in_single_precision(self) -> None:
         """Return nothing: decisions are bits of words, and leaves are added up in double."""
 
@@ -118,8 +124,7 @@ class LinkedTreeGame(LinkedGame):
         if len(self.margins.offset) > 1 or len(self.background.rows) > MOST_CURVED:
             return self
         parts = self.margins.traversal_of(self.background.rows).shapley_values(row)[:, 0]
-        start = self.margins_of(row[None])[0, 0] - parts.sum(axis=1)
-        curve = Curve.of(start, parts, self.background.weights, self.link)
+        curve = Curve.of(self._margins[:, 0], parts, self.background.weights, self.link)
         if curve is None:
             return self
         game = copy(self)
@@ -146,8 +151,7 @@ class LinkedTreeGame(LinkedGame):
         if self.curve is None:
             return outputs, margins
         curved = self.curve.differences(players, plan)
-        controls = [margins, over_background(curved, self.background, plan)]
-        return outputs, np.concatenate(controls, axis=2)
+        return outputs, beside(margins, over_background(curved, self.background, plan))
 
     @property
     def known_margins(self) -> slice:
