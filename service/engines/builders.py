@@ -156,8 +156,6 @@ class Subject:
         From the schema's matrix to the columns of the structure.
     every : SparseExamples or None
         All examples, where only a sample of them is dense.
-    is_part : bool
-        Whether the structure is one of several that make up the model.
     """
 
     function: ModelOutput
@@ -167,7 +165,6 @@ class Subject:
     grouping: Grouping
     encode: Encoding = unchanged
     every: SparseExamples | None = None
-    is_part: bool = False
 
     def background(self, affordable: int) -> Background:
         """Choose the background, in encoded columns.
@@ -482,10 +479,7 @@ def build_trees(subject: Subject, structure: TreeStructure) -> Engine:
     if is_chosen or _can_be_followed(forest, background, structure):
         followed = TraversedTreeGame(forest, offset, background, dtype, n_features)
         return TreeEngine(subject.encode, followed, background.summary)
-    if subject.is_part:
-        outputs = offset + sum_of_leaves(forest, background.rows.astype(dtype))
-    else:
-        outputs = subject.function(subject.examples)  # which is quicker
+    outputs = offset + sum_of_leaves(forest, background.rows.astype(dtype))
     sampled = SampledTreeGame(
         forest,
         offset,

@@ -284,10 +284,9 @@ def _plan_parts(subject: Subject, encoder: Encoder, parts: Sequence[Part]) -> li
         raise UnsupportedStructureError(
             "The models that are added up would each see centres of their own."
         )
-    of_part = replace(subject, is_part=True)
     builds = []
     for part in parts:
-        builds.append(_plan_build(of_part, encoder.followed_by(part.encoder), part.structure))
+        builds.append(_plan_build(subject, encoder.followed_by(part.encoder), part.structure))
     return builds
 
 
