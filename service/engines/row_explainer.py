@@ -45,7 +45,7 @@ from service.rows.unusual_rows import (
 )
 from service.rows.values import list_names
 from service.shapley.background import spread_out
-from service.structures.encoders import first_step, model_itself, unread_columns
+from service.structures.encoders import first_step, unread_columns
 from service.structures.foreign_networks.read_networks import as_function
 from service.structures.lightgbm_trees import as_called, names_fitted_on
 from service.structures.xgboost_trees import with_rows
@@ -513,9 +513,9 @@ def check_order(model: Any, examples: Any) -> None:
         return
     expected, came = next(filterfalse(_are_same, zip(known, names, strict=True)))
     raise ValueError(
-        "initialization_examples: expected the columns in the order in which "
-        f"{type(model_itself(owner)).__name__} was fitted on them, but column {came!r} came in the "
-        f"place of {expected!r}; bring them into that order, in which the model takes them."
+        "initialization_examples: expected the columns in the order in which the model was fitted "
+        f"on them, since it goes by their order, but column {came!r} came in the place of "
+        f"{expected!r}; bring them into that order."
     )
 
 

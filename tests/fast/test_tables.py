@@ -311,7 +311,7 @@ def test_a_bare_booster_is_saved_and_loaded(tmp_path):
 def test_a_booster_refuses_columns_that_are_not_its_own():
     """In another order they would be other columns; an array is taken in its order."""
     booster = extreme_booster("reg:squarederror", X)
-    with pytest.raises(ValueError, match="feature_names mismatch"):
+    with pytest.raises(ValueError, match="column 'c' came in the place of 'a'"):
         TabularExplainer(booster, X[["c", "b", "a"]])
     assert TabularExplainer(booster, X.to_numpy()).features == ["a", "b", "c"]
 
