@@ -41,6 +41,9 @@ class Artifacts(Protocol):
     def list_names(self, below: str = "") -> list[str]:
         """Return the names of all files in a folder and below it."""
 
+    def list_folders(self, below: str) -> list[str]:
+        """Return the names of the folders in a folder, also of those without a file."""
+
     def is_older(self, below: str, seconds: float) -> bool:
         """Tell whether nothing was put into a folder for so long."""
 
@@ -90,6 +93,11 @@ class LocalArtifacts:
         """Return the names of all files in a folder and below it."""
         files = filter(Path.is_file, (self.folder / below).rglob("*"))
         return sorted(file.relative_to(self.folder).as_posix() for file in files)
+
+    def list_folders(self, below: str) -> list[str]:
+        """Return the names of the folders in a folder, also of those without a file."""
+        folders = filter(Path.is_dir, (self.folder / below).glob("*"))
+        return sorted(folder.name for folder in folders)
 
     def is_older(self, below: str, seconds: float) -> bool:
         """Tell whether nothing was put into a folder for so long."""
@@ -166,6 +174,11 @@ class RemoteArtifacts:
         for folder in folders:
             files += self.list_names(folder)
         return sorted(files)
+
+    def list_folders(self, below: str) -> list[str]:
+        """Return the names of the folders in a folder, also of those without a file."""
+        _, folders = self._list(below)
+        return sorted(folder.rpartition("/")[2] for folder in folders)
 
     def _list(self, below: str) -> tuple[list[str], list[str]]:
         listed = self.engine.within_time(lambda: self._repository.list_artifacts(below or None))

@@ -376,19 +376,14 @@ class ExplanationClient:
 
     def _orphans(self, artifacts: Artifacts) -> dict[str, str]:
         """Return the folders of explanations that have no tag, by their ids."""
-        folders = map(_folder_of, artifacts.list_names(RESERVED_FOLDER))
         there = {summary["id"] for summary in read_summaries(self.run.tags)}
-        orphans = sorted({*folders} - there)
+        orphans = sorted({*artifacts.list_folders(RESERVED_FOLDER)} - there)
         return dict(zip(orphans, map(f"{RESERVED_FOLDER}/{{}}".format, orphans), strict=True))
 
 
 def _without_none(named: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was given of some arguments."""
     return {name: value for name, value in named.items() if value is not None}
-
-
-def _folder_of(name: str) -> str:
-    return name.split("/")[1]
 
 
 def _called(found: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:

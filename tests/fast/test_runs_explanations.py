@@ -165,18 +165,22 @@ def test_nan_and_what_has_no_mean_are_refused(client, run, runs_folder):
 
 
 def test_what_was_not_committed_is_not_there_and_is_pruned(client, run, runs_folder, local):
-    """Files without a tag are invisible; those that somebody may be writing stay."""
+    """Files without a tag are invisible, and a folder that got none yet; what somebody may be
+    writing stays.
+    """
     upload = client.upload_model_explanation(local)
     (good,) = folders(run, runs_folder)
     orphan = good.with_name("0" * 8)
     orphan.mkdir()
     (orphan / "explanation.json").write_bytes((good / "explanation.json").read_bytes())
+    empty = good.with_name("1" * 8)
+    empty.mkdir()
     (runs_folder / PARTS / "left").mkdir(parents=True)
     assert [one["id"] for one in client.list_model_explanations()] == [upload]
     with pytest.raises(ExplanationNotFoundError):
         client.download_model_explanation(orphan.name)
     assert client.prune() == []
-    assert client.prune(seconds=0) == [orphan.name]
+    assert client.prune(seconds=0) == [orphan.name, empty.name]
     assert folders(run, runs_folder) == [good]
     assert not (runs_folder / PARTS / "left").exists()
     assert _of(client, upload).features == local.features
