@@ -19,7 +19,9 @@ from serving import ROOT
 from deploy.configuration import configuration
 from deploy.registry.fetching import fetched_models
 from deploy.registry.marking import mark_versions
-from service.runs import Model, Run, RunStoreError, Workspace
+from service.explanations import LocalExplanation
+from service.runs import ExplanationClient, Model, Run, RunStoreError, Workspace
+from service.runs.names import RESERVED_FOLDER
 
 pytestmark = pytest.mark.alone
 
@@ -80,6 +82,22 @@ def test_a_version_goes_there_comes_back_and_is_deployed_from_there(admin, tmp_p
     assert (origin.uri, origin.registry) == ("models:/a model/1", admin.uri)
     assert list(mark_versions("scoring", "0123456789ab", [origin], (), tmp_path)) == []
     assert Model(admin, "a model:1").tags["deployed.scoring"] == "0123456789ab"
+
+
+def test_files_of_an_upload_that_broke_off_are_pruned_there(admin):
+    """By their folder, which has no tag; what was uploaded to its end stays whole."""
+    run = Run(admin, admin.create_run())
+    client = ExplanationClient(run)
+    assert client.prune(seconds=0) == []
+    local = LocalExplanation.from_values(np.array([[1.0, -2.0]]), expected_values=0.5)
+    upload = client.upload_model_explanation(local)
+    with run.artifacts() as artifacts:
+        artifacts.put(f"{RESERVED_FOLDER}/00000000/part.npz", b"half of it")
+    assert client.prune() == []
+    assert client.prune(seconds=0) == ["00000000"]
+    assert client.prune(seconds=0) == []
+    found = client.download_model_explanation(upload)
+    assert found.local_importance_values == [[1.0, -2.0]]
 
 
 def test_nobody_is_let_in_without_a_password(server, monkeypatch):
