@@ -156,5 +156,5 @@ def solve_combined(
     residual = design.stretch[:, None] * (mean - design.signs.T @ solved.astype(precision))
     deviation = left - mean[:, None]
     spread = np.einsum("pdk,pdk->pk", deviation, deviation)
-    variance = design.unseen[:, None] * residual**2 + design.noise[:, None] * spread
+    variance = design.unseen[:, None] * residual * residual + design.noise[:, None] * spread
     return solved, design.solution**2 @ variance.astype(np.float64)
