@@ -22,8 +22,8 @@ from service.shapley import kernels
 from service.shapley.coalitions import default_budget, smallest_budget
 from service.shapley.controls import best_multiples
 from service.shapley.games import Game
-from service.shapley.kernels.regression import Combination
-from service.shapley.plan import Numbers, Plan, beside, make_plan
+from service.shapley.kernels.regression import Combination, beside
+from service.shapley.plan import Numbers, Plan, make_plan
 from service.shapley.stages import Stages, make_stages
 
 MOST_ROUNDS = 64

@@ -33,16 +33,6 @@ Precision = type[np.float64] | type[np.float32]  # of what is evaluated for a pl
 Numbers = NDArray[np.floating[Any]]  # in one of them
 
 
-def beside(first: Numbers, second: Numbers) -> Numbers:
-    """Put differences beside others, (n_pairs, n_draws, n).
-
-    They lie in memory column after column, as the loops read them.
-    """
-    columns = first.transpose(2, 0, 1), second.transpose(2, 0, 1)
-    shape = len(columns[0]) + len(columns[1]), *first.shape[:2]
-    return np.concatenate(columns, out=np.empty(shape, first.dtype)).transpose(1, 2, 0)
-
-
 @dataclass(frozen=True)
 class Solver:
     """The constrained weighted least squares of a design, solved for every possible value function.

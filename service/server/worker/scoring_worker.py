@@ -43,7 +43,7 @@ LEAST_KEPT = 2**18
 # What accept() says where files, or memory for one more, have run out.
 OUT_OF_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SECONDS_OF_SILENCE = 10.0  # between two complaints
-FILES_TO_COMPUTE = 32  # which connections leave to scripts, of half of them at most
+FILES_TO_COMPUTE = 32  # that connections leave to scripts; half of what there is at most
 
 
 class ScoringWorker(AnsweringWorker):

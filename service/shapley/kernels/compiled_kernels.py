@@ -23,9 +23,9 @@ from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.distances import Distances
 from service.shapley.kernels.nearest import Hybrids, NearestPoints
-from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, Numbers, NumpyKernels, Precision
+from service.shapley.kernels.numpy_kernels import NEGLIGIBLE, NumpyKernels, Precision
 from service.shapley.kernels.quadrature import unit_interval
-from service.shapley.kernels.regression import Combination, Design, DrawControls
+from service.shapley.kernels.regression import Combination, Design, DrawControls, Numbers
 from service.shapley.kernels.shapley_weights import potential_weights
 from service.shapley.kernels.splits import SPLIT, Splits
 from service.shapley.kernels.twigs import CountedTrees, Counts, Twigs, firsts

@@ -21,6 +21,7 @@ from service.shapley.kernels.regression import (
     Combination,
     Design,
     DrawControls,
+    Numbers,
     error_products,
     solve_combined,
 )
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from service.shapley.background_tables import Table
     from service.shapley.trees.forest import Forest  # whose package uses these loops
 
-Numbers = NDArray[np.floating[Any]]
 Precision = type[np.float64] | type[np.float32]
 LogFactors = Callable[[NDArray[Any]], NDArray[np.float64]]
 

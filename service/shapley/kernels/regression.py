@@ -103,6 +103,16 @@ class Combination(NamedTuple):
     explained: NDArray[np.float64]
 
 
+def beside(first: Numbers, second: Numbers) -> Numbers:
+    """Put differences beside others, (n_pairs, n_draws, n).
+
+    They lie in memory column after column, as the loops read them.
+    """
+    columns = first.transpose(2, 0, 1), second.transpose(2, 0, 1)
+    shape = len(columns[0]) + len(columns[1]), *first.shape[:2]
+    return np.concatenate(columns, out=np.empty(shape, first.dtype)).transpose(1, 2, 0)
+
+
 def mean_of_draws(differences: Numbers) -> Numbers:
     """Average over the draws, (n_pairs, n_draws, n) to (n_pairs, n).
 

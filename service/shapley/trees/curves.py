@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +81,7 @@ class Curve:
         # A link that overflows, or grows so far beyond what rows reach that rounding would hide it.
         if not np.isfinite(outputs).all():
             return None
-        if (_extent(outputs) > MOST_GROWTH * _extent(seen)).any():
+        if (np.ptp(outputs, axis=0) > MOST_GROWTH * np.ptp(seen, axis=0)).any():
             return None
         waves = _cosines() @ outputs
         turn = np.pi / (highest - lowest)
@@ -109,10 +108,5 @@ def _cosines() -> NDArray[np.float64]:
 
 def _different(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
     """Leave out the first of two outputs that mirror each other."""
-    is_mirrored = outputs.shape[1] == 2 and _extent(outputs[:, 0] + outputs[:, 1]) < 1e-12
+    is_mirrored = outputs.shape[1] == 2 and np.ptp(outputs[:, 0] + outputs[:, 1]) < 1e-12
     return outputs[:, 1:] if is_mirrored else outputs
-
-
-def _extent(outputs: NDArray[np.float64]) -> Any:
-    """Return the distance of the largest from the least."""
-    return outputs.max(axis=0) - outputs.min(axis=0)

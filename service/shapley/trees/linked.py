@@ -23,8 +23,9 @@ from service.shapley.cache import BoundedCache
 from service.shapley.controls import DrawMarks
 from service.shapley.games import Known, Link, LinkedGame, over_background
 from service.shapley.grouping import Grouping
+from service.shapley.kernels.regression import beside
 from service.shapley.kernels.words import Words, pack_words
-from service.shapley.plan import Numbers, Plan, Precision, beside
+from service.shapley.plan import Numbers, Plan, Precision
 from service.shapley.trees.curves import Curve
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.patterns import TreeGame
