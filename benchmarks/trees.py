@@ -50,7 +50,7 @@ MODELS = {
     "xgboost": Trees(XGBRegressor(n_jobs=1, random_state=0)),
     "histogram": Trees(HistGradientBoostingRegressor(random_state=0)),
     "depth-8": Trees(RandomForestRegressor(max_depth=8, random_state=0)),
-    "unrestricted": Trees(RandomForestRegressor(random_state=0), 4_000, (4_000,)),
+    "unrestricted": Trees(RandomForestRegressor(random_state=0), 4_000, (100, 4_000)),
 }
 
 

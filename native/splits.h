@@ -23,7 +23,7 @@ struct Codes {
 
 INLINE bool goes_left(const Split& split, const Codes& codes, double x) {
     if (split.kind < BY_CATEGORY)
-        return x <= split.threshold || (split.kind == MISSING_LEFT && x != x);
+        return (x <= split.threshold) | ((split.kind == MISSING_LEFT) & (x != x));
     const int64_t missing = codes.n_codes - 1;
     const int64_t code = x > -1 && x < double(missing) ? int64_t(x) : missing;
     return codes.go_left[(split.kind - BY_CATEGORY) * codes.n_codes + code];

@@ -10,8 +10,6 @@ namespace {
 
 // Background rows that walk together: one bit of a word for each.
 constexpr int64_t TOGETHER = 64;
-// Of fewer rows a split asks each by itself.
-constexpr int FEW = 6;
 
 typedef uint64_t Mask;
 
@@ -20,14 +18,13 @@ struct Trees {
     const int32_t *roots, *owner;   // (n_trees), and the feature of each column
     const double *value, *weights;  // (n_leaves, n_outputs), (n_weights, n_weights, 2)
     Codes codes;
-    int64_t n_trees, n_features, n_weights;
+    int64_t n_trees, n_splits, n_features, n_weights;
 
-    // The splits of a tree lie in one piece, and are on their way when the first walk begins. Where
-    // those of the last tree end is not known.
-    void prefetch(int64_t tree) const {
-        if (tree + 1 == n_trees || roots[tree] < 0 || roots[tree + 1] < 0) return;
-        const Split* const end = splits + roots[tree + 1];
-        for (const Split* at = splits + roots[tree]; at < end; at += 2) __builtin_prefetch(at);
+    // The splits of a tree lie in one piece, one tree after another; a tree may be a leaf alone.
+    int64_t end_of(int64_t tree) const {
+        while (++tree < n_trees)
+            if (roots[tree] >= 0) return roots[tree];
+        return n_splits;
     }
 };
 
@@ -59,19 +56,21 @@ INLINE void for_each(Mask mask, Function function) {
     for (; mask; mask &= mask - 1) function(__builtin_ctzll(mask));
 }
 
-// Which of the numbers are at most a threshold; and which are none, where these go left.
-INLINE Mask go_left_of(const double* numbers, double threshold, bool missing_left) {
+// Which of the numbers are at most a threshold.
+INLINE Mask at_most(const double* numbers, double threshold) {
     Mask mask = 0;
     for (int64_t start = 0; start < TOGETHER; start += WIDTH) {
         const Doubles x = load<Doubles>(numbers + start);
-        const Longs left = (x <= threshold) | ((x != x) & -int64_t(missing_left));
 #if defined(__AVX512F__)
-        mask |= Mask(_mm512_movepi64_mask(__m512i(left))) << start;
+        const Mask some = _mm512_cmp_pd_mask(__m512d(x), _mm512_set1_pd(threshold), _CMP_LE_OQ);
 #elif defined(__AVX2__)
-        mask |= Mask(_mm256_movemask_pd(__m256d(left))) << start;
+        const Mask some = Mask(_mm256_movemask_pd(__m256d(x <= threshold)));
 #else
-        for (int lane = 0; lane < WIDTH; lane++) mask |= Mask(left[lane] & 1) << (start + lane);
+        const Longs left = x <= threshold;
+        Mask some = 0;
+        for (int lane = 0; lane < WIDTH; lane++) some |= Mask(left[lane] & 1) << lane;
 #endif
+        mask |= some << start;
     }
     return mask;
 }
@@ -79,23 +78,50 @@ INLINE Mask go_left_of(const double* numbers, double threshold, bool missing_lef
 // Up to 64 background rows, column by column.
 struct Others {
     std::vector<double> numbers;  // (n_columns, TOGETHER)
+    std::vector<Mask> missing;    // of each column: which rows have no number
     Mask all;
 
     Others(const double* rows, int64_t n_rows, int64_t n_columns)
-        : numbers(size_t(n_columns * TOGETHER)), all(~Mask(0) >> (TOGETHER - n_rows)) {
+        : numbers(size_t(n_columns * TOGETHER)),
+          missing(size_t(n_columns)),
+          all(~Mask(0) >> (TOGETHER - n_rows)) {
         for (int64_t row = 0; row < n_rows; row++)
-            for (int64_t column = 0; column < n_columns; column++)
-                numbers[size_t(column * TOGETHER + row)] = rows[row * n_columns + column];
+            for (int64_t column = 0; column < n_columns; column++) {
+                const double x = rows[row * n_columns + column];
+                numbers[size_t(column * TOGETHER + row)] = x;
+                missing[size_t(column)] |= Mask(x != x) << row;
+            }
     }
 
-    // Which of some rows go left.
-    INLINE Mask go_left(const Split& split, const Codes& codes, Mask some) const {
+    // Which rows go left at a split. Trees that met nothing missing send it either way, as it comes:
+    // to guess which would often fail.
+    INLINE Mask go_left(const Split& split, const Codes& codes) const {
         const double* x = &numbers[size_t(split.column * TOGETHER)];
-        if (split.kind < BY_CATEGORY && __builtin_popcountll(some) > FEW)
-            return some & go_left_of(x, split.threshold, split.kind == MISSING_LEFT);
+        if (split.kind < BY_CATEGORY)
+            return at_most(x, split.threshold) |
+                   (missing[size_t(split.column)] & -Mask(split.kind == MISSING_LEFT));
         Mask left = 0;
-        for_each(some, [&](int i) { left |= Mask(goes_left(split, codes, x[i])) << i; });
+        for_each(all, [&](int i) { left |= Mask(goes_left(split, codes, x[i])) << i; });
         return left;
+    }
+};
+
+// Where rows go at each split of a tree. Walks come to most splits, and to many of them again and
+// again; asking all of them beforehand, one after another, waits for none.
+struct Decided {
+    std::vector<Mask> others_left;
+    std::vector<uint8_t> row_left;
+
+    explicit Decided(int64_t n_splits) : others_left(size_t(n_splits)), row_left(size_t(n_splits)) {}
+
+    void decide(const Split* splits, int64_t n_splits, const Codes& codes, const double* row) {
+        for (int64_t i = 0; i < n_splits; i++)
+            row_left[size_t(i)] = goes_left(splits[i], codes, row[splits[i].column]);
+    }
+
+    void decide(const Split* splits, int64_t n_splits, const Codes& codes, const Others& others) {
+        for (int64_t i = 0; i < n_splits; i++)
+            others_left[size_t(i)] = others.go_left(splits[i], codes);
     }
 };
 
@@ -132,15 +158,16 @@ struct Room {
 // Where rows part, the feature gets what leaves have given when the way of the explained row is done
 // and had not when it began, and loses what they have taken on that of the background rows.
 template <int FIXED>
-void walk(const Trees& trees, int64_t tree, const double* row, const Others& others, Room& room,
+void walk(const Trees& trees, int64_t tree, const Decided& decided, Mask all, Room& room,
           double* values, int n_any) {
     const int n_outputs = FIXED ? FIXED : n_any;
     double* const sums = room.sums.data();
     int32_t* const n_inside = room.n_inside.data();
     const Way* const bottom = room.ways.data();
     Way* top = room.ways.data();
-    int32_t node = trees.roots[tree];
-    Mask alive = others.all;
+    const int32_t root = trees.roots[tree];
+    int32_t node = root;
+    Mask alive = all;
     int outside = 0;
     std::fill(room.sums.begin(), room.sums.end(), 0.0);
     const auto add = [&](double sign, int i, int32_t feature, int taken) {
@@ -152,16 +179,16 @@ void walk(const Trees& trees, int64_t tree, const double* row, const Others& oth
             const Split& split = trees.splits[node];
             const int32_t feature = trees.owner[split.column];
             if (room.is_outside[feature]) {
-                const Mask left = others.go_left(split, trees.codes, alive);
+                const Mask left = alive & decided.others_left[size_t(node - root)];
                 const Mask right = alive & ~left;
                 if (left && right) *top++ = {APART, feature, split.right, outside, right};
                 alive = left ? left : right;
                 node = left ? split.left : split.right;
                 continue;
             }
-            const bool row_left = goes_left(split, trees.codes, row[split.column]);
+            const bool row_left = decided.row_left[size_t(node - root)];
             const Mask asked = alive & ~room.inside[feature];
-            const Mask left = others.go_left(split, trees.codes, asked);
+            const Mask left = asked & decided.others_left[size_t(node - root)];
             const Mask parted = row_left ? asked & ~left : left;
             node = row_left ? split.left : split.right;
             if (!parted) continue;
@@ -218,22 +245,26 @@ void walk(const Trees& trees, int64_t tree, const double* row, const Others& oth
 EXPORT(path_values)
 (const Split* splits, const int32_t* roots, const double* value, const int32_t* owner,
  const double* weights, const uint8_t* code_goes_left, const double* row, const double* rows,
- double* values, int64_t n_trees, int64_t n_rows, int64_t n_columns, int64_t n_features,
- int64_t n_outputs, int64_t n_weights, int64_t n_codes) {
+ double* values, int64_t n_trees, int64_t n_splits, int64_t n_rows, int64_t n_columns,
+ int64_t n_features, int64_t n_outputs, int64_t n_weights, int64_t n_codes) {
     const std::vector<double> both = side_by_side(weights, n_weights);
     const Trees trees{splits,  roots,      owner,    value, both.data(), {code_goes_left, n_codes},
-                      n_trees, n_features, n_weights};
+                      n_trees, n_splits,   n_features, n_weights};
     std::vector<Others> blocks;
     for (int64_t start = 0; start < n_rows; start += TOGETHER)
         blocks.emplace_back(rows + start * n_columns, std::min(TOGETHER, n_rows - start), n_columns);
     Room room(trees, n_outputs);
     const auto one_walk = n_outputs == 1 ? walk<1> : n_outputs == 2 ? walk<2> : walk<0>;
+    Decided decided(n_splits);
     // A tree stays in the processor's cache while all rows walk through it.
     for (int64_t tree = 0; tree < n_trees; tree++) {
-        trees.prefetch(tree);
+        const Split* first = splits + std::max(roots[tree], 0);
+        const int64_t n_own = roots[tree] < 0 ? 0 : trees.end_of(tree) - roots[tree];
+        decided.decide(first, n_own, trees.codes, row);
         double* of_block = values;
         for (const Others& others : blocks) {
-            one_walk(trees, tree, row, others, room, of_block, int(n_outputs));
+            decided.decide(first, n_own, trees.codes, others);
+            one_walk(trees, tree, decided, others.all, room, of_block, int(n_outputs));
             of_block += TOGETHER * n_features * n_outputs;
         }
     }

@@ -3,9 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from shapley_by_definition import shapley_by_definition
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.tree import DecisionTreeRegressor
 
+from service.explainers import TabularExplainer
 from service.shapley.background import Background
 from service.shapley.grouping import Grouping
 from service.shapley.kernels.shapley_weights import shapley_weights
@@ -153,6 +159,27 @@ def test_weights_of_long_paths_are_exact():
     for u, v in [(1, 0), (3, 4), (1, 199), (100, 100), (200, 0), (62, 1)]:
         exact = Fraction(factorial(u - 1) * factorial(v), factorial(u + v))
         assert weights[u, v] == float(exact)
+
+
+def test_deep_trees_walk_with_few_rows_and_boosted_ones_keep_what_these_have_in_common():
+    """Either way the importances are the same; an unrestricted forest keeps nothing of the rows."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(1500, 20))
+    y = X[:, 0] * X[:, 1] + X[:, 2] + rng.normal(size=1500)
+    forest = ExtraTreesRegressor(random_state=0).fit(X, y)
+    boosting = GradientBoostingRegressor(random_state=0).fit(X, y)
+    games = [
+        TabularExplainer(model, X[:50]).row_explainer.engine.game for model in (forest, boosting)
+    ]
+    assert [type(game) for game in games] == [TraversedTreeGame, TreeGame]
+    for game in games:
+        arguments = game.offset, Background.uniform(X[:50]), np.float32, 20
+        trees = game.traversal_of(X[:1]).forest
+        merged, walked = (kind(trees, *arguments) for kind in (TreeGame, TraversedTreeGame))
+        for row in X[60:64]:
+            np.testing.assert_allclose(
+                merged.shapley_values(row), walked.shapley_values(row), rtol=0, atol=1e-12
+            )
 
 
 @pytest.fixture(autouse=True)

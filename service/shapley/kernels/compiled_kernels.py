@@ -399,6 +399,7 @@ class CompiledKernels(NumpyKernels):
             rows,
             values,
             len(splits.roots),
+            len(splits.records),
             *rows.shape,
             n_features,
             n_outputs,

@@ -24,7 +24,7 @@ Next: :mod:`service.shapley.trees.forest`.
 
 from service.shapley.trees.forest import Forest, Tree
 from service.shapley.trees.linked import LinkedTreeGame
-from service.shapley.trees.patterns import TreeGame, affordable_rows
+from service.shapley.trees.patterns import TreeGame, affordable_rows, count_patterns
 from service.shapley.trees.sampled import SampledTreeGame
 from service.shapley.trees.traversal import TraversedTreeGame
 
@@ -36,4 +36,5 @@ __all__ = [
     "Tree",
     "TreeGame",
     "affordable_rows",
+    "count_patterns",
 ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from service.shapley.kernels.twigs import Firsts, Twigs, firsts
 from service.shapley.kernels.walks import MOST_BITS
-from service.shapley.trees.forest import Forest
+from service.shapley.trees.forest import Forest, places_in
 
 
 @dataclass
@@ -173,16 +173,16 @@ class _Division:
     def twigs(self) -> Twigs:
         """Put everything in order: one tree after another, and in each one twig after another."""
         forest = self.forest
-        split_order, leaf_order = forest.tree_by_tree()
+        split_order, leaf_order = forest.tree_by_tree
         tree_of_twig, n_bits = np.concatenate(self.tree_of_twig), np.concatenate(self.n_bits)
         twig_order = np.argsort(tree_of_twig, kind="stable")
         n_twigs = len(twig_order)
-        twig_of = np.append(np.argsort(twig_order), -1)  # the last one is that above the twigs
+        twig_of = np.append(places_in(twig_order), -1)  # the last one is that above the twigs
         # What the splits and the twigs are in the order; twigs are counted down from −1.
-        moved = np.concatenate([np.argsort(split_order), -1 - twig_of[n_twigs - 1 :: -1]])
+        moved = np.concatenate([places_in(split_order), -1 - twig_of[n_twigs - 1 :: -1]])
         of_split, _ = forest.trees()
 
-        moved_leaf, twig_of_leaf = np.argsort(leaf_order), twig_of[self.twig_of_leaf]
+        moved_leaf, twig_of_leaf = places_in(leaf_order), twig_of[self.twig_of_leaf]
         of_twigs = np.lexsort((moved_leaf, twig_of_leaf))
         twig_of_leaf = twig_of_leaf[of_twigs]
         has_table = np.zeros(n_twigs, dtype=bool)

@@ -186,8 +186,8 @@ class Forest:
     @cached_property
     def splits(self) -> Splits:
         """The same trees as walks meet them, one after another."""
-        split_order, leaf_order = self.tree_by_tree()
-        moved = np.concatenate([np.argsort(split_order), -1 - np.argsort(leaf_order)[::-1]])
+        split_order, leaf_order = self.tree_by_tree
+        moved = np.concatenate([places_in(split_order), -1 - places_in(leaf_order)[::-1]])
         children, roots = self.children
         records = np.zeros(len(split_order), dtype=SPLIT)
         records["threshold"] = self.threshold[split_order, 0]
@@ -213,12 +213,13 @@ class Forest:
         """Return the same trees with other leaves, (n_leaves, n_outputs), ready if these are."""
         other = replace(self, value=value)
         if "splits" in vars(self):
-            _, leaf_order = self.tree_by_tree()
+            _, leaf_order = self.tree_by_tree
             vars(other)["splits"] = replace(self.splits, value=value[leaf_order])
         return other
 
+    @cached_property
     def tree_by_tree(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the order that puts all splits, and all leaves, one tree after another.
+        """The order that puts all splits, and all leaves, one tree after another.
 
         In a tree what is below a split comes right after it, first all that is to the left: a walk
         finds most of what it meets in one piece of memory.
@@ -233,7 +234,7 @@ class Forest:
             first, to_left = of_splits[-1] + 1, below[: len(level.inner)]
             split = np.concatenate([first, first + to_left])
             leaf = np.concatenate([leaf[level.inner], leaf[level.inner] + to_left + 1])
-        return np.argsort(np.concatenate(of_splits)), np.argsort(np.concatenate(of_leaves))
+        return places_in(np.concatenate(of_splits)), places_in(np.concatenate(of_leaves))
 
     def _splits_below(self) -> list[NDArray[np.intp]]:
         """Return for the nodes of each level how many splits they and what is below them have."""
@@ -286,6 +287,13 @@ class Forest:
             below[np.arange(len(below)), level.slot] = self.feature[level.splits]
             here = np.concatenate([below, below])
         return np.concatenate(at_leaves)
+
+
+def places_in(order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return where each of 0, 1, … stands in an order of them."""
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places
 
 
 class _Layer(NamedTuple):

@@ -126,10 +126,24 @@ class TreeGame:
         return kernels.current.twig_values(self.counted, rows.astype(self.input_dtype, copy=False))
 
 
+def count_patterns(forest: Forest, n_rows: int) -> int:
+    """Return how many patterns of background rows a game keeps, at most."""
+    return _most_patterns(_most_of_leaves(forest), n_rows)
+
+
 def affordable_rows(forest: Forest) -> int:
     """Return how many background rows a game on these trees has room, and its builder time, for."""
-    most = 2.0 ** forest.n_slots[~tabulated_leaves(forest)]
+    of_leaves = _most_of_leaves(forest)
     n_stored = bisect_right(
-        range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: int(np.minimum(most, n_rows).sum())
+        range(1, 10**7), MAX_PATTERNS, key=lambda n_rows: _most_patterns(of_leaves, n_rows)
     )
     return min(n_stored, MOST_MET // len(forest.value))
+
+
+def _most_of_leaves(forest: Forest) -> NDArray[np.float64]:
+    """Return how many patterns each leaf has that has no table."""
+    return np.exp2(forest.n_slots[~tabulated_leaves(forest)], dtype=np.float64)
+
+
+def _most_patterns(of_leaves: NDArray[np.float64], n_rows: int) -> int:
+    return int(np.minimum(of_leaves, n_rows).sum())

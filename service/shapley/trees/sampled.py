@@ -110,7 +110,7 @@ class SampledTreeGame(SurveyedGame):
 def _count_leaves(forest: Forest, rows: NDArray[np.floating]) -> NDArray[np.int64]:
     """Count the rows that reach each leaf, in the order of the forest's."""
     counts = np.zeros(len(forest.value), dtype=np.int64)
-    _, leaf_order = forest.tree_by_tree()
+    _, leaf_order = forest.tree_by_tree
     counts[leaf_order] = kernels.current.count_leaves(forest.splits, rows)
     return counts
 
