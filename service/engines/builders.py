@@ -94,8 +94,11 @@ AFFORDABLE_FACTORS = 200_000_000
 MOST_FACTORS = 2_000_000_000
 # Pairs × draws × hidden units of a structured game: 16 bytes each.
 AFFORDABLE_TABLE = 4_000_000
-# Bytes of the patterns of trees behind a link: of the background, and of coalitions.
-AFFORDABLE_PATTERNS = 128 * 2**20
+# Decisions at the splits of trees behind a link: of all background rows, a byte each where they are
+# few; and of the hybrid rows of all stages together, a bit each, which then are kept for all rows.
+AFFORDABLE_DECISIONS = 128 * 2**20
+FEW_DECISIONS = 8 * 2**20
+DECISIONS_OF_HYBRID_ROWS = 6 * AFFORDABLE_DECISIONS
 # Encoded numbers of the examples that are held at once where their mean alone is needed.
 MOST_ENCODED = 20_000_000
 # Steps through trees for an explained row: some 5 ns each, and 0.15 µs in numpy.
@@ -108,8 +111,12 @@ N_SAMPLED_ROWS = 192
 # The same for kernel machines: as many as the factors leave room for, within these.
 FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS = 100, 256
 N_TRIAL_ROWS = 4
-# Three operations on each for a hybrid row: beyond, the model itself is faster.
-MOST_LINKED_LEAVES = 20_000
+# Leaves behind a link, of all trees and of one on average: beyond, the model itself is faster. Many
+# hybrid rows meet a split together, and in large trees most splits are met by none.
+MOST_LINKED_LEAVES, MOST_LINKED_EACH = 200_000, 2_000
+# Patterns of background rows for the exact margins of such trees: some 30 bytes each, also saved.
+# Down to half of the rows are taken for that.
+MOST_LINKED_PATTERNS, MOST_CUT = 8_000_000, 2
 # Hybrid rows for each coalition of nsamples, where background rows are drawn.
 EVALUATIONS_EACH = 12
 # Where the model is called: all coalitions on all rows, where that takes hardly more; a quick model
@@ -618,28 +625,49 @@ def _build_permutations(
 
 def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) -> KernelEngine:
     forest = Forest.of(structure.trees, subject.grouping)
+    _check_linked(forest)
+    background, margins = _linked_margins(subject, structure, forest)
+    game = LinkedTreeGame(margins, link, background, subject.grouping)
+    effort, n_splits = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2), len(forest.column)
+    if n_splits * len(background.rows) > FEW_DECISIONS:
+        effort = replace(effort, most_evaluations=DECISIONS_OF_HYBRID_ROWS // n_splits)
+    return subject.kernel_engine(game, "kernel/tree", effort)
+
+
+def _check_linked(forest: Forest) -> None:
+    """Refuse trees behind a link that are met more slowly than the model answers."""
     if not forest.has_narrow_paths:
         most = int(forest.n_slots.max())
         raise UnsupportedStructureError(
             f"Trees behind a link: expected at most {MOST_BITS} features on a path, got {most}."
         )
-    n_leaves = len(forest.value)
-    if n_leaves > MOST_LINKED_LEAVES:
+    n_leaves, most = len(forest.value), min(MOST_LINKED_LEAVES, MOST_LINKED_EACH * forest.n_trees)
+    if n_leaves > most:
         raise UnsupportedStructureError(
-            f"Trees with {n_leaves} leaves behind a link: beyond {MOST_LINKED_LEAVES} the model is "
-            "faster."
+            f"Trees with {n_leaves} leaves behind a link: beyond {most} the model is faster."
         )
-    row_bytes = n_leaves * forest.bits[0].dtype.itemsize  # the patterns of one row
-    affordable = min(affordable_rows(forest), AFFORDABLE_PATTERNS // row_bytes)
-    background = subject.background(affordable)
-    margins = TreeGame(
-        forest, structure.offset, background, structure.input_dtype, subject.grouping.n_features
-    )
-    game = LinkedTreeGame(margins, link, background, subject.grouping)
-    # Two for each of a pair's coalitions.
-    most_evaluations = 4 * AFFORDABLE_PATTERNS // row_bytes
-    effort = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2, most_evaluations)
-    return subject.kernel_engine(game, "kernel/tree", effort)
+
+
+def _linked_margins(
+    subject: Subject, structure: TreeStructure, forest: Forest
+) -> tuple[Background, TreeGame]:
+    """Meet as many background rows as there is room for."""
+
+    def met(affordable: int) -> tuple[Background, TreeGame]:
+        background = subject.background(affordable)
+        dtype, n_features = structure.input_dtype, subject.grouping.n_features
+        return background, TreeGame(forest, structure.offset, background, dtype, n_features)
+
+    n_rows = AFFORDABLE_DECISIONS // max(1, len(forest.column))
+    background, margins = met(min(affordable_rows(forest), n_rows))
+    too_many = margins.n_patterns / MOST_LINKED_PATTERNS
+    if too_many > MOST_CUT:
+        n_rows = len(background.rows)
+        raise UnsupportedStructureError(
+            f"Trees with {len(forest.value)} leaves behind a link: {n_rows} background rows make "
+            f"{margins.n_patterns} different patterns of them, and the model needs less memory."
+        )
+    return met(int(len(background.rows) / too_many)) if too_many > 1 else (background, margins)
 
 
 def _count_steps(forest: Forest, background: Background, dtype: type[np.floating]) -> float:

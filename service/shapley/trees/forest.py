@@ -138,31 +138,25 @@ class Forest:
             value=all_nodes.value[leaves],
         )
 
-    def goes_left(self, columns: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Decide every split for some rows; (n_columns, n_rows) to (n_splits, n_rows)."""
-        x = columns[self.column]
-        goes_left = (x <= self.threshold) | (self.missing_left & np.isnan(x))
-        if len(self.categorical):
-            code = code_of(x[self.categorical], self.code_goes_left.shape[1] - 1)
-            of_category = np.take_along_axis(self.code_goes_left, code, axis=1)
-            goes_left[self.categorical] = of_category
+    def goes_left(
+        self, columns: NDArray[np.floating], splits: slice = slice(None)
+    ) -> NDArray[np.bool_]:
+        """Decide some splits for some rows; (n_columns, n_rows) to (n_splits, n_rows)."""
+        x = columns[self.column[splits]]
+        goes_left = (x <= self.threshold[splits]) | (self.missing_left[splits] & np.isnan(x))
+        start, stop, _ = splits.indices(len(self.column))
+        first, last = np.searchsorted(self.categorical, [start, stop])
+        if first < last:
+            place = self.categorical[first:last] - start
+            code = code_of(x[place], self.code_goes_left.shape[1] - 1)
+            of_category = np.take_along_axis(self.code_goes_left[first:last], code, axis=1)
+            goes_left[place] = of_category
         return goes_left
 
     @property
     def has_narrow_paths(self) -> bool:
         """Whether no path tests more features than a whole number has bits."""
         return bool(self.n_slots.max() <= MOST_BITS)
-
-    @cached_property
-    def bits(self) -> list[NDArray[Any]]:
-        """The slots of each level as bits, (n_inner, 1), where paths are narrow.
-
-        They have the smallest type of whole numbers that holds all bits of a path.
-        """
-        most = int(self.n_slots.max())
-        # Next to other numbers, numpy turns 64 bits without a sign into floats.
-        dtype = np.min_scalar_type((1 << most) - 1) if most <= 32 else np.dtype(np.int64)
-        return [(1 << level.slot[:, None].astype(np.int64)).astype(dtype) for level in self.levels]
 
     @cached_property
     def children(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -30,7 +30,7 @@ from service.shapley.trees.curves import Curve
 from service.shapley.trees.forest import Forest
 from service.shapley.trees.patterns import TreeGame
 
-CHUNK = 2**22  # decisions at once, while they are packed
+CHUNK = 2**21  # decisions at once, with the numbers that they look at
 # Places in words of one background row, for each hybrid row that there is.
 MOST_PLACES = 4
 # Background rows that are met one by one for a control.
@@ -183,7 +183,6 @@ class LinkedTreeGame(LinkedGame):
     def _decide(self, players: NDArray[np.intp], plan: Plan) -> Decisions:
         forest, members = self.margins.forest, plan.pairs.members
         columns = np.ascontiguousarray(self.background.rows.astype(self.margins.input_dtype).T)
-        goes_left = forest.goes_left(columns)  # (n_splits, n_background)
         if plan.draws is None:
             drawn = np.tile(np.arange(columns.shape[1]), len(members))
         else:
@@ -196,11 +195,16 @@ class LinkedTreeGame(LinkedGame):
         if len(met):
             both = np.zeros((64 * len(met), self.n_features), dtype=bool)
             both[place] = sides.reshape(-1, self.n_features)
-            return Decisions(np.ascontiguousarray(goes_left.T), met, (pack_words(both.T),), place)
+            of_rows = [forest.goes_left(columns, block).T for block in _blocks(forest, columns)]
+            return Decisions(np.hstack(of_rows), met, (pack_words(both.T),), place)
         of_sides = tuple(pack_words(side.T) for side in sides)
         n_places = 64 * of_sides[0].shape[1]
         place = (np.arange(2)[:, None] * n_places + np.arange(len(drawn))).ravel()
-        return Decisions(_words_of(goes_left, drawn), met, of_sides, place)
+        words = [
+            pack_words(forest.goes_left(columns, block)[:, drawn])
+            for block in _blocks(forest, columns, len(drawn))
+        ]
+        return Decisions(np.concatenate(words), met, of_sides, place)
 
 
 def _beside_alike(drawn: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -220,8 +224,7 @@ def _beside_alike(drawn: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np
     return place, np.repeat(rows, n_words)
 
 
-def _words_of(goes_left: NDArray[np.bool_], drawn: NDArray[np.intp]) -> Words:
-    """Pack what the drawn background rows decide, from (n_splits, n_background)."""
-    step = max(1, CHUNK // len(drawn))
-    starts = range(0, max(1, len(goes_left)), step)
-    return np.concatenate([pack_words(goes_left[i : i + step, drawn]) for i in starts])
+def _blocks(forest: Forest, columns: NDArray[Any], n_drawn: int = 0) -> list[slice]:
+    """Return blocks of the splits, small enough for all rows and for those that are drawn."""
+    n_splits, step = len(forest.column), max(1, CHUNK // max(columns.shape[1], n_drawn))
+    return [slice(start, start + step) for start in range(0, max(1, n_splits), step)]

@@ -87,6 +87,11 @@ class TreeGame:
         return {name: value for name, value in vars(self).items() if name != "counted"}
 
     @property
+    def n_patterns(self) -> int:
+        """How many patterns of background rows are kept."""
+        return len(self.counts.pattern)
+
+    @property
     def uses_blas(self) -> bool:
         """Whether rows are explained by products of matrices."""
         return kernels.current.uses_blas
