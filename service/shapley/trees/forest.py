@@ -143,7 +143,9 @@ class Forest:
     ) -> NDArray[np.bool_]:
         """Decide some splits for some rows; (n_columns, n_rows) to (n_splits, n_rows)."""
         x = columns[self.column[splits]]
-        goes_left = (x <= self.threshold[splits]) | (self.missing_left[splits] & np.isnan(x))
+        goes_left = x <= self.threshold[splits]
+        if np.isnan(columns).any():
+            goes_left |= self.missing_left[splits] & np.isnan(x)
         start, stop, _ = splits.indices(len(self.column))
         first, last = np.searchsorted(self.categorical, [start, stop])
         if first < last:

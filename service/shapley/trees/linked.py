@@ -201,7 +201,7 @@ class LinkedTreeGame(LinkedGame):
         n_places = 64 * of_sides[0].shape[1]
         place = (np.arange(2)[:, None] * n_places + np.arange(len(drawn))).ravel()
         words = [
-            pack_words(forest.goes_left(columns, block)[:, drawn])
+            pack_words(np.take(forest.goes_left(columns, block), drawn, axis=1))
             for block in _blocks(forest, columns, len(drawn))
         ]
         return Decisions(np.concatenate(words), met, of_sides, place)
