@@ -125,19 +125,18 @@ def _check(known: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from service.server.trial import try_start
 
     settings = Settings.from_environment(environment)
-    if _has_models(settings.model_folder):
+    has_models = _has_models(settings.model_folder)
+    if has_models:
         _check_models(settings.model_folder)
     else:
-        logging.info(
-            "%s: no models of this service; what the entry script loads is found out by a start.",
-            settings.model_folder,
-        )
+        logging.info("%s: no models of this service.", settings.model_folder)
     if not settings.entry_script.is_file():
         logging.error(
-            "The service does not start here: there is no entry script %s; ENTRY_SCRIPT names one.",
+            "A start was not tried: there is no entry script %s; ENTRY_SCRIPT names one.",
             settings.entry_script,
         )
-        return 1 if "ENTRY_SCRIPT" in environment else 0  # where none is named, models are checked
+        is_enough = has_models and "ENTRY_SCRIPT" not in environment  # models were all to check
+        return 0 if is_enough else 1
     wrong = try_start(environment, settings.n_workers)
     if wrong is not None:
         logging.error("python -m service check: the service does not start: %s", wrong)

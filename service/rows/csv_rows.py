@@ -57,6 +57,8 @@ def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> di
     {'columns': ['zip', 'age'], 'data': [['10001', 72.0]]}
     """
     lines = list(csv_lines(io.StringIO(text), _PLACE))
+    if len(schema.names) > 1:
+        _check_separator(next(iter(lines), (1, [])), _PLACE)
     names = _take_header(lines, schema, has_header)
     by_name = dict(zip(schema.names, schema.columns, strict=True))
     columns = list(map(by_name.__getitem__, names))
@@ -78,6 +80,11 @@ def _take_header(
     if not has_header:
         return schema.names
     number, names = lines.pop(0)
+    expect(
+        "" not in set(names) - {*schema.names},
+        f"{_PLACE} {number}: expected a name for each column, got an empty one; a DataFrame leaves "
+        "its index out by to_csv(index=False).",
+    )
     schema.check_names(names, where=f"{_PLACE} {number}: ")
     return names
 
@@ -139,7 +146,9 @@ def csv_tables(file: Path, size: int) -> Iterator[Table]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             lines = csv_lines(stream)
-            _, names = next(lines, (1, []))
+            first = next(lines, (1, []))
+            _check_separator(first)
+            _, names = first
             expect(not repeated(names), "expected each column name once in the first line.")
             for chunk in in_chunks(_rows_of(lines, len(names)), size):
                 yield dict(zip(names, zip(*chunk, strict=True), strict=True))
@@ -253,6 +262,20 @@ def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[l
     for row, (_, cells) in enumerate(lines):
         _check_width(cells, n_cells, f"row {row}")
         yield cells
+
+
+def _check_separator(first: tuple[int, Sequence[str]], place: str = "line") -> None:
+    """Refuse a first line of a single cell that others than commas seem to divide."""
+    number, cells = first
+    others = [name for sign, name in _OTHER_SEPARATORS.items() if sign in "".join(cells)]
+    expect(
+        len(cells) != 1 or not others,
+        f"{place} {number}: expected commas between the cells, got {' and '.join(others)}; write "
+        'numbers with a point and cells with commas between them, as to_csv(sep=",") does.',
+    )
+
+
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def _check_width(cells: Sequence[str], n_cells: int, place: str) -> None:

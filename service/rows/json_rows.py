@@ -1,7 +1,8 @@
 """What clients send: JSON text in any of the shapes in use, read against the recorded schema.
 
 Accepted: ``df.to_json()`` ({column: {index: value}}), {column: [values]}, records, pandas' orients
-"split", "index" and "table", a list of lists, and any of these under exactly one wrapper. Never
+"split", "index" and "table", a list of lists, and any of these under exactly one wrapper, in which
+the rows may have a name, as ``{"Inputs": {"data": rows}}`` of Azure ML. Never
 :func:`pandas.read_json`: it guesses dtypes ("02139" becomes 2139) and opens paths and URLs that it
 finds in the body. Next: :mod:`service.rows.row_ids`.
 """
@@ -13,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
+from types import NoneType
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -36,7 +38,15 @@ from service.rows.values import is_list_of, shown
 JsonRows: TypeAlias = str | bytes | Mapping[str, Any] | list[Any]
 """Rows as JSON text, or as what such a text holds."""
 
-WRAPPER_KEYS = ("data", "input_data", "instances", "inputs", "dataframe_split", "dataframe_records")
+WRAPPER_KEYS = (
+    "data",
+    "input_data",
+    "instances",
+    "inputs",
+    "Inputs",
+    "dataframe_split",
+    "dataframe_records",
+)
 
 # What the envelopes of MLflow, Vertex AI, TensorFlow Serving and Azure ML have beside the rows, and
 # the values that ask for nothing but predictions.
@@ -45,6 +55,7 @@ SIBLINGS: Mapping[str, Sequence[Any]] = {
     "parameters": (None, {}, []),
     "signature_name": (None, "", "serving_default", "predict"),
     "method": (None, "", "predict"),
+    "GlobalParameters": (None, {}, 1.0, {"method": "predict"}),
 }
 
 
@@ -116,6 +127,7 @@ def parse_labelled(
     body = decode(raw_data) if isinstance(raw_data, str | bytes) else raw_data
     check_id_columns(id_columns, schema)
     whole = _split_by_name(_unwrapped(_split_by_name(body, schema), schema), schema)
+    _check_holds_rows(whole)
     rows, labels = labelled(whole, {*schema.names, *id_columns})
     if id_columns:
         rows, labels = take_ids(rows, id_columns)
@@ -183,6 +195,14 @@ def _unwrapped(body: Any, schema: Schema) -> Any:
     siblings = dict(body)
     rows = siblings.pop(wrappers[0])
     _check_siblings(siblings, wrappers[0])
+    return _without_name(rows, schema)
+
+
+def _without_name(rows: Any, schema: Schema) -> Any:
+    """Take off the name of a single input, which is none of a column: it has rows, no values."""
+    match list(rows.items()) if isinstance(rows, Mapping) else []:
+        case [(name, named)] if name not in schema.names:
+            return named if is_split(named) or is_list_of(named, list, Mapping) else rows
     return rows
 
 
@@ -222,6 +242,15 @@ def _check_siblings(siblings: Mapping[str, Any], wrapper: str) -> None:
         )
 
 
+def _check_holds_rows(body: Any) -> None:
+    """Refuse a row that came without the list around it."""
+    is_record = isinstance(body, Mapping)
+    values = list(body.values()) if is_record else body
+    is_alone = is_list_of(values, str, int, float, NoneType) and values
+    form = '[{"column": value, …}]' if is_record else "[[value, …]]"
+    expect(not is_alone, f"Body: expected a list of rows, got one without; send it as {form}.")
+
+
 def _rows(body: Any, schema: Schema) -> NDArray[Any]:
     if is_split(body):
         return _split(body, schema)
@@ -246,5 +275,21 @@ def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
 
     The first column gives the order of the rows.
     """
+    _check_is_known(body, schema)
     check_columns(body)
     return schema.from_named(list(body), in_order_of_first(body))
+
+
+def _check_is_known(body: Mapping[str, Any], schema: Schema) -> None:
+    """Refuse an object that has not one column of the model, and say where rows may stand."""
+    is_strange = len(body) > 0 and body.keys().isdisjoint(schema.names)
+    expect(
+        not is_strange,
+        f"Body: expected rows, bare or under one of {', '.join(WRAPPER_KEYS)}, or an object of the "
+        f"model's own columns, {_first(schema.names)}; got {_first(list(body))}.",
+    )
+
+
+def _first(names: Sequence[str]) -> str:
+    """Write names, the first ten of many."""
+    return ", ".join(map(shown, names[:10])) + " and others" * (len(names) > 10)

@@ -120,6 +120,23 @@ def test_a_lone_carriage_return_ends_a_line_of_a_file_only(tmp_path):
     assert "new-line character seen in unquoted field" in rows_of_body("age,name\r30,ann\r")
 
 
+@pytest.mark.parametrize(
+    ("text", "came"),
+    [
+        ("age;name\n30;ann\n", "semicolons"),
+        ("age\tname\n30\tann\n", "tabs"),
+        ("age|name\n30|ann\n", "vertical bars"),
+        ("age;name\n30,5;ann\n", "semicolons"),
+        ("sep=;\nage;name\n30;ann\n", "semicolons"),
+    ],
+)
+def test_other_separators_are_named(text, came, tmp_path):
+    """In a file and in a body, with numbers that have commas too."""
+    says = f"line 1: expected commas between the cells, got {came}; write numbers with a point"
+    assert rows_of_file(text, tmp_path).startswith(says)
+    assert rows_of_body(text).startswith(f"Body, {says}")
+
+
 @pytest.mark.parametrize("text", ["", "\n", "age,name\n", "age,name"])
 def test_a_file_without_rows_has_no_tables(text, tmp_path):
     """Nothing, a blank line, or a header alone."""

@@ -35,6 +35,24 @@ def test_every_orient_of_pandas_gives_the_same_rows(orient):
     assert same(parse(FRAME.to_json(orient=orient, date_format="iso"), SCHEMA))
 
 
+@pytest.mark.parametrize("parameters", [{}, None, 1.0, {"method": "predict"}])
+@pytest.mark.parametrize("orient", ["records", "split", "values"])
+@pytest.mark.parametrize("name", ["data", "WebServiceInput0"])
+def test_rows_of_a_named_input_are_taken(name, orient, parameters):
+    """Azure ML's designer and AutoML send them so, beside parameters that ask for nothing."""
+    rows = json.loads(FRAME.to_json(orient=orient, date_format="iso"))
+    body = {"Inputs": {name: rows}, "GlobalParameters": parameters}
+    assert same(parse(json.dumps(body), SCHEMA))
+
+
+def test_a_column_alone_is_no_name_of_an_input():
+    """What stands under the name of a column are its values, in whatever shape they came."""
+    schema = Schema.of(pd.DataFrame({"data": [1.5]}), None, None)
+    assert parse('{"Inputs": {"data": [2.5]}}', schema).tolist() == [[2.5]]
+    with pytest.raises(PayloadError, match="Column 'data', row 0: expected a number, got a list"):
+        parse('{"Inputs": {"data": [[2.5]]}}', schema)
+
+
 @pytest.mark.parametrize("wrapper", WRAPPER_KEYS)
 @pytest.mark.parametrize("orient", ["columns", "records", "split", "values"])
 def test_every_wrapper_is_taken_off(wrapper, orient):
@@ -114,6 +132,14 @@ def changed(**columns):
         ('{"data": [], "instances": []}', "data and instances together"),
         ('{"data": [[1]], "other": 3}', "'data' alone, got key 'other'"),
         ('{"age": {"0": 1}}', "missing columns 'income'"),
+        ('{"rows": [[1]]}', "'joined'; got 'rows'."),
+        ('{"rows": [[1]]}', "bare or under one of data, input_data, instances, inputs, Inputs"),
+        ('{"Inputs": {"one": [[1]], "two": [[2]]}}', "got 'one', 'two'."),
+        ('{"Inputs": [[1]], "GlobalParameters": {"method": "x"}}', "under 'GlobalParameters'"),
+        ('{"age": 49, "zip": "02139"}', 'got one without; send it as [{"column": value, …}]'),
+        ('{"data": {"age": 49, "zip": null}}', 'send it as [{"column": value, …}]'),
+        ("[49, 1.5]", "expected a list of rows, got one without; send it as [[value, …]]"),
+        ('{"instances": [49, 1.5]}', "send it as [[value, …]]"),
         (
             json.dumps(
                 {

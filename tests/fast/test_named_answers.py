@@ -66,7 +66,7 @@ def test_a_table_may_have_several_levels_or_an_index_of_a_columns_name():
         ({"schema": {"primaryKey": "index"}, "data": []}, "'primaryKey', as pandas writes"),
         ({"schema": {"primaryKey": ["id"]}, "data": [{"age": 1}]}, "Row 0: expected the id column"),
         ({"x": {"age": 49}, "y": {"age": 30, "zip": "1"}}, "Row 0: .* missing column 'zip'"),
-        ({"x": {"other": 49}}, "missing columns 'age', 'zip'"),
+        ({"x": {"other": 49}}, "own columns, 'age', 'zip'; got 'x'"),
         ({"columns": ["age", "zip"], "index": [1], "data": MATRIX}, "list of 2 labels .*list of 1"),
     ],
 )

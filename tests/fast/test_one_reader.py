@@ -267,7 +267,7 @@ def test_the_first_line_is_read_as_what_it_is(schema, text, rows):
         (TEXT, "text\ngood\n", "line 1: expected the names of the columns"),
         (TEXT, "review,review\ngood,bad\n", "each column once"),
         (MIXED, "age,town\n4,x\n", "missing column 'city' and unknown column 'town'"),
-        (MIXED, ",age,city\n0,4,x\n", "unknown column ''"),
+        (MIXED, ",age,city\n0,4,x\n", "line 1: expected a name for each column, got an empty one"),
         (MIXED, "years,town\n4,x\n", "Column 'age', row 0: expected an integer, got 'years'"),
         (UNNAMED, "1,0\n2,3\n", "expected names or a row, got what can be both"),
     ],

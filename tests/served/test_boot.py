@@ -23,12 +23,12 @@ pytestmark = pytest.mark.alone
 MEMORY = Path("/dev/shm")
 
 
-def command(*arguments, **variables):
+def command(*arguments, cwd=ROOT, **variables):
     """Run ``python -m service`` to its end."""
     environment = {name: value for name, value in os.environ.items() if name not in OURS}
     return subprocess.run(
         [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env={**environment, **variables},
         capture_output=True,
         text=True,
@@ -146,6 +146,16 @@ def test_check_starts_the_service_as_it_will_run(iris_folder, tmp_path):
     assert "was not ready within 2 seconds" in hangs.stderr
     assert f"{iris_folder}: 4 features" in without.stderr
     assert "there is no entry script" in without.stderr
+
+
+def test_check_without_a_script_is_one_of_the_models(iris_folder, tmp_path):
+    """Where there are none, there is nothing to check, which is a failure."""
+    models = command("check", cwd=tmp_path, AZUREML_MODEL_DIR=str(iris_folder))
+    nothing = command("check", cwd=tmp_path, AZUREML_MODEL_DIR=str(tmp_path))
+
+    assert (models.returncode, nothing.returncode) == (0, 1)
+    assert "A start was not tried: there is no entry script" in models.stderr
+    assert "no models of this service" in nothing.stderr
 
 
 def test_check_starts_a_script_that_loads_models_of_its_own(tmp_path):

@@ -465,11 +465,19 @@ def _rows_schemas(columns: Iterable[Column]) -> Json:
             "description": "DataFrame.to_json(orient='table')",
         },
         "Table": {"anyOf": list(map(_reference, _FORMS))},
+        "Named": {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {"anyOf": list(map(_reference, _NAMED_FORMS))},
+            "description": "Rows under the name of an input, as {'Inputs': {'data': rows}}",
+        },
         "Rows": {"anyOf": [{"$ref": "#/components/schemas/Table"}, *_wrapped_tables()]},
     }
 
 
 _FORMS = ("Columns", "Records", "Lists", "Split", "ByLabel", "WithSchema")
+_NAMED_FORMS = ("Records", "Lists", "Split")
 
 
 def _reference(schema: str) -> Json:
@@ -477,7 +485,7 @@ def _reference(schema: str) -> Json:
 
 
 def _wrapped_tables() -> list[Json]:
-    table = {"$ref": "#/components/schemas/Table"}
+    table = {"anyOf": [_reference("Table"), _reference("Named")]}
     beside = {name: {"enum": list(values)} for name, values in SIBLINGS.items()}
     return [
         {
