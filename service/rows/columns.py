@@ -45,6 +45,8 @@ class Column:
         True when the model takes categories that the examples do not know.
     takes_infinity : bool
         True when the examples had infinities in this column.
+    known_texts : tuple of str
+        The texts of the examples, where they repeat a few: they are categories then.
     missing_mark : {"NaN", "None", "NaT", "NA"}
         What marks a missing value in a column of objects. A model may tell None from NaN, as
         scikit-learn's encoders do. Columns of other types have one mark only.
@@ -69,6 +71,7 @@ class Column:
     takes_new: bool = False
     takes_infinity: bool = False
     missing_mark: str = "NaN"
+    known_texts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: pd.Series, name: str, objects: pd.Series | None = None) -> Column:
@@ -91,7 +94,12 @@ class Column:
         column._check_categories()
         nullable = bool(values.isna().any())
         known = values.dropna() if nullable else values  # which takes long of very many columns
-        return replace(column, nullable=nullable, takes_infinity=column._kind.has_infinity(known))
+        return replace(
+            column,
+            nullable=nullable,
+            takes_infinity=column._kind.has_infinity(known),
+            known_texts=column._kind.repeated_texts(known),
+        )
 
     def read(self, values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
         """Check the values of this column.
@@ -168,6 +176,29 @@ class Column:
     def make_new_categories(self) -> Sequence[Any]:
         """Return categories that the examples do not know; none where there can be none."""
         return self._kind.make_new_categories()
+
+    def are_new(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which read values are categories that the examples did not have.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> grade = Column.of(pd.Series(["a", "b", "a", "b"]), "grade")
+        >>> grade.are_new(grade.read(["a", "c"])).tolist()
+        [False, True]
+        """
+        are_known = np.fromiter(map(self._known.__contains__, values), bool, len(values))
+        return ~(are_known | pd.isna(values))
+
+    @property
+    def can_have_new(self) -> bool:
+        """True of categories and repeated texts, where others are taken too."""
+        return len(self._known) > 0
+
+    @cached_property
+    def _known(self) -> frozenset[Any]:
+        """The categories beside which there may be new ones; none of other columns."""
+        return frozenset(self.known_texts) | frozenset(self._kind.known_beside_new)
 
     def plain(self, value: Any) -> Any:
         """Write a read value as JSON has it, for :meth:`read` to take back; None is missing."""

@@ -57,8 +57,7 @@ def rows_of_csv(text: str, schema: Schema, has_header: bool | None = None) -> di
     {'columns': ['zip', 'age'], 'data': [['10001', 72.0]]}
     """
     lines = list(csv_lines(io.StringIO(text), _PLACE))
-    if len(schema.names) > 1:
-        _check_separator(next(iter(lines), (1, [])), _PLACE)
+    _check_separator(next(iter(lines), (1, [])), _PLACE, len(schema.names))
     names = _take_header(lines, schema, has_header)
     by_name = dict(zip(schema.names, schema.columns, strict=True))
     columns = list(map(by_name.__getitem__, names))
@@ -264,14 +263,18 @@ def _rows_of(lines: Iterable[tuple[int, list[str]]], n_cells: int) -> Iterator[l
         yield cells
 
 
-def _check_separator(first: tuple[int, Sequence[str]], place: str = "line") -> None:
+def _check_separator(
+    first: tuple[int, Sequence[str]], place: str = "line", n_columns: int = 2
+) -> None:
     """Refuse a first line of a single cell that others than commas seem to divide."""
     number, cells = first
-    others = [name for sign, name in _OTHER_SEPARATORS.items() if sign in "".join(cells)]
+    others = sorted(_OTHER_SEPARATORS.keys() & {*"".join(cells)})
+    is_single = len(cells) == 1 < n_columns
     expect(
-        len(cells) != 1 or not others,
-        f"{place} {number}: expected commas between the cells, got {' and '.join(others)}; write "
-        'numbers with a point and cells with commas between them, as to_csv(sep=",") does.',
+        not (is_single and others),
+        f"{place} {number}: expected commas between the cells, got "
+        f"{' and '.join(map(_OTHER_SEPARATORS.__getitem__, others))}; write numbers with a point "
+        'and cells with commas between them, as to_csv(sep=",") does.',
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import NoneType
 from typing import Any, TypeAlias
@@ -200,10 +200,9 @@ def _unwrapped(body: Any, schema: Schema) -> Any:
 
 def _without_name(rows: Any, schema: Schema) -> Any:
     """Take off the name of a single input, which is none of a column: it has rows, no values."""
-    match list(rows.items()) if isinstance(rows, Mapping) else []:
-        case [(name, named)] if name not in schema.names:
-            return named if is_split(named) or is_list_of(named, list, Mapping) else rows
-    return rows
+    is_named = isinstance(rows, Mapping) and len({*rows} - {*schema.names}) == len(rows) == 1
+    named = next(iter(rows.values())) if is_named else None
+    return named if is_list_of(named, list, Mapping) else rows
 
 
 def _has_columns(body: Mapping[str, Any], schema: Schema) -> bool:
@@ -244,11 +243,19 @@ def _check_siblings(siblings: Mapping[str, Any], wrapper: str) -> None:
 
 def _check_holds_rows(body: Any) -> None:
     """Refuse a row that came without the list around it."""
-    is_record = isinstance(body, Mapping)
-    values = list(body.values()) if is_record else body
-    is_alone = is_list_of(values, str, int, float, NoneType) and values
-    form = '[{"column": value, …}]' if is_record else "[[value, …]]"
-    expect(not is_alone, f"Body: expected a list of rows, got one without; send it as {form}.")
+    match body:
+        case Mapping():
+            _check_are_no_values(body.values(), '[{"column": value, …}]')
+        case list():
+            _check_are_no_values(body, "[[value, …]]")
+
+
+def _check_are_no_values(body: Iterable[Any], form: str) -> None:
+    is_one_row = set() < set(map(type, body)) <= _VALUES
+    expect(not is_one_row, f"Body: expected a list of rows, got one without; send it as {form}.")
+
+
+_VALUES = {str, int, float, bool, NoneType}
 
 
 def _rows(body: Any, schema: Schema) -> NDArray[Any]:
@@ -282,9 +289,9 @@ def _columns(body: Mapping[str, Any], schema: Schema) -> NDArray[Any]:
 
 def _check_is_known(body: Mapping[str, Any], schema: Schema) -> None:
     """Refuse an object that has not one column of the model, and say where rows may stand."""
-    is_strange = len(body) > 0 and body.keys().isdisjoint(schema.names)
+    known = body.keys() & {*schema.names}
     expect(
-        not is_strange,
+        len(known) >= min(1, len(body)),
         f"Body: expected rows, bare or under one of {', '.join(WRAPPER_KEYS)}, or an object of the "
         f"model's own columns, {_first(schema.names)}; got {_first(list(body))}.",
     )

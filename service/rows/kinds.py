@@ -42,6 +42,7 @@ SINGLE = {
     "float32": np.float32,
     "float": np.float32,
 }
+MOST_REPEATED = 256  # texts that are taken for categories
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,15 @@ class Kind:
     def has_infinity(self, known: pd.Series) -> bool:
         """Tell whether there is an infinity among values of which none is missing."""
         return False
+
+    @property
+    def known_beside_new(self) -> Sequence[Any]:
+        """The known categories where new ones are taken."""
+        return ()
+
+    def repeated_texts(self, known: pd.Series) -> tuple[str, ...]:
+        """Return the texts of a column that repeats a few, none of all others."""
+        return ()
 
     def make_new_categories(self) -> Sequence[Any]:
         """Return categories that the examples do not know; none where there can be none."""
@@ -266,6 +276,12 @@ class Texts(Kind):
         """True."""
         return True
 
+    def repeated_texts(self, known: pd.Series) -> tuple[str, ...]:
+        """Return the texts where they repeat a few, nothing where the next may be another."""
+        different = known.unique()
+        is_repeated = len(different) <= min(MOST_REPEATED, len(known) // 2)
+        return tuple(sorted(map(str, different))) if is_repeated else ()
+
 
 class Dates(Kind):
     """Dates without a time."""
@@ -362,6 +378,11 @@ class Categories(Kind):
     def dtype_for(self, values: pd.Series) -> Any:
         """Return the dtype of the known categories, and of the new ones among the values."""
         return self.vocabulary.dtype_with(self.dtype, values) if self.takes_new else self.dtype
+
+    @property
+    def known_beside_new(self) -> Sequence[Any]:
+        """The known categories where new ones are taken."""
+        return self.vocabulary.categories if self.takes_new else ()
 
     def make_new_categories(self) -> Sequence[Any]:
         """Return categories that are not known."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, singledispatch
-from itertools import chain, filterfalse
+from itertools import chain, compress, filterfalse
 from operator import attrgetter, not_
 from typing import Any, TypeAlias
 
@@ -237,6 +237,38 @@ class Schema:
             records.append({column.name: column.plain(value) for column, value in cells})
         return records
 
+    def new_categories(self, matrix: NDArray[Any]) -> list[list[str]]:
+        """Name for each row the columns with a category that the examples did not have.
+
+        Parameters
+        ----------
+        matrix : ndarray of shape (n_rows, n_features)
+            What :meth:`matrix` returned.
+
+        Returns
+        -------
+        list of list of str
+            Empty where no row has one.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> schema = Schema.of(pd.DataFrame({"grade": ["a", "b", "a", "b"]}), None, None)
+        >>> schema.new_categories(schema.matrix([["a"], ["c"]]))
+        [[], ['grade']]
+        >>> schema.new_categories(schema.matrix([["a"]]))
+        []
+        """
+        are_new = np.zeros(matrix.shape, dtype=bool)
+        for i in self._can_have_new:
+            are_new[:, i] = self.columns[i].are_new(matrix[:, i])
+        named = map(list, map(partial(compress, self._names), are_new))
+        return list(named) if are_new.any() else []
+
+    @cached_property
+    def _can_have_new(self) -> list[int]:
+        return _positions(map(_CAN_HAVE_NEW, self.columns))
+
     def to_dict(self) -> list[dict[str, Any]]:
         """Return the columns as plain values for the manifest."""
         return list(map(Column.to_dict, self.columns))
@@ -353,6 +385,7 @@ class Schema:
 _NAME, _DTYPE, _MATRIX_DTYPE = map(attrgetter, ("name", "dtype", "matrix_dtype"))
 _MISSING_MARK, _CHANGES_WITH_MISSING = map(attrgetter, ("missing_mark", "changes_with_missing"))
 _TAKES_ANY_NUMBER = attrgetter("takes_any_number")
+_CAN_HAVE_NEW = attrgetter("can_have_new")
 _FLOATS = frozenset("efdg")  # as NumPy calls its own; pandas' types have no such name
 _NUMBERS = frozenset((float, int))  # and no bool, which is an int to isinstance
 

@@ -7,7 +7,7 @@ writes it in its own form. Next: :mod:`service.scoring.answer_tables`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,12 @@ class Answer(MutableMapping[str, Any]):
         declined; the others when they were asked for: ``probabilities`` of shape
         (n_rows, n_classes), ``standard_errors`` (None from exact methods), ``expected_values`` of
         shape (n_classes,) or (), ``top_importances``, which are lists of names and numbers,
-        ``row_ids``, and the names and words of :mod:`service.scoring.names`.
+        ``new_categories``, ``row_ids``, and the names and words of :mod:`service.scoring.names`.
     rows : ndarray of shape (n_rows, n_features)
         The rows that were scored, as the schema's matrix.
+    new_categories : list of list of str
+        For each row the columns with a category that the examples did not have; empty where no row
+        has one.
     importances : LocalImportances or None
         The local importances with their names, None when they were declined.
     seconds_explaining : float
@@ -72,6 +75,7 @@ class Answer(MutableMapping[str, Any]):
 
     arrays: dict[str, Any]
     rows: NDArray[Any]
+    new_categories: list[list[str]] = field(default_factory=list)
     importances: LocalImportances | None = None
     seconds_explaining: float = 0.0
 

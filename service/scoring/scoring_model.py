@@ -127,7 +127,8 @@ class ScoringModel:
         -------
         Answer
             ``predictions`` and, unless they were declined, ``local_importance_values``, first; then
-            what was asked for. A mapping to nested lists, with the arrays as attributes.
+            what was asked for, and where a row has a category that the examples did not have,
+            ``new_categories``. A mapping to nested lists, with the arrays as attributes.
 
         Raises
         ------
@@ -173,13 +174,17 @@ class ScoringModel:
         seconds = time.perf_counter() - started
         if importances is not None:
             arrays |= self._described(importances, arrays["predictions"], request)
-        return Answer(in_order(arrays), rows, importances, seconds)
+        new = self.schema.new_categories(rows)
+        return Answer(in_order(arrays), rows, new, importances, seconds)
 
     def _beside(self, answer: Answer, request: ScoringRequest, labels: list[Any]) -> dict[str, Any]:
-        """Return what a request asks to know beside the numbers: ids, names and words."""
-        beside: dict[str, Any] = {"row_ids": labels}
+        """Return what stands beside the numbers: new categories, and the names asked for."""
+        new = answer.new_categories
+        beside: dict[str, Any] = {"new_categories": new} if new else {}
+        if request.named or request.id_columns:
+            beside["row_ids"] = labels
         if not request.named:
-            return beside if request.id_columns else {}
+            return beside
         explainer = self.scoring_explainer
         if explainer.classes is not None:
             beside |= self._names_of_classes(answer, explainer.classes)

@@ -114,10 +114,17 @@ class Metrics:
         missing = Counter(
             "scoring_missing_values", "Missing values", ["feature"], registry=self._registry
         )
+        new = Counter(
+            "scoring_new_categories",
+            "Categories that the examples did not have",
+            ["feature"],
+            registry=self._registry,
+        )
         features = [] if model is None else model.scoring_explainer.features
         columns = [] if model is None else model.schema.names
         self._sums = [importance.labels(name) for name in features]
         self._gaps = [missing.labels(name) for name in columns]
+        self._new = {name: new.labels(name) for name in columns}
 
     def _describe(
         self, model_name: str, model: ScoringModel | None, origins: Sequence[Origin]
@@ -178,6 +185,8 @@ class Metrics:
         missing = (answer.rows != answer.rows).sum(axis=0)  # only NaN differs from itself
         for column in np.flatnonzero(missing):
             self._gaps[column].inc(int(missing[column]))
+        for name in chain.from_iterable(answer.new_categories):
+            self._new[name].inc()
         if answer.importances is not None:
             self._explaining.observe(answer.seconds_explaining)
             self._count_importances(answer.importances.values)

@@ -36,7 +36,7 @@ def test_every_orient_of_pandas_gives_the_same_rows(orient):
 
 
 @pytest.mark.parametrize("parameters", [{}, None, 1.0, {"method": "predict"}])
-@pytest.mark.parametrize("orient", ["records", "split", "values"])
+@pytest.mark.parametrize("orient", ["records", "values"])
 @pytest.mark.parametrize("name", ["data", "WebServiceInput0"])
 def test_rows_of_a_named_input_are_taken(name, orient, parameters):
     """Azure ML's designer and AutoML send them so, beside parameters that ask for nothing."""

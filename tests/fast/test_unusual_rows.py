@@ -18,7 +18,9 @@ from xgboost import XGBRegressor
 from service.batch import ROWS_IN_A_CHUNK, score_file
 from service.errors import BatchError
 from service.explainers import TabularExplainer
+from service.rows.schema import Schema
 from service.scoring import KernelScoringExplainer, PayloadError, ScoringModel, load, save
+from service.web.metrics import Metrics
 
 RNG = np.random.default_rng(0)
 N = 120
@@ -93,6 +95,33 @@ def test_a_new_category_is_explained_where_the_model_takes_it(name, kind):
     local = served.scoring_explainer.explain_rows(new)
     sums = local.expected_values + local.values.sum(axis=1)
     np.testing.assert_allclose(sums, model.predict(new), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("is_category", [True, False])
+def test_the_answer_names_the_columns_of_new_categories(is_category):
+    """Those of each row, of categories and of texts that repeat; not where all are known, nor of
+    missing values.
+    """
+    frame = frame_of("text")
+    target = target_of(frame)
+    if not is_category:
+        frame = frame.assign(shop=np.asarray(SHOPS["text"]))
+    model = TAKING["one-hot, linear"].fit(frame, target)
+    served = serve(model, frame, nullable=["shop"])
+    rows = frame[:3].assign(shop=["a", "misspelt", None])
+    answer = served.score(rows.to_json(orient="records"))
+    assert answer["new_categories"] == [[], ["shop"], []]
+    assert list(answer)[:2] == ["predictions", "local_importance_values"]
+    assert "new_categories" not in served.score(frame[:3].to_json(orient="records"))
+    metrics = Metrics("model", served)
+    metrics.scored(answer)
+    assert b'scoring_new_categories_total{feature="shop"} 1.0' in metrics.text()
+
+
+def test_texts_that_do_not_repeat_are_no_categories():
+    """As those that people write, of which the next is always another."""
+    told = pd.DataFrame({"told": [f"case {i}" for i in range(40)]})
+    assert Schema.of(told, None, None).new_categories(np.array([["case 41"]], dtype=object)) == []
 
 
 @pytest.mark.parametrize("kind", SHOPS)

@@ -307,6 +307,14 @@ _ANSWERS: Json = {
                     "for each target or label where several are predicted at once"
                 ),
             },
+            "new_categories": {
+                "type": "array",
+                "items": {"type": "array", "items": {"type": "string"}},
+                "description": (
+                    "For each row the columns with a category that the examples did not have; "
+                    "left out where no row has one"
+                ),
+            },
             "row_ids": {
                 "type": "array",
                 "description": (
@@ -477,7 +485,7 @@ def _rows_schemas(columns: Iterable[Column]) -> Json:
 
 
 _FORMS = ("Columns", "Records", "Lists", "Split", "ByLabel", "WithSchema")
-_NAMED_FORMS = ("Records", "Lists", "Split")
+_NAMED_FORMS = ("Records", "Lists")
 
 
 def _reference(schema: str) -> Json:
