@@ -20,6 +20,7 @@ targets stand one after another (:mod:`service.structures.answer_forms`). Next:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -416,9 +417,25 @@ def choose_checked_output(
     """
     function = choose_output(model, schema, matrix, output=output, task=task, has_names=has_names)
     answers = function(spread_out(matrix, N_COMPARED_ROWS))
+    _warn_of_scores(function, answers)
     check_examples(function, given, matrix, answers)
     check_rows_alone(function, matrix, answers)
     return function, answers, _ask_as_given(function, given, [0])
+
+
+def _warn_of_scores(function: ModelOutput, answers: NDArray[np.float64]) -> None:
+    """Warn where a model answers something else as probabilities.
+
+    LightGBM answers raw scores, where it was fitted with an objective of the user's own.
+    """
+    off = np.abs(answers - answers.clip(0.0, 1.0)).max()
+    if (function.scale, off > SAME) == ("probability", True):
+        warnings.warn(
+            f"{function.name} answers numbers from {answers.min():.3g} to {answers.max():.3g}, "
+            "which are no probabilities; these numbers are explained, whatever they are.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def check_examples(

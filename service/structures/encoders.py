@@ -345,7 +345,12 @@ def are_terms(steps: Sequence[Any]) -> bool:
 
 def are_maps(steps: Sequence[Any]) -> bool:
     """Tell whether steps begin with a linear map of all columns, and are no more than that."""
-    return sklearn_name(steps[0]) in MAPS and all(map(_is_linear, steps))
+    return sklearn_name(steps[0]) in MAPS and are_linear(steps)
+
+
+def are_linear(steps: Sequence[Any]) -> bool:
+    """Tell whether steps are linear maps and scalers, and nothing else."""
+    return all(map(_is_linear, steps))
 
 
 def _is_linear(step: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import UnsupportedStructureError
 from service.shapley.games import Link
 from service.structures.encoders import make_dense
 from service.structures.links import Floats
@@ -147,6 +148,23 @@ def join(parts: Sequence[Structure]) -> Structure | None:
         return None
     (kind,) = kinds
     return kind.joined(parts)
+
+
+def n_columns_of(estimator: Any) -> int:
+    """Return how many columns a fitted estimator takes.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When it does not say, as one that asks a transformer of the user's own for it.
+    """
+    n_columns = getattr(estimator, "n_features_in_", None)
+    if n_columns is None:
+        raise UnsupportedStructureError(
+            f"{type(estimator).__name__} is not looked into, since what it hands its columns to "
+            "has no n_features_in_."
+        )
+    return int(n_columns)
 
 
 def as_floats(numbers: Any) -> Floats:

@@ -58,7 +58,7 @@ from service.structures.links import (
     second_of_two,
 )
 from service.structures.searches import look_through
-from service.structures.structure import Combinable, Structure, join
+from service.structures.structure import Combinable, Structure, join, n_columns_of
 from service.structures.trees import TreeStructure
 
 
@@ -155,7 +155,7 @@ def read_bagging(estimator: Any, scale: str, read: Read) -> Structure | None:
     They may see some of the columns each, but only trees one of them twice, and with preprocessing
     of their own all of them.
     """
-    chosen, n_columns = estimator.estimators_features_, estimator.n_features_in_
+    chosen, n_columns = estimator.estimators_features_, n_columns_of(estimator)
     shares = np.full(len(chosen), 1 / len(chosen))
     found: list[Any] = list(map(read, estimator.estimators_, repeat(scale)))
     if not all(map(_can_be_spread, found, chosen)):
@@ -197,7 +197,7 @@ def read_chain(estimator: Any, scale: str, read: Read) -> Structure | None:
     parts: list[Any] = _read_each(estimator.estimators_, scale, read)
     if set(map(is_linear, parts)) != {True}:  # none of them, where one cannot be read
         return None
-    n_columns = estimator.n_features_in_
+    n_columns = n_columns_of(estimator)
     coefficients, intercepts = np.zeros((0, n_columns)), np.zeros(0)
     for part in parts:
         own, of_others = part.coefficients[:, :n_columns], part.coefficients[:, n_columns:]

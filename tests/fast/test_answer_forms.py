@@ -429,3 +429,19 @@ def test_a_gradient_boosting_of_two_classes_keeps_its_names():
     explainer = TabularExplainer(model, X[:N])
     assert explainer.classes == ["w", "x"]
     assert isinstance(explainer.row_explainer.function, ModelOutput)
+
+
+@pytest.mark.filterwarnings("ignore:Cannot compute class probabilities")  # LightGBM's own
+def test_scores_in_place_of_probabilities_are_said():
+    """As LightGBM answers them, fitted with an objective of one's own."""
+
+    def logistic(target, margins):
+        shares = 1.0 / (1.0 + np.exp(-margins))
+        return shares - target, shares * (1.0 - shares)
+
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    own = LGBMClassifier(objective=logistic, n_estimators=3, verbose=-1, n_jobs=1)
+    own.fit(rows, (rows[:, 0] > 0).astype(int))
+    with pytest.warns(UserWarning, match="predict_proba answers numbers from -.* no probabilities"):
+        TabularExplainer(own, rows, output="probability")
+    assert TabularExplainer(own, rows).output == "margin"

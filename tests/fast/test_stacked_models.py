@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier, LGBMRegressor
 from shapley_by_definition import shapley_by_definition
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
@@ -20,12 +21,19 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
-from sklearn.svm import SVC
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    PolynomialFeatures,
+    QuantileTransformer,
+    StandardScaler,
+)
+from sklearn.svm import SVC, LinearSVC
 from xgboost import XGBClassifier
 
 from service.engines import builders
@@ -194,6 +202,57 @@ def test_every_part_has_preprocessing_of_its_own(tmp_path):
     assert again.values.tobytes() == values.tobytes()
     alone = explainer.explain_local(frame[61:62]).local_importance_values
     assert np.array(alone).tobytes() == values[:, 1:2].tobytes()
+
+
+TOWN_OR_NOT = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["town"]))
+QUANTILES = QuantileTransformer(n_quantiles=20)
+
+
+@pytest.mark.parametrize("step", [TOWN_OR_NOT, QUANTILES])
+@pytest.mark.parametrize("last", [LinearSVC(), LogisticRegression()])
+def test_calibration_in_folds_of_any_pipelines_is_read(step, last):
+    """Steps in them may be more than linear maps: each fold is a part."""
+    frame, _ = frame_and_stack()
+    rows = frame if step is TOWN_OR_NOT else frame[list("bcde")]
+    labels = np.arange(len(rows)) % 5 > 1
+    model = CalibratedClassifierCV(make_pipeline(step, last), cv=2).fit(rows, labels)
+    explainer = TabularExplainer(model, rows[:15])
+    assert explainer.method == "kernel/stacked"
+    called = TabularExplainer(model, rows[:15], engine="kernel", nsamples=62)
+    values = explainer.explain_local(rows[60:63]).local_importance_values
+    expected = called.explain_local(rows[60:63]).local_importance_values
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-9)
+
+
+class FirstTwo(TransformerMixin, BaseEstimator):
+    """A transformer as people write it, without `n_features_in_`."""
+
+    def fit(self, rows, labels=None):
+        self.is_fitted_ = True
+        return self
+
+    def transform(self, rows):
+        return np.asarray(rows)[:, :2]
+
+
+OWN = make_pipeline(FirstTwo(), LogisticRegression())
+HOLDERS = {
+    "calibration": CalibratedClassifierCV(OWN, cv=2),
+    "votes": VotingClassifier([("o", OWN), ("l", LOGISTIC)], voting="soft"),
+    "a stack": StackingClassifier([("o", OWN), ("l", LOGISTIC)], cv=2, passthrough=True),
+    "one against the rest": OneVsRestClassifier(OWN),
+    "targets": MultiOutputClassifier(OWN),
+}
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_a_transformer_that_tells_no_number_of_columns_is_called(name):
+    """Inside of another model: with a sentence instead of an AttributeError."""
+    X, y = data(2)
+    model = HOLDERS[name].fit(X, np.column_stack([y, 1 - y]) if name == "targets" else y)
+    explainer = TabularExplainer(model, X)
+    assert explainer.method == "kernel"
+    assert "is not looked into" in explainer.row_explainer.note
 
 
 def test_errors_of_a_stack_are_those_that_it_has():

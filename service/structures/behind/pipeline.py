@@ -1,5 +1,7 @@
 """Pipelines as :func:`service.structures.encoders.split_model` leaves them: steps that mix columns.
 
+One inside of another model may have any steps; here it has no structure then.
+
 Next: :mod:`service.structures.kernel_machines`.
 """
 
@@ -10,7 +12,7 @@ from typing import Any
 
 from service.structures.behind.maps import read_behind_maps
 from service.structures.behind.terms import read_behind_terms
-from service.structures.encoders import are_terms
+from service.structures.encoders import are_linear, are_terms
 from service.structures.family import Family, Read
 from service.structures.structure import Structure
 
@@ -20,7 +22,9 @@ def read_behind(pipeline: Any, scale: str, read: Read) -> Structure | None:
     *steps, estimator = [step for _, step in pipeline.steps]
     if are_terms(steps):
         return read_behind_terms(steps, estimator, scale)
-    return read_behind_maps(steps, estimator, scale, read)
+    if are_linear(steps):
+        return read_behind_maps(steps, estimator, scale, read)
+    return None
 
 
 def family(read: Read) -> Family:

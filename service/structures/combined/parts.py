@@ -22,7 +22,7 @@ from service.structures.encoders import Encoder, split_model
 from service.structures.family import Read
 from service.structures.linear import identity_readout
 from service.structures.links import Floats, WeightedSum, chained
-from service.structures.structure import Structure
+from service.structures.structure import Structure, n_columns_of
 
 SAME = cast("Link", identity_readout)  # what a structure without a link is behind
 
@@ -179,7 +179,7 @@ def read_parts(
     list of Part
         Empty where one of the models cannot be read.
     """
-    n_columns = estimator.n_features_in_
+    n_columns = n_columns_of(estimator)
     names = list(map(str, getattr(estimator, "feature_names_in_", range(n_columns))))
     parts = []
     for model, scale in zip(models, scales, strict=True):

@@ -37,7 +37,7 @@ from service.structures.links import (
     mirrored,
     second_of_two,
 )
-from service.structures.structure import Combinable, Structure, as_floats, join
+from service.structures.structure import Combinable, Structure, as_floats, join, n_columns_of
 from service.structures.trees import TreeStructure, is_sum_of_trees
 
 # The scale of what each method of a model inside answers.
@@ -62,7 +62,7 @@ def read_voting(estimator: Any, scale: str, read: Read) -> Structure | None:
     joined = _mean_of_bare(parts, shares)
     if joined is not None:
         return joined
-    return added_up(parts, shares, estimator.n_features_in_)
+    return added_up(parts, shares, n_columns_of(estimator))
 
 
 def _shares_of_votes(estimator: Any) -> Floats:
@@ -105,7 +105,7 @@ def weighted_sum(
 ) -> Structure | None:
     """Add up what the models inside of another predict; None where one cannot be read."""
     parts = read_parts(estimator, models, [scale] * len(models), read)
-    return added_up(parts, weights, estimator.n_features_in_)
+    return added_up(parts, weights, n_columns_of(estimator))
 
 
 def read_stacking(estimator: Any, scale: str, read: Read) -> Structure | None:
@@ -155,7 +155,7 @@ def _sum_of_predictions(
     if estimator.passthrough:
         parts = [*parts, _linear_part(of_columns[None])]
         weights = np.append(weights, 1.0)
-    return added_up(parts, weights, estimator.n_features_in_, float(last.intercepts[0]))
+    return added_up(parts, weights, n_columns_of(estimator), float(last.intercepts[0]))
 
 
 def _behind_last(
@@ -166,7 +166,7 @@ def _behind_last(
     of_classes = _LINKS_OF_CLASSES.get((scale, _n_classes(estimator)))
     link = reduce(chained, filter(None, (last.link, of_classes)), margins)
     if estimator.passthrough:
-        parts = [*parts, _linear_part(np.eye(estimator.n_features_in_))]
+        parts = [*parts, _linear_part(np.eye(n_columns_of(estimator)))]
     return stacked(parts, link)
 
 
