@@ -245,14 +245,14 @@ def _check_holds_rows(body: Any) -> None:
     """Refuse a row that came without the list around it."""
     match body:
         case Mapping():
-            _check_are_no_values(body.values(), '[{"column": value, …}]')
+            _check_are_no_values(body.values(), "[{...}]")
         case list():
-            _check_are_no_values(body, "[[value, …]]")
+            _check_are_no_values(body, "[[...]]")
 
 
 def _check_are_no_values(body: Iterable[Any], form: str) -> None:
     is_one_row = set() < set(map(type, body)) <= _VALUES
-    expect(not is_one_row, f"Body: expected a list of rows, got one without; send it as {form}.")
+    expect(not is_one_row, f"Body: expected rows in a list, got one alone; send it as {form}.")
 
 
 _VALUES = {str, int, float, bool, NoneType}

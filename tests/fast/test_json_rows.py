@@ -136,10 +136,13 @@ def changed(**columns):
         ('{"rows": [[1]]}', "bare or under one of data, input_data, instances, inputs, Inputs"),
         ('{"Inputs": {"one": [[1]], "two": [[2]]}}', "got 'one', 'two'."),
         ('{"Inputs": [[1]], "GlobalParameters": {"method": "x"}}', "under 'GlobalParameters'"),
-        ('{"age": 49, "zip": "02139"}', 'got one without; send it as [{"column": value, …}]'),
-        ('{"data": {"age": 49, "zip": null}}', 'send it as [{"column": value, …}]'),
-        ("[49, 1.5]", "expected a list of rows, got one without; send it as [[value, …]]"),
-        ('{"instances": [49, 1.5]}', "send it as [[value, …]]"),
+        (
+            '{"age": 49, "zip": "02139"}',
+            "expected rows in a list, got one alone; send it as [{...}]",
+        ),
+        ('{"data": {"age": 49, "zip": null}}', "send it as [{...}]"),
+        ("[49, 1.5]", "expected rows in a list, got one alone; send it as [[...]]"),
+        ('{"instances": [49, 1.5]}', "send it as [[...]]"),
         (
             json.dumps(
                 {
