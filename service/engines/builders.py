@@ -105,6 +105,9 @@ MOST_ENCODED = 20_000_000
 AFFORDABLE_STEPS = 2_000_000
 # What is known of as many patterns of background rows is added up in the time of a step.
 PATTERNS_IN_A_STEP = 5
+# Numbers of all points among which the nearest ones are found for a hybrid row: beyond, the trees
+# and the products of matrices of the model itself are faster.
+MOST_POINTS = 25_000
 # Background rows that are met where there are more and all would take more steps, in less time than
 # shap's explainer takes for a hundred; and fewer where these are as exact beside what is known.
 N_SAMPLED_ROWS = 192
@@ -405,7 +408,19 @@ def build_radial(subject: Subject, structure: RadialStructure | ProcessStructure
 
 
 def build_neighbours(subject: Subject, structure: NeighboursStructure) -> KernelEngine:
-    """Sample means of the nearest points, all coalitions where these are few."""
+    """Sample means of the nearest points, all coalitions where these are few.
+
+    Raises
+    ------
+    UnsupportedStructureError
+        When there are so many points that the model itself finds the nearest ones sooner.
+    """
+    n_points, n_columns = structure.points.points.shape
+    if n_points * n_columns > MOST_POINTS:
+        raise UnsupportedStructureError(
+            f"Nearest neighbours among {n_points:,} points of {n_columns} columns: the model "
+            "itself is faster."
+        )
     background = subject.background(affordable=len(subject.examples))
     game = NeighboursGame(structure.points, structure.link, background, subject.grouping)
     effort = replace(EFFORT_OF_PARTS, n_background=len(background.rows), patience=4)

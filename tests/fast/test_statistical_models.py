@@ -94,6 +94,21 @@ def test_neighbours_regress_as_by_the_definition(name, y):
     check(model, model.predict, X_REGRESSION[[60, 3]], X_REGRESSION[:N_BACKGROUND])
 
 
+def test_neighbours_among_very_many_points_are_called():
+    """The model finds them sooner; the values are those of the definition all the same."""
+    X = np.random.default_rng(0).normal(size=(9_000, 3))
+    model = KNeighborsRegressor().fit(X, X[:, 0] * X[:, 1])
+    explainer = TabularExplainer(model, X[:N_BACKGROUND])
+    assert explainer.method == "kernel"
+    assert explainer.row_explainer.note.startswith(
+        "Nearest neighbours among 9,000 points of 3 columns: the model itself is faster."
+    )
+    (values,) = explainer.explain_local(X[60:61]).local_importance_values
+    background = X[:N_BACKGROUND], np.ones(N_BACKGROUND)
+    (expected,) = shapley_by_definition(model.predict, X[60], *background)
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-9)
+
+
 def test_several_targets_of_a_classifier_stand_one_after_another():
     """The probabilities of the first, and then those of the second."""
     X, y = data(2)
