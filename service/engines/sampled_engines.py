@@ -253,7 +253,7 @@ class SampledBackgroundEngine(Engine):
     """
 
     is_sampled = True
-    n_checked_rows = 4
+    n_checked_rows = 2  # a row may take a second or two
 
     def __init__(
         self,

@@ -13,16 +13,17 @@ import pytest
 import shap
 from shapley_by_definition import shapley_by_definition
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from tqdm import tqdm
 
 from service.engines import engine, progress
 from service.explainers import TabularExplainer
-from service.scoring import KernelScoringExplainer, PayloadError, save
+from service.scoring import KernelScoringExplainer, PayloadError, ScoringModel, save
 
 
 def test_the_documents_example_adds_up_to_the_served_probability(breast_cancer):
@@ -468,3 +469,21 @@ def test_the_number_of_blas_threads_changes_no_byte(breast_cancer, tmp_path):
         "{2}\n",
         "{1}\n",
     )  # a machine of one core has no second thread to give
+
+
+def test_columns_of_several_levels_are_called_by_the_text_of_their_labels(tmp_path):
+    """A MultiIndex, with a column of text; what pandas writes as JSON is served after loading."""
+    numbers = np.random.default_rng(0).normal(size=(30, 2))
+    labels = pd.MultiIndex.from_tuples([("size", "mean"), ("size", "worst"), ("town", "")])
+    frame = pd.DataFrame(numbers, columns=labels[:2])
+    frame[("town", "")] = np.array(["Ghent", "Oslo"])[np.arange(30) % 2]
+    encode = make_column_transformer((OneHotEncoder(), [2]), remainder="passthrough")
+    model = make_pipeline(encode, Ridge(1e-12)).fit(frame, numbers[:, 0])
+    explainer = TabularExplainer(model, frame)
+    assert explainer.features == ["('size', 'mean')", "('size', 'worst')", "('town', '')"]
+    save(KernelScoringExplainer(explainer), tmp_path / "model", original_model=model)
+    served = ScoringModel.load(tmp_path / "model")
+    served.self_check()
+    answer = served.score(frame[:3].to_json())
+    np.testing.assert_allclose(answer["predictions"], numbers[:3, 0], rtol=0, atol=1e-9)
+    assert np.shape(answer["local_importance_values"]) == (3, 3)
