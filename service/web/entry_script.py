@@ -32,6 +32,7 @@ from service.rows.json_rows import JsonRows
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 from service.web.entry.azure_modules import count_raw, provide_azure_modules
+from service.web.entry.body_texts import body_is, provide_read_json
 from service.web.entry.run_function import RunFunction, ScriptCall
 from service.web.errors import EntryScriptError
 
@@ -86,6 +87,7 @@ class EntryScript:
         self.ready = False
         self.model: ScoringModel | None = None
         provide_azure_modules()
+        provide_read_json()
         n_raw = count_raw()
         module = _load(self.path)
         self._init = _function(module, "init", self.path)
@@ -156,7 +158,8 @@ class EntryScript:
         """
         process = os.getpid()
         try:
-            answer = self._run(ScriptCall(rows, request or ScoringRequest(), environ or {}))
+            with body_is(rows):
+                answer = self._run(ScriptCall(rows, request or ScoringRequest(), environ or {}))
             if isinstance(answer, Response):
                 _finish(answer)
         except BaseException as error:

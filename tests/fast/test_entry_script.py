@@ -5,8 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from service.errors import PayloadError
 from service.scoring import ScoringModel
 from service.scoring.request import ScoringRequest
+from service.web.entry import body_texts
 from service.web.entry_script import EntryScript
 from service.web.errors import EntryScriptError
 from service.web.metrics import Metrics
@@ -39,6 +41,25 @@ def test_init_and_run_are_called_and_the_script_is_ready_between_them(script_at)
 
     assert script.ready
     assert script.run("a body") == ["heard", "a body"]
+
+
+def test_a_script_may_read_its_body_by_pandas(script_at, caplog):
+    """As scripts of Azure ML do; what pandas reads no rows in is the client's mistake."""
+    body_texts._say_what_is_guessed.cache_clear()  # another test may have heard it
+    script = EntryScript(
+        script_at(
+            "import pandas as pd\ndef init(): pass\n"
+            "def run(raw_data): return pd.read_json(raw_data).to_numpy().tolist()\n"
+        )
+    )
+    script.init()
+    assert script.run('{"a":{"0":1.5,"1":2.5},"b":{"0":3.5,"1":4.5}}') == [[1.5, 3.5], [2.5, 4.5]]
+    assert script.run(" [[1, 2]]") == [[1, 2]]
+    with pytest.raises(PayloadError, match=r"reads no rows in it: .*scalar"):
+        script.run('{"a": 1}')
+    with pytest.raises(PayloadError, match="reads no rows in it"):
+        script.run(__file__)  # a client names no file of the server
+    assert "'02139' becomes the number 2139" in caplog.text
 
 
 def test_the_script_is_a_registered_module(script_at):

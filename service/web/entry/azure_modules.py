@@ -4,7 +4,7 @@
 as that server does; ``azureml.core.model`` with ``Model.get_model_path`` is there where the package
 azureml-core is not.
 
-Next: :mod:`service.web.lifecycle`.
+Next: :mod:`service.web.entry.body_texts`.
 """
 
 import json
