@@ -114,9 +114,9 @@ N_SAMPLED_ROWS = 192
 # The same for kernel machines: as many as the factors leave room for, within these.
 FEWEST_SAMPLED_ROWS, MOST_SAMPLED_ROWS = 100, 256
 N_TRIAL_ROWS = 4
-# Leaves behind a link, of all trees and of one on average: beyond, the model itself is faster. Many
-# hybrid rows meet a split together, and in large trees most splits are met by none.
-MOST_LINKED_LEAVES, MOST_LINKED_EACH = 200_000, 2_000
+# Leaves behind a link: beyond, few hybrid rows are left, and the model tells more in the same time.
+# It takes a step for each level of each tree, so more are looked into where trees are small.
+MOST_LINKED_LEAVES, MOST_IN_SMALL_TREES, SMALL_TREE = 200_000, 400_000, 64
 # Patterns of background rows for the exact margins of such trees: some 30 bytes each, also saved.
 # Down to half of the rows are taken for that.
 MOST_LINKED_PATTERNS, MOST_CUT = 8_000_000, 2
@@ -656,10 +656,12 @@ def _check_linked(forest: Forest) -> None:
         raise UnsupportedStructureError(
             f"Trees behind a link: expected at most {MOST_BITS} features on a path, got {most}."
         )
-    n_leaves, most = len(forest.value), min(MOST_LINKED_LEAVES, MOST_LINKED_EACH * forest.n_trees)
+    n_leaves = len(forest.value)
+    are_small = n_leaves <= SMALL_TREE * forest.n_trees
+    most = MOST_IN_SMALL_TREES if are_small else MOST_LINKED_LEAVES
     if n_leaves > most:
         raise UnsupportedStructureError(
-            f"Trees with {n_leaves} leaves behind a link: beyond {most} the model is faster."
+            f"Trees with {n_leaves} leaves behind a link: beyond {most} the model is called."
         )
 
 

@@ -35,6 +35,36 @@ def test_a_thousand_trees_are_not_called():
     np.testing.assert_allclose(found.values[:, 0], expected, rtol=0, atol=1e-9)
 
 
+def test_one_tree_of_thousands_of_leaves_is_not_called():
+    """A large tree among few is met by few hybrid rows at each of its splits."""
+    rows = np.random.default_rng(1).normal(size=(9000, 7))
+    targets = np.random.default_rng(2).integers(0, 2, size=9000)
+    model = GradientBoostingClassifier(n_estimators=1, max_depth=None, random_state=0)
+    explainer = TabularExplainer(model.fit(rows, targets), rows[:10], output="probability")
+    assert explainer.method == "kernel/tree"
+    assert len(explainer.row_explainer.engine.game.margins.forest.value) > 2000
+    found = explainer.row_explainer.explain(rows[60:61])
+    weights = np.full(10, 1 / 10)
+    expected = shapley_by_definition(model.predict_proba, rows[60], rows[:10], weights)
+    np.testing.assert_allclose(found.values[:, 0], expected, rtol=0, atol=1e-9)
+
+
+def test_more_leaves_are_looked_into_where_trees_are_small(monkeypatch, capsys):
+    """Their model takes most steps for each leaf; beyond what there is room for it is called."""
+    model = GradientBoostingClassifier(n_estimators=10, max_depth=3, random_state=0).fit(X, Y)
+
+    def method(most, in_small):
+        monkeypatch.setattr(builders, "MOST_LINKED_LEAVES", most)
+        monkeypatch.setattr(builders, "MOST_IN_SMALL_TREES", in_small)
+        return TabularExplainer(model, X[:10], output="probability").method
+
+    assert method(40, 80) == "kernel/tree"
+    assert method(80, 40) == "kernel"
+    assert "leaves behind a link: beyond 40" in capsys.readouterr().err
+    monkeypatch.setattr(builders, "SMALL_TREE", 2)
+    assert method(80, 40) == "kernel/tree"
+
+
 @pytest.mark.parametrize("n_rows", [5, 300])
 def test_what_is_decided_in_blocks_is_what_is_decided_at_once(n_rows, monkeypatch):
     """With categories and missing values; few rows have words of their own, many are mixed."""

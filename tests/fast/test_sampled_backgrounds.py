@@ -210,3 +210,19 @@ def test_a_forest_is_not_built_for_as_long_as_it_has_leaves(monkeypatch):
     assert (chosen.method, cut_down.method) == ("tree", "tree/sampled")
     off = np.subtract(found.local_importance_values, whole.local_importance_values)
     assert (np.abs(off) < 4 * np.array(found.standard_errors)).all()
+
+
+def test_one_row_beyond_those_that_are_met_leaves_hardly_an_error(monkeypatch):
+    """A sample of nearly all rows is as exact as all of them; what is cut off is met by as many."""
+    model = RandomForestRegressor(10, random_state=0, n_jobs=1).fit(X, TARGET)
+    rows = X[:193]
+    monkeypatch.setattr(builders, "AFFORDABLE_STEPS", 10)
+    monkeypatch.setattr(builders, "affordable_rows", lambda _: 0)
+    monkeypatch.setattr("service.shapley.trees.sampled.MOST_NUMBERS", 8000)  # something is cut off
+    whole = TabularExplainer(model, rows, background="whole").row_explainer.explain(X[-4:])
+    cut_down = TabularExplainer(model, rows)
+    assert cut_down.method == "tree/sampled"
+    found = cut_down.row_explainer.explain(X[-4:])
+    size = np.abs(whole.values).max()
+    np.testing.assert_allclose(found.values, whole.values, rtol=0, atol=size / 200)
+    assert 0 < found.standard_errors.max() < size / 400

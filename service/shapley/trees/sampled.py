@@ -77,7 +77,8 @@ class SampledTreeGame(SurveyedGame):
             few = spread_out(rows, N_TRIAL_ROWS)
             of_whole = _mean_variance(*traversed(forest, population, FEWEST), few)
             of_rest = _mean_variance(*traversed(parts.rest, rest, FEWEST), few)
-            n_rows = _as_exact(n_rows, of_rest / of_whole if of_whole > 0 else 0.0)
+            ratio = of_rest / of_whole if of_whole > 0 else 0.0
+            n_rows = _as_exact(n_rows, ratio, len(rows))
         self.survey, self.traversal = traversed(parts.rest, rest, n_rows)
         self.offset = offset
 
@@ -125,6 +126,12 @@ def _mean_variance(survey: Survey, traversal: TreeTraversal, rows: NDArray[np.fl
     return float(np.mean(np.square(errors)))
 
 
-def _as_exact(n_rows: int, ratio: float) -> int:
-    """Return how many rows are as exact as others where variances are so many times as large."""
-    return min(n_rows, max(1, math.ceil(n_rows * ratio / FEWEST)) * FEWEST)
+def _as_exact(n_rows: int, ratio: float, n_examples: int) -> int:
+    """Return how many rows are as exact as others where variances are so many times as large.
+
+    What a sample leaves open is 1/n_rows − 1/n_examples of a variance: nothing, once it is all.
+    """
+    if ratio <= 0:
+        return min(n_rows, FEWEST)
+    needed = 1 / (1 / n_examples + (1 / n_rows - 1 / n_examples) / ratio)
+    return min(n_rows, math.ceil(needed / FEWEST) * FEWEST)
