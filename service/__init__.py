@@ -23,6 +23,7 @@ Beside the rooms stand modules that any of them may import:
 ``model_paths``       where a model lies that a script asks for by name
 ``container_limits``  processors and memory that this process may use
 ``strict_json``       JSON that every parser accepts
+``threads``           a function of many items, in threads
 ``version``           the version of the service
 
 ``commands`` is the command line, ``batch`` scores a file for it. Users import from

@@ -14,16 +14,14 @@ import fcntl
 import json
 import re
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import numpy as np
 from joblib.hashing import NumpyHasher
@@ -41,12 +39,11 @@ from service.scoring.answer_tables import flat_columns, nested_columns
 from service.scoring.request import ScoringRequest
 from service.scoring.scoring_model import ScoringModel
 from service.strict_json import strict_json
+from service.threads import map_in_threads
 
 ROWS_IN_A_CHUNK = 256
 LONG = 0.0004  # seconds for a row: reading and writing it take half of that at most
 _ROW = re.compile(r", row (\d+):")  # in a message about a value
-T = TypeVar("T")
-R = TypeVar("R")
 ABOUT = "about.json"  # what the finished parts are of; held by the run that adds to them
 
 
@@ -190,31 +187,7 @@ def _finished(
         yield finish(chunk)
         if n_threads > 1 and perf_counter() - began > LONG * _n_rows(chunk.table):
             break
-    with _pool(n_threads) as pool:
-        yield from _map_ahead(pool, finish, chunks, n_threads + 1)
-
-
-@contextmanager
-def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Run threads that begin nothing more once the block has ended."""
-    pool = ThreadPoolExecutor(n_threads)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _map_ahead(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], n_ahead: int
-) -> Iterator[R]:
-    """Yield what a function returns for each item, in their order; few are begun ahead."""
-    begun: deque[Future[R]] = deque()
-    for item in items:
-        begun.append(pool.submit(function, item))
-        if len(begun) >= n_ahead:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
+    yield from map_in_threads(finish, chunks, n_threads)
 
 
 def _finish(

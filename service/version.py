@@ -1,6 +1,6 @@
 """The version of the service, the one that pyproject.toml has.
 
-Next: :mod:`service.batch`.
+Next: :mod:`service.threads`.
 """
 
 VERSION = "0.1.0"

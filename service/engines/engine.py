@@ -23,11 +23,12 @@ from service.engines.called.foreign_code import takes_threads
 from service.engines.progress import Progress, no_progress
 from service.shapley.background import BackgroundSummary
 from service.shapley.survey import Sample
+from service.threads import map_in_threads
 
 # Enough for a bar and an even load; few, because a process makes its tables anew for each.
 CHUNKS_PER_JOB = 4
 # Rows that are explained before jobs are started, and the seconds of work that are worth no jobs:
-# processes take seconds to start, threads some milliseconds. So few rows are not worth a look.
+# processes take seconds to start, threads a millisecond. So few rows are not worth a look.
 N_TIMED_ROWS = 2
 SHORT = 2.0
 SHORT_FOR_THREADS = 0.02
@@ -308,8 +309,10 @@ def _backend_for(engine: Engine) -> str:
 def _explain_in_jobs(
     engine: Engine, rows: NDArray[Any], progress: Progress, *, n_jobs: int | None, backend: str
 ) -> list[Importances]:
-    n_chunks = min(len(rows), CHUNKS_PER_JOB * effective_n_jobs(n_jobs))
-    chunks = progress(np.array_split(rows, n_chunks))
+    n_at_once = effective_n_jobs(n_jobs)
+    chunks = progress(np.array_split(rows, min(len(rows), CHUNKS_PER_JOB * n_at_once)))
+    if _uses_threads(backend):  # joblib looks every ten milliseconds whether its threads are done
+        return list(map_in_threads(partial(explain_rows, engine), chunks, n_at_once))
     jobs = Parallel(n_jobs=n_jobs, prefer=backend)
     return list(jobs(delayed(explain_rows)(engine, chunk) for chunk in chunks))
 
