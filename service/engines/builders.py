@@ -94,11 +94,10 @@ AFFORDABLE_FACTORS = 200_000_000
 MOST_FACTORS = 2_000_000_000
 # Pairs × draws × hidden units of a structured game: 16 bytes each.
 AFFORDABLE_TABLE = 4_000_000
-# Decisions at the splits of trees behind a link: of all background rows, a byte each where they are
-# few; and of the hybrid rows of all stages together, a bit each, which then are kept for all rows.
-AFFORDABLE_DECISIONS = 128 * 2**20
-FEW_DECISIONS = 8 * 2**20
-DECISIONS_OF_HYBRID_ROWS = 6 * AFFORDABLE_DECISIONS
+# Bytes, one for each background row at each split of trees behind a link. Where these are few,
+# hybrid rows share them, and may be any number; elsewhere each has bits of its own, which are kept.
+AFFORDABLE_DECISIONS, FEW_DECISIONS = 128 * 2**20, 8 * 2**20
+BITS_OF_HYBRID_ROWS = 6 * AFFORDABLE_DECISIONS
 # Encoded numbers of the examples that are held at once where their mean alone is needed.
 MOST_ENCODED = 20_000_000
 # Steps through trees for an explained row: some 5 ns each, and 0.15 µs in numpy.
@@ -645,7 +644,7 @@ def _build_linked_trees(subject: Subject, structure: TreeStructure, link: Link) 
     game = LinkedTreeGame(margins, link, background, subject.grouping)
     effort, n_splits = Effort(EVALUATIONS_EACH, EVALUATIONS_EACH // 2), len(forest.column)
     if n_splits * len(background.rows) > FEW_DECISIONS:
-        effort = replace(effort, most_evaluations=DECISIONS_OF_HYBRID_ROWS // n_splits)
+        effort = replace(effort, most_evaluations=BITS_OF_HYBRID_ROWS // n_splits)
     return subject.kernel_engine(game, "kernel/tree", effort)
 
 
