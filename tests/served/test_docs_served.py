@@ -134,7 +134,7 @@ def two_columns(tmp_path_factory):
 def test_bodies_of_rows_are_taken_in_each_shape(two_columns):
     """All shapes on the page hold the same two rows, and get the same answer."""
     bodies = [block.text for block in all_blocks("json") if block.words == ("rows",)]
-    assert len(bodies) == 6
+    assert len(bodies) == 7
     answers = {two_columns.score(body).body for body in bodies}
     assert len(answers) == 1
     predictions = strict(answers.pop())["predictions"]
