@@ -157,9 +157,10 @@ class EntryScript:
             When the script tries to end the process.
         """
         process = os.getpid()
+        call = ScriptCall(rows, request or ScoringRequest(), environ or {})
         try:
-            with body_is(rows):
-                answer = self._run(ScriptCall(rows, request or ScoringRequest(), environ or {}))
+            with body_is(call.text):
+                answer = self._run(call)
             if isinstance(answer, Response):
                 _finish(answer)
         except BaseException as error:

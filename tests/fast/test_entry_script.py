@@ -57,8 +57,9 @@ def test_a_script_may_read_its_body_by_pandas(script_at, caplog):
     assert script.run(" [[1, 2]]") == [[1, 2]]
     with pytest.raises(PayloadError, match=r"reads no rows in it: .*scalar"):
         script.run('{"a": 1}')
-    with pytest.raises(PayloadError, match="reads no rows in it"):
-        script.run(__file__)  # a client names no file of the server
+    for path in (__file__, __file__.encode()):  # a client names no file of the server
+        with pytest.raises(PayloadError, match="reads no rows in it"):
+            script.run(path)
     assert "'02139' becomes the number 2139" in caplog.text
 
 

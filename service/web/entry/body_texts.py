@@ -10,7 +10,7 @@ Next: :mod:`service.web.lifecycle`.
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, wraps
@@ -22,23 +22,23 @@ from service.errors import PayloadError
 
 _BEGINS_AS_JSON = re.compile(r"\s*[\[{]")
 _of_pandas = pd.read_json
-_body: ContextVar[Any] = ContextVar("body", default=None)
+_body: ContextVar[Callable[[], str]] = ContextVar("body", default=str)
 
 
 @contextmanager
-def body_is(rows: Any) -> Iterator[None]:
-    """Tell what came as the body, while a script reads it.
+def body_is(text: Callable[[], str]) -> Iterator[None]:
+    """Tell how the text of the body is had, while a script reads it.
 
     Examples
     --------
     >>> provide_read_json()
-    >>> with body_is("/etc/passwd"):
+    >>> with body_is(lambda: "/etc/passwd"):
     ...     pd.read_json("/etc/passwd")
     Traceback (most recent call last):
         ...
     service.errors.PayloadError: Body: pandas.read_json reads no rows in it: ...
     """
-    token = _body.set(rows)
+    token = _body.set(text)
     try:
         yield
     finally:
@@ -57,7 +57,7 @@ def _read_json(path_or_buf: Any, *arguments: Any, **options: Any) -> Any:
 
 
 def _is_text(text: str) -> bool:
-    return text == _body.get() or _BEGINS_AS_JSON.match(text) is not None
+    return _BEGINS_AS_JSON.match(text) is not None or text == _body.get()()
 
 
 @cache
