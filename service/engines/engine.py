@@ -267,7 +267,7 @@ def _explain_by_one_blas_thread(
 def explain_in_parallel(
     engine: Engine, rows: NDArray[Any], progress: Progress, n_jobs: int | None
 ) -> Importances:
-    """Compute importances in joblib jobs, on whatever backend is configured; None is one job.
+    """Compute importances in jobs, on whatever backend of joblib is configured; None is one job.
 
     Where none is configured they are threads, of an engine that is made for them. The numbers are
     those of :func:`explain_rows`. Work that is short stays in this thread.

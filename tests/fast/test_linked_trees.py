@@ -21,18 +21,23 @@ X[:, 6] = RNG.integers(0, 9, size=400)
 Y = (X[:, 0] * X[:, 1] + np.sin(2 * X[:, 2]) + (X[:, 6] % 3) + RNG.normal(size=400) > 1).astype(int)
 
 
+def check_many_leaves(model, rows, n_leaves):
+    """Check that a model of more leaves is looked into, and explained as by the definition."""
+    explainer = TabularExplainer(model, rows[:10], output="probability")
+    assert explainer.method == "kernel/tree"
+    assert len(explainer.row_explainer.engine.game.margins.forest.value) > n_leaves
+    found = explainer.row_explainer.explain(rows[60:61])
+    weights = np.full(10, 1 / 10)
+    expected = shapley_by_definition(model.predict_proba, rows[60], rows[:10], weights)
+    np.testing.assert_allclose(found.values[:, 0], expected, rtol=0, atol=1e-9)
+
+
 def test_a_thousand_trees_are_not_called():
     """25,000 leaves; on seven features all coalitions meet all rows, which is exact."""
     model = LGBMClassifier(
         n_estimators=1000, learning_rate=0.01, min_child_samples=2, n_jobs=1, verbose=-1
     ).fit(X, Y)
-    explainer = TabularExplainer(model, X[:10], output="probability")
-    assert explainer.method == "kernel/tree"
-    assert len(explainer.row_explainer.engine.game.margins.forest.value) > 20_000
-    found = explainer.row_explainer.explain(X[60:61])
-    weights = np.full(10, 1 / 10)
-    expected = shapley_by_definition(model.predict_proba, X[60], X[:10], weights)
-    np.testing.assert_allclose(found.values[:, 0], expected, rtol=0, atol=1e-9)
+    check_many_leaves(model, X, 20_000)
 
 
 def test_one_tree_of_thousands_of_leaves_is_not_called():
@@ -40,13 +45,7 @@ def test_one_tree_of_thousands_of_leaves_is_not_called():
     rows = np.random.default_rng(1).normal(size=(9000, 7))
     targets = np.random.default_rng(2).integers(0, 2, size=9000)
     model = GradientBoostingClassifier(n_estimators=1, max_depth=None, random_state=0)
-    explainer = TabularExplainer(model.fit(rows, targets), rows[:10], output="probability")
-    assert explainer.method == "kernel/tree"
-    assert len(explainer.row_explainer.engine.game.margins.forest.value) > 2000
-    found = explainer.row_explainer.explain(rows[60:61])
-    weights = np.full(10, 1 / 10)
-    expected = shapley_by_definition(model.predict_proba, rows[60], rows[:10], weights)
-    np.testing.assert_allclose(found.values[:, 0], expected, rtol=0, atol=1e-9)
+    check_many_leaves(model.fit(rows, targets), rows, 2000)
 
 
 def test_more_leaves_are_looked_into_where_trees_are_small(monkeypatch, capsys):
