@@ -107,6 +107,27 @@ def test_processes_that_a_script_forks_are_no_workers(tmp_path):
             left.kill()
 
 
+FORKS_SLOWLY = """
+import os, signal, time
+def init(): os.register_at_fork(after_in_child=lambda: time.sleep(0.5))
+def run(_):
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+        os._exit(0)
+    os.kill(child, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_process_that_a_script_forks_ends_when_told_to_at_once(tmp_path):
+    """No signal is lost while the process is made: a pool that needed it no longer would wait."""
+    with served(tmp_path, FORKS_SLOWLY, WORKERS="1") as service:
+        assert service.score("1").json() == -signal.SIGTERM
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=15) == 0
+
+
 HOLDS = """
 import ctypes
 def init(): pass

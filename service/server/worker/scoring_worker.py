@@ -45,6 +45,8 @@ OUT_OF_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SECONDS_OF_SILENCE = 10.0  # between two complaints
 FILES_TO_COMPUTE = 32  # that connections leave to scripts; half of what there is at most
 
+_forking = threading.local()  # the mask of signals of a thread that forks
+
 
 class ScoringWorker(AnsweringWorker):
     """The worker of this service; its methods are called by gunicorn."""
@@ -88,7 +90,11 @@ class ScoringWorker(AnsweringWorker):
         self.init_signals()
         connections.tell(self.age, 0)
         self._end_if_called_off()
-        os.register_at_fork(after_in_child=self._be_no_worker)
+        os.register_at_fork(
+            before=_hold_signals,
+            after_in_parent=_let_signals_through,
+            after_in_child=self._be_no_worker,
+        )
         self.log.info("Worker %d is ready.", self.pid)
         if not lifecycle.is_reachable:
             self.log.warning("Nobody lends the port at %s (PORT_FROM) yet.", settings.port_from)
@@ -123,6 +129,7 @@ class ScoringWorker(AnsweringWorker):
         for listener in self.sockets:
             listener.close()
         _end_at_signals()
+        _let_signals_through()
 
     def run(self) -> None:
         """Answer until the end, which waits for no thread that nobody waits for."""
@@ -282,6 +289,19 @@ class ScoringWorker(AnsweringWorker):
 def _end_at_signals() -> None:
     for number in ENDING:
         signal.signal(number, signal.SIG_DFL)
+
+
+def _hold_signals() -> None:
+    """Let what ends a process wait while this thread forks one.
+
+    The new one is born with the worker's handlers, which would lose it; a pool that had its results
+    by then would wait forever for the end of its process.
+    """
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+
+
+def _let_signals_through() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
 
 
 def _threads_that_go_on() -> list[threading.Thread]:
