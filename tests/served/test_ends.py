@@ -3,14 +3,13 @@ not end, and nothing stays behind.
 """
 
 import http.client
-import os
 import signal
 import socket
 import threading
 
 import psutil
 import pytest
-from serving import errors_in, free_port, serving, wait_until
+from serving import errors_in, free_port, serving, start_in_vain, wait_until
 
 
 def served(folder, script, **settings):
@@ -76,14 +75,18 @@ def test_a_thread_of_a_script_keeps_nobody_waiting(tmp_path):
 
 
 HAS_A_POOL = """
-import multiprocessing, os
-def init(): pass
+import multiprocessing, os, time
+def fork():
+    child = os.fork()
+    if not child:
+        time.sleep(600)
+    return child
+def init():
+    global of_init
+    of_init = fork()
 def run(body):
     if body == '"stay"':
-        child = os.fork()
-        if not child:
-            __import__("time").sleep(600)
-        return child
+        return [of_init, fork()]
     with multiprocessing.get_context("fork").Pool(2) as pool:
         return pool.map(abs, [-1, 2])
 """
@@ -95,37 +98,95 @@ def test_processes_that_a_script_forks_are_no_workers(tmp_path):
     port = str(free_port())
     with served(tmp_path, HAS_A_POOL, WORKERS="1", PORT=port) as service:
         assert [service.score("1").json() for _ in range(3)] == [[1, 2]] * 3
-        left = psutil.Process(service.score('"stay"').json())
+        left = [psutil.Process(pid) for pid in service.score('"stay"').json()]
     try:
         with served(tmp_path, ANSWERS, WORKERS="1", PORT=port) as service:
             assert service.score("1").json() == 1
-        assert left.is_running()
-        os.kill(left.pid, signal.SIGTERM)
-        left.wait(timeout=10)
+        for process in left:
+            assert process.is_running()
+            process.terminate()
+            process.wait(timeout=10)
     finally:
-        if left.is_running():
-            left.kill()
+        for process in filter(psutil.Process.is_running, left):
+            process.kill()
 
 
-FORKS_SLOWLY = """
+FORKS = """
 import os, signal, time
-def init(): os.register_at_fork(after_in_child=lambda: time.sleep(0.5))
+def init(): pass
 def run(_):
     child = os.fork()
     if not child:
         time.sleep(600)
-        os._exit(0)
     os.kill(child, signal.SIGTERM)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 """
+SLOWLY = "import os, time\nos.register_at_fork(after_in_child=lambda: time.sleep(0.5))"
 
 
 def test_a_process_that_a_script_forks_ends_when_told_to_at_once(tmp_path):
     """No signal is lost while the process is made: a pool that needed it no longer would wait."""
-    with served(tmp_path, FORKS_SLOWLY, WORKERS="1") as service:
+    (tmp_path / "sitecustomize.py").write_text(SLOWLY)
+    with served(tmp_path, FORKS, WORKERS="1", PYTHONPATH=str(tmp_path)) as service:
         assert service.score("1").json() == -signal.SIGTERM
+
+
+LEAVES_PROCESSES = """
+import joblib, multiprocessing, signal, time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+fork = multiprocessing.get_context("fork")
+def ignore():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(600)
+def begin(function, *args):
+    process = fork.Process(target=function, args=args)
+    process.start()
+    return [process]
+def init():
+    global left
+    left = {left}
+def run(_): return 1
+"""
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "begin(time.sleep, 600)",
+        "begin(ignore)",
+        "[pool := ProcessPoolExecutor(2, fork), pool.submit(abs, -1).result()]",
+        "[pool := ProcessPoolExecutor(2, fork), pool.submit(time.sleep, 600)]",
+        "[pool := ThreadPoolExecutor(2), pool.submit(time.sleep, 600)]",
+        "joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(i) for i in range(4))",
+    ],
+)
+def test_what_a_script_leaves_behind_keeps_nobody_waiting(left, tmp_path):
+    """Neither processes nor pools, idle or not: Python would wait for them until it is killed."""
+    with served(tmp_path, LEAVES_PROCESSES.replace("{left}", left), WORKERS="1") as service:
+        assert service.score("1").json() == 1
+        others = psutil.Process(service.process.pid).children(recursive=True)
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=15) == 0
+        assert service.process.wait(timeout=15) == 0  # it would be killed after 30
+        assert psutil.wait_procs(others, timeout=10)[1] == []
+
+
+FAILS = """
+import multiprocessing, time
+def init():
+    multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,)).start()
+    raise RuntimeError("no store")
+def run(_): pass
+"""
+
+
+def test_a_start_that_fails_is_not_held_up_by_what_a_script_has_started(tmp_path):
+    """It is the end of the service, with its exit code."""
+    script = tmp_path / "script.py"
+    script.write_text(FAILS)
+    status, log = start_in_vain(tmp_path, ENTRY_SCRIPT=str(script), WORKERS="1")
+    assert status == 3
+    assert "init() failed with RuntimeError: no store" in log
+    assert "Ends 1 processes of the entry script that go on." in log
 
 
 HOLDS = """

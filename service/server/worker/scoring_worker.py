@@ -3,7 +3,7 @@
 Gunicorn imports this module before it makes the environment of the libraries: none of those that
 read it may be imported here.
 
-Next: `service.server.worker.late_requests`.
+Next: `service.server.worker.forks`.
 """
 
 import atexit
@@ -16,9 +16,7 @@ import socket
 import sys
 import threading
 import time
-from concurrent.futures.thread import _threads_queues
 from contextlib import suppress
-from itertools import filterfalse
 from operator import attrgetter
 from typing import Any, NoReturn
 
@@ -28,14 +26,15 @@ from service.container_limits import files_left
 from service.server.process import connections, lifecycle, load, replica_sockets, settings, startup
 from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.server.worker.borrowed_port import BorrowedPort
+from service.server.worker.forks import end_at_signals, hold_signals, let_signals_through
 from service.server.worker.late_requests import AnsweringWorker
+from service.server.worker.leftovers import end_pools, end_processes, threads_that_go_on
 from service.web.request_limits import PATIENCE
 
 # A worker that is busy, or stopped, does not keep a client waiting.
 YIELD_SECONDS, MOST_YIELDS = 0.001, 50
 # Beyond what requests may take: for clients that are about to send one, or to go.
 SECONDS_TO_END = 5.0
-SECONDS_TO_LEAVE = 2.0  # for threads that a script has started, when nothing is left to answer
 LOOK_SECONDS = 0.1  # at least, between two looks at all clients and computations
 # Bytes of an answer that the kernel keeps for a slow client: with more of them it could not be seen
 # for a long time whether the client takes any.
@@ -44,8 +43,6 @@ LEAST_KEPT = 2**18
 OUT_OF_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SECONDS_OF_SILENCE = 10.0  # between two complaints
 FILES_TO_COMPUTE = 32  # that connections leave to scripts; half of what there is at most
-
-_forking = threading.local()  # the mask of signals of a thread that forks
 
 
 class ScoringWorker(AnsweringWorker):
@@ -65,10 +62,15 @@ class ScoringWorker(AnsweringWorker):
 
         Gunicorn calls it in the new process.
         """
-        _end_at_signals()  # nothing is in flight: even code that does not return ends at once
+        end_at_signals()  # nothing is in flight: even code that does not return ends at once
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # blocked since before the fork
         if not startup.has_failed:  # the end of all workers is near then, and another would follow
             self._end_if_called_off()
+        os.register_at_fork(
+            before=hold_signals,
+            after_in_parent=let_signals_through,
+            after_in_child=self._be_no_worker,
+        )
         load.begin(self.age)
         with startup.turn(self._show_life):
             self._show_life(settings.start + 2 * HELD_SECONDS)
@@ -77,7 +79,7 @@ class ScoringWorker(AnsweringWorker):
             except SystemExit as end:
                 startup.fail()
                 self.log.error("%s", end)
-                raise SystemExit(FAILED) from None
+                self._end(FAILED)
         if settings.reuse_port:
             self.cfg.set("reuse_port", True)
             self.sockets = self.own_sockets = create_sockets(self.cfg, self.log)
@@ -90,11 +92,6 @@ class ScoringWorker(AnsweringWorker):
         self.init_signals()
         connections.tell(self.age, 0)
         self._end_if_called_off()
-        os.register_at_fork(
-            before=_hold_signals,
-            after_in_parent=_let_signals_through,
-            after_in_child=self._be_no_worker,
-        )
         self.log.info("Worker %d is ready.", self.pid)
         if not lifecycle.is_reachable:
             self.log.warning("Nobody lends the port at %s (PORT_FROM) yet.", settings.port_from)
@@ -128,8 +125,8 @@ class ScoringWorker(AnsweringWorker):
         """
         for listener in self.sockets:
             listener.close()
-        _end_at_signals()
-        _let_signals_through()
+        end_at_signals()
+        let_signals_through()
 
     def run(self) -> None:
         """Answer until the end, which waits for no thread that nobody waits for."""
@@ -145,7 +142,9 @@ class ScoringWorker(AnsweringWorker):
 
     def _end(self, status: Any) -> NoReturn:
         faulthandler.cancel_dump_traceback_later()
-        threads = _threads_that_go_on()
+        threading.Thread(target=end_processes, args=(self.log,), daemon=True).start()
+        end_pools()
+        threads = threads_that_go_on()
         if going_on := [*self.answering, *self.left, *threads]:
             n, names = len(going_on), ", ".join(map(attrgetter("name"), threads))
             self.log.info("Worker %d ends beside %d threads that go on. %s", self.pid, n, names)
@@ -284,38 +283,6 @@ class ScoringWorker(AnsweringWorker):
         self._drop_slow_clients()
         self._answer_late_requests()
         self._end_if_stuck()
-
-
-def _end_at_signals() -> None:
-    for number in ENDING:
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _hold_signals() -> None:
-    """Let what ends a process wait while this thread forks one.
-
-    The new one is born with the worker's handlers, which would lose it; a pool that had its results
-    by then would wait forever for the end of its process.
-    """
-    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-
-
-def _let_signals_through() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
-
-
-def _threads_that_go_on() -> list[threading.Thread]:
-    """Return the threads that a script has started and that do not end within a moment.
-
-    Python would wait for them, without a word, and what waits for this process would kill it.
-    """
-    until = time.monotonic() + SECONDS_TO_LEAVE
-    # Python itself ends those of executors.
-    ended = {threading.main_thread(), *_threads_queues}
-    others = set(filterfalse(attrgetter("daemon"), threading.enumerate())) - ended
-    for thread in others:
-        thread.join(max(0.0, until - time.monotonic()))
-    return list(filter(threading.Thread.is_alive, others))
 
 
 def _set_up(listener: Any) -> None:

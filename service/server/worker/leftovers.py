@@ -1,0 +1,57 @@
+"""What a script has started and a worker finds at its end: pools, threads and processes.
+
+Python would wait for them, without a word, and what waits for this process would kill it.
+
+Next: `service.server.worker.late_requests`.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from itertools import filterfalse
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+from operator import attrgetter
+
+SECONDS_TO_LEAVE = 2.0  # when nothing is left to answer
+
+
+def end_pools() -> None:
+    """Let executors of threads and processes end as Python would, but wait for a moment only.
+
+    They may still compute what nobody waits for any more.
+    """
+    ends = getattr(threading, "_threading_atexits", ())
+    ending = [threading.Thread(target=end, daemon=True) for end in ends]
+    for thread in ending:
+        thread.start()
+    _wait_a_moment_for(ending)
+
+
+def threads_that_go_on() -> list[threading.Thread]:
+    """Return the threads that do not end within a moment."""
+    others = set(filterfalse(attrgetter("daemon"), threading.enumerate()))
+    others.discard(threading.main_thread())
+    _wait_a_moment_for(others)
+    return list(filter(threading.Thread.is_alive, others))
+
+
+def end_processes(log: logging.Logger) -> None:
+    """End the processes of ``multiprocessing`` that do not end within a moment.
+
+    This is for a thread beside the worker's end, which may wait for them meanwhile.
+    """
+    for end in (BaseProcess.terminate, BaseProcess.kill):
+        time.sleep(SECONDS_TO_LEAVE)
+        if left := active_children():
+            names = ", ".join(map(attrgetter("name"), left))
+            log.info("Ends %d processes of the entry script that go on. %s", len(left), names)
+            for process in left:
+                end(process)
+
+
+def _wait_a_moment_for(threads: Iterable[threading.Thread]) -> None:
+    until = time.monotonic() + SECONDS_TO_LEAVE
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
