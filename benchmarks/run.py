@@ -180,7 +180,7 @@ def time_batch(case, n, cells, built, cell_seconds):
     """Time batches of `n` rows, or of as many as fit, the tools taking turns."""
     rows = case.rows(n + TURNS * MOST_IN_A_ROW)
     plans = {cell["tool"]: plan(cell, n, cell_seconds) for cell in cells}
-    in_a_row = {cell["tool"]: count_in_a_row(cell, n) for cell in cells}
+    in_a_row = {cell["tool"]: count_in_a_row(cell["row_s"]) if n == 1 else 1 for cell in cells}
     for turn in range(TURNS):
         for tool, (size, taken) in plans.items():
             if taken and (sum(taken) + taken[-1]) * size > cell_seconds:
@@ -198,9 +198,9 @@ def time_batch(case, n, cells, built, cell_seconds):
         cell["measured_rows"][str(n)] = size
 
 
-def count_in_a_row(cell, n):
-    """Return how many batches of `n` rows a turn has: single rows fill a twentieth of a second."""
-    return int(np.clip(SECONDS_IN_A_ROW / cell["row_s"], 1, MOST_IN_A_ROW)) if n == 1 else 1
+def count_in_a_row(row_s):
+    """Return how many single rows a turn has: they fill a twentieth of a second."""
+    return int(np.clip(SECONDS_IN_A_ROW / row_s, 1, MOST_IN_A_ROW))
 
 
 def plan(cell, n, cell_seconds):
