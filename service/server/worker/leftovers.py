@@ -29,10 +29,10 @@ def end_pools() -> None:
     _wait_a_moment_for(ending)
 
 
-def threads_that_go_on() -> list[threading.Thread]:
-    """Return the threads that do not end within a moment."""
+def threads_that_go_on(ours: Iterable[threading.Thread]) -> list[threading.Thread]:
+    """Return the threads of a script, and none of ours, that do not end within a moment."""
     others = set(filterfalse(attrgetter("daemon"), threading.enumerate()))
-    others.discard(threading.main_thread())
+    others -= {threading.main_thread(), *ours}
     _wait_a_moment_for(others)
     return list(filter(threading.Thread.is_alive, others))
 

@@ -144,7 +144,7 @@ class ScoringWorker(AnsweringWorker):
         faulthandler.cancel_dump_traceback_later()
         threading.Thread(target=end_processes, args=(self.log,), daemon=True).start()
         end_pools()
-        threads = threads_that_go_on()
+        threads = threads_that_go_on(self.tpool._threads)
         if going_on := [*self.answering, *self.left, *threads]:
             n, names = len(going_on), ", ".join(map(attrgetter("name"), threads))
             self.log.info("Worker %d ends beside %d threads that go on. %s", self.pid, n, names)
