@@ -59,6 +59,12 @@ class Outgoing:
         self.connection = _NOBODY
         return others
 
+    def close(self) -> None:
+        """Hang up, also where a process that a script has forked still has the socket."""
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.connection.close()
+
     def setblocking(self, is_blocking: bool) -> None:
         """Do nothing: gunicorn asks for a socket that blocks, and for one that does not."""
 

@@ -6,6 +6,7 @@ import http.client
 import signal
 import socket
 import threading
+from contextlib import closing
 
 import psutil
 import pytest
@@ -111,6 +112,29 @@ def test_processes_that_a_script_forks_are_no_workers(tmp_path):
             process.kill()
 
 
+FORKS_A_POOL = """
+import multiprocessing
+pool = None
+def init(): pass
+def run(_):
+    global pool
+    pool = pool or multiprocessing.get_context("fork").Pool(1)
+    return pool.apply(abs, (-1,))
+"""
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_client_is_hung_up_on_beside_a_process_that_has_its_connection(tmp_path):
+    """It would send its next request to nobody."""
+    with (
+        served(tmp_path, FORKS_A_POOL, WORKERS="1", KEEP_ALIVE_SECONDS="1") as service,
+        closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)) as client,
+    ):
+        client.request("POST", "/score", "1", {"Content-Type": "application/json"})
+        assert client.getresponse().read() == b"1\n"
+        assert client.sock.recv(1) == b""
+
+
 FORKS = """
 import os, signal, time
 def init(): pass
@@ -132,7 +156,7 @@ def test_a_process_that_a_script_forks_ends_when_told_to_at_once(tmp_path):
 
 
 LEAVES_PROCESSES = """
-import joblib, multiprocessing, signal, time
+import joblib, multiprocessing, signal, threading, time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 fork = multiprocessing.get_context("fork")
 def ignore():
@@ -158,15 +182,19 @@ def run(_): return 1
         "[pool := ProcessPoolExecutor(2, fork), pool.submit(time.sleep, 600)]",
         "[pool := ThreadPoolExecutor(2), pool.submit(time.sleep, 600)]",
         "joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(i) for i in range(4))",
+        "[queue := fork.Queue(), queue.put(bytes(10**6))]",
+        "[pool := fork.Pool(2), threading.Thread(target=time.sleep, args=(600,)).start()]",
     ],
 )
 def test_what_a_script_leaves_behind_keeps_nobody_waiting(left, tmp_path):
-    """Neither processes nor pools, idle or not: Python would wait for them until it is killed."""
+    """Neither processes nor pools, idle or not, nor what nobody takes out of a queue: Python would
+    wait for them until it is killed.
+    """
     with served(tmp_path, LEAVES_PROCESSES.replace("{left}", left), WORKERS="1") as service:
         assert service.score("1").json() == 1
         others = psutil.Process(service.process.pid).children(recursive=True)
         service.process.send_signal(signal.SIGTERM)
-        assert service.process.wait(timeout=15) == 0  # it would be killed after 30
+        assert service.process.wait(timeout=20) == 0  # it would be killed after 30
         assert psutil.wait_procs(others, timeout=10)[1] == []
 
 

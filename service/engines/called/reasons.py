@@ -55,7 +55,7 @@ def explain_gap(model: Any, scale: str) -> str:
     >>> explain_gap(make_pipeline(PCA(), Ridge()), "prediction").split(".")[0]
     'PCA in it is not looked through'
     """
-    if not hasattr(model, "predict"):
+    if not (hasattr(model, "predict") or hasattr(model, "predict_proba")):
         return "A function can only be called."
     *steps, estimator = steps_of(model)
     parts = chain.from_iterable(map(_parts_of, steps))

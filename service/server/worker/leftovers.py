@@ -6,6 +6,7 @@ Next: `service.server.worker.late_requests`.
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from operator import attrgetter
 
 SECONDS_TO_LEAVE = 2.0  # when nothing is left to answer
+SECONDS_AT_EXIT = 8.0  # after that, for what is registered to be done at the exit
 
 
 def end_pools() -> None:
@@ -37,18 +39,24 @@ def threads_that_go_on(ours: Iterable[threading.Thread]) -> list[threading.Threa
     return list(filter(threading.Thread.is_alive, others))
 
 
-def end_processes(log: logging.Logger) -> None:
-    """End the processes of ``multiprocessing`` that do not end within a moment.
+def end_at_last(status: int, log: logging.Logger) -> None:
+    """End this process, whatever still waits for something, and the processes of a script first.
 
-    This is for a thread beside the worker's end, which may wait for them meanwhile.
+    This is for a thread beside the worker's end. Pools end their processes themselves, at the exit.
     """
     for end in (BaseProcess.terminate, BaseProcess.kill):
         time.sleep(SECONDS_TO_LEAVE)
-        if left := active_children():
+        if left := list(filterfalse(attrgetter("daemon"), active_children())):
             names = ", ".join(map(attrgetter("name"), left))
             log.info("Ends %d processes of the entry script that go on. %s", len(left), names)
             for process in left:
                 end(process)
+    time.sleep(SECONDS_AT_EXIT)
+    names = ", ".join(map(attrgetter("name"), threading.enumerate()))
+    log.warning("Ends without the rest of what is to be done at its exit, which goes on. %s", names)
+    for process in active_children():
+        process.kill()
+    os._exit(status)
 
 
 def _wait_a_moment_for(threads: Iterable[threading.Thread]) -> None:

@@ -28,7 +28,7 @@ from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.server.worker.borrowed_port import BorrowedPort
 from service.server.worker.forks import end_at_signals, hold_signals, let_signals_through
 from service.server.worker.late_requests import AnsweringWorker
-from service.server.worker.leftovers import end_pools, end_processes, threads_that_go_on
+from service.server.worker.leftovers import end_at_last, end_pools, threads_that_go_on
 from service.web.request_limits import PATIENCE
 
 # A worker that is busy, or stopped, does not keep a client waiting.
@@ -142,7 +142,7 @@ class ScoringWorker(AnsweringWorker):
 
     def _end(self, status: Any) -> NoReturn:
         faulthandler.cancel_dump_traceback_later()
-        threading.Thread(target=end_processes, args=(self.log,), daemon=True).start()
+        threading.Thread(target=end_at_last, args=(status, self.log), daemon=True).start()
         end_pools()
         threads = threads_that_go_on(self.tpool._threads)
         if going_on := [*self.answering, *self.left, *threads]:
