@@ -22,6 +22,7 @@ from typing import Any
 import joblib
 import numpy as np
 
+from service.engines.progress import steps_shown
 from service.errors import ArtifactError, DigestError
 from service.scoring.answer import plain
 from service.scoring.explainer import KernelScoringExplainer
@@ -101,10 +102,10 @@ def save(
     folder = Path(directory)
     _check_arguments(scoring_explainer, folder, exist_ok)
     pickled = _pickled(scoring_explainer)
-    described: dict[str, Any] = {
-        **scoring_explainer.to_dict(),
-        "example": {"rows": [scoring_explainer.example]},
-    }
+    with steps_shown("Saving the scoring explainer") as begin:
+        begin("explaining examples, of which the standard error is recorded")
+        described = scoring_explainer.to_dict()
+    described["example"] = {"rows": [scoring_explainer.example]}
     files = {}
     if original_model is not None:
         _check_takes_raw_rows(original_model, scoring_explainer)
