@@ -326,7 +326,8 @@ def _find_disagreement(
     if off or not len(unusual):
         return off
     _check_takes_together(function, unusual)
-    return _compare(engine, function, unusual, rounding, progress)
+    off = _compare(engine, function, unusual, rounding, progress)
+    return off and f"{off} on values that the examples lack"
 
 
 def _check_takes_together(function: ModelOutput, rows: NDArray[Any]) -> None:

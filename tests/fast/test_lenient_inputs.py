@@ -181,3 +181,4 @@ def test_the_guard_sees_what_no_example_has(monkeypatch):
     assert explainer.method == "kernel"
     core = explainer.row_explainer
     assert "differs from LGBMRegressor.predict" in core.note
+    assert "on values that the examples lack" in core.note
