@@ -102,8 +102,17 @@ def test_frames_with_text_are_enumerated_too():
     assert not np.any(TabularExplainer(distance, X[:40, :]).explain_local(X[:1]).standard_errors)
 
 
+class Chances:
+    """What has probabilities and no predictions."""
+
+    def predict_proba(self, rows):
+        chances = 1 / (1 + np.exp(-net(rows)))
+        return np.column_stack([1 - chances, chances])
+
+
 NOTED = {
     "function": (net, "A function can only be called."),
+    "probabilities": (Chances(), "Chances is not looked into for its probability."),
     "estimator": (
         NearestCentroid(),
         "NearestCentroid is not looked into for its probability.",

@@ -416,6 +416,17 @@ def test_a_build_names_its_steps_on_a_terminal_and_only_there(breast_cancer, cap
     assert "a surrogate for it" in capsys.readouterr().err
 
 
+def test_saving_says_what_it_does_on_a_terminal_and_only_there(
+    breast_cancer, tmp_path, capsys, monkeypatch
+):
+    """It explains examples, which takes long where the model is slow."""
+    save(breast_cancer.scoring, tmp_path / "quiet")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    save(breast_cancer.scoring, tmp_path / "shown")
+    assert "Saving the scoring explainer: explaining examples" in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore:The importances of engine:UserWarning")
 def test_the_original_shap_explainer_stays_reachable(diabetes):
     """engine="shap" is shap.KernelExplainer; where it enumerates it agrees with our own on the same

@@ -47,16 +47,22 @@ def end_at_last(status: int, log: logging.Logger) -> None:
     for end in (BaseProcess.terminate, BaseProcess.kill):
         time.sleep(SECONDS_TO_LEAVE)
         if left := list(filterfalse(attrgetter("daemon"), active_children())):
-            names = ", ".join(map(attrgetter("name"), left))
-            log.info("Ends %d processes of the entry script that go on. %s", len(left), names)
+            log.info(
+                "Ends %d processes of the entry script that go on. %s", len(left), names_of(left)
+            )
             for process in left:
                 end(process)
     time.sleep(SECONDS_AT_EXIT)
-    names = ", ".join(map(attrgetter("name"), threading.enumerate()))
+    names = names_of(threading.enumerate())
     log.warning("Ends without the rest of what is to be done at its exit, which goes on. %s", names)
     for process in active_children():
         process.kill()
     os._exit(status)
+
+
+def names_of(those: Iterable[threading.Thread | BaseProcess]) -> str:
+    """List threads or processes for the log."""
+    return ", ".join(map(attrgetter("name"), those))
 
 
 def _wait_a_moment_for(threads: Iterable[threading.Thread]) -> None:

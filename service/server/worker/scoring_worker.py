@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from operator import attrgetter
 from typing import Any, NoReturn
 
 from gunicorn.sock import create_sockets
@@ -28,7 +27,7 @@ from service.server.startup import ENDING, FAILED, HELD_SECONDS
 from service.server.worker.borrowed_port import BorrowedPort
 from service.server.worker.forks import end_at_signals, hold_signals, let_signals_through
 from service.server.worker.late_requests import AnsweringWorker
-from service.server.worker.leftovers import end_at_last, end_pools, threads_that_go_on
+from service.server.worker.leftovers import end_at_last, end_pools, names_of, threads_that_go_on
 from service.web.request_limits import PATIENCE
 
 # A worker that is busy, or stopped, does not keep a client waiting.
@@ -146,7 +145,7 @@ class ScoringWorker(AnsweringWorker):
         end_pools()
         threads = threads_that_go_on(self.tpool._threads)
         if going_on := [*self.answering, *self.left, *threads]:
-            n, names = len(going_on), ", ".join(map(attrgetter("name"), threads))
+            n, names = len(going_on), names_of(threads)
             self.log.info("Worker %d ends beside %d threads that go on. %s", self.pid, n, names)
             atexit._run_exitfuncs()
             with suppress(Exception):  # whatever a script has made of them
